@@ -1,0 +1,193 @@
+"""Which models and vectors there are, and which one a name means. Reads headers only, so it needs no torch.
+
+The user's own models live under `./models/`; those shipped with latentcli carry `bundled: true` and never count as the
+user's own. Vectors lie beside their model; those made for a bundled model lie in the user's data folder.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from latentcli import tensorfile
+from latentcli.errors import ConfigError, FileFormatError, ModelMismatch
+
+OWN_MODELS = Path("models")  # in the current folder
+MODEL_FILE = "model.safetensors"
+VECTORS_FOLDER = "vectors"
+VECTOR_SUFFIX = ".safetensors"
+DEFAULT_MODEL = "faces"  # the bundled model that is taken when there is no own one
+_NAME = re.compile(r"\w[\w .+-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model file that can be named, as its header tells."""
+
+    name: str
+    path: Path  # of the model file
+    header: dict[str, Any]
+
+    @property
+    def model_id(self) -> str:
+        return str(self.header.get("model_id", ""))
+
+    @property
+    def bundled(self) -> bool:
+        return self.header.get("bundled") is True
+
+    @property
+    def finished_at(self) -> str:
+        """When training ended, ISO 8601 in UTC: sorts as text."""
+        return str(self.header.get("finished_at", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRequest:
+    """What `--vector NAME|FILE[=S]` says."""
+
+    reference: str
+    strength: float | None  # None where the option has no =S
+
+    @property
+    def is_file(self) -> bool:
+        return self.reference.endswith(VECTOR_SUFFIX)
+
+
+def check_name(name: str, what: str) -> str:
+    """A name for a model or a vector that can safely be a file's name. Raises ConfigError for anything else."""
+    if not _NAME.fullmatch(name) or name.endswith(VECTOR_SUFFIX):
+        raise ConfigError(f"{what} {name!r} cannot be a name; use letters, digits, -, _ and .")
+    return name
+
+
+def parse_vector(text: str) -> VectorRequest:
+    """Read NAME, FILE, NAME=S or FILE=S.
+
+    >>> parse_vector("smile=1.5")
+    VectorRequest(reference='smile', strength=1.5)
+    >>> parse_vector("smile")
+    VectorRequest(reference='smile', strength=None)
+    """
+    reference, equals, number = text.rpartition("=")
+    if not equals:
+        return VectorRequest(text, None)
+    try:
+        return VectorRequest(reference, float(number))
+    except ValueError:
+        raise ConfigError(f"--vector takes NAME or NAME=STRENGTH, got {text!r}") from None
+
+
+def own_models() -> list[ModelEntry]:
+    """The user's models under `./models/`, the one that finished last first; unreadable files are left out."""
+    entries = [entry for entry in _models_in(OWN_MODELS) if not entry.bundled]
+    return sorted(entries, key=lambda entry: entry.finished_at, reverse=True)
+
+
+def bundled_models() -> list[ModelEntry]:
+    """The models that came with latentcli."""
+    package = Path(__file__).parent
+    installed = _models_in(package / "bundled")
+    return installed or [entry for entry in _models_in(package.parents[1] / "models") if entry.bundled]
+
+
+def damaged_models() -> list[str]:
+    """What is wrong with each file under `./models/` that should be a model."""
+    messages = []
+    for path in sorted(OWN_MODELS.glob(f"*/{MODEL_FILE}")):
+        try:
+            tensorfile.read_header(path, "model")
+        except FileFormatError as error:
+            messages.append(str(error))
+    return messages
+
+
+def _models_in(folder: Path) -> list[ModelEntry]:
+    entries = []
+    for path in sorted(folder.glob(f"*/{MODEL_FILE}")):
+        try:
+            entries.append(ModelEntry(path.parent.name, path, tensorfile.read_header(path, "model")))
+        except FileFormatError:
+            continue  # told by damaged_models
+    return entries
+
+
+def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = ()) -> ModelEntry:
+    """The model a command works with: the named one, else the own one that finished last, else the bundled one.
+
+    Named vectors narrow the choice to models that have them all. Raises ConfigError or FileFormatError when there is
+    none.
+    """
+    candidates = [_named(wanted)] if wanted is not None else own_models() + bundled_models()
+    for entry in candidates:
+        if all(_has(entry, vector) for vector in vectors):
+            return entry
+    if vectors and candidates:
+        raise _no_such_vector(candidates, vectors, wanted)
+    raise ConfigError("there is no model yet; train one: latentcli train FOLDER")
+
+
+def _named(wanted: str) -> ModelEntry:
+    path = Path(wanted)
+    if path.is_dir() and (path / MODEL_FILE).exists():
+        path = path / MODEL_FILE
+    if path.is_file():
+        return ModelEntry(path.resolve().parent.name, path, tensorfile.read_header(path, "model"))
+    own = OWN_MODELS / wanted / MODEL_FILE
+    if _NAME.fullmatch(wanted) and own.is_file():
+        return ModelEntry(wanted, own, tensorfile.read_header(own, "model"))
+    for entry in bundled_models():
+        if entry.name == wanted:
+            return entry
+    known = ", ".join(entry.name for entry in own_models() + bundled_models()) or "none yet"
+    raise ConfigError(f"there is no model {wanted!r}; known: {known} (a path to a model folder works too)")
+
+
+def _has(entry: ModelEntry, vector: VectorRequest) -> bool:
+    if vector.is_file:
+        return tensorfile.read_header(Path(vector.reference), "vector").get("model_id") == entry.model_id
+    return vector.reference in vectors_of(entry)
+
+
+def _no_such_vector(
+    candidates: list[ModelEntry], vectors: Sequence[VectorRequest], wanted: str | None
+) -> ConfigError | ModelMismatch:
+    for vector in vectors:
+        if vector.is_file and not any(_has(entry, vector) for entry in candidates):
+            made_by = tensorfile.read_header(Path(vector.reference), "vector").get("model_id")
+            whom = f"{wanted} is {candidates[0].model_id}" if wanted else "no known model is that one"
+            return ModelMismatch(f"{vector.reference} was made with model {made_by}, but {whom}; fit it again")
+    names = " and ".join(vector.reference for vector in vectors)
+    known = "; ".join(f"{entry.name} has {', '.join(vectors_of(entry)) or 'none'}" for entry in candidates[:5])
+    return ConfigError(
+        f"no model has the vector {names}: {known}; "
+        "make it with: latentcli vectors fit NAME --positive DIR --negative DIR"
+    )
+
+
+def vectors_of(entry: ModelEntry) -> dict[str, Path]:
+    """Name and file of each vector of a model, sorted by name; the user's own come before bundled ones."""
+    found: dict[str, Path] = {}
+    for folder in (entry.path.parent / VECTORS_FOLDER, _user_vectors(entry)):
+        for path in folder.glob(f"*{VECTOR_SUFFIX}"):
+            found[path.name.removesuffix(VECTOR_SUFFIX)] = path
+    return dict(sorted(found.items()))
+
+
+def vector_file(entry: ModelEntry, vector: VectorRequest) -> Path:
+    """The file of a vector that the model has."""
+    return Path(vector.reference) if vector.is_file else vectors_of(entry)[vector.reference]
+
+
+def new_vector_file(entry: ModelEntry, name: str) -> Path:
+    """Where a vector of this name is kept: beside an own model, else in the user's data folder."""
+    check_name(name, "vector")
+    folder = _user_vectors(entry) if entry.bundled else entry.path.parent / VECTORS_FOLDER
+    return folder / f"{name}{VECTOR_SUFFIX}"
+
+
+def _user_vectors(entry: ModelEntry) -> Path:
+    return platformdirs.user_data_path("latentcli") / VECTORS_FOLDER / entry.model_id

@@ -1,0 +1,77 @@
+"""The app, its commands, and what an error looks like from outside."""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from latentcli import __version__
+from latentcli.cli import apply_vector, decode, edit, encode, interpolate, models, sample, train, vectors
+from latentcli.errors import LatentCLIError
+
+app = typer.Typer(
+    name="latentcli",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"latentcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Learn a latent space from a folder of pictures; sample it, walk through it, edit photos.
+
+    First steps:
+
+        latentcli edit face.jpg --vector smile --strength 1.5
+
+        latentcli train photos/
+
+        latentcli sample --n 64
+    """
+
+
+app.command("train")(train.train)
+app.command("encode")(encode.encode)
+app.command("decode")(decode.decode)
+app.command("sample")(sample.sample)
+app.command("interpolate")(interpolate.interpolate)
+app.command("apply-vector")(apply_vector.apply_vector)
+app.command("edit")(edit.edit)
+app.add_typer(vectors.app, name="vectors")
+app.command("models")(models.models)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    print("latentcli: interrupted; files that were finished stay", file=sys.stderr)
+    sys.exit(128 + number)
+
+
+def main() -> None:
+    """Run the command; a LatentCLIError becomes one line on stderr and exit code 1."""
+    signal.signal(signal.SIGINT, _interrupted)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="surrogateescape")  # file names need not be text
+    try:
+        app()
+    except LatentCLIError as error:
+        print(f"latentcli: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,128 @@
+"""Talking to the user: results on stdout, one path a line; talk on stderr; `--json` prints one object instead."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from latentcli.catalog import ModelEntry
+
+_NAMED = 10  # unreadable images that are named; the rest is counted
+_PATIENCE = 1.0  # seconds before a progress bar appears
+
+
+class Talk:
+    """What one command has to say."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.outputs: list[str] = []
+        self.unreadable: list[str] = []
+        self.already_there = 0
+        self.facts: dict[str, Any] = {}  # for --json
+        self.started = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """A line of talk."""
+        print(text, file=sys.stderr)
+
+    def wrote(self, path: Path) -> None:
+        """A result."""
+        self.outputs.append(str(path))
+        if not self.as_json:
+            print(path, flush=True)
+
+    def took(self, entry: "ModelEntry", chosen: bool) -> None:
+        """Say which model is used; `chosen` when latentcli picked it."""
+        self.facts |= {"model": entry.name, "model_id": entry.model_id}
+        origin = "bundled" if entry.bundled else str(entry.path.parent)
+        if chosen:
+            self.say(f"model: {entry.name} ({origin}); another with --model")
+
+    def follow(self, events: Iterable[object], what: str) -> Iterator[object]:
+        """Draw progress, print results, collect what was left out; events of other kinds are passed on."""
+        from latentcli.pipelines.events import AlreadyThere, Note, Progress, Unreadable, Wrote
+
+        with _bar(what) as bar:
+            for event in events:
+                match event:
+                    case Progress(done, total):
+                        bar(done, total)
+                    case Wrote(path):
+                        self.wrote(path)
+                    case Unreadable(message):
+                        self.unreadable.append(message)
+                    case AlreadyThere():
+                        self.already_there += 1
+                    case Note(text):
+                        self.say(text)
+                    case _:
+                        yield event
+
+    def run(self, events: Iterable[object], what: str) -> None:
+        """Follow events that are all told by `follow`."""
+        for event in self.follow(events, what):
+            raise AssertionError(f"nobody tells {event}")
+
+    def left_out(self, messages: list[str]) -> None:
+        """Name the first unreadable images and count the rest."""
+        for message in messages[:_NAMED]:
+            self.say(f"skipped: {message}")
+        if len(messages) > _NAMED:
+            self.say(f"skipped: {len(messages) - _NAMED} more")
+
+    def close(self) -> None:
+        """The last words. Exits with 1 when images had to be left out."""
+        self.left_out(self.unreadable)
+        if self.already_there:
+            self.say(f"{self.already_there} outputs existed and were kept")
+        self.print_json()
+        if self.unreadable:
+            raise typer.Exit(1)
+
+    def print_json(self) -> None:
+        """With --json, the one object."""
+        if self.as_json:
+            summary = {
+                "outputs": self.outputs,
+                **self.facts,
+                "skipped": self.unreadable,
+                "already_there": self.already_there,
+                "seconds": round(time.monotonic() - self.started, 2),
+            }
+            print(json.dumps(summary))
+
+
+@contextlib.contextmanager
+def _bar(what: str) -> Iterator[Any]:
+    """A function of (done, total) that draws a progress bar once the work takes longer than a second."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False, disable=False) as progress:
+        task = progress.add_task(what, total=None, visible=False)
+        started = time.monotonic()
+
+        def draw(done: int, total: int) -> None:
+            slow = time.monotonic() - started > _PATIENCE
+            progress.update(task, completed=done, total=total, visible=slow)
+
+        yield draw
+
+
+def choose_model(talk: Talk, wanted: str | None, vectors: Iterable[str] = ()) -> "ModelEntry":
+    """Find the model of a command and say which it is."""
+    from latentcli import catalog
+
+    entry = catalog.find_model(wanted, [catalog.parse_vector(text) for text in vectors])
+    talk.took(entry, chosen=wanted is None)
+    return entry

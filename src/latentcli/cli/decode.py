@@ -1,0 +1,35 @@
+"""`latentcli decode`: latents back to images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
+
+LatentsArg = Annotated[Path, typer.Argument(help="A `.latents.safetensors` file.", show_default=False)]
+
+
+def decode(
+    latents: LatentsArg,
+    model: ModelOption = None,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn latents back into images, one PNG each.
+
+    Example:
+
+        latentcli decode photos.latents.safetensors --output photos-again/
+
+    Writes `<stem of the latents file>/<name>.png`; pictures that exist in a folder given with -o are kept.
+    """
+    talk = Talk(as_json)
+    entry = choose_model(talk, model)
+
+    from latentcli.pipelines import encoding
+
+    talk.run(encoding.decode(entry, latents, output, force), "decoding")
+    talk.close()

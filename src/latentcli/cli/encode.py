@@ -1,0 +1,30 @@
+"""`latentcli encode`: images to latents."""
+
+from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.options import ForceOption, ImagesArg, JsonOption, ModelOption, OutputOption
+
+
+def encode(
+    images: ImagesArg,
+    model: ModelOption = None,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn images into latents: the posterior means, in one file.
+
+    Examples:
+
+        latentcli encode face.jpg
+
+        latentcli encode photos/ --output photos.latents.safetensors
+
+    Writes `<stem>.latents.safetensors`, or `images.latents.safetensors` for several arguments.
+    """
+    talk = Talk(as_json)
+    entry = choose_model(talk, model)
+
+    from latentcli.pipelines import encoding
+
+    talk.run(encoding.encode(entry, images, output, force), "encoding")
+    talk.close()

@@ -1,0 +1,51 @@
+"""`latentcli interpolate`: a walk between images."""
+
+from typing import Annotated
+
+import typer
+
+from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
+from latentcli.config import InterpolationMethod
+
+KeyframesArg = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="A B [C...]",
+        help="Images, `seed:7`, or latents files (every row in order; `FILE#name` for one).",
+        show_default=False,
+    ),
+]
+
+
+def interpolate(
+    keyframes: KeyframesArg,
+    steps: Annotated[int, typer.Option(min=2, help="Images per leg, both ends included.")] = 9,
+    method: Annotated[
+        InterpolationMethod, typer.Option(help="`lerp` is the straight line, `slerp` the great circle.")
+    ] = "lerp",
+    loop: Annotated[bool, typer.Option("--loop", help="Come back to the first image.")] = False,
+    fps: Annotated[float, typer.Option(help="Pictures a second in an animation.")] = 12,
+    model: ModelOption = None,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Walk from image to image through latent space: a strip, or an animation.
+
+    Examples:
+
+        latentcli interpolate me.jpg you.jpg
+
+        latentcli interpolate seed:7 seed:8 seed:9 --loop --output walk.gif
+
+    Writes `<A>-<B>.png`; an output called `.gif` or `.webp` moves.
+    """
+    talk = Talk(as_json)
+    entry = choose_model(talk, model)
+
+    from latentcli.pipelines import sampling
+
+    request = sampling.WalkRequest(tuple(keyframes), steps, method, loop, fps)
+    talk.run(sampling.interpolate(entry, request, output, force), "walking")
+    talk.close()

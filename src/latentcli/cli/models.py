@@ -1,0 +1,64 @@
+"""`latentcli models`: what `--model` can name."""
+
+import json
+from typing import Any
+
+from latentcli.cli.console import Talk
+from latentcli.cli.options import JsonOption
+
+
+def models(as_json: JsonOption = False) -> None:
+    """List the models that can be named, with where they are and how well they do.
+
+    Your own models are those under `./models/`; the first in the list is taken when no `--model` is given.
+
+    Example:
+
+        latentcli models
+    """
+    talk = Talk(as_json)
+
+    from latentcli import catalog
+
+    entries = catalog.own_models() + catalog.bundled_models()
+    for message in catalog.damaged_models():
+        talk.say(f"skipped: {message}")
+    if as_json:
+        print(json.dumps({"models": [_facts(entry) for entry in entries]}))
+    elif entries:
+        _print_table(entries)
+    else:
+        talk.say("there are no models yet; train one: latentcli train FOLDER")
+
+
+def _facts(entry: Any) -> dict[str, Any]:
+    from latentcli import catalog
+
+    training = entry.header.get("training", {})
+    return {
+        "name": entry.name,
+        "path": str(entry.path),
+        "card": str(entry.path.with_name("README.md")),
+        "bundled": entry.bundled,
+        "model_id": entry.model_id,
+        "finished_at": entry.finished_at,
+        "config": entry.header.get("config"),
+        "held_out": training.get("held_out"),
+        "vectors": list(catalog.vectors_of(entry)),
+    }
+
+
+def _print_table(entries: list[Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "network", "held-out PSNR", "vectors", "finished", "card", box=None)
+    for entry in entries:
+        facts = _facts(entry)
+        config, held_out = facts["config"] or {}, facts["held_out"] or {}
+        size = f"{config.get('preset')} {config.get('width')}x{config.get('height')}"
+        psnr = f"{held_out['psnr']:.2f} dB" if held_out else "-"
+        name = f"{entry.name} (bundled)" if entry.bundled else entry.name
+        card = facts["card"]
+        table.add_row(name, size, psnr, ", ".join(facts["vectors"]) or "-", entry.finished_at[:16], card)
+    Console(soft_wrap=True).print(table)

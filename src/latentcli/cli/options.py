@@ -1,0 +1,79 @@
+"""Options that several commands share, written once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentcli.errors import ConfigError
+
+ImagesArg = Annotated[list[Path], typer.Argument(help="Images, or folders of images.", show_default=False)]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|PATH",
+        help="The model. Without it: your model that finished last, else the bundled `faces`.",
+        show_default=False,
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="A file, or a folder when several files are written.", show_default=False),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of paths.")]
+VectorOption = Annotated[
+    list[str],
+    typer.Option(
+        "--vector",
+        "-v",
+        metavar="NAME|FILE[=S]",
+        help="A saved concept vector; repeat it for several, each with its own strength after `=`.",
+        show_default=False,
+    ),
+]
+StrengthOption = Annotated[
+    float,
+    typer.Option(
+        "--strength",
+        "-s",
+        help="How far, for vectors without `=S`: 1 goes from the mean image without to the mean image with it.",
+    ),
+]
+PositiveOption = Annotated[
+    Path | None, typer.Option(help="A folder of images that show the concept.", show_default=False)
+]
+NegativeOption = Annotated[
+    Path | None, typer.Option(help="A folder of images that do not show it.", show_default=False)
+]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`64` or `96x64` as (width, height) in pixels.
+
+    >>> parse_size("96x64")
+    (96, 64)
+    """
+    if text is None:
+        return None
+    width, cross, height = text.lower().partition("x")
+    if not width.isdecimal() or (cross and not height.isdecimal()):
+        raise ConfigError(f"--size takes 64 or 96x64 (width x height in pixels), got {text!r}")
+    return int(width), int(height or width)
+
+
+def parse_box(text: str | None) -> tuple[int, int, int, int] | None:
+    """`x,y,width,height` in pixels.
+
+    >>> parse_box("170,72,101,101")
+    (170, 72, 101, 101)
+    """
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+        raise ConfigError(f"--box takes x,y,width,height in pixels, got {text!r}")
+    x, y, width, height = (int(part) for part in parts)
+    return x, y, width, height

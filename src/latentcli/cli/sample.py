@@ -1,0 +1,66 @@
+"""`latentcli sample`: new images from the prior."""
+
+from typing import Annotated
+
+import typer
+
+from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
+from latentcli.config import FITTED_TEMPERATURE, PriorName
+
+_DEFAULT_N = 64
+
+
+def sample(
+    n: Annotated[
+        int | None,
+        typer.Option("--n", "-n", min=1, help=f"How many images.  [default: {_DEFAULT_N}]", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="The first seed; each image has its own.  [default: 0]", show_default=False),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds and ranges, like `0,3-9`, instead of --n and --seed.", show_default=False)
+    ] = None,
+    each: Annotated[bool, typer.Option("--each", help="One file per image instead of a sheet.")] = False,
+    prior: Annotated[
+        PriorName | None,
+        typer.Option(help="`fitted` follows the training images; `standard` is N(0, I).", show_default=False),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Less is cleaner and less varied. "
+            f"[default: {FITTED_TEMPERATURE} for the fitted prior, 1 for the standard one]",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw new images: a contact sheet, or one file each.
+
+    Examples:
+
+        latentcli sample --n 64
+
+        latentcli sample --seeds 3,7 --each
+
+    The same seed gives the same image, whatever else is drawn with it.
+    """
+    if seeds is not None and (n is not None or seed is not None):
+        raise typer.BadParameter("--seeds replaces --n and --seed; give one or the other")
+    talk = Talk(as_json)
+    entry = choose_model(talk, model)
+
+    from latentcli.pipelines import sampling
+
+    first = seed or 0
+    chosen = sampling.parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or _DEFAULT_N)))
+    request = sampling.SampleRequest(chosen, prior, temperature)
+    talk.run(sampling.sample(entry, request, each, output, force), "sampling")
+    talk.close()

@@ -1,0 +1,137 @@
+"""`latentcli train`: a folder of images to a model."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from latentcli.cli.console import Talk
+from latentcli.cli.options import JsonOption, parse_size
+from latentcli.config import HELD_OUT_SHARE, Precision, Preset
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="A folder of images; sub-folders count too.", show_default=False)],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="The model's name: it is kept in `models/<name>/`.  [default: the folder's name]", show_default=False
+        ),
+    ] = None,
+    preset: Annotated[
+        Preset | None,
+        typer.Option(
+            help="`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
+            "Chollet's chapter.  [default: chosen from the images]",
+            show_default=False,
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(help="`64` or `96x64`, pixels, 16 to 256.  [default: chosen from the images]", show_default=False),
+    ] = None,
+    latent_dim: Annotated[int | None, typer.Option(help="Numbers per latent.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.", show_default=False)] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Train about so long instead; the speed is measured once.", show_default=False)
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(help="Weight of the KL; 0 is a classical autoencoder.  [default: 1]", show_default=False),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip", help="Mirror half of the images.  [default: only for photo]", show_default=False
+        ),
+    ] = None,
+    held_out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE|DIR",
+            help=f"Images to measure on and not to train on: a share, or a folder.  [default: {HELD_OUT_SHARE}]",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Images per step.", show_default=False)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its highest.", show_default=False)] = None,
+    precision: Annotated[Precision, typer.Option(help="`auto` takes bf16 where a test shows it faster.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and noise.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a VAE on a folder of images. Only the folder is required; what is chosen for you is said.
+
+    Examples:
+
+        latentcli train photos/
+
+        latentcli train mnist/train --held-out mnist/test --preset book
+
+        latentcli train photos/ --size 128 --minutes 60 --name large
+
+    Stop it with Ctrl-C: the same command goes on where it stopped. It never overwrites another run.
+    """
+    wanted = parse_size(size)
+    talk = Talk(as_json)
+
+    from latentcli import catalog
+    from latentcli.cli.training_view import TrainingView
+    from latentcli.training import plan, run
+
+    folder = catalog.OWN_MODELS / catalog.check_name(name or data.resolve().name, "model")
+    request = plan.TrainRequest(
+        folder,
+        preset,
+        wanted,
+        latent_dim,
+        epochs,
+        minutes,
+        beta,
+        flip,
+        held_out,
+        batch_size,
+        learning_rate,
+        seed,
+        precision,
+    )
+    settled = plan.prepare(data, request)
+    talk.facts["model"] = folder.name
+    talk.say(f"{folder}: {settled.choices()} (change with --preset, --size, --latent-dim, --beta, --epochs, --minutes)")
+    if settled.finished:
+        _tell_finished(talk, settled)
+        return
+    if settled.resumed:
+        talk.say(f"going on at step {settled.resumed.step} of {settled.resumed.steps}")
+    stop = _StopRequest()
+    with TrainingView(talk, settled) as view:
+        for report in run.run(settled, stop):
+            view.show(report)
+    if view.interrupted:
+        talk.print_json()
+        raise typer.Exit(128 + (stop.signal or signal.SIGINT))
+    talk.print_json()
+
+
+def _tell_finished(talk: Talk, settled: Any) -> None:
+    talk.say(f"already finished; train on with another --name, or look: latentcli sample --model {settled.folder.name}")
+    talk.wrote(settled.folder / "model.safetensors")
+    talk.print_json()
+
+
+class _StopRequest:
+    """Turns the first Ctrl-C or SIGTERM into a wish to stop after the step; the second stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._asked)
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, signal.SIG_DFL)

@@ -1,0 +1,113 @@
+"""What training looks like: a live line on a terminal, a plain line per epoch anywhere."""
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from latentcli.cli.console import Talk
+from latentcli.model.figures import Figures
+from latentcli.training import reports
+from latentcli.training.plan import Plan
+
+
+class TrainingView:
+    """Draws the reports of a run."""
+
+    def __init__(self, talk: Talk, plan: Plan) -> None:
+        self.talk = talk
+        self.plan = plan
+        self.interrupted = False
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self.task = self.progress.add_task("looking", total=None, note="")
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def show(self, report: reports.Report) -> None:
+        match report:
+            case reports.Reading(done, total):
+                self._bar("reading", done, total)
+            case reports.Started():
+                self._started(report)
+            case reports.StepReport():
+                note = (
+                    f"{report.images_per_second:.0f} images/s  reconstruction {report.reconstruction:.1f}  "
+                    f"KL {report.kl:.1f}"
+                )
+                self._bar("training", report.step, report.steps, note)
+            case reports.EpochReport():
+                self._say(f"epoch {report.epoch}, {report.seconds / 60:.1f} min: {self._epoch(report)}")
+            case reports.Interrupted(step, steps):
+                self.interrupted = True
+                self._say(f"stopped at step {step} of {steps}, saved; the same command goes on from there")
+            case reports.FittingPrior(images):
+                self._bar("fitting the prior", 0, None)
+                self._say(f"fitting the prior to {images} encoded images")
+            case reports.Finished():
+                self._finished(report)
+
+    def _bar(self, what: str, done: int, total: int | None, note: str = "") -> None:
+        self.progress.update(self.task, description=what, completed=done, total=total, note=note)
+
+    def _say(self, text: str) -> None:
+        if self.progress.disable:
+            self.talk.say(text)
+        else:
+            self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _started(self, report: reports.Started) -> None:
+        self.talk.left_out(list(report.unreadable))
+        held = f"{report.held_out} held out" if report.held_out else "none held out (too few, or not wanted)"
+        seconds = report.steps * (report.seconds_per_step or 0)
+        minutes = f", about {seconds / 60:.1f} minutes" if seconds else ""
+        self._say(
+            f"{report.images} images, {held}; {report.parameters:,} parameters, {report.precision}; "
+            f"{report.steps} steps ({report.steps / report.steps_per_epoch:.1f} epochs){minutes}; "
+            "Ctrl-C stops and saves"
+        )
+
+    def _epoch(self, report: reports.EpochReport) -> str:
+        training = f"training reconstruction {report.reconstruction:.1f} + KL {report.kl:.1f} nats"
+        skipped = f"; {report.skipped_steps} steps skipped" if report.skipped_steps else ""
+        held_out = f"; held-out {figures_text(report.held_out)}" if report.held_out else ""
+        return training + held_out + skipped
+
+    def _finished(self, report: reports.Finished) -> None:
+        self.talk.facts |= {"model_id": report.model_id, "training_seconds": report.seconds}
+        if report.held_out:
+            self._say(f"held-out {figures_text(report.held_out)}")
+            self.talk.facts["held_out"] = _as_dict(report.held_out)
+        for path in report.outputs:
+            self.talk.wrote(path)
+        self._say(f"look: latentcli sample --model {report.folder.name}")
+
+
+def figures_text(figures: Figures) -> str:
+    """The held-out figures in one line."""
+    bits = f", {figures.bits_per_dimension:.3f} bits/dim" if figures.bits_per_dimension is not None else ""
+    return (
+        f"-ELBO {figures.negative_elbo:.2f} nats (KL {figures.kl:.1f}, {figures.active_dimensions} active dimensions), "
+        f"PSNR {figures.psnr:.2f} dB{bits}"
+    )
+
+
+def _as_dict(figures: Figures) -> dict[str, Any]:
+    return {name: getattr(figures, name) for name in figures.__slots__}

@@ -1,0 +1,201 @@
+"""Every knob, its default, its unit and its check.
+
+`ModelConfig` is stored in the model file and rebuilds the network; `TrainConfig` only says how to get there.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self, get_args
+
+from latentcli.errors import ConfigError
+
+Preset = Literal["book", "digits", "photo"]
+Likelihood = Literal["bernoulli", "gaussian"]
+Precision = Literal["auto", "fp32", "bf16"]
+PriorName = Literal["fitted", "standard"]
+InterpolationMethod = Literal["lerp", "slerp"]
+
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+SMALLEST, LARGEST = 16, 256  # pixels, each side of a model
+SIZES = (16, 24, 28, 32, 48, 64)  # pixels, what `train` chooses from
+DIGITS_UP_TO = 32  # pixels: gray pictures up to this side get the preset `digits`
+BOOK_SIZE = 28  # pixels, the side of the chapter's images
+FITTED_TEMPERATURE = 0.8  # cleaner and a little less varied than the training images
+HELD_OUT_SHARE = 0.05  # of the images, by a hash of their relative path
+HELD_OUT_NEEDS = 10  # images below which nothing is held out
+SOFT_LIMIT = 1 / 255  # an edit's change that is dropped, on the scale 0 to 1
+
+# Feature maps per level of the residual networks, coarsest last; a model takes as many as it has levels.
+_PHOTO_WIDTHS = (16, 32, 48, 96, 160, 256)
+_DIGITS_WIDTHS = (32, 64, 128)
+_COARSEST = 7  # pixels: halving stops when neither side is longer
+
+
+def _require(ok: bool, message: str) -> None:
+    if not ok:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What rebuilds the network, and how its images are made from files."""
+
+    preset: Preset = "photo"
+    width: int = 64  # pixels
+    height: int = 64  # pixels
+    channels: int = 3  # 1 is gray, 3 is RGB
+    latent_dim: int = 128
+    widths: tuple[int, ...] = (48, 96, 160, 256)  # feature maps per halving, finest first
+    likelihood: Likelihood = "gaussian"
+    crop: Literal["centre"] = "centre"  # how a picture of another shape is cut to width:height
+    resampling: Literal["lanczos"] = "lanczos"
+
+    def __post_init__(self) -> None:
+        _require(self.preset in PRESETS, f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
+        for side in (self.width, self.height):
+            _require(
+                isinstance(side, int) and SMALLEST <= side <= LARGEST,
+                f"size must be {SMALLEST} to {LARGEST} pixels a side, got {self.width}x{self.height}",
+            )
+        _require(self.channels in (1, 3), f"channels must be 1 or 3, got {self.channels}")
+        _require(1 <= self.latent_dim <= 4096, f"latent dimension must be 1 to 4096, got {self.latent_dim}")
+        _require(self.likelihood in get_args(Likelihood), f"likelihood cannot be {self.likelihood!r}")
+        _require(
+            1 <= len(self.widths) <= 8 and all(1 <= width <= 4096 for width in self.widths),
+            f"widths must be 1 to 8 numbers of feature maps, got {self.widths}",
+        )
+        _require(self.crop == "centre" and self.resampling == "lanczos", "unknown crop or resampling")
+        if self.preset == "book":
+            shape = (self.width, self.height, self.channels)
+            _require(
+                shape == (BOOK_SIZE, BOOK_SIZE, 1),
+                "the preset book takes 28x28 gray images, as the chapter does; "
+                "leave out --size, or use --preset digits",
+            )
+
+    @property
+    def pixels(self) -> int:
+        """Numbers per image: channels times height times width."""
+        return self.channels * self.height * self.width
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"widths": list(self.widths)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Raises ConfigError on unknown names or wrong values."""
+        unknown = set(values) - {knob.name for knob in fields(cls)}
+        _require(not unknown, f"unknown settings {', '.join(sorted(unknown))}")
+        try:
+            return cls(**values | {"widths": tuple(values.get("widths", ()))})
+        except TypeError as error:
+            raise ConfigError(f"a setting has the wrong type: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How to train. Everything that shapes the network is in ModelConfig instead."""
+
+    epochs: int = 60  # passes over the training images; the last may be cut short by `minutes`
+    minutes: float | None = None  # of training; turned into a number of steps once, then stored
+    batch_size: int = 64  # images per step
+    learning_rate: float = 1e-3
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    beta: float = 1.0  # weight of the KL; 0 is the classical autoencoder, which draws no noise
+    beta_warmup: float = 0.1  # share of the steps over which beta rises from 0
+    learning_rate_warmup: float = 0.02  # share of the steps; 0 with `cosine` False is a constant rate
+    cosine: bool = True  # learning rate falls to 0 along a half cosine
+    clip: float = 1.0  # largest norm of the gradient of the loss per number of the image; 0 is none
+    ema: float = 0.999  # decay of the averaged weights, which are the ones stored; 0 stores the last
+    flip: bool = False  # mirror half of the images left to right
+    held_out: str = str(HELD_OUT_SHARE)  # a share of the images, or a folder
+    seed: int = 0
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
+        _require(
+            self.minutes is None or (math.isfinite(self.minutes) and self.minutes > 0),
+            f"minutes must be more than 0, got {self.minutes}",
+        )
+        _require(self.batch_size >= 2, f"batch size must be 2 or more, got {self.batch_size}")
+        _require(math.isfinite(self.beta) and self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
+        _require(0 <= self.seed < 2**63, f"seed must be 0 or more, got {self.seed}")
+
+
+@dataclass(frozen=True, slots=True)
+class PresetDefaults:
+    """What a preset stands for where the user says nothing."""
+
+    train: TrainConfig
+    images_seen: int  # training images shown in all, unless --epochs or --minutes say otherwise
+    latent_dim: int  # for models up to 64 px
+    latent_dim_large: int  # above
+    likelihood: Likelihood
+    widths: tuple[int, ...] = field(default=())
+
+
+DEFAULTS: dict[Preset, PresetDefaults] = {
+    "book": PresetDefaults(
+        train=TrainConfig(
+            epochs=10,
+            batch_size=16,
+            optimizer="rmsprop",
+            beta_warmup=0.0,
+            learning_rate_warmup=0.0,
+            cosine=False,
+            clip=0.0,
+            ema=0.0,
+            precision="fp32",
+        ),
+        images_seen=600_000,
+        latent_dim=2,
+        latent_dim_large=2,
+        likelihood="bernoulli",
+        widths=(32, 64, 64, 64),
+    ),
+    "digits": PresetDefaults(
+        train=TrainConfig(batch_size=128),
+        images_seen=1_200_000,
+        latent_dim=32,
+        latent_dim_large=32,
+        likelihood="bernoulli",
+        widths=_DIGITS_WIDTHS,
+    ),
+    "photo": PresetDefaults(
+        train=TrainConfig(flip=True),
+        images_seen=400_000,
+        latent_dim=128,
+        latent_dim_large=256,
+        likelihood="gaussian",
+        widths=_PHOTO_WIDTHS,
+    ),
+}
+
+
+def model_config(preset: Preset, width: int, height: int, channels: int, latent_dim: int | None = None) -> ModelConfig:
+    """The network a preset builds for images of this shape (pixels)."""
+    defaults = DEFAULTS[preset]
+    if latent_dim is None:
+        large = max(width, height) > max(SIZES)
+        latent_dim = defaults.latent_dim_large if large else defaults.latent_dim
+    widths = defaults.widths
+    if preset != "book":
+        halvings = max(1, math.ceil(math.log2(max(width, height, SMALLEST) / _COARSEST)))
+        widths = (widths[:1] * halvings + widths)[-halvings:]
+    return ModelConfig(
+        preset=preset,
+        width=width,
+        height=height,
+        channels=channels,
+        latent_dim=latent_dim,
+        widths=widths,
+        likelihood=defaults.likelihood,
+    )
+
+
+def default_epochs(preset: Preset, images: int) -> int:
+    """Passes over a folder of so many training images that show the preset's number of images."""
+    if preset == "book":
+        return DEFAULTS[preset].train.epochs
+    return min(500, max(10, round(DEFAULTS[preset].images_seen / max(1, images))))

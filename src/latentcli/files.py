@@ -1,0 +1,80 @@
+"""Writing files so that nothing is lost: whole or not at all, and never over something else.
+
+A file appears under its name only when all its bytes are on disk (temporary name, fsync, rename).
+"""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from latentcli.errors import LatentCLIError, OutputExists
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a crash leaves either the old file or the new one, whole.
+
+    Raises LatentCLIError when the folder cannot be written to or the disk is full.
+    """
+    target = Path(os.path.realpath(path))  # a link stays a link to the new content
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:80]}.", suffix=".part", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise LatentCLIError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or with -2, -3 … before its suffix where it is taken.
+
+    >>> free_name(Path("no-such-folder/samples.png")).name
+    'samples.png'
+    """
+    candidate, number = path, 1
+    while os.path.lexists(candidate):
+        number += 1
+        suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".latents.safetensors") else path.suffix
+        candidate = path.with_name(f"{path.name.removesuffix(suffix)}-{number}{suffix}")
+    return candidate
+
+
+def output_file(wanted: Path | None, default: Path, force: bool) -> Path:
+    """Where one result goes: the name the user gave, which must be free, or a free one like `default`.
+
+    Raises OutputExists when `wanted` is taken and `force` is not given.
+    """
+    if wanted is None:
+        return free_name(default)
+    if wanted.is_dir():
+        return free_name(wanted / default.name)
+    if os.path.lexists(wanted) and not force:
+        raise OutputExists(f"{wanted} exists; add --force to replace it, or give another --output")
+    return wanted

@@ -1,0 +1,71 @@
+"""Latent codes, and the file they travel in.
+
+A latent means something only to the model that made it, so every file names its model.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import torch
+from torch import Tensor
+
+from latentcli import tensorfile
+from latentcli.errors import FileFormatError, ModelMismatch
+
+KIND = "latents"
+SUFFIX = ".latents.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """Codes z (n, latent_dim) float32 on the CPU, one name each, and the model they belong to."""
+
+    z: Tensor
+    names: tuple[str, ...]  # relative POSIX paths with suffix
+    model_id: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def with_z(self, z: Tensor) -> "Latents":
+        """The same names with other codes."""
+        return replace(self, z=z)
+
+    def row(self, name: str) -> Tensor:
+        """The code of one name: (latent_dim,). Raises FileFormatError when there is none."""
+        if name not in self.names:
+            raise FileFormatError(f"there are no latents named {name!r}; the first is {self.names[0]!r}")
+        return self.z[self.names.index(name)]
+
+    def save(self, path: Path) -> None:
+        """Write them whole. Raises LatentCLIError when that fails."""
+        header = {"names": list(self.names), "model_id": self.model_id}
+        tensorfile.write(path, KIND, header, {"z": self.z.contiguous().numpy()})
+
+    @classmethod
+    def load(cls, path: Path) -> "Latents":
+        """Raises FileFormatError when the file is no latents file, damaged, or names places outside its folder."""
+        header, arrays = tensorfile.read(path, KIND)
+        names, model_id = header.get("names"), header.get("model_id")
+        z = torch.from_numpy(arrays["z"].copy()).float() if "z" in arrays else torch.empty(0)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or z.dim() != 2:
+            raise FileFormatError(f"{path} does not hold named latents; encode the images again")
+        if len(names) != len(z) or not names or not isinstance(model_id, str):
+            raise FileFormatError(f"{path} does not hold one name per latent; encode the images again")
+        if not bool(z.isfinite().all()):
+            raise FileFormatError(f"{path} holds latents that are not numbers; encode the images again")
+        for name in names:
+            parts = PurePosixPath(name).parts
+            if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
+                raise FileFormatError(f"{path} holds the name {name!r}, which points outside a folder; do not trust it")
+        return cls(z, tuple(names), model_id)
+
+    def require_model(self, model_id: str, source: str, model: str, latent_dim: int) -> None:
+        """Raises ModelMismatch unless the model `model` made these latents, which came from `source`."""
+        if self.model_id != model_id:
+            raise ModelMismatch(
+                f"{source} was made with model {self.model_id}, but {model} is {model_id}; "
+                "choose that model with --model, or encode the images again"
+            )
+        if self.z.shape[1] != latent_dim:
+            raise ModelMismatch(f"{source} has {self.z.shape[1]} latent dimensions, {model} has {latent_dim}")

@@ -1,0 +1,116 @@
+"""Images to latents and back."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentcli.catalog import ModelEntry
+from latentcli.errors import ImageError
+from latentcli.files import free_name, output_file
+from latentcli.images import as_float, read_image, to_pictures, walk, write_picture
+from latentcli.latents import SUFFIX, Latents
+from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.pipelines.events import AlreadyThere, Event, Progress, Unreadable, Wrote
+from latentcli.pipelines.outputs import gather, names_of
+
+_BATCH = 64  # images
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A few images and their posterior means."""
+
+    positions: list[int]  # in the list that was given
+    mean: Tensor  # (n, latent_dim) on the CPU
+
+
+def encode_paths(model: LoadedModel, paths: Sequence[Path]) -> Iterator[Encoded | Unreadable]:
+    """Read, crop and encode in batches; an unreadable image is told and left out. Never a draw: posterior means."""
+    found = enumerate(walk(paths, partial(read_image, config=model.config)))
+    while some := list(islice(found, _BATCH)):
+        good = [(position, image) for position, (_, image) in some if isinstance(image, np.ndarray)]
+        for _, (_, image) in some:
+            if isinstance(image, ImageError):
+                yield Unreadable(str(image))
+        if good:
+            positions, images = zip(*good, strict=True)
+            yield Encoded(list(positions), encode_images(model, np.stack(images)))
+
+
+@torch.inference_mode()
+def encode_images(model: LoadedModel, images: np.ndarray) -> Tensor:
+    """Posterior means (n, latent_dim), on the CPU, of uint8 images (n, height, width, channels)."""
+    x = as_float(torch.from_numpy(images)).to(model.vae.sigma.device)
+    return model.vae.encode(x).mean.cpu()
+
+
+@torch.inference_mode()
+def decode_latents(model: LoadedModel, z: Tensor) -> Tensor:
+    """Images (n, channels, height, width) in [0, 1], on the CPU, from latents (n, latent_dim)."""
+    device = model.vae.sigma.device
+    return torch.cat([model.vae.decode(some.to(device)).cpu() for some in torch.split(z, _BATCH)])
+
+
+def encode(entry: ModelEntry, arguments: Sequence[Path], output: Path | None, force: bool) -> Iterator[Event]:
+    """Encode images and folders of images into one latents file.
+
+    Raises ImageError when an argument is missing or no image can be read, OutputExists when the file is taken.
+    """
+    sources = gather(arguments)
+    stem = arguments[0].resolve().stem if len(arguments) == 1 else "images"
+    target = output_file(output, Path(f"{stem}{SUFFIX}"), force)
+    return _encode(load_model(entry.path), [source.path for source in sources], names_of(sources), target)
+
+
+def _encode(model: LoadedModel, paths: list[Path], names: tuple[str, ...], target: Path) -> Iterator[Event]:
+    kept: list[int] = []
+    parts: list[Tensor] = []
+    for result in encode_paths(model, paths):
+        if isinstance(result, Unreadable):
+            yield result
+            continue
+        kept += result.positions
+        parts.append(result.mean)
+        yield Progress(len(kept), len(paths))
+    if not kept:
+        raise ImageError(f"none of the {len(paths)} images can be read; nothing was written")
+    Latents(torch.cat(parts), tuple(names[position] for position in kept), model.model_id).save(target)
+    yield Wrote(target)
+
+
+def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) -> Iterator[Event]:
+    """Decode a latents file into one PNG per latent: in a new folder, or in the named one, where pictures are kept.
+
+    Raises FileFormatError for a bad file, ModelMismatch when another model made it.
+    """
+    latents = Latents.load(source)
+    model = load_model(entry.path)
+    latents.require_model(model.model_id, str(source), model.name, model.config.latent_dim)
+    if output is not None and len(latents) == 1 and output.suffix:
+        return _decode(model, latents.z, [output_file(output, output, force)], keep=False)
+    folder = output or free_name(Path(source.name.removesuffix(".safetensors").removesuffix(".latents")))
+    return _decode(model, latents.z, [folder / name for name in _png_names(latents.names)], keep=not force)
+
+
+def _png_names(names: Sequence[str]) -> list[str]:
+    """`.png` for the images' own suffix, behind it where two would meet."""
+    short = [PurePosixPath(name).with_suffix(".png").as_posix() for name in names]
+    return [new if short.count(new) == 1 else f"{name}.png" for name, new in zip(names, short, strict=True)]
+
+
+def _decode(model: LoadedModel, z: Tensor, paths: list[Path], keep: bool) -> Iterator[Event]:
+    for start in range(0, len(paths), _BATCH):
+        pictures = to_pictures(decode_latents(model, z[start : start + _BATCH]))
+        for path, picture in zip(paths[start:], pictures, strict=False):
+            if keep and path.exists():
+                yield AlreadyThere(path)
+                continue
+            write_picture(picture, path)
+            yield Wrote(path)
+        yield Progress(min(start + _BATCH, len(paths)), len(paths))

@@ -1,0 +1,90 @@
+"""Concept vectors from labelled images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from latentcli import catalog, concepts
+from latentcli.concepts import ConceptVector, Labelled
+from latentcli.config import HELD_OUT_SHARE
+from latentcli.data import is_held_out
+from latentcli.errors import ImageError, OutputExists
+from latentcli.labels import Labels
+from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.pipelines.encoding import encode_paths
+from latentcli.pipelines.events import Event, Note, Progress, Unreadable, Wrote
+
+_ENOUGH = 100  # images of a kind; a vector from fewer is unsteady
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The vector is computed."""
+
+    vector: ConceptVector
+
+
+def fit(entry: catalog.ModelEntry, name: str, labels: Labels, force: bool) -> Iterator[Event | Fitted]:
+    """Fit a vector and keep it with its model.
+
+    Raises ConfigError for unusable labels, OutputExists when the model has a vector of that name.
+    """
+    labels.check()
+    target = check_new(entry, name, force)
+    model = load_model(entry.path)
+    return _fit_and_save(model, name, labels, target)
+
+
+def check_new(entry: catalog.ModelEntry, name: str, force: bool) -> Path:
+    """The file for a new vector. Raises OutputExists when the name is taken, ConfigError when it is no name."""
+    target = catalog.new_vector_file(entry, name)
+    if not force and name in catalog.vectors_of(entry):
+        raise OutputExists(
+            f"model {entry.name} has a vector {name!r}; add --force to replace it, or choose another name"
+        )
+    return target
+
+
+def _fit_and_save(model: LoadedModel, name: str, labels: Labels, target: Path) -> Iterator[Event | Fitted]:
+    for event in compute(model, name, labels):
+        if isinstance(event, Fitted):
+            event.vector.save(target)
+            yield Wrote(target)
+        yield event
+
+
+def compute(model: LoadedModel, name: str, labels: Labels) -> Iterator[Event | Fitted]:
+    """Encode the labelled images and fit: ends with Fitted. The images held out in training are held out here too."""
+    paths = [labels.root / image for image in labels.names]
+    positions: list[int] = []
+    parts = []
+    for result in encode_paths(model, paths):
+        if isinstance(result, Unreadable):
+            yield result
+            continue
+        positions += result.positions
+        parts.append(result.mean)
+        yield Progress(len(positions), len(paths))
+    if not parts:
+        raise ImageError(f"none of the {len(paths)} labelled images can be read; check --root or the folders")
+    z = torch.cat(parts)
+    held = [is_held_out(labels.names[position], HELD_OUT_SHARE) for position in positions]
+    train, held_out = (_part(z, positions, labels, held, wanted) for wanted in (False, True))
+    recipe = labels.recipe | {"images": [labels.names[position] for position in positions if _used(labels, position)]}
+    recipe |= {"labels": [labels.values[position] for position in positions if _used(labels, position)]}
+    vector = concepts.fit(name, train, held_out, model.model_id, recipe)
+    fewest = min(vector.positives, vector.negatives)
+    if fewest < _ENOUGH:
+        yield Note(f"{name} comes from {fewest} images of a kind; {_ENOUGH} or more of each make a steadier vector")
+    yield Fitted(vector)
+
+
+def _used(labels: Labels, position: int) -> bool:
+    return labels.values[position] is not None
+
+
+def _part(z: torch.Tensor, positions: list[int], labels: Labels, held: list[bool], wanted: bool) -> Labelled:
+    rows = [row for row, is_held in enumerate(held) if is_held is wanted]
+    return Labelled(z[rows], tuple(labels.values[positions[row]] for row in rows))

@@ -1,0 +1,130 @@
+"""Tensors and a JSON header in one `.safetensors` file: the only module that knows the layout.
+
+The header carries `format`, `kind` and a SHA-256 of the tensors, so a damaged file or one of another kind is refused
+by name. Nothing here unpickles or runs anything. Tensors are numpy arrays, so that reading a header needs no torch.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from latentcli.errors import FileFormatError
+from latentcli.files import write_whole
+
+FORMAT = 1  # rises when a file of today could no longer be read
+_KEY = "latentcli"  # the one metadata entry; its value is our JSON
+_LONGEST_HEADER = 100_000_000  # bytes, as in the safetensors format
+
+Header = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+
+
+def digest(arrays: Arrays) -> str:
+    """SHA-256 over name, dtype, shape and bytes of each array, sorted by name: 64 hex digits."""
+    result = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        result.update(f"{name}\0{array.dtype.name}\0{list(array.shape)}\0".encode())
+        result.update(array.tobytes())
+    return result.hexdigest()
+
+
+def write(path: Path, kind: str, header: Header, arrays: Arrays) -> None:
+    """Write arrays and header whole; `format`, `kind` and `sha256` are added to the header."""
+    full = {"format": FORMAT, "kind": kind, "sha256": digest(arrays), **header}
+    write_whole(path, save(arrays, {_KEY: json.dumps(full, ensure_ascii=True, allow_nan=False)}))
+
+
+def read_header(path: Path, kind: str) -> Header:
+    """The header alone, without reading a tensor.
+
+    Raises FileFormatError when the file is missing, not ours, of another kind, damaged or newer than this program.
+    """
+    return _ours(path, kind, _layout(path))
+
+
+def read_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each tensor, from the header alone."""
+    layout = _layout(path)
+    _ours(path, kind, layout)
+    try:
+        return {
+            name: tuple(int(length) for length in entry["shape"])
+            for name, entry in layout.items()
+            if name != "__metadata__"
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path) from error
+
+
+def read(path: Path, kind: str) -> tuple[Header, Arrays]:
+    """Header and arrays, the arrays checked against the SHA-256 in the header.
+
+    Raises FileFormatError as `read_header` does.
+    """
+    header = read_header(path, kind)
+    try:
+        arrays: Arrays = load(path.read_bytes())
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise _damaged(path) from error
+    if digest(arrays) != header.get("sha256"):
+        raise _damaged(path)
+    return header, arrays
+
+
+def _layout(path: Path) -> dict[str, Any]:
+    """The JSON at the start of a safetensors file: eight bytes of length, then the text."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            if len(start) < 8:
+                raise _foreign(path)
+            (length,) = struct.unpack("<Q", start)
+            if length > min(_LONGEST_HEADER, os.fstat(file.fileno()).st_size):
+                raise _foreign(path)
+            layout = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
+    except FileNotFoundError as error:
+        raise FileFormatError(f"{path} does not exist") from error
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise _foreign(path) from error
+    if not isinstance(layout, dict):
+        raise _foreign(path)
+    return layout
+
+
+def _ours(path: Path, kind: str, layout: dict[str, Any]) -> Header:
+    try:
+        header = json.loads(layout["__metadata__"][_KEY])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _foreign(path) from error
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise _foreign(path)
+    if header["format"] > FORMAT:
+        raise FileFormatError(f"{path} was written by a newer latentcli; upgrade latentcli to read it")
+    if header.get("kind") != kind:
+        raise FileFormatError(f"{path} is a {header.get('kind')} file, not a {kind} file; give a {kind} file")
+    return header
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a name stands twice")
+    return result
+
+
+def _foreign(path: Path) -> FileFormatError:
+    return FileFormatError(f"{path} is not a latentcli file; give one that latentcli wrote")
+
+
+def _damaged(path: Path) -> FileFormatError:
+    return FileFormatError(f"{path} is damaged (its checksum does not match); restore it or make it again")

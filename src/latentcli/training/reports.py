@@ -1,0 +1,83 @@
+"""What training tells the outside while it works."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from latentcli.config import Precision
+from latentcli.model.figures import Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Images decoded so far."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Everything is settled; the first step follows."""
+
+    images: int
+    held_out: int
+    unreadable: tuple[str, ...]  # messages
+    parameters: int
+    precision: Precision
+    step: int  # 0, or where an interrupted run goes on
+    steps: int
+    steps_per_epoch: int
+    seconds_per_step: float | None  # None when nothing was measured
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """A look at the training, every half second or so; nats per image of the last batch."""
+
+    step: int
+    steps: int
+    images_per_second: float
+    reconstruction: float
+    kl: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """The end of a pass over the images; one line of history.jsonl."""
+
+    epoch: int
+    step: int
+    seconds: float  # of training so far, over all sessions of the run
+    reconstruction: float  # nats per image, mean over the epoch's training batches
+    kl: float
+    skipped_steps: int  # with non-finite gradients, so far
+    held_out: Figures | None
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Stopped on request; the same command goes on at `step`."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class FittingPrior:
+    """The last slow thing: fitting the prior to so many encoded images."""
+
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The model file is written."""
+
+    folder: Path
+    model_id: str
+    seconds: float
+    held_out: Figures | None
+    outputs: tuple[Path, ...]
+
+
+Report = Reading | Started | StepReport | EpochReport | Interrupted | FittingPrior | Finished

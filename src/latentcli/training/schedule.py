@@ -1,0 +1,48 @@
+"""What each step uses, as a function of (seed, step): a position in a run is a number, nothing is carried along."""
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+from latentcli.config import TrainConfig
+
+
+def stream(seed: int, purpose: str, position: int) -> torch.Generator:
+    """A generator of its own for one purpose at one position of a run."""
+    mixed = hashlib.sha256(f"{seed}/{purpose}/{position}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(mixed[:8], "big") >> 1)
+
+
+def order(seed: int, epoch: int, images: int) -> Tensor:
+    """The permutation of an epoch: (images,) int64."""
+    return torch.randperm(images, generator=stream(seed, "order", epoch))
+
+
+def noise(seed: int, step: int, count: int, latent_dim: int) -> Tensor:
+    """N(0, I) for the posterior draws of a step: (count, latent_dim)."""
+    return torch.randn(count, latent_dim, generator=stream(seed, "noise", step))
+
+
+def flips(seed: int, step: int, count: int) -> Tensor:
+    """Which images of a step are mirrored: (count,) bool, half of them on average."""
+    return torch.rand(count, generator=stream(seed, "flip", step)) < 0.5
+
+
+def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine to 0 (Loshchilov & Hutter 2017, eq. 5), or constant."""
+    warmup = config.learning_rate_warmup * steps
+    rate = config.learning_rate * min(1.0, (step + 1) / (warmup + 1))
+    return rate * 0.5 * (1 + math.cos(math.pi * step / steps)) if config.cosine else rate
+
+
+def beta(config: TrainConfig, step: int, steps: int) -> float:
+    """The KL's weight, risen linearly from 0 over the warm-up."""
+    warmup = config.beta_warmup * steps
+    return config.beta * min(1.0, (step + 1) / (warmup + 1))
+
+
+def ema_decay(config: TrainConfig, step: int) -> float:
+    """Decay of the averaged weights: short at first, so that the random start is forgotten."""
+    return min(config.ema, (1 + step) / (10 + step))

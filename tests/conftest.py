@@ -1,0 +1,115 @@
+"""What the tests share: drawn pictures, a tiny seeded model, and the command line run in this process."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from latentcli.cli.app import main
+from latentcli.config import ModelConfig
+from latentcli.model.modelfile import save_model
+from latentcli.model.prior import MixturePrior
+from latentcli.model.vae import VAE
+
+TINY = ModelConfig(width=16, height=16, channels=3, latent_dim=4, widths=(8, 8))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def paths(self) -> list[str]:
+        return self.out.splitlines()
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test has a folder of its own and no user data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user-data"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command line: run("sample", "--n", 4)."""
+
+    def run_it(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["latentcli", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        told = capsys.readouterr()
+        return Outcome(code, told.out, told.err)
+
+    return run_it
+
+
+def draw(size: tuple[int, int], seed: int, mode: str = "RGB", dot: bool = False) -> Image.Image:
+    """A coloured disc on a coloured ground; `dot` puts a white square into the middle."""
+    rng = np.random.default_rng(seed)
+    ground, disc = (tuple(int(level) for level in rng.integers(0, 200, 3)) for _ in range(2))
+    picture = Image.new("RGB", size, ground)
+    pen = ImageDraw.Draw(picture)
+    width, height = size
+    pen.ellipse((width // 8, height // 8, width * 7 // 8, height * 7 // 8), fill=disc)
+    if dot:
+        pen.rectangle((width * 3 // 8, height * 3 // 8, width * 5 // 8, height * 5 // 8), fill="white")
+    return picture.convert(mode)
+
+
+def draw_folder(folder: Path, count: int, dot: bool = False, first_seed: int = 0, mode: str = "RGB") -> Path:
+    """A folder of drawn 20x20 PNG pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        draw((20, 20), first_seed + number, mode, dot).save(folder / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "face.png"
+    draw((60, 40), seed=5).save(path)
+    return path
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path) -> Path:
+    """An untrained model with a fitted prior, as `models/tiny`."""
+    return write_model(tmp_path / "models" / "tiny")
+
+
+def write_model(folder: Path, config: ModelConfig = TINY, seed: int = 0, **header: object) -> Path:
+    torch.manual_seed(seed)
+    vae = VAE(config).eval()
+    prior = MixturePrior(
+        torch.tensor([0.5, 0.5]),
+        torch.randn(2, config.latent_dim),
+        torch.eye(config.latent_dim).repeat(2, 1, 1),
+    )
+    save_model(folder / "model.safetensors", vae, prior, {"finished_at": "2026-01-01T00:00:00+00:00", **header})
+    return folder
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path

@@ -1,0 +1,98 @@
+import pytest
+import torch
+
+from latentcli import load_model, tensorfile
+from latentcli.errors import FileFormatError
+from latentcli.model.modelfile import KIND, save_model
+from latentcli.model.prior import StandardPrior
+from latentcli.model.vae import VAE
+from tests.conftest import TINY, write_model
+
+
+def rewrite(folder, change):
+    path = folder / "model.safetensors"
+    header, arrays = tensorfile.read(path, KIND)
+    header.pop("sha256")
+    change(header, arrays)
+    tensorfile.write(path, KIND, header, arrays)
+    return path
+
+
+def test_a_model_survives_the_file(tmp_path):
+    torch.manual_seed(1)
+    vae = VAE(TINY).eval()
+    model_id = save_model(tmp_path / "m" / "model.safetensors", vae, StandardPrior(4), {})
+    model = load_model(tmp_path / "m")
+    assert (model.model_id, model.name, model.config) == (model_id, "m", TINY)
+    z = torch.randn(2, 4)
+    torch.testing.assert_close(model.vae.decode(z), vae.decode(z), atol=1e-5, rtol=0)
+    assert not model.vae.training
+
+
+def test_half_precision_halves_the_file_and_changes_little(tmp_path):
+    torch.manual_seed(1)
+    vae = VAE(TINY).eval()
+    ids = [save_model(tmp_path / str(half) / "model.safetensors", vae, StandardPrior(4), {}, half) for half in (0, 1)]
+    assert ids[0] != ids[1]
+    full, half = (load_model(tmp_path / name / "model.safetensors") for name in ("0", "1"))
+    z = torch.randn(2, 4)
+    torch.testing.assert_close(half.vae.decode(z), full.vae.decode(z), atol=5e-3, rtol=0)
+    assert half.vae.sigma.dtype == torch.float32
+
+
+def test_the_model_id_is_that_of_the_network_alone(tmp_path):
+    torch.manual_seed(1)
+    vae = VAE(TINY).eval()
+    first = save_model(tmp_path / "a.safetensors", vae, StandardPrior(4), {})
+    second = save_model(tmp_path / "b.safetensors", vae, StandardPrior(4), {"finished_at": "later"})
+    vae.sigma += 0.1
+    third = save_model(tmp_path / "c.safetensors", vae, StandardPrior(4), {})
+    assert first == second != third
+
+
+def test_the_prior_survives_the_file(tiny_model):
+    prior = load_model(tiny_model).prior
+    assert prior.sample([0, 1], 0.8).shape == (2, 4)
+    assert len(prior.weights) == 2
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(FileFormatError, match=r"model\.safetensors does not exist|nowhere does not exist"):
+        load_model(tmp_path / "nowhere")
+
+
+def test_a_network_that_does_not_fit_its_config_is_refused(tiny_model):
+    path = rewrite(tiny_model, lambda header, arrays: header["config"].update(latent_dim=5))
+    with pytest.raises(FileFormatError, match="does not hold the network its config describes"):
+        load_model(path)
+
+
+def test_an_absurd_config_is_refused_before_anything_is_built(tiny_model):
+    path = rewrite(tiny_model, lambda header, arrays: header["config"].update(width=10**9))
+    with pytest.raises(FileFormatError, match="no usable config"):
+        load_model(path)
+
+
+def test_weights_that_are_not_numbers_are_refused(tiny_model):
+    def spoil(header, arrays):
+        name = next(name for name in arrays if name.endswith("head.weight"))
+        arrays[name] = arrays[name].copy()
+        arrays[name][0, 0] = float("nan")
+
+    with pytest.raises(FileFormatError, match="not numbers"):
+        load_model(rewrite(tiny_model, spoil))
+
+
+def test_a_prior_that_does_not_fit_is_refused(tiny_model):
+    path = rewrite(tiny_model, lambda header, arrays: arrays.pop("prior.means"))
+    with pytest.raises(FileFormatError, match="prior"):
+        load_model(path)
+
+
+def test_a_flipped_byte_is_noticed(tmp_path):
+    path = write_model(tmp_path / "m") / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 64
+    path.write_bytes(bytes(data))
+    with pytest.raises(FileFormatError, match="is damaged"):
+        load_model(path)

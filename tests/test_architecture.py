@@ -1,0 +1,114 @@
+"""The arrows of the layout: who may import whom, read from the source itself."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import latentcli
+
+PACKAGE = Path(latentcli.__file__).parent
+EVERYONE = {"config", "errors", "files", ""}
+TRAINING = {"data", "model", "images", "tensorfile", "card"}
+PIPELINES = {
+    "catalog", "concepts", "data", "images", "interpolation", "labels", "latents", "model", "photo",
+}  # fmt: skip
+ALLOWED = {
+    "": {"cli", "concepts", "latents", "model"},  # the lazy names, and python -m latentcli
+    "errors": set(),
+    "config": set(),
+    "files": set(),
+    "tensorfile": set(),
+    "catalog": {"tensorfile"},
+    "images": set(),
+    "photo": {"images"},
+    "labels": {"images"},
+    "interpolation": set(),
+    "latents": {"tensorfile"},
+    "concepts": {"latents", "tensorfile"},
+    "data": {"images"},
+    "card": set(),
+    "model": {"tensorfile"},
+    "training": TRAINING,
+    "pipelines": PIPELINES,
+    "cli": {"catalog", "pipelines", "training"} | PIPELINES,
+}
+LAZY_ELSEWHERE = {"sklearn"}  # packages that may be imported inside functions outside cli
+
+
+def sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "" if first.startswith("__") else first
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        if node.module == "latentcli":
+            return [f"latentcli.{alias.name}" for alias in node.names]
+        return [node.module]
+    return []
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_follow_the_arrows(path):
+    here = room(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        for name in imported(node):
+            if name.startswith("latentcli.") and not name.endswith("__version__"):
+                there = name.split(".")[1]
+                assert there == here or there in ALLOWED[here] | EVERYONE, f"{here or 'latentcli'} imports {there}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_only_the_command_line_imports_inside_functions(path):
+    if room(path) == "cli":
+        return
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                for name in imported(node):
+                    assert name.split(".")[0] in LAZY_ELSEWHERE, f"{function.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_only_the_command_line_prints(path):
+    if room(path) == "cli":
+        return
+    text = path.read_text()
+    assert not re.search(r"^\s*print\(|import (typer|rich)|from (typer|rich)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_nothing_unpickles(path):
+    text = path.read_text()
+    assert not re.search(r"import pickle|pickle\.|torch\.load\(|torch\.save\(|allow_pickle|\beval\(\"|exec\(", text)
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_files_stay_readable_in_one_sitting(path):
+    assert len(path.read_text().splitlines()) <= 320
+    assert path.stem not in ("utils", "helpers", "common", "core")
+
+
+def test_importing_the_package_imports_nothing_else():
+    code = (
+        "import sys, latentcli; print([m for m in sys.modules if m.startswith('latentcli.')], 'torch' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[] False"
+
+
+def test_lazy_names_resolve():
+    for name in latentcli.__all__:
+        assert getattr(latentcli, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = latentcli.nonsense

@@ -1,0 +1,401 @@
+"""What each command promises: outputs and their names, stdout and stderr, exit codes, and one line for bad input."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentcli import catalog, tensorfile
+from latentcli.latents import Latents
+from tests.conftest import draw, draw_folder, write_model
+
+MODEL = ("--model", "tiny")
+
+
+@pytest.fixture(autouse=True)
+def model(tiny_model):
+    return tiny_model
+
+
+@pytest.fixture
+def vector(run, tmp_path):
+    """The vector `dot` of the tiny model."""
+    yes = draw_folder(tmp_path / "labels" / "yes", 12, dot=True)
+    no = draw_folder(tmp_path / "labels" / "no", 12, first_seed=50)
+    assert run("vectors", "fit", "dot", "--positive", yes, "--negative", no, *MODEL).code == 0
+    return "dot"
+
+
+def pixels(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture).astype(int)
+
+
+def size(path):
+    return pixels(path).shape[1::-1]
+
+
+# encode and decode
+
+
+def test_encode_writes_posterior_means_named_after_the_image(run, photo):
+    told = run("encode", photo, *MODEL)
+    assert (told.code, told.paths) == (0, ["face.latents.safetensors"])
+    assert Latents.load(Path("face.latents.safetensors")).names == ("face.png",)
+
+
+def test_an_image_has_the_same_latents_alone_in_a_batch_and_twice(run, tmp_path):
+    folder = draw_folder(tmp_path / "many", 70)
+    for output in ("a", "b"):
+        run("encode", folder, *MODEL, "-o", f"{output}.latents.safetensors")
+    run("encode", folder / "033.png", *MODEL, "-o", "one.latents.safetensors")
+    a, b, one = (Latents.load(Path(f"{name}.latents.safetensors")) for name in ("a", "b", "one"))
+    np.testing.assert_array_equal(a.z, b.z)
+    np.testing.assert_allclose(a.row("033.png"), one.z[0], atol=1e-4)
+
+
+def test_several_arguments_are_encoded_together(run, photo, tmp_path):
+    draw_folder(tmp_path / "d", 2)
+    told = run("encode", photo, "d", *MODEL)
+    assert told.paths == ["images.latents.safetensors"]
+    assert Latents.load(Path(told.paths[0])).names == ("face.png", "000.png", "001.png")
+
+
+def test_decode_writes_one_png_per_name(run, tmp_path):
+    draw_folder(tmp_path / "d" / "sub", 2)
+    run("encode", "d", *MODEL)
+    told = run("decode", "d.latents.safetensors", *MODEL)
+    assert told.paths == ["d-2/sub/000.png", "d-2/sub/001.png"]  # d holds the originals
+    told = run("decode", "d.latents.safetensors", *MODEL, "-o", "out")
+    assert told.paths == ["out/sub/000.png", "out/sub/001.png"]
+    assert size("out/sub/000.png") == (16, 16)
+    again = run("decode", "d.latents.safetensors", *MODEL, "-o", "out")
+    assert (again.code, again.paths) == (0, [])
+    assert "2 outputs existed and were kept" in again.err
+
+
+def test_latents_of_another_model_are_refused(run, photo, tmp_path):
+    write_model(tmp_path / "models" / "other", seed=1)
+    run("encode", photo, *MODEL)
+    told = run("decode", "face.latents.safetensors", "--model", "other")
+    assert told.code == 1
+    assert "was made with model" in told.err
+    assert told.err.count("\n") == 1
+
+
+# sample
+
+
+def test_sample_draws_a_sheet(run):
+    told = run("sample", "--n", 5, "--seed", 2, *MODEL)
+    assert told.paths == ["samples-2-6.png"]
+    assert size("samples-2-6.png") == (3 * 18 - 2, 2 * 18 - 2)
+
+
+def test_a_seed_is_the_same_image_in_any_batch(run):
+    run("sample", "--seeds", "3,7", "--each", *MODEL)
+    run("sample", "--seeds", "0-63", "--each", *MODEL)
+    difference = pixels("samples-3,7/seed-00007.png") - pixels("samples-0-63/seed-00007.png")
+    assert abs(difference).max() <= 1
+    assert len(os.listdir("samples-0-63")) == 64
+
+
+def test_seeds_replace_n_and_seed(run):
+    told = run("sample", "--seeds", "1", "--n", 3, *MODEL)
+    assert told.code == 2
+
+
+@pytest.mark.parametrize("seeds", ["x", "3-", "-3", "5-3", ""])
+def test_bad_seeds_are_refused(run, seeds):
+    told = run("sample", f"--seeds={seeds}", *MODEL)
+    assert told.code == 1
+    assert "--seeds takes numbers" in told.err
+
+
+def test_the_standard_prior_differs_from_the_fitted_one(run):
+    run("sample", "--n", 1, *MODEL, "-o", "fitted.png")
+    run("sample", "--n", 1, *MODEL, "--prior", "standard", "-o", "standard.png")
+    assert (pixels("fitted.png") != pixels("standard.png")).any()
+
+
+# interpolate
+
+
+def test_a_walk_is_a_strip(run, photo):
+    told = run("interpolate", photo, "seed:3", *MODEL)
+    assert told.paths == ["face-seed3.png"]
+    assert size("face-seed3.png") == (9 * 18 - 2, 16)
+
+
+def test_a_walk_can_move_and_loop(run):
+    told = run("interpolate", "seed:1", "seed:2", "seed:3", "--steps", 4, "--loop", *MODEL, "-o", "walk.gif")
+    assert told.code == 0
+    with Image.open("walk.gif") as gif:
+        assert gif.info["loop"] == 0
+        assert 2 <= gif.n_frames <= 9  # Pillow joins frames that are the same
+
+
+def test_rows_of_a_latents_file_are_keyframes(run, tmp_path):
+    draw_folder(tmp_path / "d", 3)
+    run("encode", "d", *MODEL)
+    assert run("interpolate", "d.latents.safetensors", "--steps", 3, *MODEL).paths == ["d.png"]
+    assert size("d.png")[0] == 5 * 18 - 2
+    assert run("interpolate", "d.latents.safetensors#001.png", "seed:1", *MODEL).paths == ["001-seed1.png"]
+    told = run("interpolate", "d.latents.safetensors#nope", "seed:1", *MODEL)
+    assert "no latents named 'nope'" in told.err
+
+
+def test_one_keyframe_is_no_walk(run, photo):
+    told = run("interpolate", photo, *MODEL)
+    assert told.code == 1
+    assert "two keyframes" in told.err
+
+
+# vectors, apply-vector, edit
+
+
+def test_fitted_vectors_are_kept_with_their_model_and_listed(run, vector, tmp_path):
+    assert (tmp_path / "models/tiny/vectors/dot.safetensors").exists()
+    assert "dot" in run("vectors", "list", *MODEL).out
+    listed = json.loads(run("vectors", "list", *MODEL, "--json").out)
+    assert listed["vectors"][0]["name"] == "dot"
+
+
+def test_vectors_of_a_bundled_model_go_to_the_users_folder(run, tmp_path, monkeypatch):
+    folder = write_model(tmp_path / "package" / "bundled" / "faces", bundled=True)
+    monkeypatch.setattr(catalog, "__file__", str(tmp_path / "package" / "catalog.py"))
+    yes, no = (draw_folder(tmp_path / "labels" / name, 4, first_seed=seed) for name, seed in (("a", 0), ("b", 9)))
+    told = run("vectors", "fit", "dot", "--positive", yes, "--negative", no, "--model", "faces")
+    assert told.code == 0, told.err
+    assert not (folder / "vectors").exists()
+    assert Path(told.paths[0]).is_relative_to(tmp_path / "user-data")
+    assert "dot" in run("vectors", "list", "--model", "faces").out
+
+
+def test_a_table_labels_images(run, tmp_path):
+    draw_folder(tmp_path / "pictures", 8)
+    rows = "".join(f"{number:03d}.png,{number / 8}\n" for number in range(8))
+    Path("t.csv").write_text("file,score\n" + rows + "gone.png,1\n")
+    arguments = ("--labels", "t.csv", "--column", "score", "--above", 0.7, "--below", 0.3, "--root", "pictures")
+    told = run("vectors", "fit", "bright", *arguments, *MODEL)
+    assert told.code == 1  # one row's file is missing: named, the rest is done
+    assert "gone.png does not exist" in told.err
+    assert "2 with, 3 without" in told.err
+
+
+def test_a_vector_is_not_replaced_without_force(run, vector, tmp_path):
+    arguments = ("vectors", "fit", "dot", "--positive", "labels/yes", "--negative", "labels/no", *MODEL)
+    assert "add --force" in run(*arguments).err
+    assert run(*arguments, "--force").code == 0
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden"])
+def test_names_that_are_no_names_are_refused(run, name, tmp_path):
+    draw_folder(tmp_path / "a", 2)
+    draw_folder(tmp_path / "b", 2)
+    told = run("vectors", "fit", name, "--positive", "a", "--negative", "b", *MODEL)
+    assert told.code == 1
+    assert "cannot be a name" in told.err
+
+
+def test_apply_vector_decodes_at_model_size(run, photo, vector):
+    told = run("apply-vector", photo, "--vector", "dot=2", *MODEL)
+    assert told.paths == ["face-dot+2.png"]
+    assert size("face-dot+2.png") == (16, 16)
+
+
+def test_apply_vector_computes_a_vector_from_folders_and_keeps_it(run, photo, tmp_path):
+    draw_folder(tmp_path / "yes", 5, dot=True)
+    draw_folder(tmp_path / "no", 5)
+    folders = ("--positive", "yes", "--negative", "no")
+    told = run("apply-vector", photo, *folders, "--strength", 1.5, *MODEL)
+    assert told.paths == ["face-yes+1.5.png"]
+    told = run("apply-vector", photo, *folders, "--save", "white", *MODEL)
+    assert told.paths == ["models/tiny/vectors/white.safetensors", "face-white+1.png"]
+    assert run("apply-vector", photo, "--vector", "white", *MODEL).paths == ["face-white+1-2.png"]
+
+
+def test_apply_vector_wants_folders_or_vectors(run, photo, vector):
+    assert run("apply-vector", photo, *MODEL).code == 2
+    assert run("apply-vector", photo, "--positive", "labels/yes", *MODEL).code == 2
+    assert run("apply-vector", photo, "--vector", "dot", "--save", "x", *MODEL).code == 2
+
+
+def test_edit_keeps_size_and_format(run, tmp_path, vector):
+    draw((90, 60), 1).save("photo.jpg", quality=70)
+    told = run("edit", "photo.jpg", "--vector", "dot", "--strength", 1.5, *MODEL)
+    assert told.paths == ["photo-dot+1.5.jpg"]
+    with Image.open("photo-dot+1.5.jpg") as edited, Image.open("photo.jpg") as original:
+        assert (edited.format, edited.size) == ("JPEG", (90, 60))
+        assert edited.quantization == original.quantization
+
+
+def test_edit_leaves_what_lies_outside_the_box(run, photo, vector):
+    told = run("edit", photo, "--vector", "dot=1000", "--box", "10,5,30,30", *MODEL)
+    before, after = pixels(photo), pixels(told.paths[0])
+    changed = (before != after).any(axis=2)
+    assert changed[5:35, 10:40].any()
+    assert changed.sum() == changed[5:35, 10:40].sum()
+
+
+def test_edit_takes_the_strength_of_each_vector(run, photo, vector):
+    told = run("edit", photo, "--vector", "dot=1", "--vector", "dot=-0.5", *MODEL)
+    assert told.paths == ["face-dot+1-dot-0.5.png"]
+
+
+def test_folders_in_are_folders_out(run, tmp_path, vector):
+    draw_folder(tmp_path / "album" / "sub", 2)
+    (tmp_path / "album" / "bad.png").write_text("text")
+    told = run("edit", "album", "--vector", "dot", *MODEL)
+    assert told.code == 1
+    assert told.paths == ["album-dot+1/sub/000.png", "album-dot+1/sub/001.png"]
+    assert "skipped: album/bad.png is not a readable image" in told.err
+    again = run("edit", "album", "--vector", "dot", *MODEL)
+    assert again.paths == []
+    assert "2 outputs existed and were kept" in again.err
+
+
+def test_stems_that_meet_keep_their_suffix(run, tmp_path, vector):
+    (tmp_path / "album").mkdir()
+    draw((20, 20), 1).save("album/a.png")
+    draw((20, 20), 2).save("album/a.jpg")
+    told = run("apply-vector", "album", "--vector", "dot", *MODEL)
+    assert sorted(told.paths) == ["album-dot+1/a.jpg.png", "album-dot+1/a.png.png"]
+
+
+def test_a_vector_of_another_model_is_refused(run, photo, vector, tmp_path):
+    write_model(tmp_path / "models" / "other", seed=1)
+    told = run("edit", photo, "--vector", "models/tiny/vectors/dot.safetensors", "--model", "other")
+    assert told.code == 1
+    assert "was made with model" in told.err
+    told = run("edit", photo, "--vector", "models/tiny/vectors/dot.safetensors")
+    assert told.code == 0
+    assert "model: tiny" in told.err
+
+
+# which model
+
+
+def test_the_own_model_that_finished_last_is_taken_and_said(run, tmp_path):
+    write_model(tmp_path / "models" / "newer", seed=1, finished_at="2026-02-02T00:00:00+00:00")
+    os.utime("models/tiny/model.safetensors")
+    told = run("sample", "--n", 1)
+    assert "model: newer" in told.err
+
+
+def test_vectors_decide_which_models_count(run, photo, vector, tmp_path):
+    write_model(tmp_path / "models" / "newer", seed=1, finished_at="2026-02-02T00:00:00+00:00")
+    assert "model: tiny" in run("edit", photo, "--vector", "dot").err
+
+
+def test_a_model_can_be_a_path(run, tmp_path):
+    elsewhere = write_model(tmp_path / "elsewhere" / "mine", seed=2)
+    for path in (elsewhere, elsewhere / "model.safetensors"):
+        assert run("sample", "--n", 1, "--model", path).code == 0
+
+
+def test_models_are_listed(run, tmp_path):
+    told = run("models")
+    assert "tiny" in told.out
+    listed = json.loads(run("models", "--json").out)["models"]
+    assert [entry["name"] for entry in listed if not entry["bundled"]] == ["tiny"]
+
+
+# --json, --force, bad input
+
+
+def test_json_is_one_object(run, photo):
+    told = run("encode", photo, *MODEL, "--json")
+    summary = json.loads(told.out)
+    assert summary["outputs"] == ["face.latents.safetensors"]
+    assert summary["model"] == "tiny"
+    assert len(summary["model_id"]) == 12
+    assert summary["skipped"] == []
+    assert summary["seconds"] >= 0
+
+
+def test_named_outputs_are_not_replaced_without_force(run, photo):
+    Path("out.png").write_text("mine")
+    told = run("sample", "--n", 1, *MODEL, "-o", "out.png")
+    assert told.code == 1
+    assert "out.png exists; add --force" in told.err
+    assert Path("out.png").read_text() == "mine"
+    assert run("sample", "--n", 1, *MODEL, "-o", "out.png", "--force").code == 0
+    assert size("out.png") == (16, 16)
+
+
+def test_chosen_names_step_aside(run):
+    assert run("sample", "--n", 1, *MODEL).paths == ["samples-0.png"]
+    assert run("sample", "--n", 1, *MODEL).paths == ["samples-0-2.png"]
+
+
+def bad_commands():
+    images = {"missing": "gone.png", "text": "text.png", "truncated": "cut.jpg", "empty folder": "empty"}
+    for what, path in images.items():
+        yield f"encode {what}", ["encode", path, *MODEL]
+        yield f"interpolate {what}", ["interpolate", path, "seed:1", *MODEL]
+        yield f"apply-vector {what}", ["apply-vector", path, "--vector", "dot", *MODEL]
+        yield f"edit {what}", ["edit", path, "--vector", "dot", *MODEL]
+        if what != "truncated":
+            yield f"train {what}", ["train", path]
+    for command in (["encode", "face.png"], ["decode", "face.latents.safetensors"], ["sample"], ["vectors", "list"]):
+        yield f"{command[0]} unknown model", [*command, "--model", "nope"]
+        if command[0] != "vectors":  # it reads the header alone
+            yield f"{command[0]} damaged model", [*command, "--model", "broken"]
+    yield "edit unknown vector", ["edit", "face.png", "--vector", "nope", *MODEL]
+    yield "edit damaged vector", ["edit", "face.png", "--vector", "text.safetensors", *MODEL]
+    yield "edit missing vector file", ["edit", "face.png", "--vector", "gone.safetensors", *MODEL]
+    yield "edit odd strength", ["edit", "face.png", "--vector", "dot=much", *MODEL]
+    yield "edit box", ["edit", "face.png", "--vector", "dot", "--box", "50,0,90,90", *MODEL]
+    yield "decode missing", ["decode", "gone.latents.safetensors", *MODEL]
+    yield "decode an image", ["decode", "face.png", *MODEL]
+    yield "decode a model", ["decode", "models/tiny/model.safetensors", *MODEL]
+    yield "train size", ["train", "labels", "--size", "1000"]
+    yield "train book size", ["train", "labels", "--preset", "book", "--size", "64"]
+    yield "train held-out", ["train", "labels", "--held-out", "nowhere"]
+    yield "train name", ["train", "labels", "--name", "a/b"]
+    yield "sample output type", ["sample", "--n", "1", *MODEL, "-o", "x.xyz"]
+    yield "fit empty", ["vectors", "fit", "v", "--positive", "empty", "--negative", "labels", *MODEL]
+
+
+@pytest.mark.parametrize("arguments", [a for _, a in bad_commands()], ids=[name for name, _ in bad_commands()])
+def test_bad_input_is_one_line_and_changes_nothing(run, photo, vector, arguments, tmp_path):
+    run("encode", photo, *MODEL)
+    Path("text.png").write_text("text")
+    Path("text.safetensors").write_text("text")
+    Image.effect_noise((300, 300), 90).save("cut.jpg")
+    Path("cut.jpg").write_bytes(Path("cut.jpg").read_bytes()[:1500])
+    Path("empty").mkdir()
+    broken = write_model(tmp_path / "models" / "broken", finished_at="2025-01-01") / "model.safetensors"
+    broken.write_bytes(broken.read_bytes()[:-40] + bytes(40))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    told = run(*arguments)
+    lines = told.err.splitlines()
+    assert told.code == 1
+    assert told.out == ""
+    assert len(lines) == 1
+    assert lines[0].startswith(("latentcli: ", "skipped: "))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_unknown_presets_and_commands_are_usage_errors(run):
+    assert run("train", "x", "--preset", "nope").code == 2
+    assert run("nonsense").code == 2
+    assert run("edit").code == 2
+
+
+def test_a_damaged_model_is_named_in_the_list(run, tmp_path):
+    (write_model(tmp_path / "models" / "broken") / "model.safetensors").write_text("text")
+    told = run("models")
+    assert "skipped: models/broken/model.safetensors is not a latentcli file" in told.err
+    assert "tiny" in told.out
+
+
+def test_nothing_written_is_a_pickle(run, photo, vector, tmp_path):
+    run("encode", photo, *MODEL)
+    for path in tmp_path.rglob("*.safetensors"):
+        kind = tensorfile._layout(path)["__metadata__"]["latentcli"]
+        assert json.loads(kind)["format"] == 1

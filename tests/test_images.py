@@ -1,0 +1,173 @@
+import contextlib
+import os
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latentcli import images
+from latentcli.config import model_config
+from latentcli.errors import ImageError
+from tests.conftest import TINY, draw, draw_folder, write_bytes
+
+GRAY = model_config("digits", 16, 16, 1)
+
+
+def saved(tmp_path, picture, name="x.png", **options):
+    picture.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_png_of_any_mode_is_read(tmp_path, mode):
+    path = saved(tmp_path, draw((20, 20), 1).convert(mode))
+    assert images.read_image(path, TINY).shape == (16, 16, 3)
+    assert images.read_image(path, GRAY).shape == (16, 16, 1)
+
+
+@pytest.mark.parametrize(("mode", "name"), [("CMYK", "x.jpg"), ("YCbCr", "x.jpg"), ("F", "x.tiff"), ("LAB", "x.tiff")])
+def test_rare_modes_are_read(tmp_path, mode, name):
+    picture = draw((20, 20), 1)
+    if mode == "LAB":
+        picture = Image.frombytes("LAB", (20, 20), picture.tobytes())
+    path = saved(tmp_path, picture.convert("L").convert(mode) if mode == "F" else picture.convert(mode), name)
+    assert images.read_image(path, TINY).std() > 0
+
+
+def test_sixteen_bit_gray_keeps_its_levels(tmp_path):
+    levels = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    path = saved(tmp_path, Image.fromarray(levels))
+    read = images.read_image(path, GRAY)[:, :, 0]
+    np.testing.assert_allclose(read, levels / 257, atol=0.51)
+
+
+def test_transparency_lies_on_white(tmp_path):
+    path = saved(tmp_path, Image.new("RGBA", (16, 16), (255, 0, 0, 0)))
+    assert (images.read_image(path, TINY) == 255).all()
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    picture = Image.new("RGB", (32, 16), "black")
+    picture.paste("white", (0, 0, 16, 16))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right to see it upright
+    path = saved(tmp_path, picture, "x.png", exif=exif.tobytes())
+    upright = np.asarray(images.read_picture(path))
+    assert upright.shape[:2] == (32, 16)
+    assert upright[4].mean() > 200
+    assert upright[-4].mean() < 50
+
+
+def test_a_picture_of_the_right_size_is_not_resampled(tmp_path):
+    picture = draw((16, 16), 3)
+    np.testing.assert_array_equal(images.read_image(saved(tmp_path, picture), TINY), np.asarray(picture))
+
+
+def test_the_crop_is_centred(tmp_path):
+    assert images.centre_box(40, 20, TINY) == (10, 0, 20, 20)
+    wide = model_config("photo", 96, 64, 3)
+    assert images.centre_box(100, 100, wide) == (0, 16, 100, 67)
+
+
+def test_a_large_jpeg_reads_much_as_if_decoded_whole(tmp_path):
+    path = saved(tmp_path, draw((512, 400), 4), "x.jpg", quality=95)
+    whole = images.to_model_size(images.read_picture(path), TINY)
+    np.testing.assert_allclose(images.read_image(path, TINY).astype(int), whole.astype(int), atol=8)
+
+
+BAD = {
+    "text.png": b"this is a text",
+    "empty.png": b"",
+    "eps.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_image_is_an_image_error(tmp_path, name):
+    with pytest.raises(ImageError, match=name):
+        images.read_image(write_bytes(tmp_path / name, BAD[name]), TINY)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif", "bmp", "tiff"])
+def test_damaged_images_are_image_errors_or_pictures_never_crashes(tmp_path, suffix):
+    good = saved(tmp_path, draw((64, 64), 2), f"good.{suffix}").read_bytes()
+    rng = np.random.default_rng(1)
+    path = tmp_path / f"bad.{suffix}"
+    for attempt in range(60):
+        data = bytearray(good[: rng.integers(1, len(good))] if attempt % 2 else good)
+        for position in rng.integers(0, len(data), 8):
+            data[position] = rng.integers(0, 256)
+        path.write_bytes(bytes(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata
+            with contextlib.suppress(ImageError):
+                assert images.read_image(path, TINY).shape == (16, 16, 3)
+
+
+def test_a_truncated_jpeg_is_refused(tmp_path):
+    path = saved(tmp_path, Image.effect_noise((200, 200), 90), "x.jpg")
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ImageError, match=r"x\.jpg is not a readable image"):
+        images.read_image(path, TINY)
+
+
+def test_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch):
+    path = saved(tmp_path, draw((200, 200), 2))
+    monkeypatch.setattr(images, "MEGAPIXELS", 0.01)
+    with pytest.raises(ImageError, match="megapixels"):
+        images.read_picture(path)
+
+
+def test_folders_are_searched_in_order_past_what_is_no_image(tmp_path):
+    folder = draw_folder(tmp_path / "d" / "sub", 2).parent
+    draw((8, 8), 0).save(folder / "UPPER.PNG")
+    draw_folder(folder / ".hidden", 1)
+    (folder / "notes.txt").write_text("no image")
+    (folder / "dir.png").mkdir()
+    (folder / "dangling.png").symlink_to("nowhere")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "link.png").symlink_to("UPPER.PNG")
+    os.mkfifo(folder / "pipe.png")
+    names = [path.relative_to(folder).as_posix() for path in images.find_images(folder)]
+    assert names == ["UPPER.PNG", "link.png", "sub/000.png", "sub/001.png"]
+
+
+def test_an_empty_folder_is_an_error(tmp_path):
+    with pytest.raises(ImageError, match="holds no images"):
+        images.find_images(tmp_path)
+    with pytest.raises(ImageError, match="is not a folder"):
+        images.find_images(tmp_path / "nowhere")
+
+
+def test_walking_names_the_unreadable_and_goes_on(tmp_path):
+    folder = draw_folder(tmp_path / "d", 3)
+    (folder / "001.png").write_bytes(b"broken")
+    found = list(images.walk(images.find_images(folder), lambda path: images.read_image(path, TINY)))
+    assert [isinstance(result, ImageError) for _, result in found] == [False, True, False]
+
+
+def test_bytes_to_floats_and_back(tmp_path):
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
+    floats = images.as_float(levels)
+    assert floats.shape == (1, 1, 16, 16)
+    assert float(floats.max()) == 1
+    np.testing.assert_array_equal(images.as_uint8(floats), levels.numpy())
+
+
+def test_a_grid_holds_every_picture():
+    pictures = [draw((10, 6), seed) for seed in range(5)]
+    sheet = images.grid(pictures, columns=3, gap=2)
+    assert sheet.size == (3 * 12 - 2, 2 * 8 - 2)
+    np.testing.assert_array_equal(np.asarray(sheet)[8:14, 12:22], np.asarray(pictures[4]))
+
+
+def test_colour_is_seen_and_gray_in_rgb_is_not():
+    assert images.has_colour(Image.new("RGB", (50, 50), (200, 100, 50)))
+    assert not images.has_colour(draw((50, 50), 1, "L").convert("RGB"))
+
+
+def test_unknown_output_types_are_refused():
+    with pytest.raises(ImageError, match=r"cannot write \.xyz"):
+        images.encode_picture(draw((8, 8), 0), ".xyz")
