@@ -34,7 +34,8 @@ class Index:
         """SHA-256 over names and file sizes: 64 hex digits."""
         result = hashlib.sha256()
         for name in self.names:
-            size = (self.root / name).stat().st_size
+            path = self.root / name
+            size = path.stat().st_size if path.exists() else -1
             result.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
         return result.hexdigest()
 

@@ -69,11 +69,13 @@ def free_name(path: Path) -> Path:
 def output_file(wanted: Path | None, default: Path, force: bool) -> Path:
     """Where one result goes: the name the user gave, which must be free, or a free one like `default`.
 
+    A name without a suffix is a folder.
+
     Raises OutputExists when `wanted` is taken and `force` is not given.
     """
     if wanted is None:
         return free_name(default)
-    if wanted.is_dir():
+    if wanted.is_dir() or (not wanted.suffix and not wanted.exists()):
         return free_name(wanted / default.name)
     if os.path.lexists(wanted) and not force:
         raise OutputExists(f"{wanted} exists; add --force to replace it, or give another --output")

@@ -57,7 +57,12 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Images per step.", show_default=False)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.", show_default=False)] = None,
-    precision: Annotated[Precision, typer.Option(help="`auto` takes bf16 where a test shows it faster.")] = "auto",
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="`auto` takes bf16 where a test shows it faster.  [default: auto; fp32 for book]", show_default=False
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and noise.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -78,23 +83,23 @@ def train(
 
     from latentcli import catalog
     from latentcli.cli.training_view import TrainingView
-    from latentcli.training import plan, run
+    from latentcli.training import plan, reports, run
 
     folder = catalog.OWN_MODELS / catalog.check_name(name or data.resolve().name, "model")
     request = plan.TrainRequest(
-        folder,
-        preset,
-        wanted,
-        latent_dim,
-        epochs,
-        minutes,
-        beta,
-        flip,
-        held_out,
-        batch_size,
-        learning_rate,
-        seed,
-        precision,
+        folder=folder,
+        preset=preset,
+        size=wanted,
+        latent_dim=latent_dim,
+        epochs=epochs,
+        minutes=minutes,
+        beta=beta,
+        flip=flip,
+        held_out=held_out,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        precision=precision,
     )
     settled = plan.prepare(data, request)
     talk.facts["model"] = folder.name
@@ -108,7 +113,9 @@ def train(
     with TrainingView(talk, settled) as view:
         for report in run.run(settled, stop):
             view.show(report)
-    if view.interrupted:
+            if stop() and isinstance(report, reports.Reading):
+                break  # nothing has been trained yet, so nothing is to be saved
+    if stop() and not view.finished:
         talk.print_json()
         raise typer.Exit(128 + (stop.signal or signal.SIGINT))
     talk.print_json()

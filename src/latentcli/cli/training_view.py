@@ -19,7 +19,7 @@ class TrainingView:
     def __init__(self, talk: Talk, plan: Plan) -> None:
         self.talk = talk
         self.plan = plan
-        self.interrupted = False
+        self.finished = False
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -56,12 +56,12 @@ class TrainingView:
             case reports.EpochReport():
                 self._say(f"epoch {report.epoch}, {report.seconds / 60:.1f} min: {self._epoch(report)}")
             case reports.Interrupted(step, steps):
-                self.interrupted = True
                 self._say(f"stopped at step {step} of {steps}, saved; the same command goes on from there")
             case reports.FittingPrior(images):
                 self._bar("fitting the prior", 0, None)
                 self._say(f"fitting the prior to {images} encoded images")
             case reports.Finished():
+                self.finished = True
                 self._finished(report)
 
     def _bar(self, what: str, done: int, total: int | None, note: str = "") -> None:

@@ -47,7 +47,7 @@ class LoadedModel:
 def save_model(path: Path, vae: VAE, prior: Prior, summary: dict[str, Any], half: bool = False) -> str:
     """Write weights, config and prior with a summary of the training; returns the model_id.
 
-    `half` stores the weights in 16 bits. Raises LatentCLIError when the file cannot be written.
+    `half` stores matrices and kernels in 16 bits. Raises LatentCLIError when the file cannot be written.
     """
     network = _arrays(_NETWORK, vae.state_dict(), half)
     stored = _arrays(_PRIOR, prior.tensors(), half) if isinstance(prior, MixturePrior) else {}
@@ -60,7 +60,7 @@ def save_model(path: Path, vae: VAE, prior: Prior, summary: dict[str, Any], half
 def _arrays(prefix: str, tensors: dict[str, Tensor], half: bool) -> tensorfile.Arrays:
     arrays = {}
     for name, tensor in to_numpy_ready(tensors).items():
-        narrow = half and tensor.is_floating_point()
+        narrow = half and tensor.is_floating_point() and tensor.dim() > 1  # batch statistics need their range
         arrays[prefix + name] = (tensor.half() if narrow else tensor).numpy()
     return arrays
 

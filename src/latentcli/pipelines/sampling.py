@@ -160,7 +160,7 @@ def _keyframe(model: LoadedModel, text: str) -> Tensor:
     if text.startswith("seed:"):
         return model.prior.sample(parse_seeds(text.removeprefix("seed:")), model.prior.temperature)
     path, _, name = text.partition("#")
-    if path.endswith(SUFFIX):
+    if path.endswith(".safetensors"):
         latents = Latents.load(Path(path))
         latents.require_model(model.model_id, path, model.name, model.config.latent_dim)
         return latents.row(name)[None] if name else latents.z

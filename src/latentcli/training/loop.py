@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from latentcli.config import ModelConfig, TrainConfig
 from latentcli.images import as_float
 from latentcli.model.device import autocast, choose_device, prepare
+from latentcli.model.figures import draw_error
 from latentcli.model.objective import Elbo, training_elbo
 from latentcli.model.vae import VAE
 from latentcli.training import schedule
 
 _EVALUATION_BATCH = 256  # images
+SETTLING_IMAGES = 512  # training images that batch statistics and sigma are taken from
 
 
 class Learner:
@@ -68,10 +70,24 @@ class Learner:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.averaged.parameters()), list(self.vae.parameters()), rate)
 
-    def evaluated(self) -> VAE:
-        """The network that is measured and stored, in eval mode: averaged weights, today's batch statistics."""
-        for mine, current in zip(self.averaged.buffers(), self.vae.buffers(), strict=True):
-            mine.copy_(current)
+    @torch.no_grad()
+    def evaluated(self, train: Tensor) -> VAE:
+        """The network that is measured and stored, in eval mode: averaged weights, and what follows from them.
+
+        Batch norm's statistics (as in Izmailov et al. 2018, section 3.2) and the likelihood's sigma are taken from the
+        first of the training images, uint8 (n, height, width, channels): those of the current weights would not fit.
+        """
+        norms = [module for module in self.averaged.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches
+            norm.train()
+        if norms:
+            with autocast(self.device, self.config.precision):
+                draw_error(self.averaged, batches(train, SETTLING_IMAGES))
+        self.averaged.eval()
+        if self.averaged.config.likelihood == "gaussian":
+            self.averaged.set_sigma(draw_error(self.averaged, batches(train, SETTLING_IMAGES)))
         return self.averaged
 
 

@@ -13,17 +13,16 @@ from latentcli import data
 from latentcli.config import Precision
 from latentcli.errors import LatentCLIError
 from latentcli.files import write_whole
-from latentcli.model.figures import calibrate_sigma, measure
+from latentcli.model.figures import measure
 from latentcli.model.objective import Elbo
 from latentcli.model.prior import StandardPrior
 from latentcli.training import finish, reports, resume, selftest
-from latentcli.training.loop import Learner, batches
+from latentcli.training.loop import SETTLING_IMAGES, Learner, batches
 from latentcli.training.plan import Plan
 from latentcli.training.schedule import order
 
 HISTORY_FILE = "history.jsonl"
 _LOOK_EVERY = 0.5  # seconds between step reports
-_SIGMA_IMAGES = 1024  # training images that the stored sigma is taken from
 _MOST_SKIPPED = 50  # steps in a row without finite gradients: training has gone astray
 
 
@@ -84,7 +83,7 @@ class Session:
         steps = config.epochs * self.steps_per_epoch
         if config.minutes is not None:
             # Evaluating an image costs about a third of training on it.
-            evaluated = _SIGMA_IMAGES + (len(self.held_out) if self.held_out else 0)
+            evaluated = SETTLING_IMAGES + (len(self.held_out) if self.held_out else 0)
             extra = self.seconds_per_step * evaluated / 3 / self.batch_size / self.steps_per_epoch
             steps = max(1, int(config.minutes * 60 / (self.seconds_per_step + extra)))
         return resume.Position(0, steps, precision, 0.0, 0, (0.0, 0.0))
@@ -145,8 +144,7 @@ class Session:
 
     def _end_epoch(self, step: int) -> reports.EpochReport:
         """Measure, tell, draw, save, in this order: history beyond the resume file is dropped on resuming."""
-        vae = self.learner.evaluated()
-        calibrate_sigma(vae, batches(self.train.images, _SIGMA_IMAGES))
+        vae = self.learner.evaluated(self.train.images)
         held_out = measure(vae, batches(self.held_out.images)) if self.held_out else None
         epoch = -(-step // self.steps_per_epoch)
         means = self.sums / (step - (epoch - 1) * self.steps_per_epoch)
@@ -183,8 +181,7 @@ class Session:
         resume.save(self.resume_file, self.plan.options, position, self.learner)
 
     def _finish(self) -> Iterator[reports.Report]:
-        vae = self.learner.evaluated()
-        calibrate_sigma(vae, batches(self.train.images, _SIGMA_IMAGES))
+        vae = self.learner.evaluated(self.train.images)
         yield reports.FittingPrior(len(self.train))
         held_out = self.history[-1]["held_out"] if self.history else None
         summary = {
