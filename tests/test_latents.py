@@ -16,7 +16,7 @@ def test_they_survive_the_file(tmp_path):
     assert (read.names, read.model_id) == (LATENTS.names, LATENTS.model_id)
 
 
-@pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "", "a\\b.png"])
+@pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "", "a\0b.png"])
 def test_names_that_leave_the_folder_are_refused(tmp_path, name):
     Latents(LATENTS.z[:1], (name,), "id").save(tmp_path / "x")
     with pytest.raises(FileFormatError, match="outside a folder"):

@@ -6,6 +6,7 @@ from PIL import Image
 from latentcli.config import model_config
 from latentcli.errors import ConfigError
 from latentcli.photo import Photo, soft_threshold
+from latentcli.photofile import FileTraits
 from tests.conftest import TINY, draw
 
 GRAY = model_config("digits", 16, 16, 1)
@@ -13,7 +14,7 @@ BOX = (10, 5, 30, 30)
 
 
 def of(mode="RGB", alpha=None):
-    return Photo(draw((60, 40), 1, mode), alpha, {})
+    return Photo(draw((60, 40), 1, mode), alpha, FileTraits())
 
 
 def test_no_change_leaves_every_pixel():
@@ -32,7 +33,7 @@ def test_a_change_stays_inside_the_box():
 
 
 def test_the_middle_of_the_box_changes_by_what_was_asked():
-    photo = Photo(Image.new("RGB", (60, 40), (100, 100, 100)), None, {})
+    photo = Photo(Image.new("RGB", (60, 40), (100, 100, 100)), None, FileTraits())
     middle = np.asarray(photo.merge(torch.full((3, 16, 16), 0.2), BOX))[20, 25]
     np.testing.assert_array_equal(middle, [150, 150, 150])  # 0.2 less one gray level
 
@@ -43,7 +44,7 @@ def test_small_changes_are_dropped():
 
 
 def test_a_gray_model_changes_all_channels_alike_and_a_gray_photo_stays_gray():
-    colour = Photo(Image.new("RGB", (60, 40), (100, 120, 140)), None, {})
+    colour = Photo(Image.new("RGB", (60, 40), (100, 120, 140)), None, FileTraits())
     change = np.asarray(colour.merge(torch.full((1, 16, 16), 0.1), BOX)).astype(int)[20, 25] - [100, 120, 140]
     assert len(set(change)) == 1
     assert of("L").merge(torch.full((3, 16, 16), 0.1), BOX).mode == "L"

@@ -51,13 +51,13 @@ def _figures(held_out: dict[str, Any] | None) -> str:
     if not held_out:
         return "No images were held out, so nothing was measured."
     rows = [
-        ("-ELBO", f"{held_out['negative_elbo']:.2f} nats"),
-        ("reconstruction", f"{held_out['reconstruction']:.2f} nats"),
-        ("KL", f"{held_out['kl']:.2f} nats"),
-        ("PSNR", f"{held_out['psnr']:.2f} dB"),
-        ("active dimensions", str(held_out["active_dimensions"])),
+        ("-ELBO", "negative_elbo", "{:.2f} nats"),
+        ("reconstruction", "reconstruction", "{:.2f} nats"),
+        ("KL", "kl", "{:.2f} nats"),
+        ("PSNR", "psnr", "{:.2f} dB"),
+        ("active dimensions", "active_dimensions", "{}"),
+        ("bits per dimension", "bits_per_dimension", "{:.3f}"),
     ]
-    if held_out["bits_per_dimension"] is not None:
-        rows.append(("bits per dimension", f"{held_out['bits_per_dimension']:.3f}"))
-    lines = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    known = [(name, text.format(held_out[key])) for name, key, text in rows if held_out[key] is not None]
+    lines = "\n".join(f"| {name} | {value} |" for name, value in known)
     return f"| figure ({held_out['images']} images) | value |\n|---|---|\n{lines}"

@@ -4,6 +4,8 @@ The user's own models live under `./models/`; those shipped with latentcli carry
 user's own. Vectors lie beside their model; those made for a bundled model lie in the user's data folder.
 """
 
+import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +15,10 @@ from typing import Any
 import platformdirs
 
 from latentcli import tensorfile
+from latentcli.config import MODEL_FILE
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch
 
 OWN_MODELS = Path("models")  # in the current folder
-MODEL_FILE = "model.safetensors"
 VECTORS_FOLDER = "vectors"
 VECTOR_SUFFIX = ".safetensors"
 DEFAULT_MODEL = "faces"  # the bundled model that is taken when there is no own one
@@ -33,7 +35,9 @@ class ModelEntry:
 
     @property
     def model_id(self) -> str:
-        return str(self.header.get("model_id", ""))
+        """Twelve hex digits; the header is not trusted with more, since folders are named after it."""
+        found = str(self.header.get("model_id"))
+        return found if re.fullmatch("[0-9a-f]{12}", found) else "unknown"
 
     @property
     def bundled(self) -> bool:
@@ -57,6 +61,15 @@ class VectorRequest:
         return self.reference.endswith(VECTOR_SUFFIX)
 
 
+def safe_name(text: str) -> str:
+    """A model's name made of a folder's.
+
+    >>> safe_name("Photos (2020)")
+    'Photos-2020'
+    """
+    return re.sub(r"[^\w.+]+", "-", text).strip("-.+") or "model"
+
+
 def check_name(name: str, what: str) -> str:
     """A name for a model or a vector that can safely be a file's name. Raises ConfigError for anything else."""
     if not _NAME.fullmatch(name) or name.endswith(VECTOR_SUFFIX):
@@ -76,9 +89,12 @@ def parse_vector(text: str) -> VectorRequest:
     if not equals:
         return VectorRequest(text, None)
     try:
-        return VectorRequest(reference, float(number))
+        strength = float(number)
     except ValueError:
-        raise ConfigError(f"--vector takes NAME or NAME=STRENGTH, got {text!r}") from None
+        strength = math.nan
+    if not math.isfinite(strength):
+        raise ConfigError(f"--vector takes NAME or NAME=STRENGTH, got {text!r}")
+    return VectorRequest(reference, strength)
 
 
 def own_models() -> list[ModelEntry]:
@@ -131,17 +147,15 @@ def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = ()) -> Mod
 
 
 def _named(wanted: str) -> ModelEntry:
-    path = Path(wanted)
-    if path.is_dir() and (path / MODEL_FILE).exists():
-        path = path / MODEL_FILE
-    if path.is_file():
-        return ModelEntry(path.resolve().parent.name, path, tensorfile.read_header(path, "model"))
     own = OWN_MODELS / wanted / MODEL_FILE
-    if _NAME.fullmatch(wanted) and own.is_file():
+    if _NAME.fullmatch(wanted) and os.path.isfile(own):
         return ModelEntry(wanted, own, tensorfile.read_header(own, "model"))
     for entry in bundled_models():
         if entry.name == wanted:
             return entry
+    for path in (Path(wanted) / MODEL_FILE, Path(wanted)):
+        if os.path.isfile(path):
+            return ModelEntry(path.resolve().parent.name, path, tensorfile.read_header(path, "model"))
     known = ", ".join(entry.name for entry in own_models() + bundled_models()) or "none yet"
     raise ConfigError(f"there is no model {wanted!r}; known: {known} (a path to a model folder works too)")
 

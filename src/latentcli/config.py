@@ -23,6 +23,11 @@ BOOK_SIZE = 28  # pixels, the side of the chapter's images
 FITTED_TEMPERATURE = 0.8  # cleaner and a little less varied than the training images
 HELD_OUT_SHARE = 0.05  # of the images, by a hash of their relative path
 HELD_OUT_NEEDS = 10  # images below which nothing is held out
+SAMPLES = 64  # drawn by `sample` unless told
+WALK_STEPS = 9  # images per leg of a walk, both ends included
+WALK_FPS = 12.0  # pictures a second in an animation
+MODEL_FILE = "model.safetensors"  # in a model's folder
+RESUME_FILE = "resume.safetensors"  # beside it
 SOFT_LIMIT = 1 / 255  # an edit's change that is dropped, on the scale 0 to 1
 
 # Feature maps per level of the residual networks, coarsest last; a model takes as many as it has levels.
@@ -52,9 +57,11 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require(self.preset in PRESETS, f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
+        numbers = (self.width, self.height, self.channels, self.latent_dim, *self.widths)
+        _require(all(type(number) is int for number in numbers), f"sizes must be whole numbers, got {numbers}")
         for side in (self.width, self.height):
             _require(
-                isinstance(side, int) and SMALLEST <= side <= LARGEST,
+                SMALLEST <= side <= LARGEST,
                 f"size must be {SMALLEST} to {LARGEST} pixels a side, got {self.width}x{self.height}",
             )
         _require(self.channels in (1, 3), f"channels must be 1 or 3, got {self.channels}")
@@ -67,6 +74,7 @@ class ModelConfig:
         _require(self.crop == "centre" and self.resampling == "lanczos", "unknown crop or resampling")
         if self.preset == "book":
             shape = (self.width, self.height, self.channels)
+            _require(len(self.widths) == 4, "the preset book has four convolutions")
             _require(
                 shape == (BOOK_SIZE, BOOK_SIZE, 1),
                 "the preset book takes 28x28 gray images, as the chapter does; "
@@ -74,7 +82,7 @@ class ModelConfig:
             )
 
     @property
-    def pixels(self) -> int:
+    def dimensions(self) -> int:
         """Numbers per image: channels times height times width."""
         return self.channels * self.height * self.width
 
@@ -118,6 +126,11 @@ class TrainConfig:
             self.minutes is None or (math.isfinite(self.minutes) and self.minutes > 0),
             f"minutes must be more than 0, got {self.minutes}",
         )
+        _require(
+            math.isfinite(self.learning_rate) and self.learning_rate > 0,
+            f"learning rate must be more than 0, got {self.learning_rate}",
+        )
+        _require(self.precision in get_args(Precision), f"precision cannot be {self.precision!r}")
         _require(self.batch_size >= 2, f"batch size must be 2 or more, got {self.batch_size}")
         _require(math.isfinite(self.beta) and self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
         _require(0 <= self.seed < 2**63, f"seed must be 0 or more, got {self.seed}")

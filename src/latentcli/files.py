@@ -25,7 +25,8 @@ def write_whole(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
+            with contextlib.suppress(OSError):  # some file systems have no modes
+                os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -43,13 +44,13 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Make the rename last through a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def free_name(path: Path) -> Path:
@@ -75,7 +76,7 @@ def output_file(wanted: Path | None, default: Path, force: bool) -> Path:
     """
     if wanted is None:
         return free_name(default)
-    if wanted.is_dir() or (not wanted.suffix and not wanted.exists()):
+    if os.path.isdir(wanted) or (not wanted.suffix and not os.path.lexists(wanted)):
         return free_name(wanted / default.name)
     if os.path.lexists(wanted) and not force:
         raise OutputExists(f"{wanted} exists; add --force to replace it, or give another --output")

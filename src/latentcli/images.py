@@ -19,10 +19,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from PIL.JpegImagePlugin import get_sampling
 from torch import Tensor
 
-from latentcli.config import ModelConfig
+from latentcli.config import MODEL_FILE, RESUME_FILE, ModelConfig
 from latentcli.errors import ImageError
 from latentcli.files import write_whole
 
@@ -31,10 +30,10 @@ SUFFIXES = frozenset(
 )
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  # never EPS, PDF …
 MEGAPIXELS = 250  # larger pictures are refused before a pixel is decoded
-_ORIENTATION = 0x0112  # the EXIF tag
+_WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
 
 # What Pillow raises for damaged files, over all its formats.
-_PILLOW_ERRORS = (
+PILLOW_ERRORS = (
     OSError, SyntaxError, ValueError, OverflowError, NotImplementedError, MemoryError, EOFError, struct.error,
     IndexError, KeyError, TypeError, ZeroDivisionError, RuntimeError,
     Image.DecompressionBombError, Image.DecompressionBombWarning,
@@ -48,15 +47,19 @@ Result = TypeVar("Result")
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Every image file below `folder`, sorted by relative path; hidden files and folders are passed over.
+    """Every image file below `folder`, sorted by relative path.
 
+    Hidden files and folders are passed over, and so are the folders of models, whose pictures are no data.
     Only regular files count, also behind links; whether they can be read shows later. Raises ImageError when the
     folder is missing or holds none.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ImageError(f"{folder} is not a folder; give a folder of images")
     found = []
     for root, folders, names in os.walk(folder, followlinks=False):
+        if MODEL_FILE in names or RESUME_FILE in names:
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             path = Path(root, name)
@@ -82,7 +85,7 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
     """
     if not os.path.lexists(path):
         raise ImageError(f"{path} does not exist; check the name")
-    if path.is_dir() or not _is_regular(path):
+    if not _is_regular(path):
         raise ImageError(f"{path} is not a file; give an image file")
     with _pillow_errors(path), Image.open(path, formats=FORMATS) as picture:
         if picture.width * picture.height > MEGAPIXELS * 1_000_000:
@@ -95,7 +98,7 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
 def _pillow_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except _PILLOW_ERRORS as error:
+    except PILLOW_ERRORS as error:
         if isinstance(error, PermissionError):
             raise ImageError(f"{path} may not be read; check its permissions") from error
         if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
@@ -106,48 +109,14 @@ def _pillow_errors(path: Path) -> Iterator[None]:
 def read_picture(path: Path) -> Image.Image:
     """The whole picture at full size, upright, decoded, in mode L or RGB; transparency lies on white."""
     with open_picture(path) as picture:
-        return _plain(_upright(picture))
-
-
-def read_photo(path: Path) -> tuple[Image.Image, Image.Image | None, dict[str, object]]:
-    """A picture to be edited: upright, mode L or RGB, its alpha channel, and how its file is to be saved again.
-
-    Colours under a transparent area are kept. The options keep a JPEG's quality, the colour profile and EXIF (with the
-    orientation, now applied, taken out).
-    """
-    with open_picture(path) as picture:
-        options = _save_options(picture)
-        upright = _upright(picture)
-        if "A" not in upright.getbands() and "transparency" not in upright.info:
-            return _plain(upright), None, options
-        layers = upright.convert("RGBA")
-        colours = layers.convert("RGB")
-        return colours.convert("L") if picture.mode == "LA" else colours, layers.getchannel("A"), options
-
-
-def _save_options(picture: Image.Image) -> dict[str, object]:
-    options: dict[str, object] = {}
-    if profile := picture.info.get("icc_profile"):
-        options["icc_profile"] = profile
-    try:
-        exif = picture.getexif()
-        exif.pop(_ORIENTATION, None)
-        if len(exif):
-            options["exif"] = exif.tobytes()
-    except _PILLOW_ERRORS:
-        pass  # broken EXIF is left behind
-    if picture.format == "JPEG" and picture.mode in ("L", "RGB"):
-        options |= {"qtables": picture.quantization}  # type: ignore[attr-defined]
-        if (sampling := get_sampling(picture)) >= 0:
-            options["subsampling"] = sampling
-    return options
+        return plain(upright(picture))
 
 
 def read_image(path: Path, config: ModelConfig) -> np.ndarray:
     """The picture as a model wants it: uint8 (height, width, channels), centre crop, Lanczos."""
     with open_picture(path) as picture:
         _draft(picture, config)
-        return to_model_size(_plain(_upright(picture)), config)
+        return to_model_size(plain(upright(picture)), config)
 
 
 def to_model_size(
@@ -177,16 +146,16 @@ def _draft(picture: Image.Image, config: ModelConfig) -> None:
         picture.draft(None, (max(1, int(picture.width * scale)), max(1, int(picture.height * scale))))
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def upright(picture: Image.Image) -> Image.Image:
     """The EXIF orientation applied; a broken one is ignored."""
     try:
         return ImageOps.exif_transpose(picture)
-    except _PILLOW_ERRORS:
+    except PILLOW_ERRORS:
         picture.load()  # damaged pixels still raise
         return picture
 
 
-def _plain(picture: Image.Image) -> Image.Image:
+def plain(picture: Image.Image) -> Image.Image:
     """Mode L or RGB from any mode, without clipping 16-bit values or keeping transparency."""
     mode = picture.mode
     if mode.startswith("I") or mode == "F":
@@ -234,7 +203,7 @@ def has_colour(picture: Image.Image) -> bool:
     if picture.mode in ("1", "L", "LA", "F") or picture.mode.startswith("I"):
         return False
     picture.draft(None, (64, 64))
-    pixels = np.asarray(_plain(picture).convert("RGB").resize((32, 32)), dtype=np.int16)
+    pixels = np.asarray(plain(picture).convert("RGB").resize((32, 32)), dtype=np.int16)
     return bool((pixels.max(axis=2) - pixels.min(axis=2)).mean() > 4)
 
 
@@ -272,16 +241,24 @@ def encode_picture(picture: Image.Image, suffix: str, **options: object) -> byte
 
     Raises ImageError for a type Pillow cannot write.
     """
-    Image.init()
-    format_name = Image.EXTENSION.get(suffix.lower())
-    if format_name not in FORMATS:
-        raise ImageError(f"cannot write {suffix or 'a file without suffix'}; use .png, .jpg, .webp or .tiff")
+    check_writable(Path(f"picture{suffix}"))
+    format_name = Image.EXTENSION[suffix.lower()]
+    if format_name in _WITHOUT_ALPHA and "A" in picture.getbands():
+        picture = picture.convert("RGB")
     buffer = io.BytesIO()
     try:
         picture.save(buffer, format=format_name, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except PILLOW_ERRORS as error:
         raise ImageError(f"cannot write {suffix}: {error}; use .png") from error
     return buffer.getvalue()
+
+
+def check_writable(path: Path) -> Path:
+    """The path, when Pillow can write what its suffix names. Raises ImageError otherwise."""
+    Image.init()
+    if Image.EXTENSION.get(path.suffix.lower()) not in FORMATS:
+        raise ImageError(f"cannot write {path}: unknown image type; use .png, .jpg, .webp, .tiff or .gif")
+    return path
 
 
 def write_picture(picture: Image.Image, path: Path, **options: object) -> None:

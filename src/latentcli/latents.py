@@ -3,8 +3,9 @@
 A latent means something only to the model that made it, so every file names its model.
 """
 
+import os
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import torch
 from torch import Tensor
@@ -55,8 +56,7 @@ class Latents:
         if not bool(z.isfinite().all()):
             raise FileFormatError(f"{path} holds latents that are not numbers; encode the images again")
         for name in names:
-            parts = PurePosixPath(name).parts
-            if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
+            if not _stays_inside(name):
                 raise FileFormatError(f"{path} holds the name {name!r}, which points outside a folder; do not trust it")
         return cls(z, tuple(names), model_id)
 
@@ -69,3 +69,9 @@ class Latents:
             )
         if self.z.shape[1] != latent_dim:
             raise ModelMismatch(f"{source} has {self.z.shape[1]} latent dimensions, {model} has {latent_dim}")
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a stored name, joined to a folder, stays below it on any system."""
+    kinds = (PurePosixPath(name), PureWindowsPath(name)) if os.name == "nt" else (PurePosixPath(name),)
+    return bool(name) and "\0" not in name and not any(path.anchor or ".." in path.parts for path in kinds)

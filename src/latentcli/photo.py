@@ -6,7 +6,6 @@ bit for bit.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from torch import Tensor
 
 from latentcli.config import SOFT_LIMIT, ModelConfig
 from latentcli.errors import ConfigError
-from latentcli.images import centre_box, read_photo, to_model_size
+from latentcli.images import centre_box, to_model_size
+from latentcli.photofile import FileTraits, read_photo
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the upright photo
 
@@ -30,7 +30,7 @@ class Photo:
 
     picture: Image.Image  # mode L or RGB
     alpha: Image.Image | None
-    save_options: dict[str, Any]
+    traits: FileTraits
 
     @classmethod
     def read(cls, path: Path) -> "Photo":

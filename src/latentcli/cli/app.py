@@ -1,8 +1,10 @@
 """The app, its commands, and what an error looks like from outside."""
 
+import io
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import Annotated
 
@@ -64,9 +66,11 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command; a LatentCLIError becomes one line on stderr and exit code 1."""
     signal.signal(signal.SIGINT, _interrupted)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape")  # file names need not be text
+    warnings.filterwarnings("ignore", module="PIL")  # odd metadata; damaged pixels are errors
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names as the system knows them, which need not be text
+        sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
     try:
         app()
     except LatentCLIError as error:

@@ -4,16 +4,19 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from latentcli.catalog import ModelEntry
 
 _NAMED = 10  # unreadable images that are named; the rest is counted
+_WIDE = 1000  # columns of a table that goes into a file or a pipe
 _PATIENCE = 1.0  # seconds before a progress bar appears
 
 
@@ -26,6 +29,7 @@ class Talk:
         self.unreadable: list[str] = []
         self.already_there = 0
         self.facts: dict[str, Any] = {}  # for --json
+        self.introduction = ""
         self.started = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -39,16 +43,23 @@ class Talk:
             print(path, flush=True)
 
     def took(self, entry: "ModelEntry", chosen: bool) -> None:
-        """Say which model is used; `chosen` when latentcli picked it."""
+        """Note which model is used; `chosen` when latentcli picked it."""
         self.facts |= {"model": entry.name, "model_id": entry.model_id}
         origin = "bundled" if entry.bundled else str(entry.path.parent)
         if chosen:
-            self.say(f"model: {entry.name} ({origin}); another with --model")
+            self.introduction = f"model: {entry.name} ({origin}); another with --model"
+
+    def introduce(self) -> None:
+        """Say which model was taken, once, when everything that can be refused has been checked."""
+        if self.introduction:
+            self.say(self.introduction)
+            self.introduction = ""
 
     def follow(self, events: Iterable[object], what: str) -> Iterator[object]:
         """Draw progress, print results, collect what was left out; events of other kinds are passed on."""
         from latentcli.pipelines.events import AlreadyThere, Note, Progress, Unreadable, Wrote
 
+        self.introduce()
         with _bar(what) as bar:
             for event in events:
                 match event:
@@ -70,7 +81,7 @@ class Talk:
         for event in self.follow(events, what):
             raise AssertionError(f"nobody tells {event}")
 
-    def left_out(self, messages: list[str]) -> None:
+    def left_out(self, messages: Sequence[str]) -> None:
         """Name the first unreadable images and count the rest."""
         for message in messages[:_NAMED]:
             self.say(f"skipped: {message}")
@@ -91,12 +102,19 @@ class Talk:
         if self.as_json:
             summary = {
                 "outputs": self.outputs,
-                **self.facts,
                 "skipped": self.unreadable,
+                **self.facts,
                 "already_there": self.already_there,
                 "seconds": round(time.monotonic() - self.started, 2),
             }
             print(json.dumps(summary))
+
+
+def print_table(table: "Table") -> None:
+    """A table on stdout, its cells whole where nobody's screen limits them."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 @contextlib.contextmanager
@@ -120,7 +138,7 @@ def _bar(what: str) -> Iterator[Any]:
 
 
 def choose_model(talk: Talk, wanted: str | None, vectors: Iterable[str] = ()) -> "ModelEntry":
-    """Find the model of a command and say which it is."""
+    """Find the model of a command and note which it is."""
     from latentcli import catalog
 
     entry = catalog.find_model(wanted, [catalog.parse_vector(text) for text in vectors])

@@ -6,7 +6,7 @@ import typer
 
 from latentcli.cli.console import Talk, choose_model
 from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
-from latentcli.config import InterpolationMethod
+from latentcli.config import WALK_FPS, WALK_STEPS, InterpolationMethod
 
 KeyframesArg = Annotated[
     list[str],
@@ -20,12 +20,12 @@ KeyframesArg = Annotated[
 
 def interpolate(
     keyframes: KeyframesArg,
-    steps: Annotated[int, typer.Option(min=2, help="Images per leg, both ends included.")] = 9,
+    steps: Annotated[int, typer.Option(min=2, help="Images per leg, both ends included.")] = WALK_STEPS,
     method: Annotated[
         InterpolationMethod, typer.Option(help="`lerp` is the straight line, `slerp` the great circle.")
     ] = "lerp",
     loop: Annotated[bool, typer.Option("--loop", help="Come back to the first image.")] = False,
-    fps: Annotated[float, typer.Option(help="Pictures a second in an animation.")] = 12,
+    fps: Annotated[float, typer.Option(help="Pictures a second in an animation.")] = WALK_FPS,
     model: ModelOption = None,
     output: OutputOption = None,
     force: ForceOption = False,

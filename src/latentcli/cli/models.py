@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from latentcli.cli.console import Talk
+from latentcli.cli.console import Talk, print_table
 from latentcli.cli.options import JsonOption
 
 
@@ -49,7 +49,6 @@ def _facts(entry: Any) -> dict[str, Any]:
 
 
 def _print_table(entries: list[Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("model", "network", "held-out PSNR", "vectors", "finished", "card", box=None)
@@ -61,4 +60,4 @@ def _print_table(entries: list[Any]) -> None:
         name = f"{entry.name} (bundled)" if entry.bundled else entry.name
         card = facts["card"]
         table.add_row(name, size, psnr, ", ".join(facts["vectors"]) or "-", entry.finished_at[:16], card)
-    Console(soft_wrap=True).print(table)
+    print_table(table)

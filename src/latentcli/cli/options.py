@@ -1,11 +1,19 @@
 """Options that several commands share, written once."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from latentcli.errors import ConfigError
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ConfigError(f"--strength must be a finite number, got {value}")
+    return value
+
 
 ImagesArg = Annotated[list[Path], typer.Argument(help="Images, or folders of images.", show_default=False)]
 ModelOption = Annotated[
@@ -39,6 +47,7 @@ StrengthOption = Annotated[
     typer.Option(
         "--strength",
         "-s",
+        callback=_finite,
         help="How far, for vectors without `=S`: 1 goes from the mean image without to the mean image with it.",
     ),
 ]

@@ -6,19 +6,19 @@ import typer
 
 from latentcli.cli.console import Talk, choose_model
 from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
-from latentcli.config import FITTED_TEMPERATURE, PriorName
-
-_DEFAULT_N = 64
+from latentcli.config import FITTED_TEMPERATURE, SAMPLES, PriorName
 
 
 def sample(
     n: Annotated[
         int | None,
-        typer.Option("--n", "-n", min=1, help=f"How many images.  [default: {_DEFAULT_N}]", show_default=False),
+        typer.Option("--n", "-n", min=1, help=f"How many images.  [default: {SAMPLES}]", show_default=False),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="The first seed; each image has its own.  [default: 0]", show_default=False),
+        typer.Option(
+            min=0, max=2**62, help="The first seed; each image has its own.  [default: 0]", show_default=False
+        ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Seeds and ranges, like `0,3-9`, instead of --n and --seed.", show_default=False)
@@ -60,7 +60,7 @@ def sample(
     from latentcli.pipelines import sampling
 
     first = seed or 0
-    chosen = sampling.parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or _DEFAULT_N)))
+    chosen = sampling.parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or SAMPLES)))
     request = sampling.SampleRequest(chosen, prior, temperature)
     talk.run(sampling.sample(entry, request, each, output, force), "sampling")
     talk.close()

@@ -1,15 +1,16 @@
 """`latentcli train`: a folder of images to a model."""
 
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from latentcli.cli.console import Talk
 from latentcli.cli.options import JsonOption, parse_size
-from latentcli.config import HELD_OUT_SHARE, Precision, Preset
+from latentcli.config import HELD_OUT_SHARE, MODEL_FILE, PRESETS, Precision, Preset
 
 
 def train(
@@ -21,8 +22,9 @@ def train(
         ),
     ] = None,
     preset: Annotated[
-        Preset | None,
+        str | None,
         typer.Option(
+            metavar="|".join(PRESETS),
             help="`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
             "Chollet's chapter.  [default: chosen from the images]",
             show_default=False,
@@ -85,10 +87,11 @@ def train(
     from latentcli.cli.training_view import TrainingView
     from latentcli.training import plan, reports, run
 
-    folder = catalog.OWN_MODELS / catalog.check_name(name or data.resolve().name, "model")
+    model_name = catalog.check_name(name, "model") if name else catalog.safe_name(data.resolve().name)
+    folder = catalog.OWN_MODELS / model_name
     request = plan.TrainRequest(
         folder=folder,
-        preset=preset,
+        preset=cast(Preset, preset),  # TrainRequest refuses other names
         size=wanted,
         latent_dim=latent_dim,
         epochs=epochs,
@@ -115,15 +118,19 @@ def train(
             view.show(report)
             if stop() and isinstance(report, reports.Reading):
                 break  # nothing has been trained yet, so nothing is to be saved
-    if stop() and not view.finished:
+    talk.facts["interrupted"] = not view.finished
+    if not view.finished:
         talk.print_json()
         raise typer.Exit(128 + (stop.signal or signal.SIGINT))
     talk.print_json()
 
 
 def _tell_finished(talk: Talk, settled: Any) -> None:
+    from latentcli import catalog
+
     talk.say(f"already finished; train on with another --name, or look: latentcli sample --model {settled.folder.name}")
-    talk.wrote(settled.folder / "model.safetensors")
+    talk.facts["model_id"] = catalog.find_model(settled.folder.name).model_id
+    talk.wrote(settled.folder / MODEL_FILE)
     talk.print_json()
 
 
@@ -140,5 +147,6 @@ class _StopRequest:
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
+        print("latentcli: stopping after this step; once more stops at once", file=sys.stderr)
         for again in (signal.SIGINT, signal.SIGTERM):
             signal.signal(again, signal.SIG_DFL)

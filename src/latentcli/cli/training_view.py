@@ -74,7 +74,8 @@ class TrainingView:
             self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _started(self, report: reports.Started) -> None:
-        self.talk.left_out(list(report.unreadable))
+        self.talk.left_out(report.unreadable)
+        self.talk.facts["skipped"] = list(report.unreadable)
         held = f"{report.held_out} held out" if report.held_out else "none held out (too few, or not wanted)"
         seconds = report.steps * (report.seconds_per_step or 0)
         minutes = f", about {seconds / 60:.1f} minutes" if seconds else ""
@@ -102,6 +103,8 @@ class TrainingView:
 
 def figures_text(figures: Figures) -> str:
     """The held-out figures in one line."""
+    if figures.negative_elbo is None:
+        return f"reconstruction {figures.reconstruction:.2f} nats (no ELBO: beta 0), PSNR {figures.psnr:.2f} dB"
     bits = f", {figures.bits_per_dimension:.3f} bits/dim" if figures.bits_per_dimension is not None else ""
     return (
         f"-ELBO {figures.negative_elbo:.2f} nats (KL {figures.kl:.1f}, {figures.active_dimensions} active dimensions), "

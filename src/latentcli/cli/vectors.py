@@ -1,12 +1,14 @@
 """`latentcli vectors`: list a model's concept vectors, fit new ones."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.console import Talk, choose_model, print_table
 from latentcli.cli.options import ForceOption, JsonOption, ModelOption, NegativeOption, PositiveOption
+from latentcli.errors import FileFormatError
 
 app = typer.Typer(help="The concept vectors of a model: list them, fit new ones.", no_args_is_help=True)
 
@@ -25,7 +27,13 @@ def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None
     from latentcli import catalog
     from latentcli.concepts import ConceptVector
 
-    vectors = [ConceptVector.load(path) for path in catalog.vectors_of(entry).values()]
+    talk.introduce()
+    vectors = []
+    for path in catalog.vectors_of(entry).values():
+        try:
+            vectors.append(ConceptVector.load(path))
+        except FileFormatError as error:
+            talk.say(f"skipped: {error}")
     if as_json:
         talk.facts["vectors"] = [summary(vector) for vector in vectors]
         talk.print_json()
@@ -33,7 +41,7 @@ def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None
     if not vectors:
         talk.say(f"{entry.name} has no vectors; make one: latentcli vectors fit NAME --positive DIR --negative DIR")
     else:
-        print_table(vectors)
+        _print_vectors(vectors)
 
 
 @app.command("fit")
@@ -110,22 +118,21 @@ def summary(vector: Any) -> dict[str, Any]:
         "method": vector.method,
         "positives": vector.positives,
         "negatives": vector.negatives,
-        "gap_in_sigma": vector.gap_in_sigma,
+        "gap_in_sigma": vector.gap_in_sigma if math.isfinite(vector.gap_in_sigma) else None,
         "auc": vector.auc,
         "auc_lda": vector.auc_lda,
     }
 
 
-def print_table(vectors: list[Any]) -> None:
+def _print_vectors(vectors: list[Any]) -> None:
     """The vectors on stdout, one a row."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("vector", "with", "without", "gap (sd)", "AUC", "AUC of LDA", "method", box=None)
     for vector in vectors:
         numbers = f"{vector.gap_in_sigma:.2f}", _number(vector.auc), _number(vector.auc_lda)
         table.add_row(vector.name, str(vector.positives), str(vector.negatives), *numbers, vector.method)
-    Console().print(table)
+    print_table(table)
 
 
 def _number(value: float | None) -> str:

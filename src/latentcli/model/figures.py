@@ -17,12 +17,12 @@ class Figures:
     """Means over images; nats per image."""
 
     images: int
-    negative_elbo: float  # reconstruction + KL with one draw per image, beta 1, the model's sigma
-    reconstruction: float
-    kl: float
+    negative_elbo: float | None  # reconstruction + KL with one draw per image, beta 1; None for an autoencoder
+    reconstruction: float  # with the model's sigma
+    kl: float | None  # None for an autoencoder, which has none
     psnr: float  # dB, mean over images, 8-bit reconstruction from the posterior mean
-    active_dimensions: int  # KL above 0.01 nats on average
-    bits_per_dimension: float | None  # Gaussian models only
+    active_dimensions: int | None  # KL above 0.01 nats on average; None for an autoencoder
+    bits_per_dimension: float | None  # Gaussian VAEs only
 
 
 def device_of(vae: VAE) -> torch.device:
@@ -31,36 +31,37 @@ def device_of(vae: VAE) -> torch.device:
 
 
 @torch.inference_mode()
-def measure(vae: VAE, batches: Iterable[Tensor], seed: int = 0) -> Figures:
+def measure(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Figures:
     """Figures over batches of images (n, channels, height, width) in [0, 1]; `vae` must be in eval mode.
 
-    Bernoulli models: reconstruction is the binary cross-entropy summed over pixels.
+    Bernoulli models: reconstruction is the binary cross-entropy summed over pixels. `noise_scale` 0 measures an
+    autoencoder, which draws no noise and has no ELBO.
     """
     assert not vae.training, "batch norm would learn from held-out images"
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     reconstruction = kl = psnr = 0.0
     kl_per_dimension = torch.zeros(vae.config.latent_dim)
     images = 0
     for batch in batches:
         x = batch.to(device_of(vae))
         posterior = vae.encode(x)
-        noise = torch.randn(len(x), vae.config.latent_dim, generator=generator).to(x.device)
-        elbo = evaluate_elbo(vae, x, posterior, noise)
-        reconstruction += float(elbo.reconstruction.double().sum())
-        kl += float(elbo.kl.double().sum())
+        noise = noise_scale * torch.randn(posterior.mean.shape, generator=generator)
+        elbo = evaluate_elbo(vae, x, posterior, noise.to(x.device))
+        reconstruction += float(elbo.reconstruction.cpu().double().sum())
+        kl += float(elbo.kl.cpu().double().sum())
         kl_per_dimension += posterior.kl_per_dimension().sum(dim=0).cpu()
-        psnr += float(psnr_per_image(x, vae.decode(posterior.mean)).double().sum())
+        psnr += float(psnr_per_image(x, vae.decode(posterior.mean)).cpu().double().sum())
         images += len(x)
     negative_elbo = (reconstruction + kl) / images
-    gaussian = vae.config.likelihood == "gaussian"
+    variational, gaussian = noise_scale > 0, vae.config.likelihood == "gaussian"
     return Figures(
         images=images,
-        negative_elbo=negative_elbo,
+        negative_elbo=negative_elbo if variational else None,
         reconstruction=reconstruction / images,
-        kl=kl / images,
+        kl=kl / images if variational else None,
         psnr=psnr / images,
-        active_dimensions=int((kl_per_dimension / images > ACTIVE_KL).sum()),
-        bits_per_dimension=vae.bits_per_dimension(negative_elbo) if gaussian else None,
+        active_dimensions=int((kl_per_dimension / images > ACTIVE_KL).sum()) if variational else None,
+        bits_per_dimension=vae.bits_per_dimension(negative_elbo) if variational and gaussian else None,
     )
 
 
@@ -72,17 +73,17 @@ def psnr_per_image(x: Tensor, reconstruction: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def draw_error(vae: VAE, batches: Iterable[Tensor], seed: int = 0) -> Tensor:
+def draw_error(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Tensor:
     """Mean squared error, over images and pixels, of decoding one posterior draw per image: a scalar.
 
     Its root is the sigma under which these images are most likely.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     errors = []
     for batch in batches:
         x = batch.to(device_of(vae))
-        noise = torch.randn(len(x), vae.config.latent_dim, generator=generator).to(x.device)
-        errors.append(evaluate_elbo(vae, x, vae.encode(x), noise).squared_error.double())
+        noise = noise_scale * torch.randn(len(x), vae.config.latent_dim, generator=generator)
+        errors.append(evaluate_elbo(vae, x, vae.encode(x), noise.to(x.device)).squared_error.cpu().double())
     return torch.cat(errors).mean().float()
 
 

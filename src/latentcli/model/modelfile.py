@@ -4,6 +4,7 @@ Weights may be stored in half precision; they are computed with in float32. `mod
 stored, so latents and vectors can say which model they belong to.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,13 @@ import torch
 from torch import Tensor
 
 from latentcli import tensorfile
-from latentcli.config import ModelConfig
+from latentcli.config import MODEL_FILE, ModelConfig
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model.device import prepare, to_numpy_ready
 from latentcli.model.prior import MixturePrior, Prior, StandardPrior
 from latentcli.model.vae import VAE
 
 KIND = "model"
-FILE_NAME = "model.safetensors"
 _NETWORK, _PRIOR = "network.", "prior."
 
 
@@ -71,8 +71,8 @@ def load_model(path: str | Path) -> LoadedModel:
     Raises FileFormatError when the file is missing, damaged, or does not fit its own config.
     """
     path = Path(path)
-    if path.is_dir():
-        path = path / FILE_NAME
+    if os.path.isdir(path):
+        path = path / MODEL_FILE
     config = read_config(path)
     with torch.device("meta"):
         skeleton = VAE(config)
@@ -109,6 +109,8 @@ def _prior(path: Path, config: ModelConfig, arrays: tensorfile.Arrays) -> Prior:
     d = config.latent_dim
     if shapes != {"weights": (components,), "means": (components, d), "factors": (components, d, d)} or not components:
         raise FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
+    if not all(bool(tensor.isfinite().all()) for tensor in parts.values()):
+        raise FileFormatError(f"{path} holds a prior that is not made of numbers; make the model again")
     return MixturePrior(parts["weights"], parts["means"], parts["factors"])
 
 

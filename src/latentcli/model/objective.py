@@ -47,5 +47,5 @@ def _elbo(vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, beta: float,
         terms = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
         return Elbo(terms.flatten(1).sum(dim=1), posterior.kl(), beta, squared_error)
     variance = squared_error.detach().mean().clamp_min(255.0**-2) if sigma is None else sigma.square()
-    reconstruction = 0.5 * vae.config.pixels * (squared_error / variance + torch.log(2 * math.pi * variance))
+    reconstruction = 0.5 * vae.config.dimensions * (squared_error / variance + torch.log(2 * math.pi * variance))
     return Elbo(reconstruction, posterior.kl(), beta, squared_error)

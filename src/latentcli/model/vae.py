@@ -48,4 +48,4 @@ class VAE(nn.Module):
 
     def bits_per_dimension(self, negative_elbo: float) -> float:
         """Bits per 8-bit number from -ELBO in nats per image; defined for Gaussian models."""
-        return negative_elbo / (self.config.pixels * math.log(2)) + 8
+        return negative_elbo / (self.config.dimensions * math.log(2)) + 8

@@ -17,8 +17,8 @@ from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.photo import Box, Photo
 from latentcli.pipelines import vectors as vector_pipeline
 from latentcli.pipelines.encoding import decode_latents, encode_images, encode_paths
-from latentcli.pipelines.events import AlreadyThere, Event, Progress, Unreadable, Wrote
-from latentcli.pipelines.outputs import Source, Target, gather, strength_text, targets
+from latentcli.pipelines.events import AlreadyThere, Event, Note, Progress, Unreadable, Wrote
+from latentcli.pipelines.outputs import Naming, Source, Target, gather, strength_text, targets
 
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
 _PHOTOS_AHEAD = 4  # full-size photos in memory
@@ -74,7 +74,7 @@ def apply_saved(
     entry: ModelEntry, arguments: Sequence[Path], edit: Edit, output: Path | None, force: bool
 ) -> Iterator[Event]:
     """Move images along saved vectors and decode them at model size, as PNG."""
-    work = targets(gather(arguments), edit.tag(), _png, output, force)
+    work = targets(gather(arguments), Naming(edit.tag(), _png, output, force))
     model = load_model(entry.path)
     return _apply(model, work, load_vectors(entry, model, edit))
 
@@ -85,7 +85,7 @@ def apply_new(
     """The same with a vector computed on the spot from labelled folders."""
     new.labels.check()
     tag = f"-{new.name}{strength_text(new.strength)}"
-    work = targets(gather(arguments), tag, _png, output, force)
+    work = targets(gather(arguments), Naming(tag, _png, output, force))
     kept = vector_pipeline.check_new(entry, new.save, force) if new.save else None
     return _compute_and_apply(load_model(entry.path), work, new, kept)
 
@@ -129,7 +129,7 @@ def edit_photos(
 
     Raises ConfigError for a box outside a photo, OutputExists when a named output is taken.
     """
-    work = targets(gather(arguments), edit.tag(), _same_format, output, force)
+    work = targets(gather(arguments), Naming(edit.tag(), _same_format, output, force))
     if edit.box is not None and len(work) > 1:
         raise ConfigError(f"--box belongs to one photo, but there are {len(work)}; edit them one by one")
     model = load_model(entry.path)
@@ -152,7 +152,10 @@ def _edit(model: LoadedModel, work: list[Target], weighted: Weighted, box: Box |
         if isinstance(photo, ImageError):
             yield Unreadable(str(photo))
             continue
-        write_picture(edit_photo(model, photo, weighted, box), target.path, **photo.save_options)
+        for lost in photo.traits.lost:
+            yield Note(f"{target.source.path}: {lost} cannot be kept")
+        edited = edit_photo(model, photo, weighted, box)
+        write_picture(edited, target.path, **photo.traits.options(target.path.suffix))
         yield Wrote(target.path)
         yield Progress(done, len(open_work))
 

@@ -1,5 +1,7 @@
 """Images to latents and back."""
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,10 +13,11 @@ import torch
 from torch import Tensor
 
 from latentcli.catalog import ModelEntry
-from latentcli.errors import ImageError
+from latentcli.errors import ConfigError, ImageError
 from latentcli.files import free_name, output_file
-from latentcli.images import as_float, read_image, to_pictures, walk, write_picture
+from latentcli.images import as_float, check_writable, read_image, to_pictures, walk, write_picture
 from latentcli.latents import SUFFIX, Latents
+from latentcli.model.figures import device_of
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.pipelines.events import AlreadyThere, Event, Progress, Unreadable, Wrote
 from latentcli.pipelines.outputs import gather, names_of
@@ -46,14 +49,14 @@ def encode_paths(model: LoadedModel, paths: Sequence[Path]) -> Iterator[Encoded 
 @torch.inference_mode()
 def encode_images(model: LoadedModel, images: np.ndarray) -> Tensor:
     """Posterior means (n, latent_dim), on the CPU, of uint8 images (n, height, width, channels)."""
-    x = as_float(torch.from_numpy(images)).to(model.vae.sigma.device)
+    x = as_float(torch.from_numpy(images)).to(device_of(model.vae))
     return model.vae.encode(x).mean.cpu()
 
 
 @torch.inference_mode()
 def decode_latents(model: LoadedModel, z: Tensor) -> Tensor:
     """Images (n, channels, height, width) in [0, 1], on the CPU, from latents (n, latent_dim)."""
-    device = model.vae.sigma.device
+    device = device_of(model.vae)
     return torch.cat([model.vae.decode(some.to(device)).cpu() for some in torch.split(z, _BATCH)])
 
 
@@ -65,6 +68,8 @@ def encode(entry: ModelEntry, arguments: Sequence[Path], output: Path | None, fo
     sources = gather(arguments)
     stem = arguments[0].resolve().stem if len(arguments) == 1 else "images"
     target = output_file(output, Path(f"{stem}{SUFFIX}"), force)
+    if target.suffix != Path(SUFFIX).suffix:
+        raise ConfigError(f"{target} would hold latents; give a name that ends in {SUFFIX}")
     return _encode(load_model(entry.path), [source.path for source in sources], names_of(sources), target)
 
 
@@ -79,7 +84,7 @@ def _encode(model: LoadedModel, paths: list[Path], names: tuple[str, ...], targe
         parts.append(result.mean)
         yield Progress(len(kept), len(paths))
     if not kept:
-        raise ImageError(f"none of the {len(paths)} images can be read; nothing was written")
+        return  # every image was told; there is nothing to write
     Latents(torch.cat(parts), tuple(names[position] for position in kept), model.model_id).save(target)
     yield Wrote(target)
 
@@ -93,22 +98,25 @@ def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) ->
     model = load_model(entry.path)
     latents.require_model(model.model_id, str(source), model.name, model.config.latent_dim)
     if output is not None and len(latents) == 1 and output.suffix:
-        return _decode(model, latents.z, [output_file(output, output, force)], keep=False)
+        target = check_writable(output_file(output, output, force))
+        return write_decoded(model, latents.z, [target], keep=False)
     folder = output or free_name(Path(source.name.removesuffix(".safetensors").removesuffix(".latents")))
-    return _decode(model, latents.z, [folder / name for name in _png_names(latents.names)], keep=not force)
+    return write_decoded(model, latents.z, [folder / name for name in _png_names(latents.names)], keep=not force)
 
 
 def _png_names(names: Sequence[str]) -> list[str]:
     """`.png` for the images' own suffix, behind it where two would meet."""
     short = [PurePosixPath(name).with_suffix(".png").as_posix() for name in names]
-    return [new if short.count(new) == 1 else f"{name}.png" for name, new in zip(names, short, strict=True)]
+    counts = Counter(short)
+    return [new if counts[new] == 1 else f"{name}.png" for name, new in zip(names, short, strict=True)]
 
 
-def _decode(model: LoadedModel, z: Tensor, paths: list[Path], keep: bool) -> Iterator[Event]:
+def write_decoded(model: LoadedModel, z: Tensor, paths: Sequence[Path], keep: bool) -> Iterator[Event]:
+    """Decode each latent into a file of its own; `keep` leaves files that exist as they are."""
     for start in range(0, len(paths), _BATCH):
         pictures = to_pictures(decode_latents(model, z[start : start + _BATCH]))
         for path, picture in zip(paths[start:], pictures, strict=False):
-            if keep and path.exists():
+            if keep and os.path.lexists(path):
                 yield AlreadyThere(path)
                 continue
             write_picture(picture, path)

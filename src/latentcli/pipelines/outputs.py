@@ -4,14 +4,15 @@ Files given by name must exist; folders are searched. A folder in is a folder ou
 results that exist are skipped. A single result never replaces a file unless forced.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from latentcli.errors import ConfigError, OutputExists
-from latentcli.files import free_name, output_file
-from latentcli.images import find_images, open_picture
+from latentcli.files import output_file
+from latentcli.images import check_writable, find_images, open_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,24 @@ class Target:
 
     source: Source
     path: Path
+    is_done: bool = False  # a folder job finds its result there already
 
-    @property
-    def is_done(self) -> bool:
-        """A folder job finds its result there already."""
-        return self.source.folder is not None and self.path.exists()
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How results are named."""
+
+    tag: str  # added to names latentcli chooses
+    suffix: Callable[[Source], str]  # of the file type
+    output: Path | None  # what the user asked for
+    force: bool
 
 
 def gather(arguments: Sequence[Path]) -> list[Source]:
     """The images behind the arguments, in order. Raises ImageError for a missing file or a folder without images."""
     sources: list[Source] = []
     for argument in arguments:
-        if argument.is_dir():
+        if os.path.isdir(argument):
             found = find_images(argument)
             sources += [Source(path, path.relative_to(argument).as_posix(), argument) for path in found]
         else:
@@ -51,59 +58,101 @@ def gather(arguments: Sequence[Path]) -> list[Source]:
 
 
 def names_of(sources: Sequence[Source]) -> tuple[str, ...]:
-    """A name for each image: its own, or with its folder's where two are the same."""
+    """A name for each image: its own, or where two are the same, its path below the folder they share."""
     counts = Counter(source.name for source in sources)
-    return tuple(source.name if counts[source.name] == 1 else _whole_name(source.path) for source in sources)
+    if max(counts.values()) == 1:
+        return tuple(source.name for source in sources)
+    paths = [source.path.resolve() for source in sources]
+    shared = Path(os.path.commonpath([path.parent for path in paths]))
+    return tuple(
+        source.name if counts[source.name] == 1 else path.relative_to(shared).as_posix()
+        for source, path in zip(sources, paths, strict=True)
+    )
 
 
-def _whole_name(path: Path) -> str:
-    return "/".join(part for part in PurePosixPath(path.as_posix()).parts if part not in ("/", "..", path.anchor))
-
-
-def targets(
-    sources: Sequence[Source], tag: str, suffix: Callable[[Source], str], output: Path | None, force: bool
-) -> list[Target]:
-    """Where each result goes; `tag` is added to names latentcli chooses, `suffix` gives the file type.
+def targets(sources: Sequence[Source], naming: Naming) -> list[Target]:
+    """Where each result goes. No two go to the same place, and none replaces an image it is made from.
 
     Raises OutputExists for a single named file that is taken, ConfigError for one name for several results.
     """
+    output = naming.output
     if len(sources) == 1 and sources[0].folder is None:
-        name = f"{Path(sources[0].name).stem}{tag}{suffix(sources[0])}"
-        return [Target(sources[0], output_file(output, Path(name), force))]
-    if output is not None and output.exists() and not output.is_dir():
+        source = sources[0]
+        name = f"{Path(source.name).stem}{naming.tag}{naming.suffix(source)}"
+        chosen = [Target(source, check_writable(output_file(output, Path(name), naming.force)))]
+    elif output is not None and os.path.lexists(output) and not os.path.isdir(output):
         raise OutputExists(f"{output} is a file, but there are {len(sources)} results; give a folder as --output")
-    if output is not None and output.suffix and not output.exists():
-        raise ConfigError(
-            f"{output} looks like a file, but there are {len(sources)} results; give a folder as --output"
-        )
-    return _many(sources, tag, suffix, output)
-
-
-def _many(sources: Sequence[Source], tag: str, suffix: Callable[[Source], str], output: Path | None) -> list[Target]:
-    roots: dict[Path | None, Path] = {}
-    for source in sources:
-        folder = source.folder
-        if folder not in roots:
-            named = Path(f"{folder.resolve().name}{tag}") if folder is not None else Path()
-            roots[folder] = output if output is not None else named
-    stems = Counter((source.folder, _renamed(source.name, suffix(source))) for source in sources)
-    chosen: list[Target] = []
-    taken: set[Path] = set()
-    for source in sources:
-        renamed = _renamed(source.name, suffix(source))
-        if stems[source.folder, renamed] > 1:
-            renamed = f"{source.name}{suffix(source)}"
-        path = roots[source.folder] / renamed
-        if source.folder is None:
-            path = path.with_name(f"{path.stem}{tag}{path.suffix}")
-            path = path if path not in taken and not path.exists() else free_name(path)
-        taken.add(path)
-        chosen.append(Target(source, path))
+    elif output is not None and output.suffix and not os.path.isdir(output):
+        raise ConfigError(f"{output} looks like a file, but there are {len(sources)} results; give a folder instead")
+    else:
+        chosen = _many(sources, naming)
+    originals = {os.path.realpath(target.source.path) for target in chosen}
+    for target in chosen:
+        if os.path.realpath(target.path) in originals:
+            raise OutputExists(f"{target.path} would replace an original; give another --output")
     return chosen
 
 
-def _renamed(name: str, suffix: str) -> str:
-    return PurePosixPath(name).with_suffix(suffix).as_posix()
+def _many(sources: Sequence[Source], naming: Naming) -> list[Target]:
+    """Names for several results: the same for the same sources every time, so that a job can go on where it stopped.
+
+    Earlier results that lie inside a folder of sources are no sources.
+    """
+    roots = _roots(sources, naming)
+    inside = tuple(
+        os.path.realpath(root) + os.sep
+        for folder, root in roots.items()
+        if folder is not None and os.path.realpath(root) != os.path.realpath(folder)
+    )
+    sources = [source for source in sources if not os.path.realpath(source.path).startswith(inside)]
+    wanted = [roots[source.folder] / _renamed(source, naming) for source in sources]
+    meeting = Counter(_folded(path) for path in wanted)
+    chosen: list[Target] = []
+    taken: set[str] = set()
+    for source, first in zip(sources, wanted, strict=True):
+        met = meeting[_folded(first)] > 1  # a.jpg and a.png: the suffix stays
+        name = first.with_name(f"{PurePosixPath(source.name).name}{first.suffix}") if met else first
+        path = _free(name, taken, on_disk=source.folder is None and not naming.force)
+        taken.add(_folded(path))
+        done = source.folder is not None and not naming.force and os.path.lexists(path)
+        chosen.append(Target(source, path, done))
+    return chosen
+
+
+def _free(name: Path, taken: set[str], on_disk: bool) -> Path:
+    """`name`, or with -2, -3 … where another result of the job, or with `on_disk` a file, has it."""
+    path, number = name, 1
+    while _folded(path) in taken or (on_disk and os.path.lexists(path)):
+        number += 1
+        path = name.with_name(f"{name.stem}-{number}{name.suffix}")
+    return path
+
+
+def _roots(sources: Sequence[Source], naming: Naming) -> dict[Path | None, Path]:
+    """The output folder of each folder argument; of files it is the named folder, or the current one."""
+    roots: dict[Path | None, Path] = {}
+    for source in sources:
+        folder = source.folder
+        if folder in roots:
+            continue
+        root = naming.output
+        if root is None and folder is not None:
+            root = Path(f"{folder.resolve().name}{naming.tag}")
+            while root in roots.values():
+                root = root.with_name(f"{root.name}-2")
+        roots[folder] = root or Path()
+    return roots
+
+
+def _renamed(source: Source, naming: Naming) -> Path:
+    name = PurePosixPath(source.name)
+    tag = naming.tag if source.folder is None else ""
+    return Path(name.with_name(f"{name.stem}{tag}{naming.suffix(source)}"))
+
+
+def _folded(path: Path) -> str:
+    """Two names that are one on macOS and Windows."""
+    return str(path).casefold()
 
 
 def strength_text(strength: float) -> str:

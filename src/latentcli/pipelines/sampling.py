@@ -9,19 +9,21 @@ import torch
 from torch import Tensor
 
 from latentcli.catalog import ModelEntry
-from latentcli.config import InterpolationMethod, PriorName
+from latentcli.config import WALK_FPS, WALK_STEPS, InterpolationMethod, PriorName
 from latentcli.errors import ConfigError
-from latentcli.files import output_file
-from latentcli.images import grid, read_image, to_pictures, write_animation, write_picture
+from latentcli.files import free_name, output_file
+from latentcli.images import check_writable, grid, read_image, to_pictures, write_animation, write_picture
 from latentcli.interpolation import walk
 from latentcli.latents import SUFFIX, Latents
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Prior, StandardPrior
-from latentcli.pipelines.encoding import decode_latents, encode_images
-from latentcli.pipelines.events import AlreadyThere, Event, Progress, Wrote
+from latentcli.pipelines.encoding import decode_latents, encode_images, write_decoded
+from latentcli.pipelines.events import Event, Progress, Wrote
 
 ANIMATIONS = (".gif", ".webp", ".apng")
 _BATCH = 64  # images
+_MOST_SEEDS = 1_000_000  # in one range
+_SLOWEST = 0.1  # pictures a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,10 @@ class WalkRequest:
     """A walk between keyframes."""
 
     keyframes: tuple[str, ...]  # image path, latents file, latents file#name, or seed:7
-    steps: int = 9  # images per leg, both ends included
+    steps: int = WALK_STEPS  # images per leg, both ends included
     method: InterpolationMethod = "lerp"
     loop: bool = False
-    fps: float = 12
+    fps: float = WALK_FPS
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -55,9 +57,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ConfigError(f"--seeds takes numbers and ranges like 0,3-9, got {text!r}")
-        seeds += range(int(first), int(last or first) + 1)
-    if not seeds or max(seeds) >= 2**63:
-        raise ConfigError(f"--seeds takes numbers and ranges like 0,3-9, got {text!r}")
+        low, high = int(first), int(last or first)
+        if not low <= high < 2**63 or high - low >= _MOST_SEEDS:
+            raise ConfigError(f"--seeds takes up to {_MOST_SEEDS:,} rising numbers below 2^63, got {part.strip()!r}")
+        seeds += range(low, high + 1)
     return tuple(seeds)
 
 
@@ -75,7 +78,7 @@ def seeds_text(seeds: Sequence[int]) -> str:
             parts.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
             start = index
     text = ",".join(parts)
-    return text if len(text) <= 60 else f"{parts[0]},…,{parts[-1]}"
+    return text if len(text) <= 60 else f"{parts[0]},etc,{parts[-1]}"
 
 
 def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path | None, force: bool) -> Iterator[Event]:
@@ -91,9 +94,10 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
     z = prior.sample(request.seeds, temperature)
     name = f"samples-{seeds_text(request.seeds)}"
     if each:
-        folder = output or Path(name)
-        return _single_files(model, z, [folder / f"seed-{seed:05d}.png" for seed in request.seeds], force)
-    return _sheet(model, z, output_file(output, Path(f"{name}.png"), force))
+        folder = output or free_name(Path(name))
+        paths = [folder / f"seed-{seed:05d}.png" for seed in request.seeds]
+        return write_decoded(model, z, paths, keep=not force)
+    return _sheet(model, z, check_writable(output_file(output, Path(f"{name}.png"), force)))
 
 
 def _choose_prior(model: LoadedModel, wanted: PriorName | None) -> Prior:
@@ -113,18 +117,6 @@ def _sheet(model: LoadedModel, z: Tensor, target: Path) -> Iterator[Event]:
     yield Wrote(target)
 
 
-def _single_files(model: LoadedModel, z: Tensor, paths: list[Path], force: bool) -> Iterator[Event]:
-    for start in range(0, len(paths), _BATCH):
-        pictures = to_pictures(decode_latents(model, z[start : start + _BATCH]))
-        for path, picture in zip(paths[start:], pictures, strict=False):
-            if path.exists() and not force:
-                yield AlreadyThere(path)
-                continue
-            write_picture(picture, path)
-            yield Wrote(path)
-        yield Progress(min(start + _BATCH, len(paths)), len(paths))
-
-
 def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, force: bool) -> Iterator[Event]:
     """Walk from keyframe to keyframe: a strip, or an animation when the output is called .gif, .webp or .apng.
 
@@ -132,15 +124,15 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
     """
     if request.steps < 2:
         raise ConfigError(f"--steps must be 2 or more, got {request.steps}")
-    if not 0 < request.fps <= 100:
-        raise ConfigError(f"--fps must be more than 0 and at most 100, got {request.fps:g}")
+    if not _SLOWEST <= request.fps <= 100:
+        raise ConfigError(f"--fps must be {_SLOWEST} to 100, got {request.fps:g}")
     model = load_model(entry.path)
     keyframes = torch.cat([_keyframe(model, text) for text in request.keyframes])
     if len(keyframes) < 2:
         raise ConfigError("a walk needs two keyframes; give another image, latents file or seed:NUMBER")
     first, last = _short_name(request.keyframes[0]), _short_name(request.keyframes[-1])
     name = first if len(request.keyframes) == 1 else f"{first}-{last}"
-    target = output_file(output, Path(f"{name}.png"), force)
+    target = check_writable(output_file(output, Path(f"{name}.png"), force))
     z = walk(keyframes, request.steps, request.method, request.loop)
     return _walk(model, z, target, request.fps)
 

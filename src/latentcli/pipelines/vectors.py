@@ -8,7 +8,7 @@ import torch
 
 from latentcli import catalog, concepts
 from latentcli.concepts import ConceptVector, Labelled
-from latentcli.config import HELD_OUT_SHARE
+from latentcli.config import HELD_OUT_NEEDS, HELD_OUT_SHARE
 from latentcli.data import is_held_out
 from latentcli.errors import ImageError, OutputExists
 from latentcli.labels import Labels
@@ -56,7 +56,11 @@ def _fit_and_save(model: LoadedModel, name: str, labels: Labels, target: Path) -
 
 
 def compute(model: LoadedModel, name: str, labels: Labels) -> Iterator[Event | Fitted]:
-    """Encode the labelled images and fit: ends with Fitted. The images held out in training are held out here too."""
+    """Encode the labelled images and fit: ends with Fitted.
+
+    The model's own share of the images is held out by the same hash, so that a training folder's held-out images are
+    held out here too when the labels' names start where the training's did.
+    """
     paths = [labels.root / image for image in labels.names]
     positions: list[int] = []
     parts = []
@@ -70,7 +74,7 @@ def compute(model: LoadedModel, name: str, labels: Labels) -> Iterator[Event | F
     if not parts:
         raise ImageError(f"none of the {len(paths)} labelled images can be read; check --root or the folders")
     z = torch.cat(parts)
-    held = [is_held_out(labels.names[position], HELD_OUT_SHARE) for position in positions]
+    held = _held_out(model, labels, positions)
     train, held_out = (_part(z, positions, labels, held, wanted) for wanted in (False, True))
     recipe = labels.recipe | {"images": [labels.names[position] for position in positions if _used(labels, position)]}
     recipe |= {"labels": [labels.values[position] for position in positions if _used(labels, position)]}
@@ -79,6 +83,14 @@ def compute(model: LoadedModel, name: str, labels: Labels) -> Iterator[Event | F
     if fewest < _ENOUGH:
         yield Note(f"{name} comes from {fewest} images of a kind; {_ENOUGH} or more of each make a steadier vector")
     yield Fitted(vector)
+
+
+def _held_out(model: LoadedModel, labels: Labels, positions: list[int]) -> list[bool]:
+    """Which of the images the vector is measured on; none when that would leave a kind without images to fit on."""
+    share = model.header.get("training", {}).get("held_out_share") or HELD_OUT_SHARE
+    held = [is_held_out(labels.names[position], share) for position in positions]
+    fitted = {labels.values[position] for position, is_held in zip(positions, held, strict=True) if not is_held}
+    return held if {True, False} <= fitted and len(positions) >= HELD_OUT_NEEDS else [False] * len(positions)
 
 
 def _used(labels: Labels, position: int) -> bool:

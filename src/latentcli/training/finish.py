@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from latentcli.card import model_card
+from latentcli.config import MODEL_FILE
 from latentcli.files import write_whole
 from latentcli.images import as_float, grid, to_pictures, write_picture
-from latentcli.model.figures import Figures, encode_all
-from latentcli.model.modelfile import FILE_NAME, save_model
+from latentcli.model.figures import Figures, device_of, encode_all
+from latentcli.model.modelfile import save_model
 from latentcli.model.posterior import Posterior
 from latentcli.model.prior import Prior, StandardPrior, fit
 from latentcli.model.vae import VAE
@@ -33,7 +34,7 @@ def finish(plan: Plan, vae: VAE, train: Tensor, shown: Tensor, summary: dict[str
     finished_at = datetime.now(UTC).isoformat(timespec="seconds")
     header = {"name": plan.folder.name, "finished_at": finished_at, "training": summary}
     write_whole(plan.folder / CARD_FILE, model_card(plan.folder.name, plan.model, summary).encode())
-    path = plan.folder / FILE_NAME
+    path = plan.folder / MODEL_FILE
     model_id = save_model(path, vae, prior, header)
     held_out = Figures(**summary["held_out"]) if summary["held_out"] else None
     names = (RECONSTRUCTIONS_FILE, SAMPLES_FILE, CARD_FILE)
@@ -54,9 +55,9 @@ def fit_prior(vae: VAE, train: Tensor, beta: float, seed: int) -> Prior:
 
 @torch.inference_mode()
 def write_pictures(folder: Path, vae: VAE, prior: Prior, shown: Tensor) -> None:
-    """Reconstructions of the first of `shown` (uint8) and a sheet of samples with fixed seeds."""
-    device = vae.sigma.device
-    x = as_float(shown[:_SHOWN])
+    """Reconstructions of some of `shown` (uint8) and a sheet of samples with fixed seeds."""
+    device = device_of(vae)
+    x = as_float(shown[:: max(1, len(shown) // _SHOWN)][:_SHOWN])  # spread over folders
     reconstructions = vae.decode(vae.encode(x.to(device)).mean).cpu()
     write_picture(grid(to_pictures(torch.cat([x, reconstructions])), columns=len(x)), folder / RECONSTRUCTIONS_FILE)
     z = prior.sample(range(_SAMPLES), prior.temperature)

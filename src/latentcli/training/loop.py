@@ -15,7 +15,7 @@ from latentcli.model.vae import VAE
 from latentcli.training import schedule
 
 _EVALUATION_BATCH = 256  # images
-SETTLING_IMAGES = 512  # training images that batch statistics and sigma are taken from
+_SETTLING_IMAGES = 512  # training images that batch statistics and sigma are taken from
 
 
 class Learner:
@@ -29,6 +29,7 @@ class Learner:
         self.vae = prepare(VAE(model), self.device)
         self.averaged = copy.deepcopy(self.vae).eval().requires_grad_(False)  # what is evaluated and stored
         self.optimizer = _optimizer(self.vae, config)
+        self.noise_scale = float(config.beta > 0)  # an autoencoder draws nothing
         self.skipped_steps = 0
         self.skipped_in_a_row = 0
 
@@ -37,7 +38,7 @@ class Learner:
         config = self.config
         x = self._input(images, step)
         noise = schedule.noise(config.seed, step, len(x), self.vae.config.latent_dim).to(self.device)
-        noise *= float(config.beta > 0)  # an autoencoder draws nothing
+        noise *= self.noise_scale
         for group in self.optimizer.param_groups:
             group["lr"] = schedule.learning_rate(config, step, self.steps)
         self.vae.train()
@@ -45,7 +46,7 @@ class Learner:
             elbo = training_elbo(self.vae, x, noise, schedule.beta(config, step, self.steps))
         loss = elbo.loss.mean()
         if config.optimizer == "adamw":
-            loss = loss / self.vae.config.pixels  # one clipping threshold for all sizes
+            loss = loss / self.vae.config.dimensions  # one clipping threshold for all sizes
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._update(step)
@@ -74,9 +75,10 @@ class Learner:
     def evaluated(self, train: Tensor) -> VAE:
         """The network that is measured and stored, in eval mode: averaged weights, and what follows from them.
 
-        Batch norm's statistics (as in Izmailov et al. 2018, section 3.2) and the likelihood's sigma are taken from the
-        first of the training images, uint8 (n, height, width, channels): those of the current weights would not fit.
+        Batch norm's statistics (as in Izmailov et al. 2018, section 3.2) and the likelihood's sigma are taken from
+        some of the training images, uint8 (n, height, width, channels): those of the current weights would not fit.
         """
+        some = train[schedule.order(self.config.seed, 0, len(train))[:_SETTLING_IMAGES]]
         norms = [module for module in self.averaged.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             norm.reset_running_stats()
@@ -84,10 +86,10 @@ class Learner:
             norm.train()
         if norms:
             with autocast(self.device, self.config.precision):
-                draw_error(self.averaged, batches(train, SETTLING_IMAGES))
+                draw_error(self.averaged, batches(some), self.noise_scale)
         self.averaged.eval()
         if self.averaged.config.likelihood == "gaussian":
-            self.averaged.set_sigma(draw_error(self.averaged, batches(train, SETTLING_IMAGES)))
+            self.averaged.set_sigma(draw_error(self.averaged, batches(some), self.noise_scale))
         return self.averaged
 
 
@@ -100,8 +102,7 @@ def _optimizer(vae: VAE, config: TrainConfig) -> torch.optim.Optimizer:
     )
 
 
-def batches(images: Tensor, most: int | None = None) -> Iterator[Tensor]:
-    """float batches (n, channels, height, width) over uint8 images, in order; of the first `most` images."""
-    kept = images[:most]
-    for start in range(0, len(kept), _EVALUATION_BATCH):
-        yield as_float(kept[start : start + _EVALUATION_BATCH])
+def batches(images: Tensor) -> Iterator[Tensor]:
+    """float batches (n, channels, height, width) over uint8 images, in order."""
+    for start in range(0, len(images), _EVALUATION_BATCH):
+        yield as_float(images[start : start + _EVALUATION_BATCH])

@@ -10,6 +10,9 @@ from latentcli.config import (
     BOOK_SIZE,
     DEFAULTS,
     DIGITS_UP_TO,
+    MODEL_FILE,
+    PRESETS,
+    RESUME_FILE,
     SIZES,
     ModelConfig,
     Preset,
@@ -18,7 +21,6 @@ from latentcli.config import (
     model_config,
 )
 from latentcli.errors import ConfigError
-from latentcli.model.modelfile import FILE_NAME as MODEL_FILE
 from latentcli.training import resume
 
 _COLOUR_SHARE = 0.01  # of the images with chroma, above which a model gets colour
@@ -41,6 +43,10 @@ class TrainRequest:
     learning_rate: float | None = None
     seed: int | None = None
     precision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.preset is not None and self.preset not in PRESETS:
+            raise ConfigError(f"there is no preset {self.preset!r}; choose one of {', '.join(PRESETS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +98,12 @@ def _choose_model(train: data.Index, request: TrainRequest) -> ModelConfig:
     side = max((size for size in SIZES if size <= look.shorter_side), default=SIZES[0])
     width, height = request.size or (side, side)
     channels = 3 if look.colour_share > _COLOUR_SHARE else 1
-    preset = request.preset or ("digits" if channels == 1 and max(width, height) <= DIGITS_UP_TO else "photo")
-    if preset == "book":
+    small_and_gray = channels == 1 and max(width, height) <= DIGITS_UP_TO
+    preset: Preset = request.preset or ("digits" if small_and_gray else "photo")
+    if preset != "photo":
         channels = 1
-        width, height = request.size or (BOOK_SIZE, BOOK_SIZE)
+        small = BOOK_SIZE if preset == "book" else min(side, DIGITS_UP_TO)
+        width, height = request.size or (small, small)
     return model_config(preset, width, height, channels, request.latent_dim)
 
 
@@ -125,7 +133,7 @@ def _options(model: ModelConfig, config: TrainConfig, train: data.Index, held_ou
 
 
 def _find_run(folder: Path, options: dict[str, Any]) -> resume.Position | None:
-    file = folder / resume.FILE_NAME
+    file = folder / RESUME_FILE
     if not file.exists():
         if (folder / MODEL_FILE).exists():
             raise ConfigError(f"{folder} holds a model that cannot be trained on; choose another --name")

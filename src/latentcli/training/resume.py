@@ -25,8 +25,6 @@ except ImportError:  # Windows: no lock there
     fcntl = None  # type: ignore[assignment]
 
 KIND = "resume"
-FILE_NAME = "resume.safetensors"
-_HIDDEN = ("data",)  # compared, but told in words of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +37,7 @@ class Position:
     seconds: float  # of training so far
     skipped_steps: int
     epoch_sums: tuple[float, float]  # reconstruction and KL over the epoch's steps so far, nats per image
+    summed: int  # steps in those sums
 
 
 def save(path: Path, options: dict[str, Any], position: Position, learner: Learner) -> None:
@@ -56,6 +55,7 @@ def save(path: Path, options: dict[str, Any], position: Position, learner: Learn
         "seconds": position.seconds,
         "skipped_steps": position.skipped_steps,
         "epoch_sums": list(position.epoch_sums),
+        "summed": position.summed,
     }
     arrays = {name: tensor.numpy() for name, tensor in to_numpy_ready(tensors).items()}
     tensorfile.write(path, KIND, header, arrays)
@@ -73,6 +73,7 @@ def read_position(path: Path) -> tuple[dict[str, Any], Position]:
             seconds=float(header["seconds"]),
             skipped_steps=int(header["skipped_steps"]),
             epoch_sums=(float(sums[0]), float(sums[1])),
+            summed=int(header["summed"]),
         )
         return dict(header["options"]), position
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -88,13 +89,15 @@ def restore(path: Path, learner: Learner) -> None:
         learner.averaged.load_state_dict(_part(tensors, "averaged."))
     except RuntimeError as error:
         raise FileFormatError(f"{path} does not fit its run; remove its folder to train anew") from error
-    parameters = learner.optimizer.param_groups[0]["params"]
+    group = learner.optimizer.param_groups[0]
+    parameters = group["params"]
+    step_device = parameters[0].device if group.get("fused") else torch.device("cpu")
     for index, parameter in enumerate(parameters):
         state = _part(tensors, f"optimizer.{index}.")
         for name, value in state.items():
             # The fused optimizer walks memory, so a state must lie as its parameter does.
             learner.optimizer.state[parameter][name] = (
-                torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+                torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.to(step_device)
             )
 
 
@@ -104,18 +107,18 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def check_same(folder: Path, stored: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raises ConfigError naming every option in which the run in `folder` differs from what is asked."""
+    if stored.get("data") != asked["data"]:
+        raise ConfigError(f"the images have changed since {folder} was started; choose another --name to train on them")
     differing = [
         f"{name.replace('_', ' ')} is {stored.get(name)} there, {asked[name]} asked"
         for name in asked
-        if name not in _HIDDEN and stored.get(name) != asked[name]
+        if stored.get(name) != asked[name]
     ]
     if differing:
         raise ConfigError(
             f"{folder} holds a run with other options ({'; '.join(differing)}); "
             "repeat its options, or choose another --name"
         )
-    if any(stored.get(name) != asked[name] for name in _HIDDEN):
-        raise ConfigError(f"the images have changed since {folder} was started; choose another --name to train on them")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -10,19 +11,20 @@ from typing import Any, cast
 import torch
 
 from latentcli import data
-from latentcli.config import Precision
+from latentcli.config import RESUME_FILE, Precision
 from latentcli.errors import LatentCLIError
 from latentcli.files import write_whole
-from latentcli.model.figures import measure
+from latentcli.model.figures import Figures, measure
 from latentcli.model.objective import Elbo
 from latentcli.model.prior import StandardPrior
 from latentcli.training import finish, reports, resume, selftest
-from latentcli.training.loop import SETTLING_IMAGES, Learner, batches
+from latentcli.training.loop import Learner, batches
 from latentcli.training.plan import Plan
 from latentcli.training.schedule import order
 
 HISTORY_FILE = "history.jsonl"
 _LOOK_EVERY = 0.5  # seconds between step reports
+_SAVE_EVERY = 30  # seconds between saves and pictures at the ends of epochs, at least
 _MOST_SKIPPED = 50  # steps in a row without finite gradients: training has gone astray
 
 
@@ -31,8 +33,13 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[report
 
     Raises ConfigError when another program trains in the same folder.
     """
-    plan.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LatentCLIError(f"cannot make {plan.folder}: {error.strerror}; train where you may write") from error
     with resume.exclusive(plan.folder):
+        if plan.resumed:  # another program may have gone on with the run since the plan was made
+            plan = replace(plan, resumed=resume.read_position(plan.folder / RESUME_FILE)[1])
         yield from _run(plan, stop)
 
 
@@ -45,10 +52,10 @@ def _run(plan: Plan, stop: Callable[[], bool]) -> Iterator[reports.Report]:
     for done in held or ():
         yield reports.Reading(len(plan.train) + done, total)
     unreadable = tuple(train.unreadable + (held.unreadable if held else []))
-    sets = train.dataset(), held.dataset() if held else None
-    if len(sets[0]) < 2:
+    held_out = held.dataset() if held and held.readable else None
+    if train.readable == 1:
         raise LatentCLIError(f"only one image of {plan.train.root} can be read; training takes two or more")
-    yield from Session(plan, *sets, unreadable).events(stop)
+    yield from Session(plan, train.dataset(), held_out, unreadable).events(stop)
 
 
 class Session:
@@ -63,7 +70,7 @@ class Session:
         self.unreadable = unreadable
         self.batch_size = min(plan.config.batch_size, len(train))
         self.steps_per_epoch = len(train) // self.batch_size
-        self.resume_file = plan.folder / resume.FILE_NAME
+        self.resume_file = plan.folder / RESUME_FILE
         self.seconds_per_step: float | None = None
         position = plan.resumed or self._first_position()
         self.steps, self.precision, self.seconds = position.steps, position.precision, position.seconds
@@ -71,6 +78,8 @@ class Session:
         self.learner = Learner(plan.model, config, self.steps)
         self.first_step = position.step
         self.sums = torch.tensor(position.epoch_sums, dtype=torch.float64)  # reconstruction and KL of this epoch
+        self.summed = position.summed  # steps in those sums
+        self.saved = -math.inf  # when, on the monotonic clock
         self.history = _history_until(plan, position.step)
         if plan.resumed:
             resume.restore(self.resume_file, self.learner)
@@ -83,10 +92,10 @@ class Session:
         steps = config.epochs * self.steps_per_epoch
         if config.minutes is not None:
             # Evaluating an image costs about a third of training on it.
-            evaluated = SETTLING_IMAGES + (len(self.held_out) if self.held_out else 0)
+            evaluated = len(self.held_out) if self.held_out else 0
             extra = self.seconds_per_step * evaluated / 3 / self.batch_size / self.steps_per_epoch
             steps = max(1, int(config.minutes * 60 / (self.seconds_per_step + extra)))
-        return resume.Position(0, steps, precision, 0.0, 0, (0.0, 0.0))
+        return resume.Position(0, steps, precision, 0.0, 0, (0.0, 0.0), 0)
 
     def events(self, stop: Callable[[], bool]) -> Iterator[reports.Report]:
         yield self._started()
@@ -104,10 +113,9 @@ class Session:
                 yield self._look(done, elbo, rate)
                 looked, looked_at = now, done
             if done % self.steps_per_epoch == 0 or done == self.steps:
-                yield self._end_epoch(done)  # saves
+                yield self._end_epoch(done)
             if stop() and done < self.steps:
-                if done % self.steps_per_epoch:
-                    self._save(done)
+                self._save(done)
                 yield reports.Interrupted(done, self.steps)
                 return
         yield from self._finish()
@@ -130,12 +138,12 @@ class Session:
         epoch, place = divmod(step, self.steps_per_epoch)
         rows = order(self.plan.config.seed, epoch, len(self.train))[place * self.batch_size :][: self.batch_size]
         elbo = self.learner.step(self.train.images[rows], step)
-        self.sums += torch.stack([elbo.reconstruction.detach().mean(), elbo.kl.detach().mean()]).double().cpu()
+        means = torch.stack([elbo.reconstruction.detach().mean(), elbo.kl.detach().mean()]).cpu().double()
+        if bool(means.isfinite().all()):
+            self.sums += means
+            self.summed += 1
         if self.learner.skipped_in_a_row > _MOST_SKIPPED:
-            raise LatentCLIError(
-                f"training went astray at step {step}: {_MOST_SKIPPED} steps without finite gradients; "
-                "try a lower --learning-rate or --precision fp32 under another --name"
-            )
+            raise _gone_astray(step, f"{_MOST_SKIPPED} steps without finite gradients")
         return elbo
 
     def _look(self, step: int, elbo: Elbo, rate: float) -> reports.StepReport:
@@ -145,9 +153,10 @@ class Session:
     def _end_epoch(self, step: int) -> reports.EpochReport:
         """Measure, tell, draw, save, in this order: history beyond the resume file is dropped on resuming."""
         vae = self.learner.evaluated(self.train.images)
-        held_out = measure(vae, batches(self.held_out.images)) if self.held_out else None
+        held_out = measure(vae, batches(self.held_out.images), self.learner.noise_scale) if self.held_out else None
         epoch = -(-step // self.steps_per_epoch)
-        means = self.sums / (step - (epoch - 1) * self.steps_per_epoch)
+        means = self.sums / max(1, self.summed)
+        self._check_finite(held_out, step)
         report = reports.EpochReport(
             epoch=epoch,
             step=step,
@@ -160,14 +169,21 @@ class Session:
         self.history.append(asdict(report))
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
         write_whole(self.plan.folder / HISTORY_FILE, lines.encode())
-        finish.write_pictures(self.plan.folder, vae, StandardPrior(vae.config.latent_dim), self._shown())
         self.sums.zero_()
-        self._save(step)
+        self.summed = 0
+        now = time.monotonic()
+        if step == self.steps or now - self.saved > _SAVE_EVERY:
+            finish.write_pictures(self.plan.folder, vae, StandardPrior(vae.config.latent_dim), self._shown())
+            self._save(step)
         return report
 
     def _shown(self) -> torch.Tensor:
         """The images that reconstructions are shown of: held-out ones where there are any."""
         return (self.held_out or self.train).images
+
+    def _check_finite(self, held_out: Figures | None, step: int) -> None:
+        if held_out is not None and not math.isfinite(held_out.reconstruction):
+            raise _gone_astray(step, "held-out figures are not finite")
 
     def _save(self, step: int) -> None:
         position = resume.Position(
@@ -177,8 +193,10 @@ class Session:
             seconds=self.seconds,
             skipped_steps=self.learner.skipped_steps,
             epoch_sums=(float(self.sums[0]), float(self.sums[1])),
+            summed=self.summed,
         )
         resume.save(self.resume_file, self.plan.options, position, self.learner)
+        self.saved = time.monotonic()
 
     def _finish(self) -> Iterator[reports.Report]:
         vae = self.learner.evaluated(self.train.images)
@@ -198,9 +216,25 @@ class Session:
             "beta": self.plan.config.beta,
             "flip": self.plan.config.flip,
             "seed": self.plan.config.seed,
+            "held_out_share": _share(self.plan.config.held_out),
             "held_out": held_out,
         }
         yield finish.finish(self.plan, vae, self.train.images, self._shown(), summary)
+
+
+def _gone_astray(step: int, why: str) -> LatentCLIError:
+    return LatentCLIError(
+        f"training went astray at step {step}: {why}; "
+        "try a lower --learning-rate or --precision fp32 under another --name"
+    )
+
+
+def _share(held_out: str) -> float | None:
+    """The held-out share of the images; None where a folder was held out."""
+    try:
+        return float(held_out)
+    except ValueError:
+        return None
 
 
 def _history_until(plan: Plan, step: int) -> list[dict[str, Any]]:

@@ -38,6 +38,6 @@ def _time(model: ModelConfig, config: TrainConfig, precision: Precision, images:
         rows = torch.arange(step * config.batch_size, (step + 1) * config.batch_size) % len(images)
         started = time.perf_counter()
         elbo = learner.step(images[rows], step)
-        loss = float(elbo.loss.detach().mean()) / model.pixels  # reading it waits for the device
+        loss = float(elbo.loss.detach().mean()) / model.dimensions  # reading it waits for the device
         seconds.append(time.perf_counter() - started)
     return sorted(seconds[_WARM:])[_TIMED // 2], loss
