@@ -102,28 +102,17 @@ def test_momentum_of_rmsprop_is_resumed_too(tmp_path):
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_been(pictures, tmp_path):
-    options = [
-        "--size",
-        "16",
-        "--latent-dim",
-        "3",
-        "--epochs",
-        "12",
-        "--batch-size",
-        "8",
-        "--precision",
-        "fp32",
-        "--held-out",
-        "0.2",
-    ]
-    command = [sys.executable, "-m", "latentcli", "train", str(pictures), *options]
-    victim = subprocess.Popen([*command, "--name", "d"], stderr=subprocess.PIPE, text=True)
+    options = ["--size=16", "--latent-dim=3", "--epochs=12", "--batch-size=8", "--precision=fp32", "--held-out=0.2"]
+    eager = "from latentcli.training import run; run._SAVE_EVERY = 0; from latentcli.cli.app import main; main()"
+    command = [sys.executable, "-c", eager, "train", str(pictures), *options]
+    victim = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while "epoch 3" not in victim.stderr.readline():
         pass
     time.sleep(0.05)
     os.kill(victim.pid, signal.SIGKILL)
     victim.communicate()
     assert not (FOLDER / "model.safetensors").exists()
+    assert resume.read_position(FOLDER / "resume.safetensors")[1].step > 0
     train(pictures, epochs=12)
     list(run(prepare(pictures, TrainRequest(Path("models/whole"), **{**SMALL, "epochs": 12}))))
     expected, found = weights(Path("models/whole")), weights()

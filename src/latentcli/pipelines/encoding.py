@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -46,6 +46,20 @@ def encode_paths(model: LoadedModel, paths: Sequence[Path]) -> Iterator[Encoded 
             yield Encoded(list(positions), encode_images(model, np.stack(images)))
 
 
+def encode_all(model: LoadedModel, paths: Sequence[Path]) -> Generator[Event, None, Encoded | None]:
+    """Encode into one piece, telling the progress; returns None when no image can be read."""
+    positions: list[int] = []
+    parts: list[Tensor] = []
+    for result in encode_paths(model, paths):
+        if isinstance(result, Unreadable):
+            yield result
+            continue
+        positions += result.positions
+        parts.append(result.mean)
+        yield Progress(len(positions), len(paths))
+    return Encoded(positions, torch.cat(parts)) if parts else None
+
+
 @torch.inference_mode()
 def encode_images(model: LoadedModel, images: np.ndarray) -> Tensor:
     """Posterior means (n, latent_dim), on the CPU, of uint8 images (n, height, width, channels)."""
@@ -74,18 +88,11 @@ def encode(entry: ModelEntry, arguments: Sequence[Path], output: Path | None, fo
 
 
 def _encode(model: LoadedModel, paths: list[Path], names: tuple[str, ...], target: Path) -> Iterator[Event]:
-    kept: list[int] = []
-    parts: list[Tensor] = []
-    for result in encode_paths(model, paths):
-        if isinstance(result, Unreadable):
-            yield result
-            continue
-        kept += result.positions
-        parts.append(result.mean)
-        yield Progress(len(kept), len(paths))
-    if not kept:
+    encoded = yield from encode_all(model, paths)
+    if encoded is None:
         return  # every image was told; there is nothing to write
-    Latents(torch.cat(parts), tuple(names[position] for position in kept), model.model_id).save(target)
+    kept = tuple(names[position] for position in encoded.positions)
+    Latents(encoded.mean, kept, model.model_id).save(target)
     yield Wrote(target)
 
 

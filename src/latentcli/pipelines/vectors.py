@@ -13,8 +13,8 @@ from latentcli.data import is_held_out
 from latentcli.errors import ImageError, OutputExists
 from latentcli.labels import Labels
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.pipelines.encoding import encode_paths
-from latentcli.pipelines.events import Event, Note, Progress, Unreadable, Wrote
+from latentcli.pipelines.encoding import encode_all
+from latentcli.pipelines.events import Event, Note, Wrote
 
 _ENOUGH = 100  # images of a kind; a vector from fewer is unsteady
 
@@ -62,18 +62,10 @@ def compute(model: LoadedModel, name: str, labels: Labels) -> Iterator[Event | F
     held out here too when the labels' names start where the training's did.
     """
     paths = [labels.root / image for image in labels.names]
-    positions: list[int] = []
-    parts = []
-    for result in encode_paths(model, paths):
-        if isinstance(result, Unreadable):
-            yield result
-            continue
-        positions += result.positions
-        parts.append(result.mean)
-        yield Progress(len(positions), len(paths))
-    if not parts:
+    encoded = yield from encode_all(model, paths)
+    if encoded is None:
         raise ImageError(f"none of the {len(paths)} labelled images can be read; check --root or the folders")
-    z = torch.cat(parts)
+    positions, z = encoded.positions, encoded.mean
     held = _held_out(model, labels, positions)
     train, held_out = (_part(z, positions, labels, held, wanted) for wanted in (False, True))
     recipe = labels.recipe | {"images": [labels.names[position] for position in positions if _used(labels, position)]}
