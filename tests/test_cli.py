@@ -50,7 +50,7 @@ def test_encode_writes_posterior_means_named_after_the_image(run, photo):
 
 
 def test_an_image_has_the_same_latents_alone_in_a_batch_and_twice(run, tmp_path):
-    folder = draw_folder(tmp_path / "many", 70)
+    folder = draw_folder(tmp_path / "many", 400)
     for output in ("a", "b"):
         run("encode", folder, *MODEL, "-o", f"{output}.latents.safetensors")
     run("encode", folder / "033.png", *MODEL, "-o", "one.latents.safetensors")

@@ -179,7 +179,7 @@ def test_minutes_become_steps_once(pictures, monkeypatch):
     monkeypatch.setattr(selftest, "measure", lambda *arguments: ("fp32", 0.001))
     rest = train(pictures, epochs=None, minutes=0.25)
     started = next(report for report in rest if isinstance(report, reports.Started))
-    assert (started.step, started.steps, started.seconds_per_step) == (2, steps, None)
+    assert (started.step, started.steps, started.estimated_seconds) == (2, steps, None)
 
 
 def test_epochs_and_minutes_exclude_each_other(pictures):

@@ -77,7 +77,7 @@ class TrainingView:
         self.talk.left_out(report.unreadable)
         self.talk.facts["skipped"] = list(report.unreadable)
         held = f"{report.held_out} held out" if report.held_out else "none held out (too few, or not wanted)"
-        seconds = report.steps * (report.seconds_per_step or 0)
+        seconds = report.estimated_seconds
         minutes = f", about {seconds / 60:.1f} minutes" if seconds else ""
         self._say(
             f"{report.images} images, {held}; {report.parameters:,} parameters, {report.precision}; "

@@ -27,7 +27,7 @@ class Started:
     step: int  # 0, or where an interrupted run goes on
     steps: int
     steps_per_epoch: int
-    seconds_per_step: float | None  # None when nothing was measured
+    estimated_seconds: float | None  # of training; None when the speed was not measured again
 
 
 @dataclass(frozen=True, slots=True)

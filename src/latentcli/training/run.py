@@ -38,8 +38,11 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[report
     except OSError as error:
         raise LatentCLIError(f"cannot make {plan.folder}: {error.strerror}; train where you may write") from error
     with resume.exclusive(plan.folder):
-        if plan.resumed:  # another program may have gone on with the run since the plan was made
-            plan = replace(plan, resumed=resume.read_position(plan.folder / RESUME_FILE)[1])
+        file = plan.folder / RESUME_FILE
+        if file.exists():  # another program may have started the run, or gone on with it, since the plan was made
+            stored, position = resume.read_position(file)
+            resume.check_same(plan.folder, stored, plan.options)
+            plan = replace(plan, resumed=position)
         yield from _run(plan, stop)
 
 
@@ -71,7 +74,7 @@ class Session:
         self.batch_size = min(plan.config.batch_size, len(train))
         self.steps_per_epoch = len(train) // self.batch_size
         self.resume_file = plan.folder / RESUME_FILE
-        self.seconds_per_step: float | None = None
+        self.estimated_seconds: float | None = None
         position = plan.resumed or self._first_position()
         self.steps, self.precision, self.seconds = position.steps, position.precision, position.seconds
         config = replace(plan.config, precision=cast(Precision, self.precision))
@@ -80,6 +83,7 @@ class Session:
         self.sums = torch.tensor(position.epoch_sums, dtype=torch.float64)  # reconstruction and KL of this epoch
         self.summed = position.summed  # steps in those sums
         self.saved = -math.inf  # when, on the monotonic clock
+        self.order = torch.empty(0, dtype=torch.int64)  # of the images in this epoch
         self.history = _history_until(plan, position.step)
         if plan.resumed:
             resume.restore(self.resume_file, self.learner)
@@ -88,13 +92,14 @@ class Session:
     def _first_position(self) -> resume.Position:
         """Measure the speed once; with --minutes it fixes the number of steps for good."""
         config = self.plan.config
-        precision, self.seconds_per_step = selftest.measure(self.plan.model, config, self.train.images)
+        precision, seconds_per_step = selftest.measure(self.plan.model, config, self.train.images)
+        # Evaluating an image, in fp32, takes about as long as training on it in bf16 does.
+        evaluated = len(self.held_out) if self.held_out else 0
+        seconds_per_step *= 1 + evaluated / self.batch_size / self.steps_per_epoch
         steps = config.epochs * self.steps_per_epoch
         if config.minutes is not None:
-            # Evaluating an image costs about a third of training on it.
-            evaluated = len(self.held_out) if self.held_out else 0
-            extra = self.seconds_per_step * evaluated / 3 / self.batch_size / self.steps_per_epoch
-            steps = max(1, int(config.minutes * 60 / (self.seconds_per_step + extra)))
+            steps = max(1, int(config.minutes * 60 / seconds_per_step))
+        self.estimated_seconds = steps * seconds_per_step
         return resume.Position(0, steps, precision, 0.0, 0, (0.0, 0.0), 0)
 
     def events(self, stop: Callable[[], bool]) -> Iterator[reports.Report]:
@@ -130,13 +135,15 @@ class Session:
             step=self.first_step,
             steps=self.steps,
             steps_per_epoch=self.steps_per_epoch,
-            seconds_per_step=self.seconds_per_step,
+            estimated_seconds=self.estimated_seconds,
         )
 
     def _step(self, step: int) -> Elbo:
         """The step's images are those at its place in the epoch's permutation."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        rows = order(self.plan.config.seed, epoch, len(self.train))[place * self.batch_size :][: self.batch_size]
+        if place == 0 or step == self.first_step:
+            self.order = order(self.plan.config.seed, epoch, len(self.train))
+        rows = self.order[place * self.batch_size :][: self.batch_size]
         elbo = self.learner.step(self.train.images[rows], step)
         means = torch.stack([elbo.reconstruction.detach().mean(), elbo.kl.detach().mean()]).cpu().double()
         if bool(means.isfinite().all()):
