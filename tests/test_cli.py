@@ -442,13 +442,19 @@ def test_edit_turns_a_photo_upright_and_says_so_in_the_file(run, vector, tmp_pat
         assert edited.getexif()[0x010E] == "my holiday"
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "CMYK"])
-@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "webp", "bmp", "gif"])
-def test_edit_writes_readable_files_of_every_type(run, vector, mode, suffix):
-    try:
-        draw((40, 40), 1).convert(mode).save(f"photo.{suffix}")
-    except (OSError, ValueError):
-        pytest.skip(f"there is no {suffix} in mode {mode}")
+MODES = {
+    "png": ("L", "LA", "P", "RGBA"),
+    "jpg": ("L", "CMYK"),
+    "tiff": ("L", "LA", "P", "RGBA", "CMYK"),
+    "webp": ("L", "RGBA"),
+    "bmp": ("L", "P"),
+    "gif": ("L", "P"),
+}
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [(suffix, mode) for suffix, modes in MODES.items() for mode in modes])
+def test_edit_writes_readable_files_of_every_type(run, vector, suffix, mode):
+    draw((40, 40), 1).convert(mode).save(f"photo.{suffix}")
     told = run("edit", f"photo.{suffix}", "--vector", "dot=1000", *MODEL)
     assert told.code == 0
     assert pixels(told.paths[0]).shape[:2] == (40, 40)

@@ -13,6 +13,12 @@ from tests.conftest import TINY
 BOOK = model_config("book", 28, 28, 1)
 
 
+@pytest.fixture(autouse=True)
+def without_gradients():
+    with torch.no_grad():
+        yield
+
+
 def test_the_network_of_the_book_has_550629_parameters():
     assert sum(parameter.numel() for parameter in VAE(BOOK).parameters()) == 550_629
 
@@ -54,9 +60,8 @@ def test_any_size_comes_back_as_it_went_in(width, height, channels):
     config = model_config("photo", width, height, channels, latent_dim=3)
     vae = VAE(config).eval()
     x = torch.rand(2, channels, height, width)
-    with torch.no_grad():
-        posterior = vae.encode(x)
-        images = vae.decode(posterior.mean)
+    posterior = vae.encode(x)
+    images = vae.decode(posterior.mean)
     assert posterior.mean.shape == posterior.logvar.shape == (2, 3)
     assert images.shape == x.shape
     assert float(images.min()) >= 0
