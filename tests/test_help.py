@@ -74,3 +74,9 @@ def test_the_readme_shows_every_command():
 def test_the_readme_links_to_what_exists():
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
+def test_no_word_of_the_help_is_taken_for_markup(name):
+    for parameter in COMMANDS[name].params:
+        assert "[" not in parameter.help

@@ -17,7 +17,7 @@ from latentcli.errors import LatentCLIError
 app = typer.Typer(
     name="latentcli",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -12,13 +12,11 @@ from latentcli.config import FITTED_TEMPERATURE, SAMPLES, PriorName
 def sample(
     n: Annotated[
         int | None,
-        typer.Option("--n", "-n", min=1, help=f"How many images.  [default: {SAMPLES}]", show_default=False),
+        typer.Option("--n", "-n", min=1, help=f"How many images. (default: {SAMPLES})", show_default=False),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=2**62, help="The first seed; each image has its own.  [default: 0]", show_default=False
-        ),
+        typer.Option(min=0, max=2**62, help="The first seed; each image has its own. (default: 0)", show_default=False),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Seeds and ranges, like `0,3-9`, instead of --n and --seed.", show_default=False)
@@ -33,7 +31,7 @@ def sample(
         typer.Option(
             min=0,
             help="Less is cleaner and less varied. "
-            f"[default: {FITTED_TEMPERATURE} for the fitted prior, 1 for the standard one]",
+            f"(default: {FITTED_TEMPERATURE} for the fitted prior, 1 for the standard one)",
             show_default=False,
         ),
     ] = None,

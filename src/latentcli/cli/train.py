@@ -10,7 +10,17 @@ import typer
 
 from latentcli.cli.console import Talk
 from latentcli.cli.options import JsonOption, parse_size
-from latentcli.config import HELD_OUT_SHARE, MODEL_FILE, PRESETS, Precision, Preset
+from latentcli.config import DEFAULTS, HELD_OUT_SHARE, MODEL_FILE, PRESETS, SIZES, Precision, Preset
+
+_PHOTO, _DIGITS, _BOOK = DEFAULTS["photo"], DEFAULTS["digits"], DEFAULTS["book"]
+_LATENT_DIMS = (
+    f"{_PHOTO.latent_dim} for photo, {_PHOTO.latent_dim_large} above {max(SIZES)} px; "
+    f"{_DIGITS.latent_dim} for digits; {_BOOK.latent_dim} for book"
+)
+_EPOCHS = (
+    f"what shows {_PHOTO.images_seen:,} images for photo, {_DIGITS.images_seen:,} for digits, but 10 to 500; "
+    f"{_BOOK.train.epochs} for book"
+)
 
 
 def train(
@@ -18,7 +28,7 @@ def train(
     name: Annotated[
         str | None,
         typer.Option(
-            help="The model's name: it is kept in `models/<name>/`.  [default: the folder's name]", show_default=False
+            help="The model's name: it is kept in `models/<name>/`. (default: the folder's name)", show_default=False
         ),
     ] = None,
     preset: Annotated[
@@ -26,34 +36,38 @@ def train(
         typer.Option(
             metavar="|".join(PRESETS),
             help="`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
-            "Chollet's chapter.  [default: chosen from the images]",
+            "Chollet's chapter. (default: chosen from the images)",
             show_default=False,
         ),
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(help="`64` or `96x64`, pixels, 16 to 256.  [default: chosen from the images]", show_default=False),
+        typer.Option(help="`64` or `96x64`, pixels, 16 to 256. (default: chosen from the images)", show_default=False),
     ] = None,
-    latent_dim: Annotated[int | None, typer.Option(help="Numbers per latent.", show_default=False)] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.", show_default=False)] = None,
+    latent_dim: Annotated[
+        int | None, typer.Option(help=f"Numbers per latent. (default: {_LATENT_DIMS})", show_default=False)
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help=f"Passes over the images. (default: {_EPOCHS})", show_default=False)
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Train about so long instead; the speed is measured once.", show_default=False)
     ] = None,
     beta: Annotated[
         float | None,
-        typer.Option(help="Weight of the KL; 0 is a classical autoencoder.  [default: 1]", show_default=False),
+        typer.Option(help="Weight of the KL; 0 is a classical autoencoder. (default: 1)", show_default=False),
     ] = None,
     flip: Annotated[
         bool | None,
         typer.Option(
-            "--flip/--no-flip", help="Mirror half of the images.  [default: only for photo]", show_default=False
+            "--flip/--no-flip", help="Mirror half of the images. (default: only for photo)", show_default=False
         ),
     ] = None,
     held_out: Annotated[
         str | None,
         typer.Option(
             metavar="SHARE|DIR",
-            help=f"Images to measure on and not to train on: a share, or a folder.  [default: {HELD_OUT_SHARE}]",
+            help=f"Images to measure on and not to train on: a share, or a folder. (default: {HELD_OUT_SHARE})",
             show_default=False,
         ),
     ] = None,
@@ -62,7 +76,7 @@ def train(
     precision: Annotated[
         Precision | None,
         typer.Option(
-            help="`auto` takes bf16 where a test shows it faster.  [default: auto; fp32 for book]", show_default=False
+            help="`auto` takes bf16 where a test shows it faster. (default: auto; fp32 for book)", show_default=False
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and noise.")] = 0,

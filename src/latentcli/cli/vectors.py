@@ -54,13 +54,13 @@ def fit_vector(
     ] = None,
     column: Annotated[str | None, typer.Option(help="The table's column of labels.", show_default=False)] = None,
     above: Annotated[
-        float | None, typer.Option(help="Values from here on show the concept.  [default: 0.5]", show_default=False)
+        float | None, typer.Option(help="Values from here on show the concept. (default: 0.5)", show_default=False)
     ] = None,
     below: Annotated[
-        float | None, typer.Option(help="Values up to here do not.  [default: all below --above]", show_default=False)
+        float | None, typer.Option(help="Values up to here do not. (default: all below --above)", show_default=False)
     ] = None,
     root: Annotated[
-        Path | None, typer.Option(help="The folder of the table's files.  [default: the table's]", show_default=False)
+        Path | None, typer.Option(help="The folder of the table's files. (default: the table's)", show_default=False)
     ] = None,
     model: ModelOption = None,
     force: ForceOption = False,
