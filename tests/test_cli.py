@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,7 +115,7 @@ def test_seeds_replace_n_and_seed(run):
 @pytest.mark.parametrize("seeds", ["x", "3-", "-3", "5-3", "", "0-9223372036854775806", "99999999999999999999"])
 def test_bad_seeds_are_refused(run, seeds):
     told = run("sample", f"--seeds={seeds}", *MODEL)
-    assert told.code == 1
+    assert told.code == 2
     assert "--seeds takes" in told.err
 
 
@@ -179,13 +181,18 @@ def test_vectors_of_a_bundled_model_go_to_the_users_folder(run, tmp_path, monkey
 
 def test_a_table_labels_images(run, tmp_path):
     draw_folder(tmp_path / "pictures", 8)
+    (tmp_path / "labels").mkdir()
     rows = "".join(f"{number:03d}.png,{number / 8}\n" for number in range(8))
     Path("t.csv").write_text("file,score\n" + rows + "gone.png,1\n")
     arguments = ("--labels", "t.csv", "--column", "score", "--above", 0.7, "--below", 0.3, "--root", "pictures")
     told = run("vectors", "fit", "bright", *arguments, *MODEL)
-    assert told.code == 1  # one row's file is missing: named, the rest is done
-    assert "gone.png does not exist" in told.err
+    assert told.code == 0
+    assert "1 files of t.csv are not in pictures and were left out" in told.err
     assert "2 with, 3 without" in told.err
+    assert "too few images held out" in told.err
+    told = run("vectors", "fit", "none", *arguments[:-1], "labels", *MODEL)
+    assert told.code == 1
+    assert "--root" in told.err
 
 
 def test_a_vector_is_not_replaced_without_force(run, vector, tmp_path):
@@ -404,7 +411,11 @@ def test_results_of_images_with_one_name_do_not_meet(run, vector, tmp_path):
     told = run("edit", "p/album", "q/album", "--vector", "dot", "-o", "out", *MODEL)
     assert len(set(told.paths)) == 2
     told = run("edit", "p/album/000.png", "q/album/000.png", "--vector", "dot", *MODEL)
-    assert len(set(told.paths)) == 2
+    assert told.paths == ["000-dot+1.png", "000-dot+1-2.png"]
+    draw((20, 20), 3).save("a.png")
+    draw((20, 20), 3).save("a.jpg")
+    told = run("apply-vector", "a.png", "a.jpg", "--vector", "dot", *MODEL)
+    assert told.paths == ["a.png-dot+1.png", "a.jpg-dot+1.png"]
     run("encode", "p/album", "q/album", *MODEL, "-o", "both.latents.safetensors")
     assert Latents.load(Path("both.latents.safetensors")).names == ("p/album/000.png", "q/album/000.png")
 
@@ -491,6 +502,55 @@ def test_a_closed_pipe_is_no_traceback(run):
     assert "Traceback" not in told.stderr
 
 
+def test_a_photo_of_another_shape_is_told_what_was_edited(run, photo, vector):
+    assert "edited the centred 40x40 of 60x40 pixels" in run("edit", photo, "--vector", "dot", *MODEL).err
+    assert "centred" not in run("edit", photo, "--vector", "dot", "--box", "0,0,30,30", *MODEL).err
+
+
+def test_edit_keeps_the_resolution_of_a_scan(run, vector):
+    draw((40, 40), 1).save("scan.jpg", dpi=(300, 300))
+    (path,) = run("edit", "scan.jpg", "--vector", "dot", *MODEL).paths
+    with Image.open(path) as edited:
+        assert edited.info["dpi"] == (300, 300)
+
+
+def test_a_damaged_model_is_not_passed_over_in_silence(run, tmp_path):
+    (write_model(tmp_path / "models" / "broken") / "model.safetensors").write_text("text")
+    told = run("sample", "--n", 1)
+    assert "skipped: models/broken/model.safetensors is not a latentcli file" in told.err
+    assert "model: tiny" in told.err
+
+
+def test_an_unfinished_run_is_known_by_name(run, tmp_path):
+    unfinished = tmp_path / "models" / "started"
+    unfinished.mkdir()
+    (unfinished / "resume.safetensors").touch()
+    assert "models/started is not finished" in run("sample", "--model", "started").err
+    assert "not finished: models/started" in run("models").err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
+def test_a_full_disk_behind_stdout_is_no_traceback(run):
+    command = f"{sys.executable} -m latentcli sample --n 1 --model tiny > /dev/full"
+    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert told.stderr.splitlines()[0] == "latentcli: cannot write to the standard output: No space left on device"
+    assert "Traceback" not in told.stderr
+
+
+def test_results_and_progress_bar_do_not_share_a_line(vector, tmp_path):
+    """On a terminal, where both go to one screen."""
+    draw_folder(tmp_path / "many", 300)
+    slow = "import latentcli.cli.console as c; c._PATIENCE = 0; from latentcli.cli.app import main; main()"
+    command = [sys.executable, "-c", slow, "edit", "many", "--vector", "dot", *MODEL]
+    screen = []
+    pty.spawn(command, lambda handle: screen.append(os.read(handle, 65536)) or screen[-1])
+    text = b"".join(screen).decode()
+    assert "editing" in text
+    for line in re.split(r"[\r\n]+", text):
+        assert not ("━" in line and "many-dot+1/" in line)
+
+
 def bad_commands():
     images = {"missing": "gone.png", "text": "text.png", "truncated": "cut.jpg", "empty folder": "empty"}
     for what, path in images.items():
@@ -544,7 +604,8 @@ def test_bad_input_is_one_line_and_changes_nothing(run, photo, vector, arguments
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     told = run(*arguments)
     lines = told.err.splitlines()
-    assert told.code == 1
+    usage = any(text in ("dot=much", "inf") for text in map(str, arguments))  # an option that cannot be read
+    assert told.code == (2 if usage else 1)
     assert told.out == ""
     assert len(lines) == 1
     assert lines[0].startswith(("latentcli: ", "skipped: "))

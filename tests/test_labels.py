@@ -7,6 +7,9 @@ from tests.conftest import draw_folder
 
 @pytest.fixture
 def table(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("a.png", "b.png", "sub/c.png", "d.png"):
+        (tmp_path / name).touch()
     path = tmp_path / "attributes.csv"
     path.write_text("file,age,smile\na.png,30,0.95\nb.png,40,0.5\nsub/c.png,50,0.05\nd.png,60,\n")
     return path

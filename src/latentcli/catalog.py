@@ -15,14 +15,14 @@ from typing import Any
 import platformdirs
 
 from latentcli import tensorfile
-from latentcli.config import MODEL_FILE
-from latentcli.errors import ConfigError, FileFormatError, ModelMismatch
+from latentcli.config import MODEL_FILE, RESUME_FILE
+from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageError
 
 OWN_MODELS = Path("models")  # in the current folder
 VECTORS_FOLDER = "vectors"
 VECTOR_SUFFIX = ".safetensors"
 DEFAULT_MODEL = "faces"  # the bundled model that is taken when there is no own one
-_NAME = re.compile(r"\w[\w .+-]*")
+_NAME = re.compile(r"\w[\w.+-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,16 @@ class VectorRequest:
         return self.reference.endswith(VECTOR_SUFFIX)
 
 
-def safe_name(text: str) -> str:
-    """A model's name made of a folder's.
+def new_model_name(data: Path) -> str:
+    """A model's name made of its data folder's, and not that of a bundled model, which it would hide.
 
-    >>> safe_name("Photos (2020)")
+    >>> new_model_name(Path("Photos (2020)"))
     'Photos-2020'
+    >>> new_model_name(Path("faces"))
+    'my-faces'
     """
-    return re.sub(r"[^\w.+]+", "-", text).strip("-.+") or "model"
+    name = re.sub(r"[^\w.+]+", "-", data.resolve().name).strip("-.+") or "model"
+    return f"my-{name}" if name in {entry.name for entry in bundled_models()} else name
 
 
 def check_name(name: str, what: str) -> str:
@@ -93,7 +96,7 @@ def parse_vector(text: str) -> VectorRequest:
     except ValueError:
         strength = math.nan
     if not math.isfinite(strength):
-        raise ConfigError(f"--vector takes NAME or NAME=STRENGTH, got {text!r}")
+        raise UsageError(f"--vector takes NAME or NAME=STRENGTH, got {text!r}")
     return VectorRequest(reference, strength)
 
 
@@ -119,6 +122,12 @@ def damaged_models() -> list[str]:
         except FileFormatError as error:
             messages.append(str(error))
     return messages
+
+
+def unfinished_runs() -> list[str]:
+    """Names of the runs under `./models/` that have been started and not finished."""
+    runs = sorted(path.parent for path in OWN_MODELS.glob(f"*/{RESUME_FILE}"))
+    return [run.name for run in runs if not (run / MODEL_FILE).exists()]
 
 
 def _models_in(folder: Path) -> list[ModelEntry]:
@@ -156,6 +165,8 @@ def _named(wanted: str) -> ModelEntry:
     for path in (Path(wanted) / MODEL_FILE, Path(wanted)):
         if os.path.isfile(path):
             return ModelEntry(path.resolve().parent.name, path, tensorfile.read_header(path, "model"))
+    if _NAME.fullmatch(wanted) and wanted in unfinished_runs():
+        raise ConfigError(f"{OWN_MODELS / wanted} is not finished; its train command goes on with it")
     known = ", ".join(entry.name for entry in own_models() + bundled_models()) or "none yet"
     raise ConfigError(f"there is no model {wanted!r}; known: {known} (a path to a model folder works too)")
 
@@ -175,11 +186,15 @@ def _no_such_vector(
             whom = f"{wanted} is {candidates[0].model_id}" if wanted else "no known model is that one"
             return ModelMismatch(f"{vector.reference} was made with model {made_by}, but {whom}; fit it again")
     names = " and ".join(vector.reference for vector in vectors)
-    known = "; ".join(f"{entry.name} has {', '.join(vectors_of(entry)) or 'none'}" for entry in candidates[:5])
+    known = "; ".join(f"{_described(entry)} has {', '.join(vectors_of(entry)) or 'none'}" for entry in candidates[:5])
     return ConfigError(
         f"no model has the vector {names}: {known}; "
         "make it with: latentcli vectors fit NAME --positive DIR --negative DIR"
     )
+
+
+def _described(entry: ModelEntry) -> str:
+    return f"{entry.name} (bundled)" if entry.bundled else str(entry.path.parent)
 
 
 def vectors_of(entry: ModelEntry) -> dict[str, Path]:

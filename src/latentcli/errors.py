@@ -2,6 +2,7 @@
 
 LatentCLIError                   shown to the user, exit 1
 ├── ConfigError                  a value that cannot work: which one, got what, allowed what
+│   └── UsageError               an option that cannot be read, exit 2
 ├── ImageError                   unreadable file, empty folder
 ├── FileFormatError              not ours, wrong kind, damaged, newer than this program
 ├── ModelMismatch                latents or vector made by another model
@@ -17,6 +18,10 @@ class LatentCLIError(Exception):
 
 class ConfigError(LatentCLIError):
     """A value that cannot work."""
+
+
+class UsageError(ConfigError):
+    """An option that cannot be read as what it should be, or goes with another one."""
 
 
 class ImageError(LatentCLIError):

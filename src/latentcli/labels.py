@@ -22,6 +22,7 @@ class Labels:
     values: tuple[bool | None, ...]
     recipe: dict[str, Any]  # how the labels came about, without absolute paths
     left_out: int = 0  # rows without a usable value
+    missing: int = 0  # rows whose file is not there
 
     def check(self) -> None:
         """Raises ConfigError unless there are images of both kinds."""
@@ -70,7 +71,7 @@ def from_table(
         raise ConfigError(f"{folder} is not a folder; --root names the folder the table's files are in")
     names: list[str] = []
     values: list[bool | None] = []
-    left_out = 0
+    left_out = missing = 0
     for name, text in _rows(table, column):
         try:
             score = float(text)
@@ -79,10 +80,15 @@ def from_table(
         if math.isnan(score) or not name:
             left_out += 1
             continue
+        if not os.path.exists(folder / name):
+            missing += 1
+            continue
         names.append(name)
         values.append(True if score >= above else False if score <= low else None)
     recipe = {"table": table.name, "column": column, "above": above, "below": low}
-    return Labels(folder, tuple(names), tuple(values), recipe, left_out)
+    if missing and not names:
+        raise ConfigError(f"none of the {missing} files of {table} are in {folder}; name their folder with --root")
+    return Labels(folder, tuple(names), tuple(values), recipe, left_out, missing)
 
 
 def _rows(table: Path, column: str) -> list[tuple[str, str]]:

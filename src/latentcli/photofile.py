@@ -10,6 +10,7 @@ from PIL.JpegImagePlugin import get_sampling
 from latentcli.images import PILLOW_ERRORS, open_picture, plain, upright
 
 _ORIENTATION = 0x0112  # the EXIF tag
+_MOST_DPI = 65_535  # that a file can say
 _QUALITY = 95  # of lossy output where the input has none to go by
 
 
@@ -21,6 +22,7 @@ class FileTraits:
     exif: bytes | None = None  # orientation taken out
     jpeg: dict[str, object] = field(default_factory=dict)  # quantization tables and subsampling
     lossless: bool = False
+    dpi: tuple[float, float] | None = None
     lost: tuple[str, ...] = ()  # what cannot be kept, in words
 
     def options(self, suffix: str) -> dict[str, object]:
@@ -31,6 +33,8 @@ class FileTraits:
             options["icc_profile"] = self.icc_profile
         if self.exif and format_name in ("JPEG", "PNG", "WEBP", "AVIF"):
             options["exif"] = self.exif
+        if self.dpi and format_name in ("JPEG", "PNG", "TIFF"):
+            options["dpi"] = self.dpi
         if format_name == "JPEG":
             options |= self.jpeg or {"quality": _QUALITY}
         if format_name == "WEBP":
@@ -78,8 +82,17 @@ def _traits(picture: Image.Image, turned: Image.Image, path: Path) -> FileTraits
         exif=exif,
         jpeg=jpeg,
         lossless=picture.format == "WEBP" and b"VP8L" in _first_bytes(path),
+        dpi=_dpi(picture),
         lost=tuple(lost),
     )
+
+
+def _dpi(picture: Image.Image) -> tuple[float, float] | None:
+    try:
+        across, down = (float(value) for value in picture.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (across, down) if 0 < across < _MOST_DPI and 0 < down < _MOST_DPI else None
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -103,7 +103,7 @@ def test_momentum_of_rmsprop_is_resumed_too(tmp_path):
 
 def test_a_killed_run_goes_on_as_if_nothing_had_been(pictures, tmp_path):
     options = ["--size=16", "--latent-dim=3", "--epochs=12", "--batch-size=8", "--precision=fp32", "--held-out=0.2"]
-    eager = "from latentcli.training import run; run._SAVE_EVERY = 0; from latentcli.cli.app import main; main()"
+    eager = "from latentcli.training import run; run._SAVING = 1e9; from latentcli.cli.app import main; main()"
     command = [sys.executable, "-c", eager, "train", str(pictures), *options]
     victim = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while "epoch 3" not in victim.stderr.readline():

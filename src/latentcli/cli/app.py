@@ -12,7 +12,7 @@ import typer
 
 from latentcli import __version__
 from latentcli.cli import apply_vector, decode, edit, encode, interpolate, models, sample, train, vectors
-from latentcli.errors import LatentCLIError
+from latentcli.errors import LatentCLIError, UsageError
 
 app = typer.Typer(
     name="latentcli",
@@ -64,7 +64,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command; a LatentCLIError becomes one line on stderr and exit code 1."""
+    """Run the command; a LatentCLIError becomes one line on stderr and exit code 1, a UsageError exit code 2."""
     signal.signal(signal.SIGINT, _interrupted)
     warnings.filterwarnings("ignore", module="PIL")  # odd metadata; damaged pixels are errors
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names as the system knows them, which need not be text
@@ -75,7 +75,7 @@ def main() -> None:
         app()
     except LatentCLIError as error:
         print(f"latentcli: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from latentcli.errors import LatentCLIError
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -40,7 +42,15 @@ class Talk:
         """A result."""
         self.outputs.append(str(path))
         if not self.as_json:
-            print(path, flush=True)
+            self._print(str(path))
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise LatentCLIError(f"cannot write to the standard output: {error.strerror}") from error
 
     def took(self, entry: "ModelEntry", chosen: bool) -> None:
         """Note which model is used; `chosen` when latentcli picked it."""
@@ -107,7 +117,7 @@ class Talk:
                 "already_there": self.already_there,
                 "seconds": round(time.monotonic() - self.started, 2),
             }
-            print(json.dumps(summary))
+            self._print(json.dumps(summary))
 
 
 def print_table(table: "Table") -> None:
@@ -126,7 +136,9 @@ def _bar(what: str) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False, disable=False) as progress:
+    # On one screen results must pass above the bar; into a file or a pipe they must not meet it.
+    same_screen = sys.stdout.isatty()
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=same_screen) as progress:
         task = progress.add_task(what, total=None, visible=False)
         started = time.monotonic()
 
@@ -142,5 +154,7 @@ def choose_model(talk: Talk, wanted: str | None, vectors: Iterable[str] = ()) ->
     from latentcli import catalog
 
     entry = catalog.find_model(wanted, [catalog.parse_vector(text) for text in vectors])
+    if wanted is None:
+        talk.left_out(catalog.damaged_models())
     talk.took(entry, chosen=wanted is None)
     return entry

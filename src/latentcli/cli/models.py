@@ -23,6 +23,8 @@ def models(as_json: JsonOption = False) -> None:
     entries = catalog.own_models() + catalog.bundled_models()
     for message in catalog.damaged_models():
         talk.say(f"skipped: {message}")
+    for name in catalog.unfinished_runs():
+        talk.say(f"not finished: {catalog.OWN_MODELS / name}; its train command goes on with it")
     if as_json:
         print(json.dumps({"models": [_facts(entry) for entry in entries]}))
     elif entries:

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from latentcli.errors import ConfigError
+from latentcli.errors import UsageError
 
 
 def _finite(value: float) -> float:
     if not math.isfinite(value):
-        raise ConfigError(f"--strength must be a finite number, got {value}")
+        raise UsageError(f"--strength must be a finite number, got {value}")
     return value
 
 
@@ -69,7 +69,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         return None
     width, cross, height = text.lower().partition("x")
     if not width.isdecimal() or (cross and not height.isdecimal()):
-        raise ConfigError(f"--size takes 64 or 96x64 (width x height in pixels), got {text!r}")
+        raise UsageError(f"--size takes 64 or 96x64 (width x height in pixels), got {text!r}")
     return int(width), int(height or width)
 
 
@@ -83,6 +83,6 @@ def parse_box(text: str | None) -> tuple[int, int, int, int] | None:
         return None
     parts = text.split(",")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
-        raise ConfigError(f"--box takes x,y,width,height in pixels, got {text!r}")
+        raise UsageError(f"--box takes x,y,width,height in pixels, got {text!r}")
     x, y, width, height = (int(part) for part in parts)
     return x, y, width, height

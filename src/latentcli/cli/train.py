@@ -101,7 +101,7 @@ def train(
     from latentcli.cli.training_view import TrainingView
     from latentcli.training import plan, reports, run
 
-    model_name = catalog.check_name(name, "model") if name else catalog.safe_name(data.resolve().name)
+    model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
     request = plan.TrainRequest(
         folder=folder,
@@ -124,8 +124,6 @@ def train(
     if settled.finished:
         _tell_finished(talk, settled)
         return
-    if settled.resumed:
-        talk.say(f"going on at step {settled.resumed.step} of {settled.resumed.steps}")
     stop = _StopRequest()
     with TrainingView(talk, settled) as view:
         for report in run.run(settled, stop):
@@ -142,7 +140,7 @@ def train(
 def _tell_finished(talk: Talk, settled: Any) -> None:
     from latentcli import catalog
 
-    talk.say(f"already finished; train on with another --name, or look: latentcli sample --model {settled.folder.name}")
+    talk.say(f"already finished; train another with --name, or look: latentcli sample --model {settled.folder.name}")
     talk.facts["model_id"] = catalog.find_model(settled.folder.name).model_id
     talk.wrote(settled.folder / MODEL_FILE)
     talk.print_json()

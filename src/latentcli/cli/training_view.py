@@ -54,11 +54,11 @@ class TrainingView:
                 )
                 self._bar("training", report.step, report.steps, note)
             case reports.EpochReport():
-                self._say(f"epoch {report.epoch}, {report.seconds / 60:.1f} min: {self._epoch(report)}")
+                self._say(f"epoch {report.epoch}, {_duration(report.seconds)}: {self._epoch(report)}")
             case reports.Interrupted(step, steps):
                 self._say(f"stopped at step {step} of {steps}, saved; the same command goes on from there")
             case reports.FittingPrior(images):
-                self._bar("fitting the prior", 0, None)
+                self.progress.update(self.task, visible=False)
                 self._say(f"fitting the prior to {images} encoded images")
             case reports.Finished():
                 self.finished = True
@@ -78,10 +78,12 @@ class TrainingView:
         self.talk.facts["skipped"] = list(report.unreadable)
         held = f"{report.held_out} held out" if report.held_out else "none held out (too few, or not wanted)"
         seconds = report.estimated_seconds
-        minutes = f", about {seconds / 60:.1f} minutes" if seconds else ""
+        about = f", about {_duration(seconds)}" if seconds else ""
+        if report.step:
+            self._say(f"going on at step {report.step} of {report.steps}")
         self._say(
             f"{report.images} images, {held}; {report.parameters:,} parameters, {report.precision}; "
-            f"{report.steps} steps ({report.steps / report.steps_per_epoch:.1f} epochs){minutes}; "
+            f"{report.steps} steps ({report.steps / report.steps_per_epoch:.1f} epochs){about}; "
             "Ctrl-C stops and saves"
         )
 
@@ -93,12 +95,16 @@ class TrainingView:
 
     def _finished(self, report: reports.Finished) -> None:
         self.talk.facts |= {"model_id": report.model_id, "training_seconds": report.seconds}
+        self.progress.stop()
         if report.held_out:
-            self._say(f"held-out {figures_text(report.held_out)}")
             self.talk.facts["held_out"] = _as_dict(report.held_out)
         for path in report.outputs:
             self.talk.wrote(path)
         self._say(f"look: latentcli sample --model {report.folder.name}")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def figures_text(figures: Figures) -> str:

@@ -96,6 +96,8 @@ def fit_vector(
         wanted = labelled.from_table(labels, column, above, below, root)
     if wanted.left_out:
         talk.say(f"{wanted.left_out} rows of {labels} have no number in {column} and were left out")
+    if wanted.missing:
+        talk.say(f"{wanted.missing} files of {labels} are not in {wanted.root} and were left out; is --root right?")
     for fitted in talk.follow(pipeline.fit(entry, name, wanted, force), "encoding"):
         tell_vector(talk, fitted)
     talk.close()
@@ -105,9 +107,10 @@ def tell_vector(talk: Talk, fitted: Any) -> None:
     """Say what a new vector is worth."""
     vector = fitted.vector
     talk.facts["vector"] = summary(vector)
+    known = f"held-out AUC {_number(vector.auc)} (LDA {_number(vector.auc_lda)})"
     talk.say(
         f"{vector.name}: {vector.positives} with, {vector.negatives} without; strength 1 is {vector.gap_in_sigma:.2f} "
-        f"within-class sd; held-out AUC {_number(vector.auc)} (LDA {_number(vector.auc_lda)})"
+        f"within-class sd; {known if vector.auc is not None else 'too few images held out to say how good it is'}"
     )
 
 

@@ -154,10 +154,20 @@ def _edit(model: LoadedModel, work: list[Target], weighted: Weighted, box: Box |
             continue
         for lost in photo.traits.lost:
             yield Note(f"{target.source.path}: {lost} cannot be kept")
+        if len(work) == 1 and box is None:
+            yield from _tell_crop(photo, model)
         edited = edit_photo(model, photo, weighted, box)
         write_picture(edited, target.path, **photo.traits.options(target.path.suffix))
         yield Wrote(target.path)
         yield Progress(done, len(open_work))
+
+
+def _tell_crop(photo: Photo, model: LoadedModel) -> Iterator[Event]:
+    """The model sees only a part of a photo of another shape: say which, since a face may lie elsewhere."""
+    size, seen = photo.picture.size, photo.box(model.config, None)[2:]
+    if size != seen:
+        parts = f"{seen[0]}x{seen[1]} of {size[0]}x{size[1]} pixels"
+        yield Note(f"edited the centred {parts}; for a face elsewhere give --box x,y,width,height")
 
 
 def _already_there(work: list[Target]) -> Iterator[Event]:

@@ -107,6 +107,8 @@ def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) ->
     if output is not None and len(latents) == 1 and output.suffix:
         target = check_writable(output_file(output, output, force))
         return write_decoded(model, latents.z, [target], keep=False)
+    if output is not None and output.suffix and not os.path.isdir(output):
+        raise ConfigError(f"{output} looks like a file, but there are {len(latents)} results; give a folder instead")
     folder = output or free_name(Path(source.name.removesuffix(".safetensors").removesuffix(".latents")))
     return write_decoded(model, latents.z, [folder / name for name in _png_names(latents.names)], keep=not force)
 
@@ -114,8 +116,8 @@ def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) ->
 def _png_names(names: Sequence[str]) -> list[str]:
     """`.png` for the images' own suffix, behind it where two would meet."""
     short = [PurePosixPath(name).with_suffix(".png").as_posix() for name in names]
-    counts = Counter(short)
-    return [new if counts[new] == 1 else f"{name}.png" for name, new in zip(names, short, strict=True)]
+    counts = Counter(name.casefold() for name in short)
+    return [new if counts[new.casefold()] == 1 else f"{name}.png" for name, new in zip(names, short, strict=True)]
 
 
 def write_decoded(model: LoadedModel, z: Tensor, paths: Sequence[Path], keep: bool) -> Iterator[Event]:

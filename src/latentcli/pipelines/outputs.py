@@ -5,7 +5,7 @@ results that exist are skipped. A single result never replaces a file unless for
 """
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -106,13 +106,16 @@ def _many(sources: Sequence[Source], naming: Naming) -> list[Target]:
     )
     sources = [source for source in sources if not os.path.realpath(source.path).startswith(inside)]
     wanted = [roots[source.folder] / _renamed(source, naming) for source in sources]
-    meeting = Counter(_folded(path) for path in wanted)
+    meeting: dict[str, set[str]] = defaultdict(set)
+    for source, path in zip(sources, wanted, strict=True):
+        meeting[_folded(path)].add(PurePosixPath(source.name).name.casefold())
     chosen: list[Target] = []
     taken: set[str] = set()
     for source, first in zip(sources, wanted, strict=True):
-        met = meeting[_folded(first)] > 1  # a.jpg and a.png: the suffix stays
-        name = first.with_name(f"{PurePosixPath(source.name).name}{first.suffix}") if met else first
-        path = _free(name, taken, on_disk=source.folder is None and not naming.force)
+        path = first
+        if len(meeting[_folded(first)]) > 1:  # a.jpg and a.png: the suffix stays
+            path = roots[source.folder] / _renamed(source, naming, keep_suffix=True)
+        path = _free(path, taken, on_disk=source.folder is None and not naming.force)
         taken.add(_folded(path))
         done = source.folder is not None and not naming.force and os.path.lexists(path)
         chosen.append(Target(source, path, done))
@@ -144,10 +147,10 @@ def _roots(sources: Sequence[Source], naming: Naming) -> dict[Path | None, Path]
     return roots
 
 
-def _renamed(source: Source, naming: Naming) -> Path:
+def _renamed(source: Source, naming: Naming, keep_suffix: bool = False) -> Path:
     name = PurePosixPath(source.name)
     tag = naming.tag if source.folder is None else ""
-    return Path(name.with_name(f"{name.stem}{tag}{naming.suffix(source)}"))
+    return Path(name.with_name(f"{name.name if keep_suffix else name.stem}{tag}{naming.suffix(source)}"))
 
 
 def _folded(path: Path) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentcli.catalog import ModelEntry
 from latentcli.config import WALK_FPS, WALK_STEPS, InterpolationMethod, PriorName
-from latentcli.errors import ConfigError
+from latentcli.errors import ConfigError, UsageError
 from latentcli.files import free_name, output_file
 from latentcli.images import check_writable, grid, read_image, to_pictures, write_animation, write_picture
 from latentcli.interpolation import walk
@@ -56,10 +56,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ConfigError(f"--seeds takes numbers and ranges like 0,3-9, got {text!r}")
+            raise UsageError(f"--seeds takes numbers and ranges like 0,3-9, got {text!r}")
         low, high = int(first), int(last or first)
         if not low <= high < 2**63 or high - low >= _MOST_SEEDS:
-            raise ConfigError(f"--seeds takes up to {_MOST_SEEDS:,} rising numbers below 2^63, got {part.strip()!r}")
+            raise UsageError(f"--seeds takes up to {_MOST_SEEDS:,} rising numbers below 2^63, got {part.strip()!r}")
         seeds += range(low, high + 1)
     return tuple(seeds)
 
@@ -150,7 +150,10 @@ def _walk(model: LoadedModel, z: Tensor, target: Path, fps: float) -> Iterator[E
 def _keyframe(model: LoadedModel, text: str) -> Tensor:
     """One or more latents (n, latent_dim) from an image, a latents file, one of its names, or a seed."""
     if text.startswith("seed:"):
-        return model.prior.sample(parse_seeds(text.removeprefix("seed:")), model.prior.temperature)
+        number = text.removeprefix("seed:")
+        if not number.isdecimal() or int(number) >= 2**63:
+            raise UsageError(f"{text!r} is no keyframe; write seed:7")
+        return model.prior.sample([int(number)], model.prior.temperature)
     path, _, name = text.partition("#")
     if path.endswith(".safetensors"):
         latents = Latents.load(Path(path))

@@ -20,7 +20,7 @@ from latentcli.config import (
     default_epochs,
     model_config,
 )
-from latentcli.errors import ConfigError
+from latentcli.errors import ConfigError, UsageError
 from latentcli.training import resume
 
 _COLOUR_SHARE = 0.01  # of the images with chroma, above which a model gets colour
@@ -80,9 +80,11 @@ def prepare(source: Path, request: TrainRequest) -> Plan:
     of the run in the same folder.
     """
     if request.epochs is not None and request.minutes is not None:
-        raise ConfigError("give --epochs or --minutes, not both")
+        raise UsageError("give --epochs or --minutes, not both")
     files = data.index(source)
     train, held_out = data.split(files, request.held_out or TrainConfig().held_out)
+    if len(train) < 2 <= len(files):
+        raise ConfigError(f"all but {len(train)} of the {len(files)} images of {source} are held out; hold out fewer")
     if len(train) < 2:
         raise ConfigError(f"{source} holds {len(train)} image to train on; two is the least, a few hundred a start")
     model = _choose_model(train, request)

@@ -25,6 +25,7 @@ except ImportError:  # Windows: no lock there
     fcntl = None  # type: ignore[assignment]
 
 KIND = "resume"
+_TOLD = 3  # differing options that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,9 @@ def check_same(folder: Path, stored: dict[str, Any], asked: dict[str, Any]) -> N
         if stored.get(name) != asked[name]
     ]
     if differing:
+        told = differing[:1] if stored.get("preset") != asked["preset"] else differing[:_TOLD]  # the rest follows
         raise ConfigError(
-            f"{folder} holds a run with other options ({'; '.join(differing)}); "
-            "repeat its options, or choose another --name"
+            f"{folder} holds a run with other options ({'; '.join(told)}); repeat its options, or choose another --name"
         )
 
 

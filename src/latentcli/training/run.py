@@ -24,7 +24,7 @@ from latentcli.training.schedule import order
 
 HISTORY_FILE = "history.jsonl"
 _LOOK_EVERY = 0.5  # seconds between step reports
-_SAVE_EVERY = 30  # seconds between saves and pictures at the ends of epochs, at least
+_SAVING = 0.1  # share of the time that saving and pictures at the ends of epochs may take
 _MOST_SKIPPED = 50  # steps in a row without finite gradients: training has gone astray
 
 
@@ -83,6 +83,7 @@ class Session:
         self.sums = torch.tensor(position.epoch_sums, dtype=torch.float64)  # reconstruction and KL of this epoch
         self.summed = position.summed  # steps in those sums
         self.saved = -math.inf  # when, on the monotonic clock
+        self.saving = 0.0  # seconds that it took
         self.order = torch.empty(0, dtype=torch.int64)  # of the images in this epoch
         self.history = _history_until(plan, position.step)
         if plan.resumed:
@@ -178,10 +179,11 @@ class Session:
         write_whole(self.plan.folder / HISTORY_FILE, lines.encode())
         self.sums.zero_()
         self.summed = 0
-        now = time.monotonic()
-        if step == self.steps or now - self.saved > _SAVE_EVERY:
+        started = time.monotonic()
+        if step == self.steps or started - self.saved > self.saving / _SAVING:
             finish.write_pictures(self.plan.folder, vae, StandardPrior(vae.config.latent_dim), self._shown())
             self._save(step)
+            self.saving = self.saved - started
         return report
 
     def _shown(self) -> torch.Tensor:
