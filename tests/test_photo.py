@@ -50,6 +50,15 @@ def test_a_gray_model_changes_all_channels_alike_and_a_gray_photo_stays_gray():
     assert of("L").merge(torch.full((3, 16, 16), 0.1), BOX).mode == "L"
 
 
+def test_a_gray_photo_stored_as_colour_gets_no_tint():
+    photo = Photo(draw((60, 40), 1, "L").convert("RGB"), None, FileTraits())
+    tint = torch.tensor([0.3, 0.0, -0.2])[:, None, None].expand(3, 16, 16)
+    after = np.asarray(photo.merge(tint, BOX))
+    assert (after != np.asarray(photo.picture)).any()
+    np.testing.assert_array_equal(after[:, :, 0], after[:, :, 1])
+    np.testing.assert_array_equal(after[:, :, 0], after[:, :, 2])
+
+
 def test_transparency_survives():
     alpha = Image.new("L", (60, 40), 77)
     merged = of(alpha=alpha).merge(torch.full((3, 16, 16), 0.2), BOX)

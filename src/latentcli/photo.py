@@ -70,9 +70,9 @@ class Photo:
         scaled = F.interpolate(difference[None], (height, width), mode="bicubic", antialias=True, align_corners=False)[
             0
         ]
-        change = soft_threshold(_to_channels(scaled, len(self.picture.getbands())) * _window(height, width))
         region = (x, y, x + width, y + height)
         before = torch.from_numpy(np.array(self.picture.crop(region))).reshape(height, width, -1).permute(2, 0, 1)
+        change = soft_threshold(_to_channels(scaled, before) * _window(height, width))
         after = (before + change * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
         result = self.picture.copy()
         result.paste(Image.fromarray(after.squeeze(2).numpy() if after.shape[2] == 1 else after.numpy()), region)
@@ -90,13 +90,12 @@ def soft_threshold(change: Tensor) -> Tensor:
     return change.sign() * (change.abs() - SOFT_LIMIT).clamp_min(0)
 
 
-def _to_channels(change: Tensor, channels: int) -> Tensor:
-    """A change for a photo with so many channels, from a model that has 1 or 3."""
-    if len(change) == channels:
-        return change
-    if channels == 3:
-        return change.expand(3, -1, -1)
-    return (change * torch.tensor(_LUMA)[:, None, None]).sum(dim=0, keepdim=True)
+def _to_channels(change: Tensor, photo: Tensor) -> Tensor:
+    """A change (channels, height, width) from a model of 1 or 3 channels, for a photo's of the same size."""
+    is_gray = bool((photo == photo[:1]).all())  # also when it is stored as RGB
+    if is_gray and len(change) == 3:
+        change = (change * torch.tensor(_LUMA)[:, None, None]).sum(dim=0, keepdim=True)
+    return change.expand(len(photo), -1, -1)
 
 
 def _window(height: int, width: int) -> Tensor:
