@@ -44,6 +44,14 @@ def stop_after(steps):
     return lambda: next(calls) + 1 >= steps
 
 
+def wait_for(process, text):
+    """Read what the program says until it says `text`."""
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"the program ended without saying {text!r}")
+
+
 def test_a_run_leaves_a_model_and_its_files(pictures):
     told = train(pictures)
     assert sorted(path.name for path in FOLDER.iterdir()) == [
@@ -106,8 +114,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(pictures, tmp_path):
     eager = "from latentcli.training import run; run._SAVING = 1e9; from latentcli.cli.app import main; main()"
     command = [sys.executable, "-c", eager, "train", str(pictures), *options]
     victim = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while "epoch 3" not in victim.stderr.readline():
-        pass
+    wait_for(victim, "epoch 3")
     time.sleep(0.05)
     os.kill(victim.pid, signal.SIGKILL)
     victim.communicate()
@@ -123,8 +130,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(pictures, tmp_path):
 def test_a_signal_saves_and_says_how_to_go_on(pictures, number, code):
     command = [sys.executable, "-m", "latentcli", "train", str(pictures), "--size", "16", "--epochs", "500"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while "epoch 2" not in process.stderr.readline():
-        pass
+    wait_for(process, "epoch 2")
     process.send_signal(number)
     told = process.communicate(timeout=60)[1]
     assert process.returncode == code
