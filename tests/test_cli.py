@@ -580,6 +580,7 @@ def bad_commands():
     yield "edit several to one file", ["edit", "face.png", "face.png", "--vector", "dot", "-o", "x.png", *MODEL]
     yield "edit onto itself", ["edit", "labels", "--vector", "dot", "-o", "labels", "--force", *MODEL]
     yield "edit unknown output type", ["edit", "face.png", "--vector", "dot", "-o", "x.xyz", *MODEL]
+    yield "sample each into a file name", ["sample", "--n", "2", "--each", "-o", "two.png", *MODEL]
     yield "encode into a picture", ["encode", "face.png", "-o", "x.png", *MODEL]
     yield "interpolate output type", ["interpolate", "face.png", "seed:1", "-o", "x.mp4", *MODEL]
     yield "interpolate fps", ["interpolate", "face.png", "seed:1", "--fps", "0", *MODEL]

@@ -10,6 +10,7 @@ from PIL import Image
 from latentcli import images
 from latentcli.config import model_config
 from latentcli.errors import ImageError
+from latentcli.photofile import read_photo
 from tests.conftest import TINY, draw, draw_folder, write_bytes
 
 GRAY = model_config("digits", 16, 16, 1)
@@ -54,7 +55,7 @@ def test_exif_rotation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn right to see it upright
     path = saved(tmp_path, picture, "x.png", exif=exif.tobytes())
-    upright = np.asarray(images.read_picture(path))
+    upright = np.asarray(read_photo(path)[0])
     assert upright.shape[:2] == (32, 16)
     assert upright[4].mean() > 200
     assert upright[-4].mean() < 50
@@ -73,7 +74,7 @@ def test_the_crop_is_centred(tmp_path):
 
 def test_a_large_jpeg_reads_much_as_if_decoded_whole(tmp_path):
     path = saved(tmp_path, draw((512, 400), 4), "x.jpg", quality=95)
-    whole = images.to_model_size(images.read_picture(path), TINY)
+    whole = images.to_model_size(read_photo(path)[0], TINY)
     np.testing.assert_allclose(images.read_image(path, TINY).astype(int), whole.astype(int), atol=8)
 
 
@@ -117,7 +118,7 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch):
     path = saved(tmp_path, draw((200, 200), 2))
     monkeypatch.setattr(images, "MEGAPIXELS", 0.01)
     with pytest.raises(ImageError, match="megapixels"):
-        images.read_picture(path)
+        read_photo(path)[0]
 
 
 def test_folders_are_searched_in_order_past_what_is_no_image(tmp_path):

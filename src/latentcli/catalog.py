@@ -102,26 +102,21 @@ def parse_vector(text: str) -> VectorRequest:
 
 def own_models() -> list[ModelEntry]:
     """The user's models under `./models/`, the one that finished last first; unreadable files are left out."""
-    entries = [entry for entry in _models_in(OWN_MODELS) if not entry.bundled]
+    entries = [entry for entry in _scan(OWN_MODELS)[0] if not entry.bundled]
     return sorted(entries, key=lambda entry: entry.finished_at, reverse=True)
 
 
 def bundled_models() -> list[ModelEntry]:
-    """The models that came with latentcli."""
+    """The models that came with latentcli, the one that is taken by default first."""
     package = Path(__file__).parent
-    installed = _models_in(package / "bundled")
-    return installed or [entry for entry in _models_in(package.parents[1] / "models") if entry.bundled]
+    installed, _ = _scan(package / "bundled")
+    found = installed or [entry for entry in _scan(package.parents[1] / "models")[0] if entry.bundled]
+    return sorted(found, key=lambda entry: (entry.name != DEFAULT_MODEL, entry.name))
 
 
 def damaged_models() -> list[str]:
     """What is wrong with each file under `./models/` that should be a model."""
-    messages = []
-    for path in sorted(OWN_MODELS.glob(f"*/{MODEL_FILE}")):
-        try:
-            tensorfile.read_header(path, "model")
-        except FileFormatError as error:
-            messages.append(str(error))
-    return messages
+    return _scan(OWN_MODELS)[1]
 
 
 def unfinished_runs() -> list[str]:
@@ -130,14 +125,15 @@ def unfinished_runs() -> list[str]:
     return [run.name for run in runs if not (run / MODEL_FILE).exists()]
 
 
-def _models_in(folder: Path) -> list[ModelEntry]:
-    entries = []
+def _scan(folder: Path) -> tuple[list[ModelEntry], list[str]]:
+    """The models in a folder, sorted by name, and what is wrong with those that cannot be read."""
+    entries, messages = [], []
     for path in sorted(folder.glob(f"*/{MODEL_FILE}")):
         try:
             entries.append(ModelEntry(path.parent.name, path, tensorfile.read_header(path, "model")))
-        except FileFormatError:
-            continue  # told by damaged_models
-    return entries
+        except FileFormatError as error:
+            messages.append(str(error))
+    return entries, messages
 
 
 def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = ()) -> ModelEntry:

@@ -106,12 +106,6 @@ def _pillow_errors(path: Path) -> Iterator[None]:
         raise ImageError(f"{path} is not a readable image (damaged, or of another type)") from error
 
 
-def read_picture(path: Path) -> Image.Image:
-    """The whole picture at full size, upright, decoded, in mode L or RGB; transparency lies on white."""
-    with open_picture(path) as picture:
-        return plain(upright(picture))
-
-
 def read_image(path: Path, config: ModelConfig) -> np.ndarray:
     """The picture as a model wants it: uint8 (height, width, channels), centre crop, Lanczos."""
     with open_picture(path) as picture:

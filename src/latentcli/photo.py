@@ -67,9 +67,7 @@ class Photo:
         A gray model changes the brightness of a colour photo and keeps its hue; a gray photo stays gray.
         """
         x, y, width, height = box
-        scaled = F.interpolate(difference[None], (height, width), mode="bicubic", antialias=True, align_corners=False)[
-            0
-        ]
+        scaled = F.interpolate(difference[None], (height, width), mode="bicubic", antialias=True).squeeze(0)
         region = (x, y, x + width, y + height)
         before = torch.from_numpy(np.array(self.picture.crop(region))).reshape(height, width, -1).permute(2, 0, 1)
         change = soft_threshold(_to_channels(scaled, before) * _window(height, width))

@@ -125,16 +125,15 @@ def train(
         _tell_finished(talk, settled)
         return
     stop = _StopRequest()
-    with TrainingView(talk, settled) as view:
+    with TrainingView(talk) as view:
         for report in run.run(settled, stop):
             view.show(report)
             if stop() and isinstance(report, reports.Reading):
                 break  # nothing has been trained yet, so nothing is to be saved
     talk.facts["interrupted"] = not view.finished
-    if not view.finished:
-        talk.print_json()
-        raise typer.Exit(128 + (stop.signal or signal.SIGINT))
     talk.print_json()
+    if not view.finished:
+        raise typer.Exit(128 + (stop.signal or signal.SIGINT))
 
 
 def _tell_finished(talk: Talk, settled: Any) -> None:

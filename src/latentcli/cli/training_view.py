@@ -10,15 +10,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from latentcli.cli.console import Talk
 from latentcli.model.figures import Figures
 from latentcli.training import reports
-from latentcli.training.plan import Plan
 
 
 class TrainingView:
     """Draws the reports of a run."""
 
-    def __init__(self, talk: Talk, plan: Plan) -> None:
+    def __init__(self, talk: Talk) -> None:
         self.talk = talk
-        self.plan = plan
         self.finished = False
         self.progress = Progress(
             TextColumn("{task.description}"),

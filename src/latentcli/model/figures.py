@@ -1,12 +1,12 @@
 """How good a model is on images it was not trained on: the figures of every table, defined once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from latentcli.model.objective import evaluate_elbo
+from latentcli.model.objective import Elbo, evaluate_elbo
 from latentcli.model.posterior import Posterior
 from latentcli.model.prior import ACTIVE_KL
 from latentcli.model.vae import VAE
@@ -38,15 +38,10 @@ def measure(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Fi
     autoencoder, which draws no noise and has no ELBO.
     """
     assert not vae.training, "batch norm would learn from held-out images"
-    generator = torch.Generator().manual_seed(0)
     reconstruction = kl = psnr = 0.0
     kl_per_dimension = torch.zeros(vae.config.latent_dim)
     images = 0
-    for batch in batches:
-        x = batch.to(device_of(vae))
-        posterior = vae.encode(x)
-        noise = noise_scale * torch.randn(posterior.mean.shape, generator=generator)
-        elbo = evaluate_elbo(vae, x, posterior, noise.to(x.device))
+    for x, posterior, elbo in _draws(vae, batches, noise_scale):
         reconstruction += float(elbo.reconstruction.cpu().double().sum())
         kl += float(elbo.kl.cpu().double().sum())
         kl_per_dimension += posterior.kl_per_dimension().sum(dim=0).cpu()
@@ -78,13 +73,18 @@ def draw_error(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) ->
 
     Its root is the sigma under which these images are most likely.
     """
+    errors = [elbo.squared_error.cpu().double() for _, _, elbo in _draws(vae, batches, noise_scale)]
+    return torch.cat(errors).mean().float()
+
+
+def _draws(vae: VAE, batches: Iterable[Tensor], noise_scale: float) -> Iterator[tuple[Tensor, Posterior, Elbo]]:
+    """Each batch on its device with its posterior and the ELBO of one draw per image; the same draws every time."""
     generator = torch.Generator().manual_seed(0)
-    errors = []
     for batch in batches:
         x = batch.to(device_of(vae))
-        noise = noise_scale * torch.randn(len(x), vae.config.latent_dim, generator=generator)
-        errors.append(evaluate_elbo(vae, x, vae.encode(x), noise.to(x.device)).squared_error.cpu().double())
-    return torch.cat(errors).mean().float()
+        posterior = vae.encode(x)
+        noise = noise_scale * torch.randn(posterior.mean.shape, generator=generator)
+        yield x, posterior, evaluate_elbo(vae, x, posterior, noise.to(x.device))
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from latentcli.latents import SUFFIX, Latents
 from latentcli.model.figures import device_of
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.pipelines.events import AlreadyThere, Event, Progress, Unreadable, Wrote
-from latentcli.pipelines.outputs import gather, names_of
+from latentcli.pipelines.outputs import check_folder, gather, names_of
 
 _BATCH = 64  # images
 
@@ -107,8 +107,7 @@ def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) ->
     if output is not None and len(latents) == 1 and output.suffix:
         target = check_writable(output_file(output, output, force))
         return write_decoded(model, latents.z, [target], keep=False)
-    if output is not None and output.suffix and not os.path.isdir(output):
-        raise ConfigError(f"{output} looks like a file, but there are {len(latents)} results; give a folder instead")
+    check_folder(output, len(latents))
     folder = output or free_name(Path(source.name.removesuffix(".safetensors").removesuffix(".latents")))
     return write_decoded(model, latents.z, [folder / name for name in _png_names(latents.names)], keep=not force)
 

@@ -80,17 +80,24 @@ def targets(sources: Sequence[Source], naming: Naming) -> list[Target]:
         source = sources[0]
         name = f"{Path(source.name).stem}{naming.tag}{naming.suffix(source)}"
         chosen = [Target(source, check_writable(output_file(output, Path(name), naming.force)))]
-    elif output is not None and os.path.lexists(output) and not os.path.isdir(output):
-        raise OutputExists(f"{output} is a file, but there are {len(sources)} results; give a folder as --output")
-    elif output is not None and output.suffix and not os.path.isdir(output):
-        raise ConfigError(f"{output} looks like a file, but there are {len(sources)} results; give a folder instead")
     else:
+        check_folder(output, len(sources))
         chosen = _many(sources, naming)
     originals = {os.path.realpath(target.source.path) for target in chosen}
     for target in chosen:
         if os.path.realpath(target.path) in originals:
             raise OutputExists(f"{target.path} would replace an original; give another --output")
     return chosen
+
+
+def check_folder(output: Path | None, results: int) -> None:
+    """Raises OutputExists or ConfigError when several results are to go to what is, or is called like, a file."""
+    if output is None or os.path.isdir(output):
+        return
+    if os.path.lexists(output):
+        raise OutputExists(f"{output} is a file, but there are {results} results; give a folder as --output")
+    if output.suffix:
+        raise ConfigError(f"{output} looks like a file, but there are {results} results; give a folder instead")
 
 
 def _many(sources: Sequence[Source], naming: Naming) -> list[Target]:

@@ -19,6 +19,7 @@ from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.pipelines.encoding import decode_latents, encode_images, write_decoded
 from latentcli.pipelines.events import Event, Progress, Wrote
+from latentcli.pipelines.outputs import check_folder
 
 ANIMATIONS = (".gif", ".webp", ".apng")
 _BATCH = 64  # images
@@ -94,6 +95,7 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
     z = prior.sample(request.seeds, temperature)
     name = f"samples-{seeds_text(request.seeds)}"
     if each:
+        check_folder(output, len(request.seeds))
         folder = output or free_name(Path(name))
         paths = [folder / f"seed-{seed:05d}.png" for seed in request.seeds]
         return write_decoded(model, z, paths, keep=not force)

@@ -208,7 +208,6 @@ class Session:
         self.saved = time.monotonic()
 
     def _finish(self) -> Iterator[reports.Report]:
-        vae = self.learner.evaluated(self.train.images)
         yield reports.FittingPrior(len(self.train))
         held_out = self.history[-1]["held_out"] if self.history else None
         summary = {
@@ -228,6 +227,7 @@ class Session:
             "held_out_share": _share(self.plan.config.held_out),
             "held_out": held_out,
         }
+        vae = self.learner.averaged  # as the last epoch's end, or the resume file, left it
         yield finish.finish(self.plan, vae, self.train.images, self._shown(), summary)
 
 
