@@ -12,9 +12,9 @@ import latentcli
 
 PACKAGE = Path(latentcli.__file__).parent
 EVERYONE = {"config", "errors", "files", ""}
-TRAINING = {"data", "model", "images", "tensorfile", "card"}
+TRAINING = {"data", "model", "images", "sources", "tensorfile", "card"}
 PIPELINES = {
-    "catalog", "concepts", "data", "images", "interpolation", "labels", "latents", "model", "photo",
+    "catalog", "concepts", "data", "images", "interpolation", "labels", "latents", "model", "photo", "sources",
 }  # fmt: skip
 ALLOWED = {
     "": {"cli", "concepts", "latents", "model"},  # the lazy names, and python -m latentcli
@@ -24,13 +24,14 @@ ALLOWED = {
     "tensorfile": set(),
     "catalog": {"tensorfile"},
     "images": set(),
+    "sources": set(),
     "photofile": {"images"},
     "photo": {"images", "photofile"},
-    "labels": {"images"},
+    "labels": {"sources"},
     "interpolation": set(),
     "latents": {"tensorfile"},
     "concepts": {"latents", "tensorfile"},
-    "data": {"images"},
+    "data": {"images", "sources", "tensorfile"},
     "card": set(),
     "model": {"tensorfile"},
     "training": TRAINING,

@@ -1,5 +1,4 @@
 import contextlib
-import os
 import warnings
 
 import numpy as np
@@ -8,8 +7,8 @@ import torch
 from PIL import Image
 
 from latentcli import images
-from latentcli.config import model_config
-from latentcli.errors import ImageError
+from latentcli.config import ModelConfig, model_config
+from latentcli.errors import ConfigError, ImageError
 from latentcli.photofile import read_photo
 from tests.conftest import TINY, draw, draw_folder, write_bytes
 
@@ -49,6 +48,29 @@ def test_transparency_lies_on_white(tmp_path):
     assert (images.read_image(path, TINY) == 255).all()
 
 
+def test_transparency_lies_on_the_model_s_background(tmp_path):
+    config = ModelConfig.from_json(TINY.to_json() | {"background": "#204060"})
+    path = saved(tmp_path, Image.new("LA", (16, 16), (255, 0)))
+    assert images.read_image(path, config)[0, 0].tolist() == [0x20, 0x40, 0x60]
+
+
+def test_colours_are_read_by_name_or_number():
+    assert images.parse_colour("rebeccapurple") == "#663399"
+    with pytest.raises(ConfigError, match="no colour"):
+        images.parse_colour("blueish")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_without_a_crop_the_whole_picture_is_squeezed(tmp_path, suffix):
+    picture = Image.new("RGB", (600, 200), "black")
+    picture.paste("white", (0, 0, 150, 200))
+    config = ModelConfig.from_json(TINY.to_json() | {"crop": "none"})
+    read = images.read_image(saved(tmp_path, picture, f"x.{suffix}"), config)
+    assert images.model_box(600, 200, config) == (0, 0, 600, 200)
+    assert read[:, :3].min() > 230
+    assert read[:, 5:].max() < 25
+
+
 def test_exif_rotation_is_applied(tmp_path):
     picture = Image.new("RGB", (32, 16), "black")
     picture.paste("white", (0, 0, 16, 16))
@@ -67,9 +89,9 @@ def test_a_picture_of_the_right_size_is_not_resampled(tmp_path):
 
 
 def test_the_crop_is_centred(tmp_path):
-    assert images.centre_box(40, 20, TINY) == (10, 0, 20, 20)
+    assert images.model_box(40, 20, TINY) == (10, 0, 20, 20)
     wide = model_config("photo", 96, 64, 3)
-    assert images.centre_box(100, 100, wide) == (0, 16, 100, 67)
+    assert images.model_box(100, 100, wide) == (0, 16, 100, 67)
 
 
 def test_a_large_jpeg_reads_much_as_if_decoded_whole(tmp_path):
@@ -121,31 +143,10 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch):
         read_photo(path)[0]
 
 
-def test_folders_are_searched_in_order_past_what_is_no_image(tmp_path):
-    folder = draw_folder(tmp_path / "d" / "sub", 2).parent
-    draw((8, 8), 0).save(folder / "UPPER.PNG")
-    draw_folder(folder / ".hidden", 1)
-    (folder / "notes.txt").write_text("no image")
-    (folder / "dir.png").mkdir()
-    (folder / "dangling.png").symlink_to("nowhere")
-    (folder / "loop.png").symlink_to("loop.png")
-    (folder / "link.png").symlink_to("UPPER.PNG")
-    os.mkfifo(folder / "pipe.png")
-    names = [path.relative_to(folder).as_posix() for path in images.find_images(folder)]
-    assert names == ["UPPER.PNG", "link.png", "sub/000.png", "sub/001.png"]
-
-
-def test_an_empty_folder_is_an_error(tmp_path):
-    with pytest.raises(ImageError, match="holds no images"):
-        images.find_images(tmp_path)
-    with pytest.raises(ImageError, match="is not a folder"):
-        images.find_images(tmp_path / "nowhere")
-
-
 def test_walking_names_the_unreadable_and_goes_on(tmp_path):
     folder = draw_folder(tmp_path / "d", 3)
     (folder / "001.png").write_bytes(b"broken")
-    found = list(images.walk(images.find_images(folder), lambda path: images.read_image(path, TINY)))
+    found = list(images.walk(sorted(folder.iterdir()), lambda path: images.read_image(path, TINY)))
     assert [isinstance(result, ImageError) for _, result in found] == [False, True, False]
 
 

@@ -69,7 +69,8 @@ def new_model_name(data: Path) -> str:
     >>> new_model_name(Path("faces"))
     'my-faces'
     """
-    name = re.sub(r"[^\w.+]+", "-", data.resolve().name).strip("-.+") or "model"
+    stem = data.resolve().name if os.path.isdir(data) or not data.suffix else data.stem
+    name = re.sub(r"[^\w.+]+", "-", stem).strip("-.+") or "model"
     return f"my-{name}" if name in {entry.name for entry in bundled_models()} else name
 
 

@@ -4,7 +4,8 @@
 """
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+import re
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
 from latentcli.errors import ConfigError
@@ -13,6 +14,8 @@ Preset = Literal["book", "digits", "photo"]
 Likelihood = Literal["bernoulli", "gaussian"]
 Precision = Literal["auto", "fp32", "bf16"]
 PriorName = Literal["fitted", "standard"]
+Crop = Literal["centre", "none"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 InterpolationMethod = Literal["lerp", "slerp"]
 
 PRESETS: tuple[Preset, ...] = get_args(Preset)
@@ -28,11 +31,13 @@ WALK_STEPS = 9  # images per leg of a walk, both ends included
 WALK_FPS = 12.0  # pictures a second in an animation
 MODEL_FILE = "model.safetensors"  # in a model's folder
 RESUME_FILE = "resume.safetensors"  # beside it
+WHITE = "#ffffff"  # what transparent pixels show
 SOFT_LIMIT = 1 / 255  # an edit's change that is dropped, on the scale 0 to 1
 
 # Feature maps per level of the residual networks, coarsest last; a model takes as many as it has levels.
-_PHOTO_WIDTHS = (16, 32, 48, 96, 160, 256)
-_DIGITS_WIDTHS = (32, 64, 128)
+_PHOTO_WIDTHS = (16, 24, 32, 64, 128, 192)
+_DIGITS_WIDTHS = (16, 32, 64)
+_DIGITS_HIDDEN = 256
 _COARSEST = 7  # pixels: halving stops when neither side is longer
 
 
@@ -49,15 +54,17 @@ class ModelConfig:
     width: int = 64  # pixels
     height: int = 64  # pixels
     channels: int = 3  # 1 is gray, 3 is RGB
-    latent_dim: int = 128
-    widths: tuple[int, ...] = (48, 96, 160, 256)  # feature maps per halving, finest first
+    latent_dim: int = 192
+    widths: tuple[int, ...] = (32, 64, 128, 192)  # feature maps per halving, finest first
+    hidden: int = 0  # numbers in a dense layer on both sides of the latent; 0 is no such layer
     likelihood: Likelihood = "gaussian"
-    crop: Literal["centre"] = "centre"  # how a picture of another shape is cut to width:height
+    crop: Crop = "centre"  # a picture of another shape is cut to width:height, or with "none" squeezed
     resampling: Literal["lanczos"] = "lanczos"
+    background: str = WHITE  # what transparent pixels show, #rrggbb
 
     def __post_init__(self) -> None:
         _require(self.preset in PRESETS, f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
-        numbers = (self.width, self.height, self.channels, self.latent_dim, *self.widths)
+        numbers = (self.width, self.height, self.channels, self.latent_dim, self.hidden, *self.widths)
         _require(all(type(number) is int for number in numbers), f"sizes must be whole numbers, got {numbers}")
         for side in (self.width, self.height):
             _require(
@@ -67,11 +74,17 @@ class ModelConfig:
         _require(self.channels in (1, 3), f"channels must be 1 or 3, got {self.channels}")
         _require(1 <= self.latent_dim <= 4096, f"latent dimension must be 1 to 4096, got {self.latent_dim}")
         _require(self.likelihood in get_args(Likelihood), f"likelihood cannot be {self.likelihood!r}")
+        _require(0 <= self.hidden <= 4096, f"hidden must be 0 to 4096, got {self.hidden}")
         _require(
             1 <= len(self.widths) <= 8 and all(1 <= width <= 4096 for width in self.widths),
             f"widths must be 1 to 8 numbers of feature maps, got {self.widths}",
         )
-        _require(self.crop == "centre" and self.resampling == "lanczos", "unknown crop or resampling")
+        _require(self.crop in get_args(Crop), f"crop must be one of {', '.join(get_args(Crop))}, got {self.crop!r}")
+        _require(self.resampling == "lanczos", f"resampling cannot be {self.resampling!r}")
+        _require(
+            re.fullmatch("#[0-9a-f]{6}", str(self.background)) is not None,
+            f"background must be a colour like {WHITE}, got {self.background!r}",
+        )
         if self.preset == "book":
             shape = (self.width, self.height, self.channels)
             _require(len(self.widths) == 4, "the preset book has four convolutions")
@@ -107,8 +120,9 @@ class TrainConfig:
     epochs: int = 60  # passes over the training images; the last may be cut short by `minutes`
     minutes: float | None = None  # of training; turned into a number of steps once, then stored
     batch_size: int = 64  # images per step
-    learning_rate: float = 1e-3
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    learning_rate: float = 2e-3
+    optimizer: Literal["muon", "adamw", "rmsprop"] = "muon"  # muon: matrices; adamw does the rest
+    weight_decay: float = 0.01  # per step and learning rate; not with rmsprop
     beta: float = 1.0  # weight of the KL; 0 is the classical autoencoder, which draws no noise
     beta_warmup: float = 0.1  # share of the steps over which beta rises from 0
     learning_rate_warmup: float = 0.02  # share of the steps; 0 with `cosine` False is a constant rate
@@ -145,7 +159,8 @@ class PresetDefaults:
     latent_dim: int  # for models up to 64 px
     latent_dim_large: int  # above
     likelihood: Likelihood
-    widths: tuple[int, ...] = field(default=())
+    widths: tuple[int, ...] = ()
+    hidden: int = 0
 
 
 DEFAULTS: dict[Preset, PresetDefaults] = {
@@ -153,6 +168,7 @@ DEFAULTS: dict[Preset, PresetDefaults] = {
         train=TrainConfig(
             epochs=10,
             batch_size=16,
+            learning_rate=1e-3,
             optimizer="rmsprop",
             beta_warmup=0.0,
             learning_rate_warmup=0.0,
@@ -168,17 +184,18 @@ DEFAULTS: dict[Preset, PresetDefaults] = {
         widths=(32, 64, 64, 64),
     ),
     "digits": PresetDefaults(
-        train=TrainConfig(batch_size=128),
+        train=TrainConfig(batch_size=128, learning_rate=3e-3),
         images_seen=1_200_000,
         latent_dim=32,
         latent_dim_large=32,
         likelihood="bernoulli",
         widths=_DIGITS_WIDTHS,
+        hidden=_DIGITS_HIDDEN,
     ),
     "photo": PresetDefaults(
         train=TrainConfig(flip=True),
         images_seen=400_000,
-        latent_dim=128,
+        latent_dim=192,
         latent_dim_large=256,
         likelihood="gaussian",
         widths=_PHOTO_WIDTHS,
@@ -203,6 +220,7 @@ def model_config(preset: Preset, width: int, height: int, channels: int, latent_
         channels=channels,
         latent_dim=latent_dim,
         widths=widths,
+        hidden=defaults.hidden,
         likelihood=defaults.likelihood,
     )
 

@@ -6,9 +6,15 @@ A file appears under its name only when all its bytes are on disk (temporary nam
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from latentcli.errors import LatentCLIError, OutputExists
+from latentcli.errors import ConfigError, LatentCLIError, OutputExists
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock there
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -51,6 +57,44 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def check_writable_folder(folder: Path) -> None:
+    """Make the folder, and try whether files can be written there. Raises LatentCLIError when they cannot."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise LatentCLIError(
+            f"cannot write to {folder}: {error.strerror or error}; work in a folder where you may write"
+        ) from error
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep a second program out of a folder, where the file system knows locks; a crash leaves none behind.
+
+    Raises ConfigError when another program holds it.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            try:
+                if fcntl is not None:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConfigError(
+                    f"another latentcli works in {folder}; wait for it, or choose another --name"
+                ) from error
+        yield
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what `write_whole` left when it was killed; only for who has the folder to itself."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
 
 
 def free_name(path: Path) -> Path:

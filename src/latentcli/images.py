@@ -1,7 +1,8 @@
-"""Pictures in and out: find, read, write, grid, strip.
+"""Pictures in and out: read, write, grid.
 
 Pillow's pictures and their 0..255 stay in this file; everywhere else an image is a tensor (n, channels, height, width)
-of float32 in [0, 1], or, while waiting to be trained on, (n, height, width, channels) of uint8.
+of float32 in [0, 1], or, while waiting to be trained on, (n, height, width, channels) of uint8. Nothing here imports
+torch, so that the processes that decode a folder start at once.
 """
 
 import contextlib
@@ -14,20 +15,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps
-from torch import Tensor
+from PIL import Image, ImageColor, ImageOps
 
-from latentcli.config import MODEL_FILE, RESUME_FILE, ModelConfig
-from latentcli.errors import ImageError
+from latentcli.config import WHITE, ModelConfig
+from latentcli.errors import ConfigError, ImageError
 from latentcli.files import write_whole
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".avif")
-)
+if TYPE_CHECKING:
+    from torch import Tensor
+
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  # never EPS, PDF …
 MEGAPIXELS = 250  # larger pictures are refused before a pixel is decoded
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
@@ -43,31 +42,8 @@ PILLOW_ERRORS = (
 Image.MAX_IMAGE_PIXELS = MEGAPIXELS * 1_000_000
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def find_images(folder: Path) -> list[Path]:
-    """Every image file below `folder`, sorted by relative path.
-
-    Hidden files and folders are passed over, and so are the folders of models, whose pictures are no data.
-    Only regular files count, also behind links; whether they can be read shows later. Raises ImageError when the
-    folder is missing or holds none.
-    """
-    if not os.path.isdir(folder):
-        raise ImageError(f"{folder} is not a folder; give a folder of images")
-    found = []
-    for root, folders, names in os.walk(folder, followlinks=False):
-        if MODEL_FILE in names or RESUME_FILE in names:
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = Path(root, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and _is_regular(path):
-                found.append(path)
-    if not found:
-        raise ImageError(f"{folder} holds no images; latentcli reads {', '.join(sorted(SUFFIXES))}")
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def _is_regular(path: Path) -> bool:
@@ -78,16 +54,18 @@ def _is_regular(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def open_picture(path: Path) -> Iterator[Image.Image]:
+def open_picture(path: Path, content: bytes | None = None) -> Iterator[Image.Image]:
     """The picture with its header checked; pixels are decoded when they are first used.
 
-    Raises ImageError for anything that is no readable image file, also while its pixels are used.
+    `content` are the file's bytes where they are not on the disk under that name. Raises ImageError for anything that
+    is no readable image file, also while its pixels are used.
     """
-    if not os.path.lexists(path):
+    if content is None and not os.path.lexists(path):
         raise ImageError(f"{path} does not exist; check the name")
-    if not _is_regular(path):
+    if content is None and not _is_regular(path):
         raise ImageError(f"{path} is not a file; give an image file")
-    with _pillow_errors(path), Image.open(path, formats=FORMATS) as picture:
+    file = path if content is None else io.BytesIO(content)
+    with _pillow_errors(path), Image.open(file, formats=FORMATS) as picture:
         if picture.width * picture.height > MEGAPIXELS * 1_000_000:
             size = f"{picture.width}x{picture.height}"
             raise ImageError(f"{path} has {size} pixels; scale it below {MEGAPIXELS} megapixels")
@@ -107,26 +85,36 @@ def _pillow_errors(path: Path) -> Iterator[None]:
 
 
 def read_image(path: Path, config: ModelConfig) -> np.ndarray:
-    """The picture as a model wants it: uint8 (height, width, channels), centre crop, Lanczos."""
+    """The picture as a model wants it: uint8 (height, width, channels), cropped, Lanczos."""
     with open_picture(path) as picture:
-        _draft(picture, config)
-        return to_model_size(plain(upright(picture)), config)
+        return fit(picture, config)
+
+
+def fit(picture: Image.Image, config: ModelConfig) -> np.ndarray:
+    """An opened picture as a model wants it: uint8 (height, width, channels)."""
+    _draft(picture, config)
+    return to_model_size(plain(upright(picture), config.background), config)
 
 
 def to_model_size(
     picture: Image.Image, config: ModelConfig, box: tuple[int, int, int, int] | None = None
 ) -> np.ndarray:
-    """Crop `box` (x, y, width, height; else the largest centred one), resize: uint8 (height, width, channels)."""
+    """Crop `box` (x, y, width, height; else as the model does), resize: uint8 (height, width, channels)."""
     picture = picture.convert("L" if config.channels == 1 else "RGB")
-    x, y, width, height = box or centre_box(picture.width, picture.height, config)
+    x, y, width, height = box or model_box(picture.width, picture.height, config)
     size = (config.width, config.height)
     if (width, height) != size or picture.size != size:
         picture = picture.resize(size, Image.Resampling.LANCZOS, box=(x, y, x + width, y + height))
     return np.array(picture, dtype=np.uint8).reshape(config.height, config.width, config.channels)
 
 
-def centre_box(width: int, height: int, config: ModelConfig) -> tuple[int, int, int, int]:
-    """The largest centred x, y, width, height in pixels with the model's aspect ratio."""
+def model_box(width: int, height: int, config: ModelConfig) -> tuple[int, int, int, int]:
+    """What a model sees of a picture: x, y, width, height in pixels.
+
+    The largest centred box of the model's shape, or with `crop` "none" all of it, which is then squeezed.
+    """
+    if config.crop == "none":
+        return 0, 0, width, height
     scale = min(width / config.width, height / config.height)
     inner = max(1, round(config.width * scale)), max(1, round(config.height * scale))
     return (width - inner[0]) // 2, (height - inner[1]) // 2, *inner
@@ -135,8 +123,10 @@ def centre_box(width: int, height: int, config: ModelConfig) -> tuple[int, int, 
 def _draft(picture: Image.Image, config: ModelConfig) -> None:
     """Let a JPEG decode at a fraction of its size, down to twice what is needed: several times faster."""
     if picture.format in ("JPEG", "MPO"):
-        longest = 2 * max(config.width, config.height)
-        scale = longest / min(picture.size)
+        if config.crop == "centre":
+            scale = 2 * max(config.width, config.height) / min(picture.size)
+        else:
+            scale = max(2 * config.width / picture.width, 2 * config.height / picture.height)
         picture.draft(None, (max(1, int(picture.width * scale)), max(1, int(picture.height * scale))))
 
 
@@ -149,16 +139,21 @@ def upright(picture: Image.Image) -> Image.Image:
         return picture
 
 
-def plain(picture: Image.Image) -> Image.Image:
-    """Mode L or RGB from any mode, without clipping 16-bit values or keeping transparency."""
+def plain(picture: Image.Image, background: str = WHITE) -> Image.Image:
+    """Mode L or RGB from any mode, without clipping 16-bit values; what is transparent shows the background."""
     mode = picture.mode
     if mode.startswith("I") or mode == "F":
         return _eight_bit(picture)
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture).convert("L" if mode in ("LA", "L", "1") else "RGB")
+        ground = Image.new("RGBA", picture.size, background)
+        stays_gray = mode in ("LA", "L", "1") and _is_gray(background)
+        return Image.alpha_composite(ground, picture).convert("L" if stays_gray else "RGB")
     return picture.convert("L" if mode in ("1", "L") else "RGB")
+
+
+def _is_gray(colour: str) -> bool:
+    return colour[1:3] == colour[3:5] == colour[5:7]
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
@@ -173,20 +168,20 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
 
 
 def walk(
-    paths: Iterable[Path], read: Callable[[Path], Result], at_once: int = 256
-) -> Iterator[tuple[Path, Result | ImageError]]:
-    """Read many pictures on all cores, in order: each path with what `read` made of it, or with its ImageError.
+    items: Iterable[Item], read: Callable[[Item], Result], at_once: int = 256
+) -> Iterator[tuple[Item, Result | ImageError]]:
+    """Read many pictures on all cores, in order: each path or name with what `read` made of it, or its ImageError.
 
     At most `at_once` results wait in memory. The one place where an unreadable picture does not end the work.
     """
 
-    def attempt(path: Path) -> tuple[Path, Result | ImageError]:
+    def attempt(item: Item) -> tuple[Item, Result | ImageError]:
         try:
-            return path, read(path)
+            return item, read(item)
         except ImageError as error:
-            return path, error
+            return item, error
 
-    waiting = iter(paths)
+    waiting = iter(items)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         while some := list(islice(waiting, at_once)):
             yield from pool.map(attempt, some)
@@ -201,18 +196,18 @@ def has_colour(picture: Image.Image) -> bool:
     return bool((pixels.max(axis=2) - pixels.min(axis=2)).mean() > 4)
 
 
-def as_float(images: Tensor) -> Tensor:
+def as_float(images: "Tensor") -> "Tensor":
     """uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1], channels last in memory."""
     return images.permute(0, 3, 1, 2).float().div_(255)
 
 
-def as_uint8(images: Tensor) -> np.ndarray:
+def as_uint8(images: "Tensor") -> np.ndarray:
     """float (n, channels, height, width) to uint8 (n, height, width, channels), rounded."""
     levels = images.detach().float().mul(255).round_().clamp_(0, 255)
-    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return levels.byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def to_pictures(images: Tensor) -> list[Image.Image]:
+def to_pictures(images: "Tensor") -> list[Image.Image]:
     """One picture per image of a batch (n, channels, height, width) in [0, 1]."""
     return [Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image) for image in as_uint8(images)]
 
@@ -258,6 +253,18 @@ def check_writable(path: Path) -> Path:
 def write_picture(picture: Image.Image, path: Path, **options: object) -> None:
     """Write one picture whole; the type follows the suffix."""
     write_whole(path, encode_picture(picture, path.suffix, **options))
+
+
+def parse_colour(text: str) -> str:
+    """A colour by name or number as #rrggbb. Raises ConfigError for anything else.
+
+    >>> parse_colour("black"), parse_colour("#0f0")
+    ('#000000', '#00ff00')
+    """
+    try:
+        return "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(text)[:3])
+    except ValueError:
+        raise ConfigError(f"{text!r} is no colour; give a name like black or a number like #336699") from None
 
 
 def write_animation(pictures: list[Image.Image], path: Path, fps: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latentcli.errors import ConfigError, LatentCLIError
-from latentcli.images import find_images
+from latentcli.sources import find_images
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 

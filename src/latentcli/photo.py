@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentcli.config import SOFT_LIMIT, ModelConfig
 from latentcli.errors import ConfigError
-from latentcli.images import centre_box, to_model_size
+from latentcli.images import model_box, to_model_size
 from latentcli.photofile import FileTraits, read_photo
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the upright photo
@@ -38,19 +38,20 @@ class Photo:
         return cls(*read_photo(path))
 
     def box(self, config: ModelConfig, wanted: Box | None) -> Box:
-        """The part the model sees: the wanted box, or the largest centred one of its shape.
+        """The part the model sees: the wanted box, or what it was trained to see of a picture.
 
-        Raises ConfigError when the wanted box leaves the photo or has another shape.
+        Raises ConfigError when the wanted box leaves the photo or has another shape than a cropping model sees.
         """
         width, height = self.picture.size
         if wanted is None:
-            return centre_box(width, height, config)
+            return model_box(width, height, config)
         x, y, box_width, box_height = wanted
         if x < 0 or y < 0 or box_width < 1 or box_height < 1 or x + box_width > width or y + box_height > height:
             raise ConfigError(
                 f"--box {x},{y},{box_width},{box_height} does not lie inside the photo of {width}x{height}"
             )
-        if abs(box_width * config.height - box_height * config.width) > max(config.width, config.height):
+        skew = abs(box_width * config.height - box_height * config.width)
+        if config.crop != "none" and skew > max(config.width, config.height):
             raise ConfigError(
                 f"--box must have the model's shape {config.width}:{config.height}, got {box_width}x{box_height}"
             )

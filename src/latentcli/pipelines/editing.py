@@ -165,7 +165,7 @@ def _edit(model: LoadedModel, work: list[Target], weighted: Weighted, box: Box |
 def _tell_crop(photo: Photo, model: LoadedModel) -> Iterator[Event]:
     """The model sees only a part of a photo of another shape: say which, since a face may lie elsewhere."""
     size, seen = photo.picture.size, photo.box(model.config, None)[2:]
-    if size != seen:
+    if size != seen and model.config.crop == "centre":
         parts = f"{seen[0]}x{seen[1]} of {size[0]}x{size[1]} pixels"
         yield Note(f"edited the centred {parts}; for a face elsewhere give --box x,y,width,height")
 

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from latentcli.errors import ConfigError, OutputExists
 from latentcli.files import output_file
-from latentcli.images import check_writable, find_images, open_picture
+from latentcli.images import check_writable, open_picture
+from latentcli.sources import find_images
 
 
 @dataclass(frozen=True, slots=True)

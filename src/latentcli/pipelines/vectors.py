@@ -1,5 +1,6 @@
 """Concept vectors from labelled images."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,13 @@ import torch
 from latentcli import catalog, concepts
 from latentcli.concepts import ConceptVector, Labelled
 from latentcli.config import HELD_OUT_NEEDS, HELD_OUT_SHARE
-from latentcli.data import is_held_out
+from latentcli.data.dataset import is_held_out
 from latentcli.errors import ImageError, OutputExists
 from latentcli.labels import Labels
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.pipelines.encoding import encode_all
 from latentcli.pipelines.events import Event, Note, Wrote
+from latentcli.sources import name_hashes
 
 _ENOUGH = 100  # images of a kind; a vector from fewer is unsteady
 
@@ -80,7 +82,7 @@ def compute(model: LoadedModel, name: str, labels: Labels) -> Iterator[Event | F
 def _held_out(model: LoadedModel, labels: Labels, positions: list[int]) -> list[bool]:
     """Which of the images the vector is measured on; none when that would leave a kind without images to fit on."""
     share = model.header.get("training", {}).get("held_out_share") or HELD_OUT_SHARE
-    held = [is_held_out(labels.names[position], share) for position in positions]
+    held = is_held_out(name_hashes(os.fsencode(labels.names[position]) for position in positions), share).tolist()
     fitted = {labels.values[position] for position, is_held in zip(positions, held, strict=True) if not is_held}
     return held if {True, False} <= fitted and len(positions) >= HELD_OUT_NEEDS else [False] * len(positions)
 

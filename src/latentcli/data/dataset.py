@@ -1,0 +1,123 @@
+"""Images to train on and images to measure on, taken from the decoded pixels of a listing.
+
+Which side an image falls on depends on its relative path alone, so adding photos never reshuffles the old ones.
+"""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentcli.config import HELD_OUT_NEEDS
+from latentcli.data.decoded import Decoded
+from latentcli.errors import ConfigError
+from latentcli.sources import Listing, open_source, scan
+
+_BATCH = 256  # images that are gathered at once when they are taken in order
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Some of the images of a listing."""
+
+    listing: Listing
+    rows: np.ndarray  # (n,) int64, rising
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def names(self) -> list[str]:
+        return [self.listing.name(row) for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Decoded images, gathered when they are asked for."""
+
+    pixels: Tensor  # uint8 (all, height, width, channels), most of it still in a file
+    rows: Tensor  # (n,) int64, which of them
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, positions: Tensor) -> Tensor:
+        """uint8 (n, height, width, channels) of the images at these positions of the dataset."""
+        return self.pixels.index_select(0, self.rows[positions])
+
+    def batches(self) -> Iterator[Tensor]:
+        """All images in order, uint8, up to 256 at a time."""
+        for start in range(0, len(self), _BATCH):
+            yield self.take(torch.arange(start, min(start + _BATCH, len(self))))
+
+    def digest(self) -> str:
+        """Which of all images these are: 16 hex digits."""
+        return hashlib.sha256(self.rows.numpy().tobytes()).hexdigest()[:16]
+
+    def spread(self, count: int) -> "Dataset":
+        """At most `count` of the images, evenly spread over the folders they come from."""
+        step = -(-len(self) // count)
+        return Dataset(self.pixels, self.rows[::step])
+
+    @classmethod
+    def from_images(cls, images: Tensor) -> "Dataset":
+        """All of `images`, uint8 (n, height, width, channels)."""
+        return cls(images, torch.arange(len(images)))
+
+
+def readable_part(decoded: Decoded, rows: np.ndarray) -> Dataset:
+    """Those of the images at `rows` that can be read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # and nobody writes
+        pixels = torch.from_numpy(decoded.pixels)
+    return Dataset(pixels, torch.from_numpy(rows[decoded.readable[rows]]))
+
+
+def is_held_out(hashes: np.ndarray, share: float) -> np.ndarray:
+    """Which images are held out, from the hashes of their relative paths alone: (n,) bool.
+
+    >>> from latentcli.sources import name_hashes
+    >>> int(is_held_out(name_hashes(b"%d.png" % number for number in range(10_000)), 0.05).sum())
+    493
+    """
+    return hashes.astype(np.float64) < share * 2.0**64
+
+
+def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]:
+    """Training and held-out images. `held_out` is a share from 0 to 0.9 or a source; below 10 images none are held out.
+
+    Raises ConfigError when `held_out` is neither.
+    """
+    everything = np.arange(len(listing))
+    try:
+        share = float(held_out)
+    except ValueError:
+        if not os.path.exists(held_out):
+            raise ConfigError(f"--held-out takes a share like 0.05 or a folder, got {held_out!r}") from None
+        held = scan(open_source(Path(held_out)))
+        return Selection(listing, everything[~_shared(listing, held)]), Selection(held, np.arange(len(held)))
+    if not 0 <= share <= 0.9:
+        raise ConfigError(f"--held-out takes a share from 0 to 0.9, got {held_out}")
+    if len(listing) < HELD_OUT_NEEDS or share == 0:
+        return Selection(listing, everything), None
+    chosen = is_held_out(listing.hashes, share)
+    return Selection(listing, everything[~chosen]), Selection(listing, everything[chosen]) if chosen.any() else None
+
+
+def _shared(listing: Listing, other: Listing) -> np.ndarray:
+    """Which images of a listing are in another one, too: (n,) bool."""
+    roots = [os.path.realpath(each.source.root) for each in (listing, other)]
+    folders_only = {listing.source.kind, other.source.kind} == {"folder"}
+    if folders_only and os.path.commonpath(roots) not in roots:
+        return np.zeros(len(listing), dtype=bool)
+    held = set(_paths(other, roots[1]))
+    return np.fromiter((path in held for path in _paths(listing, roots[0])), dtype=bool, count=len(listing))
+
+
+def _paths(listing: Listing, root: str) -> Iterator[str]:
+    return (os.path.normpath(os.path.join(root, listing.name(row))) for row in range(len(listing)))

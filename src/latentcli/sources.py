@@ -1,0 +1,287 @@
+"""Where images come from: a folder tree, a `.zip` archive, or a text file of paths.
+
+A listing names every image of a source in sorted order, with what tells whether it changed. Names are kept as arrays
+of bytes, so that a million of them take tens of megabytes.
+"""
+
+import hashlib
+import os
+import stat
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from latentcli.config import MODEL_FILE, RESUME_FILE
+from latentcli.errors import ImageError
+
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".avif")
+)
+_LARGEST_ENTRY = 1 << 30  # bytes of one archived file: more is no photo but a bomb
+_MODEL_FILES = (os.fsencode(MODEL_FILE), os.fsencode(RESUME_FILE))
+_START = 4096  # bytes of a file that is no text if there is a zero among them
+_AT_ONCE = 50_000  # names that wait as Python objects
+_ARCHIVE_ERRORS = (
+    KeyError, RuntimeError, OSError, EOFError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+# What a listing passes over, in words.
+DANGLING = "links that lead nowhere"
+LINKED_FOLDERS = "links to folders"
+OTHER = "files of other types"
+CLOSED = "folders that may not be read"
+TWICE = "names that stand twice"
+MODELS = "folders of models"
+NOTEWORTHY = (DANGLING, LINKED_FOLDERS, CLOSED, MODELS)  # what somebody may have meant to be there
+
+_File = tuple[bytes, int, int]  # name, size, stamp
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder, an archive or a list of images; open it with `open_source`."""
+
+    kind: Literal["folder", "zip", "list"]
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def root(self) -> Path:
+        """What names are relative to."""
+        return self.path.parent if self.kind == "list" else self.path
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a source, sorted by name."""
+
+    source: Source
+    names: np.ndarray  # (n,) bytes: relative POSIX paths as the system encodes them
+    sizes: np.ndarray  # (n,) int64, bytes; -1 where the file is missing
+    stamps: np.ndarray  # (n,) int64: time of change in nanoseconds; in archives the CRC-32
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, row: int) -> str:
+        return os.fsdecode(bytes(self.names[row]))
+
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """`name_hashes` of all names."""
+        return name_hashes(bytes(name) for name in self.names)
+
+
+def name_hashes(names: Iterable[bytes]) -> np.ndarray:
+    """The first eight bytes of each name's SHA-256 as one number: (n,) uint64."""
+    digests = b"".join(hashlib.sha256(name).digest()[:8] for name in names)
+    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
+
+
+def open_source(path: Path) -> Source:
+    """What kind of source a path is. Raises ImageError when it is none."""
+    if os.path.isdir(path):
+        return Source("folder", path)
+    if not os.path.exists(path):
+        raise ImageError(f"{path} does not exist; give a folder of images, a .zip, or a text file of paths")
+    if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+        return Source("zip", path)
+    if path.suffix.lower() in SUFFIXES:
+        raise ImageError(f"{path} is a single image; give a folder of images")
+    return Source("list", path)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Every image file below `folder`, sorted by relative path. Raises ImageError when there is none."""
+    if not os.path.isdir(folder):
+        raise ImageError(f"{folder} is not a folder; give a folder of images")
+    listing = scan(Source("folder", folder))
+    return [folder / listing.name(row) for row in range(len(listing))]
+
+
+def scan(source: Source) -> Listing:
+    """List the images of a source.
+
+    Hidden files and folders are passed over, and so are the folders of models, whose pictures are no data. Of a
+    folder only regular files count, also behind links; whether they can be read shows later. Raises ImageError when
+    there is no image.
+    """
+    passed_over: Counter[str] = Counter()
+    walkers: dict[str, Callable[[Path, Counter[str]], Iterator[_File]]] = {
+        "folder": _walk_folder,
+        "zip": _walk_zip,
+        "list": _walk_list,
+    }
+    names, sizes, stamps = _as_arrays(walkers[source.kind](source.path, passed_over))
+    names, first = np.unique(names, return_index=True)  # sorted
+    if len(first) < len(sizes):
+        passed_over[TWICE] += len(sizes) - len(first)
+    if not len(names):
+        passed = ", ".join(f"{count} {what}" for what, count in sorted(passed_over.items()))
+        raise ImageError(
+            f"{source} holds no images{f' (passed over: {passed})' if passed else ''}; "
+            f"latentcli reads {', '.join(sorted(SUFFIXES))}"
+        )
+    if not (sizes >= 0).any():
+        raise ImageError(
+            f"none of the {len(names)} files that {source} names is there; its paths count from its own folder"
+        )
+    return Listing(source, names, sizes[first], stamps[first], passed_over)
+
+
+def _as_arrays(files: Iterable[_File]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    names: list[np.ndarray] = [np.empty(0, dtype="S1")]
+    numbers: list[np.ndarray] = [np.empty((0, 2), dtype=np.int64)]
+    waiting: list[_File] = []
+
+    def pack() -> None:
+        names.append(np.array([name for name, _, _ in waiting], dtype=np.bytes_))
+        numbers.append(np.array([file[1:] for file in waiting], dtype=np.int64).reshape(-1, 2))
+        waiting.clear()
+
+    for file in files:
+        waiting.append(file)
+        if len(waiting) == _AT_ONCE:
+            pack()
+    if waiting:
+        pack()
+    both = np.concatenate(numbers)
+    return np.concatenate(names), both[:, 0].copy(), both[:, 1].copy()
+
+
+def _walk_folder(root: Path, passed_over: Counter[str]) -> Iterator[_File]:
+    top = os.fsencode(root)
+    waiting = [b""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            with os.scandir(os.path.join(top, below)) as entries:
+                found, folders, is_model = _read_folder(entries, below, passed_over)
+        except OSError:
+            passed_over[CLOSED] += 1
+            continue
+        if is_model and below:
+            passed_over[MODELS] += 1
+            continue
+        waiting += folders
+        yield from found
+
+
+def _read_folder(
+    entries: Iterable["os.DirEntry[bytes]"], below: bytes, passed_over: Counter[str]
+) -> tuple[list[_File], list[bytes], bool]:
+    """The image files and the folders directly in a folder, and whether it is a model's."""
+    found: list[_File] = []
+    folders: list[bytes] = []
+    is_model = False
+    for entry in entries:
+        is_model = is_model or entry.name in _MODEL_FILES
+        if entry.name.startswith(b"."):
+            continue
+        name = below + b"/" + entry.name if below else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(name)
+        elif entry.is_symlink() and _leads_to_folder(entry.path):
+            passed_over[LINKED_FOLDERS] += 1
+        elif _suffix(entry.name) not in SUFFIXES:
+            passed_over[OTHER] += 1
+        else:
+            try:
+                facts = entry.stat()
+            except OSError:
+                passed_over[DANGLING] += 1
+                continue
+            if stat.S_ISREG(facts.st_mode):
+                found.append((name, facts.st_size, facts.st_mtime_ns))
+            else:
+                passed_over[OTHER] += 1
+    return found, folders, is_model
+
+
+def _suffix(name: bytes) -> str:
+    return os.path.splitext(os.fsdecode(name))[1].lower()
+
+
+def _leads_to_folder(path: bytes) -> bool:
+    try:
+        return os.path.isdir(path)
+    except OSError:
+        return False
+
+
+def _walk_zip(path: Path, passed_over: Counter[str]) -> Iterator[_File]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                parts = entry.filename.split("/")
+                if entry.is_dir() or any(part.startswith((".", "__MACOSX")) for part in parts):
+                    continue
+                if _suffix(os.fsencode(entry.filename)) in SUFFIXES:
+                    yield os.fsencode(entry.filename), entry.file_size, entry.CRC
+                else:
+                    passed_over[OTHER] += 1
+    except _ARCHIVE_ERRORS as error:
+        raise ImageError(f"{path} is not a readable zip archive ({error}); pack it again") from error
+
+
+def _walk_list(path: Path, passed_over: Counter[str]) -> Iterator[_File]:
+    try:
+        with path.open("rb") as file:
+            if b"\0" in file.read(_START):
+                raise ImageError(f"{path} is no list of images; give a folder, a .zip, or a text file of paths")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except PermissionError as error:
+        raise ImageError(f"{path} may not be read; check its permissions") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImageError(
+            f"{path} is no list of images (no text in UTF-8); give a folder, a .zip, or a text file of paths"
+        ) from error
+    for line in map(str.strip, lines):
+        if not line or line.startswith("#"):
+            continue
+        try:
+            facts = os.stat(path.parent / line)
+        except (OSError, ValueError):
+            yield os.fsencode(line.replace("\0", "?")), -1, 0
+        else:
+            yield os.fsencode(line), facts.st_size, facts.st_mtime_ns
+
+
+class Reader:
+    """Opens the files of a source by name; an archive stays open. A context manager."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        try:
+            self._archive = zipfile.ZipFile(source.path) if source.kind == "zip" else None
+        except _ARCHIVE_ERRORS as error:
+            raise ImageError(f"{source} cannot be opened any more ({error})") from error
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._archive:
+            self._archive.close()
+
+    def locate(self, name: str) -> tuple[Path, bytes | None]:
+        """The file's path and, when it is not on the disk under that, its bytes. Raises ImageError."""
+        path = self.source.root / name
+        if self._archive is None:
+            return path, None
+        try:
+            if self._archive.getinfo(name).file_size > _LARGEST_ENTRY:
+                raise ImageError(f"{path} is larger than a picture can be; take it out of the archive")
+            return path, self._archive.read(name)
+        except _ARCHIVE_ERRORS as error:
+            raise ImageError(f"{path} cannot be taken out of the archive ({error}); pack it again") from error

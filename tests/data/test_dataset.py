@@ -1,0 +1,125 @@
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from latentcli.data.dataset import Dataset, split
+from latentcli.data.look import look
+from latentcli.data.prints import Prints
+from latentcli.errors import ConfigError, ImageError
+from latentcli.sources import open_source, scan
+from tests.conftest import draw_folder
+
+
+def listed(folder):
+    return scan(open_source(folder))
+
+
+def test_the_split_of_an_image_depends_on_its_name_alone(tmp_path):
+    few = listed(draw_folder(tmp_path / "d", 40))
+    train, held = split(few, "0.2")
+    assert held is not None
+    assert 0 < len(held) < 20
+    assert sorted((*train.names(), *held.names())) == [few.name(row) for row in range(40)]
+    more_train, more_held = split(listed(draw_folder(tmp_path / "d", 80)), "0.2")
+    assert set(train.names()) < set(more_train.names())
+    assert set(held.names()) < set(more_held.names())
+
+
+def test_small_folders_hold_nothing_out(tmp_path):
+    train, held = split(listed(draw_folder(tmp_path / "d", 9)), "0.5")
+    assert len(train) == 9
+    assert held is None
+
+
+def test_a_folder_can_be_held_out(tmp_path):
+    files = listed(draw_folder(tmp_path / "d", 3))
+    train, held = split(files, str(draw_folder(tmp_path / "test", 2)))
+    assert (len(train), len(held)) == (3, 2)
+
+
+def test_a_held_out_folder_inside_the_data_is_taken_out_of_it(tmp_path):
+    draw_folder(tmp_path / "d" / "test", 2)
+    draw_folder(tmp_path / "d" / "test-2", 3)
+    train, held = split(listed(tmp_path / "d"), str(tmp_path / "d" / "test"))
+    assert {name.split("/")[0] for name in train.names()} == {"test-2"}
+    assert len(held) == 2
+
+
+def test_whatever_is_held_out_by_a_list_is_not_trained_on(tmp_path):
+    folder = draw_folder(tmp_path / "d", 6)
+    (folder / "test.txt").write_text("./001.png\n../d/003.png\n")
+    train, held = split(listed(folder), str(folder / "test.txt"))
+    assert train.names() == ["000.png", "002.png", "004.png", "005.png"]
+    assert len(held) == 2
+    (tmp_path / "all.txt").write_text("".join(f"{path}\n" for path in folder.glob("*.png")))
+    train, held = split(listed(tmp_path / "all.txt"), str(folder))
+    assert (len(train), len(held)) == (0, 6)
+
+
+@pytest.mark.parametrize("wanted", ["nowhere", "1.5", "-0.1", "nan"])
+def test_other_values_of_held_out_are_refused(tmp_path, wanted):
+    with pytest.raises(ConfigError, match="--held-out"):
+        split(listed(draw_folder(tmp_path / "d", 12)), wanted)
+
+
+def test_looking_tells_size_and_colour(tmp_path):
+    seen = look(split(listed(draw_folder(tmp_path / "d", 6)), "0")[0])
+    assert seen.shorter_side == 20
+    assert seen.colour_share == 1
+    gray = look(split(listed(draw_folder(tmp_path / "g", 6, mode="L")), "0")[0])
+    assert gray.colour_share == 0
+
+
+def test_looking_at_nothing_readable_is_an_error(tmp_path):
+    folder = draw_folder(tmp_path / "d", 1)
+    (folder / "000.png").write_text("text")
+    with pytest.raises(ImageError, match="can be read"):
+        look(split(listed(folder), "0")[0])
+
+
+def test_a_dataset_gathers_the_rows_it_is_asked_for():
+    pixels = torch.arange(10, dtype=torch.uint8).reshape(10, 1, 1, 1)
+    some = Dataset(pixels, torch.tensor([1, 3, 5, 7, 9]))
+    assert some.take(torch.tensor([4, 0])).flatten().tolist() == [9, 1]
+    assert torch.cat(list(some.batches())).flatten().tolist() == [1, 3, 5, 7, 9]
+    assert torch.cat(list(some.spread(2).batches())).flatten().tolist() == [1, 7]
+    assert len(some.spread(100)) == 5
+
+
+def test_changes_of_the_files_are_told(tmp_path):
+    folder = draw_folder(tmp_path / "d", 6)
+    before = Prints([listed(folder)])
+    assert Prints([listed(folder)]).digest == before.digest
+    draw_folder(folder, 8)
+    (folder / "000.png").unlink()
+    (folder / "003.png").write_bytes(b"0")
+    now = Prints([listed(folder)])
+    assert now.digest != before.digest
+    assert now.since(before.arrays) == "2 new (006.png, 007.png), 1 gone, 1 changed (003.png)"
+
+
+def test_an_archive_that_was_packed_anew_with_other_pictures_has_changed(tmp_path):
+    """Same names, same sizes: the CRC tells."""
+    for name, byte in (("a.zip", b"0"), ("b.zip", b"1")):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("x.png", byte * 100)
+    first, second = (Prints([listed(tmp_path / name)]) for name in ("a.zip", "b.zip"))
+    assert second.since(first.arrays) == "1 changed (x.png)"
+
+
+def test_files_of_the_same_name_in_two_folders_are_two_files(tmp_path):
+    first, second = (listed(draw_folder(tmp_path / name, 3)) for name in "ab")
+    arrays = Prints([first, second]).arrays
+    assert len(np.unique(arrays["files.names"])) == 6
+
+
+def test_times_do_not_count_as_changes(tmp_path):
+    folder = draw_folder(tmp_path / "d", 3)
+    before = Prints([listed(folder)]).digest
+    os.utime(folder / "001.png", (1, 1))
+    assert Prints([listed(folder)]).digest == before
+    assert Path(folder, "001.png").stat().st_mtime == 1
