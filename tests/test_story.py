@@ -67,3 +67,23 @@ def test_a_wheel_carries_the_bundled_model(tmp_path):
     edit = ["venv/bin/latentcli", "edit", HOPPER, "--box", BOX, "--vector", "smile", "--strength", "1.5"]
     told = subprocess.run(edit, check=True, capture_output=True, text=True)
     assert told.stdout == "grace-hopper-smile+1.5.jpg\n"
+
+
+def test_training_takes_an_archive_or_a_list_of_paths(run, tmp_path):
+    folder = draw_folder(tmp_path / "pictures", 16)
+    shutil.make_archive("packed", "zip", folder)
+    Path("list.txt").write_text("".join(f"pictures/{path.name}\n" for path in folder.iterdir()))
+    for source, name in (("packed.zip", "packed"), ("list.txt", "list")):
+        told = run("train", source, "--epochs", 1, "--size", 16)
+        assert told.code == 0, told.err
+        assert told.paths[0] == f"models/{name}/model.safetensors"
+        assert "preset photo, 16x16 colour" in told.err
+
+
+def test_a_run_that_has_ended_goes_on_with_more_epochs(run, tmp_path):
+    draw_folder(tmp_path / "data", 24)
+    run("train", "data/", "--epochs", 1)
+    told = run("train", "data/", "--epochs", 2)
+    assert told.code == 0
+    assert "stage 2" in told.err
+    assert run("train", "data/", "--epochs", 1).code == 1

@@ -68,6 +68,16 @@ def test_any_size_comes_back_as_it_went_in(width, height, channels):
     assert float(images.max()) <= 1
 
 
+def test_a_hidden_layer_lies_on_both_sides_of_the_latent():
+    config = ModelConfig(width=16, height=16, channels=1, latent_dim=2, widths=(8, 8), hidden=24)
+    vae = VAE(config).eval()
+    posterior = vae.encode(torch.rand(5, 1, 16, 16))
+    assert posterior.mean.shape == (5, 2)
+    assert vae.decode(posterior.mean).shape == (5, 1, 16, 16)
+    assert vae.encoder.mean.in_features == 24
+    assert vae.decoder.dense.in_features == 24
+
+
 @pytest.mark.parametrize("size", [15, 257, 0, -4])
 def test_sizes_beyond_the_limits_are_refused(size):
     with pytest.raises(ConfigError, match="16 to 256"):
@@ -75,7 +85,7 @@ def test_sizes_beyond_the_limits_are_refused(size):
 
 
 def test_presets_have_their_latent_dimensions():
-    assert model_config("photo", 64, 64, 3).latent_dim == 128
+    assert model_config("photo", 64, 64, 3).latent_dim == 192
     assert model_config("photo", 128, 128, 3).latent_dim == 256
     assert model_config("digits", 28, 28, 1).latent_dim == 32
     assert BOOK.latent_dim == 2

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from latentcli.config import HELD_OUT_SHARE, PRESETS, Crop, Device
 from latentcli.errors import UsageError
 
 
@@ -57,6 +58,49 @@ PositiveOption = Annotated[
 NegativeOption = Annotated[
     Path | None, typer.Option(help="A folder of images that do not show it.", show_default=False)
 ]
+
+DataArg = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder of images (sub-folders count too), a .zip, or a text file of paths.", show_default=False
+    ),
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(PRESETS),
+        help="`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
+        "Chollet's chapter. (default: chosen from the images)",
+        show_default=False,
+    ),
+]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(help="`64` or `96x64`, pixels, 16 to 256. (default: chosen from the images)", show_default=False),
+]
+CropOption = Annotated[
+    Crop | None,
+    typer.Option(
+        help="`centre` cuts the largest part of the model's shape out of each picture, `none` squeezes all of it. "
+        "(default: centre)",
+        show_default=False,
+    ),
+]
+BackgroundOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLOUR", help="What transparent pixels show: `black`, `#336699`. (default: white)", show_default=False
+    ),
+]
+HeldOutOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHARE|DIR",
+        help=f"Images to measure on and not to train on: a share, or a folder. (default: {HELD_OUT_SHARE})",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[Device, typer.Option(help="`auto` takes CUDA, else Apple's MPS, else the CPU.")]
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

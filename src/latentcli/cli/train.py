@@ -2,15 +2,24 @@
 
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, cast
 
 import typer
 
 from latentcli.cli.console import Talk
-from latentcli.cli.options import JsonOption, parse_size
-from latentcli.config import DEFAULTS, HELD_OUT_SHARE, MODEL_FILE, PRESETS, SIZES, Precision, Preset
+from latentcli.cli.options import (
+    BackgroundOption,
+    CropOption,
+    DataArg,
+    DeviceOption,
+    HeldOutOption,
+    JsonOption,
+    PresetOption,
+    SizeOption,
+    parse_size,
+)
+from latentcli.config import DEFAULTS, MODEL_FILE, SIZES, Precision, Preset
 
 _PHOTO, _DIGITS, _BOOK = DEFAULTS["photo"], DEFAULTS["digits"], DEFAULTS["book"]
 _LATENT_DIMS = (
@@ -24,31 +33,27 @@ _EPOCHS = (
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="A folder of images; sub-folders count too.", show_default=False)],
+    data: DataArg,
     name: Annotated[
         str | None,
         typer.Option(
             help="The model's name: it is kept in `models/<name>/`. (default: the folder's name)", show_default=False
         ),
     ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(PRESETS),
-            help="`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
-            "Chollet's chapter. (default: chosen from the images)",
-            show_default=False,
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(help="`64` or `96x64`, pixels, 16 to 256. (default: chosen from the images)", show_default=False),
-    ] = None,
+    preset: PresetOption = None,
+    size: SizeOption = None,
+    crop: CropOption = None,
+    background: BackgroundOption = None,
     latent_dim: Annotated[
         int | None, typer.Option(help=f"Numbers per latent. (default: {_LATENT_DIMS})", show_default=False)
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help=f"Passes over the images. (default: {_EPOCHS})", show_default=False)
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Passes over the images; more of them go on with a run that has ended. (default: {_EPOCHS})",
+            show_default=False,
+        ),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Train about so long instead; the speed is measured once.", show_default=False)
@@ -63,14 +68,7 @@ def train(
             "--flip/--no-flip", help="Mirror half of the images. (default: only for photo)", show_default=False
         ),
     ] = None,
-    held_out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SHARE|DIR",
-            help=f"Images to measure on and not to train on: a share, or a folder. (default: {HELD_OUT_SHARE})",
-            show_default=False,
-        ),
-    ] = None,
+    held_out: HeldOutOption = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Images per step.", show_default=False)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.", show_default=False)] = None,
     precision: Annotated[
@@ -79,10 +77,11 @@ def train(
             help="`auto` takes bf16 where a test shows it faster. (default: auto; fp32 for book)", show_default=False
         ),
     ] = None,
+    device: DeviceOption = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and noise.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a VAE on a folder of images. Only the folder is required; what is chosen for you is said.
+    """Train a VAE on a folder of images. Only the images are required; what is chosen for you is said.
 
     Examples:
 
@@ -90,9 +89,10 @@ def train(
 
         latentcli train mnist/train --held-out mnist/test --preset book
 
-        latentcli train photos/ --size 128 --minutes 60 --name large
+        latentcli train photos.zip --size 128 --minutes 60 --name large
 
-    Stop it with Ctrl-C: the same command goes on where it stopped. It never overwrites another run.
+    Stop it with Ctrl-C: the same command goes on where it stopped. It never overwrites another run. A run that has
+    ended goes on with more epochs or minutes. `latentcli check` shows what it would see.
     """
     wanted = parse_size(size)
     talk = Talk(as_json)
@@ -104,9 +104,10 @@ def train(
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
     request = plan.TrainRequest(
-        folder=folder,
         preset=cast(Preset, preset),  # TrainRequest refuses other names
         size=wanted,
+        crop=crop,
+        background=background,
         latent_dim=latent_dim,
         epochs=epochs,
         minutes=minutes,
@@ -117,10 +118,13 @@ def train(
         learning_rate=learning_rate,
         seed=seed,
         precision=precision,
+        device=device,
     )
-    settled = plan.prepare(data, request)
+    settled = plan.prepare(folder, data, request)
     talk.facts["model"] = folder.name
-    talk.say(f"{folder}: {settled.choices()} (change with --preset, --size, --latent-dim, --beta, --epochs, --minutes)")
+    talk.say(
+        f"{folder}: {settled.choice.told()} (change with --preset, --size, --latent-dim, --beta, --epochs, --minutes)"
+    )
     if settled.finished:
         _tell_finished(talk, settled)
         return

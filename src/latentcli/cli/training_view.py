@@ -18,6 +18,7 @@ class TrainingView:
     def __init__(self, talk: Talk) -> None:
         self.talk = talk
         self.finished = False
+        self.measured = ""  # the last held-out figures, for the live line
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -48,11 +49,14 @@ class TrainingView:
             case reports.StepReport():
                 note = (
                     f"{report.images_per_second:.0f} images/s  reconstruction {report.reconstruction:.1f}  "
-                    f"KL {report.kl:.1f}"
+                    f"KL {report.kl:.1f}{self.measured}"
                 )
                 self._bar("training", report.step, report.steps, note)
             case reports.EpochReport():
+                self._measured(report.held_out)
                 self._say(f"epoch {report.epoch}, {_duration(report.seconds)}: {self._epoch(report)}")
+            case reports.Trouble(message):
+                self._say(message)
             case reports.Interrupted(step, steps):
                 self._say(f"stopped at step {step} of {steps}, saved; the same command goes on from there")
             case reports.FittingPrior(images):
@@ -77,13 +81,23 @@ class TrainingView:
         held = f"{report.held_out} held out" if report.held_out else "none held out (too few, or not wanted)"
         seconds = report.estimated_seconds
         about = f", about {_duration(seconds)}" if seconds else ""
+        for note in report.notes:
+            self._say(note)
         if report.step:
             self._say(f"going on at step {report.step} of {report.steps}")
+        if report.stage > 1:
+            self._say(f"stage {report.stage}: latents and vectors of the model as it was will not fit the new one")
         self._say(
-            f"{report.images} images, {held}; {report.parameters:,} parameters, {report.precision}; "
+            f"{report.images} images, {held}; {report.parameters:,} parameters on {report.device}, {report.precision}; "
             f"{report.steps} steps ({report.steps / report.steps_per_epoch:.1f} epochs){about}; "
             "Ctrl-C stops and saves"
         )
+
+    def _measured(self, figures: Figures | None) -> None:
+        if figures is not None and figures.negative_elbo is not None:
+            self.measured = (
+                f"  held-out ELBO {-figures.negative_elbo:.1f}, {figures.active_dimensions} active dimensions"
+            )
 
     def _epoch(self, report: reports.EpochReport) -> str:
         training = f"training reconstruction {report.reconstruction:.1f} + KL {report.kl:.1f} nats"

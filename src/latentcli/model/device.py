@@ -5,17 +5,19 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from latentcli.config import Precision
+from latentcli.config import Device, Precision
+from latentcli.errors import ConfigError
 from latentcli.model.vae import VAE
 
 
-def choose_device() -> torch.device:
-    """CUDA, else Apple's MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+def choose_device(wanted: Device = "auto") -> torch.device:
+    """The wanted device; "auto" is CUDA, else Apple's MPS, else the CPU. Raises ConfigError when it is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, is_there in there.items() if is_there))
+    if not there[wanted]:
+        raise ConfigError(f"this machine (or this build of torch) has no {wanted}; leave out --device")
+    return torch.device(wanted)
 
 
 def prepare(vae: VAE, device: torch.device | None = None) -> VAE:

@@ -19,7 +19,7 @@ from latentcli.model.posterior import Posterior
 ACTIVE_KL = 0.01  # nats on average, above which a latent dimension carries information
 _MOST_COMPONENTS = 10
 _PER_COMPONENT = 20  # latents per component and dimension
-_MOST_LATENTS = 30_000  # that the mixture is fitted to
+MOST_LATENTS = 30_000  # that the mixture is fitted to
 _RIDGE = 1e-3  # added to each variance
 
 
@@ -74,7 +74,7 @@ def fit(posterior: Posterior, seed: int) -> MixturePrior:
     2004).
     """
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(posterior.mean), generator=generator)[:_MOST_LATENTS]
+    order = torch.randperm(len(posterior.mean), generator=generator)[:MOST_LATENTS]
     mean, logvar = posterior.mean[order], posterior.logvar[order]
     kl = Posterior(mean, logvar).kl_per_dimension().mean(dim=0)
     active = torch.nonzero(kl > ACTIVE_KL).flatten()

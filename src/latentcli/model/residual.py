@@ -35,7 +35,7 @@ class Down(nn.Sequential):
         super().__init__(
             nn.Conv2d(width_in, width_out, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(width_out),
-            nn.SiLU(inplace=True),
+            nn.SiLU(),
         )
 
 
@@ -48,8 +48,13 @@ class Up(nn.Sequential):
             nn.PixelShuffle(2),
             nn.Conv2d(width_out, width_out, 3, padding=1, bias=False),
             nn.BatchNorm2d(width_out),
-            nn.SiLU(inplace=True),
+            nn.SiLU(),
         )
+
+
+def dense(before: int, after: int) -> nn.Module:
+    """A hidden layer (n, before) to (n, after)."""
+    return nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.SiLU())
 
 
 def coarsest_shape(config: ModelConfig) -> tuple[int, int, int]:
@@ -69,14 +74,16 @@ class ResidualEncoder(nn.Module):
         steps = zip((config.channels, *config.widths), config.widths, strict=False)
         self.downs = nn.Sequential(*(Down(before, after) for before, after in steps))
         self.block = ResidualBlock(width)
-        self.head = nn.Linear(width * rows * columns, 2 * config.latent_dim)
+        features = config.hidden or width * rows * columns
+        self.hidden = dense(width * rows * columns, features) if config.hidden else nn.Identity()
+        self.mean = nn.Linear(features, config.latent_dim)
+        self.logvar = nn.Linear(features, config.latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if any(self.padding):
             x = F.pad(x, self.padding, mode="replicate")
-        h = self.block(self.downs(x))  # (n, width, rows, columns)
-        mean, logvar = self.head(h.flatten(1)).chunk(2, dim=1)
-        return mean, logvar
+        h = self.hidden(self.block(self.downs(x)).flatten(1))  # (n, features)
+        return self.mean(h), self.logvar(h)
 
 
 class ResidualDecoder(nn.Module):
@@ -87,13 +94,14 @@ class ResidualDecoder(nn.Module):
         self.size = (config.height, config.width)
         self.shape = coarsest_shape(config)
         width, rows, columns = self.shape
-        self.dense = nn.Linear(config.latent_dim, width * rows * columns)
+        self.hidden = dense(config.latent_dim, config.hidden) if config.hidden else nn.Identity()
+        self.dense = nn.Linear(config.hidden or config.latent_dim, width * rows * columns)
         self.block = ResidualBlock(width)
         levels = config.widths[::-1]
         self.ups = nn.Sequential(*(Up(before, after) for before, after in itertools.pairwise(levels)))
         self.last = nn.Sequential(nn.Conv2d(levels[-1], 4 * config.channels, 3, padding=1), nn.PixelShuffle(2))
 
     def forward(self, z: Tensor) -> Tensor:
-        h: Tensor = self.dense(z).unflatten(1, self.shape)
+        h: Tensor = self.dense(self.hidden(z)).unflatten(1, self.shape)
         h = self.last(self.ups(self.block(h)))
         return h[:, :, : self.size[0], : self.size[1]]

@@ -1,26 +1,37 @@
 """Everything about a run that is settled before the first image is decoded."""
 
-import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from latentcli import data
+import torch
+
+from latentcli import tensorfile
 from latentcli.config import (
     BOOK_SIZE,
     DEFAULTS,
     DIGITS_UP_TO,
+    HELD_OUT_SHARE,
     MODEL_FILE,
     PRESETS,
     RESUME_FILE,
     SIZES,
+    Crop,
+    Device,
     ModelConfig,
     Preset,
     TrainConfig,
     default_epochs,
     model_config,
 )
-from latentcli.errors import ConfigError, UsageError
+from latentcli.data.dataset import Selection, split
+from latentcli.data.look import look
+from latentcli.data.prints import Prints
+from latentcli.errors import ConfigError, FileFormatError, UsageError
+from latentcli.images import parse_colour
+from latentcli.model.device import choose_device
+from latentcli.model.modelfile import KIND
+from latentcli.sources import open_source, scan
 from latentcli.training import resume
 
 _COLOUR_SHARE = 0.01  # of the images with chroma, above which a model gets colour
@@ -30,7 +41,6 @@ _COLOUR_SHARE = 0.01  # of the images with chroma, above which a model gets colo
 class TrainRequest:
     """What the user asked for; None leaves the choice to latentcli."""
 
-    folder: Path  # the run's: models/<name>
     preset: Preset | None = None
     size: tuple[int, int] | None = None  # width, height in pixels
     latent_dim: int | None = None
@@ -43,6 +53,9 @@ class TrainRequest:
     learning_rate: float | None = None
     seed: int | None = None
     precision: str | None = None
+    crop: Crop | None = None
+    background: str | None = None  # a colour, by name or number
+    device: Device = "auto"
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in PRESETS:
@@ -50,19 +63,15 @@ class TrainRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A run, settled."""
+class Choice:
+    """What is trained, and on what."""
 
-    folder: Path
     model: ModelConfig
     config: TrainConfig
-    train: data.Index
-    held_out: data.Index | None
-    options: dict[str, Any]  # what must be the same to go on with the run
-    resumed: resume.Position | None  # None for a new run
-    finished: bool  # nothing is left to do
+    train: Selection
+    held_out: Selection | None
 
-    def choices(self) -> str:
+    def told(self) -> str:
         """What was chosen, in one line."""
         model, config = self.model, self.config
         colour = "colour" if model.channels == 3 else "gray"
@@ -73,40 +82,102 @@ class Plan:
         )
 
 
-def prepare(source: Path, request: TrainRequest) -> Plan:
-    """Look at the folder `source`, choose what was left open, and compare with a run that is already there.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, settled."""
+
+    folder: Path  # the run's: models/<name>
+    choice: Choice
+    device: torch.device
+    options: dict[str, Any]  # what must be the same to go on with the run
+    prints: Prints  # and so must the images
+    may_grow: bool  # a length was asked for: a run that has ended may get another stage
+    resumed: resume.Position | None = None  # None for a new run
+    grows: bool = False  # another stage is to follow those that have ended
+    finished: bool = False  # nothing is left to do
+
+
+def choose(source: Path, request: TrainRequest) -> Choice:
+    """Look at the images and settle what the request left open.
+
+    Raises ImageError when there is nothing to train on, ConfigError for values that cannot work.
+    """
+    if request.epochs is not None and request.minutes is not None:
+        raise UsageError("give --epochs or --minutes, not both")
+    listing = scan(open_source(source))
+    train, held_out = split(listing, request.held_out or str(HELD_OUT_SHARE))
+    if len(train) < 2 <= len(listing):
+        raise ConfigError(f"all but {len(train)} of the {len(listing)} images of {source} are held out; hold out fewer")
+    if len(train) < 2:
+        raise ConfigError(f"{source} holds {len(train)} image to train on; two is the least, a few hundred a start")
+    model = _choose_model(train, request)
+    return Choice(model, _choose_training(model.preset, len(train), request), train, held_out)
+
+
+def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
+    """Choose what was left open, and compare with a run that is already in `folder`.
 
     Raises ImageError when there is nothing to train on, ConfigError for values that cannot work or differ from those
     of the run in the same folder.
     """
-    if request.epochs is not None and request.minutes is not None:
-        raise UsageError("give --epochs or --minutes, not both")
-    files = data.index(source)
-    train, held_out = data.split(files, request.held_out or TrainConfig().held_out)
-    if len(train) < 2 <= len(files):
-        raise ConfigError(f"all but {len(train)} of the {len(files)} images of {source} are held out; hold out fewer")
-    if len(train) < 2:
-        raise ConfigError(f"{source} holds {len(train)} image to train on; two is the least, a few hundred a start")
-    model = _choose_model(train, request)
-    config = _choose_training(model.preset, len(train), request)
-    options = _options(model, config, train, held_out)
-    resumed = _find_run(request.folder, options)
-    finished = resumed is not None and resumed.step >= resumed.steps and (request.folder / MODEL_FILE).exists()
-    return Plan(request.folder, model, config, train, held_out, options, resumed, finished)
+    device = choose_device(request.device)
+    choice = choose(source, request)
+    listings = [choice.train.listing]
+    if choice.held_out and choice.held_out.listing is not choice.train.listing:
+        listings.append(choice.held_out.listing)
+    may_grow = request.epochs is not None or request.minutes is not None
+    return located(Plan(folder, choice, device, _options(choice), Prints(listings), may_grow))
 
 
-def _choose_model(train: data.Index, request: TrainRequest) -> ModelConfig:
-    look = data.look(train)
-    side = max((size for size in SIZES if size <= look.shorter_side), default=SIZES[0])
+def located(plan: Plan) -> Plan:
+    """The plan with what its folder holds now. Raises ConfigError when that is another run."""
+    file = plan.folder / RESUME_FILE
+    if not file.exists():
+        if (plan.folder / MODEL_FILE).exists():
+            raise ConfigError(f"{plan.folder} holds a model that cannot be trained on; choose another --name")
+        return plan
+    stored, position = resume.read_position(file)
+    resume.check_same(file, plan.options, plan.prints)
+    # A run that was killed while its last files were written has all its steps and not their model.
+    ended = position.has_ended and _steps_of_model(plan.folder) == position.stage.end
+    same_length = all(stored.get(name) == plan.options.get(name) for name in resume.LENGTH)
+    grows = ended and plan.may_grow and _is_longer(stored, plan.options)
+    if not same_length and not grows:
+        raise resume.other_options(plan.folder, f"{_length(stored)} there, {_length(plan.options)} asked")
+    return replace(plan, resumed=position, grows=grows, finished=ended and same_length)
+
+
+def _steps_of_model(folder: Path) -> int | None:
+    """How many steps the model in a run's folder was trained for; None when there is none that can be read."""
+    try:
+        training = tensorfile.read_header(folder / MODEL_FILE, KIND).get("training")
+    except FileFormatError:
+        return None
+    return training.get("steps") if isinstance(training, dict) else None
+
+
+def _is_longer(stored: dict[str, Any], asked: dict[str, Any]) -> bool:
+    return any(name in stored and name in asked and asked[name] > stored[name] for name in resume.LENGTH)
+
+
+def _length(options: dict[str, Any]) -> str:
+    return f"{options['minutes']:g} minutes" if "minutes" in options else f"{options.get('epochs')} epochs"
+
+
+def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
+    seen = look(train)
+    side = max((size for size in SIZES if size <= seen.shorter_side), default=SIZES[0])
     width, height = request.size or (side, side)
-    channels = 3 if look.colour_share > _COLOUR_SHARE else 1
+    channels = 3 if seen.colour_share > _COLOUR_SHARE else 1
     small_and_gray = channels == 1 and max(width, height) <= DIGITS_UP_TO
     preset: Preset = request.preset or ("digits" if small_and_gray else "photo")
     if preset != "photo":
         channels = 1
         small = BOOK_SIZE if preset == "book" else min(side, DIGITS_UP_TO)
         width, height = request.size or (small, small)
-    return model_config(preset, width, height, channels, request.latent_dim)
+    config = model_config(preset, width, height, channels, request.latent_dim)
+    background = config.background if request.background is None else parse_colour(request.background)
+    return replace(config, crop=request.crop or config.crop, background=background)
 
 
 def _choose_training(preset: Preset, images: int, request: TrainRequest) -> TrainConfig:
@@ -123,23 +194,9 @@ def _choose_training(preset: Preset, images: int, request: TrainRequest) -> Trai
     )
 
 
-def _options(model: ModelConfig, config: TrainConfig, train: data.Index, held_out: data.Index | None) -> dict[str, Any]:
-    shape = model.to_json()
-    training = asdict(config)
-    if config.minutes is not None:
-        del training["epochs"]
-    if held_out is not None and held_out.root != train.root:
-        training["held_out"] = held_out.root.name
-    prints = train.fingerprint() + (held_out.fingerprint() if held_out else "")
-    return shape | training | {"data": hashlib.sha256(prints.encode()).hexdigest()}
-
-
-def _find_run(folder: Path, options: dict[str, Any]) -> resume.Position | None:
-    file = folder / RESUME_FILE
-    if not file.exists():
-        if (folder / MODEL_FILE).exists():
-            raise ConfigError(f"{folder} holds a model that cannot be trained on; choose another --name")
-        return None
-    stored, position = resume.read_position(file)
-    resume.check_same(folder, stored, options)
-    return position
+def _options(choice: Choice) -> dict[str, Any]:
+    training = asdict(choice.config)
+    del training["epochs" if choice.config.minutes is not None else "minutes"]
+    if choice.held_out is not None and choice.held_out.listing is not choice.train.listing:
+        training["held_out"] = choice.held_out.listing.source.path.name
+    return choice.model.to_json() | training

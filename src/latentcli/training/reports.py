@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentcli.config import Precision
 from latentcli.model.figures import Figures
 
 
@@ -22,9 +21,12 @@ class Started:
     images: int
     held_out: int
     unreadable: tuple[str, ...]  # messages
+    notes: tuple[str, ...]  # what to know about the images
     parameters: int
-    precision: Precision
+    precision: str  # and why, where a test chose it
+    device: str
     step: int  # 0, or where an interrupted run goes on
+    stage: int  # 1, or more where a run that had ended goes on
     steps: int
     steps_per_epoch: int
     estimated_seconds: float | None  # of training; None when the speed was not measured again
@@ -47,11 +49,19 @@ class EpochReport:
 
     epoch: int
     step: int
+    stage: int
     seconds: float  # of training so far, over all sessions of the run
     reconstruction: float  # nats per image, mean over the epoch's training batches
     kl: float
     skipped_steps: int  # with non-finite gradients, so far
     held_out: Figures | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something went wrong that training can go on without."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +90,4 @@ class Finished:
     outputs: tuple[Path, ...]
 
 
-Report = Reading | Started | StepReport | EpochReport | Interrupted | FittingPrior | Finished
+Report = Reading | Started | StepReport | EpochReport | Trouble | Interrupted | FittingPrior | Finished

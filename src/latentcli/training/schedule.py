@@ -2,11 +2,24 @@
 
 import hashlib
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from latentcli.config import TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The steps from `start` to `end` of a run: a rise and fall of the learning rate of their own.
+
+    A run has one; asking for more epochs when it has ended adds another.
+    """
+
+    start: int
+    end: int
+    number: int = 1
 
 
 def stream(seed: int, purpose: str, position: int) -> torch.Generator:
@@ -30,16 +43,17 @@ def flips(seed: int, step: int, count: int) -> Tensor:
     return torch.rand(count, generator=stream(seed, "flip", step)) < 0.5
 
 
-def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
+def learning_rate(config: TrainConfig, step: int, stage: Stage) -> float:
     """Linear warm-up, then half a cosine to 0 (Loshchilov & Hutter 2017, eq. 5), or constant."""
+    done, steps = step - stage.start, stage.end - stage.start
     warmup = config.learning_rate_warmup * steps
-    rate = config.learning_rate * min(1.0, (step + 1) / (warmup + 1))
-    return rate * 0.5 * (1 + math.cos(math.pi * step / steps)) if config.cosine else rate
+    rate = config.learning_rate * min(1.0, (done + 1) / (warmup + 1))
+    return rate * 0.5 * (1 + math.cos(math.pi * done / steps)) if config.cosine else rate
 
 
-def beta(config: TrainConfig, step: int, steps: int) -> float:
-    """The KL's weight, risen linearly from 0 over the warm-up."""
-    warmup = config.beta_warmup * steps
+def beta(config: TrainConfig, step: int, stage: Stage) -> float:
+    """The KL's weight, risen linearly from 0 over the warm-up of the first stage."""
+    warmup = config.beta_warmup * stage.end if stage.number == 1 else 0
     return config.beta * min(1.0, (step + 1) / (warmup + 1))
 
 

@@ -1,43 +1,108 @@
-"""A few steps on a throw-away network: how long a step takes here, and whether bf16 is faster and as good."""
+"""A few steps on a throw-away network: how long a step takes here, and whether bf16 is faster and as good.
 
+The answer holds for a network on a machine, so it is kept in the user's cache folder.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
+import platformdirs
 import torch
-from torch import Tensor
 
 from latentcli.config import ModelConfig, Precision, TrainConfig
-from latentcli.training.loop import Learner
+from latentcli.data.dataset import Dataset
+from latentcli.errors import LatentCLIError
+from latentcli.files import write_whole
+from latentcli.training.loop import Learner, untrained
+from latentcli.training.schedule import Stage
 
-_WARM, _TIMED = 3, 8  # steps
-_AGREE = 0.05  # relative difference of the loss after the timed steps that counts as equally good
+_WARM, _TIMED = 1, 3  # steps
+_BATCH = 32  # images: enough to compare precisions by
+_AGREE = 0.05  # relative difference of the squared error after the timed steps that counts as equally good
 _FASTER = 0.9  # share of the fp32 time that bf16 must stay below
+_TIMED_FOR_MINUTES = 10  # steps that the length of a run is reckoned from
 
 
-def measure(model: ModelConfig, config: TrainConfig, images: Tensor) -> tuple[Precision, float]:
-    """The precision to train in and its seconds per step, from `images` uint8 (n, height, width, channels).
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What the self-test found on this machine, for one network."""
 
-    `config.precision` decides unless it is "auto".
-    """
+    precision: Precision
+    seconds_per_image: float
+    bf16_speed: float | None = None  # images per second in bf16 over those in fp32; None where it was not compared
+    bf16_agrees: bool = True  # its error is that of fp32
+
+    def told(self) -> str:
+        """The precision and why, in a few words."""
+        if self.bf16_speed is None:
+            return self.precision
+        doubt = "" if self.bf16_agrees else ", with another error"
+        return f"{self.precision} (bf16 is {self.bf16_speed:.1f} times as fast as fp32 here{doubt})"
+
+
+def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
+    """The precision to train in: `config.precision`, or for "auto" the faster one that learns as well."""
     if config.precision != "auto":
-        return config.precision, _time(model, config, config.precision, images)[0]
-    full, full_loss = _time(model, config, "fp32", images)
-    if torch.backends.mps.is_available():
-        return "fp32", full
-    half, half_loss = _time(model, config, "bf16", images)
-    good = half < _FASTER * full and abs(half_loss - full_loss) < _AGREE * abs(full_loss)
-    return ("bf16", half) if good else ("fp32", full)
+        return measure(model, config, images, device)
+    file = _file(model, config, device)
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return Speed(**json.loads(file.read_text()))
+    speed = _compare(model, config, images, device)
+    with contextlib.suppress(LatentCLIError):
+        write_whole(file, json.dumps(asdict(speed)).encode())
+    return speed
 
 
-def _time(model: ModelConfig, config: TrainConfig, precision: Precision, images: Tensor) -> tuple[float, float]:
-    """Median seconds per step and the last loss (nats per number of the image)."""
-    learner = Learner(model, replace(config, precision=precision), steps=10 * (_WARM + _TIMED))
+def measure(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
+    """How long training takes in a precision that is settled."""
+    seconds, _ = _time(model, config, images, device, _TIMED_FOR_MINUTES)
+    return Speed(config.precision, seconds / config.batch_size)
+
+
+def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
+    small = replace(config, batch_size=min(config.batch_size, _BATCH))
+    full, full_error = _time(model, replace(small, precision="fp32"), images, device, _TIMED)
+    if device.type == "mps":
+        return Speed("fp32", full / small.batch_size)
+    half, half_error = _time(model, replace(small, precision="bf16"), images, device, _TIMED)
+    agrees = abs(half_error - full_error) < _AGREE * full_error
+    takes_half = half < _FASTER * full and agrees
+    chosen: Precision = "bf16" if takes_half else "fp32"
+    return Speed(chosen, (half if takes_half else full) / small.batch_size, full / half, agrees)
+
+
+def _time(
+    model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device, steps: int
+) -> tuple[float, float]:
+    """Median seconds per step and the last step's mean squared error."""
+    learner = Learner(untrained(model, config.seed), config, Stage(0, 100), device)
     seconds = []
-    loss = 0.0
-    for step in range(_WARM + _TIMED):
+    error = 0.0
+    for step in range(_WARM + steps):
         rows = torch.arange(step * config.batch_size, (step + 1) * config.batch_size) % len(images)
+        batch = images.take(rows)
         started = time.perf_counter()
-        elbo = learner.step(images[rows], step)
-        loss = float(elbo.loss.detach().mean()) / model.dimensions  # reading it waits for the device
+        elbo = learner.step(batch, step)
+        error = float(elbo.squared_error.detach().mean())  # reading it waits for the device
         seconds.append(time.perf_counter() - started)
-    return sorted(seconds[_WARM:])[_TIMED // 2], loss
+    return sorted(seconds[_WARM:])[steps // 2], error
+
+
+def _file(model: ModelConfig, config: TrainConfig, device: torch.device) -> Path:
+    machine = (platform.node(), _processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__, str(device))
+    key = json.dumps([machine, model.to_json(), config.optimizer, min(config.batch_size, _BATCH)])
+    return platformdirs.user_cache_path("latentcli") / "speed" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+def _processor() -> str:
+    """The processor and what it can do, where the system tells."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+    return platform.processor()
