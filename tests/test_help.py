@@ -40,7 +40,7 @@ def parse(words):
 
 
 def test_the_commands_are_those_of_the_design():
-    plain = {"train", "encode", "decode", "sample", "interpolate", "apply-vector", "edit", "models"}
+    plain = {"train", "encode", "decode", "sample", "interpolate", "apply-vector", "edit", "models", "check"}
     assert {" ".join(name) for name in COMMANDS} == plain | {"vectors list", "vectors fit"}
 
 

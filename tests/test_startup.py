@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = {"torch", "numpy", "PIL", "safetensors", "sklearn", "dlib"}
 COMMANDS = [
-    [], ["train"], ["encode"], ["decode"], ["sample"], ["interpolate"], ["apply-vector"], ["edit"],
+    [], ["train"], ["check"], ["encode"], ["decode"], ["sample"], ["interpolate"], ["apply-vector"], ["edit"],
     ["vectors"], ["vectors", "list"], ["vectors", "fit"], ["models"],
 ]  # fmt: skip
 CODE = """

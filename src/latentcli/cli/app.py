@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from latentcli import __version__
-from latentcli.cli import apply_vector, decode, edit, encode, interpolate, models, sample, train, vectors
+from latentcli.cli import apply_vector, check, decode, edit, encode, interpolate, models, sample, train, vectors
 from latentcli.errors import LatentCLIError, UsageError
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ def about(
 
 
 app.command("train")(train.train)
+app.command("check")(check.check)
 app.command("encode")(encode.encode)
 app.command("decode")(decode.decode)
 app.command("sample")(sample.sample)

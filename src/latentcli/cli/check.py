@@ -1,0 +1,132 @@
+"""`latentcli check`: what training would see of a folder."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+import typer
+
+from latentcli.cli.console import Talk, print_table
+from latentcli.cli.options import (
+    BackgroundOption,
+    CropOption,
+    DataArg,
+    DeviceOption,
+    HeldOutOption,
+    JsonOption,
+    PresetOption,
+    SizeOption,
+    parse_size,
+)
+from latentcli.config import Preset
+
+if TYPE_CHECKING:
+    from latentcli.training.check import Checked
+
+_GROUPS = 10  # of duplicates that are named
+_NAMES = 4  # of a group
+
+
+def check(
+    data: DataArg,
+    preset: PresetOption = None,
+    size: SizeOption = None,
+    crop: CropOption = None,
+    background: BackgroundOption = None,
+    held_out: HeldOutOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a folder of images as training would: what is there, what is wrong, how long an epoch takes.
+
+    Example:
+
+        latentcli check photos/
+
+    Every image is decoded once; `latentcli train` then finds them in the cache.
+    """
+    wanted = parse_size(size)
+    talk = Talk(as_json)
+
+    from latentcli.cli.training_view import TrainingView
+    from latentcli.training import reports
+    from latentcli.training.check import Checked
+    from latentcli.training.check import check as look_at
+    from latentcli.training.plan import TrainRequest
+
+    request = TrainRequest(
+        preset=cast(Preset, preset),  # TrainRequest refuses other names
+        size=wanted,
+        crop=crop,
+        background=background,
+        held_out=held_out,
+        device=device,
+    )
+    with TrainingView(talk) as view:
+        for report in look_at(data, request):
+            if isinstance(report, reports.Reading):
+                view.show(report)
+            else:
+                checked: Checked = report
+    _tell(talk, checked)
+
+
+def _tell(talk: Talk, checked: "Checked") -> None:
+    if talk.as_json:
+        talk.facts |= _as_dict(checked)
+        talk.unreadable = list(checked.unreadable)
+        talk.print_json()
+        return
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, highlight=False)
+    for name, text in _rows(checked):
+        table.add_row(name, text)
+    print_table(table)
+    for title, lines in (("unreadable", checked.unreadable), ("look the same", _groups(checked))):
+        if lines:
+            typer.echo(f"\n{title}:")
+            for line in lines:
+                typer.echo(f"  {line}")
+
+
+def _rows(checked: "Checked") -> list[tuple[str, str]]:
+    sizes = (f"{width}x{height}" for width, height in (checked.smallest, checked.median, checked.largest))
+    minutes = checked.seconds_per_epoch / 60
+    rows = [
+        ("images", f"{checked.images} to train on, {checked.held_out} held out"),
+        ("unreadable", str(len(checked.unreadable))),
+        ("sizes", "{} smallest sides, {} median, {} largest".format(*sizes)),
+        ("modes", ", ".join(f"{count} {mode}" for mode, count in checked.modes.items())),
+        ("look the same", f"{len(checked.duplicates)} groups{_shared(checked)}"),
+        ("would train", checked.choice.told()),
+        ("precision", checked.precision),
+        ("an epoch", f"about {minutes:.1f} minutes here" if minutes >= 1 else f"about {60 * minutes:.0f} s here"),
+    ]
+    if checked.passed_over:
+        passed = ", ".join(f"{count} {what}" for what, count in sorted(checked.passed_over.items()))
+        rows.insert(2, ("passed over", passed))
+    return rows + [("note", note) for note in checked.notes if not note.startswith("passed over")]
+
+
+def _shared(checked: "Checked") -> str:
+    if not checked.shared:
+        return ""
+    return f", {checked.shared} of them both trained on and held out: held-out figures will flatter"
+
+
+def _groups(checked: "Checked") -> list[str]:
+    lines = []
+    for group in checked.duplicates[:_GROUPS]:
+        more = f" and {len(group) - _NAMES} more" if len(group) > _NAMES else ""
+        lines.append(", ".join(group[:_NAMES]) + more)
+    if len(checked.duplicates) > _GROUPS:
+        lines.append(f"{len(checked.duplicates) - _GROUPS} more groups")
+    return lines
+
+
+def _as_dict(checked: "Checked") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    names = [name for name in checked.__slots__ if name not in ("choice", "unreadable")]
+    model = checked.choice.model.to_json()
+    training = asdict(checked.choice.config)
+    return {"model_config": model, "train_config": training} | {name: getattr(checked, name) for name in names}
