@@ -1,0 +1,89 @@
+"""Held-out PSNR after the same time on the same faces: latentcli, and pythae's VAE and trainer on the same network.
+
+    pip install pythae
+    python benchmarks/quality.py FACES [--minutes 20] [--sheet samples.png]
+
+FACES is a folder of colour pictures; both sides train at 64x64 on the same training images, in one run, one after the
+other, and are measured on the same held-out ones. pythae keeps its loss (half the summed squared error + KL) and Adam;
+it trains whole epochs until the time is over. The sheet has 32 samples of each from its own prior: latentcli's fitted
+mixture at temperature 0.8, and N(0, I) for pythae.
+"""
+
+import argparse
+import os
+import platform
+import time
+from pathlib import Path
+
+import others
+import torch
+
+from latentcli.config import model_config
+from latentcli.data.dataset import Dataset
+from latentcli.images import as_float, grid, to_pictures, write_picture
+from latentcli.model.figures import psnr_per_image
+from latentcli.model.modelfile import load_model
+from latentcli.model.vae import VAE
+from latentcli.training import plan, reports, run
+
+CONFIG = model_config("photo", 64, 64, 3)
+SAMPLES = 32
+
+
+def psnr(vae: VAE, held_out: torch.Tensor) -> float:
+    """Mean over images, dB."""
+    vae.eval()
+    with torch.inference_mode():
+        batches = [as_float(batch) for batch in Dataset.from_images(held_out).batches()]
+        return float(torch.cat([psnr_per_image(x, vae.decode(vae.encode(x).mean)) for x in batches]).mean())
+
+
+def ours(faces: Path, minutes: float) -> tuple[VAE, torch.Tensor, int, float]:
+    """The trained network, samples, images seen, seconds."""
+    folder = Path("models/quality")
+    request = plan.TrainRequest(size=(64, 64), minutes=minutes)
+    settled = plan.prepare(folder, faces, request)
+    for report in run.run(settled):
+        if isinstance(report, reports.EpochReport):
+            print(report.epoch, report.held_out and round(report.held_out.psnr, 2), flush=True)
+    model = load_model(folder)
+    with torch.inference_mode():
+        samples = model.vae.decode(model.prior.sample(range(SAMPLES), model.prior.temperature))
+    training = model.header["training"]
+    return model.vae, samples, training["steps"] * training["batch_size"], training["seconds"]
+
+
+def theirs(train: torch.Tensor, minutes: float) -> tuple[VAE, torch.Tensor, int, float]:
+    """The same of pythae."""
+    torch.manual_seed(0)
+    vae = VAE(CONFIG)
+    started, seen = time.perf_counter(), 0
+    for seconds in others.pythae_epochs(others.in_pythae(vae), as_float(train).contiguous()):
+        seen += len(train)
+        print("pythae", seen, round(seconds), flush=True)
+        if time.perf_counter() - started > minutes * 60:
+            break
+    vae.eval()
+    with torch.inference_mode():
+        samples = vae.decode(torch.randn(SAMPLES, CONFIG.latent_dim, generator=torch.Generator().manual_seed(0)))
+    return vae, samples, seen, time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("faces", type=Path)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--sheet", type=Path, default=Path("samples.png"))
+    asked = parser.parse_args()
+    train, held_out = others.read_images(asked.faces, CONFIG)
+    sides = {"latentcli": ours(asked.faces, asked.minutes), "pythae": theirs(train, asked.minutes)}
+    print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {len(held_out)} held-out faces")
+    for name, (vae, _, seen, seconds) in sides.items():
+        print(f"{name:10} {seconds / 60:5.1f} min {seen:8} images seen  held-out PSNR {psnr(vae, held_out):.2f} dB")
+    pictures = [picture for _, samples, _, _ in sides.values() for picture in to_pictures(samples)]
+    write_picture(grid(pictures, columns=8), asked.sheet)
+    print(f"{asked.sheet}: the upper {SAMPLES} samples are latentcli's")
+
+
+if __name__ == "__main__":
+    main()
