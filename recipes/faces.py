@@ -34,8 +34,8 @@ small convolutional networks, of which about one in twenty of `glasses` is wrong
 UTKFace (Zhang, Song and Qi, "Age progression/regression by conditional adversarial autoencoder", CVPR 2017): aligned
 face photos from the web, for non-commercial research. **The weights and the vectors are for non-commercial research,
 too**; the MIT licence of the code does not cover them. The weights are stored in half precision, which moves the
--ELBO by less than 0.1 nats. The number of steps is what 30 minutes allow on two cores of an Intel Xeon with AMX
-(torch 2.13.0).
+-ELBO by less than 0.1 nats. The number of steps is what 20 minutes allow on two cores of an Intel Xeon (AVX-512, no
+AMX, torch 2.13.0).
 
 ## Limits
 
@@ -97,7 +97,7 @@ def write_card(data: Path) -> None:
 
 def main() -> None:
     data = Path(sys.argv[1])
-    latentcli("train", data / "faces", "--name", "faces", "--size", "64", "--minutes", "30")
+    latentcli("train", data / "faces", "--name", "faces", "--size", "64", "--minutes", "20")
     file = MODEL / "model.safetensors"
     publish(file)
     for concept, (above, below) in VECTORS.items():

@@ -1,0 +1,84 @@
+"""How the README's pictures were made, from `examples/` and the bundled model.
+
+    python recipes/pictures.py [--digits models/digits]
+
+Writes into `docs/`. `digits.png` is made only when a model of digits is named: `latentcli train mnist/train`.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from latentcli.images import grid, write_picture
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES, DOCS = ROOT / "examples", ROOT / "docs"
+FACES = ("astronaut-face.png", "grace-hopper-face.png")
+BOX = "169,131,207,207"
+SHOWN = (112, 74, 432, 394)  # of Grace Hopper's portrait
+SIDE = 128  # pixels, twice the model's
+
+
+def latentcli(*arguments: str | Path) -> list[Image.Image]:
+    """Run a command in a folder of its own; the pictures it wrote."""
+    with tempfile.TemporaryDirectory() as folder:
+        told = subprocess.run(
+            [sys.executable, "-m", "latentcli", *map(str, arguments)],
+            check=True, cwd=folder, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        pictures = [Image.open(Path(folder, line)) for line in told.stdout.split()]
+        for picture in pictures:
+            picture.load()
+    return pictures
+
+
+def large(picture: Image.Image) -> Image.Image:
+    return picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+def edits() -> Image.Image:
+    photo = EXAMPLES / "grace-hopper.jpg"
+    edited = [
+        latentcli("edit", photo, "--box", BOX, "--vector", "smile", "--strength", strength, "--model", "faces")[0]
+        for strength in ("1", "1.5")
+    ]
+    return grid([picture.convert("RGB").crop(SHOWN) for picture in (Image.open(photo), *edited)], columns=3, gap=4)
+
+
+def strengths() -> Image.Image:
+    rows = [
+        large(latentcli("apply-vector", EXAMPLES / face, "--vector", f"smile={strength}", "--model", "faces")[0])
+        for face in FACES
+        for strength in (-1, 0, 1, 2)
+    ]
+    return grid(rows, columns=4, gap=4)
+
+
+def reconstruction() -> Image.Image:
+    face = EXAMPLES / FACES[0]
+    decoded = latentcli("apply-vector", face, "--vector", "smile=0", "--model", "faces")[0]
+    seen = Image.open(face).resize(decoded.size, Image.Resampling.LANCZOS)
+    return grid([large(seen), large(decoded)], columns=2, gap=4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--digits", type=Path)
+    asked = parser.parse_args()
+    digits = asked.digits and os.path.abspath(asked.digits)
+    write_picture(edits(), DOCS / "edit.jpg", quality=92)
+    write_picture(strengths(), DOCS / "apply-vector.png")
+    write_picture(reconstruction(), DOCS / "reconstruction.png")
+    seeds = ("seed:7", "seed:13", "seed:42")
+    write_picture(latentcli("interpolate", *seeds, "--steps", "7", "--model", "faces")[0], DOCS / "interpolate.png")
+    if digits:
+        write_picture(latentcli("sample", "--n", "64", "--model", digits)[0], DOCS / "digits.png")
+
+
+if __name__ == "__main__":
+    main()
