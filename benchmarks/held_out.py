@@ -23,8 +23,8 @@ from latentcli.sources import open_source, scan
 
 RUNS = {
     "book": "{data}/mnist/train --held-out {data}/mnist/test --preset book",
-    "digits": "{data}/mnist/train --held-out {data}/mnist/test --preset digits --minutes 5",
-    "digits-2d": "{data}/mnist/train --held-out {data}/mnist/test --preset digits --latent-dim 2 --minutes 5",
+    "digits": "{data}/mnist/train --held-out {data}/mnist/test --preset digits --minutes 10",
+    "digits-2d": "{data}/mnist/train --held-out {data}/mnist/test --preset digits --latent-dim 2 --minutes 10",
     "faces": "{data}/faces --size 64 --minutes 60",
 }
 

@@ -137,7 +137,7 @@ Epochs = Callable[[], Iterator[float]]
 
 def read_images(folder: Path, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """Training and held-out images of a folder, uint8 (n, height, width, channels), split as latentcli does."""
-    from latentcli.data.dataset import dataset, split
+    from latentcli.data.dataset import readable_part, split
     from latentcli.data.loading import Loading
     from latentcli.sources import open_source, scan
 
@@ -146,4 +146,4 @@ def read_images(folder: Path, config: ModelConfig) -> tuple[Tensor, Tensor]:
     for _ in loading:
         pass
     parts = split(listing, "0.05")
-    return tuple(torch.cat(list(dataset(loading.decoded, part.rows).batches())) for part in parts if part)  # type: ignore[return-value]
+    return tuple(torch.cat(list(readable_part(loading.decoded, part.rows).batches())) for part in parts if part)  # type: ignore[return-value]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
+from torch.optim.rmsprop import rmsprop
 
 from latentcli.config import TrainConfig
 
@@ -22,20 +24,25 @@ class Optimizer:
 
     def __init__(self, network: nn.Module, config: TrainConfig) -> None:
         self._matrices: list[nn.Parameter] = []
-        rest: list[nn.Parameter] = []
+        self._rest: list[nn.Parameter] = []
         for parameter in network.parameters():
             is_matrix = parameter.dim() > 1 and min(len(parameter), parameter[0].numel()) >= _NARROW
-            (self._matrices if config.optimizer == "muon" and is_matrix else rest).append(parameter)
-        self._decay = 0.0 if config.optimizer == "rmsprop" else config.weight_decay
+            (self._matrices if config.optimizer == "muon" and is_matrix else self._rest).append(parameter)
+        self._is_rmsprop = config.optimizer == "rmsprop"
+        self._decay = config.weight_decay
         self._precision = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        device = self._rest[0].device
         self._momenta = [torch.zeros_like(matrix) for matrix in self._matrices]
-        self._inner = _inner(rest, config)
+        self._means = [] if self._is_rmsprop else [torch.zeros_like(weight) for weight in self._rest]
+        self._squares = [torch.zeros_like(weight) for weight in self._rest]
+        self._steps = [torch.zeros((), device=device) for _ in self._rest]
         # Reading `skip` costs nothing on the CPU; on CUDA it would empty the queue.
-        self._reads_back = rest[0].device.type != "cuda" or config.optimizer == "rmsprop"
+        self._reads_back = device.type != "cuda" or self._is_rmsprop
+        self._is_fused = device.type in ("cpu", "cuda")
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        return [*self._matrices, *self._inner.param_groups[0]["params"]]
+        return [*self._matrices, *self._rest]
 
     def zero_grad(self) -> None:
         for parameter in self.parameters:
@@ -44,18 +51,37 @@ class Optimizer:
     @torch.no_grad()
     def step(self, rate: float, skip: Tensor) -> None:
         """Go one step; where `skip` (a float32 scalar on the device) is 1 nothing changes."""
-        group = self._inner.param_groups[0]
-        group["lr"] = rate
-        if self._reads_back:
-            if bool(skip):
-                return
-            keep: float | Tensor = 1.0
-        else:
-            self._inner.found_inf = skip  # type: ignore[attr-defined]  # as torch.amp.GradScaler tells it
+        if self._reads_back and bool(skip):
+            return
+        if self._is_rmsprop:
+            self._rmsprop(rate)
+            return
+        self._adamw(rate, None if self._reads_back else skip)
+        self._muon(rate, skip)
+
+    def _rmsprop(self, rate: float) -> None:
+        """With Keras' decay and epsilon."""
+        gradients = [_gradient(weight) for weight in self._rest]
+        rmsprop(
+            list(self._rest), gradients, self._squares, [], [], self._steps, foreach=False,
+            lr=rate, alpha=0.9, eps=1e-7, weight_decay=0.0, momentum=0.0, centered=False,
+        )  # fmt: skip
+
+    def _adamw(self, rate: float, skip: Tensor | None) -> None:
+        # The function, not the class: making one of those imports torch's compiler, which takes a second.
+        gradients = [_gradient(weight) for weight in self._rest]
+        adamw(
+            list(self._rest), gradients, self._means, self._squares, [], self._steps,
+            fused=self._is_fused, foreach=False, found_inf=skip, amsgrad=False, maximize=False,
+            lr=rate, beta1=0.9, beta2=0.99, weight_decay=self._decay, eps=1e-8,
+        )  # fmt: skip
+
+    def _muon(self, rate: float, skip: Tensor) -> None:
+        keep: float | Tensor = 1.0
+        if not self._reads_back:
             keep = 1 - skip
             for matrix in self._matrices:
                 matrix.grad = torch.where(skip > 0, 0.0, _gradient(matrix))
-        self._inner.step()
         directions = []
         for matrix, momentum in zip(self._matrices, self._momenta, strict=True):
             momentum.lerp_(_gradient(matrix), (1 - _MOMENTUM) * keep)
@@ -67,27 +93,16 @@ class Optimizer:
 
     def tensors(self) -> dict[str, Tensor]:
         """All it remembers between steps, by name."""
-        found = {f"momentum.{index}": momentum for index, momentum in enumerate(self._momenta)}
-        for index, state in self._inner.state_dict()["state"].items():
-            found |= {f"inner.{index}.{name}": value for name, value in state.items()}
-        return found
+        kinds = {"momentum": self._momenta, "mean": self._means, "square": self._squares, "step": self._steps}
+        return {f"{kind}.{index}": value for kind, values in kinds.items() for index, value in enumerate(values)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Remember what `tensors` gave. Raises KeyError or RuntimeError when they are of another network."""
-        for index, momentum in enumerate(self._momenta):
-            momentum.copy_(tensors[f"momentum.{index}"])
-        group = self._inner.param_groups[0]
-        for index, parameter in enumerate(group["params"]):
-            prefix = f"inner.{index}."
-            state = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-            step_device = parameter.device if group.get("fused") else torch.device("cpu")
-            for name, value in state.items():
-                # The fused optimizer walks memory, so a state must lie as its parameter does.
-                self._inner.state[parameter][name] = (
-                    torch.empty_like(parameter).copy_(value)
-                    if value.shape == parameter.shape
-                    else value.to(step_device)
-                )
+        """Remember what `tensors` gave, in place: fused AdamW walks memory, so a state must lie as its weight does.
+
+        Raises KeyError or RuntimeError when they are of another network.
+        """
+        for name, value in self.tensors().items():
+            value.copy_(tensors[name])
 
 
 def orthogonal(matrices: Sequence[Tensor], precision: torch.dtype = torch.float32) -> list[Tensor]:
@@ -136,12 +151,3 @@ def _as_weight(matrix: Tensor, like: Tensor) -> Tensor:
 def _gradient(weight: Tensor) -> Tensor:
     assert weight.grad is not None
     return weight.grad
-
-
-def _inner(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    if config.optimizer == "rmsprop":  # Keras' rho and epsilon
-        return torch.optim.RMSprop(parameters, lr=config.learning_rate, alpha=0.9, eps=1e-7)
-    fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=fused
-    )

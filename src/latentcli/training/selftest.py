@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import statistics
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from latentcli.files import write_whole
 from latentcli.training.loop import Learner, untrained
 from latentcli.training.schedule import Stage
 
-_WARM, _TIMED = 1, 3  # steps
+_WARM, _TIMED = 1, 2  # steps
 _BATCH = 32  # images: enough to compare precisions by
 _AGREE = 0.05  # relative difference of the squared error after the timed steps that counts as equally good
 _FASTER = 0.9  # share of the fp32 time that bf16 must stay below
@@ -66,7 +67,7 @@ def measure(model: ModelConfig, config: TrainConfig, images: Dataset, device: to
 
 
 def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
-    small = replace(config, batch_size=min(config.batch_size, _BATCH))
+    small = replace(config, batch_size=min(config.batch_size, _BATCH), optimizer="adamw")  # whose cost does not matter
     full, full_error = _time(model, replace(small, precision="fp32"), images, device, _TIMED)
     if device.type == "mps":
         return Speed("fp32", full / small.batch_size)
@@ -91,7 +92,7 @@ def _time(
         elbo = learner.step(batch, step)
         error = float(elbo.squared_error.detach().mean())  # reading it waits for the device
         seconds.append(time.perf_counter() - started)
-    return sorted(seconds[_WARM:])[steps // 2], error
+    return statistics.median(seconds[_WARM:]), error
 
 
 def _file(model: ModelConfig, config: TrainConfig, device: torch.device) -> Path:
