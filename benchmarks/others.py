@@ -5,7 +5,7 @@ pythae is installed apart: pip install pythae
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -19,7 +19,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from latentcli.config import ModelConfig
+from latentcli.data.dataset import readable_part, split
+from latentcli.data.loading import Loading
 from latentcli.model.vae import VAE
+from latentcli.sources import open_source, scan
 
 BATCH = 64
 LEARNING_RATE = 1e-3
@@ -132,15 +135,8 @@ def plain_epochs(vae: VAE, x: Tensor) -> Iterator[float]:
         yield time.perf_counter() - started
 
 
-Epochs = Callable[[], Iterator[float]]
-
-
 def read_images(folder: Path, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """Training and held-out images of a folder, uint8 (n, height, width, channels), split as latentcli does."""
-    from latentcli.data.dataset import readable_part, split
-    from latentcli.data.loading import Loading
-    from latentcli.sources import open_source, scan
-
     listing = scan(open_source(folder))
     loading = Loading(listing, config)
     for _ in loading:

@@ -191,7 +191,7 @@ def _read_folder(
         name = below + b"/" + entry.name if below else entry.name
         if entry.is_dir(follow_symlinks=False):
             folders.append(name)
-        elif entry.is_symlink() and _leads_to_folder(entry.path):
+        elif entry.is_symlink() and os.path.isdir(entry.path):
             passed_over[LINKED_FOLDERS] += 1
         elif _suffix(entry.name) not in SUFFIXES:
             passed_over[OTHER] += 1
@@ -210,13 +210,6 @@ def _read_folder(
 
 def _suffix(name: bytes) -> str:
     return os.path.splitext(os.fsdecode(name))[1].lower()
-
-
-def _leads_to_folder(path: bytes) -> bool:
-    try:
-        return os.path.isdir(path)
-    except OSError:
-        return False
 
 
 def _walk_zip(path: Path, passed_over: Counter[str]) -> Iterator[_File]:

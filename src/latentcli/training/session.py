@@ -48,8 +48,9 @@ class Session:
         self.steps_per_epoch = len(self.train) // self.batch_size
         self.resume_file = plan.folder / RESUME_FILE
         self.speed: selftest.Speed | None = None  # None where it was not measured again
+        self.seen = self.train.digest()
         position = plan.resumed or self._first_position()
-        if position.images != self.train.digest():
+        if position.images != self.seen:
             raise ConfigError(
                 f"other images can be read than when {plan.folder} was started ({len(self.train)} now); "
                 f"see latentcli check, or choose another --name"
@@ -81,7 +82,7 @@ class Session:
                 speed = replace(speed, seconds_per_image=timed.seconds_per_image)
             steps = max(1, int(minutes * 60 / self._seconds_per_step(speed)))
         self.speed = speed
-        return resume.Position(0, Stage(0, steps), speed.precision, 0.0, 0, (0.0, 0.0), 0, self.train.digest())
+        return resume.Position(0, Stage(0, steps), speed.precision, 0.0, 0, (0.0, 0.0), 0, self.seen)
 
     def _seconds_per_step(self, speed: selftest.Speed) -> float:
         """With what evaluation adds: in fp32, an image takes about as long as training on it does in bf16."""
@@ -215,7 +216,7 @@ class Session:
             skipped_steps=self.learner.skipped_steps,
             epoch_sums=(reconstruction, kl),
             summed=int(summed),
-            images=self.train.digest(),
+            images=self.seen,
         )
         resume.save(self.resume_file, self.plan.options, self.plan.prints, position, self.learner)
         self.saved = time.monotonic()
