@@ -31,6 +31,7 @@ WALK_STEPS = 9  # images per leg of a walk, both ends included
 WALK_FPS = 12.0  # pictures a second in an animation
 MODEL_FILE = "model.safetensors"  # in a model's folder
 RESUME_FILE = "resume.safetensors"  # beside it
+FILES_FILE = "files.safetensors"  # beside that: what is trained on
 WHITE = "#ffffff"  # what transparent pixels show
 SOFT_LIMIT = 1 / 255  # an edit's change that is dropped, on the scale 0 to 1
 

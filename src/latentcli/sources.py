@@ -12,7 +12,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -76,16 +75,21 @@ class Listing:
     def name(self, row: int) -> str:
         return os.fsdecode(bytes(self.names[row]))
 
-    @cached_property
-    def hashes(self) -> np.ndarray:
-        """`name_hashes` of all names."""
-        return name_hashes(bytes(name) for name in self.names)
-
 
 def name_hashes(names: Iterable[bytes]) -> np.ndarray:
     """The first eight bytes of each name's SHA-256 as one number: (n,) uint64."""
     digests = b"".join(hashlib.sha256(name).digest()[:8] for name in names)
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
+
+
+def names_as_numbers(names: np.ndarray) -> np.ndarray:
+    """Names as a file can hold them: (n,) bytes to (n, longest) uint8, without a copy where they lie in one piece."""
+    return np.ascontiguousarray(names).view(np.uint8).reshape(len(names), names.dtype.itemsize)
+
+
+def names_from_numbers(numbers: np.ndarray) -> np.ndarray:
+    """The reverse of `names_as_numbers`."""
+    return np.ascontiguousarray(numbers).view(f"S{numbers.shape[1]}").reshape(-1)
 
 
 def open_source(path: Path) -> Source:

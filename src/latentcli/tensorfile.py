@@ -32,7 +32,7 @@ def digest(arrays: Arrays) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         result.update(f"{name}\0{array.dtype.name}\0{list(array.shape)}\0".encode())
-        result.update(array.tobytes())
+        result.update(np.ascontiguousarray(array).data)
     return result.hexdigest()
 
 

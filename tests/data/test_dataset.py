@@ -2,7 +2,6 @@ import os
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -93,13 +92,14 @@ def test_a_dataset_gathers_the_rows_it_is_asked_for():
 def test_changes_of_the_files_are_told(tmp_path):
     folder = draw_folder(tmp_path / "d", 6)
     before = Prints([listed(folder)])
+    before.write(tmp_path)
     assert Prints([listed(folder)]).digest == before.digest
     draw_folder(folder, 8)
     (folder / "000.png").unlink()
     (folder / "003.png").write_bytes(b"0")
     now = Prints([listed(folder)])
     assert now.digest != before.digest
-    assert now.since(before.arrays) == "2 new (006.png, 007.png), 1 gone, 1 changed (003.png)"
+    assert now.changes_since(tmp_path) == "2 new (006.png, 007.png), 1 gone (000.png), 1 changed (003.png)"
 
 
 def test_an_archive_that_was_packed_anew_with_other_pictures_has_changed(tmp_path):
@@ -108,13 +108,19 @@ def test_an_archive_that_was_packed_anew_with_other_pictures_has_changed(tmp_pat
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr("x.png", byte * 100)
     first, second = (Prints([listed(tmp_path / name)]) for name in ("a.zip", "b.zip"))
-    assert second.since(first.arrays) == "1 changed (x.png)"
+    first.write(tmp_path)
+    assert second.changes_since(tmp_path) == "1 changed (x.png)"
 
 
 def test_files_of_the_same_name_in_two_folders_are_two_files(tmp_path):
     first, second = (listed(draw_folder(tmp_path / name, 3)) for name in "ab")
-    arrays = Prints([first, second]).arrays
-    assert len(np.unique(arrays["files.names"])) == 6
+    Prints([first]).write(tmp_path)
+    assert Prints([first, second]).changes_since(tmp_path) == "3 new (000.png, 001.png, 002.png)"
+
+
+def test_a_lost_list_of_files_is_told(tmp_path):
+    now = Prints([listed(draw_folder(tmp_path / "d", 3))])
+    assert now.changes_since(tmp_path) == "files.safetensors does not tell how"
 
 
 def test_times_do_not_count_as_changes(tmp_path):

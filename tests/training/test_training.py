@@ -58,7 +58,8 @@ def wait_for(process, text):
 def test_a_run_leaves_a_model_and_its_files(pictures):
     told = train(pictures)
     assert sorted(path.name for path in FOLDER.iterdir()) == [
-        "README.md", "history.jsonl", "model.safetensors", "reconstructions.png", "resume.safetensors", "samples.png",
+        "README.md", "files.safetensors", "history.jsonl", "model.safetensors", "reconstructions.png",
+        "resume.safetensors", "samples.png",
     ]  # fmt: skip
     model = load_model(FOLDER)
     assert isinstance(told[-1], reports.Finished)
@@ -232,7 +233,7 @@ def test_a_run_of_an_older_version_is_refused_in_one_line(pictures):
     train(pictures, stop_after(2))
     file = FOLDER / "resume.safetensors"
     header, arrays = tensorfile.read(file, "resume")
-    tensorfile.write(file, "resume", {"options": header["options"], "step": 2}, {"x": arrays["files.sizes"]})
+    tensorfile.write(file, "resume", {"options": header["options"], "step": 2}, {"x": arrays["network.sigma"]})
     with pytest.raises(FileFormatError, match="damaged"):
         planned(pictures)
 
@@ -489,7 +490,7 @@ def test_images_smaller_than_the_network_are_scaled_up_with_a_warning(pictures):
 def test_long_epochs_are_saved_in_between(pictures, monkeypatch):
     monkeypatch.setattr(session, "_SAVE_EVERY", 0.0)
     saved = []
-    monkeypatch.setattr(resume, "save", lambda path, options, prints, position, learner: saved.append(position.step))
+    monkeypatch.setattr(resume, "save", lambda path, options, files, position, learner: saved.append(position.step))
     train(pictures, epochs=1, batch_size=4)
     assert saved == list(range(1, saved[-1] + 1))
 

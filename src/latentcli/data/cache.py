@@ -25,7 +25,7 @@ from latentcli.config import ModelConfig
 from latentcli.data.decoded import Decoded
 from latentcli.errors import FileFormatError, ImageError, LatentCLIError
 from latentcli.files import exclusive
-from latentcli.sources import Listing, Source
+from latentcli.sources import Listing, Source, names_as_numbers, names_from_numbers
 
 KIND = "cache"
 _INDEX_FILE = "index.safetensors"
@@ -65,8 +65,7 @@ class Cache:
         """What is kept, whole and right, or None."""
         try:
             header, arrays = tensorfile.read(self.folder / _INDEX_FILE, KIND)
-            names = arrays["names"]
-            listing = Listing(self.source, _as_bytes(names), arrays["sizes"], arrays["stamps"])
+            listing = Listing(self.source, names_from_numbers(arrays["names"]), arrays["sizes"], arrays["stamps"])
             pixels = self._mapped(self.folder / str(header["pixels"]), len(listing))
             told = json.loads(arrays["told"].tobytes())
             problems = {int(row): text for row, text in told["problems"].items()}
@@ -116,7 +115,7 @@ class Cache:
         told = json.dumps({"mode_names": decoded.mode_names, "problems": decoded.problems})
         arrays = {
             "told": np.frombuffer(told.encode(), dtype=np.uint8),
-            "names": _as_numbers(listing.names),
+            "names": names_as_numbers(listing.names),
             "sizes": listing.sizes,
             "stamps": listing.stamps,
             "sides": decoded.sides,
@@ -206,11 +205,3 @@ def _available_memory() -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE if hasattr(os, "sysconf") else 1 << 33
-
-
-def _as_numbers(names: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(names).view(np.uint8).reshape(len(names), names.dtype.itemsize)
-
-
-def _as_bytes(numbers: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(numbers).view(f"S{numbers.shape[1]}").reshape(-1)

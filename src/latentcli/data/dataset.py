@@ -17,7 +17,7 @@ from torch import Tensor
 from latentcli.config import HELD_OUT_NEEDS
 from latentcli.data.decoded import Decoded
 from latentcli.errors import ConfigError
-from latentcli.sources import Listing, open_source, scan
+from latentcli.sources import Listing, name_hashes, open_source, scan
 
 _BATCH = 256  # images that are gathered at once when they are taken in order
 
@@ -27,7 +27,7 @@ class Selection:
     """Some of the images of a listing."""
 
     listing: Listing
-    rows: np.ndarray  # (n,) int64, rising
+    rows: np.ndarray  # (n,) int32, rising
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -41,7 +41,7 @@ class Dataset:
     """Decoded images, gathered when they are asked for."""
 
     pixels: Tensor  # uint8 (all, height, width, channels), most of it still in a file
-    rows: Tensor  # (n,) int64, which of them
+    rows: Tensor  # (n,) int32, which of them
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -67,15 +67,16 @@ class Dataset:
     @classmethod
     def from_images(cls, images: Tensor) -> "Dataset":
         """All of `images`, uint8 (n, height, width, channels)."""
-        return cls(images, torch.arange(len(images)))
+        return cls(images, torch.arange(len(images), dtype=torch.int32))
 
 
 def readable_part(decoded: Decoded, rows: np.ndarray) -> Dataset:
     """Those of the images at `rows` that can be read."""
+    readable = decoded.readable[rows]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # and nobody writes
         pixels = torch.from_numpy(decoded.pixels)
-    return Dataset(pixels, torch.from_numpy(rows[decoded.readable[rows]]))
+    return Dataset(pixels, torch.from_numpy(rows if readable.all() else rows[readable]))
 
 
 def is_held_out(hashes: np.ndarray, share: float) -> np.ndarray:
@@ -93,19 +94,21 @@ def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]
 
     Raises ConfigError when `held_out` is neither.
     """
-    everything = np.arange(len(listing))
+    everything = np.arange(len(listing), dtype=np.int32)
     try:
         share = float(held_out)
     except ValueError:
         if not os.path.exists(held_out):
             raise ConfigError(f"--held-out takes a share like 0.05 or a folder, got {held_out!r}") from None
         held = scan(open_source(Path(held_out)))
-        return Selection(listing, everything[~_shared(listing, held)]), Selection(held, np.arange(len(held)))
+        return Selection(listing, everything[~_shared(listing, held)]), Selection(
+            held, np.arange(len(held), dtype=np.int32)
+        )
     if not 0 <= share <= 0.9:
         raise ConfigError(f"--held-out takes a share from 0 to 0.9, got {held_out}")
     if len(listing) < HELD_OUT_NEEDS or share == 0:
         return Selection(listing, everything), None
-    chosen = is_held_out(listing.hashes, share)
+    chosen = is_held_out(name_hashes(bytes(name) for name in listing.names), share)
     return Selection(listing, everything[~chosen]), Selection(listing, everything[chosen]) if chosen.any() else None
 
 

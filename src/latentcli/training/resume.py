@@ -1,7 +1,7 @@
 """The resume file: all it takes to go on training exactly where a run stopped.
 
 It is replaced whole at each save. A run's options are stored with it, so that the same command goes on and another is
-refused by the name of what differs; so are the names and sizes of its images.
+refused by the name of what differs; so is a digest of its files.
 """
 
 from dataclasses import asdict, dataclass
@@ -41,15 +41,15 @@ class Position:
         return self.step >= self.stage.end
 
 
-def save(path: Path, options: dict[str, Any], prints: Prints, position: Position, learner: Learner) -> None:
-    """Write the state of a run; `options` and `prints` are what `check_same` compares."""
+def save(path: Path, options: dict[str, Any], files: str, position: Position, learner: Learner) -> None:
+    """Write the state of a run; its options and the digest of its files are what `check_same` compares."""
     tensors: dict[str, Tensor] = {}
     tensors |= {f"network.{name}": tensor for name, tensor in learner.vae.state_dict().items()}
     tensors |= {f"averaged.{name}": tensor for name, tensor in learner.averaged.state_dict().items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in learner.optimizer.tensors().items()}
     arrays = {name: tensor.numpy() for name, tensor in to_numpy_ready(tensors).items()}
-    header = {"options": options, "files": prints.digest, "position": asdict(position)}
-    tensorfile.write(path, KIND, header, arrays | prints.arrays)
+    header = {"options": options, "files": files, "position": asdict(position)}
+    tensorfile.write(path, KIND, header, arrays)
 
 
 def read_position(path: Path) -> tuple[dict[str, Any], Position]:
@@ -67,7 +67,7 @@ def read_position(path: Path) -> tuple[dict[str, Any], Position]:
 def restore(path: Path, learner: Learner) -> None:
     """Put a run's state into a new learner, bit for bit, in the memory layout it had."""
     _, arrays = tensorfile.read(path, KIND)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if not name.startswith("files.")}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     try:
         learner.vae.load_state_dict(_part(tensors, "network."))
         learner.averaged.load_state_dict(_part(tensors, "averaged."))
@@ -85,9 +85,8 @@ def check_same(path: Path, asked: dict[str, Any], prints: Prints) -> None:
     header = tensorfile.read_header(path, KIND)
     stored = header["options"]
     if header.get("files") != prints.digest:
-        changes = prints.since(tensorfile.read(path, KIND)[1])
         raise ConfigError(
-            f"the images have changed since {path.parent} was started: {changes}; "
+            f"the images have changed since {path.parent} was started: {prints.changes_since(path.parent)}; "
             "put them back, or choose another --name to train on them"
         )
     differing = [

@@ -31,8 +31,9 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[report
             remove_parts(plan.folder)
             plan = located(plan)  # another program may have gone on with the run since the plan was made
             with _advice_on_memory(plan.choice):
-                loadings = yield from read(plan.choice)
-                yield from Session(plan, images_of(plan.choice, loadings)).events(stop)
+                # What was read besides the pixels is needed no more, and with a million images it is not small.
+                images = images_of(plan.choice, (yield from read(plan.choice)))
+                yield from Session(plan, images).events(stop)
         finally:
             with contextlib.suppress(OSError):  # stays unless nothing was written
                 plan.folder.rmdir()

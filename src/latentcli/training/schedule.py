@@ -29,8 +29,8 @@ def stream(seed: int, purpose: str, position: int) -> torch.Generator:
 
 
 def order(seed: int, epoch: int, images: int) -> Tensor:
-    """The permutation of an epoch: (images,) int64."""
-    return torch.randperm(images, generator=stream(seed, "order", epoch))
+    """The permutation of an epoch: (images,) int32."""
+    return torch.randperm(images, dtype=torch.int32, generator=stream(seed, "order", epoch))
 
 
 def noise(seed: int, step: int, count: int, latent_dim: int) -> Tensor:

@@ -206,6 +206,8 @@ class Session:
         self.saving = time.monotonic() - started
 
     def _save(self, step: int) -> None:
+        if not self.resume_file.exists():
+            self.plan.prints.write(self.plan.folder)
         history.write(self.plan.folder, self.history)
         reconstruction, kl, summed = (float(number) for number in self.sums)
         position = resume.Position(
@@ -218,7 +220,7 @@ class Session:
             summed=int(summed),
             images=self.seen,
         )
-        resume.save(self.resume_file, self.plan.options, self.plan.prints, position, self.learner)
+        resume.save(self.resume_file, self.plan.options, self.plan.prints.digest, position, self.learner)
         self.saved = time.monotonic()
 
     def _shown(self) -> Dataset:
