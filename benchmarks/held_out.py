@@ -25,7 +25,7 @@ RUNS = {
     "book": "{data}/mnist/train --held-out {data}/mnist/test --preset book",
     "digits": "{data}/mnist/train --held-out {data}/mnist/test --preset digits --minutes 10",
     "digits-2d": "{data}/mnist/train --held-out {data}/mnist/test --preset digits --latent-dim 2 --minutes 10",
-    "faces": "{data}/faces --size 64 --minutes 60",
+    "faces": "{data}/faces --size 64 --latent-dim 256 --minutes 60",
 }
 
 

@@ -10,7 +10,7 @@ from latentcli.data.loading import Loading
 from latentcli.errors import ImageError, LatentCLIError
 from latentcli.files import check_writable_folder, exclusive, remove_parts
 from latentcli.sources import NOTEWORTHY
-from latentcli.training import reports
+from latentcli.training import memory, reports
 from latentcli.training.plan import Choice, Plan, located
 from latentcli.training.session import Images, Session
 
@@ -33,6 +33,7 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[report
             with _advice_on_memory(plan.choice):
                 # What was read besides the pixels is needed no more, and with a million images it is not small.
                 images = images_of(plan.choice, (yield from read(plan.choice)))
+                memory.settle()
                 yield from Session(plan, images).events(stop)
         finally:
             with contextlib.suppress(OSError):  # stays unless nothing was written
