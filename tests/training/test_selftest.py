@@ -11,8 +11,9 @@ CONFIG = TrainConfig(batch_size=8)
 IMAGES = Dataset.from_images(torch.randint(0, 256, (40, 16, 16, 3), dtype=torch.uint8))
 
 
-def answer(monkeypatch, fp32, bf16):
-    """What timing finds: (seconds per step, squared error) in each precision."""
+def answer(monkeypatch, fp32, bf16, product=2.0):
+    """What timing finds: (seconds per step, squared error) in each precision, and the speed of a product in bf16."""
+    monkeypatch.setattr(selftest, "_product_speed", lambda device: product)
     times = {"fp32": fp32, "bf16": bf16}
     monkeypatch.setattr(selftest, "_time", lambda model, config, *rest: times[config.precision])
 
@@ -30,6 +31,11 @@ def answer(monkeypatch, fp32, bf16):
 def test_bf16_is_taken_where_it_is_faster_and_as_good(monkeypatch, fp32, bf16, chosen):
     answer(monkeypatch, fp32, bf16)
     assert selftest.choose(MODEL, CONFIG, IMAGES, CPU).precision == chosen
+
+
+def test_a_network_is_not_tried_in_bf16_where_its_products_are_slow(monkeypatch):
+    answer(monkeypatch, (1.0, 0.02), (0.5, 0.02), product=0.5)
+    assert selftest.choose(MODEL, CONFIG, IMAGES, CPU).told() == "fp32 (bf16 is 0.5 times as fast as fp32 here)"
 
 
 def test_the_choice_is_said_with_its_reason(monkeypatch):

@@ -26,6 +26,7 @@ from latentcli.training.schedule import Stage
 _WARM, _TIMED = 1, 2  # steps
 _BATCH = 32  # images: enough to compare precisions by
 _AGREE = 0.05  # relative difference of the squared error after the timed steps that counts as equally good
+_HOPELESS = 0.7  # of the speed in fp32: a network is not faster in bf16 where its products are so slow
 _FASTER = 0.9  # share of the fp32 time that bf16 must stay below
 _TIMED_FOR_MINUTES = 10  # steps that the length of a run is reckoned from
 
@@ -71,11 +72,28 @@ def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: t
     full, full_error = _time(model, replace(small, precision="fp32"), images, device, _TIMED)
     if device.type == "mps":
         return Speed("fp32", full / small.batch_size)
+    product = _product_speed(device)
+    if product < _HOPELESS:
+        return Speed("fp32", full / small.batch_size, product)
     half, half_error = _time(model, replace(small, precision="bf16"), images, device, _TIMED)
     agrees = abs(half_error - full_error) < _AGREE * full_error
     takes_half = half < _FASTER * full and agrees
     chosen: Precision = "bf16" if takes_half else "fp32"
     return Speed(chosen, (half if takes_half else full) / small.batch_size, full / half, agrees)
+
+
+def _product_speed(device: torch.device) -> float:
+    """How many times as fast as in fp32 a matrix product is in bf16: a few milliseconds instead of some steps."""
+    best = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        matrix = torch.ones(512, 512, dtype=dtype, device=device)
+        seconds = []
+        for _ in range(5):
+            started = time.perf_counter()
+            float((matrix @ matrix)[0, 0])  # reading it waits for the device
+            seconds.append(time.perf_counter() - started)
+        best[dtype] = min(seconds)
+    return best[torch.float32] / best[torch.bfloat16]
 
 
 def _time(
