@@ -12,9 +12,10 @@ import latentcli
 
 PACKAGE = Path(latentcli.__file__).parent
 EVERYONE = {"config", "errors", "files", ""}
-TRAINING = {"data", "model", "images", "sources", "tensorfile", "card"}
+TRAINING = {"card", "data", "evaluation", "history", "images", "model", "report", "sources", "tensorfile"}
 PIPELINES = {
-    "catalog", "concepts", "data", "images", "interpolation", "labels", "latents", "model", "photo", "sources",
+    "catalog", "concepts", "data", "evaluation", "history", "images", "interpolation", "labels", "latents", "model",
+    "photo", "report", "sources", "tensorfile",
 }  # fmt: skip
 ALLOWED = {
     "": {"cli", "concepts", "latents", "model"},  # the lazy names, and python -m latentcli
@@ -33,12 +34,15 @@ ALLOWED = {
     "concepts": {"latents", "tensorfile"},
     "data": {"images", "sources", "tensorfile"},
     "card": set(),
+    "history": set(),
+    "evaluation": {"data", "images", "model", "tensorfile"},
+    "report": {"concepts", "evaluation", "history", "images", "model"},
     "model": {"tensorfile"},
     "training": TRAINING,
     "pipelines": PIPELINES,
-    "cli": {"catalog", "pipelines", "training"} | PIPELINES,
+    "cli": {"catalog", "evaluation", "pipelines", "training"} | PIPELINES,
 }
-LAZY_ELSEWHERE = {"sklearn"}  # packages that may be imported inside functions outside cli
+LAZY_ELSEWHERE = {"sklearn", "onnxruntime"}  # packages that may be imported inside functions outside cli
 
 
 def sources() -> list[Path]:

@@ -40,7 +40,19 @@ def parse(words):
 
 
 def test_the_commands_are_those_of_the_design():
-    plain = {"train", "encode", "decode", "sample", "interpolate", "apply-vector", "edit", "models", "check"}
+    plain = {
+        "train",
+        "encode",
+        "decode",
+        "sample",
+        "interpolate",
+        "apply-vector",
+        "edit",
+        "models",
+        "check",
+        "evaluate",
+        "report",
+    }
     assert {" ".join(name) for name in COMMANDS} == plain | {"vectors list", "vectors fit"}
 
 

@@ -8,7 +8,7 @@ import pytest
 HEAVY = {"torch", "numpy", "PIL", "safetensors", "sklearn", "dlib"}
 COMMANDS = [
     [], ["train"], ["check"], ["encode"], ["decode"], ["sample"], ["interpolate"], ["apply-vector"], ["edit"],
-    ["vectors"], ["vectors", "list"], ["vectors", "fit"], ["models"],
+    ["vectors"], ["vectors", "list"], ["vectors", "fit"], ["models"], ["evaluate"], ["report"],
 ]  # fmt: skip
 CODE = """
 import sys

@@ -58,8 +58,8 @@ def wait_for(process, text):
 def test_a_run_leaves_a_model_and_its_files(pictures):
     told = train(pictures)
     assert sorted(path.name for path in FOLDER.iterdir()) == [
-        "README.md", "files.safetensors", "history.jsonl", "model.safetensors", "reconstructions.png",
-        "resume.safetensors", "samples.png",
+        "README.md", "evaluation.safetensors", "files.safetensors", "history.jsonl", "model.safetensors", "moments",
+        "reconstructions.png", "report.html", "resume.safetensors", "samples.png",
     ]  # fmt: skip
     model = load_model(FOLDER)
     assert isinstance(told[-1], reports.Finished)

@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from latentcli import __version__
-from latentcli.cli import apply_vector, check, decode, edit, encode, interpolate, models, sample, train, vectors
+from latentcli.cli import (
+    apply_vector,
+    check,
+    decode,
+    edit,
+    encode,
+    evaluate,
+    interpolate,
+    models,
+    report,
+    sample,
+    train,
+    vectors,
+)
 from latentcli.errors import LatentCLIError, UsageError
 
 app = typer.Typer(
@@ -56,6 +69,8 @@ app.command("interpolate")(interpolate.interpolate)
 app.command("apply-vector")(apply_vector.apply_vector)
 app.command("edit")(edit.edit)
 app.add_typer(vectors.app, name="vectors")
+app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
 app.command("models")(models.models)
 
 

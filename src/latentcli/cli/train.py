@@ -3,7 +3,7 @@
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -19,7 +19,7 @@ from latentcli.cli.options import (
     SizeOption,
     parse_size,
 )
-from latentcli.config import DEFAULTS, MODEL_FILE, SIZES, Precision, Preset
+from latentcli.config import DEFAULTS, MODEL_FILE, SIZES, Likelihood, Precision, Preset
 
 _PHOTO, _DIGITS, _BOOK = DEFAULTS["photo"], DEFAULTS["digits"], DEFAULTS["book"]
 _LATENT_DIMS = (
@@ -46,6 +46,14 @@ def train(
     background: BackgroundOption = None,
     latent_dim: Annotated[
         int | None, typer.Option(help=f"Numbers per latent. (default: {_LATENT_DIMS})", show_default=False)
+    ] = None,
+    likelihood: Annotated[
+        Likelihood | None,
+        typer.Option(
+            help="What a pixel is taken for: `gaussian` for photos, `bernoulli` for drawings and digits that are all "
+            "but black and white. (default: gaussian for photo, bernoulli for digits and book)",
+            show_default=False,
+        ),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -78,6 +86,10 @@ def train(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    log: Annotated[
+        Literal["tensorboard"] | None,
+        typer.Option(help="Also write scalars and pictures into `models/<name>/tensorboard/`.", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and noise.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -98,6 +110,7 @@ def train(
     talk = Talk(as_json)
 
     from latentcli import catalog
+    from latentcli.cli.tensorboard import Board
     from latentcli.cli.training_view import TrainingView
     from latentcli.training import plan, reports, run
 
@@ -109,6 +122,7 @@ def train(
         crop=crop,
         background=background,
         latent_dim=latent_dim,
+        likelihood=likelihood,
         epochs=epochs,
         minutes=minutes,
         beta=beta,
@@ -128,10 +142,13 @@ def train(
     if settled.finished:
         _tell_finished(talk, settled)
         return
+    board = Board(folder) if log else None
     stop = _StopRequest()
     with TrainingView(talk) as view:
         for report in run.run(settled, stop):
             view.show(report)
+            if board:
+                board.show(report)
             if stop() and isinstance(report, reports.Reading):
                 break  # nothing has been trained yet, so nothing is to be saved
     talk.facts["interrupted"] = not view.finished

@@ -1,8 +1,9 @@
 """What training looks like: a live line on a terminal, a plain line per epoch anywhere."""
 
 import sys
+from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -62,6 +63,9 @@ class TrainingView:
             case reports.FittingPrior(images):
                 self.progress.update(self.task, visible=False)
                 self._say(f"fitting the prior to {images} encoded images")
+            case reports.Evaluating(what, done, total):
+                self.progress.update(self.task, visible=True)
+                self._bar(what, done, total)
             case reports.Finished():
                 self.finished = True
                 self._finished(report)
@@ -109,7 +113,10 @@ class TrainingView:
         self.talk.facts |= {"model_id": report.model_id, "training_seconds": report.seconds}
         self.progress.stop()
         if report.held_out:
-            self.talk.facts["held_out"] = _as_dict(report.held_out)
+            self.talk.facts["held_out"] = asdict(report.held_out)
+        self.talk.facts["verdict"] = [finding.to_json() for finding in report.findings]
+        for finding in report.findings:
+            self._say(finding.told())
         for path in report.outputs:
             self.talk.wrote(path)
         self._say(f"look: latentcli sample --model {report.folder.name}")
@@ -128,7 +135,3 @@ def figures_text(figures: Figures) -> str:
         f"-ELBO {figures.negative_elbo:.2f} nats (KL {figures.kl:.1f}, {figures.active_dimensions} active dimensions), "
         f"PSNR {figures.psnr:.2f} dB{bits}"
     )
-
-
-def _as_dict(figures: Figures) -> dict[str, Any]:
-    return {name: getattr(figures, name) for name in figures.__slots__}

@@ -5,6 +5,7 @@ what has changed can be told.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from latentcli.sources import Listing, names_as_numbers, names_from_numbers
 
 KIND = "files"
 _NAMED = 3  # files of a kind that are named
+_SAME_FOLDER = 0.5  # share of the files above which two listings are of one folder
 
 
 @dataclass(frozen=True)
@@ -38,20 +40,19 @@ class Prints:
         return result.hexdigest()
 
     def write(self, folder: Path) -> None:
-        """Keep names and sizes in a run's folder."""
+        """Keep names and sizes, and where they were, in a run's folder."""
         arrays = {f"names.{place}": names_as_numbers(listing.names) for place, listing in enumerate(self.listings)}
         arrays |= {f"sizes.{place}": _marks(listing) for place, listing in enumerate(self.listings)}
-        tensorfile.write(folder / FILES_FILE, KIND, {"listings": len(self.listings)}, arrays)
+        header = {"places": [os.path.realpath(listing.source.path) for listing in self.listings]}
+        tensorfile.write(folder / FILES_FILE, KIND, header, arrays)
 
     def changes_since(self, folder: Path) -> str:
         """In which files they differ from those kept in a run's folder, in words."""
         try:
-            header, arrays = tensorfile.read(folder / FILES_FILE, KIND)
-            listings = range(int(header["listings"]))
-            names_before = _told_apart([names_from_numbers(arrays[f"names.{place}"]) for place in listings])
-            sizes_before = np.concatenate([arrays[f"sizes.{place}"] for place in listings])
-        except (FileFormatError, KeyError, ValueError):
+            kept = Kept.load(folder)
+        except FileFormatError:
             return f"{FILES_FILE} does not tell how"
+        names_before, sizes_before = _told_apart(kept.names), np.concatenate(kept.sizes)
         names = _told_apart([listing.names for listing in self.listings])
         sizes = np.concatenate([_marks(listing) for listing in self.listings])
         _, here, there = np.intersect1d(names, names_before, assume_unique=True, return_indices=True)
@@ -61,6 +62,42 @@ class Prints:
             "changed": names[np.sort(here[sizes[here] != sizes_before[there]])],
         }
         return ", ".join(f"{len(some)} {kind} ({_some(some)})" for kind, some in kinds.items() if len(some))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What `Prints.write` kept of a run's listings."""
+
+    places: tuple[Path, ...]  # where they were
+    names: tuple[np.ndarray, ...]
+    sizes: tuple[np.ndarray, ...]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Kept":
+        """Raises FileFormatError when a run's folder has none."""
+        header, arrays = tensorfile.read(folder / FILES_FILE, KIND)
+        try:
+            places = tuple(Path(place) for place in header["places"])
+            names = tuple(names_from_numbers(arrays[f"names.{place}"]) for place in range(len(places)))
+            sizes = tuple(arrays[f"sizes.{place}"] for place in range(len(places)))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise FileFormatError(f"{folder / FILES_FILE} is damaged; remove it") from error
+        return cls(places, names, sizes)
+
+    @property
+    def place(self) -> Path | None:
+        """Where the images to train on were."""
+        return self.places[0] if self.places else None
+
+    def holds(self, listing: Listing) -> np.ndarray:
+        """Which of the files were there to train on: (n,) bool.
+
+        All or none of them unless half are the same, since pictures in two folders may share names and even sizes.
+        """
+        _, here, there = np.intersect1d(listing.names, self.names[0], assume_unique=True, return_indices=True)
+        same = np.zeros(len(listing), dtype=bool)
+        same[here] = _marks(listing)[here] == self.sizes[0][there]
+        return same if same.mean() >= _SAME_FOLDER else np.zeros(len(listing), dtype=bool)
 
 
 def _told_apart(listings: Sequence[np.ndarray]) -> np.ndarray:

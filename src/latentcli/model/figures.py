@@ -1,6 +1,6 @@
 """How good a model is on images it was not trained on: the figures of every table, defined once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,8 @@ from latentcli.model.objective import Elbo, evaluate_elbo
 from latentcli.model.posterior import Posterior
 from latentcli.model.prior import ACTIVE_KL
 from latentcli.model.vae import VAE
+
+Watch = Callable[[Tensor, Posterior, Tensor], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,14 @@ def device_of(vae: VAE) -> torch.device:
 
 
 @torch.inference_mode()
-def measure(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Figures:
+def measure(
+    vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0, watch: Watch = lambda x, posterior, decoded: None
+) -> Figures:
     """Figures over batches of images (n, channels, height, width) in [0, 1]; `vae` must be in eval mode.
 
     Bernoulli models: reconstruction is the binary cross-entropy summed over pixels. `noise_scale` 0 measures an
-    autoencoder, which draws no noise and has no ELBO.
+    autoencoder, which draws no noise and has no ELBO. `watch` sees each batch, its posterior and what the posterior
+    mean decodes to, and may measure more.
     """
     assert not vae.training, "batch norm would learn from held-out images"
     reconstruction = kl = psnr = 0.0
@@ -45,7 +50,9 @@ def measure(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Fi
         reconstruction += float(elbo.reconstruction.cpu().double().sum())
         kl += float(elbo.kl.cpu().double().sum())
         kl_per_dimension += posterior.kl_per_dimension().sum(dim=0).cpu()
-        psnr += float(psnr_per_image(x, vae.decode(posterior.mean)).cpu().double().sum())
+        decoded = vae.decode(posterior.mean)
+        psnr += float(psnr_per_image(x, decoded).cpu().double().sum())
+        watch(x, posterior, decoded)
         images += len(x)
     negative_elbo = (reconstruction + kl) / images
     variational, gaussian = noise_scale > 0, vae.config.likelihood == "gaussian"

@@ -43,9 +43,20 @@ def training_elbo(vae: VAE, x: Tensor, noise: Tensor, beta: float) -> Elbo:
 def _elbo(vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, beta: float, sigma: Tensor | None) -> Elbo:
     logits = vae.decode_logits(posterior.draw(noise))
     squared_error = (logits.sigmoid() - x).square().flatten(1).mean(dim=1)  # (n,)
+    if sigma is None:
+        sigma = squared_error.detach().mean().clamp_min(255.0**-2).sqrt()
     if vae.config.likelihood == "bernoulli":
-        terms = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
-        return Elbo(terms.flatten(1).sum(dim=1), posterior.kl(), beta, squared_error)
-    variance = squared_error.detach().mean().clamp_min(255.0**-2) if sigma is None else sigma.square()
-    reconstruction = 0.5 * vae.config.dimensions * (squared_error / variance + torch.log(2 * math.pi * variance))
+        reconstruction = bernoulli(x, logits)
+    else:
+        reconstruction = gaussian(squared_error, sigma, vae.config.dimensions)
     return Elbo(reconstruction, posterior.kl(), beta, squared_error)
+
+
+def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
+    """-log p(x|z) in nats, (n,): binary cross-entropy summed over all numbers of an image."""
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(dim=1)
+
+
+def gaussian(squared_error: Tensor, sigma: Tensor, dimensions: int) -> Tensor:
+    """-log p(x|z) in nats, (n,), from the mean squared error over the `dimensions` numbers of an image, (n,)."""
+    return 0.5 * dimensions * (squared_error / sigma.square() + torch.log(2 * math.pi * sigma.square()))

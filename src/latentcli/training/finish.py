@@ -1,5 +1,7 @@
-"""The end of a run: the prior, the pictures, the model file and its card."""
+"""The end of a run: the prior, the pictures, the evaluation and its verdict, the card, the model file, the report."""
 
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,42 +9,78 @@ from typing import Any
 import torch
 
 from latentcli.card import model_card
-from latentcli.config import MODEL_FILE
+from latentcli.config import MODEL_FILE, RECONSTRUCTIONS_FILE, SAMPLES_FILE
 from latentcli.data.dataset import Dataset
+from latentcli.evaluation.evaluate import Neighbours, Step, Subject, evaluate
+from latentcli.evaluation.features import open_features
+from latentcli.evaluation.record import Record
+from latentcli.evaluation.verdict import Evidence, verdict
 from latentcli.files import write_whole
-from latentcli.images import as_float, grid, to_pictures, write_picture
-from latentcli.model.figures import Figures, device_of, encode_all
-from latentcli.model.modelfile import save_model
+from latentcli.history import Line
+from latentcli.model.figures import Figures, encode_all
+from latentcli.model.modelfile import LoadedModel, save_model
 from latentcli.model.posterior import Posterior
 from latentcli.model.prior import MOST_LATENTS, Prior, StandardPrior, fit
 from latentcli.model.vae import VAE
+from latentcli.report.build import REPORT_FILE, build
+from latentcli.training import reports
 from latentcli.training.loop import in_order
-from latentcli.training.plan import Plan
-from latentcli.training.reports import Finished
+from latentcli.training.pictures import keep_moment, write_pictures
 from latentcli.training.schedule import order
 
-RECONSTRUCTIONS_FILE = "reconstructions.png"
-SAMPLES_FILE = "samples.png"
 CARD_FILE = "README.md"
-_SHOWN = 16  # reconstructions: originals above, reconstructions below
-_SAMPLES = 64  # seeds 0 to 63
 
 
-def finish(plan: Plan, vae: VAE, train: Dataset, shown: Dataset, summary: dict[str, Any]) -> Finished:
-    """Fit the prior to the training images, then write pictures, card and model file, the last one last."""
-    config = plan.choice.config
-    prior = fit_prior(vae, train, config.beta, config.seed)
-    write_pictures(plan.folder, vae, prior, shown)
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A run that has made all its steps."""
+
+    folder: Path
+    vae: VAE
+    train: Dataset
+    held_out: Dataset | None
+    summary: dict[str, Any]  # for the model file
+    history: list[Line]
+
+
+def finish(run: Trained) -> Iterator[reports.Report]:
+    """Everything that follows the last step. The model file makes the run finished; the report is made of it."""
+    folder, vae, summary = run.folder, run.vae, run.summary
+    yield reports.FittingPrior(min(len(run.train), MOST_LATENTS))
+    prior = fit_prior(vae, run.train, summary["beta"], summary["seed"])
+    shown = run.held_out or run.train
+    write_pictures(folder, vae, prior, shown)
+    keep_moment(folder, summary["steps"], vae, shown, is_last=True)
+    record = yield from _evaluated(run, prior)
+    kept = record.save(folder)
+    write_whole(folder / CARD_FILE, model_card(folder.name, vae.config, summary).encode())
     finished_at = datetime.now(UTC).isoformat(timespec="seconds")
-    header = {"name": plan.folder.name, "finished_at": finished_at, "training": summary}
-    write_whole(plan.folder / CARD_FILE, model_card(plan.folder.name, plan.choice.model, summary).encode())
-    path = plan.folder / MODEL_FILE
+    header = {"name": folder.name, "finished_at": finished_at, "training": summary}
+    path = folder / MODEL_FILE
     model_id = save_model(path, vae, prior, header)
+    report = folder / REPORT_FILE
+    write_whole(report, build(LoadedModel(path, vae, prior, model_id, header), vectors=[]).encode())
     held_out = Figures(**summary["held_out"]) if summary["held_out"] else None
-    names = (RECONSTRUCTIONS_FILE, SAMPLES_FILE, CARD_FILE)
-    return Finished(
-        plan.folder, model_id, summary["seconds"], held_out, (path, *(plan.folder / name for name in names))
+    pictures = (folder / RECONSTRUCTIONS_FILE, folder / SAMPLES_FILE, folder / CARD_FILE)
+    yield reports.Finished(
+        folder, model_id, summary["seconds"], held_out, record.findings, (path, *pictures, kept, report)
     )
+
+
+def _evaluated(run: Trained, prior: Prior) -> Generator[reports.Report, None, Record]:
+    noise_scale = float(run.summary["beta"] > 0)
+    measured = run.held_out or run.train
+    subject = Subject(run.vae, prior, measured, run.train, noise_scale, open_features(None), not run.held_out)
+    neighbours = None
+    for event in evaluate(subject):
+        if isinstance(event, Step):
+            yield reports.Evaluating(event.what, event.done, event.total)
+        elif isinstance(event, Neighbours):
+            neighbours = event
+        else:
+            evaluation = event
+    findings = verdict(Evidence(run.vae.config, evaluation, run.summary, run.history))
+    return Record(evaluation, tuple(findings), neighbours)
 
 
 def fit_prior(vae: VAE, train: Dataset, beta: float, seed: int) -> Prior:
@@ -54,14 +92,3 @@ def fit_prior(vae: VAE, train: Dataset, beta: float, seed: int) -> Prior:
     if beta == 0:  # an autoencoder's variances mean nothing: its latents are the means
         posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))
     return fit(posterior, seed)
-
-
-@torch.inference_mode()
-def write_pictures(folder: Path, vae: VAE, prior: Prior, shown: Dataset) -> None:
-    """Reconstructions of some of `shown` and a sheet of samples with fixed seeds."""
-    device = device_of(vae)
-    x = as_float(next(shown.spread(_SHOWN).batches()))
-    reconstructions = vae.decode(vae.encode(x.to(device)).mean).cpu()
-    write_picture(grid(to_pictures(torch.cat([x, reconstructions])), columns=len(x)), folder / RECONSTRUCTIONS_FILE)
-    z = prior.sample(range(_SAMPLES), prior.temperature)
-    write_picture(grid(to_pictures(vae.decode(z.to(device))), columns=8), folder / SAMPLES_FILE)

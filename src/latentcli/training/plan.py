@@ -18,6 +18,7 @@ from latentcli.config import (
     SIZES,
     Crop,
     Device,
+    Likelihood,
     ModelConfig,
     Preset,
     TrainConfig,
@@ -44,6 +45,7 @@ class TrainRequest:
     preset: Preset | None = None
     size: tuple[int, int] | None = None  # width, height in pixels
     latent_dim: int | None = None
+    likelihood: Likelihood | None = None
     epochs: int | None = None
     minutes: float | None = None
     beta: float | None = None
@@ -177,7 +179,12 @@ def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
         width, height = request.size or (small, small)
     config = model_config(preset, width, height, channels, request.latent_dim)
     background = config.background if request.background is None else parse_colour(request.background)
-    return replace(config, crop=request.crop or config.crop, background=background)
+    return replace(
+        config,
+        crop=request.crop or config.crop,
+        background=background,
+        likelihood=request.likelihood or config.likelihood,
+    )
 
 
 def _choose_training(preset: Preset, images: int, request: TrainRequest) -> TrainConfig:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from latentcli.evaluation.verdict import Finding
 from latentcli.model.figures import Figures
 
 
@@ -80,6 +81,15 @@ class FittingPrior:
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluating:
+    """A part of the evaluation after the last step."""
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The model file is written."""
 
@@ -87,7 +97,8 @@ class Finished:
     model_id: str
     seconds: float
     held_out: Figures | None
+    findings: tuple[Finding, ...]  # the verdict
     outputs: tuple[Path, ...]
 
 
-Report = Reading | Started | StepReport | EpochReport | Trouble | Interrupted | FittingPrior | Finished
+Report = Reading | Started | StepReport | EpochReport | Trouble | Interrupted | FittingPrior | Evaluating | Finished

@@ -8,14 +8,16 @@ from typing import Any, cast
 
 import torch
 
+from latentcli import history
 from latentcli.config import RESUME_FILE, Precision
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.model.figures import Figures, measure
 from latentcli.model.objective import Elbo
-from latentcli.model.prior import MOST_LATENTS, StandardPrior
+from latentcli.model.prior import StandardPrior
 from latentcli.model.vae import VAE
-from latentcli.training import finish, history, reports, resume, selftest
+from latentcli.training import pictures, reports, resume, selftest
+from latentcli.training.finish import Trained, finish
 from latentcli.training.loop import Learner, in_order, untrained
 from latentcli.training.plan import Plan
 from latentcli.training.schedule import Stage, order
@@ -198,7 +200,9 @@ class Session:
         try:
             if step > self.first_step + 1:
                 vae = evaluated or self.learner.evaluated(self.train)
-                finish.write_pictures(self.plan.folder, vae, StandardPrior(vae.config.latent_dim), self._shown())
+                shown = self.images.held_out or self.train
+                pictures.write_pictures(self.plan.folder, vae, StandardPrior(vae.config.latent_dim), shown)
+                pictures.keep_moment(self.plan.folder, step, vae, shown)
             self._save(step)
         except LatentCLIError as error:
             self.saved = time.monotonic()
@@ -223,14 +227,10 @@ class Session:
         resume.save(self.resume_file, self.plan.options, self.plan.prints.digest, position, self.learner)
         self.saved = time.monotonic()
 
-    def _shown(self) -> Dataset:
-        """The images that reconstructions are shown of: held-out ones where there are any."""
-        return self.images.held_out or self.train
-
     def _finish(self) -> Iterator[reports.Report]:
-        yield reports.FittingPrior(min(len(self.train), MOST_LATENTS))
         vae = self.learner.averaged  # as the last epoch's end, or the resume file, left it
-        yield finish.finish(self.plan, vae, self.train, self._shown(), self._summary())
+        images = self.images
+        yield from finish(Trained(self.plan.folder, vae, self.train, images.held_out, self._summary(), self.history))
 
     def _summary(self) -> dict[str, Any]:
         config = self.plan.choice.config

@@ -1,0 +1,202 @@
+"""Every figure of `latentcli evaluate` beside another way of computing it, and what evaluating costs.
+
+    pip install scikit-image
+    python benchmarks/figures.py MODEL TRAINING HELD_OUT
+
+MODEL is a model's folder, TRAINING and HELD_OUT are folders of images. The others: scikit-image (PSNR, SSIM), SciPy
+(matrix root), scikit-learn (principal components, neighbours), PyTorch's distributions (ELBO, bound) and loops written
+here. The ELBO and the bound are means over random draws, so those two differ by chance.
+"""
+
+import argparse
+import math
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import linalg
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+from torch.distributions import Independent, Normal, kl_divergence
+
+from latentcli.data.dataset import Dataset
+from latentcli.evaluation.bounds import importance_bound
+from latentcli.evaluation.evaluate import Evaluation, Subject, evaluate
+from latentcli.evaluation.features import open_features
+from latentcli.images import as_float, find_images, read_image
+from latentcli.model.modelfile import LoadedModel, load_model
+
+BOUND_IMAGES = 100  # images of the importance-weighted bound
+FITTED = 20_000  # training images that baselines are fitted to, as in latentcli
+
+
+def read(folder: Path, model: LoadedModel) -> Dataset:
+    images = [torch.from_numpy(read_image(path, model.config)) for path in find_images(folder)]
+    return Dataset.from_images(torch.stack(images))
+
+
+def floats(images: Dataset) -> torch.Tensor:
+    return torch.cat([as_float(batch) for batch in images.batches()])
+
+
+@torch.inference_mode()
+def bare_pass(model: LoadedModel, images: Dataset) -> float:
+    """Seconds to encode and decode every image once."""
+    started = time.perf_counter()
+    for batch in images.batches():
+        model.vae.decode(model.vae.encode(as_float(batch)).mean)
+    return time.perf_counter() - started
+
+
+def anonymous_memory() -> float:
+    """RssAnon in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))
+
+
+@torch.inference_mode()
+def others(model: LoadedModel, training: Dataset, held_out: Dataset) -> dict[str, float]:
+    vae = model.vae
+    x = floats(held_out)
+    decoded, kl, elbo = [], 0.0, 0.0
+    torch.manual_seed(1)
+    prior = Independent(Normal(torch.zeros(model.config.latent_dim), 1.0), 1)
+    for some in x.split(200):
+        posterior = vae.encode(some)
+        q = Independent(Normal(posterior.mean, (posterior.logvar / 2).exp()), 1)
+        decoded.append(vae.decode(posterior.mean))
+        kl += float(kl_divergence(q, prior).sum())
+        elbo += float((log_likelihood(model, some, q.sample()) - kl_divergence(q, prior)).sum())
+    rounded = (torch.cat(decoded) * 255).round() / 255
+    found = {
+        "-ELBO": -elbo / len(x),
+        "KL": kl / len(x),
+        "PSNR": np.mean([peak_signal_noise_ratio(a, b, data_range=1) for a, b in pairs(x, rounded)]),
+        "SSIM": np.mean([similarity(a, b) for a, b in pairs(x, torch.cat(decoded))]),
+    }
+    fitted = floats(training.spread(FITTED)).flatten(1).numpy()
+    mean = fitted.mean(axis=0)
+    flat = x.flatten(1).numpy()
+    found["mean image, PSNR"] = decibels(flat, np.broadcast_to(mean, flat.shape))
+    pca = PCA(model.config.latent_dim, svd_solver="covariance_eigh" if flat.shape[1] < 2000 else "randomized")
+    pca.fit(fitted)
+    found["PCA, PSNR"] = decibels(flat, pca.inverse_transform(pca.transform(flat)).clip(0, 1))
+    if model.config.likelihood == "gaussian":
+        found["PCA, -log likelihood"] = -pca.score(flat)
+    return found | compared(model, training, held_out) | {"bound, 50 draws": bound(model, x[:BOUND_IMAGES], 50)}
+
+
+def log_likelihood(model: LoadedModel, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    if model.config.likelihood == "bernoulli":
+        p = model.vae.decode(z).double().clamp(1e-12, 1 - 1e-12)
+        return (x * p.log() + (1 - x) * (1 - p).log()).flatten(1).sum(1)
+    return Normal(model.vae.decode(z), model.vae.sigma).log_prob(x).flatten(1).sum(1)
+
+
+def bound(model: LoadedModel, x: torch.Tensor, draws: int) -> float:
+    """-log of the mean weight, image by image."""
+    posterior = model.vae.encode(x)
+    total = 0.0
+    for image, mean, logvar in zip(x, posterior.mean, posterior.logvar, strict=True):
+        q = Independent(Normal(mean, (logvar / 2).exp()), 1)
+        prior = Independent(Normal(torch.zeros_like(mean), 1.0), 1)
+        z = q.sample((draws,))
+        weights = log_likelihood(model, image.expand(draws, -1, -1, -1), z) + prior.log_prob(z) - q.log_prob(z)
+        total -= float(torch.logsumexp(weights, 0)) - math.log(draws)
+    return total / len(x)
+
+
+def compared(model: LoadedModel, training: Dataset, held_out: Dataset) -> dict[str, float]:
+    space = open_features(None)
+    real_images = held_out.spread(2000)
+    real = space(floats(real_images)).double().numpy()
+    z = model.prior.sample(range(len(real_images)), model.prior.temperature)
+    samples = torch.cat([model.vae.decode(some) for some in z.split(200)])
+    made = space(samples).double().numpy()
+    root = linalg.sqrtm(np.cov(made, rowvar=False) @ np.cov(real, rowvar=False)).real
+    means = ((made.mean(0) - real.mean(0)) ** 2).sum()
+    traces = np.trace(np.cov(made, rowvar=False)) + np.trace(np.cov(real, rowvar=False))
+    n, d = real.shape
+    kernels = [(a @ b.T / d + 1) ** 3 for a, b in ((made, made), (real, real), (made, real))]
+    same = sum((kernel.sum() - np.trace(kernel)) / (n * (n - 1)) for kernel in kernels[:2])
+    flat = floats(training).flatten(1).numpy()
+    search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(flat)
+    usual, own = (
+        np.median(search.kneighbors(some.flatten(1).numpy())[0]) for some in (floats(held_out.spread(64)), samples[:64])
+    )
+    return {
+        "Fréchet": means + traces - 2 * np.trace(root),
+        "kernel": same - 2 * kernels[2].mean(),
+        "precision": among(made, real),
+        "recall": among(real, made),
+        "nearest": own / usual,
+    }
+
+
+def among(points: np.ndarray, others: np.ndarray) -> float:
+    neighbours = NearestNeighbors(n_neighbors=4, algorithm="brute").fit(others)
+    radius = neighbours.kneighbors(others)[0][:, -1]
+    inside = [(np.linalg.norm(others - point, axis=1) <= radius).any() for point in points]
+    return float(np.mean(inside))
+
+
+def pairs(x: torch.Tensor, y: torch.Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(a.permute(1, 2, 0).numpy(), b.permute(1, 2, 0).numpy()) for a, b in zip(x, y, strict=True)]
+
+
+def similarity(a: np.ndarray, b: np.ndarray) -> float:
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    return float(structural_similarity(a, b, channel_axis=2, **settings))
+
+
+def decibels(x: np.ndarray, y: np.ndarray) -> float:
+    mse = ((x - (y * 255).round() / 255) ** 2).mean(axis=1)
+    return float((10 * np.log10(1 / mse)).mean())
+
+
+def ours(found: Evaluation, model: LoadedModel, held_out: Dataset) -> dict[str, float | None]:
+    row, mean, pca = found.samples[0], found.baselines[0], found.baselines[1]
+    *_, (_, nats) = importance_bound(model.vae, [floats(held_out)[:BOUND_IMAGES]], 50)
+    return {
+        "-ELBO": found.held_out.negative_elbo, "KL": found.held_out.kl, "PSNR": found.held_out.psnr,
+        "SSIM": found.ssim, "mean image, PSNR": mean.psnr, "PCA, PSNR": pca.psnr,
+        "PCA, -log likelihood": pca.negative_log_likelihood, "Fréchet": row.frechet, "kernel": row.kernel,
+        "precision": row.precision, "recall": row.recall, "nearest": row.nearest, "bound, 50 draws": -nats,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("training", type=Path)
+    parser.add_argument("held_out", type=Path)
+    asked = parser.parse_args()
+    model = load_model(asked.model)
+    training, held_out = read(asked.training, model), read(asked.held_out, model)
+    subject = Subject(model.vae, model.prior, held_out, training, 1.0, open_features(None))
+    *_, found = evaluate(subject)  # warms up
+    bare = min(bare_pass(model, held_out) for _ in range(3))
+    before = anonymous_memory()
+    started = time.perf_counter()
+    *_, found = evaluate(subject)
+    seconds = time.perf_counter() - started
+    print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}; {len(held_out)} held-out images")
+    print(
+        f"evaluate {seconds:.2f} s, one encode-decode pass {bare:.2f} s: {seconds / bare:.2f} times; "
+        f"RssAnon {before:.0f} MB before, {anonymous_memory():.0f} MB after"
+    )
+    assert isinstance(found, Evaluation)
+    mine = ours(found, model, held_out)
+    for name, value in others(model, training, held_out).items():
+        print(f"{name:22} {mine[name]:14.5f} {value:14.5f}  relative difference {abs(mine[name] / value - 1):.1e}")
+    for draws in (1, 50, 500):
+        *_, (_, nats) = importance_bound(model.vae, [floats(held_out)[:BOUND_IMAGES]], draws)
+        print(f"importance-weighted bound, {draws:3} draws, {BOUND_IMAGES} images: {nats:.3f} nats")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""All figures of a model on images it was not trained on, beside what it should beat."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentcli.data.dataset import Dataset
+from latentcli.evaluation import baselines, bounds, distances
+from latentcli.evaluation.features import FeatureSpace
+from latentcli.evaluation.similarity import ssim
+from latentcli.images import as_float
+from latentcli.model.figures import Figures, device_of, measure, psnr_per_image
+from latentcli.model.posterior import Posterior
+from latentcli.model.prior import Prior, StandardPrior
+from latentcli.model.vae import VAE
+
+_COMPARED = 2000  # samples, and as many images, whose features are compared
+_FITTED = 20_000  # training images that baselines are fitted to
+_LOOKED_AT = 64  # samples whose nearest training image is searched
+_BATCH = 250  # samples decoded at once
+_END = 0.02  # of the range of a pixel: what is nearer to black or white is taken for that
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a simpler model does on the same images."""
+
+    name: str
+    psnr: float  # dB
+    ssim: float
+    negative_log_likelihood: float | None  # nats per image; exact, so a model's -ELBO may stay above it a little
+    bits_per_dimension: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFigures:
+    """A set of pictures against as many held-out images."""
+
+    name: str
+    images: int
+    frechet: float
+    kernel: float
+    precision: float  # share of the samples that lie among the images
+    recall: float  # share of the images that lie among the samples
+    diversity: float  # mean distance of two samples over that of two images
+    nearest: float | None  # median distance to the nearest training image over that of held-out images
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """What the evaluated images are like."""
+
+    near_ends: float  # share of the numbers that are all but 0 or 1
+    deviation: float  # standard deviation around the mean image, of the range 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How good a model is."""
+
+    held_out: Figures
+    ssim: float
+    kl_per_dimension: tuple[float, ...]  # nats, on average
+    training: Figures | None  # the same figures on images it was trained on
+    baselines: tuple[Baseline, ...]
+    samples: tuple[SampleFigures, ...]
+    feature_space: str
+    pixels: Pixels
+    on_training: bool = False  # nothing was held out: what is called so are training images
+    draws: int | None = None  # of the importance-weighted bound
+    importance_bound: float | None = None  # on log p(x), nats per image
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Evaluation":
+        """The reverse of `to_json`. Raises TypeError or KeyError for anything else."""
+        parts = {
+            "held_out": Figures(**values["held_out"]),
+            "training": Figures(**values["training"]) if values["training"] else None,
+            "kl_per_dimension": tuple(values["kl_per_dimension"]),
+            "baselines": tuple(Baseline(**found) for found in values["baselines"]),
+            "samples": tuple(SampleFigures(**found) for found in values["samples"]),
+            "pixels": Pixels(**values["pixels"]),
+        }
+        return cls(**values | parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Samples beside the training images nearest to them: two batches (n, channels, height, width)."""
+
+    samples: Tensor
+    training: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is evaluated, and on what."""
+
+    vae: VAE  # in eval mode
+    prior: Prior
+    held_out: Dataset
+    train: Dataset | None  # None leaves out what takes the training images
+    noise_scale: float  # 0 for an autoencoder
+    features: FeatureSpace
+    on_training: bool = False  # nothing was held out: `held_out` are training images
+    draws: int | None = None  # of the importance-weighted bound; None leaves it out
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """So many of the images are done with, in one part of the work."""
+
+    what: str
+    done: int
+    total: int
+
+
+def evaluate(subject: Subject) -> Iterator[Step | Evaluation | Neighbours]:
+    """Measure everything; ends with the evaluation, and before it the neighbours where there are training images."""
+    vae, held_out, train = subject.vae, subject.held_out, subject.train
+    watch = _Watch(vae.config.latent_dim)
+    yield Step("reconstructing", 0, len(held_out))
+    figures = measure(vae, _floats(held_out), subject.noise_scale, watch)
+    training = None
+    if train and not subject.on_training:
+        yield Step("reconstructing training images", 0, len(train))
+        training = measure(vae, _floats(train.spread(_COMPARED)), subject.noise_scale)
+    yield Step("comparing with baselines", 0, len(held_out))
+    beaten = _baselines(vae, held_out, train)
+    yield Step("sampling", 0, _COMPARED)
+    samples, neighbours = _samples(subject)
+    bound = None
+    if subject.draws:
+        for done, estimate in bounds.importance_bound(vae, _floats(held_out), subject.draws):
+            bound = estimate
+            yield Step("drawing", done, len(held_out))
+    if neighbours:
+        yield neighbours
+    yield Evaluation(
+        held_out=figures,
+        ssim=watch.ssim / figures.images,
+        kl_per_dimension=tuple((watch.kl / figures.images).tolist()) if subject.noise_scale else (),
+        training=training,
+        baselines=beaten,
+        samples=samples,
+        feature_space=subject.features.name,
+        pixels=watch.pixels(),
+        on_training=subject.on_training,
+        draws=subject.draws,
+        importance_bound=bound,
+    )
+
+
+class _Watch:
+    """Measures more while the figures are."""
+
+    def __init__(self, latent_dim: int) -> None:
+        self.ssim = 0.0
+        self.kl = torch.zeros(latent_dim, dtype=torch.float64)
+        self._images = 0
+        self._near_ends = 0.0
+        self._sum: Tensor | float = 0.0
+        self._squares = 0.0
+
+    def __call__(self, x: Tensor, posterior: Posterior, decoded: Tensor) -> None:
+        self.ssim += float(ssim(x, decoded).double().sum())
+        self.kl += posterior.kl_per_dimension().sum(dim=0).double().cpu()
+        self._images += len(x)
+        self._near_ends += float(((x - 0.5).abs() >= 0.5 - _END).float().mean(dim=(1, 2, 3)).sum())
+        self._sum = self._sum + x.sum(dim=0).double().cpu()
+        self._squares += float(x.square().mean(dim=(1, 2, 3)).double().sum())
+
+    def pixels(self) -> Pixels:
+        mean = torch.as_tensor(self._sum) / self._images
+        variance = self._squares / self._images - float(mean.square().mean())
+        return Pixels(self._near_ends / self._images, max(0.0, variance) ** 0.5)
+
+
+def _floats(images: Dataset) -> Iterator[Tensor]:
+    return map(as_float, images.batches())
+
+
+@torch.inference_mode()
+def _baselines(vae: VAE, held_out: Dataset, train: Dataset | None) -> tuple[Baseline, ...]:
+    """The mean image and principal components of the training images; none without those."""
+    if train is None:
+        return ()
+    train = train.spread(_FITTED)
+    fitted = [baselines.fit(lambda: _floats(train), k) for k in (0, vae.config.latent_dim)]
+    names = ["mean image", f"PCA, {len(fitted[1].variances)} components"]
+    return tuple(_beaten(vae, name, pca, held_out) for name, pca in zip(names, fitted, strict=True))
+
+
+def _beaten(vae: VAE, name: str, pca: baselines.Pca, held_out: Dataset) -> Baseline:
+    bernoulli = vae.config.likelihood == "bernoulli"
+    psnr = similarity = nats = 0.0
+    for x in _floats(held_out):
+        reconstruction = pca.reconstruct(x)
+        psnr += float(psnr_per_image(x, reconstruction).double().sum())
+        similarity += float(ssim(x, reconstruction).double().sum())
+        if not bernoulli:
+            nats += float(pca.negative_log_likelihood(x).double().sum())
+        elif not len(pca.variances):
+            # A mean of exactly 0 or 1 would make one stray pixel impossible.
+            chance = pca.mean.clamp(1e-3, 1 - 1e-3).view_as(x[0]).expand_as(x)
+            nats += float(torch.nn.functional.binary_cross_entropy(chance, x, reduction="sum"))
+    images = len(held_out)
+    likely = nats / images if not bernoulli or not len(pca.variances) else None
+    bits = vae.bits_per_dimension(likely) if likely is not None and not bernoulli else None
+    return Baseline(name, psnr / images, similarity / images, likely, bits)
+
+
+@torch.inference_mode()
+def _samples(subject: Subject) -> tuple[tuple[SampleFigures, ...], Neighbours | None]:
+    """The figures of both priors, and of training images in the place of samples: what a perfect model would get."""
+    held_out, train = subject.held_out.spread(_COMPARED), subject.train
+    count = len(held_out)
+    if count < 2:
+        return (), None
+    priors: dict[str, Prior] = {"standard prior": StandardPrior(subject.vae.config.latent_dim)}
+    if not isinstance(subject.prior, StandardPrior):
+        priors = {f"fitted prior, temperature {subject.prior.temperature:g}": subject.prior, **priors}
+    real = _Pictures.of(subject.features, held_out)
+    made = {name: _Pictures.sampled(subject, prior, count) for name, prior in priors.items()}
+    neighbours = None
+    ratios: dict[str, float] = {}
+    if train:
+        shown = {"": real.some} | {name: pictures.some for name, pictures in made.items()}
+        found, places = distances.nearest(torch.cat(list(shown.values())), _floats(train))
+        medians = [float(part.median()) for part in torch.split(found, [len(some) for some in shown.values()])]
+        ratios = {name: median / max(medians[0], 1e-6) for name, median in zip(shown, medians, strict=True)}
+        own = next(iter(made.values())).some
+        neighbours = Neighbours(own, as_float(train.take(places[len(real.some) :][: len(own)])))
+        made["training images"] = _Pictures.of(subject.features, train.spread(count))
+    return tuple(_compare(name, pictures, real, ratios.get(name)) for name, pictures in made.items()), neighbours
+
+
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    """The features of a set of pictures, and some of them."""
+
+    features: Tensor
+    some: Tensor  # (n, channels, height, width)
+
+    @classmethod
+    def of(cls, space: FeatureSpace, images: Dataset) -> "_Pictures":
+        some = images.spread(_LOOKED_AT)  # of all folders
+        return cls(torch.cat([space(batch) for batch in _floats(images)]), torch.cat(list(_floats(some))))
+
+    @classmethod
+    def sampled(cls, subject: Subject, prior: Prior, count: int) -> "_Pictures":
+        z = prior.sample(range(count), prior.temperature).to(device_of(subject.vae))
+        features, some = [], torch.empty(0)
+        for latents in torch.split(z, _BATCH):
+            decoded = subject.vae.decode(latents).cpu()
+            features.append(subject.features(decoded))
+            some = some if len(some) else decoded[:_LOOKED_AT].clone()
+        return cls(torch.cat(features), some)
+
+
+def _compare(name: str, made: _Pictures, real: _Pictures, nearest: float | None) -> SampleFigures:
+    precision, recall = distances.precision_recall(real.features, made.features)
+    return SampleFigures(
+        name=name,
+        images=len(made.features),
+        frechet=distances.frechet(made.features, real.features),
+        kernel=distances.kernel_distance(made.features, real.features),
+        precision=precision,
+        recall=recall,
+        diversity=distances.spread(made.some) / max(distances.spread(real.some), 1e-6),
+        nearest=nearest,
+    )

@@ -1,0 +1,48 @@
+"""What the evaluation at the end of a training found, kept beside the model for its report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from latentcli import tensorfile
+from latentcli.errors import FileFormatError
+from latentcli.evaluation.evaluate import Evaluation, Neighbours
+from latentcli.evaluation.verdict import Finding
+from latentcli.images import as_float, as_uint8
+
+KIND = "evaluation"
+RECORD_FILE = "evaluation.safetensors"
+_SHOWN = 16  # samples beside their nearest training images
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An evaluation and what was made of it."""
+
+    evaluation: Evaluation
+    findings: tuple[Finding, ...]
+    neighbours: Neighbours | None
+
+    def save(self, folder: Path) -> Path:
+        """Write it into a model's folder; returns the file."""
+        arrays: tensorfile.Arrays = {}
+        if self.neighbours:
+            arrays["samples"] = as_uint8(self.neighbours.samples[:_SHOWN])
+            arrays["training"] = as_uint8(self.neighbours.training[:_SHOWN])
+        header = {"evaluation": self.evaluation.to_json(), "findings": [finding.to_json() for finding in self.findings]}
+        tensorfile.write(folder / RECORD_FILE, KIND, header, arrays)
+        return folder / RECORD_FILE
+
+    @classmethod
+    def load(cls, folder: Path) -> "Record":
+        """Raises FileFormatError when there is none, or it is damaged."""
+        path = folder / RECORD_FILE
+        header, arrays = tensorfile.read(path, KIND)
+        try:
+            evaluation = Evaluation.from_json(header["evaluation"])
+            findings = tuple(Finding(**found) for found in header["findings"])
+            pictures = [as_float(torch.from_numpy(arrays[name].copy())) for name in ("samples", "training") if arrays]
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{path} lacks a part of an evaluation ({error}); train again") from error
+        return cls(evaluation, findings, Neighbours(*pictures) if pictures else None)

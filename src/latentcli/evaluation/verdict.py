@@ -1,0 +1,278 @@
+"""What the figures of a training mean, in plain words: what went well, what did not, and what to do about it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from latentcli.config import ModelConfig
+from latentcli.evaluation.evaluate import Evaluation, SampleFigures
+from latentcli.model.prior import ACTIVE_KL
+
+_WON = 0.5  # dB over a baseline that nobody would argue about
+_ALIKE = 0.02  # standard deviation around the mean image below which there is nothing to learn
+_FEW_IMAGES = 200  # that a network can learn by heart
+_OVERFITTED = 1.5  # dB between training and held-out images
+_TURNED = 0.02  # rise of the held-out -ELBO from its best, as a share of what had been gained
+_SURE = 50  # held-out images
+_FEW_EPOCHS = 5  # passes over the images within which no curve has settled
+_STILL_FALLING = 0.1  # share of all that was gained which the last third of a run still gained
+_CROWDED = 3.0  # nats per latent dimension: each is full
+_SMALL_LATENT = 8  # dimensions
+_NEAR_BLACK_AND_WHITE = 0.7  # share of the numbers at the ends of their range
+_MISFIT = 3.0  # times: the standard prior's Fréchet distance over the fitted one's
+_COPIED = 0.5  # of the distance that held-out images have to the nearest training image
+_MONOTONOUS = 0.5  # of the held-out images' diversity
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know about a model."""
+
+    grade: Literal["good", "note", "problem"]
+    about: str  # one word, for --json
+    text: str
+    advice: str = ""
+
+    def told(self) -> str:
+        """The finding in one line."""
+        return f"{self.grade}: {self.text}{f' -> {self.advice}' if self.advice else ''}"
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a verdict is reached from."""
+
+    config: ModelConfig
+    evaluation: Evaluation
+    training: dict[str, Any]  # the summary in the model file
+    history: Sequence[dict[str, Any]]  # the lines of history.jsonl
+
+
+def verdict(evidence: Evidence) -> list[Finding]:
+    """Problems first, each with one piece of advice; then what is worth knowing, then what went well."""
+    judges = (_alike, _baselines, _diverged, _collapse, _likelihood, _overfitting, _length, _latent, _prior, _samples)
+    findings = [finding for judge in judges for finding in judge(evidence)]
+    if any(finding.about == "alike" for finding in findings):  # nothing else means anything then
+        findings = [finding for finding in findings if finding.about == "alike"]
+    order = ("problem", "note", "good")
+    return sorted(findings, key=lambda finding: order.index(finding.grade))
+
+
+def _alike(evidence: Evidence) -> Iterator[Finding]:
+    deviation = evidence.evaluation.pixels.deviation
+    if deviation < _ALIKE:
+        yield Finding(
+            "problem",
+            "alike",
+            f"the images are all but the same (they differ by {255 * deviation:.1f} gray levels from their mean), so "
+            "there is nothing to learn from them",
+            "train on a folder of different pictures; latentcli check shows what is in one",
+        )
+
+
+def _baselines(evidence: Evidence) -> Iterator[Finding]:
+    found = evidence.evaluation
+    for baseline in found.baselines:
+        gain = found.held_out.psnr - baseline.psnr
+        told = f"{found.held_out.psnr:.1f} dB against {baseline.psnr:.1f} dB"
+        if gain > _WON:
+            yield Finding("good", "baseline", f"reconstructions beat the {baseline.name} by {gain:.1f} dB ({told})")
+        elif baseline.name == "mean image":
+            yield Finding(
+                "problem",
+                "baseline",
+                f"reconstructions are no better than the mean image ({told})",
+                "nothing was learned: see the other findings, then train longer with --minutes",
+            )
+        else:
+            yield Finding(
+                "note",
+                "baseline",
+                f"reconstructions are no better than those of {baseline.name} ({told})",
+                "train longer with --minutes, or give the latent more room with --latent-dim",
+            )
+
+
+def _diverged(evidence: Evidence) -> Iterator[Finding]:
+    skipped = max((int(line.get("skipped_steps", 0)) for line in evidence.history), default=0)
+    steps = int(evidence.training["steps"])
+    curve = _curve(evidence.history)
+    rose = len(curve) > 1 and curve[-1] > curve[0]
+    if skipped > 0.01 * steps or rose:
+        how = f"{skipped} of {steps} steps had no finite gradient" if skipped > 0.01 * steps else "it ended worse off"
+        yield Finding(
+            "problem",
+            "diverged",
+            f"training went astray: {how}",
+            f"--learning-rate {evidence.training['learning_rate'] / 4:g}",
+        )
+
+
+def _collapse(evidence: Evidence) -> Iterator[Finding]:
+    kl = evidence.evaluation.kl_per_dimension
+    if not kl:
+        return
+    active = sum(nats > ACTIVE_KL for nats in kl)
+    dead = len(kl) - active
+    beta = float(evidence.training["beta"])
+    why = f"beta {beta:g} makes it too dear" if beta > 1 else "the decoder draws without it"
+    advice = "--beta 1" if beta > 1 else "--beta 0.5, or a longer run with --minutes"
+    if active == 0:
+        yield Finding("problem", "collapse", f"the latent is not used at all: {why}", advice)
+    elif sum(kl) < 1 or (beta > 1 and dead > len(kl) / 2):
+        yield Finding(
+            "problem",
+            "collapse",
+            f"the latent carries almost nothing: {active} of {len(kl)} dimensions, {sum(kl):.1f} nats; {why}",
+            advice,
+        )
+    elif dead > len(kl) / 2:
+        yield Finding(
+            "note",
+            "dead dimensions",
+            f"{dead} of {len(kl)} latent dimensions carry nothing",
+            f"that costs little; --latent-dim {max(2, 2 * active)} would do",
+        )
+
+
+def _likelihood(evidence: Evidence) -> Iterator[Finding]:
+    near_ends = evidence.evaluation.pixels.near_ends
+    black_and_white = near_ends > _NEAR_BLACK_AND_WHITE
+    if evidence.config.likelihood == "bernoulli" and not black_and_white:
+        yield Finding(
+            "problem",
+            "likelihood",
+            f"the Bernoulli likelihood is meant for black and white, and only {near_ends:.0%} of these pixels are "
+            "nearly that: its figures are no likelihoods and contrasts come out weak",
+            "--likelihood gaussian",
+        )
+    if evidence.config.likelihood == "gaussian" and black_and_white and evidence.config.channels == 1:
+        yield Finding(
+            "problem",
+            "likelihood",
+            f"{near_ends:.0%} of these pixels are all but black or white, which a Gaussian likelihood draws blurred",
+            "--likelihood bernoulli",
+        )
+
+
+def _overfitting(evidence: Evidence) -> Iterator[Finding]:
+    found, images = evidence.evaluation, int(evidence.training["images"])
+    held_out = 0 if found.on_training else found.held_out.images
+    gap = found.training.psnr - found.held_out.psnr if found.training else 0.0
+    curve = _curve(evidence.history)
+    gained = curve[0] - min(curve) if curve else 0.0
+    diverged = len(curve) > 1 and curve[-1] > curve[0]  # is told as such
+    turned = len(curve) > 2 and not diverged and curve[-1] - min(curve) > _TURNED * gained > 0
+    if found.on_training:
+        yield Finding(
+            "note",
+            "nothing held out",
+            "no images were held out, so nobody can say what the model does with new ones",
+            "--held-out 0.05 or --held-out DIR",
+        )
+    if gap > _OVERFITTED or turned or images < _FEW_IMAGES:
+        parts = [
+            f"{images} images are few enough to learn by heart" if images < _FEW_IMAGES else "",
+            f"training images come out {gap:.1f} dB better than held-out ones" if gap > _OVERFITTED else "",
+            "the held-out figures were better earlier in the run" if turned else "",
+            f"{found.held_out.images} held-out images are too few to be sure" if 0 < held_out < _SURE else "",
+        ]
+        surely = gap > _OVERFITTED or turned
+        yield Finding(
+            "problem" if surely else "note",
+            "overfitting",
+            ", ".join(filter(None, parts)),
+            "more images help most; else stop earlier with --minutes, or --beta 2",
+        )
+
+
+def _length(evidence: Evidence) -> Iterator[Finding]:
+    epochs, minutes = float(evidence.training["epochs"]), evidence.training["seconds"] / 60
+    curve = _curve(evidence.history)
+    late = _late_gain(evidence.history)
+    longer = f"the same command with --minutes {max(5, round(4 * minutes))} goes on with this run"
+    if epochs < _FEW_EPOCHS:
+        yield Finding(
+            "problem",
+            "too little training",
+            f"each image was seen {epochs:.1f} times in {minutes:.1f} minutes: too little training",
+            longer,
+        )
+    elif late is not None and late > _STILL_FALLING:
+        yield Finding(
+            "note",
+            "too little training",
+            f"the last third of the run still brought {late:.0%} of all that was gained: too little training",
+            longer,
+        )
+    elif curve:
+        yield Finding("good", "length", f"the held-out curve has settled ({epochs:.0f} epochs)")
+
+
+def _latent(evidence: Evidence) -> Iterator[Finding]:
+    kl = evidence.evaluation.kl_per_dimension
+    if kl and len(kl) <= _SMALL_LATENT and min(kl) > _CROWDED / 2 and sum(kl) / len(kl) > _CROWDED:
+        plural = "s hold" if len(kl) > 1 else " holds"
+        yield Finding(
+            "problem" if len(kl) == 1 else "note",
+            "latent too small",
+            f"the {len(kl)} latent dimension{plural} {sum(kl) / len(kl):.1f} nats each, which is full: what does not "
+            "fit is drawn as a blur",
+            "--latent-dim 32" + (", unless a map of two dimensions is what you want" if len(kl) == 2 else ""),
+        )
+
+
+def _prior(evidence: Evidence) -> Iterator[Finding]:
+    rows = {row.name.split(" prior")[0]: row for row in evidence.evaluation.samples}
+    fitted, standard = rows.get("fitted"), rows.get("standard")
+    if fitted and standard and standard.frechet > _MISFIT * fitted.frechet:
+        yield Finding(
+            "note",
+            "prior",
+            f"the latents do not fill N(0, I): samples from it are {standard.frechet / fitted.frechet:.0f} times as "
+            "far from the images as samples from the fitted prior",
+            "leave --prior fitted as it is; --beta 2 closes the gap at the price of detail",
+        )
+
+
+def _samples(evidence: Evidence) -> Iterator[Finding]:
+    first: SampleFigures | None = next(iter(evidence.evaluation.samples), None)
+    if first is None:
+        return
+    if first.diversity < _MONOTONOUS:
+        yield Finding(
+            "problem",
+            "monotonous samples",
+            f"samples differ from each other {first.diversity:.2f} times as much as images do",
+            "latentcli sample --temperature 1; and see whether the latent is used",
+        )
+    if first.nearest is not None and first.nearest < _COPIED and evidence.training["images"] >= _FEW_IMAGES:
+        yield Finding(
+            "note",
+            "copies",
+            f"samples lie {first.nearest:.2f} times as far from their nearest training image as held-out images do",
+            "look at them beside those in report.html: some may be copies",
+        )
+
+
+def _curve(history: Sequence[dict[str, Any]]) -> list[float]:
+    """Held-out -ELBO at the end of each epoch, or of an autoencoder the reconstruction."""
+    held_out = [line["held_out"] for line in history if line.get("held_out")]
+    return [
+        found["negative_elbo"] if found["negative_elbo"] is not None else found["reconstruction"] for found in held_out
+    ]
+
+
+def _late_gain(history: Sequence[dict[str, Any]]) -> float | None:
+    """What the last third of the steps gained, as a share of all that was gained after the first epoch."""
+    curve = _curve(history)
+    steps = [int(line["step"]) for line in history if line.get("held_out")]
+    if len(curve) < 4:
+        return None
+    early = [nats for step, nats in zip(steps, curve, strict=True) if step <= steps[-1] * 2 / 3]
+    before = early[-1] if early else curve[0]
+    gained = curve[0] - min(curve)
+    return (before - curve[-1]) / gained if gained > 0 else None

@@ -1,0 +1,223 @@
+"""What the page shows of a model, part by part. A part that nothing is known for is empty and left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latentcli.concepts import ConceptVector
+from latentcli.evaluation.record import Record
+from latentcli.images import grid, to_pictures
+from latentcli.model.figures import device_of
+from latentcli.model.prior import MixturePrior, Prior
+from latentcli.model.vae import VAE
+from latentcli.report.charts import Line, bars, curves
+from latentcli.report.page import Section, paragraph, picture, table
+
+_SAMPLES = 64  # seeds 0 to 63
+_TRAVERSED = 8  # leading dimensions
+_STEPS = 9  # pictures per traversal, from
+_REACH = 2.5  # standard deviations below to as many above
+_GRADES = {"problem": "Problem", "note": "Worth knowing", "good": "Good"}
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that a report is made from."""
+
+    name: str
+    vae: VAE
+    prior: Prior
+    training: dict[str, Any]  # the summary in the model file
+    history: Sequence[dict[str, Any]]  # the lines of history.jsonl
+    record: Record | None
+    moments: Sequence[tuple[int, Image.Image]]  # step, and the sheet drawn then
+    vectors: Sequence[ConceptVector]
+
+
+def sections(story: Story) -> list[Section]:
+    """In the order a reader asks: did it work, how well, how did it come about, what can it do, what was it made of."""
+    return [
+        Section("verdict", "Verdict", _verdict(story)),
+        Section("figures", "Figures", _figures(story)),
+        Section("curves", "Curves", _curves(story)),
+        Section("moments", "Over time", _moments(story)),
+        Section("dimensions", "KL per dimension", _dimensions(story)),
+        Section("traversals", "Traversals", _traversals(story)),
+        Section("samples", "Samples", _samples(story)),
+        Section("neighbours", "Nearest training images", _neighbours(story)),
+        Section("vectors", "Concept vectors", _vectors(story)),
+        Section("settings", "Settings", _settings(story)),
+    ]
+
+
+def _verdict(story: Story) -> str:
+    if story.record is None:
+        return paragraph("No evaluation is kept beside this model; latentcli evaluate measures it.")
+    lines = []
+    for finding in story.record.findings:
+        advice = f" <span class='faint'>What to do: {escape(finding.advice)}.</span>" if finding.advice else ""
+        grade = f"<span class='grade'>{_GRADES[finding.grade]}:</span>"
+        lines.append(f"<li class='{finding.grade}'>{grade} {escape(finding.text)}.{advice}</li>")
+    return f"<ul class='findings'>{''.join(lines)}</ul>"
+
+
+def _figures(story: Story) -> str:
+    if story.record is None:
+        return ""
+    found = story.record.evaluation
+    measured = "training" if found.on_training else "held-out"
+    rows = [_figures_row(f"this model, {measured} images", found.held_out, found.ssim)]
+    if found.training:
+        rows.append(_figures_row("this model, training images", found.training, None))
+    for beaten in found.baselines:
+        numbers = (beaten.psnr, beaten.ssim, beaten.negative_log_likelihood, None, beaten.bits_per_dimension)
+        rows.append((f"{beaten.name}, {measured} images", *map(_cell, numbers)))
+    head = ("", "PSNR, dB", "SSIM", "-ELBO, nats", "KL, nats", "bits/dim")
+    caption = f"{found.held_out.images} {measured} images. Baselines have an exact -log likelihood, not an -ELBO."
+    samples = [
+        (
+            row.name,
+            *map(_cell, (row.frechet, row.kernel, row.precision, row.recall, row.diversity, row.nearest)),
+        )
+        for row in found.samples
+    ]
+    sample_head = ("pictures", "Fréchet", "kernel", "precision", "recall", "diversity", "nearest")
+    sample_caption = (
+        f"Each against as many held-out images, in the space of {found.feature_space}; training images show what a "
+        "perfect model would get. Diversity and the distance to the nearest training image are shares of those of "
+        "held-out images."
+    )
+    return table(caption, head, rows) + table(sample_caption, sample_head, samples)
+
+
+def _figures_row(name: str, figures: Any, similarity: float | None) -> tuple[str, ...]:
+    numbers = (figures.psnr, similarity, figures.negative_elbo, figures.kl, figures.bits_per_dimension)
+    return name, *map(_cell, numbers)
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def _curves(story: Story) -> str:
+    lines = list(story.history)
+    measured = [line for line in lines if line.get("held_out") and line["held_out"]["negative_elbo"] is not None]
+    epochs, measured_epochs = [line["epoch"] for line in lines], [line["epoch"] for line in measured]
+    beta = float(story.training.get("beta", 1.0))
+    training = Line("training", epochs, [line["reconstruction"] + line["kl"] for line in lines] if beta else [])
+    held_out = Line("held out", measured_epochs, [line["held_out"]["negative_elbo"] for line in measured])
+    seen = [line for line in lines if line.get("held_out")]
+    psnr = Line("held out", [line["epoch"] for line in seen], [line["held_out"]["psnr"] for line in seen])
+    kl = [
+        Line("training", epochs, [line["kl"] for line in lines]),
+        Line("held out", measured_epochs, [line["held_out"]["kl"] for line in measured]),
+    ]
+    return (
+        curves([training, held_out], "-ELBO per image, lower is better", "epoch", "nats")
+        + curves([psnr], "PSNR of reconstructions, higher is better", "epoch", "dB")
+        + curves(kl, "KL per image", "epoch", "nats")
+    )
+
+
+def _moments(story: Story) -> str:
+    per_epoch = story.training.get("steps", 0) / max(story.training.get("epochs", 0) or 1, 1e-9)
+    words = "originals in the first row, their reconstructions in the second, samples from N(0, I) in the third"
+    return "".join(
+        picture(sheet, f"After step {step}: {words}", f"Step {step:,} (epoch {step / per_epoch:.1f}): {words}")
+        for step, sheet in story.moments
+    )
+
+
+def _dimensions(story: Story) -> str:
+    if story.record is None or not story.record.evaluation.kl_per_dimension:
+        return ""
+    values = sorted(story.record.evaluation.kl_per_dimension, reverse=True)
+    return bars(values, "KL of each latent dimension on held-out images, largest first", "rank", "nats")
+
+
+@torch.inference_mode()
+def _traversals(story: Story) -> str:
+    middle, deviation = _moments_of(story.prior, story.vae.config.latent_dim)
+    if story.record is not None and story.record.evaluation.kl_per_dimension:
+        weight = torch.tensor(story.record.evaluation.kl_per_dimension)
+    else:
+        weight = deviation
+    leading = weight.argsort(descending=True)[:_TRAVERSED].tolist()
+    directions = []
+    for dimension in leading:
+        direction = torch.zeros_like(middle)
+        direction[dimension] = deviation[dimension]
+        directions.append(direction)
+    random = torch.randn(len(middle), generator=torch.Generator().manual_seed(0)) * deviation
+    length = torch.stack(directions).norm(dim=1).mean()
+    directions.append(random / random.norm() * length)
+    t = torch.linspace(-_REACH, _REACH, _STEPS)
+    z = torch.cat([middle + t[:, None] * direction for direction in directions])
+    sheet = grid(_decoded(story.vae, z), columns=_STEPS)
+    rows = ", ".join(str(dimension) for dimension in leading)
+    words = (
+        f"Each row moves one latent dimension from {_REACH} standard deviations below the mean to as many above. "
+        f"Dimensions {rows}, those with the largest KL; the last row moves as far in a random direction"
+    )
+    return picture(sheet, words, words + ".")
+
+
+def _moments_of(prior: Prior, latent_dim: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of a prior's latents, each (latent_dim,)."""
+    if not isinstance(prior, MixturePrior):
+        return torch.zeros(latent_dim), torch.ones(latent_dim)
+    weights = prior.weights[:, None]
+    mean = (weights * prior.means).sum(dim=0)
+    squares = prior.factors.square().sum(dim=2) + prior.means.square()  # (components, latent_dim)
+    return mean, ((weights * squares).sum(dim=0) - mean.square()).clamp_min(0).sqrt()
+
+
+@torch.inference_mode()
+def _samples(story: Story) -> str:
+    z = story.prior.sample(range(_SAMPLES), story.prior.temperature)
+    words = f"{_SAMPLES} samples, seeds 0 to {_SAMPLES - 1}, temperature {story.prior.temperature:g}"
+    return picture(grid(_decoded(story.vae, z), columns=8), words, words + ".")
+
+
+def _neighbours(story: Story) -> str:
+    if story.record is None or story.record.neighbours is None:
+        return ""
+    neighbours = story.record.neighbours
+    shown = to_pictures(torch.cat([neighbours.samples, neighbours.training]))
+    words = "Samples in the first row, below each the training image nearest to it, by pixels"
+    return picture(grid(shown, columns=len(neighbours.samples)), words, words + ": equal pairs would be copies.")
+
+
+def _vectors(story: Story) -> str:
+    rows = [
+        (
+            vector.name,
+            str(vector.positives),
+            str(vector.negatives),
+            _cell(vector.gap_in_sigma),
+            _cell(vector.auc),
+            _cell(vector.auc_lda),
+        )
+        for vector in story.vectors
+    ]
+    caption = "AUC on held-out images: of the projection onto the vector, and of a linear discriminant."
+    return table(caption, ("vector", "with", "without", "gap, sd", "AUC", "AUC of LDA"), rows)
+
+
+def _settings(story: Story) -> str:
+    config = story.vae.config.to_json()
+    training = {name: value for name, value in story.training.items() if name != "held_out"}
+    rows = [(name.replace("_", " "), str(value)) for name, value in (config | training).items()]
+    parameters = sum(parameter.numel() for parameter in story.vae.parameters())
+    return table("", ("setting", "value"), [("parameters", f"{parameters:,}"), *rows])
+
+
+def _decoded(vae: VAE, z: Tensor) -> list[Image.Image]:
+    return to_pictures(torch.cat([vae.decode(some.to(device_of(vae))).cpu() for some in torch.split(z, 64)]))
