@@ -104,7 +104,7 @@ def _rows(checked: "Checked") -> list[tuple[str, str]]:
     if checked.passed_over:
         passed = ", ".join(f"{count} {what}" for what, count in sorted(checked.passed_over.items()))
         rows.insert(2, ("passed over", passed))
-    return rows + [("note", note) for note in checked.notes if not note.startswith("passed over")]
+    return rows + [("note", note) for note in checked.notes]
 
 
 def _shared(checked: "Checked") -> str:

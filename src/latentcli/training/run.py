@@ -73,15 +73,19 @@ def images_of(choice: Choice, loadings: Loadings) -> Images:
         raise ImageError(f"only one image of {source} can be read; training takes two or more")
     problems = (sorted(loading.decoded.problems.items()) for loading in loadings.values())
     unreadable = dict.fromkeys(text for some in problems for _, text in some)  # a held-out folder may lie inside
-    return Images(train, of(choice.held_out), tuple(unreadable), tuple(_notes(choice, train, list(loadings.values()))))
+    counts = sorted((count, what) for what, count in choice.train.listing.passed_over.items() if what in NOTEWORTHY)
+    return Images(
+        train,
+        of(choice.held_out),
+        tuple(unreadable),
+        tuple(f"passed over: {count} {what}" for count, what in counts),
+        tuple(_notes(choice, train, list(loadings.values()))),
+    )
 
 
 def _notes(choice: Choice, train: Dataset, loadings: list[Loading]) -> Iterator[str]:
     """What to know about the images before they are trained on."""
     model, first = choice.model, loadings[0]
-    for count, what in sorted((count, what) for what, count in first.listing.passed_over.items()):
-        if what in NOTEWORTHY:
-            yield f"passed over: {count} {what}"
     smaller = first.decoded.smaller_than(model, choice.train.rows)
     if smaller:
         yield (

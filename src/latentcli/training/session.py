@@ -36,7 +36,8 @@ class Images:
     train: Dataset
     held_out: Dataset | None
     unreadable: tuple[str, ...]  # messages
-    notes: tuple[str, ...]  # what to know about them
+    passed_over: tuple[str, ...]  # what somebody may have meant to be among them
+    notes: tuple[str, ...]  # what else to know about them
 
 
 class Session:
@@ -129,7 +130,7 @@ class Session:
             images=len(self.train),
             held_out=len(self.images.held_out) if self.images.held_out else 0,
             unreadable=self.images.unreadable,
-            notes=self.images.notes,
+            notes=(*self.images.passed_over, *self.images.notes),
             parameters=sum(parameter.numel() for parameter in self.learner.vae.parameters()),
             precision=speed.told() if speed else self.precision,
             device=str(self.plan.device),
