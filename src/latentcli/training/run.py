@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 
 import torch
 
+from latentcli.config import FILES_FILE, RESUME_FILE
 from latentcli.data.dataset import Dataset, Selection, readable_part
 from latentcli.data.loading import Loading
 from latentcli.errors import ImageError, LatentCLIError
@@ -30,12 +31,16 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[report
         try:
             remove_parts(plan.folder)
             plan = located(plan)  # another program may have gone on with the run since the plan was made
+            if plan.resumed is None:
+                plan.prints.write(plan.folder)
             with _advice_on_memory(plan.choice):
                 # What was read besides the pixels is needed no more, and with a million images it is not small.
                 images = images_of(plan.choice, (yield from read(plan.choice)))
                 memory.settle()
                 yield from Session(plan, images).events(stop)
         finally:
+            if not (plan.folder / RESUME_FILE).exists():  # nothing was trained
+                (plan.folder / FILES_FILE).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # stays unless nothing was written
                 plan.folder.rmdir()
 

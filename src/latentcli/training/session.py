@@ -211,8 +211,6 @@ class Session:
         self.saving = time.monotonic() - started
 
     def _save(self, step: int) -> None:
-        if not self.resume_file.exists():
-            self.plan.prints.write(self.plan.folder)
         history.write(self.plan.folder, self.history)
         reconstruction, kl, summed = (float(number) for number in self.sums)
         position = resume.Position(
