@@ -85,14 +85,14 @@ def _baselines(evidence: Evidence) -> Iterator[Finding]:
                 "problem",
                 "baseline",
                 f"reconstructions are no better than the mean image ({told})",
-                "nothing was learned: see the other findings, then train longer with --minutes",
+                "nothing was learned: see the other findings, then train longer",
             )
         else:
             yield Finding(
                 "note",
                 "baseline",
                 f"reconstructions are no better than those of {baseline.name} ({told})",
-                "train longer with --minutes, or give the latent more room with --latent-dim",
+                "train longer, or give the latent more room with --latent-dim",
             )
 
 
@@ -119,7 +119,7 @@ def _collapse(evidence: Evidence) -> Iterator[Finding]:
     dead = len(kl) - active
     beta = float(evidence.training["beta"])
     why = f"beta {beta:g} makes it too dear" if beta > 1 else "the decoder draws without it"
-    advice = "--beta 1" if beta > 1 else "--beta 0.5, or a longer run with --minutes"
+    advice = "--beta 1" if beta > 1 else "--beta 0.5, or a longer run"
     if active == 0:
         yield Finding("problem", "collapse", f"the latent is not used at all: {why}", advice)
     elif sum(kl) < 1 or (beta > 1 and dead > len(kl) / 2):
@@ -193,7 +193,9 @@ def _length(evidence: Evidence) -> Iterator[Finding]:
     epochs, minutes = float(evidence.training["epochs"]), evidence.training["seconds"] / 60
     curve = _curve(evidence.history)
     late = _late_gain(evidence.history)
-    longer = f"the same command with --minutes {max(5, round(4 * minutes))} goes on with this run"
+    asked = evidence.training.get("minutes")  # a run goes on with more of what it was given
+    more = f"--minutes {max(5, round(4 * asked))}" if asked else f"--epochs {max(10, round(4 * epochs))}"
+    longer = f"the same command with {more} goes on with this run"
     if epochs < _FEW_EPOCHS:
         yield Finding(
             "problem",

@@ -242,6 +242,7 @@ class Session:
             "steps": self.stage.end,
             "stages": self.stage.number,
             "batch_size": self.batch_size,
+            "minutes": config.minutes,
             "epochs": round(self.stage.end / self.steps_per_epoch, 2),
             "seconds": round(self.seconds, 1),
             "precision": self.precision,
