@@ -111,7 +111,10 @@ def _curves(story: Story) -> str:
     measured = [line for line in lines if line.get("held_out") and line["held_out"]["negative_elbo"] is not None]
     epochs, measured_epochs = [line["epoch"] for line in lines], [line["epoch"] for line in measured]
     beta = float(story.training.get("beta", 1.0))
-    training = Line("training", epochs, [line["reconstruction"] + line["kl"] for line in lines] if beta else [])
+    fully = lines if beta else []  # an autoencoder has no ELBO
+    training = Line(
+        "training", [line["epoch"] for line in fully], [line["reconstruction"] + line["kl"] for line in fully]
+    )
     held_out = Line("held out", measured_epochs, [line["held_out"]["negative_elbo"] for line in measured])
     seen = [line for line in lines if line.get("held_out")]
     psnr = Line("held out", [line["epoch"] for line in seen], [line["held_out"]["psnr"] for line in seen])
