@@ -25,7 +25,7 @@ def log_weights(vae: VAE, x: Tensor, draws: int, generator: torch.Generator) -> 
     repeated = x.repeat_interleave(draws, dim=0)
     parts = zip(torch.split(repeated, _DECODED_AT_ONCE), torch.split(z.flatten(0, 1), _DECODED_AT_ONCE), strict=True)
     likelihood = -torch.cat([_reconstruction(vae, some, latents) for some, latents in parts])
-    return likelihood.view(n, draws).double() + prior_over_posterior.double()
+    return likelihood.cpu().view(n, draws).double() + prior_over_posterior.cpu().double()
 
 
 def _reconstruction(vae: VAE, x: Tensor, z: Tensor) -> Tensor:

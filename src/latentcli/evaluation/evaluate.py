@@ -169,12 +169,12 @@ class _Watch:
         self._squares = 0.0
 
     def __call__(self, x: Tensor, posterior: Posterior, decoded: Tensor) -> None:
-        self.ssim += float(ssim(x, decoded).double().sum())
-        self.kl += posterior.kl_per_dimension().sum(dim=0).double().cpu()
+        self.ssim += float(ssim(x, decoded).cpu().double().sum())
+        self.kl += posterior.kl_per_dimension().sum(dim=0).cpu().double()
         self._images += len(x)
         self._near_ends += float(((x - 0.5).abs() >= 0.5 - _END).float().mean(dim=(1, 2, 3)).sum())
-        self._sum = self._sum + x.sum(dim=0).double().cpu()
-        self._squares += float(x.square().mean(dim=(1, 2, 3)).double().sum())
+        self._sum = self._sum + x.sum(dim=0).cpu().double()
+        self._squares += float(x.square().mean(dim=(1, 2, 3)).cpu().double().sum())
 
     def pixels(self) -> Pixels:
         mean = torch.as_tensor(self._sum) / self._images

@@ -63,7 +63,7 @@ def verdict(evidence: Evidence) -> list[Finding]:
 
 def _alike(evidence: Evidence) -> Iterator[Finding]:
     deviation = evidence.evaluation.pixels.deviation
-    if deviation < _ALIKE:
+    if evidence.evaluation.held_out.images > 1 and deviation < _ALIKE:
         yield Finding(
             "problem",
             "alike",
