@@ -35,7 +35,7 @@ ALLOWED = {
     "data": {"images", "sources", "tensorfile"},
     "card": set(),
     "history": set(),
-    "evaluation": {"data", "images", "model", "tensorfile"},
+    "evaluation": {"data", "history", "images", "model", "tensorfile"},
     "report": {"concepts", "evaluation", "history", "images", "model"},
     "model": {"tensorfile"},
     "training": TRAINING,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -35,11 +36,78 @@ def test_the_folder_is_known_again_when_it_has_moved(run, trained):
     assert found["held_out"]["images"] < 20
 
 
+def test_part_of_the_folder_and_the_folder_unpacked_are_known_again(run, trained):
+    whole = facts(run("evaluate", "d", "--model", "m", "--json"))["evaluation"]["held_out"]["images"]
+    part = Path("part/deeper")
+    part.mkdir(parents=True)
+    for path in sorted(Path("d").iterdir())[:20]:
+        shutil.copyfile(path, part / path.name)
+    found = facts(run("evaluate", "part", "--model", "m", "--json"))["evaluation"]
+    assert 0 < found["held_out"]["images"] < min(whole + 1, 20)
+    assert found["training"]["images"] == 20 - found["held_out"]["images"]
+
+
+def test_a_folder_unpacked_from_the_archive_trained_on_is_known(run, tmp_path):
+    draw_folder(tmp_path / "inner/d", 30)
+    shutil.make_archive("d", "zip", "inner")
+    run("train", "d.zip", "--name", "z", "--size", 16, "--latent-dim", 4, "--epochs", 2, "--held-out", 0.3)
+    found = facts(run("evaluate", "inner/d", "--model", "z", "--json"))["evaluation"]
+    assert 0 < found["held_out"]["images"] < 20
+
+
+def test_new_images_beside_the_old_ones_are_measured_and_those_trained_on_are_not(run, trained, tmp_path):
+    before = facts(run("evaluate", "d", "--model", "m", "--json"))["evaluation"]["held_out"]["images"]
+    draw_folder(tmp_path / "d/new", 90, first_seed=500)
+    after = facts(run("evaluate", "d", "--model", "m", "--json"))["evaluation"]
+    assert after["held_out"]["images"] == before + 90
+
+
+def test_images_held_out_in_a_folder_inside_the_data_are_held_out(run, tmp_path):
+    draw_folder(tmp_path / "d", 30)
+    draw_folder(tmp_path / "d/held", 12, first_seed=100)
+    run("train", "d", "--name", "m", "--size", 16, "--latent-dim", 4, "--epochs", 2, "--held-out", "d/held")
+    outcome = run("evaluate", "d/held", "--model", "m", "--json")
+    assert facts(outcome)["evaluation"]["held_out"]["images"] == 12
+    assert not facts(outcome)["evaluation"]["on_training"]
+    assert "other images" not in [finding["about"] for finding in facts(outcome)["verdict"]]
+
+
+def test_a_folder_taken_for_the_one_trained_on_by_its_name_alone_is_said_to_be(run, trained):
+    Path("models/m/files.safetensors").unlink()
+    outcome = run("evaluate", "d", "--model", "m", "--json")
+    assert facts(outcome)["evaluation"]["held_out"]["images"] < 20
+    assert "taken for the folder it was trained on, because of its name" in outcome.err
+
+
 def test_other_images_are_all_measured_and_baselines_come_from_the_training_folder(run, trained, tmp_path):
     draw_folder(tmp_path / "other", 12, dot=True)
     found = facts(run("evaluate", "other", "--model", "m", "--json"))["evaluation"]
     assert found["held_out"]["images"] == 12
     assert found["baselines"]
+
+
+def test_the_verdict_on_other_images_does_not_judge_the_training(run, trained, tmp_path):
+    draw_folder(tmp_path / "other", 12, dot=True)
+    about = [finding["about"] for finding in facts(run("evaluate", "other", "--model", "m", "--json"))["verdict"]]
+    assert "other images" in about
+    assert "too little training" not in about
+
+
+def test_one_image_is_enough_on_either_side(run, trained, tmp_path):
+    draw_folder(tmp_path / "one", 1, dot=True)
+    draw_folder(tmp_path / "two", 2, dot=True)
+    assert facts(run("evaluate", "one", "--model", "m", "--json"))["evaluation"]["samples"] == []
+    rows = facts(run("evaluate", "two", "--model", "m", "--training", "one", "--json"))["evaluation"]["samples"]
+    assert [row["name"] for row in rows] == ["fitted prior, temperature 0.8", "standard prior"]
+
+
+def test_an_autoencoder_has_no_bound(run, tmp_path):
+    draw_folder(tmp_path / "d", 20)
+    run("train", "d", "--name", "a", "--size", 16, "--latent-dim", 4, "--epochs", 1, "--beta", 0)
+    outcome = run("evaluate", "d", "--model", "a", "--iwae", 5)
+    assert outcome.code == 1
+    assert "leave out --iwae" in outcome.err.splitlines()[-1]
+    assert Path("models/a/report.html").exists()
 
 
 def test_without_the_training_images_there_are_no_baselines(run, trained, tmp_path):

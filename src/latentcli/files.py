@@ -93,7 +93,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 def remove_parts(folder: Path) -> None:
     """Remove what `write_whole` left when it was killed; only for who has the folder to itself."""
-    for part in folder.glob(".*.part"):
+    for part in folder.rglob(".*.part"):
         part.unlink(missing_ok=True)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ def read(folder: Path) -> list[Line]:
         with contextlib.suppress(ValueError):
             lines.append(json.loads(text))
     return [line for line in lines if isinstance(line, dict) and set(line) >= _KNOWN]
+
+
+def measured(lines: Sequence[Line]) -> list[Line]:
+    """Those with held-out figures, all on as many images as the first: the last may be measured on more."""
+    found = [line for line in lines if line["held_out"]]
+    return [line for line in found if line["held_out"]["images"] == found[0]["held_out"]["images"]]
 
 
 def until(folder: Path, step: int) -> list[Line]:

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 
 from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError, FileFormatError
-from latentcli.evaluation import baselines, distances
+from latentcli.evaluation import baselines, bounds, distances
 from latentcli.evaluation.bounds import importance_bound
 from latentcli.evaluation.features import open_features
 from latentcli.evaluation.similarity import ssim
@@ -80,8 +80,18 @@ def test_the_importance_weighted_bound_reaches_the_true_likelihood(linear):
 
 def test_the_bound_rises_with_the_draws(linear):
     vae, x = linear
-    bounds = [last(importance_bound(vae, [x], draws)) for draws in (1, 10, 100)]
-    assert bounds[0] < bounds[1] < bounds[2] < vae.log_likelihood(x) + 0.05
+    found = [last(importance_bound(vae, [x], draws)) for draws in (1, 10, 100)]
+    assert found[0] < found[1] < found[2] < vae.log_likelihood(x) + 0.05
+
+
+def test_many_draws_of_one_image_are_taken_a_few_at_a_time(linear, monkeypatch):
+    vae, x = linear
+    whole = last(importance_bound(vae, [x[:3]], 240))
+    monkeypatch.setattr(bounds, "_DECODED_AT_ONCE", 7)
+    decoded = []
+    monkeypatch.setattr(vae, "decode_logits", lambda z, decode=vae.decode_logits: decoded.append(len(z)) or decode(z))
+    assert last(importance_bound(vae, [x[:3]], 240)) == pytest.approx(whole, abs=0.2)
+    assert max(decoded) <= 7
 
 
 def test_the_elbo_is_below_the_likelihood_by_the_posterior_s_error(linear):

@@ -104,14 +104,19 @@ GOOD = Evaluation(
         SampleFigures("standard prior", 500, 0.4, 0.02, 0.7, 0.5, 0.9, 1.0),
     ),
     feature_space="random filters",
-    pixels=Pixels(near_ends=0.1, deviation=0.25),
+    pixels=Pixels(images=2000, near_ends=0.1, deviation=0.25),
 )
 SUMMARY = {"steps": 1000, "epochs": 20.0, "seconds": 600.0, "images": 5000, "beta": 1.0, "learning_rate": 2e-3}
 
 
-def line(epoch, nats, skipped=0):
-    held_out = {"negative_elbo": nats, "reconstruction": nats - 20, "psnr": 20.0}
-    return {"epoch": epoch, "step": 50 * epoch, "held_out": held_out, "skipped_steps": skipped}
+def line(epoch, nats, training=None, skipped=0, images=500):
+    """An epoch's line; unless told the training loss is the held-out one."""
+    held_out = {"negative_elbo": nats, "reconstruction": nats - 20, "psnr": 20.0, "images": images}
+    reconstruction = (nats if training is None else training) - 20
+    return {
+        "epoch": epoch, "step": 50 * epoch, "held_out": held_out, "skipped_steps": skipped,
+        "reconstruction": reconstruction, "kl": 20.0,
+    }  # fmt: skip
 
 
 FAR = SampleFigures("standard prior", 500, 9.0, 1.0, 0.0, 0.0, 1.0, 1.0)
@@ -120,9 +125,9 @@ COPIES = SampleFigures("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 1.0, 0.2)
 SETTLED = [line(epoch, 100 + 100 * 0.5**epoch) for epoch in range(1, 21)]
 
 
-def judged(evaluation=GOOD, training=SUMMARY, history=SETTLED):
+def judged(evaluation=GOOD, training=SUMMARY, history=SETTLED, foreign=False):
     changed = replace(GOOD, **evaluation) if isinstance(evaluation, dict) else evaluation
-    evidence = Evidence(ModelConfig(), changed, SUMMARY | training, history)
+    evidence = Evidence(ModelConfig(), changed, SUMMARY | training, history, foreign)
     return {finding.about: finding for finding in verdict(evidence) if finding.grade != "good"}
 
 
@@ -138,6 +143,8 @@ def test_a_good_run_is_only_praised():
         ("dead dimensions", {"evaluation": {"kl_per_dimension": (4.0,) * 5 + (0.0,) * 11}}),
         ("collapse", {"evaluation": {"kl_per_dimension": (0.0,) * 16}}),
         ("overfitting", {"history": [*SETTLED[:15], line(16, 106), line(17, 107), line(18, 108)]}),
+        ("overfitting", {"history": [line(epoch, 100 + 9 * epoch, 100 - epoch) for epoch in range(1, 21)]}),
+        ("collapse", {"evaluation": {"kl_per_dimension": (0.05,) * 16}}),
         ("prior", {"evaluation": {"samples": (GOOD.samples[0], FAR)}}),
         ("monotonous samples", {"evaluation": {"samples": (ALIKE,)}}),
         ("copies", {"evaluation": {"samples": (COPIES,)}}),
@@ -149,3 +156,44 @@ def test_each_fault_is_told_with_what_to_do(about, changes):
     found = judged(**changes)
     assert list(found) == [about]
     assert found[about].advice
+
+
+def test_a_strong_beta_that_leaves_some_dimensions_at_work_is_no_collapse():
+    found = judged({"kl_per_dimension": (40.0,) * 6 + (0.0,) * 10}, {"beta": 4.0})
+    assert list(found) == ["dead dimensions"]
+
+
+def test_what_follows_from_a_collapse_is_not_told_as_well():
+    worse = (Baseline("mean image", 24.9, 0.1, 300.0, None),)
+    assert list(judged({"kl_per_dimension": (0.0,) * 16, "samples": (ALIKE,), "baselines": worse})) == ["collapse"]
+
+
+def test_the_last_point_of_a_curve_is_left_out_when_it_is_measured_on_more_images():
+    assert judged(history=[*SETTLED, line(21, 190, images=9000)]) == {}
+
+
+def test_a_curve_that_turned_has_not_settled():
+    evidence = Evidence(ModelConfig(), GOOD, SUMMARY, [*SETTLED[:15], line(16, 106), line(17, 107), line(18, 108)])
+    assert "length" not in {finding.about for finding in verdict(evidence)}
+
+
+def test_a_few_passes_over_very_many_images_are_no_short_training():
+    assert judged(training={"images": 1_000_000, "epochs": 3.0}, history=SETTLED[:3]) == {}
+
+
+def test_other_images_than_those_trained_on_say_nothing_of_the_training():
+    spoiled = {
+        "held_out": replace(FIGURES, psnr=20.0),
+        "kl_per_dimension": (0.0,) * 16,
+        "pixels": Pixels(images=500, near_ends=0.9, deviation=0.0),
+    }
+    assert list(judged(spoiled, {"epochs": 1.0}, foreign=True)) == ["other images"]
+
+
+def test_where_nothing_was_held_out_nothing_is_compared_with_training_images(tmp_path):
+    trained(tmp_path, discs(12), held_out="0", epochs=2)
+    found = Record.load(tmp_path / "models/x").evaluation
+    assert found.on_training
+    assert found.training is None
+    assert [row.nearest for row in found.samples] == [None, None]
+    assert "training images" not in [row.name for row in found.samples]

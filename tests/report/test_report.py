@@ -86,6 +86,23 @@ def test_the_bundled_model_s_page_goes_into_the_current_folder(run):
     assert "figures" not in page.ids
 
 
+def test_an_evaluation_of_another_model_is_not_shown(run, trained):
+    kept = (trained / "evaluation.safetensors").read_bytes()
+    run("train", "d", "--name", "m", "--size", "16", "--latent-dim", "8", "--epochs", "5", "--held-out", "0.3")
+    assert "figures" in Page((trained / "report.html").read_text()).ids
+    (trained / "evaluation.safetensors").write_bytes(kept)
+    run("report", "m")
+    assert "figures" not in Page((trained / "report.html").read_text()).ids
+
+
+def test_the_page_of_an_autoencoder_draws_no_elbo(run, tmp_path):
+    draw_folder(tmp_path / "d", 20)
+    run("train", "d", "--name", "a", "--size", "16", "--epochs", "3", "--beta", "0", "--held-out", "0.3")
+    text = Path("models/a/report.html").read_text()
+    assert "PSNR of reconstructions" in text
+    assert "KL per image" not in text
+
+
 def test_names_are_text_and_never_markup():
     assert "<b>" not in table("<b>", ("<b>",), [("<b>",)])
     assert "<b>" not in curves([Line("<b>", (0, 1), (0, 1))], "<b>", "<b>", "nats")

@@ -13,6 +13,7 @@ from latentcli import load_model, tensorfile
 from latentcli.config import TrainConfig, model_config
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
+from latentcli.evaluation.record import Record
 from latentcli.training import finish, reports, resume, schedule, selftest, session
 from latentcli.training.loop import Learner, in_order, untrained
 from latentcli.training.plan import TrainRequest, prepare
@@ -189,18 +190,19 @@ def test_an_interrupted_second_stage_goes_on(pictures):
     assert all((expected[name] == found[name]).all() for name in expected)
 
 
+@pytest.mark.parametrize("moment", ["save_model", "write_pictures", "evaluate", "build"])
 @pytest.mark.parametrize("stages", [1, 2])
-def test_a_run_killed_while_its_model_is_written_writes_it_next_time(pictures, monkeypatch, stages):
+def test_a_run_killed_while_it_finishes_does_the_rest_next_time(pictures, monkeypatch, stages, moment):
     whole = Path("models/whole")
     for epochs in (3, 5)[:stages]:
         train(pictures, folder=whole, epochs=epochs)
     if stages == 2:
         train(pictures)
 
-    def killed(*arguments):
+    def killed(*arguments, **named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(finish, "save_model", killed)
+    monkeypatch.setattr(finish, moment, killed)
     with pytest.raises(KeyboardInterrupt):
         train(pictures, epochs=(3, 5)[stages - 1])
     monkeypatch.undo()
@@ -211,6 +213,18 @@ def test_a_run_killed_while_its_model_is_written_writes_it_next_time(pictures, m
     assert isinstance(list(run(plan))[-1], reports.Finished)
     expected, found = weights(whole), weights()
     assert all((expected[name] == found[name]).all() for name in expected)
+    assert Record.load(FOLDER).model_id == load_model(FOLDER).model_id
+    assert planned(pictures, epochs=(3, 5)[stages - 1]).finished
+
+
+def test_what_cannot_be_measured_does_not_cost_the_weights(pictures, monkeypatch):
+    def broken(subject):
+        raise LatentCLIError("out of memory")
+
+    monkeypatch.setattr(finish, "evaluate", broken)
+    with pytest.raises(LatentCLIError):
+        train(pictures)
+    assert load_model(FOLDER).config.latent_dim == 3
 
 
 def test_other_readable_images_than_at_the_start_are_refused(pictures):
@@ -225,8 +239,10 @@ def test_other_readable_images_than_at_the_start_are_refused(pictures):
 def test_what_a_killed_save_left_is_removed(pictures):
     train(pictures, stop_after(2))
     (FOLDER / ".resume.safetensors.x.part").write_bytes(b"half")
+    (FOLDER / "moments").mkdir(exist_ok=True)
+    (FOLDER / "moments/.00000004.png.x.part").write_bytes(b"half")
     train(pictures)
-    assert not list(FOLDER.glob(".*"))
+    assert not list(FOLDER.rglob(".*"))
 
 
 def test_a_run_of_an_older_version_is_refused_in_one_line(pictures):

@@ -117,7 +117,7 @@ class Talk:
                 "already_there": self.already_there,
                 "seconds": round(time.monotonic() - self.started, 2),
             }
-            self._print(json.dumps(summary))
+            self._print(json.dumps(summary, allow_nan=False))
 
 
 def print_table(table: "Table") -> None:

@@ -1,5 +1,6 @@
 """`latentcli train`: a folder of images to a model."""
 
+import contextlib
 import signal
 import sys
 from types import FrameType
@@ -112,7 +113,10 @@ def train(
     from latentcli import catalog
     from latentcli.cli.tensorboard import Board
     from latentcli.cli.training_view import TrainingView
+    from latentcli.evaluation.evaluate import Step
     from latentcli.training import plan, reports, run
+
+    may_stop_at = (reports.Reading, reports.FittingPrior, Step)  # where nothing is to be saved
 
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
@@ -142,15 +146,16 @@ def train(
     if settled.finished:
         _tell_finished(talk, settled)
         return
-    board = Board(folder) if log else None
     stop = _StopRequest()
-    with TrainingView(talk) as view:
+    with TrainingView(talk) as view, Board(folder) if log else contextlib.nullcontext() as board:
         for report in run.run(settled, stop):
             view.show(report)
             if board:
                 board.show(report)
-            if stop() and isinstance(report, reports.Reading):
-                break  # nothing has been trained yet, so nothing is to be saved
+            if stop() and isinstance(report, may_stop_at):
+                if not isinstance(report, reports.Reading):
+                    talk.say("stopped before everything was measured; the same command does the rest")
+                break
     talk.facts["interrupted"] = not view.finished
     talk.print_json()
     if not view.finished:

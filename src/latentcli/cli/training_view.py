@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from latentcli.cli.console import Talk
+from latentcli.evaluation.evaluate import Step
 from latentcli.model.figures import Figures
 from latentcli.training import reports
 
@@ -63,7 +64,7 @@ class TrainingView:
             case reports.FittingPrior(images):
                 self.progress.update(self.task, visible=False)
                 self._say(f"fitting the prior to {images} encoded images")
-            case reports.Evaluating(what, done, total):
+            case Step(what, done, total):
                 self.progress.update(self.task, visible=True)
                 self._bar(what, done, total)
             case reports.Finished():

@@ -23,6 +23,11 @@ class Pca:
     variances: Tensor  # (k,), along the components
     noise: float  # variance in each other direction
 
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether anything is left that the components do not explain: with few images nothing is."""
+        return self.noise > _SMALLEST_VARIANCE
+
     def reconstruct(self, x: Tensor) -> Tensor:
         """Images (n, channels, height, width) projected onto the components, in [0, 1]."""
         centred = x.flatten(1) - self.mean

@@ -8,23 +8,21 @@ from torch import Tensor
 
 from latentcli.model import objective
 from latentcli.model.figures import device_of
+from latentcli.model.posterior import Posterior
 from latentcli.model.vae import VAE
 
 _DECODED_AT_ONCE = 250  # latents
 
 
 @torch.inference_mode()
-def log_weights(vae: VAE, x: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+def log_weights(vae: VAE, x: Tensor, posterior: Posterior, draws: int, generator: torch.Generator) -> Tensor:
     """log p(x|z) + log p(z) - log q(z|x) in nats for draws z of each image's posterior: (n, draws)."""
-    posterior = vae.encode(x)
     n, latent_dim = posterior.mean.shape
     noise = torch.randn(n, draws, latent_dim, generator=generator).to(x.device)
     sd = (0.5 * posterior.logvar).exp()[:, None]
     z = posterior.mean[:, None] + sd * noise  # (n, draws, latent_dim)
     prior_over_posterior = 0.5 * (noise.square() - z.square() + posterior.logvar[:, None]).sum(dim=2)
-    repeated = x.repeat_interleave(draws, dim=0)
-    parts = zip(torch.split(repeated, _DECODED_AT_ONCE), torch.split(z.flatten(0, 1), _DECODED_AT_ONCE), strict=True)
-    likelihood = -torch.cat([_reconstruction(vae, some, latents) for some, latents in parts])
+    likelihood = -_reconstruction(vae, x.repeat_interleave(draws, dim=0), z.flatten(0, 1))
     return likelihood.cpu().view(n, draws).double() + prior_over_posterior.cpu().double()
 
 
@@ -46,7 +44,12 @@ def importance_bound(vae: VAE, batches: Iterable[Tensor], draws: int) -> Iterabl
     at_once = max(1, _DECODED_AT_ONCE // draws)
     for batch in batches:
         for x in torch.split(batch.to(device_of(vae)), at_once):
-            weights = log_weights(vae, x, draws, generator)
-            total += float((weights.logsumexp(dim=1) - math.log(draws)).sum())
+            with torch.inference_mode():
+                posterior = vae.encode(x)
+            weights = torch.full((len(x),), -torch.inf, dtype=torch.float64)  # log of their sum so far
+            for drawn in range(0, draws, _DECODED_AT_ONCE):
+                some = log_weights(vae, x, posterior, min(_DECODED_AT_ONCE, draws - drawn), generator)
+                weights = weights.logaddexp(some.logsumexp(dim=1))
+            total += float((weights - math.log(draws)).sum())
             done += len(x)
             yield done, total / done

@@ -1,6 +1,6 @@
 """How two sets of images differ: in their features, and image by image.
 
-Features are (n, d) float tensors; all arithmetic is in double precision.
+Features are (n, d) float tensors.
 """
 
 from collections.abc import Iterable

@@ -46,13 +46,14 @@ class SampleFigures:
     precision: float  # share of the samples that lie among the images
     recall: float  # share of the images that lie among the samples
     diversity: float  # mean distance of two samples over that of two images
-    nearest: float | None  # median distance to the nearest training image over that of held-out images
+    nearest: float | None  # median distance to the nearest training image over that of held-out images, if there are
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """What the evaluated images are like."""
+    """What the images trained on are like; where they are not at hand, the evaluated ones."""
 
+    images: int
     near_ends: float  # share of the numbers that are all but 0 or 1
     deviation: float  # standard deviation around the mean image, of the range 0 to 1
 
@@ -124,13 +125,14 @@ class Step:
 def evaluate(subject: Subject) -> Iterator[Step | Evaluation | Neighbours]:
     """Measure everything; ends with the evaluation, and before it the neighbours where there are training images."""
     vae, held_out, train = subject.vae, subject.held_out, subject.train
-    watch = _Watch(vae.config.latent_dim)
+    watch = seen = _Watch(vae.config.latent_dim)
     yield Step("reconstructing", 0, len(held_out))
     figures = measure(vae, _floats(held_out), subject.noise_scale, watch)
     training = None
     if train and not subject.on_training:
         yield Step("reconstructing training images", 0, len(train))
-        training = measure(vae, _floats(train.spread(_COMPARED)), subject.noise_scale)
+        seen = _Watch(vae.config.latent_dim)
+        training = measure(vae, _floats(train.spread(_COMPARED)), subject.noise_scale, seen)
     yield Step("comparing with baselines", 0, len(held_out))
     beaten = _baselines(vae, held_out, train)
     yield Step("sampling", 0, _COMPARED)
@@ -150,7 +152,7 @@ def evaluate(subject: Subject) -> Iterator[Step | Evaluation | Neighbours]:
         baselines=beaten,
         samples=samples,
         feature_space=subject.features.name,
-        pixels=watch.pixels(),
+        pixels=seen.pixels(),
         on_training=subject.on_training,
         draws=subject.draws,
         importance_bound=bound,
@@ -179,7 +181,7 @@ class _Watch:
     def pixels(self) -> Pixels:
         mean = torch.as_tensor(self._sum) / self._images
         variance = self._squares / self._images - float(mean.square().mean())
-        return Pixels(self._near_ends / self._images, max(0.0, variance) ** 0.5)
+        return Pixels(self._images, self._near_ends / self._images, max(0.0, variance) ** 0.5)
 
 
 def _floats(images: Dataset) -> Iterator[Tensor]:
@@ -204,21 +206,24 @@ def _beaten(vae: VAE, name: str, pca: baselines.Pca, held_out: Dataset) -> Basel
         reconstruction = pca.reconstruct(x)
         psnr += float(psnr_per_image(x, reconstruction).double().sum())
         similarity += float(ssim(x, reconstruction).double().sum())
-        if not bernoulli:
+        if not bernoulli and pca.has_likelihood:
             nats += float(pca.negative_log_likelihood(x).double().sum())
-        elif not len(pca.variances):
+        elif bernoulli and not len(pca.variances):
             # A mean of exactly 0 or 1 would make one stray pixel impossible.
             chance = pca.mean.clamp(1e-3, 1 - 1e-3).view_as(x[0]).expand_as(x)
             nats += float(torch.nn.functional.binary_cross_entropy(chance, x, reduction="sum"))
     images = len(held_out)
-    likely = nats / images if not bernoulli or not len(pca.variances) else None
+    likely = nats / images if nats else None
     bits = vae.bits_per_dimension(likely) if likely is not None and not bernoulli else None
     return Baseline(name, psnr / images, similarity / images, likely, bits)
 
 
 @torch.inference_mode()
 def _samples(subject: Subject) -> tuple[tuple[SampleFigures, ...], Neighbours | None]:
-    """The figures of both priors, and of training images in the place of samples: what a perfect model would get."""
+    """The figures of both priors, and of training images in the place of samples: what a perfect model would get.
+
+    Where nothing was held out there is nothing to compare copies and training images with.
+    """
     held_out, train = subject.held_out.spread(_COMPARED), subject.train
     count = len(held_out)
     if count < 2:
@@ -234,10 +239,12 @@ def _samples(subject: Subject) -> tuple[tuple[SampleFigures, ...], Neighbours | 
         shown = {"": real.some} | {name: pictures.some for name, pictures in made.items()}
         found, places = distances.nearest(torch.cat(list(shown.values())), _floats(train))
         medians = [float(part.median()) for part in torch.split(found, [len(some) for some in shown.values()])]
-        ratios = {name: median / max(medians[0], 1e-6) for name, median in zip(shown, medians, strict=True)}
+        if not subject.on_training:
+            ratios = {name: median / max(medians[0], 1e-6) for name, median in zip(shown, medians, strict=True)}
         own = next(iter(made.values())).some
         neighbours = Neighbours(own, as_float(train.take(places[len(real.some) :][: len(own)])))
-        made["training images"] = _Pictures.of(subject.features, train.spread(count))
+        if len(train) > 1 and not subject.on_training:
+            made["training images"] = _Pictures.of(subject.features, train.spread(count))
     return tuple(_compare(name, pictures, real, ratios.get(name)) for name, pictures in made.items()), neighbours
 
 

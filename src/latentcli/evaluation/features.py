@@ -57,12 +57,16 @@ def open_features(path: Path | None) -> FeatureSpace:
             found = network(images)
         except Exception as error:  # whatever a foreign network raises
             shape = "x".join(map(str, images.shape))
-            raise FileFormatError(f"{path} cannot take images of {shape} ({str(error).splitlines()[0]})") from error
+            raise FileFormatError(f"{path} cannot take images of {shape} ({_first_line(error)})") from error
         if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != len(images):
             raise FileFormatError(f"{path} must give one row of features per image, (n, d)")
         return found
 
     return FeatureSpace(path.name, checked)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _torchscript(path: Path) -> Callable[[Tensor], Tensor]:

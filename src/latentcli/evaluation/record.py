@@ -20,6 +20,7 @@ _SHOWN = 16  # samples beside their nearest training images
 class Record:
     """An evaluation and what was made of it."""
 
+    model_id: str
     evaluation: Evaluation
     findings: tuple[Finding, ...]
     neighbours: Neighbours | None
@@ -30,9 +31,21 @@ class Record:
         if self.neighbours:
             arrays["samples"] = as_uint8(self.neighbours.samples[:_SHOWN])
             arrays["training"] = as_uint8(self.neighbours.training[:_SHOWN])
-        header = {"evaluation": self.evaluation.to_json(), "findings": [finding.to_json() for finding in self.findings]}
+        header = {
+            "model_id": self.model_id,
+            "evaluation": self.evaluation.to_json(),
+            "findings": [finding.to_json() for finding in self.findings],
+        }
         tensorfile.write(folder / RECORD_FILE, KIND, header, arrays)
         return folder / RECORD_FILE
+
+    @staticmethod
+    def is_there(folder: Path, model_id: str) -> bool:
+        """Whether a folder holds one of this model."""
+        try:
+            return tensorfile.read_header(folder / RECORD_FILE, KIND).get("model_id") == model_id
+        except FileFormatError:
+            return False
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
@@ -45,4 +58,4 @@ class Record:
             pictures = [as_float(torch.from_numpy(arrays[name].copy())) for name in ("samples", "training") if arrays]
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path} lacks a part of an evaluation ({error}); train again") from error
-        return cls(evaluation, findings, Neighbours(*pictures) if pictures else None)
+        return cls(str(header.get("model_id")), evaluation, findings, Neighbours(*pictures) if pictures else None)

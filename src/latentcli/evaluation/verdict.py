@@ -4,17 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from latentcli.config import ModelConfig
+from latentcli.config import DEFAULTS, ModelConfig
 from latentcli.evaluation.evaluate import Evaluation, SampleFigures
+from latentcli.history import measured
 from latentcli.model.prior import ACTIVE_KL
 
 _WON = 0.5  # dB over a baseline that nobody would argue about
 _ALIKE = 0.02  # standard deviation around the mean image below which there is nothing to learn
 _FEW_IMAGES = 200  # that a network can learn by heart
 _OVERFITTED = 1.5  # dB between training and held-out images
-_TURNED = 0.02  # rise of the held-out -ELBO from its best, as a share of what had been gained
+_TURNED, _TURNED_FAR = 0.02, 0.1  # rise of the held-out -ELBO from its best, as a share of its whole range
 _SURE = 50  # held-out images
-_FEW_EPOCHS = 5  # passes over the images within which no curve has settled
+_FEW_EPOCHS = 5  # passes over the images within which no curve has settled, unless there are very many images
+_ALMOST_NOTHING = 3.0  # nats of KL in all: what tells twenty images apart
 _STILL_FALLING = 0.1  # share of all that was gained which the last third of a run still gained
 _CROWDED = 3.0  # nats per latent dimension: each is full
 _SMALL_LATENT = 8  # dimensions
@@ -22,6 +24,7 @@ _NEAR_BLACK_AND_WHITE = 0.7  # share of the numbers at the ends of their range
 _MISFIT = 3.0  # times: the standard prior's Fréchet distance over the fitted one's
 _COPIED = 0.5  # of the distance that held-out images have to the nearest training image
 _MONOTONOUS = 0.5  # of the held-out images' diversity
+_FOLLOWS_COLLAPSE = ("baseline", "monotonous samples")  # and would be advised on twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,38 +46,51 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a verdict is reached from."""
+    """What a verdict is reached from. Of images that have nothing to do with the training, it tells nothing of that."""
 
     config: ModelConfig
     evaluation: Evaluation
     training: dict[str, Any]  # the summary in the model file
     history: Sequence[dict[str, Any]]  # the lines of history.jsonl
+    foreign: bool = False  # the images are from elsewhere than those trained on
 
 
 def verdict(evidence: Evidence) -> list[Finding]:
     """Problems first, each with one piece of advice; then what is worth knowing, then what went well."""
-    judges = (_alike, _baselines, _diverged, _collapse, _likelihood, _overfitting, _length, _latent, _prior, _samples)
+    judges = _OF_FOREIGN if evidence.foreign else _OF_ITS_OWN
     findings = [finding for judge in judges for finding in judge(evidence)]
     if any(finding.about == "alike" for finding in findings):  # nothing else means anything then
         findings = [finding for finding in findings if finding.about == "alike"]
+    if any(finding.about == "collapse" for finding in findings):
+        findings = [finding for finding in findings if finding.about not in _FOLLOWS_COLLAPSE]
     order = ("problem", "note", "good")
     return sorted(findings, key=lambda finding: order.index(finding.grade))
 
 
 def _alike(evidence: Evidence) -> Iterator[Finding]:
-    deviation = evidence.evaluation.pixels.deviation
-    if evidence.evaluation.held_out.images > 1 and deviation < _ALIKE:
+    pixels = evidence.evaluation.pixels
+    if pixels.images > 1 and pixels.deviation < _ALIKE:
         yield Finding(
             "problem",
             "alike",
-            f"the images are all but the same (they differ by {255 * deviation:.1f} gray levels from their mean), so "
-            "there is nothing to learn from them",
+            f"the images are all but the same (they differ by {255 * pixels.deviation:.1f} gray levels from their "
+            "mean), so there is nothing to learn from them",
             "train on a folder of different pictures; latentcli check shows what is in one",
         )
 
 
+def _elsewhere(evidence: Evidence) -> Iterator[Finding]:
+    yield Finding(
+        "note",
+        "other images",
+        f"these are other images than those of {evidence.training.get('data')}, which it was trained on: this is how "
+        "it does on them, and says nothing about how the training went",
+    )
+
+
 def _baselines(evidence: Evidence) -> Iterator[Finding]:
     found = evidence.evaluation
+    advice = "" if evidence.foreign else _longer(evidence)
     for baseline in found.baselines:
         gain = found.held_out.psnr - baseline.psnr
         told = f"{found.held_out.psnr:.1f} dB against {baseline.psnr:.1f} dB"
@@ -85,24 +101,23 @@ def _baselines(evidence: Evidence) -> Iterator[Finding]:
                 "problem",
                 "baseline",
                 f"reconstructions are no better than the mean image ({told})",
-                "nothing was learned: see the other findings, then train longer",
+                advice,
             )
         else:
             yield Finding(
                 "note",
                 "baseline",
                 f"reconstructions are no better than those of {baseline.name} ({told})",
-                "train longer, or give the latent more room with --latent-dim",
+                advice,
             )
 
 
 def _diverged(evidence: Evidence) -> Iterator[Finding]:
     skipped = max((int(line.get("skipped_steps", 0)) for line in evidence.history), default=0)
     steps = int(evidence.training["steps"])
-    curve = _curve(evidence.history)
-    rose = len(curve) > 1 and curve[-1] > curve[0]
-    if skipped > 0.01 * steps or rose:
-        how = f"{skipped} of {steps} steps had no finite gradient" if skipped > 0.01 * steps else "it ended worse off"
+    if skipped > 0.01 * steps or _rose(evidence.history):
+        lost = f"{skipped} of {steps} steps had no finite gradient"
+        how = lost if skipped > 0.01 * steps else "it ended worse than it began, on training images, too"
         yield Finding(
             "problem",
             "diverged",
@@ -122,7 +137,7 @@ def _collapse(evidence: Evidence) -> Iterator[Finding]:
     advice = "--beta 1" if beta > 1 else "--beta 0.5, or a longer run"
     if active == 0:
         yield Finding("problem", "collapse", f"the latent is not used at all: {why}", advice)
-    elif sum(kl) < 1 or (beta > 1 and dead > len(kl) / 2):
+    elif sum(kl) < _ALMOST_NOTHING:
         yield Finding(
             "problem",
             "collapse",
@@ -162,25 +177,22 @@ def _overfitting(evidence: Evidence) -> Iterator[Finding]:
     found, images = evidence.evaluation, int(evidence.training["images"])
     held_out = 0 if found.on_training else found.held_out.images
     gap = found.training.psnr - found.held_out.psnr if found.training else 0.0
-    curve = _curve(evidence.history)
-    gained = curve[0] - min(curve) if curve else 0.0
-    diverged = len(curve) > 1 and curve[-1] > curve[0]  # is told as such
-    turned = len(curve) > 2 and not diverged and curve[-1] - min(curve) > _TURNED * gained > 0
+    turned = _turned(evidence.history)
     if found.on_training:
         yield Finding(
             "note",
             "nothing held out",
             "no images were held out, so nobody can say what the model does with new ones",
-            "--held-out 0.05 or --held-out DIR",
+            "--held-out 0.2 (from 10 images on), or --held-out DIR",
         )
-    if gap > _OVERFITTED or turned or images < _FEW_IMAGES:
+    if gap > _OVERFITTED or turned > _TURNED or images < _FEW_IMAGES:
         parts = [
             f"{images} images are few enough to learn by heart" if images < _FEW_IMAGES else "",
             f"training images come out {gap:.1f} dB better than held-out ones" if gap > _OVERFITTED else "",
-            "the held-out figures were better earlier in the run" if turned else "",
+            "the held-out figures were better earlier in the run" if turned > _TURNED else "",
             f"{found.held_out.images} held-out images are too few to be sure" if 0 < held_out < _SURE else "",
         ]
-        surely = gap > _OVERFITTED or turned
+        surely = gap > _OVERFITTED or turned > _TURNED_FAR
         yield Finding(
             "problem" if surely else "note",
             "overfitting",
@@ -191,27 +203,31 @@ def _overfitting(evidence: Evidence) -> Iterator[Finding]:
 
 def _length(evidence: Evidence) -> Iterator[Finding]:
     epochs, minutes = float(evidence.training["epochs"]), evidence.training["seconds"] / 60
-    curve = _curve(evidence.history)
     late = _late_gain(evidence.history)
-    asked = evidence.training.get("minutes")  # a run goes on with more of what it was given
-    more = f"--minutes {max(5, round(4 * asked))}" if asked else f"--epochs {max(10, round(4 * epochs))}"
-    longer = f"the same command with {more} goes on with this run"
-    if epochs < _FEW_EPOCHS:
+    seen, usual = epochs * int(evidence.training["images"]), DEFAULTS[evidence.config.preset].images_seen
+    if epochs < _FEW_EPOCHS and seen < usual:
         yield Finding(
             "problem",
             "too little training",
             f"each image was seen {epochs:.1f} times in {minutes:.1f} minutes: too little training",
-            longer,
+            _longer(evidence),
         )
     elif late is not None and late > _STILL_FALLING:
         yield Finding(
             "note",
             "too little training",
             f"the last third of the run still brought {late:.0%} of all that was gained: too little training",
-            longer,
+            _longer(evidence),
         )
-    elif curve:
+    elif late is not None and _turned(evidence.history) <= _TURNED:
         yield Finding("good", "length", f"the held-out curve has settled ({epochs:.0f} epochs)")
+
+
+def _longer(evidence: Evidence) -> str:
+    """A run goes on with more of what it was given."""
+    asked, epochs = evidence.training.get("minutes"), float(evidence.training["epochs"])
+    more = f"--minutes {max(5, round(4 * asked))}" if asked else f"--epochs {max(10, round(4 * epochs))}"
+    return f"the same command with {more} goes on with this run"
 
 
 def _latent(evidence: Evidence) -> Iterator[Finding]:
@@ -249,7 +265,7 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
             "problem",
             "monotonous samples",
             f"samples differ from each other {first.diversity:.2f} times as much as images do",
-            "latentcli sample --temperature 1; and see whether the latent is used",
+            f"{'latentcli sample --temperature 1, or ' if first.name.startswith('fitted') else ''}train longer",
         )
     if first.nearest is not None and first.nearest < _COPIED and evidence.training["images"] >= _FEW_IMAGES:
         yield Finding(
@@ -262,19 +278,37 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
 
 def _curve(history: Sequence[dict[str, Any]]) -> list[float]:
     """Held-out -ELBO at the end of each epoch, or of an autoencoder the reconstruction."""
-    held_out = [line["held_out"] for line in history if line.get("held_out")]
+    held_out = [line["held_out"] for line in measured(history)]
     return [
         found["negative_elbo"] if found["negative_elbo"] is not None else found["reconstruction"] for found in held_out
     ]
 
 
+def _rose(history: Sequence[dict[str, Any]]) -> bool:
+    """Whether the loss ended higher than it began, on held-out and on training images."""
+    training = [line["reconstruction"] + line["kl"] for line in history]
+    return all(len(values) > 1 and values[-1] > values[0] for values in (_curve(history), training))
+
+
+def _turned(history: Sequence[dict[str, Any]]) -> float:
+    """How far the curve ends above its best, as a share of its range; 0 where that is no overfitting."""
+    curve = _curve(history)
+    if _rose(history):
+        return 0.0
+    return (curve[-1] - min(curve)) / (max(curve) - min(curve)) if len(curve) > 2 and max(curve) > min(curve) else 0.0
+
+
 def _late_gain(history: Sequence[dict[str, Any]]) -> float | None:
     """What the last third of the steps gained, as a share of all that was gained after the first epoch."""
     curve = _curve(history)
-    steps = [int(line["step"]) for line in history if line.get("held_out")]
+    steps = [int(line["step"]) for line in measured(history)]
     if len(curve) < 4:
         return None
     early = [nats for step, nats in zip(steps, curve, strict=True) if step <= steps[-1] * 2 / 3]
     before = early[-1] if early else curve[0]
     gained = curve[0] - min(curve)
     return (before - curve[-1]) / gained if gained > 0 else None
+
+
+_OF_ITS_OWN = (_alike, _baselines, _diverged, _collapse, _likelihood, _overfitting, _length, _latent, _prior, _samples)
+_OF_FOREIGN = (_elsewhere, _baselines, _prior, _samples)

@@ -1,5 +1,6 @@
 """A trained model measured on a folder of images, and its report written anew."""
 
+import contextlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,15 @@ from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.evaluation.evaluate import Evaluation, Step, Subject
 from latentcli.evaluation.evaluate import evaluate as measure_all
 from latentcli.evaluation.features import FeatureSpace, open_features
+from latentcli.evaluation.record import Record
 from latentcli.evaluation.verdict import Evidence, Finding, verdict
 from latentcli.files import output_file, write_whole
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.pipelines.events import Event, Note, Progress, Unreadable, Wrote
 from latentcli.report.build import REPORT_FILE, build
 from latentcli.sources import Listing, name_hashes, open_source, scan
+
+_NEEDED = {"steps", "epochs", "seconds", "images", "beta", "learning_rate"}  # of a training, for a verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +55,48 @@ def evaluate(entry: catalog.ModelEntry, wish: Wish) -> Iterator[Event | Evaluate
     listing = scan(open_source(wish.data))
     training = scan(open_source(wish.training)) if wish.training else None
     model = load_model(entry.path)
+    if wish.draws and not _noise_scale(model):
+        raise ConfigError(f"{model.name} is an autoencoder (beta 0), which gives no likelihood; leave out --iwae")
     return _evaluate(model, wish, listing, training, features)
 
 
 def _evaluate(
     model: LoadedModel, wish: Wish, listing: Listing, training: Listing | None, features: FeatureSpace
 ) -> Iterator[Event | Evaluated]:
-    trained = _trained_on(model, listing)
+    known = _known_files(model, listing)
     loading = yield from _loaded(model, listing)
     everything = np.arange(len(listing), dtype=np.int32)
-    held_out = readable_part(loading.decoded, everything[~trained])
-    train = readable_part(loading.decoded, everything[trained])
-    on_training = not len(held_out)
-    if on_training:
-        yield Note(f"{model.name} was trained on all of these images: the figures say nothing about new ones")
-        held_out = train
-    elif len(train):
-        yield Note(f"{len(train)} of these images were trained on; the {len(held_out)} held out are measured")
-    if not len(held_out):
+    held_out = readable_part(loading.decoded, everything[~known.trained])
+    train = readable_part(loading.decoded, everything[known.trained])
+    if not len(held_out) and not len(train):
         raise ImageError(f"none of the {len(listing)} images of {wish.data} can be read; check the files")
+    on_training = not len(held_out)
+    if len(train):
+        yield Note(known.told(model.name, len(train), len(held_out)))
+    if on_training:
+        held_out = train
     if not len(train):
         train = yield from _training_images(model, training)
-    noise_scale = float(float(model.header.get("training", {}).get("beta", 1.0)) > 0)
     subject = Subject(
-        model.vae, model.prior, held_out, train if len(train) else None, noise_scale, features, on_training, wish.draws
+        vae=model.vae,
+        prior=model.prior,
+        held_out=held_out,
+        train=train if len(train) else None,
+        noise_scale=_noise_scale(model),
+        features=features,
+        on_training=on_training,
+        draws=wish.draws,
     )
     for event in measure_all(subject):
         if isinstance(event, Step):
             yield Progress(event.done, event.total)
         elif isinstance(event, Evaluation):
-            yield Evaluated(event, _findings(model, event))
+            yield Evaluated(event, _findings(model, event, known.foreign))
+
+
+def _noise_scale(model: LoadedModel) -> float:
+    training = model.header.get("training") or {}
+    return float(float(training.get("beta", 1.0)) > 0)
 
 
 def _loaded(model: LoadedModel, listing: Listing) -> Generator[Event, None, Loading]:
@@ -92,48 +108,64 @@ def _loaded(model: LoadedModel, listing: Listing) -> Generator[Event, None, Load
     return loading
 
 
-def _trained_on(model: LoadedModel, listing: Listing) -> np.ndarray:
-    """Which of the images the model was trained on, as far as it can be told: (n,) bool.
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What can be told of a listing's part in a training."""
 
-    The run keeps names and sizes of its files; where it is not there, as with a model from elsewhere, a folder of the
-    same name counts as the one trained on.
+    trained: np.ndarray  # which of the images were trained on: (n,) bool
+    foreign: bool = False  # none of them had anything to do with it
+    assumed: bool = False  # by the name of their folder
+
+    def told(self, name: str, trained: int, held_out: int) -> str:
+        if not held_out:
+            what = f"{name} was trained on all of these images: the figures say nothing about new ones"
+        else:
+            what = f"{trained} of these images were trained on; the {held_out} held out are measured"
+        return f"{what} (taken for the folder it was trained on, because of its name)" if self.assumed else what
+
+
+def _known_files(model: LoadedModel, listing: Listing) -> _Known:
+    """The run keeps names and sizes of its files.
+
+    Where it is not there, as with a model from elsewhere, a folder of the same name is taken for the one trained on.
     """
-    summary = model.header.get("training") or {}
     try:
-        known = Kept.load(model.path.parent).holds(listing)
+        trained = Kept.load(model.path.parent).trained_on(listing)
     except FileFormatError:
-        same_name = listing.source.path.resolve().name == summary.get("data")
-        known = np.full(len(listing), same_name)
+        pass
+    else:
+        return _Known(np.zeros(len(listing), dtype=bool), foreign=True) if trained is None else _Known(trained)
+    summary = model.header.get("training") or {}
+    if listing.source.path.resolve().name != summary.get("data"):
+        return _Known(np.zeros(len(listing), dtype=bool), foreign=True)
     share = summary.get("held_out_share")
     if not summary.get("held_out_images") or share is None:
-        return known
+        return _Known(np.ones(len(listing), dtype=bool), assumed=True)
     held_out = is_held_out(name_hashes(bytes(name) for name in listing.names), float(share))
-    return np.asarray(known & ~held_out)
+    return _Known(~held_out, assumed=True)
 
 
 def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[Event, None, Dataset]:
     """The images that were trained on: the named ones, else those where they lay then; none when they are gone."""
+    named = listing is not None
     if listing is None:
-        try:
-            place = Kept.load(model.path.parent).place
-            listing = scan(open_source(place)) if place else None
-        except (FileFormatError, ImageError):
-            listing = None
-    if listing is None:
+        with contextlib.suppress(FileFormatError, ImageError):
+            listing = scan(open_source(Path(Kept.load(model.path.parent).places[0])))
+    trained = _known_files(model, listing).trained if listing else np.zeros(0, dtype=bool)
+    if listing is None or not (named or trained.any()):
         yield Note("without the images it was trained on there are no baselines; name them with --training DIR")
         return Dataset.from_images(torch.empty(0))
-    rows = np.arange(len(listing), dtype=np.int32)
-    trained = _trained_on(model, listing)
     loading = yield from _loaded(model, listing)
+    rows = np.arange(len(listing), dtype=np.int32)
     return readable_part(loading.decoded, rows[trained] if trained.any() else rows)
 
 
-def _findings(model: LoadedModel, evaluation: Evaluation) -> tuple[Finding, ...]:
+def _findings(model: LoadedModel, evaluation: Evaluation, foreign: bool) -> tuple[Finding, ...]:
     """The verdict, where the model file tells how it was trained."""
     summary = model.header.get("training")
-    if not isinstance(summary, dict) or not {"steps", "epochs", "seconds", "images", "beta"} <= set(summary):
+    if not isinstance(summary, dict) or not set(summary) >= _NEEDED:
         return ()
-    return tuple(verdict(Evidence(model.config, evaluation, summary, history.read(model.path.parent))))
+    return tuple(verdict(Evidence(model.config, evaluation, summary, history.read(model.path.parent), foreign)))
 
 
 def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Iterator[Event]:
@@ -159,5 +191,14 @@ def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
         except FileFormatError as error:
             yield Note(f"left out: {error}")
     fitting = [vector for vector in vectors if vector.model_id == model.model_id]
-    write_whole(target, build(model, fitting).encode())
+    write_whole(target, build(model, _record(model), fitting).encode())
     yield Wrote(target)
+
+
+def _record(model: LoadedModel) -> Record | None:
+    """The evaluation of this very model, where its folder holds one."""
+    try:
+        record = Record.load(model.path.parent)
+    except FileFormatError:
+        return None
+    return record if record.model_id == model.model_id else None

@@ -11,7 +11,7 @@ from PIL import Image
 from latentcli import history
 from latentcli.concepts import ConceptVector
 from latentcli.config import MOMENTS_FOLDER
-from latentcli.errors import FileFormatError, ImageError
+from latentcli.errors import ImageError
 from latentcli.evaluation.record import Record
 from latentcli.images import open_picture
 from latentcli.model.modelfile import LoadedModel
@@ -21,15 +21,11 @@ from latentcli.report.sections import Story, sections
 REPORT_FILE = "report.html"
 
 
-def build(model: LoadedModel, vectors: Sequence[ConceptVector]) -> str:
+def build(model: LoadedModel, record: Record | None, vectors: Sequence[ConceptVector]) -> str:
     """The page as HTML. What the folder does not hold is left out."""
     folder = model.path.parent
     training = dict(model.header.get("training") or {})
-    record = None
-    with contextlib.suppress(FileFormatError):
-        record = Record.load(folder)
     story = Story(
-        name=model.name,
         vae=model.vae,
         prior=model.prior,
         training=training,
@@ -59,7 +55,7 @@ def _introduction(model: LoadedModel, training: dict[str, Any]) -> str:
     if training:
         held_out = f", {training['held_out_images']} held out" if training.get("held_out_images") else ""
         parts.append(
-            f"Trained on {training['images']} images of {training['data']}{held_out}, "
-            f"{training['seconds'] / 60:.1f} minutes. What it draws is synthetic."
+            f"Trained on {training.get('images', 'some')} images of {training.get('data', 'a folder')}{held_out}, "
+            f"{training.get('seconds', 0) / 60:.1f} minutes. What it draws is synthetic."
         )
     return f"<p>{escape(' '.join(parts))}</p>"

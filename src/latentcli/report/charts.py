@@ -48,7 +48,7 @@ def bars(values: Sequence[float], title: str, x_name: str, unit: str) -> str:
     """One bar per value, in the order given; "" when there are none."""
     if not values:
         return ""
-    high = max(*values, 1e-9) if len(values) > 1 else max(values[0], 1e-9)
+    high = max([*values, 1e-9])
     inner_width, inner_height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     step = inner_width / len(values)
     drawn = []

@@ -21,8 +21,8 @@ body { margin: 0 auto; max-width: 62rem; padding: 1rem; font: 1rem/1.5 system-ui
   background: var(--paper) }
 h1 { margin: 0 0 .2rem } h2 { margin: 2.2rem 0 .6rem; border-bottom: 1px solid var(--rule) }
 nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1rem; padding: 0; list-style: none } a { color: var(--a) }
-.scroll { overflow-x: auto } table { border-collapse: collapse; min-width: 60% } caption { text-align: left;
-  color: var(--faint) } th, td { padding: .25rem .8rem .25rem 0; text-align: left; border-bottom: 1px solid var(--rule);
+.scroll { overflow-x: auto } table { border-collapse: collapse; min-width: 60% }
+th, td { padding: .25rem .8rem .25rem 0; text-align: left; border-bottom: 1px solid var(--rule);
   vertical-align: top } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 figure { margin: 1rem 0 } figcaption { color: var(--faint) } img { max-width: 100%; height: auto }
 img.pixels { image-rendering: pixelated } svg.chart { width: 100%; height: auto; max-width: 44rem }
@@ -77,6 +77,7 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     """A table; all columns but the first hold numbers. "" without rows."""
     if not rows:
         return ""
+    words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     first, *others = head
     top = f"<th scope='col'>{escape(first)}</th>" + "".join(
         f"<th scope='col' class='number'>{escape(name)}</th>" for name in others
@@ -88,8 +89,8 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> s
         for row in rows
     )
     return (
-        f'<div class="scroll"><table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div>"
+        f'<figure>{words}<div class="scroll" tabindex="0"><table><thead><tr>{top}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div></figure>"
     )
 
 

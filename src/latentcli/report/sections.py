@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from latentcli import history
 from latentcli.concepts import ConceptVector
 from latentcli.evaluation.record import Record
 from latentcli.images import grid, to_pictures
@@ -29,7 +30,6 @@ _GRADES = {"problem": "Problem", "note": "Worth knowing", "good": "Good"}
 class Story:
     """All that a report is made from."""
 
-    name: str
     vae: VAE
     prior: Prior
     training: dict[str, Any]  # the summary in the model file
@@ -87,10 +87,11 @@ def _figures(story: Story) -> str:
         for row in found.samples
     ]
     sample_head = ("pictures", "Fréchet", "kernel", "precision", "recall", "diversity", "nearest")
-    sample_caption = (
-        f"Each against as many held-out images, in the space of {found.feature_space}; training images show what a "
-        "perfect model would get. Diversity and the distance to the nearest training image are shares of those of "
-        "held-out images."
+    sample_caption = f"Each against as many {measured} images, in the space of {found.feature_space}. " + (
+        "Diversity is a share of theirs."
+        if found.on_training
+        else "Training images show what a perfect model would get. Diversity and the distance to the nearest training "
+        "image are shares of those of held-out images."
     )
     return table(caption, head, rows) + table(sample_caption, sample_head, samples)
 
@@ -108,23 +109,23 @@ def _cell(value: float | None) -> str:
 
 def _curves(story: Story) -> str:
     lines = list(story.history)
-    measured = [line for line in lines if line.get("held_out") and line["held_out"]["negative_elbo"] is not None]
-    epochs, measured_epochs = [line["epoch"] for line in lines], [line["epoch"] for line in measured]
-    beta = float(story.training.get("beta", 1.0))
-    fully = lines if beta else []  # an autoencoder has no ELBO
-    training = Line(
-        "training", [line["epoch"] for line in fully], [line["reconstruction"] + line["kl"] for line in fully]
-    )
-    held_out = Line("held out", measured_epochs, [line["held_out"]["negative_elbo"] for line in measured])
-    seen = [line for line in lines if line.get("held_out")]
-    psnr = Line("held out", [line["epoch"] for line in seen], [line["held_out"]["psnr"] for line in seen])
+    seen = history.measured(story.history)
+    epochs, measured = [line["epoch"] for line in lines], [line["epoch"] for line in seen]
+    psnr = Line("held out", measured, [line["held_out"]["psnr"] for line in seen])
+    drawn = curves([psnr], "PSNR of reconstructions, higher is better", "epoch", "dB")
+    if not float(story.training.get("beta", 1.0)):  # an autoencoder has neither ELBO nor KL
+        return drawn
+    elbo = [
+        Line("training", epochs, [line["reconstruction"] + line["kl"] for line in lines]),
+        Line("held out", measured, [line["held_out"]["negative_elbo"] for line in seen]),
+    ]
     kl = [
         Line("training", epochs, [line["kl"] for line in lines]),
-        Line("held out", measured_epochs, [line["held_out"]["kl"] for line in measured]),
+        Line("held out", measured, [line["held_out"]["kl"] for line in seen]),
     ]
     return (
-        curves([training, held_out], "-ELBO per image, lower is better", "epoch", "nats")
-        + curves([psnr], "PSNR of reconstructions, higher is better", "epoch", "dB")
+        curves(elbo, "-ELBO per image, lower is better", "epoch", "nats")
+        + drawn
         + curves(kl, "KL per image", "epoch", "nats")
     )
 
@@ -142,7 +143,7 @@ def _dimensions(story: Story) -> str:
     if story.record is None or not story.record.evaluation.kl_per_dimension:
         return ""
     values = sorted(story.record.evaluation.kl_per_dimension, reverse=True)
-    return bars(values, "KL of each latent dimension on held-out images, largest first", "rank", "nats")
+    return bars(values, "Mean KL of each latent dimension, largest first", "rank", "nats")
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""The end of a run: the prior, the pictures, the evaluation and its verdict, the card, the model file, the report."""
+"""The end of a run: the prior, the model file, the card, the pictures, the evaluation and its verdict, the report."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -44,43 +44,41 @@ class Trained:
 
 
 def finish(run: Trained) -> Iterator[reports.Report]:
-    """Everything that follows the last step. The model file makes the run finished; the report is made of it."""
+    """Everything that follows the last step. The weights come first; the record makes the run finished."""
     folder, vae, summary = run.folder, run.vae, run.summary
     yield reports.FittingPrior(min(len(run.train), MOST_LATENTS))
     prior = fit_prior(vae, run.train, summary["beta"], summary["seed"])
+    path, card, report = folder / MODEL_FILE, folder / CARD_FILE, folder / REPORT_FILE
+    header = {"finished_at": datetime.now(UTC).isoformat(timespec="seconds"), "name": folder.name, "training": summary}
+    model_id = save_model(path, vae, prior, header)
+    write_whole(card, model_card(folder.name, vae.config, summary).encode())
     shown = run.held_out or run.train
     write_pictures(folder, vae, prior, shown)
     keep_moment(folder, summary["steps"], vae, shown, is_last=True)
-    record = yield from _evaluated(run, prior)
+    record = yield from _evaluated(run, prior, model_id)
+    write_whole(report, build(LoadedModel(path, vae, prior, model_id, header), record, vectors=[]).encode())
     kept = record.save(folder)
-    write_whole(folder / CARD_FILE, model_card(folder.name, vae.config, summary).encode())
-    finished_at = datetime.now(UTC).isoformat(timespec="seconds")
-    header = {"name": folder.name, "finished_at": finished_at, "training": summary}
-    path = folder / MODEL_FILE
-    model_id = save_model(path, vae, prior, header)
-    report = folder / REPORT_FILE
-    write_whole(report, build(LoadedModel(path, vae, prior, model_id, header), vectors=[]).encode())
     held_out = Figures(**summary["held_out"]) if summary["held_out"] else None
-    pictures = (folder / RECONSTRUCTIONS_FILE, folder / SAMPLES_FILE, folder / CARD_FILE)
+    pictures = (folder / RECONSTRUCTIONS_FILE, folder / SAMPLES_FILE)
     yield reports.Finished(
-        folder, model_id, summary["seconds"], held_out, record.findings, (path, *pictures, kept, report)
+        folder, model_id, summary["seconds"], held_out, record.findings, (path, *pictures, card, kept, report)
     )
 
 
-def _evaluated(run: Trained, prior: Prior) -> Generator[reports.Report, None, Record]:
+def _evaluated(run: Trained, prior: Prior, model_id: str) -> Generator[reports.Report, None, Record]:
     noise_scale = float(run.summary["beta"] > 0)
     measured = run.held_out or run.train
     subject = Subject(run.vae, prior, measured, run.train, noise_scale, open_features(None), not run.held_out)
     neighbours = None
     for event in evaluate(subject):
         if isinstance(event, Step):
-            yield reports.Evaluating(event.what, event.done, event.total)
+            yield event
         elif isinstance(event, Neighbours):
             neighbours = event
         else:
             evaluation = event
     findings = verdict(Evidence(run.vae.config, evaluation, run.summary, run.history))
-    return Record(evaluation, tuple(findings), neighbours)
+    return Record(model_id, evaluation, tuple(findings), neighbours)
 
 
 def fit_prior(vae: VAE, train: Dataset, beta: float, seed: int) -> Prior:

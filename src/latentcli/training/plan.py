@@ -29,6 +29,7 @@ from latentcli.data.dataset import Selection, split
 from latentcli.data.look import look
 from latentcli.data.prints import Prints
 from latentcli.errors import ConfigError, FileFormatError, UsageError
+from latentcli.evaluation.record import Record
 from latentcli.images import parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import KIND
@@ -140,8 +141,8 @@ def located(plan: Plan) -> Plan:
         return plan
     stored, position = resume.read_position(file)
     resume.check_same(file, plan.options, plan.prints)
-    # A run that was killed while its last files were written has all its steps and not their model.
-    ended = position.has_ended and _steps_of_model(plan.folder) == position.stage.end
+    # A run that was killed while its last files were written has all its steps and not their model or its evaluation.
+    ended = position.has_ended and _finished_at_step(plan.folder) == position.stage.end
     same_length = all(stored.get(name) == plan.options.get(name) for name in resume.LENGTH)
     grows = ended and plan.may_grow and _is_longer(stored, plan.options)
     if not same_length and not grows:
@@ -149,13 +150,15 @@ def located(plan: Plan) -> Plan:
     return replace(plan, resumed=position, grows=grows, finished=ended and same_length)
 
 
-def _steps_of_model(folder: Path) -> int | None:
-    """How many steps the model in a run's folder was trained for; None when there is none that can be read."""
+def _finished_at_step(folder: Path) -> int | None:
+    """How many steps the model in a run's folder was trained for; None when there is none, or none evaluated."""
     try:
-        training = tensorfile.read_header(folder / MODEL_FILE, KIND).get("training")
+        header = tensorfile.read_header(folder / MODEL_FILE, KIND)
     except FileFormatError:
         return None
-    return training.get("steps") if isinstance(training, dict) else None
+    training = header.get("training")
+    evaluated = Record.is_there(folder, str(header.get("model_id")))
+    return training.get("steps") if isinstance(training, dict) and evaluated else None
 
 
 def _is_longer(stored: dict[str, Any], asked: dict[str, Any]) -> bool:

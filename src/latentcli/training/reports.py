@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from latentcli.evaluation.evaluate import Step
 from latentcli.evaluation.verdict import Finding
 from latentcli.model.figures import Figures
 
@@ -81,17 +82,8 @@ class FittingPrior:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluating:
-    """A part of the evaluation after the last step."""
-
-    what: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
 class Finished:
-    """The model file is written."""
+    """Everything is written."""
 
     folder: Path
     model_id: str
@@ -101,4 +93,4 @@ class Finished:
     outputs: tuple[Path, ...]
 
 
-Report = Reading | Started | StepReport | EpochReport | Trouble | Interrupted | FittingPrior | Evaluating | Finished
+Report = Reading | Started | StepReport | EpochReport | Trouble | Interrupted | FittingPrior | Step | Finished

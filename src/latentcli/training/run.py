@@ -32,7 +32,7 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[report
             remove_parts(plan.folder)
             plan = located(plan)  # another program may have gone on with the run since the plan was made
             if plan.resumed is None:
-                plan.prints.write(plan.folder)
+                plan.prints.write(plan.folder, plan.choice.train.rows)
             with _advice_on_memory(plan.choice):
                 # What was read besides the pixels is needed no more, and with a million images it is not small.
                 images = images_of(plan.choice, (yield from read(plan.choice)))
