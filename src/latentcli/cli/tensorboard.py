@@ -32,7 +32,9 @@ class Board:
             ) from error
         self._folder = folder
         self._writer: Any = None
-        self._make: Callable[[int], Any] = lambda step: SummaryWriter(str(folder / LOG_FOLDER), purge_step=step)
+        self._make: Callable[[int], Any] = lambda step: SummaryWriter(
+            str(folder / LOG_FOLDER), purge_step=step and step + 1
+        )
         self._drawn = 0  # when the pictures that were logged last had been drawn
 
     def __enter__(self) -> Self:

@@ -195,7 +195,8 @@ def _baselines(vae: VAE, held_out: Dataset, train: Dataset | None) -> tuple[Base
         return ()
     train = train.spread(_FITTED)
     fitted = [baselines.fit(lambda: _floats(train), k) for k in (0, vae.config.latent_dim)]
-    names = ["mean image", f"PCA, {len(fitted[1].variances)} components"]
+    k = len(fitted[1].variances)
+    names = ["mean image", f"PCA, {k} component{'s' if k != 1 else ''}"]
     return tuple(_beaten(vae, name, pca, held_out) for name, pca in zip(names, fitted, strict=True))
 
 

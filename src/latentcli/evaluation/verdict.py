@@ -90,7 +90,8 @@ def _elsewhere(evidence: Evidence) -> Iterator[Finding]:
 
 def _baselines(evidence: Evidence) -> Iterator[Finding]:
     found = evidence.evaluation
-    advice = "" if evidence.foreign else _longer(evidence)
+    overfitted = _gap(evidence) > _OVERFITTED or _turned(evidence.history) > _TURNED
+    advice = "" if evidence.foreign or overfitted else _longer(evidence)
     for baseline in found.baselines:
         gain = found.held_out.psnr - baseline.psnr
         told = f"{found.held_out.psnr:.1f} dB against {baseline.psnr:.1f} dB"
@@ -176,7 +177,7 @@ def _likelihood(evidence: Evidence) -> Iterator[Finding]:
 def _overfitting(evidence: Evidence) -> Iterator[Finding]:
     found, images = evidence.evaluation, int(evidence.training["images"])
     held_out = 0 if found.on_training else found.held_out.images
-    gap = found.training.psnr - found.held_out.psnr if found.training else 0.0
+    gap = _gap(evidence)
     turned = _turned(evidence.history)
     if found.on_training:
         yield Finding(
@@ -199,6 +200,12 @@ def _overfitting(evidence: Evidence) -> Iterator[Finding]:
             ", ".join(filter(None, parts)),
             "more images help most; else stop earlier with --minutes, or --beta 2",
         )
+
+
+def _gap(evidence: Evidence) -> float:
+    """How many dB better images come out that were trained on."""
+    found = evidence.evaluation
+    return found.training.psnr - found.held_out.psnr if found.training else 0.0
 
 
 def _length(evidence: Evidence) -> Iterator[Finding]:
