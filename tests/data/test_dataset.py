@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from numpy import arange
 
 from latentcli.data.dataset import Dataset, split
 from latentcli.data.look import look
@@ -92,7 +93,7 @@ def test_a_dataset_gathers_the_rows_it_is_asked_for():
 def test_changes_of_the_files_are_told(tmp_path):
     folder = draw_folder(tmp_path / "d", 6)
     before = Prints([listed(folder)])
-    before.write(tmp_path)
+    before.write(tmp_path, arange(2))
     assert Prints([listed(folder)]).digest == before.digest
     draw_folder(folder, 8)
     (folder / "000.png").unlink()
@@ -108,13 +109,13 @@ def test_an_archive_that_was_packed_anew_with_other_pictures_has_changed(tmp_pat
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr("x.png", byte * 100)
     first, second = (Prints([listed(tmp_path / name)]) for name in ("a.zip", "b.zip"))
-    first.write(tmp_path)
+    first.write(tmp_path, arange(2))
     assert second.changes_since(tmp_path) == "1 changed (x.png)"
 
 
 def test_files_of_the_same_name_in_two_folders_are_two_files(tmp_path):
     first, second = (listed(draw_folder(tmp_path / name, 3)) for name in "ab")
-    Prints([first]).write(tmp_path)
+    Prints([first]).write(tmp_path, arange(2))
     assert Prints([first, second]).changes_since(tmp_path) == "3 new (000.png, 001.png, 002.png)"
 
 

@@ -56,7 +56,9 @@ def test_training_leaves_a_page_with_every_section(trained):
     assert set(SECTIONS) <= page.ids
     assert all(link.startswith(("#", "data:image/webp;base64,")) for link in page.loaded)
     assert "script" not in page.tags
-    assert page.images
+    shown = {image["alt"].split(",")[0]: image for image in page.images}
+    pairs = shown["Samples in the first row"]
+    assert int(pairs["width"]) / int(pairs["height"]) == pytest.approx(4, rel=0.1)  # eight pairs
     assert all(image["alt"] and image["width"] and image["height"] for image in page.images)
 
 

@@ -31,7 +31,8 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
     n, m, d = len(x), len(y), x.shape[1]
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.T / d + 1) ** 3
+        base = a @ b.T / d + 1
+        return base * base * base  # a power is many times slower
 
     within_x, within_y = kernel(x, x), kernel(y, y)
     same = (within_x.sum() - within_x.trace()) / (n * (n - 1)) + (within_y.sum() - within_y.trace()) / (m * (m - 1))
@@ -43,13 +44,19 @@ def precision_recall(real: Tensor, made: Tensor) -> tuple[float, float]:
 
     An image lies among others when it is nearer to one of them than that one's third neighbour.
     """
-    return _share_among(made, real), _share_among(real, made)
+    real, made = real.double(), made.double()
+    apart = torch.cdist(made, real)
+    return _share_within(apart, _radii(real)), _share_within(apart.T, _radii(made))
 
 
-def _share_among(points: Tensor, others: Tensor) -> float:
-    nearest = torch.cdist(others, others).topk(min(_NEIGHBOURS + 1, len(others)), largest=False).values
-    radius = nearest[:, -1]  # the first is the point itself
-    return float((torch.cdist(points, others) <= radius).any(dim=1).float().mean())
+def _radii(points: Tensor) -> Tensor:
+    nearest = torch.cdist(points, points).topk(min(_NEIGHBOURS + 1, len(points)), largest=False).values
+    return nearest[:, -1]  # the first is the point itself
+
+
+def _share_within(distances: Tensor, radii: Tensor) -> float:
+    """The share of rows that are within the radius of a column."""
+    return float((distances <= radii).any(dim=1).float().mean())
 
 
 def spread(images: Tensor) -> float:

@@ -18,8 +18,10 @@ from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE
 
 _COMPARED = 2000  # samples, and as many images, whose features are compared
+_GLANCE = 500  # training images that are reconstructed
 _FITTED = 20_000  # training images that baselines are fitted to
 _LOOKED_AT = 64  # samples whose nearest training image is searched
+_SHOWN = 8  # of them, beside that image
 _BATCH = 250  # samples decoded at once
 _END = 0.02  # of the range of a pixel: what is nearer to black or white is taken for that
 
@@ -132,7 +134,7 @@ def evaluate(subject: Subject) -> Iterator[Step | Evaluation | Neighbours]:
     if train and not subject.on_training:
         yield Step("reconstructing training images", 0, len(train))
         seen = _Watch(vae.config.latent_dim)
-        training = measure(vae, _floats(train.spread(_COMPARED)), subject.noise_scale, seen)
+        training = measure(vae, _floats(train.spread(_GLANCE)), subject.noise_scale, seen)
     yield Step("comparing with baselines", 0, len(held_out))
     beaten = _baselines(vae, held_out, train)
     yield Step("sampling", 0, _COMPARED)
@@ -239,10 +241,10 @@ def _samples(subject: Subject) -> tuple[tuple[SampleFigures, ...], Neighbours | 
     if train:
         shown = {"": real.some} | {name: pictures.some for name, pictures in made.items()}
         found, places = distances.nearest(torch.cat(list(shown.values())), _floats(train))
-        medians = [float(part.median()) for part in torch.split(found, [len(some) for some in shown.values()])]
+        medians = [float(part.quantile(0.5)) for part in torch.split(found, [len(some) for some in shown.values()])]
         if not subject.on_training:
             ratios = {name: median / max(medians[0], 1e-6) for name, median in zip(shown, medians, strict=True)}
-        own = next(iter(made.values())).some
+        own = next(iter(made.values())).some[:_SHOWN]
         neighbours = Neighbours(own, as_float(train.take(places[len(real.some) :][: len(own)])))
         if len(train) > 1 and not subject.on_training:
             made["training images"] = _Pictures.of(subject.features, train.spread(count))

@@ -21,7 +21,7 @@ from latentcli.errors import ConfigError, FileFormatError
 _FILTERS = 16  # per level
 _SMALLEST = 8  # pixels: no further halving below
 _SEED = 2020
-_AT_ONCE = 250  # images
+_AT_ONCE = 64  # images: what stays in the processor's cache
 _SUFFIXES = (".pt", ".onnx")
 
 
@@ -100,8 +100,10 @@ def random_filters(images: Tensor) -> Tensor:
     while True:
         fan_in = h.shape[1] * 9
         weights = generator.standard_normal((_FILTERS, h.shape[1], 3, 3)) * math.sqrt(2 / fan_in)
-        h = F.relu(F.conv2d(F.pad(h, (1, 1, 1, 1), mode="replicate"), torch.from_numpy(weights).float()))
-        found += [h.mean(dim=(2, 3)), h.flatten(2).std(dim=2)]
+        h = F.relu_(F.conv2d(F.pad(h, (1, 1, 1, 1), mode="replicate"), torch.from_numpy(weights).float()))
+        means = h.mean(dim=(2, 3), keepdim=True)
+        deviations = (h - means).square_().mean(dim=(2, 3)).sqrt()  # several times as fast as torch.std
+        found += [means.flatten(1), deviations]
         if min(h.shape[2:]) < 2 * _SMALLEST:
             break
         h = F.avg_pool2d(h, 2)

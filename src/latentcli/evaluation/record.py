@@ -13,7 +13,6 @@ from latentcli.images import as_float, as_uint8
 
 KIND = "evaluation"
 RECORD_FILE = "evaluation.safetensors"
-_SHOWN = 16  # samples beside their nearest training images
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,8 @@ class Record:
         """Write it into a model's folder; returns the file."""
         arrays: tensorfile.Arrays = {}
         if self.neighbours:
-            arrays["samples"] = as_uint8(self.neighbours.samples[:_SHOWN])
-            arrays["training"] = as_uint8(self.neighbours.training[:_SHOWN])
+            arrays["samples"] = as_uint8(self.neighbours.samples)
+            arrays["training"] = as_uint8(self.neighbours.training)
         header = {
             "model_id": self.model_id,
             "evaluation": self.evaluation.to_json(),

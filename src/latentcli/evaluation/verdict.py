@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from latentcli import history
 from latentcli.config import DEFAULTS, ModelConfig
 from latentcli.evaluation.evaluate import Evaluation, SampleFigures
-from latentcli.history import measured
 from latentcli.model.prior import ACTIVE_KL
 
 _WON = 0.5  # dB over a baseline that nobody would argue about
@@ -90,8 +90,6 @@ def _elsewhere(evidence: Evidence) -> Iterator[Finding]:
 
 def _baselines(evidence: Evidence) -> Iterator[Finding]:
     found = evidence.evaluation
-    overfitted = _gap(evidence) > _OVERFITTED or _turned(evidence.history) > _TURNED
-    advice = "" if evidence.foreign or overfitted else _longer(evidence)
     for baseline in found.baselines:
         gain = found.held_out.psnr - baseline.psnr
         told = f"{found.held_out.psnr:.1f} dB against {baseline.psnr:.1f} dB"
@@ -102,21 +100,21 @@ def _baselines(evidence: Evidence) -> Iterator[Finding]:
                 "problem",
                 "baseline",
                 f"reconstructions are no better than the mean image ({told})",
-                advice,
+                _longer(evidence),
             )
         else:
             yield Finding(
                 "note",
                 "baseline",
                 f"reconstructions are no better than those of {baseline.name} ({told})",
-                advice,
+                _longer(evidence),
             )
 
 
 def _diverged(evidence: Evidence) -> Iterator[Finding]:
     skipped = max((int(line.get("skipped_steps", 0)) for line in evidence.history), default=0)
     steps = int(evidence.training["steps"])
-    if skipped > 0.01 * steps or _rose(evidence.history):
+    if skipped > 0.01 * steps or history.rose(evidence.history):
         lost = f"{skipped} of {steps} steps had no finite gradient"
         how = lost if skipped > 0.01 * steps else "it ended worse than it began, on training images, too"
         yield Finding(
@@ -178,7 +176,7 @@ def _overfitting(evidence: Evidence) -> Iterator[Finding]:
     found, images = evidence.evaluation, int(evidence.training["images"])
     held_out = 0 if found.on_training else found.held_out.images
     gap = _gap(evidence)
-    turned = _turned(evidence.history)
+    turned = history.turned(evidence.history)
     if found.on_training:
         yield Finding(
             "note",
@@ -210,7 +208,7 @@ def _gap(evidence: Evidence) -> float:
 
 def _length(evidence: Evidence) -> Iterator[Finding]:
     epochs, minutes = float(evidence.training["epochs"]), evidence.training["seconds"] / 60
-    late = _late_gain(evidence.history)
+    late = history.late_gain(evidence.history)
     seen, usual = epochs * int(evidence.training["images"]), DEFAULTS[evidence.config.preset].images_seen
     if epochs < _FEW_EPOCHS and seen < usual:
         yield Finding(
@@ -226,12 +224,14 @@ def _length(evidence: Evidence) -> Iterator[Finding]:
             f"the last third of the run still brought {late:.0%} of all that was gained: too little training",
             _longer(evidence),
         )
-    elif late is not None and _turned(evidence.history) <= _TURNED:
+    elif late is not None and history.turned(evidence.history) <= _TURNED:
         yield Finding("good", "length", f"the held-out curve has settled ({epochs:.0f} epochs)")
 
 
 def _longer(evidence: Evidence) -> str:
-    """A run goes on with more of what it was given."""
+    """A run goes on with more of what it was given; to one that has overfitted nothing is gained by that."""
+    if evidence.foreign or _gap(evidence) > _OVERFITTED or history.turned(evidence.history) > _TURNED:
+        return ""
     asked, epochs = evidence.training.get("minutes"), float(evidence.training["epochs"])
     more = f"--minutes {max(5, round(4 * asked))}" if asked else f"--epochs {max(10, round(4 * epochs))}"
     return f"the same command with {more} goes on with this run"
@@ -272,7 +272,7 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
             "problem",
             "monotonous samples",
             f"samples differ from each other {first.diversity:.2f} times as much as images do",
-            f"{'latentcli sample --temperature 1, or ' if first.name.startswith('fitted') else ''}train longer",
+            "latentcli sample --temperature 1" if first.name.startswith("fitted") else _longer(evidence),
         )
     if first.nearest is not None and first.nearest < _COPIED and evidence.training["images"] >= _FEW_IMAGES:
         yield Finding(
@@ -281,40 +281,6 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
             f"samples lie {first.nearest:.2f} times as far from their nearest training image as held-out images do",
             "look at them beside those in report.html: some may be copies",
         )
-
-
-def _curve(history: Sequence[dict[str, Any]]) -> list[float]:
-    """Held-out -ELBO at the end of each epoch, or of an autoencoder the reconstruction."""
-    held_out = [line["held_out"] for line in measured(history)]
-    return [
-        found["negative_elbo"] if found["negative_elbo"] is not None else found["reconstruction"] for found in held_out
-    ]
-
-
-def _rose(history: Sequence[dict[str, Any]]) -> bool:
-    """Whether the loss ended higher than it began, on held-out and on training images."""
-    training = [line["reconstruction"] + line["kl"] for line in history]
-    return all(len(values) > 1 and values[-1] > values[0] for values in (_curve(history), training))
-
-
-def _turned(history: Sequence[dict[str, Any]]) -> float:
-    """How far the curve ends above its best, as a share of its range; 0 where that is no overfitting."""
-    curve = _curve(history)
-    if _rose(history):
-        return 0.0
-    return (curve[-1] - min(curve)) / (max(curve) - min(curve)) if len(curve) > 2 and max(curve) > min(curve) else 0.0
-
-
-def _late_gain(history: Sequence[dict[str, Any]]) -> float | None:
-    """What the last third of the steps gained, as a share of all that was gained after the first epoch."""
-    curve = _curve(history)
-    steps = [int(line["step"]) for line in measured(history)]
-    if len(curve) < 4:
-        return None
-    early = [nats for step, nats in zip(steps, curve, strict=True) if step <= steps[-1] * 2 / 3]
-    before = early[-1] if early else curve[0]
-    gained = curve[0] - min(curve)
-    return (before - curve[-1]) / gained if gained > 0 else None
 
 
 _OF_ITS_OWN = (_alike, _baselines, _diverged, _collapse, _likelihood, _overfitting, _length, _latent, _prior, _samples)

@@ -1,5 +1,6 @@
 """Charts as SVG: they scale to a phone, print, and say in words what they show."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -77,9 +78,9 @@ def _axes(x: tuple[float, float], y: tuple[float, float], x_name: str) -> str:
         down = base - share * (base - _TOP)
         across = _LEFT + share * (right - _LEFT)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{down:.1f}" y2="{down:.1f}"/>')
-        value = _number(y[0] + share * (y[1] - y[0]))
+        value = _tick(y[0] + share * (y[1] - y[0]), y[1] - y[0])
         parts.append(f'<text x="{_LEFT - 6}" y="{down + 4:.1f}" text-anchor="end">{value}</text>')
-        value = _number(x[0] + share * (x[1] - x[0]))
+        value = _tick(x[0] + share * (x[1] - x[0]), x[1] - x[0])
         anchor = "end" if tick == _TICKS else "middle"
         parts.append(f'<text x="{across:.1f}" y="{base + 15}" text-anchor="{anchor}">{value}</text>')
     parts.append(f'<text x="{(_LEFT + right) / 2}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(x_name)}</text>')
@@ -91,8 +92,18 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
+def _tick(value: float, span: float) -> str:
+    """As many digits as tell the ticks of an axis of this length apart.
+
+    >>> _tick(19015.2, 400), _tick(11.925, 0.1), _tick(-0.0, 8), _tick(1, 0)
+    ('19,015', '11.925', '0.0', '1.0')
+    """
+    decimals = 1 - math.floor(math.log10(span / _TICKS)) if span > 0 else 1
+    return f"{value + 0.0:,.{min(6, max(0, decimals))}f}"
+
+
 def _number(value: float) -> str:
-    """Short, as an axis wants it.
+    """Short, as words want it.
 
     >>> _number(19015.2), _number(0.1234), _number(-0.0)
     ('19,015', '0.123', '0')

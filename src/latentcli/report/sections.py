@@ -71,12 +71,12 @@ def _figures(story: Story) -> str:
         return ""
     found = story.record.evaluation
     measured = "training" if found.on_training else "held-out"
-    rows = [_figures_row(f"this model, {measured} images", found.held_out, found.ssim)]
+    rows = [_figures_row("this model", found.held_out, found.ssim)]
     if found.training:
-        rows.append(_figures_row("this model, training images", found.training, None))
+        rows.append(_figures_row("this model on training images", found.training, None))
     for beaten in found.baselines:
         numbers = (beaten.psnr, beaten.ssim, beaten.negative_log_likelihood, None, beaten.bits_per_dimension)
-        rows.append((f"{beaten.name}, {measured} images", *map(_cell, numbers)))
+        rows.append((beaten.name, *map(_cell, numbers)))
     head = ("", "PSNR, dB", "SSIM", "-ELBO, nats", "KL, nats", "bits/dim")
     caption = f"{found.held_out.images} {measured} images. Baselines have an exact -log likelihood, not an -ELBO."
     samples = [
