@@ -134,7 +134,7 @@ def bound(model: LoadedModel, x: torch.Tensor, draws: int) -> float:
 
 def compared(model: LoadedModel, training: Dataset, held_out: Dataset) -> dict[str, float]:
     space = open_features(None)
-    real_images = held_out.spread(2000)
+    real_images = held_out.spread(1000)
     real = space(floats(real_images)).double().numpy()
     z = model.prior.sample(range(len(real_images)), model.prior.temperature)
     samples = torch.cat([model.vae.decode(some) for some in z.split(200)])

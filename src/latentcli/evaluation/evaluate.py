@@ -17,7 +17,7 @@ from latentcli.model.posterior import Posterior
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE
 
-_COMPARED = 2000  # samples, and as many images, whose features are compared
+_COMPARED = 1000  # samples, and as many images, whose features are compared
 _GLANCE = 500  # training images that are reconstructed
 _FITTED = 20_000  # training images that baselines are fitted to
 _LOOKED_AT = 64  # samples whose nearest training image is searched
