@@ -14,8 +14,8 @@ PACKAGE = Path(latentcli.__file__).parent
 EVERYONE = {"config", "errors", "files", ""}
 TRAINING = {"card", "data", "evaluation", "history", "images", "model", "report", "sources", "tensorfile"}
 PIPELINES = {
-    "catalog", "concepts", "data", "evaluation", "history", "images", "interpolation", "labels", "latents", "model",
-    "photo", "report", "sources", "tensorfile",
+    "augmentation", "catalog", "concepts", "data", "evaluation", "history", "images", "interpolation", "labels",
+    "latents", "model", "photo", "report", "sources", "tables", "tensorfile",
 }  # fmt: skip
 ALLOWED = {
     "": {"cli", "concepts", "latents", "model"},  # the lazy names, and python -m latentcli
@@ -28,7 +28,9 @@ ALLOWED = {
     "sources": set(),
     "photofile": {"images"},
     "photo": {"images", "photofile"},
-    "labels": {"sources"},
+    "labels": {"latents", "sources"},
+    "tables": {"labels"},
+    "augmentation": set(),
     "interpolation": set(),
     "latents": {"tensorfile"},
     "concepts": {"latents", "tensorfile"},

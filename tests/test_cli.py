@@ -189,7 +189,7 @@ def test_a_table_labels_images(run, tmp_path):
     assert told.code == 0
     assert "1 files of t.csv are not in pictures and were left out" in told.err
     assert "2 with, 3 without" in told.err
-    assert "too few images held out" in told.err
+    assert "label 20 or more of each kind" in told.err
     told = run("vectors", "fit", "none", *arguments[:-1], "labels", *MODEL)
     assert told.code == 1
     assert "--root" in told.err

@@ -53,7 +53,9 @@ def test_the_commands_are_those_of_the_design():
         "evaluate",
         "report",
     }
-    assert {" ".join(name) for name in COMMANDS} == plain | {"vectors list", "vectors fit"}
+    assert {" ".join(name) for name in COMMANDS} == plain | {
+        f"vectors {name}" for name in ("list", "fit", "report", "combine", "refit")
+    }
 
 
 @pytest.mark.parametrize("name", COMMANDS, ids=" ".join)

@@ -8,7 +8,8 @@ import pytest
 HEAVY = {"torch", "numpy", "PIL", "safetensors", "sklearn", "dlib"}
 COMMANDS = [
     [], ["train"], ["check"], ["encode"], ["decode"], ["sample"], ["interpolate"], ["apply-vector"], ["edit"],
-    ["vectors"], ["vectors", "list"], ["vectors", "fit"], ["models"], ["evaluate"], ["report"],
+    ["vectors"], ["vectors", "list"], ["vectors", "fit"], ["vectors", "report"],
+    ["vectors", "combine"], ["vectors", "refit"], ["models"], ["evaluate"], ["report"],
 ]  # fmt: skip
 CODE = """
 import sys

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latentcli.concepts import ConceptVector as ConceptVector
+    from latentcli.concepts.vector import ConceptVector as ConceptVector
     from latentcli.config import ModelConfig as ModelConfig
     from latentcli.errors import LatentCLIError as LatentCLIError
     from latentcli.latents import Latents as Latents
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ConceptVector": "latentcli.concepts",
+    "ConceptVector": "latentcli.concepts.vector",
     "LatentCLIError": "latentcli.errors",
     "Latents": "latentcli.latents",
     "LoadedModel": "latentcli.model.modelfile",

@@ -13,6 +13,8 @@ from latentcli.errors import ConfigError
 Preset = Literal["book", "digits", "photo"]
 Likelihood = Literal["bernoulli", "gaussian"]
 Precision = Literal["auto", "fp32", "bf16"]
+VectorMethod = Literal["mean", "lda", "logistic", "svm"]
+AUGMENTATIONS = ("blur", "brightness", "contrast", "hue", "rotate", "zoom")
 PriorName = Literal["fitted", "standard"]
 Crop = Literal["centre", "none"]
 Device = Literal["auto", "cpu", "cuda", "mps"]

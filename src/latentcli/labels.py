@@ -1,106 +1,207 @@
-"""Which images show a concept and which do not: from two folders, or from a column of a table."""
+"""Which images show a concept and which do not, from folders; tables are read in `tables`."""
 
-import csv
 import math
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from latentcli.errors import ConfigError, LatentCLIError
+import numpy as np
+import torch
+
+from latentcli.errors import ConfigError, ModelMismatch, UsageError
+from latentcli.latents import SUFFIX, Latents
 from latentcli.sources import find_images
 
-_FILE_COLUMNS = ("file", "filename", "image", "path", "name")
+_THRESHOLD = re.compile(r"[^,:]+(,[^,:]+(:[^,:]+)?)?")
+
+SHOWS, LACKS, NEITHER = 1, 0, -1
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A name, and for each image whether it shows what it names."""
+
+    name: str
+    values: np.ndarray  # (n,) int8: SHOWS, LACKS or NEITHER
+    recipe: dict[str, Any]  # how the labels came about, without absolute paths
+
+    def check(self) -> None:
+        """Raises ConfigError unless there are images of both kinds."""
+        positive, negative = (int((self.values == kind).sum()) for kind in (SHOWS, LACKS))
+        if not positive or not negative:
+            raise ConfigError(
+                f"{self.name}: a vector needs images with and without the concept, got {positive} and {negative}; "
+                "check the labels"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Images by name relative to `root`; True shows the concept, False does not, None counts as neither."""
+    """Images by name relative to `root`, with one or more concepts."""
 
     root: Path
     names: tuple[str, ...]
-    values: tuple[bool | None, ...]
-    recipe: dict[str, Any]  # how the labels came about, without absolute paths
-    left_out: int = 0  # rows without a usable value
-    missing: int = 0  # rows whose file is not there
-
-    def check(self) -> None:
-        """Raises ConfigError unless there are images of both kinds."""
-        positive, negative = self.values.count(True), self.values.count(False)
-        if not positive or not negative:
-            raise ConfigError(
-                f"a vector needs images with and without the concept, got {positive} and {negative}; check the labels"
-            )
+    concepts: tuple[Concept, ...]
+    cells: Mapping[str, np.ndarray] = field(default_factory=dict)  # columns to balance by: (n,) int, -1 unknown
+    notes: tuple[str, ...] = ()  # what was left out
+    pairs: np.ndarray | None = None  # (n,) int: before and after share a number
+    augment: str | None = None  # the change that the first half of the names undergoes
+    latents: Latents | None = None  # instead of images
 
 
-def from_folders(positive: Path, negative: Path) -> Labels:
-    """Images below `positive` show the concept, those below `negative` do not.
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where numbers show a concept, and where they do not: from `above` on, and from `low` to `high`."""
+
+    above: float
+    high: float
+    low: float = -math.inf
+
+    def __post_init__(self) -> None:
+        if self.high >= self.above or self.low > self.high:
+            raise ConfigError(f"--below must be less than --above, got {self.high:g} and {self.above:g}")
+
+    @classmethod
+    def of(cls, above: float | None, below: float | None, between: str | None = None) -> "Cut | None":
+        """From the options; without any, None. `between` is `20,35`."""
+        if between is not None:
+            low, high = numbers(between, "--between", 2)
+            if above is None or below is not None:
+                raise UsageError("--between LOW,HIGH goes with --above, and without --below")
+            return cls(above, high, low)
+        if above is None:
+            return None if below is None else cls(math.nextafter(below, math.inf), below)
+        return cls(above, math.nextafter(above, -math.inf) if below is None else below)
+
+    @classmethod
+    def parse(cls, text: str) -> tuple[str, "Cut"]:
+        """A column's thresholds.
+
+        >>> Cut.parse("smile=0.9,0.1")
+        ('smile', Cut(above=0.9, high=0.1, low=-inf))
+        >>> Cut.parse("age=60,20:35")[1].low
+        20.0
+        """
+        column, _, rest = text.rpartition("=")
+        parts = rest.replace(":", ",").split(",")
+        if not column or not _THRESHOLD.fullmatch(rest):
+            raise UsageError(f"--threshold takes COLUMN=ABOVE,BELOW or COLUMN=ABOVE,LOW:HIGH, got {text!r}")
+        above, *others = numbers(",".join(parts), "--threshold")
+        if not others:
+            return column, cls(above, math.nextafter(above, -math.inf))
+        return column, cls(above, others[-1], others[0] if len(others) == 2 else -math.inf)
+
+    def values(self, column: np.ndarray) -> np.ndarray:
+        """(n,) int8 from numbers (n,)."""
+        lacks = (column >= self.low) & (column <= self.high)
+        return np.where(column >= self.above, SHOWS, np.where(lacks, LACKS, NEITHER)).astype(np.int8)
+
+    def to_json(self) -> dict[str, float | None]:
+        return {"above": self.above, "below": self.high, "from": None if math.isinf(self.low) else self.low}
+
+
+def numbers(text: str, option: str, count: int | None = None) -> tuple[float, ...]:
+    """Finite numbers between commas. Raises UsageError."""
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(map(math.isfinite, found)) or count not in (None, len(found)):
+        raise UsageError(f"{option} takes {count or ''} numbers between commas, got {text!r}".replace("  ", " "))
+    return found
+
+
+def from_folders(name: str, positive: Path, negative: Path, paired: bool = False) -> Labels:
+    """Images below `positive` show the concept, those below `negative` do not; both may be latents files.
 
     Names are relative to the deepest folder that holds both, so that the held-out split is the one of training.
-    Raises ImageError when one is empty, ConfigError when they overlap.
+    `paired` keeps only images whose name, but for the suffix, is in both. Raises ImageError when one is empty,
+    ConfigError when they overlap.
     """
+    if all(path.name.endswith(SUFFIX) for path in (positive, negative)):
+        labels = _from_latents(name, positive, negative)
+        return _paired(labels, *(Latents.load(path).names for path in (positive, negative))) if paired else labels
     folders = [folder.resolve() for folder in (positive, negative)]
     if folders[0] in (folders[1], *folders[1].parents) or folders[1] in folders[0].parents:
         raise ConfigError(f"{positive} and {negative} overlap; give two separate folders")
     root = Path(os.path.commonpath(folders))
-    names: list[str] = []
-    values: list[bool | None] = []
-    for folder, shows in zip(folders, (True, False), strict=True):
-        found = [path.relative_to(root).as_posix() for path in find_images(folder)]
-        names += found
-        values += [shows] * len(found)
+    found = [[path.relative_to(root).as_posix() for path in find_images(folder)] for folder in folders]
+    values = np.repeat([SHOWS, LACKS], [len(names) for names in found]).astype(np.int8)
     recipe = {"positive": folders[0].relative_to(root).as_posix(), "negative": folders[1].relative_to(root).as_posix()}
-    return Labels(root, tuple(names), tuple(values), recipe)
+    labels = Labels(root, (*found[0], *found[1]), (Concept(name, values, recipe),))
+    if not paired:
+        return labels
+    inner = [
+        [os.path.relpath(root / path, folder) for path in some] for some, folder in zip(found, folders, strict=True)
+    ]
+    return _paired(labels, *inner)
 
 
-def from_table(
-    table: Path, column: str, above: float | None = None, below: float | None = None, root: Path | None = None
-) -> Labels:
-    """A CSV with a file column and a column of numbers: from `above` on an image shows the concept, up to `below` not.
+def _from_latents(name: str, positive: Path, negative: Path) -> Labels:
+    parts = [Latents.load(path) for path in (positive, negative)]
+    if parts[0].model_id != parts[1].model_id:
+        raise ModelMismatch(f"{positive} and {negative} were made with different models; encode the images again")
+    values = np.repeat([SHOWS, LACKS], [len(part) for part in parts]).astype(np.int8)
+    both = Latents(torch.cat([part.z for part in parts]), parts[0].names + parts[1].names, parts[0].model_id)
+    recipe = {"positive": positive.name, "negative": negative.name}
+    return Labels(positive.parent, both.names, (Concept(name, values, recipe),), latents=both)
 
-    Without either, 0.5 divides; with `above` alone, everything below it does not show it. File names are relative to
-    `root`, or to the table's folder. Raises ConfigError when the table cannot be used.
+
+def _paired(labels: Labels, positive: Sequence[str], negative: Sequence[str]) -> Labels:
+    """Only images that have a partner of the same name."""
+    found = list(pairs(positive, negative))
+    if not found:
+        raise ConfigError("no image of one folder has the name of one in the other; --paired needs before and after")
+    numbers = np.full(len(labels.names), -1)
+    for number, (first, second) in enumerate(found):
+        numbers[first] = numbers[len(positive) + second] = number
+    (concept,) = labels.concepts
+    values = np.where(numbers >= 0, concept.values, NEITHER).astype(np.int8)
+    alone = int((numbers < 0).sum())
+    notes = (f"{alone} images have no partner of the same name and were left out",) if alone else ()
+    return replace(labels, concepts=(replace(concept, values=values),), pairs=numbers, notes=notes)
+
+
+def from_change(name: str, images: Path, change: str) -> Labels:
+    """Images changed show the concept, as they were they do not: White 2016, section 3.4, "synthetic vectors"."""
+    names = tuple(path.relative_to(images).as_posix() for path in find_images(images))
+    values = np.repeat([SHOWS, LACKS], len(names)).astype(np.int8)
+    both = np.tile(np.arange(len(names)), 2)
+    return Labels(images, names * 2, (Concept(name, values, {"augment": change}),), pairs=both, augment=change)
+
+
+def from_subfolders(folder: Path) -> Labels:
+    """Each sub-folder is a concept, which the images of the others do not show.
+
+    Raises ImageError without images, ConfigError when there are not two sub-folders with some.
     """
-    if above is None:
-        above = 0.5 if below is None else math.nextafter(below, math.inf)
-    low = math.nextafter(above, -math.inf) if below is None else below
-    if low >= above:
-        raise ConfigError(f"--below must be less than --above, got {low:g} and {above:g}")
-    folder = root if root is not None else table.parent
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder; --root names the folder the table's files are in")
-    names: list[str] = []
-    values: list[bool | None] = []
-    left_out = missing = 0
-    for name, text in _rows(table, column):
-        try:
-            score = float(text)
-        except ValueError:
-            score = math.nan
-        if math.isnan(score) or not name:
-            left_out += 1
-            continue
-        if not os.path.exists(folder / name):
-            missing += 1
-            continue
-        names.append(name)
-        values.append(True if score >= above else False if score <= low else None)
-    recipe = {"table": table.name, "column": column, "above": above, "below": low}
-    if missing and not names:
-        raise ConfigError(f"none of the {missing} files of {table} are in {folder}; name their folder with --root")
-    return Labels(folder, tuple(names), tuple(values), recipe, left_out, missing)
+    names = [path.relative_to(folder).as_posix() for path in find_images(folder)]
+    classes = np.array([name.partition("/")[0] if "/" in name else "" for name in names])
+    found = sorted(set(classes) - {""})
+    if len(found) < 2:
+        raise ConfigError(f"{folder} has {len(found)} sub-folders with images; each makes a concept, and it takes two")
+    loose = int((classes == "").sum())
+    concepts = tuple(one_against_rest(one, classes, {"folder": one}) for one in found)
+    notes = (f"{loose} images of {folder} lie in no sub-folder and were left out",) if loose else ()
+    return Labels(folder, tuple(names), concepts, notes=notes)
 
 
-def _rows(table: Path, column: str) -> list[tuple[str, str]]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            if column not in columns:
-                raise ConfigError(f"{table} has no column {column!r}; it has {', '.join(columns) or 'none'}")
-            file_column = next((name for name in _FILE_COLUMNS if name in columns), columns[0])
-            return [(row[file_column] or "", row[column] or "") for row in reader]
-    except FileNotFoundError:
-        raise ConfigError(f"{table} does not exist; --labels takes a CSV file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LatentCLIError(f"cannot read {table} as a CSV table: {error}") from error
+def one_against_rest(name: str, classes: np.ndarray, recipe: dict[str, Any], one: str | None = None) -> Concept:
+    """The concept that one of the classes (n,) shows, and all others do not; "" is neither."""
+    values = np.where(classes == (one or name), SHOWS, np.where(classes == "", NEITHER, LACKS)).astype(np.int8)
+    return Concept(name, values, recipe)
+
+
+def pairs(positive: Sequence[str], negative: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Places of the names that are in both, whatever their suffix.
+
+    >>> list(pairs(["a.png", "b.png"], ["b.jpg", "c.jpg"]))
+    [(1, 0)]
+    """
+    places = {os.path.splitext(name)[0]: place for place, name in enumerate(negative)}
+    for place, name in enumerate(positive):
+        if (other := places.get(os.path.splitext(name)[0])) is not None:
+            yield place, other

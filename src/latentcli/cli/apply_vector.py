@@ -7,24 +7,42 @@ import typer
 from latentcli.cli.console import Talk, choose_model
 from latentcli.cli.options import (
     ForceOption,
-    ImagesArg,
     JsonOption,
+    MethodOption,
     ModelOption,
     NegativeOption,
     OutputOption,
     PositiveOption,
+    SigmaOption,
     StrengthOption,
+    SubjectsArg,
+    ToOption,
+    TypicalOption,
     VectorOption,
 )
-from latentcli.cli.vectors import tell_vector
+from latentcli.cli.vector_talk import tell_vector
 
 
 def apply_vector(
-    images: ImagesArg,
+    images: SubjectsArg,
     positive: PositiveOption = None,
     negative: NegativeOption = None,
     vector: VectorOption = [],  # noqa: B006  # Typer copies it
-    strength: StrengthOption = 1.0,
+    strength: StrengthOption = None,
+    sigma: SigmaOption = None,
+    to: ToOption = None,
+    stay_typical: TypicalOption = False,
+    strip: Annotated[
+        str | None,
+        typer.Option(metavar="FROM:TO:COUNT", help="A row of strengths of the first vector.", show_default=False),
+    ] = None,
+    grid: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=FROM:TO:COUNT", help="Twice: a sheet of two vectors against each other.", show_default=False
+        ),
+    ] = [],  # noqa: B006
+    method: MethodOption = "mean",
     save: Annotated[
         str | None, typer.Option(metavar="NAME", help="Keep the computed vector with the model.", show_default=False)
     ] = None,
@@ -39,26 +57,39 @@ def apply_vector(
 
         latentcli apply-vector me.jpg --positive smiling/ --negative not-smiling/ --strength 1.5
 
-        latentcli apply-vector faces/ --vector smile=1.5 --vector glasses=-1
+        latentcli apply-vector faces/ --vector smile --to positive --vector glasses=-1
+
+        latentcli apply-vector seed:7 me.jpg --grid smile=-1:2:5 --grid glasses=-1:1:5
 
     Writes `<stem>-smile+1.5.png`. To change a photo at its own resolution: `latentcli edit`.
     """
-    if bool(vector) == bool(positive or negative) or bool(positive) != bool(negative):
-        raise typer.BadParameter("give --positive DIR and --negative DIR, or --vector NAME")
-    if save and vector:
+    if bool(vector or grid) == bool(positive or negative) or bool(positive) != bool(negative):
+        raise typer.BadParameter("give --positive DIR and --negative DIR, or --vector NAME, or --grid twice")
+    if save and not positive:
         raise typer.BadParameter("--save keeps a vector computed from --positive and --negative")
+    if method != "mean" and not positive:
+        raise typer.BadParameter("--method belongs to --positive and --negative; a saved vector has its own")
+    if grid and (len(grid) != 2 or strip):
+        raise typer.BadParameter("give --grid twice, once for each vector, and not with --strip")
     talk = Talk(as_json)
-    entry = choose_model(talk, model, vector)
+    references = [text.rpartition("=")[0] for text in grid] + vector
+    entry = choose_model(talk, model, references)
 
     from latentcli import catalog, labels
-    from latentcli.pipelines import editing
+    from latentcli.pipelines import editing, vectors
 
+    ranges = [editing.Range.parse(text.rpartition("=")[2], "--grid") for text in grid]
+    ranges += [editing.Range.parse(strip, "--strip")] if strip else []
+    amount = editing.amount(strength, sigma, to)
     if positive is not None and negative is not None:
-        name = save or positive.resolve().name
-        new = editing.NewVector(name, labels.from_folders(positive, negative), strength, save)
+        name = save or catalog.new_vector_name(positive)
+        edit = editing.Edit((catalog.VectorRequest(name, None),), amount, stay_typical, rows=tuple(ranges))
+        how = vectors.How(method)
+        new = editing.NewVector(labels.from_folders(name, positive, negative), how, edit, save)
         for fitted in talk.follow(editing.apply_new(entry, images, new, output, force), "working"):
             tell_vector(talk, fitted)
     else:
-        edit = editing.Edit(tuple(catalog.parse_vector(text) for text in vector), strength)
+        wanted = tuple(catalog.parse_vector(text) for text in references)
+        edit = editing.Edit(wanted, amount, stay_typical, rows=tuple(ranges))
         talk.run(editing.apply_saved(entry, images, edit, output, force), "working")
     talk.close()

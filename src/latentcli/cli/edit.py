@@ -11,7 +11,10 @@ from latentcli.cli.options import (
     JsonOption,
     ModelOption,
     OutputOption,
+    SigmaOption,
     StrengthOption,
+    ToOption,
+    TypicalOption,
     VectorOption,
     parse_box,
 )
@@ -20,7 +23,10 @@ from latentcli.cli.options import (
 def edit(
     photos: ImagesArg,
     vector: VectorOption,
-    strength: StrengthOption = 1.0,
+    strength: StrengthOption = None,
+    sigma: SigmaOption = None,
+    to: ToOption = None,
+    stay_typical: TypicalOption = False,
     box: Annotated[
         str | None,
         typer.Option(
@@ -51,6 +57,7 @@ def edit(
     from latentcli import catalog
     from latentcli.pipelines import editing
 
-    wanted = editing.Edit(tuple(catalog.parse_vector(text) for text in vector), strength, place)
+    vectors = tuple(catalog.parse_vector(text) for text in vector)
+    wanted = editing.Edit(vectors, editing.amount(strength, sigma, to), stay_typical, place)
     talk.run(editing.edit_photos(entry, photos, wanted, output, force), "editing")
     talk.close()

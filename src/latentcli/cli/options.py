@@ -6,17 +6,25 @@ from typing import Annotated
 
 import typer
 
-from latentcli.config import HELD_OUT_SHARE, PRESETS, Crop, Device
+from latentcli.config import HELD_OUT_SHARE, PRESETS, Crop, Device, VectorMethod
 from latentcli.errors import UsageError
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise UsageError(f"--strength must be a finite number, got {value}")
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise UsageError(f"--strength and --sigma take finite numbers, got {value}")
     return value
 
 
 ImagesArg = Annotated[list[Path], typer.Argument(help="Images, or folders of images.", show_default=False)]
+SubjectsArg = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="IMAGES...",
+        help="Images, folders of images, latents files (`FILE#name` for one latent), or samples like `seed:7`.",
+        show_default=False,
+    ),
+]
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -44,19 +52,49 @@ VectorOption = Annotated[
     ),
 ]
 StrengthOption = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--strength",
         "-s",
         callback=_finite,
-        help="How far, for vectors without `=S`: 1 goes from the mean image without to the mean image with it.",
+        help="How far, for vectors without `=S`: 1 goes from the mean image without to the mean image with it. "
+        "(default: 1)",
+        show_default=False,
     ),
 ]
+SigmaOption = Annotated[
+    float | None,
+    typer.Option(callback=_finite, help="How far instead, in standard deviations within a class.", show_default=False),
+]
+ToOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PLACE",
+        help="Where to instead: `p90` of the training images, or the mean of the `positive` or the `negative`; who is "
+        "there already stays.",
+        show_default=False,
+    ),
+]
+TypicalOption = Annotated[
+    bool,
+    typer.Option("--stay-typical", help="Go no farther out than 99.5 % of the training images are."),
+]
+LatentsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Take the images from this latents file, where they are encoded.", show_default=False
+    ),
+]
+MethodOption = Annotated[
+    VectorMethod,
+    typer.Option(help="`mean` is the difference of the two means; the others separate better and change images less."),
+]
 PositiveOption = Annotated[
-    Path | None, typer.Option(help="A folder of images that show the concept.", show_default=False)
+    Path | None,
+    typer.Option(help="A folder of images, or a latents file, that show the concept.", show_default=False),
 ]
 NegativeOption = Annotated[
-    Path | None, typer.Option(help="A folder of images that do not show it.", show_default=False)
+    Path | None, typer.Option(help="A folder of images, or a latents file, that do not show it.", show_default=False)
 ]
 
 DataArg = Annotated[

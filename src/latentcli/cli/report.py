@@ -34,7 +34,7 @@ def report(
     talk = Talk(as_json)
     entry = choose_model(talk, model)
 
-    from latentcli.pipelines import evaluating
+    from latentcli.pipelines import reporting
 
-    talk.run(evaluating.report(entry, output, force), "drawing")
+    talk.run(reporting.report(entry, output, force), "drawing")
     talk.close()

@@ -1,16 +1,26 @@
-"""`latentcli vectors`: list a model's concept vectors, fit new ones."""
+"""`latentcli vectors`: a model's concept vectors: fit, combine, refit, and say what they are worth."""
 
-import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from latentcli.cli.console import Talk, choose_model, print_table
-from latentcli.cli.options import ForceOption, JsonOption, ModelOption, NegativeOption, PositiveOption
+from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.options import (
+    ForceOption,
+    JsonOption,
+    LatentsOption,
+    MethodOption,
+    ModelOption,
+    NegativeOption,
+    OutputOption,
+    PositiveOption,
+)
+from latentcli.cli.vector_talk import print_vectors, summary, tell_vector, told
+from latentcli.config import AUGMENTATIONS
 from latentcli.errors import FileFormatError
 
-app = typer.Typer(help="The concept vectors of a model: list them, fit new ones.", no_args_is_help=True)
+app = typer.Typer(help="The concept vectors of a model: fit them, and see what they are worth.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -25,7 +35,7 @@ def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None
     entry = choose_model(talk, model)
 
     from latentcli import catalog
-    from latentcli.concepts import ConceptVector
+    from latentcli.concepts.vector import ConceptVector
 
     talk.introduce()
     vectors = []
@@ -41,102 +51,256 @@ def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None
     if not vectors:
         talk.say(f"{entry.name} has no vectors; make one: latentcli vectors fit NAME --positive DIR --negative DIR")
     else:
-        _print_vectors(vectors)
+        print_vectors(vectors)
 
 
 @app.command("fit")
 def fit_vector(
-    name: Annotated[str, typer.Argument(help="What the vector will be called.", show_default=False)],
+    name: Annotated[
+        str | None,
+        typer.Argument(help="What the vector will be called; not with --all and --folders.", show_default=False),
+    ] = None,
     positive: PositiveOption = None,
     negative: NegativeOption = None,
+    folders: Annotated[
+        Path | None,
+        typer.Option(help="A folder whose sub-folders are a concept each, against the rest.", show_default=False),
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="CSV", help="A table with a file column and labels.", show_default=False)
     ] = None,
     column: Annotated[str | None, typer.Option(help="The table's column of labels.", show_default=False)] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every column of the table.")] = False,
     above: Annotated[
-        float | None, typer.Option(help="Values from here on show the concept. (default: 0.5)", show_default=False)
+        float | None,
+        typer.Option(
+            help="Values from here on show the concept. (default: 0.5 for 0 to 1, else the highest quarter)",
+            show_default=False,
+        ),
     ] = None,
     below: Annotated[
-        float | None, typer.Option(help="Values up to here do not. (default: all below --above)", show_default=False)
+        float | None,
+        typer.Option(help="Values up to here do not. (default: all below --above)", show_default=False),
     ] = None,
+    between: Annotated[
+        str | None, typer.Option(metavar="LOW,HIGH", help="Or values from here to there do not.", show_default=False)
+    ] = None,
+    extremes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0001,
+            max=0.5,
+            metavar="SHARE",
+            help="The highest share of the values against the lowest.",
+            show_default=False,
+        ),
+    ] = None,
+    one: Annotated[
+        str | None,
+        typer.Option("--is", metavar="TEXT", help="Rows with this text in the column show it.", show_default=False),
+    ] = None,
+    threshold: Annotated[
+        list[str],
+        typer.Option(
+            metavar="COLUMN=ABOVE,BELOW", help="The same for each column; BELOW may be LOW:HIGH.", show_default=False
+        ),
+    ] = [],  # noqa: B006  # Typer copies it
     root: Annotated[
         Path | None, typer.Option(help="The folder of the table's files. (default: the table's)", show_default=False)
     ] = None,
+    method: MethodOption = "mean",
+    balance_by: Annotated[
+        list[str],
+        typer.Option(metavar="COLUMN", help="Compare only images that are alike in this column.", show_default=False),
+    ] = [],  # noqa: B006
+    orthogonal_to: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="Leave another vector's concept as it is.", show_default=False),
+    ] = [],  # noqa: B006
+    orthogonal_in: Annotated[
+        Literal["whitened", "latent"],
+        typer.Option(help="The space that is measured in: `whitened` by the latents' covariance, or as they lie."),
+    ] = "whitened",
+    paired: Annotated[
+        bool, typer.Option("--paired", help="--positive and --negative are after and before, by name.")
+    ] = False,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHANGE[=AMOUNT]",
+            help=f"Without labels: {', '.join(AUGMENTATIONS)} of the images in --positive.",
+            show_default=False,
+        ),
+    ] = None,
+    latents: LatentsOption = None,
     model: ModelOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute a concept vector from labelled images and keep it with the model.
+    """Compute concept vectors from labelled images and keep them with the model.
 
     Examples:
 
         latentcli vectors fit smile --positive smiling/ --negative not-smiling/
 
-        latentcli vectors fit smile --labels attributes.csv --column smile --above 0.9 --below 0.1 --root faces/
+        latentcli vectors fit smile --labels attributes.csv --column smile --above 0.9 --below 0.1 --balance-by male
+
+        latentcli vectors fit --labels attributes.csv --all --threshold age=60,20:35 --root faces/
+
+        latentcli vectors fit blur --positive photos/ --augment blur=2
 
     Strength 1 goes from the mean of the images without the concept to the mean of those with it.
     """
-    if bool(labels) == bool(positive or negative) or bool(positive) != bool(negative):
-        raise typer.BadParameter("give --positive DIR and --negative DIR, or --labels CSV and --column NAME")
-    if labels and not column:
-        raise typer.BadParameter("--labels needs --column NAME")
-    if not labels and (column or root or above is not None or below is not None):
-        raise typer.BadParameter("--column, --above, --below and --root belong to --labels CSV")
+    sources = [bool(positive), bool(folders), bool(labels)]
+    if sum(sources) != 1 or (positive and not (negative or augment)) or (negative and (not positive or augment)):
+        raise typer.BadParameter(
+            "give --positive DIR and --negative DIR, or --positive DIR and --augment CHANGE, or --folders DIR, "
+            "or --labels CSV"
+        )
+    if labels and bool(column) == every:
+        raise typer.BadParameter("--labels needs --column NAME, or --all")
+    if not labels and (column or every or root or one or threshold or balance_by or extremes):
+        raise typer.BadParameter(
+            "--column, --all, --is, --threshold, --extremes, --balance-by and --root belong to --labels"
+        )
+    if not labels and (above is not None or below is not None or between):
+        raise typer.BadParameter("--above, --below and --between belong to --labels CSV")
+    if sum((above is not None or below is not None, one is not None, extremes is not None)) > 1:
+        raise typer.BadParameter("give --above and --below, or --is, or --extremes")
+    if (name is not None) == bool(folders or every):
+        raise typer.BadParameter("name the vector; with --all and --folders the columns and folders name them")
+    if paired and not negative:
+        raise typer.BadParameter("--paired belongs to --positive and --negative")
     talk = Talk(as_json)
     entry = choose_model(talk, model)
 
     from latentcli import labels as labelled
+    from latentcli import tables
     from latentcli.pipelines import vectors as pipeline
 
     if positive is not None and negative is not None:
-        wanted = labelled.from_folders(positive, negative)
+        wanted = labelled.from_folders(name or "", positive, negative, paired)
+    elif positive is not None:
+        wanted = labelled.from_change(name or "", positive, augment or "")
+    elif folders is not None:
+        wanted = labelled.from_subfolders(folders)
     else:
         assert labels is not None, "checked above"
-        assert column is not None, "checked above"
-        wanted = labelled.from_table(labels, column, above, below, root)
-    if wanted.left_out:
-        talk.say(f"{wanted.left_out} rows of {labels} have no number in {column} and were left out")
-    if wanted.missing:
-        talk.say(f"{wanted.missing} files of {labels} are not in {wanted.root} and were left out; is --root right?")
-    for fitted in talk.follow(pipeline.fit(entry, name, wanted, force), "encoding"):
-        tell_vector(talk, fitted)
+        cut = labelled.Cut.of(above, below, between)
+        cuts = dict(map(labelled.Cut.parse, threshold))
+        asked = tables.Wanted(column, name, cut, one, extremes, cuts, balance_by, root)
+        wanted = tables.from_table(labels, asked)
+    how = pipeline.How(method, tuple(orthogonal_to), orthogonal_in == "whitened", latents)
+    _follow(talk, pipeline.fit(entry, wanted, how, force), "encoding")
+
+
+@app.command("combine")
+def combine_vectors(
+    parts: Annotated[
+        list[str], typer.Argument(metavar="NAME=S...", help="Vectors, each with a strength.", show_default=False)
+    ],
+    save: Annotated[str, typer.Option(metavar="NAME", help="What the sum will be called.", show_default=False)],
+    model: ModelOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a sum of vectors as one.
+
+    Example:
+
+        latentcli vectors combine smile=1 glasses=-0.5 --save plain-smile
+    """
+    talk = Talk(as_json)
+    entry = choose_model(talk, model, parts)
+
+    from latentcli import catalog
+    from latentcli.pipelines import vectors as pipeline
+
+    _follow(talk, pipeline.combine(entry, save, [catalog.parse_vector(part) for part in parts], force), "combining")
+
+
+@app.command("refit")
+def refit_vectors(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME|FILE...", help="Vectors to make again.", show_default=False)
+    ],
+    model: Annotated[str, typer.Option(metavar="NAME|PATH", help="The model to make them for.", show_default=False)],
+    old: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="NAME|PATH", help="The model that has them now. (default: any)", show_default=False
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="The folder of the images they were fitted to.", show_default=False)
+    ] = None,
+    latents: LatentsOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make vectors of one model again on another, by the images and settings they carry.
+
+    Example:
+
+        latentcli vectors refit smile --from faces --model larger --root faces/
+    """
+    talk = Talk(as_json)
+    entry = choose_model(talk, model)
+
+    from latentcli import catalog
+    from latentcli.concepts.vector import ConceptVector
+    from latentcli.pipelines import vectors as pipeline
+
+    wanted = [catalog.parse_vector(name) for name in names]
+    source = catalog.find_model(old, wanted)
+    for request in wanted:
+        vector = ConceptVector.load(catalog.vector_file(source, request))
+        how = pipeline.How(latents=latents)
+        _tell(talk, pipeline.refit(entry, vector, root, how, force), f"refitting {vector.name}")
     talk.close()
 
 
-def tell_vector(talk: Talk, fitted: Any) -> None:
-    """Say what a new vector is worth."""
-    vector = fitted.vector
-    talk.facts["vector"] = summary(vector)
-    known = f"held-out AUC {_number(vector.auc)} (LDA {_number(vector.auc_lda)})"
-    talk.say(
-        f"{vector.name}: {vector.positives} with, {vector.negatives} without; strength 1 is {vector.gap_in_sigma:.2f} "
-        f"within-class sd; {known if vector.auc is not None else 'too few images held out to say how good it is'}"
-    )
+@app.command("report")
+def report_vectors(
+    model: ModelOption = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="A folder: strips show its held-out images. (default: samples)", show_default=False),
+    ] = None,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what each vector of a model is worth, and draw it on a page of its own.
+
+    Example:
+
+        latentcli vectors report --model faces --images faces/
+
+    The page needs no network and no script: ROC curves, histograms, what else each vector changes, strips beside those
+    of a random direction.
+    """
+    talk = Talk(as_json)
+    entry = choose_model(talk, model)
+
+    from latentcli.pipelines import reporting
+
+    for event in talk.follow(reporting.report_vectors(entry, images, output, force), "drawing"):
+        assert isinstance(event, reporting.Vectors)
+        talk.facts["vectors"] = [summary(vector, event.vectors) for vector in event.vectors]
+        if not as_json:
+            print_vectors(event.vectors)
+            for vector in event.vectors:
+                for line in told(vector):
+                    typer.echo(line)
+    talk.close()
 
 
-def summary(vector: Any) -> dict[str, Any]:
-    """A vector's figures, for --json."""
-    return {
-        "name": vector.name,
-        "method": vector.method,
-        "positives": vector.positives,
-        "negatives": vector.negatives,
-        "gap_in_sigma": vector.gap_in_sigma if math.isfinite(vector.gap_in_sigma) else None,
-        "auc": vector.auc,
-        "auc_lda": vector.auc_lda,
-    }
+def _follow(talk: Talk, events: Any, what: str) -> None:
+    _tell(talk, events, what)
+    talk.close()
 
 
-def _print_vectors(vectors: list[Any]) -> None:
-    """The vectors on stdout, one a row."""
-    from rich.table import Table
-
-    table = Table("vector", "with", "without", "gap (sd)", "AUC", "AUC of LDA", "method", box=None)
-    for vector in vectors:
-        numbers = f"{vector.gap_in_sigma:.2f}", _number(vector.auc), _number(vector.auc_lda)
-        table.add_row(vector.name, str(vector.positives), str(vector.negatives), *numbers, vector.method)
-    print_table(table)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _tell(talk: Talk, events: Any, what: str) -> None:
+    for fitted in talk.follow(events, what):
+        tell_vector(talk, fitted)

@@ -61,6 +61,16 @@ class MixturePrior:
 Prior = StandardPrior | MixturePrior
 
 
+def moments(prior: Prior, latent_dim: int) -> tuple[Tensor, Tensor]:
+    """Mean (latent_dim,) and covariance (latent_dim, latent_dim) of a prior's latents."""
+    if not isinstance(prior, MixturePrior):
+        return torch.zeros(latent_dim), torch.eye(latent_dim)
+    mean = prior.weights @ prior.means
+    around = prior.means - mean
+    within = (prior.weights[:, None, None] * (prior.factors @ prior.factors.mT)).sum(dim=0)
+    return mean, within + (prior.weights[:, None] * around).T @ around
+
+
 def _noise(seed: int, latent_dim: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return torch.rand((), generator=generator), torch.randn(latent_dim, generator=generator)

@@ -1,27 +1,74 @@
 """Concept vectors put to use: `apply-vector` decodes at model size, `edit` merges the change into the photo."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from latentcli import catalog
 from latentcli.catalog import ModelEntry, VectorRequest
-from latentcli.concepts import ConceptVector, add
-from latentcli.errors import ConfigError, ImageError, ModelMismatch
-from latentcli.images import to_pictures, walk, write_picture
+from latentcli.concepts.geometry import Geometry
+from latentcli.concepts.moves import Amount, Move, move, told
+from latentcli.concepts.vector import ConceptVector
+from latentcli.errors import ConfigError, ImageError, UsageError
+from latentcli.images import grid, to_pictures, walk, write_picture
 from latentcli.labels import Labels
+from latentcli.latents import SUFFIX
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.photo import Box, Photo
 from latentcli.pipelines import vectors as vector_pipeline
 from latentcli.pipelines.encoding import decode_latents, encode_images, encode_paths
 from latentcli.pipelines.events import AlreadyThere, Event, Note, Progress, Unreadable, Wrote
-from latentcli.pipelines.outputs import Naming, Source, Target, gather, strength_text, targets
+from latentcli.pipelines.keyframes import keyframes
+from latentcli.pipelines.outputs import Naming, Source, Target, gather, targets
 
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
 _PHOTOS_AHEAD = 4  # full-size photos in memory
+_MOST_STEPS = 100  # of a strip
+_AT_ONCE = 64  # latents
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Strengths from one to another."""
+
+    first: float
+    last: float
+    count: int
+
+    @classmethod
+    def parse(cls, text: str, option: str) -> "Range":
+        """From `-1:2:7`. Raises UsageError.
+
+        >>> Range.parse("-1:2:7", "--strip").tag()
+        '-1..2'
+        """
+        try:
+            first, last, count = text.split(":")
+            found = cls(float(first), float(last), int(count))
+        except ValueError:
+            found = cls(math.nan, 0, 0)
+        if not (math.isfinite(found.first) and math.isfinite(found.last) and 2 <= found.count <= _MOST_STEPS):
+            raise UsageError(f"{option} takes FROM:TO:COUNT, like -1:2:7, got {text!r}")
+        return found
+
+    def tag(self) -> str:
+        """As it stands in a file's name."""
+        return f"{self.first:+g}..{self.last:g}"
+
+    def amounts(self) -> list[Amount]:
+        return [Amount(strength) for strength in torch.linspace(self.first, self.last, self.count).tolist()]
+
+
+def amount(strength: float | None, sigma: float | None, to: str | None) -> Amount:
+    """From the options; strength 1 without any. Raises UsageError for two of them."""
+    asked = strength, sigma, to
+    return Amount(*asked) if any(value is not None for value in asked) else Amount()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,97 +76,148 @@ class Edit:
     """What to do to each image."""
 
     vectors: tuple[VectorRequest, ...]
-    strength: float  # for vectors without one of their own
+    amount: Amount = field(default_factory=Amount)  # for vectors without a strength of their own
+    stay_typical: bool = False
     box: Box | None = None
+    rows: tuple[Range, ...] = ()  # of the first vectors: one makes a strip of each image, two a sheet
 
-    def strengths(self) -> list[float]:
-        return [self.strength if vector.strength is None else vector.strength for vector in self.vectors]
+    def amounts(self) -> list[Amount]:
+        return [self.amount if vector.strength is None else Amount(vector.strength) for vector in self.vectors]
 
     def tag(self) -> str:
         """What the edit adds to a file's name."""
         names = [Path(vector.reference).name.removesuffix(catalog.VECTOR_SUFFIX) for vector in self.vectors]
-        return "".join(
-            f"-{name}{strength_text(strength)}" for name, strength in zip(names, self.strengths(), strict=True)
-        )
+        tags = [*(row.tag() for row in self.rows), *(amount.tag() for amount in self.amounts()[len(self.rows) :])]
+        return "".join(f"-{name}{tag}" for name, tag in zip(names, tags, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class NewVector:
     """A vector to be computed from labels first, and kept when `save` is given."""
 
-    name: str
     labels: Labels
-    strength: float
+    how: vector_pipeline.How
+    edit: Edit  # its vector is the new one
     save: str | None
 
 
-Weighted = Sequence[tuple[ConceptVector, float]]
+@dataclass(frozen=True, slots=True)
+class _Moves:
+    """An edit with its vectors loaded."""
+
+    moves: list[Move]
+    typical: Geometry | None
+    rows: tuple[Range, ...] = ()
+
+    def of(self, z: Tensor) -> Tensor:
+        return move(z, self.moves, self.typical)
+
+    def pictures(self, model: LoadedModel, z: Tensor) -> list[Image.Image]:
+        """One for each latent (n, latent_dim): the edited image, or its strip or sheet of strengths."""
+        if not self.rows:
+            return to_pictures(decode_latents(model, self.of(z)))
+        sheets = []
+        for one in z:
+            moved = []
+            for amounts in product(*(row.amounts() for row in self.rows)):
+                ahead = [(vector, amount) for (vector, _), amount in zip(self.moves, amounts, strict=False)]
+                moved.append(move(one[None], [*ahead, *self.moves[len(amounts) :]], self.typical))
+            sheets.append(grid(to_pictures(decode_latents(model, torch.cat(moved))), columns=self.rows[-1].count))
+        return sheets
 
 
-def load_vectors(entry: ModelEntry, model: LoadedModel, edit: Edit) -> list[tuple[ConceptVector, float]]:
-    """The edit's vectors with their strengths. Raises ModelMismatch for one that another model made."""
-    loaded = []
-    for request, strength in zip(edit.vectors, edit.strengths(), strict=True):
-        vector = ConceptVector.load(catalog.vector_file(entry, request))
-        if vector.model_id != model.model_id or len(vector.direction) != model.config.latent_dim:
-            raise ModelMismatch(
-                f"{request.reference} was made with model {vector.model_id}, but {model.name} is {model.model_id}; "
-                "fit it again"
-            )
-        loaded.append((vector, strength))
-    return loaded
+def _moves(edit: Edit, model: LoadedModel, vectors: Sequence[ConceptVector]) -> _Moves:
+    typical = vector_pipeline.geometry(model) if edit.stay_typical else None
+    return _Moves(list(zip(vectors, edit.amounts(), strict=True)), typical, edit.rows)
+
+
+def load_moves(entry: ModelEntry, model: LoadedModel, edit: Edit) -> _Moves:
+    """The edit with its vectors. Raises ModelMismatch for one that another model made."""
+    return _moves(edit, model, [vector_pipeline.load_vector(entry, model, request) for request in edit.vectors])
 
 
 def apply_saved(
     entry: ModelEntry, arguments: Sequence[Path], edit: Edit, output: Path | None, force: bool
 ) -> Iterator[Event]:
-    """Move images along saved vectors and decode them at model size, as PNG."""
-    work = targets(gather(arguments), Naming(edit.tag(), _png, output, force))
+    """Move images, latents or samples along saved vectors and decode them at model size, as PNG."""
     model = load_model(entry.path)
-    return _apply(model, work, load_vectors(entry, model, edit))
+    work = targets(_subjects(model, arguments), Naming(edit.tag(), _png, output, force))
+    return _apply(model, work, load_moves(entry, model, edit))
 
 
 def apply_new(
     entry: ModelEntry, arguments: Sequence[Path], new: NewVector, output: Path | None, force: bool
 ) -> Iterator[Event | vector_pipeline.Fitted]:
     """The same with a vector computed on the spot from labelled folders."""
-    new.labels.check()
-    tag = f"-{new.name}{strength_text(new.strength)}"
-    work = targets(gather(arguments), Naming(tag, _png, output, force))
+    for concept in new.labels.concepts:
+        concept.check()
+    model = load_model(entry.path)
+    work = targets(_subjects(model, arguments), Naming(new.edit.tag(), _png, output, force))
     kept = vector_pipeline.check_new(entry, new.save, force) if new.save else None
-    return _compute_and_apply(load_model(entry.path), work, new, kept)
+    return _compute_and_apply(model, entry, work, new, kept)
 
 
 def _compute_and_apply(
-    model: LoadedModel, work: list[Target], new: NewVector, kept: Path | None
+    model: LoadedModel, entry: ModelEntry, work: list[Target], new: NewVector, kept: Path | None
 ) -> Iterator[Event | vector_pipeline.Fitted]:
-    for event in vector_pipeline.compute(model, new.name, new.labels):
+    for event in vector_pipeline.compute(model, entry, new.labels, new.how):
         yield event
         if isinstance(event, vector_pipeline.Fitted):
             if kept:
                 event.vector.save(kept)
                 yield Wrote(kept)
-            yield from _apply(model, work, [(event.vector, new.strength)])
+            yield from _apply(model, work, _moves(new.edit, model, [event.vector]))
 
 
 def _png(source: Source) -> str:
     return ".png"
 
 
-def _apply(model: LoadedModel, work: list[Target], weighted: Weighted) -> Iterator[Event]:
+def _subjects(model: LoadedModel, arguments: Sequence[Path]) -> list[Source]:
+    """Images, folders of them, latents files, one latent of a file, or samples."""
+    found: list[Source] = []
+    for argument in arguments:
+        text = str(argument)
+        if not text.startswith("seed:") and not text.partition("#")[0].endswith(".safetensors"):
+            found += gather([argument])
+            continue
+        z, names = keyframes(model, text)
+        path = Path(text.partition("#")[0])
+        several = path.suffix == ".safetensors" and "#" not in text
+        folder = Path(path.name.removesuffix(SUFFIX)) if several else None
+        found += [Source(path, name, folder, one) for name, one in zip(names, z, strict=True)]
+    return found
+
+
+def _apply(model: LoadedModel, work: list[Target], moves: _Moves) -> Iterator[Event]:
     yield from _already_there(work)
     open_work = [target for target in work if not target.is_done]
-    done = 0
-    for result in encode_paths(model, [target.source.path for target in open_work]):
-        if isinstance(result, Unreadable):
-            yield result
+    before: list[Tensor] = []
+    for z, some in _encoded(model, open_work):
+        if isinstance(some, Unreadable):
+            yield some
             continue
-        pictures = to_pictures(decode_latents(model, add(result.mean, weighted)))
-        for position, picture in zip(result.positions, pictures, strict=True):
-            write_picture(picture, open_work[position].path)
-            yield Wrote(open_work[position].path)
-        done += len(pictures)
-        yield Progress(done, len(open_work))
+        for target, picture in zip(some, moves.pictures(model, z), strict=True):
+            write_picture(picture, target.path)
+            yield Wrote(target.path)
+        before.append(z)
+        yield Progress(sum(map(len, before)), len(open_work))
+    if not moves.rows:
+        yield from _tell_way(before, moves)
+
+
+def _encoded(model: LoadedModel, work: list[Target]) -> Iterator[tuple[Tensor, list[Target] | Unreadable]]:
+    """Latents and where they belong: those that are latents already, then the images."""
+    latents = [(target.source.z, target) for target in work if target.source.z is not None]
+    for start in range(0, len(latents), _AT_ONCE):
+        z, some = zip(*latents[start : start + _AT_ONCE], strict=True)
+        yield torch.stack(z), list(some)
+    images = [target for target in work if target.source.z is None]
+    for result in encode_paths(model, [target.source.path for target in images]):
+        if isinstance(result, Unreadable):
+            yield torch.empty(0), result
+        else:
+            yield result.mean, [images[position] for position in result.positions]
 
 
 def edit_photos(
@@ -133,10 +231,10 @@ def edit_photos(
     if edit.box is not None and len(work) > 1:
         raise ConfigError(f"--box belongs to one photo, but there are {len(work)}; edit them one by one")
     model = load_model(entry.path)
-    weighted = load_vectors(entry, model, edit)
+    moves = load_moves(entry, model, edit)
     if edit.box is not None:
         Photo.read(work[0].source.path).box(model.config, edit.box)
-    return _edit(model, work, weighted, edit.box)
+    return _edit(model, work, moves, edit.box)
 
 
 def _same_format(source: Source) -> str:
@@ -144,9 +242,10 @@ def _same_format(source: Source) -> str:
     return suffix if suffix.lower() in _KEPT_FORMATS else ".png"
 
 
-def _edit(model: LoadedModel, work: list[Target], weighted: Weighted, box: Box | None) -> Iterator[Event]:
+def _edit(model: LoadedModel, work: list[Target], moves: _Moves, box: Box | None) -> Iterator[Event]:
     open_work = [target for target in work if not target.is_done]
     yield from _already_there(work)
+    before: list[Tensor] = []
     photos = walk([target.source.path for target in open_work], Photo.read, at_once=_PHOTOS_AHEAD)
     for done, (target, (_, photo)) in enumerate(zip(open_work, photos, strict=True), start=1):
         if isinstance(photo, ImageError):
@@ -156,10 +255,19 @@ def _edit(model: LoadedModel, work: list[Target], weighted: Weighted, box: Box |
             yield Note(f"{target.source.path}: {lost} cannot be kept")
         if len(work) == 1 and box is None:
             yield from _tell_crop(photo, model)
-        edited = edit_photo(model, photo, weighted, box)
+        edited, z = edit_photo(model, photo, moves, box)
         write_picture(edited, target.path, **photo.traits.options(target.path.suffix))
+        before.append(z)
         yield Wrote(target.path)
         yield Progress(done, len(open_work))
+    yield from _tell_way(before, moves)
+
+
+def _tell_way(before: list[Tensor], moves: _Moves) -> Iterator[Event]:
+    """How far the latents were moved, in each unit."""
+    if before:
+        z = torch.cat(before)
+        yield from map(Note, told(z, moves.of(z), moves.moves))
 
 
 def _tell_crop(photo: Photo, model: LoadedModel) -> Iterator[Event]:
@@ -176,9 +284,9 @@ def _already_there(work: list[Target]) -> Iterator[Event]:
             yield AlreadyThere(target.path)
 
 
-def edit_photo(model: LoadedModel, photo: Photo, weighted: Weighted, box: Box | None = None) -> Image.Image:
-    """The photo with the difference that the vectors make between two decodings merged in."""
+def edit_photo(model: LoadedModel, photo: Photo, moves: _Moves, box: Box | None = None) -> tuple[Image.Image, Tensor]:
+    """The photo with the difference that the vectors make between two decodings merged in; and its latent as it was."""
     place = photo.box(model.config, box)
     z = encode_images(model, photo.crop(model.config, place)[None])
-    before, after = decode_latents(model, torch.cat([z, add(z, weighted)]))
-    return photo.merge(after - before, place)
+    before, after = decode_latents(model, torch.cat([z, moves.of(z)]))
+    return photo.merge(after - before, place), z

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentcli.augmentation import Change, changed
 from latentcli.catalog import ModelEntry
 from latentcli.errors import ConfigError, ImageError
 from latentcli.files import free_name, output_file
@@ -33,8 +34,13 @@ class Encoded:
     mean: Tensor  # (n, latent_dim) on the CPU
 
 
-def encode_paths(model: LoadedModel, paths: Sequence[Path]) -> Iterator[Encoded | Unreadable]:
-    """Read, crop and encode in batches; an unreadable image is told and left out. Never a draw: posterior means."""
+def encode_paths(
+    model: LoadedModel, paths: Sequence[Path], change: Change | None = None
+) -> Iterator[Encoded | Unreadable]:
+    """Read, crop and encode in batches; an unreadable image is told and left out. Never a draw: posterior means.
+
+    `change` is made to each image before it is encoded.
+    """
     found = enumerate(walk(paths, partial(read_image, config=model.config)))
     while some := list(islice(found, _BATCH)):
         good = [(position, image) for position, (_, image) in some if isinstance(image, np.ndarray)]
@@ -43,14 +49,18 @@ def encode_paths(model: LoadedModel, paths: Sequence[Path]) -> Iterator[Encoded 
                 yield Unreadable(str(image))
         if good:
             positions, images = zip(*good, strict=True)
+            if change is not None:
+                images = tuple(changed(image, change) for image in images)
             yield Encoded(list(positions), encode_images(model, np.stack(images)))
 
 
-def encode_all(model: LoadedModel, paths: Sequence[Path]) -> Generator[Event, None, Encoded | None]:
+def encode_all(
+    model: LoadedModel, paths: Sequence[Path], change: Change | None = None
+) -> Generator[Event, None, Encoded | None]:
     """Encode into one piece, telling the progress; returns None when no image can be read."""
     positions: list[int] = []
     parts: list[Tensor] = []
-    for result in encode_paths(model, paths):
+    for result in encode_paths(model, paths, change):
         if isinstance(result, Unreadable):
             yield result
             continue
@@ -63,8 +73,14 @@ def encode_all(model: LoadedModel, paths: Sequence[Path]) -> Generator[Event, No
 @torch.inference_mode()
 def encode_images(model: LoadedModel, images: np.ndarray) -> Tensor:
     """Posterior means (n, latent_dim), on the CPU, of uint8 images (n, height, width, channels)."""
-    x = as_float(torch.from_numpy(images)).to(device_of(model.vae))
-    return model.vae.encode(x).mean.cpu()
+    return encode_tensor(model, as_float(torch.from_numpy(images)))
+
+
+@torch.inference_mode()
+def encode_tensor(model: LoadedModel, x: Tensor) -> Tensor:
+    """Posterior means (n, latent_dim), on the CPU, of images (n, channels, height, width) in [0, 1]."""
+    device = device_of(model.vae)
+    return torch.cat([model.vae.encode(some.to(device)).mean.cpu() for some in torch.split(x, _BATCH)])
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""A trained model measured on a folder of images, and its report written anew."""
+"""A trained model measured on a folder of images."""
 
 import contextlib
 from collections.abc import Generator, Iterator
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from latentcli import catalog, history
-from latentcli.concepts import ConceptVector
 from latentcli.data.dataset import Dataset, is_held_out, readable_part
 from latentcli.data.loading import Loading
 from latentcli.data.prints import Kept
@@ -17,12 +16,9 @@ from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.evaluation.evaluate import Evaluation, Step, Subject
 from latentcli.evaluation.evaluate import evaluate as measure_all
 from latentcli.evaluation.features import FeatureSpace, open_features
-from latentcli.evaluation.record import Record
 from latentcli.evaluation.verdict import Evidence, Finding, verdict
-from latentcli.files import output_file, write_whole
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.pipelines.events import Event, Note, Progress, Unreadable, Wrote
-from latentcli.report.build import REPORT_FILE, build
+from latentcli.pipelines.events import Event, Note, Progress, Unreadable
 from latentcli.sources import Listing, name_hashes, open_source, scan
 
 _NEEDED = {"steps", "epochs", "seconds", "images", "beta", "learning_rate"}  # of a training, for a verdict
@@ -166,39 +162,3 @@ def _findings(model: LoadedModel, evaluation: Evaluation, foreign: bool) -> tupl
     if not isinstance(summary, dict) or not set(summary) >= _NEEDED:
         return ()
     return tuple(verdict(Evidence(model.config, evaluation, summary, history.read(model.path.parent), foreign)))
-
-
-def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Iterator[Event]:
-    """Write `report.html` beside an own model, or where `output` says; of a bundled model into the current folder.
-
-    Raises OutputExists when `output` is taken.
-    """
-    if output is None and not entry.bundled:
-        target = entry.path.parent / REPORT_FILE
-    else:
-        target = output_file(output, Path(f"{entry.name}-{REPORT_FILE}"), force)
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{target} would hold a page; give a name that ends in .html")
-    return _report(entry, target)
-
-
-def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
-    model = load_model(entry.path)
-    vectors = []
-    for path in catalog.vectors_of(entry).values():
-        try:
-            vectors.append(ConceptVector.load(path))
-        except FileFormatError as error:
-            yield Note(f"left out: {error}")
-    fitting = [vector for vector in vectors if vector.model_id == model.model_id]
-    write_whole(target, build(model, _record(model), fitting).encode())
-    yield Wrote(target)
-
-
-def _record(model: LoadedModel) -> Record | None:
-    """The evaluation of this very model, where its folder holds one."""
-    try:
-        record = Record.load(model.path.parent)
-    except FileFormatError:
-        return None
-    return record if record.model_id == model.model_id else None

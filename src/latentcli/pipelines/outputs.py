@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from torch import Tensor
+
 from latentcli.errors import ConfigError, OutputExists
 from latentcli.files import output_file
 from latentcli.images import check_writable, open_picture
@@ -23,6 +25,7 @@ class Source:
     path: Path
     name: str  # relative POSIX path with suffix: below its folder, or the file's own name
     folder: Path | None  # the argument it was found in
+    z: Tensor | None = None  # (latent_dim,): where it is no image but a latent
 
 
 @dataclass(frozen=True, slots=True)

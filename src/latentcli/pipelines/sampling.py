@@ -12,13 +12,14 @@ from latentcli.catalog import ModelEntry
 from latentcli.config import WALK_FPS, WALK_STEPS, InterpolationMethod, PriorName
 from latentcli.errors import ConfigError, UsageError
 from latentcli.files import free_name, output_file
-from latentcli.images import check_writable, grid, read_image, to_pictures, write_animation, write_picture
+from latentcli.images import check_writable, grid, to_pictures, write_animation, write_picture
 from latentcli.interpolation import walk
-from latentcli.latents import SUFFIX, Latents
+from latentcli.latents import SUFFIX
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Prior, StandardPrior
-from latentcli.pipelines.encoding import decode_latents, encode_images, write_decoded
+from latentcli.pipelines.encoding import decode_latents, write_decoded
 from latentcli.pipelines.events import Event, Progress, Wrote
+from latentcli.pipelines.keyframes import keyframes
 from latentcli.pipelines.outputs import check_folder
 
 ANIMATIONS = (".gif", ".webp", ".apng")
@@ -129,13 +130,13 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
     if not _SLOWEST <= request.fps <= 100:
         raise ConfigError(f"--fps must be {_SLOWEST} to 100, got {request.fps:g}")
     model = load_model(entry.path)
-    keyframes = torch.cat([_keyframe(model, text) for text in request.keyframes])
-    if len(keyframes) < 2:
+    stops = torch.cat([keyframes(model, text)[0] for text in request.keyframes])
+    if len(stops) < 2:
         raise ConfigError("a walk needs two keyframes; give another image, latents file or seed:NUMBER")
     first, last = _short_name(request.keyframes[0]), _short_name(request.keyframes[-1])
     name = first if len(request.keyframes) == 1 else f"{first}-{last}"
     target = check_writable(output_file(output, Path(f"{name}.png"), force))
-    z = walk(keyframes, request.steps, request.method, request.loop)
+    z = walk(stops, request.steps, request.method, request.loop)
     return _walk(model, z, target, request.fps)
 
 
@@ -147,21 +148,6 @@ def _walk(model: LoadedModel, z: Tensor, target: Path, fps: float) -> Iterator[E
     else:
         write_picture(grid(pictures, columns=len(pictures)), target)
     yield Wrote(target)
-
-
-def _keyframe(model: LoadedModel, text: str) -> Tensor:
-    """One or more latents (n, latent_dim) from an image, a latents file, one of its names, or a seed."""
-    if text.startswith("seed:"):
-        number = text.removeprefix("seed:")
-        if not number.isdecimal() or int(number) >= 2**63:
-            raise UsageError(f"{text!r} is no keyframe; write seed:7")
-        return model.prior.sample([int(number)], model.prior.temperature)
-    path, _, name = text.partition("#")
-    if path.endswith(".safetensors"):
-        latents = Latents.load(Path(path))
-        latents.require_model(model.model_id, path, model.name, model.config.latent_dim)
-        return latents.row(name)[None] if name else latents.z
-    return encode_images(model, read_image(Path(text), model.config)[None])
 
 
 def _short_name(keyframe: str) -> str:

@@ -1,24 +1,47 @@
-"""Concept vectors from labelled images."""
+"""Concept vectors fitted to labelled images, to each other, and to another model."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from latentcli import catalog, concepts
-from latentcli.concepts import ConceptVector, Labelled
-from latentcli.config import HELD_OUT_NEEDS, HELD_OUT_SHARE
+from latentcli import augmentation, catalog
+from latentcli.concepts import vector
+from latentcli.concepts.fitting import Examples, Recipe
+from latentcli.concepts.geometry import Geometry
+from latentcli.concepts.trust import MIN_HELD_OUT
+from latentcli.concepts.vector import ConceptVector
+from latentcli.config import HELD_OUT_NEEDS, HELD_OUT_SHARE, VectorMethod
 from latentcli.data.dataset import is_held_out
-from latentcli.errors import ImageError, OutputExists
-from latentcli.labels import Labels
+from latentcli.errors import ConfigError, FileFormatError, ImageError, ModelMismatch, OutputExists
+from latentcli.labels import NEITHER, SHOWS, Concept, Labels
+from latentcli.latents import Latents
 from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.prior import moments
 from latentcli.pipelines.encoding import encode_all
-from latentcli.pipelines.events import Event, Note, Wrote
+from latentcli.pipelines.events import Event, Note, Progress, Wrote
+from latentcli.pipelines.leaks import Work, judges, with_leaks
 from latentcli.sources import name_hashes
 
-_ENOUGH = 100  # images of a kind; a vector from fewer is unsteady
+_DRAWN = 2000  # latents of the prior that stand for the training images
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How vectors are to be fitted, besides what their labels say."""
+
+    method: VectorMethod = "mean"
+    orthogonal_to: tuple[str, ...] = ()  # vectors of the model
+    whitened: bool = True
+    latents: Path | None = None  # a latents file that has the images already
+
+    def to_json(self) -> dict[str, object]:
+        """For a vector's recipe."""
+        return {"method": self.method, "orthogonal_to": list(self.orthogonal_to), "whitened": self.whitened}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +51,15 @@ class Fitted:
     vector: ConceptVector
 
 
-def fit(entry: catalog.ModelEntry, name: str, labels: Labels, force: bool) -> Iterator[Event | Fitted]:
-    """Fit a vector and keep it with its model.
+def fit(entry: catalog.ModelEntry, labels: Labels, how: How, force: bool) -> Iterator[Event | Fitted]:
+    """Fit a vector for each concept and keep them with the model.
 
     Raises ConfigError for unusable labels, OutputExists when the model has a vector of that name.
     """
-    labels.check()
-    target = check_new(entry, name, force)
-    model = load_model(entry.path)
-    return _fit_and_save(model, name, labels, target)
+    for concept in labels.concepts:
+        concept.check()
+    targets = {concept.name: check_new(entry, concept.name, force) for concept in labels.concepts}
+    return _fit_and_save(load_model(entry.path), entry, labels, how, targets)
 
 
 def check_new(entry: catalog.ModelEntry, name: str, force: bool) -> Path:
@@ -49,48 +72,215 @@ def check_new(entry: catalog.ModelEntry, name: str, force: bool) -> Path:
     return target
 
 
-def _fit_and_save(model: LoadedModel, name: str, labels: Labels, target: Path) -> Iterator[Event | Fitted]:
-    for event in compute(model, name, labels):
+def _fit_and_save(
+    model: LoadedModel, entry: catalog.ModelEntry, labels: Labels, how: How, targets: Mapping[str, Path]
+) -> Iterator[Event | Fitted]:
+    for event in compute(model, entry, labels, how):
         if isinstance(event, Fitted):
-            event.vector.save(target)
-            yield Wrote(target)
+            event.vector.save(targets[event.vector.name])
+            yield Wrote(targets[event.vector.name])
         yield event
 
 
-def compute(model: LoadedModel, name: str, labels: Labels) -> Iterator[Event | Fitted]:
-    """Encode the labelled images and fit: ends with Fitted.
+def geometry(model: LoadedModel) -> Geometry:
+    """Where the model's latents lie, by its fitted prior."""
+    mean, covariance = moments(model.prior, model.config.latent_dim)
+    return Geometry(mean, covariance, model.prior.sample(range(_DRAWN), 1.0))
+
+
+def compute(model: LoadedModel, entry: catalog.ModelEntry, labels: Labels, how: How) -> Iterator[Event | Fitted]:
+    """Encode the labelled images once and fit every concept to them; yields Fitted for each.
 
     The model's own share of the images is held out by the same hash, so that a training folder's held-out images are
     held out here too when the labels' names start where the training's did.
     """
-    paths = [labels.root / image for image in labels.names]
-    encoded = yield from encode_all(model, paths)
+    others = _known_vectors(entry, model)
+    missing = [name for name in how.orthogonal_to if name not in others]
+    if missing:
+        raise ConfigError(f"{model.name} has no vector {missing[0]!r}; it has {', '.join(others) or 'none'}")
+    for note in labels.notes:
+        yield Note(note)
+    z, rows = yield from _encoded(model, labels, how.latents)
+    held = _held_out(model, labels, rows)
+    where = geometry(model)
+    orthogonal = tuple(others[name].direction.double().numpy() for name in how.orthogonal_to)
+    recipe = Recipe(how.method, orthogonal, how.whitened)
+    work: list[Work] = []
+    for concept in labels.concepts:
+        yield Progress(len(work), len(labels.concepts))
+        usable, notes = _usable(concept, labels, z, rows)
+        yield from map(Note, notes)
+        examples, held_out = _split(concept, labels, z, rows, usable, held)
+        told = _recipe(concept, labels, rows[usable], how)
+        fitted = vector.fit(concept.name, examples, held_out, recipe, where, model.model_id, told)
+        work.append(Work(concept, examples, held_out, recipe, fitted))
+    stored = {name: known.probe.double().numpy() for name, known in others.items()}
+    for each in work:
+        yield Fitted(with_leaks(model, each, where, stored | judges(each, labels, z, rows, held)))
+
+
+def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.VectorRequest) -> ConceptVector:
+    """A vector that the model has. Raises ModelMismatch when another model made it."""
+    found = ConceptVector.load(catalog.vector_file(entry, request))
+    if found.model_id != model.model_id or len(found.direction) != model.config.latent_dim:
+        raise ModelMismatch(
+            f"{request.reference} was made with model {found.model_id}, but {model.name} is {model.model_id}; "
+            "fit it again"
+        )
+    return found
+
+
+def _known_vectors(entry: catalog.ModelEntry, model: LoadedModel) -> dict[str, ConceptVector]:
+    """The model's own vectors, as far as they can be read."""
+    found = {}
+    for name, path in catalog.vectors_of(entry).items():
+        try:
+            known = ConceptVector.load(path)
+        except FileFormatError:
+            continue
+        if known.model_id == model.model_id and known.positives:
+            found[name] = known
+    return found
+
+
+def _encoded(
+    model: LoadedModel, labels: Labels, latents: Path | None
+) -> Generator[Event, None, tuple[Tensor, np.ndarray]]:
+    """Latents (n, latent_dim) of the labelled images that can be had, and their places among the labels: (n,)."""
+    wanted = np.zeros(len(labels.names), dtype=bool)
+    for concept in labels.concepts:
+        wanted |= concept.values != NEITHER
+    places = np.flatnonzero(wanted)
+    if labels.latents is not None:
+        labels.latents.require_model(model.model_id, "the latents", model.name, model.config.latent_dim)
+        return labels.latents.z[places], places
+    if latents is not None:
+        known = Latents.load(latents)
+        known.require_model(model.model_id, str(latents), model.name, model.config.latent_dim)
+        at = {name: row for row, name in enumerate(known.names)}
+        found = np.array([place for place in places if labels.names[place] in at], dtype=np.int64)
+        if not len(found):
+            raise ConfigError(f"{latents} has none of the labelled images; its first is {known.names[0]}")
+        if len(found) < len(places):
+            yield Note(f"{len(places) - len(found)} labelled images are not in {latents} and were left out")
+        return known.z[[at[labels.names[place]] for place in found]], found
+    paths = [labels.root / labels.names[place] for place in places]
+    if labels.augment is None:
+        encoded = yield from encode_all(model, paths)
+    else:
+        encoded = yield from encode_all(model, paths[: len(paths) // 2], augmentation.parse(labels.augment))
     if encoded is None:
         raise ImageError(f"none of the {len(paths)} labelled images can be read; check --root or the folders")
-    positions, z = encoded.positions, encoded.mean
-    held = _held_out(model, labels, positions)
-    train, held_out = (_part(z, positions, labels, held, wanted) for wanted in (False, True))
-    recipe = labels.recipe | {"images": [labels.names[position] for position in positions if _used(labels, position)]}
-    recipe |= {"labels": [labels.values[position] for position in positions if _used(labels, position)]}
-    vector = concepts.fit(name, train, held_out, model.model_id, recipe)
-    fewest = min(vector.positives, vector.negatives)
-    if fewest < _ENOUGH:
-        yield Note(f"{name} comes from {fewest} images of a kind; {_ENOUGH} or more of each make a steadier vector")
-    yield Fitted(vector)
+    if labels.augment is not None:  # the changed images, then as they were
+        plain = yield from encode_all(model, [paths[position] for position in encoded.positions])
+        assert plain is not None, "they could be read before"
+        both = places[[*encoded.positions, *(position + len(paths) // 2 for position in encoded.positions)]]
+        return torch.cat([encoded.mean, plain.mean]), both
+    return encoded.mean, places[encoded.positions]
 
 
-def _held_out(model: LoadedModel, labels: Labels, positions: list[int]) -> list[bool]:
-    """Which of the images the vector is measured on; none when that would leave a kind without images to fit on."""
-    share = model.header.get("training", {}).get("held_out_share") or HELD_OUT_SHARE
-    held = is_held_out(name_hashes(os.fsencode(labels.names[position]) for position in positions), share).tolist()
-    fitted = {labels.values[position] for position, is_held in zip(positions, held, strict=True) if not is_held}
-    return held if {True, False} <= fitted and len(positions) >= HELD_OUT_NEEDS else [False] * len(positions)
+def _held_out(model: LoadedModel, labels: Labels, rows: np.ndarray) -> np.ndarray:
+    """Which of the images the vectors are measured on: (n,) bool. Both images of a pair are on the same side."""
+    share = (model.header.get("training") or {}).get("held_out_share") or HELD_OUT_SHARE
+    names = [labels.names[row] for row in rows]
+    if labels.pairs is not None:
+        first = dict(zip(labels.pairs[::-1].tolist(), labels.names[::-1], strict=True))
+        names = [first[int(labels.pairs[row])] for row in rows]
+    held = is_held_out(name_hashes(map(os.fsencode, names)), float(share))
+    return held if len(rows) >= HELD_OUT_NEEDS else np.zeros_like(held)
 
 
-def _used(labels: Labels, position: int) -> bool:
-    return labels.values[position] is not None
+def _usable(concept: Concept, labels: Labels, z: Tensor, rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Which of the encoded images have a label, and cells to balance by: (n,) bool; and what to say of the others."""
+    notes = []
+    usable = concept.values[rows] != NEITHER
+    for column, codes in labels.cells.items():
+        unknown = usable & (codes[rows] < 0)
+        if unknown.any():
+            notes.append(f"{int(unknown.sum())} images have no usable {column} and were left out of {concept.name}")
+        usable &= ~unknown
+    shows = concept.values[rows] == SHOWS
+    pixels = np.ascontiguousarray(z.numpy()).view(f"V{z.element_size() * z.shape[1]}").reshape(-1)
+    both = np.intersect1d(pixels[usable & shows], pixels[usable & ~shows])
+    if len(both):
+        twice = usable & np.isin(pixels, both)
+        notes.append(f"{int(twice.sum())} images of {concept.name} are the same in both kinds and were left out")
+        usable &= ~twice
+    return usable, notes
 
 
-def _part(z: torch.Tensor, positions: list[int], labels: Labels, held: list[bool], wanted: bool) -> Labelled:
-    rows = [row for row, is_held in enumerate(held) if is_held is wanted]
-    return Labelled(z[rows], tuple(labels.values[positions[row]] for row in rows))
+def _split(
+    concept: Concept, labels: Labels, z: Tensor, rows: np.ndarray, usable: np.ndarray, held: np.ndarray
+) -> tuple[Examples, Examples]:
+    """What to fit on, and what to measure on; nothing of that when it would be too little, or all of a kind."""
+    shows = concept.values[rows] == SHOWS
+    kinds = [usable & (shows == kind) for kind in (True, False)]
+    if any((kind & held).sum() < MIN_HELD_OUT or not (kind & ~held).any() for kind in kinds):
+        held = np.zeros_like(held)
+    cells = {column: codes[rows] for column, codes in labels.cells.items()}
+    everything = Examples(z.double().numpy(), shows, cells, None if labels.pairs is None else labels.pairs[rows])
+    return everything.take(usable & ~held), everything.take(usable & held)
+
+
+def _recipe(concept: Concept, labels: Labels, rows: np.ndarray, how: How) -> dict[str, object]:
+    """How to make the vector again, without absolute paths."""
+    return {
+        **concept.recipe,
+        **how.to_json(),
+        "images": [labels.names[row] for row in rows],
+        "labels": concept.values[rows].tolist(),
+        "cells": {column: codes[rows].tolist() for column, codes in labels.cells.items()},
+        "pairs": None if labels.pairs is None else labels.pairs[rows].tolist(),
+        "augment": labels.augment,
+    }
+
+
+def combine(
+    entry: catalog.ModelEntry, name: str, parts: Sequence[catalog.VectorRequest], force: bool
+) -> Iterator[Event | Fitted]:
+    """Keep a sum of vectors as a new one. Raises ConfigError when they cancel."""
+    target = check_new(entry, name, force)
+    model = load_model(entry.path)
+    weighted = [(load_vector(entry, model, part), 1.0 if part.strength is None else part.strength) for part in parts]
+    found = vector.combine(name, weighted, geometry(model))
+
+    def kept() -> Iterator[Event | Fitted]:
+        found.save(target)
+        yield Wrote(target)
+        yield Fitted(found)
+
+    return kept()
+
+
+def refit(
+    entry: catalog.ModelEntry, old: ConceptVector, root: Path | None, how: How, force: bool
+) -> Iterator[Event | Fitted]:
+    """Make a vector of another model again on this one, by its recipe. The images are taken from `root`.
+
+    Raises ConfigError when the recipe does not say enough.
+    """
+    recipe = old.recipe
+    if "combine" in recipe:
+        parts = [catalog.VectorRequest(str(name), float(strength)) for name, strength in recipe["combine"]]
+        missing = [part.reference for part in parts if part.reference not in catalog.vectors_of(entry)]
+        if missing:
+            raise ConfigError(f"{old.name} is a combination; refit {', '.join(missing)} first")
+        return combine(entry, old.name, parts, force)
+    if root is None and how.latents is None:
+        raise ConfigError(f"{old.name} was fitted to images; name their folder with --root, or --latents FILE")
+    try:
+        names = tuple(str(name) for name in recipe["images"])
+        values = np.array(recipe["labels"], dtype=np.int8)
+        cells = {column: np.array(codes) for column, codes in (recipe.get("cells") or {}).items()}
+        pairs = None if recipe.get("pairs") is None else np.array(recipe["pairs"])
+        kept = {name: value for name, value in recipe.items() if name not in _MADE_ANEW}
+        orthogonal = tuple(recipe.get("orthogonal_to", ()))
+        again = How(recipe.get("method", "mean"), orthogonal, recipe.get("whitened", True), how.latents)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"the recipe of {old.name} lacks {error}; fit it again from its labels") from error
+    concept = Concept(old.name, values, kept)
+    labels = Labels(root or Path(), names, (concept,), cells, pairs=pairs, augment=recipe.get("augment"))
+    return fit(entry, labels, again, force)
+
+
+_MADE_ANEW = {"images", "labels", "cells", "pairs", "augment", *How().to_json()}

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from latentcli import history
-from latentcli.concepts import ConceptVector
+from latentcli.concepts.vector import ConceptVector
 from latentcli.config import MOMENTS_FOLDER
 from latentcli.errors import ImageError
 from latentcli.evaluation.record import Record

@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from latentcli import history
-from latentcli.concepts import ConceptVector
+from latentcli.concepts.vector import ConceptVector
 from latentcli.evaluation.record import Record
 from latentcli.images import grid, to_pictures
 from latentcli.model.figures import device_of
-from latentcli.model.prior import MixturePrior, Prior
+from latentcli.model.prior import Prior, moments
 from latentcli.model.vae import VAE
 from latentcli.report.charts import Line, bars, curves
 from latentcli.report.page import Section, paragraph, picture, table
@@ -148,7 +148,8 @@ def _dimensions(story: Story) -> str:
 
 @torch.inference_mode()
 def _traversals(story: Story) -> str:
-    middle, deviation = _moments_of(story.prior, story.vae.config.latent_dim)
+    middle, covariance = moments(story.prior, story.vae.config.latent_dim)
+    deviation = covariance.diagonal().sqrt()
     if story.record is not None and story.record.evaluation.kl_per_dimension:
         weight = torch.tensor(story.record.evaluation.kl_per_dimension)
     else:
@@ -171,16 +172,6 @@ def _traversals(story: Story) -> str:
         f"Dimensions {rows}, those with the largest KL; the last row moves as far in a random direction"
     )
     return picture(sheet, words, words + ".")
-
-
-def _moments_of(prior: Prior, latent_dim: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of a prior's latents, each (latent_dim,)."""
-    if not isinstance(prior, MixturePrior):
-        return torch.zeros(latent_dim), torch.ones(latent_dim)
-    weights = prior.weights[:, None]
-    mean = (weights * prior.means).sum(dim=0)
-    squares = prior.factors.square().sum(dim=2) + prior.means.square()  # (components, latent_dim)
-    return mean, ((weights * squares).sum(dim=0) - mean.square()).clamp_min(0).sqrt()
 
 
 @torch.inference_mode()

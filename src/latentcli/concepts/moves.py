@@ -1,0 +1,71 @@
+"""How far to push latents along concept vectors: relative, in standard deviations, or to an absolute place."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentcli.concepts.geometry import Geometry
+from latentcli.concepts.vector import ConceptVector
+from latentcli.errors import UsageError
+
+_PLACES = re.compile(r"p(\d{1,2}|100)|positive|negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How far; one of the three."""
+
+    strength: float | None = 1.0  # class gaps
+    sigma: float | None = None  # within-class standard deviations
+    to: str | None = None  # `p90`, a percentile of the training latents, or the mean of the `positive` or `negative`
+
+    def __post_init__(self) -> None:
+        if sum(value is not None for value in (self.strength, self.sigma, self.to)) != 1:
+            raise UsageError("give one of --strength, --sigma and --to")
+        if self.to is not None and not _PLACES.fullmatch(self.to):
+            raise UsageError(f"--to takes p0 to p100, positive or negative, got {self.to!r}")
+
+    def tag(self) -> str:
+        """As it stands in a file's name: `+1.5`, `+2sd`, `-p90`."""
+        if self.to is not None:
+            return f"-{self.to}"
+        return f"{self.strength:+g}" if self.strength is not None else f"{self.sigma:+g}sd"
+
+    def strengths(self, vector: ConceptVector, z: Tensor) -> Tensor:
+        """For each latent (n, latent_dim) in class gaps: (n,)."""
+        if self.strength is not None:
+            return torch.full((len(z),), self.strength)
+        length = float(vector.direction.norm())
+        if self.sigma is not None:
+            return torch.full((len(z),), self.sigma * vector.sigma / length)
+        assert self.to is not None
+        return (vector.place(self.to) - vector.score(z)) / length
+
+
+Move = tuple[ConceptVector, Amount]
+
+
+def move(z: Tensor, moves: Sequence[Move], typical: Geometry | None = None) -> Tensor:
+    """Latents (n, latent_dim) moved along the vectors one after the other; with `typical`, no farther than that."""
+    moved = z
+    for vector, amount in moves:
+        moved = moved + amount.strengths(vector, moved)[:, None] * vector.direction
+    return moved if typical is None else typical.stay_typical(z, moved)
+
+
+def told(z: Tensor, moved: Tensor, moves: Sequence[Move]) -> list[str]:
+    """How far latents were moved along each vector, in each unit; means where there are several."""
+    lines = []
+    for vector, _ in moves:
+        before, after = vector.score(z), vector.score(moved)
+        way = float((after - before).mean())
+        from_, to = (vector.percentile(scores).mean() for scores in (before, after))
+        strength, sigma = way / float(vector.direction.norm()), way / max(vector.sigma, 1e-12)
+        lines.append(
+            f"{vector.name}: {'on average ' if len(z) > 1 else ''}strength {strength:+.2f} = {sigma:+.2f} sd, "
+            f"from p{float(from_):.0f} to p{float(to):.0f} of the images"
+        )
+    return lines

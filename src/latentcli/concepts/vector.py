@@ -1,0 +1,234 @@
+"""A concept vector: a direction in latent space, and what is known of it.
+
+Strength 1.0 goes from the mean of the images without the concept to the mean of those with it (White 2016, "Sampling
+generative networks", section 3.2).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentcli import tensorfile
+from latentcli.concepts import fitting
+from latentcli.concepts.fitting import METHODS, Examples, Recipe
+from latentcli.concepts.geometry import Geometry
+from latentcli.concepts.trust import Scores, Shift, Trust, advise, measure
+from latentcli.errors import ConfigError, FileFormatError
+from latentcli.latents import Latents
+
+KIND = "vector"
+_NUMBERS = ("mean_positive", "mean_negative", "sigma", "threshold")
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptVector:
+    """A direction (latent_dim,) and its diagnostics. Projections are onto the unit direction, in latent units."""
+
+    name: str
+    direction: Tensor  # strength 1.0 adds it once
+    model_id: str
+    method: str
+    positives: int  # images it was fitted on, each kind
+    negatives: int
+    mean_positive: float  # mean projection of each kind
+    mean_negative: float
+    sigma: float  # pooled within-class standard deviation of the projections
+    threshold: float  # projection that divides the kinds best
+    percentiles: Tensor  # (101,): of the training latents' projections
+    probe: Tensor  # (latent_dim,): discriminant whose scores have a within-class standard deviation of 1
+    recipe: dict[str, Any]  # how to make it again; relative names
+    trust: Trust = field(default_factory=Trust)
+    scores: Scores | None = None  # of measured images, for drawings
+
+    @property
+    def auc(self) -> float | None:
+        """Of the projection, on images it was not fitted on; None where there are too few."""
+        return self.trust.auc
+
+    @property
+    def auc_lda(self) -> float | None:
+        """Of a shrinkage LDA on the same images: what the latent space knows at all."""
+        return self.trust.auc_lda
+
+    @property
+    def advice(self) -> str:
+        """What is off, in one line; "" when nothing is."""
+        return advise(self.trust) if self.positives else ""
+
+    @property
+    def gap_in_sigma(self) -> float:
+        """How far strength 1.0 goes, in within-class standard deviations."""
+        return float(self.direction.norm()) / self.sigma if self.sigma > 0 else math.inf
+
+    def score(self, z: Tensor) -> Tensor:
+        """Projection of latents (n, latent_dim) onto the unit direction: (n,)."""
+        return z @ _unit(self.direction)
+
+    def place(self, text: str) -> float:
+        """The projection that `p90`, `positive` or `negative` stands for."""
+        if text.startswith("p") and text[1:].isdecimal():
+            return float(self.percentiles[int(text[1:])])
+        return self.mean_positive if text == "positive" else self.mean_negative
+
+    def percentile(self, scores: Tensor) -> Tensor:
+        """Share of the training latents below each projection, in percent: (n,)."""
+        below = torch.searchsorted(self.percentiles.contiguous(), scores.contiguous())
+        return below.clamp(0, 100).float()
+
+    def apply(self, latents: Latents, strength: float) -> Latents:
+        """Move every latent by `strength` times the direction. Raises ModelMismatch for latents of another model."""
+        latents.require_model(self.model_id, "the latents", f"the model of vector {self.name}", len(self.direction))
+        return latents.with_z(latents.z + strength * self.direction)
+
+    def cosine(self, other: "ConceptVector") -> float:
+        """With another vector of the same model, -1 to 1."""
+        return float(_unit(self.direction) @ _unit(other.direction))
+
+    def with_leaks(self, own: Shift, leaks: Sequence[Shift]) -> "ConceptVector":
+        """The same with what edits by it were seen to change."""
+        return replace(self, trust=replace(self.trust, own_shift=own, leaks=tuple(leaks)))
+
+    def save(self, path: Path) -> None:
+        """Write it whole. Raises LatentCLIError when that fails."""
+        header = {
+            "name": self.name,
+            "model_id": self.model_id,
+            "method": self.method,
+            "positives": self.positives,
+            "negatives": self.negatives,
+            "recipe": self.recipe,
+            "trust": self.trust.to_json(),
+            **{name: getattr(self, name) for name in _NUMBERS},
+        }
+        arrays = {"direction": self.direction, "percentiles": self.percentiles, "probe": self.probe}
+        kept = {name: tensor.float().contiguous().numpy() for name, tensor in arrays.items()}
+        if self.scores is not None:
+            kept["scores"] = np.stack([self.scores.projection, self.scores.discriminant]).astype(np.float32)
+            kept["shows"] = self.scores.shows.astype(np.uint8)
+        tensorfile.write(path, KIND, header, kept)
+
+    @classmethod
+    def load(cls, path: Path) -> "ConceptVector":
+        """Raises FileFormatError when the file is no concept vector, or damaged."""
+        header, arrays = tensorfile.read(path, KIND)
+        try:
+            direction, percentiles, probe = (
+                torch.from_numpy(arrays[name].copy()).float() for name in ("direction", "percentiles", "probe")
+            )
+            scores = arrays.get("scores")
+            vector = cls(
+                name=str(header["name"]),
+                model_id=str(header["model_id"]),
+                method=str(header["method"]),
+                positives=int(header["positives"]),
+                negatives=int(header["negatives"]),
+                recipe=dict(header["recipe"]),
+                trust=Trust.from_json(header["trust"]),
+                scores=None if scores is None else Scores(scores[0], scores[1], arrays["shows"].astype(bool)),
+                direction=direction,
+                percentiles=percentiles,
+                probe=probe,
+                **{name: float(header[name]) for name in _NUMBERS},
+            )
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{path} lacks a part of a concept vector ({error}); fit it again") from error
+        shapes_fit = direction.dim() == 1 and percentiles.shape == (101,) and probe.shape == direction.shape
+        if not shapes_fit or not bool(direction.isfinite().all()) or not float(direction.norm()) > 0:
+            raise FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
+        return vector
+
+
+def fit(
+    name: str, examples: Examples, held_out: Examples, how: Recipe, geometry: Geometry, model_id: str,
+    recipe: Mapping[str, Any],
+) -> ConceptVector:  # fmt: skip
+    """Fit to `examples` and measure on `held_out`.
+
+    Raises ConfigError when a kind is missing or nothing is left of the direction.
+    """
+    try:
+        found = fitting.find(examples, how, geometry)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    measured, scores = measure(examples, held_out, how, geometry)
+    unit = found.v / np.linalg.norm(found.v)
+    projections = examples.z @ unit
+    means = [float(projections[examples.shows == kind].mean()) for kind in (True, False)]
+    return ConceptVector(
+        name=name,
+        direction=torch.from_numpy(found.v).float(),
+        model_id=model_id,
+        method=METHODS[how.method],
+        positives=int(examples.shows.sum()),
+        negatives=int((~examples.shows).sum()),
+        mean_positive=means[0],
+        mean_negative=means[1],
+        sigma=_within(projections, examples.shows),
+        threshold=_best_threshold(projections, examples.shows),
+        percentiles=torch.from_numpy(np.percentile(projections, np.arange(101))).float(),
+        probe=torch.from_numpy(probe(examples)).float(),
+        recipe=dict(recipe),
+        trust=measured,
+        scores=scores,
+    )
+
+
+def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: Geometry) -> ConceptVector:
+    """The sum of vectors, each times a number; its projections are those of latents drawn from the model's prior.
+
+    Raises ConfigError when they cancel.
+    """
+    direction = torch.stack([strength * vector.direction for vector, strength in parts]).sum(dim=0)
+    if not float(direction.norm()) > 0:
+        raise ConfigError("these vectors cancel each other; nothing is left to combine")
+    unit = _unit(direction)
+    scores = geometry.drawn @ unit
+    middle, half = float(geometry.mean @ unit), float(direction.norm()) / 2
+    return ConceptVector(
+        name=name,
+        direction=direction,
+        model_id=parts[0][0].model_id,
+        method="combination",
+        positives=0,
+        negatives=0,
+        mean_positive=middle + half,
+        mean_negative=middle - half,
+        sigma=float((unit @ geometry.covariance @ unit).sqrt()),
+        threshold=middle,
+        percentiles=torch.quantile(scores, torch.linspace(0, 1, 101)),
+        probe=torch.from_numpy(geometry.inverse()).float() @ direction,
+        recipe={"combine": [[vector.name, strength] for vector, strength in parts]},
+    )
+
+
+def probe(examples: Examples) -> np.ndarray:
+    """A discriminant (latent_dim,) whose scores have a within-class standard deviation of 1 on the examples.
+
+    With cells it is that of the gap within them: one that does not take the cells' own differences for the concept.
+    """
+    w = fitting.discriminant(examples, fitting.gap_of(examples)[0])
+    return w / max(_within(examples.z @ w, examples.shows), 1e-12)
+
+
+def _within(scores: np.ndarray, shows: np.ndarray) -> float:
+    """Pooled within-class standard deviation."""
+    around = np.concatenate([scores[shows == kind] - scores[shows == kind].mean() for kind in (True, False)])
+    return float(np.sqrt(np.square(around).sum() / max(1, len(around) - 2)))
+
+
+def _unit(direction: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(direction, dim=0)
+
+
+def _best_threshold(scores: np.ndarray, shows: np.ndarray) -> float:
+    """The projection with the largest sum of true positive and true negative rates, by an exact scan."""
+    from sklearn.metrics import roc_curve
+
+    false_rate, true_rate, thresholds = roc_curve(shows, scores, drop_intermediate=False)
+    return float(thresholds[1:][np.argmax((true_rate - false_rate)[1:])])

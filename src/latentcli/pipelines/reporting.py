@@ -1,0 +1,113 @@
+"""Pages of a model and of its concept vectors, written anew."""
+
+import os
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from latentcli import catalog
+from latentcli.concepts.vector import ConceptVector
+from latentcli.config import HELD_OUT_SHARE
+from latentcli.data.dataset import is_held_out
+from latentcli.errors import ConfigError, FileFormatError
+from latentcli.evaluation.record import Record
+from latentcli.files import output_file, write_whole
+from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.pipelines.encoding import encode_all
+from latentcli.pipelines.events import Event, Note, Wrote
+from latentcli.pipelines.vectors import geometry
+from latentcli.report import vectors as page
+from latentcli.report.build import REPORT_FILE, build
+from latentcli.sources import find_images, name_hashes
+
+_SHOWN = 4  # images, or samples, in strips
+
+
+def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Iterator[Event]:
+    """Write `report.html` beside an own model, or where `output` says; of a bundled model into the current folder.
+
+    Raises OutputExists when `output` is taken.
+    """
+    if output is None and not entry.bundled:
+        target = entry.path.parent / REPORT_FILE
+    else:
+        target = output_file(output, Path(f"{entry.name}-{REPORT_FILE}"), force)
+    return _report(entry, _page_name(target))
+
+
+def _page_name(target: Path) -> Path:
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{target} would hold a page; give a name that ends in .html")
+    return target
+
+
+def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
+    model = load_model(entry.path)
+    vectors = yield from _vectors(entry, model)
+    write_whole(target, build(model, _record(model), vectors).encode())
+    yield Wrote(target)
+
+
+def _vectors(entry: catalog.ModelEntry, model: LoadedModel) -> Generator[Event, None, list[ConceptVector]]:
+    """Those of the model that can be read."""
+    found = []
+    for path in catalog.vectors_of(entry).values():
+        try:
+            found.append(ConceptVector.load(path))
+        except FileFormatError as error:
+            yield Note(f"left out: {error}")
+    return [vector for vector in found if vector.model_id == model.model_id]
+
+
+def _record(model: LoadedModel) -> Record | None:
+    """The evaluation of this very model, where its folder holds one."""
+    try:
+        record = Record.load(model.path.parent)
+    except FileFormatError:
+        return None
+    return record if record.model_id == model.model_id else None
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """The vectors a page was drawn of."""
+
+    vectors: list[ConceptVector]
+
+
+def report_vectors(
+    entry: catalog.ModelEntry, images: Path | None, output: Path | None, force: bool
+) -> Iterator[Event | Vectors]:
+    """Draw a page of what each vector is worth; ends with Vectors.
+
+    Raises ImageError when `images` holds none, OutputExists when `output` is taken.
+    """
+    target = _page_name(output_file(output, Path(f"{entry.name}-vectors.html"), force))
+    shown = _held_out(entry, images) if images is not None else []
+    return _report_vectors(entry, shown, target)
+
+
+def _held_out(entry: catalog.ModelEntry, folder: Path) -> list[Path]:
+    """Some of the images that the vectors were not fitted on, by the same hash; any where there are too few."""
+    found = find_images(folder)
+    share = (entry.header.get("training") or {}).get("held_out_share") or HELD_OUT_SHARE
+    held = is_held_out(name_hashes(os.fsencode(path.relative_to(folder)) for path in found), float(share))
+    chosen = [path for path, is_held in zip(found, held, strict=True) if is_held]
+    chosen = chosen if len(chosen) >= _SHOWN else found
+    return [chosen[place] for place in np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)]
+
+
+def _report_vectors(entry: catalog.ModelEntry, shown: list[Path], target: Path) -> Iterator[Event | Vectors]:
+    model = load_model(entry.path)
+    vectors = yield from _vectors(entry, model)
+    if not vectors:
+        raise ConfigError(f"{entry.name} has no vectors; make one with: latentcli vectors fit")
+    encoded = (yield from encode_all(model, shown)) if shown else None
+    z: Tensor = model.prior.sample(range(_SHOWN), model.prior.temperature) if encoded is None else encoded.mean
+    subject = page.Subject(model.vae, geometry(model), z, are_images=encoded is not None)
+    write_whole(target, page.build(model.name, subject, vectors).encode())
+    yield Wrote(target)
+    yield Vectors(vectors)
