@@ -82,7 +82,7 @@ def main() -> None:
     data = Path(sys.argv[1])
     latentcli("train", data / "faces", "--name", "faces", *TRAINING)
     file = MODEL / "model.safetensors"
-    publish(file)
+    publish(file, name="faces")
     shutil.rmtree(MODEL / "vectors", ignore_errors=True)
     latents = MODEL / "faces.latents.safetensors"
     latentcli("encode", data / "faces", "--model", MODEL, "--output", latents, "--force")
