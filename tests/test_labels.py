@@ -118,8 +118,8 @@ def test_every_column_makes_a_concept(table):
     found = tables.from_table(table, Wanted(cuts={"age": Cut(60, 35, 20)}))
     assert [concept.name for concept in found.concepts] == ["age", "smile", "pet-cat", "pet-dog"]
     assert values(found, 0) == [0, -1, -1, 1]
-    assert any(note.startswith("same has one value only") for note in found.notes)
-    assert any(note.startswith("id has 1 different texts") for note in found.notes)
+    assert any(note.startswith("same was left out") for note in found.notes)
+    assert any(note.startswith("id was left out: it has 1 different texts") for note in found.notes)
 
 
 def test_columns_to_balance_by_become_classes(table):
@@ -185,3 +185,21 @@ def test_thresholds_that_cannot_be_read_are_refused(text):
 def test_one_kind_alone_makes_no_vector(table):
     with pytest.raises(ConfigError, match="smile: a vector needs images with and without the concept, got 0 and 3"):
         smile(table, Cut.of(2, None)).concepts[0].check()
+
+
+def test_awkward_columns_do_not_keep_the_others_from_being_fitted(tmp_path):
+    draw_folder(tmp_path, 8)
+    rows = "".join(f"{n:03d}.png,{n % 2},{1 if n else -1},{'dark brown' if n % 2 else 'red/x'},0.1\n" for n in range(8))
+    (tmp_path / "t.csv").write_text("file,x,rare,hair,low\n" + rows)
+    found = tables.from_table(tmp_path / "t.csv", Wanted(balance_by=("x",)))
+    assert [concept.name for concept in found.concepts] == ["rare", "hair-dark-brown", "hair-red-x"]
+    assert values(found, 0) == [0, 1, 1, 1, 1, 1, 1, 1]
+    assert any(note.startswith("low was left out") for note in found.notes)
+
+
+def test_a_column_that_is_mostly_one_number_is_still_balanced_by(tmp_path):
+    draw_folder(tmp_path, 20)
+    rows = "".join(f"{n:03d}.png,{n % 2},{max(0, n - 15)}\n" for n in range(20))
+    (tmp_path / "t.csv").write_text("file,x,score\n" + rows)
+    cells = tables.from_table(tmp_path / "t.csv", Wanted("x", balance_by=("score",))).cells["score"]
+    assert len(np.unique(cells)) > 1

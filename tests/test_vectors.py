@@ -64,7 +64,7 @@ def test_every_column_at_once_is_encoded_once(run, pictures, monkeypatch):
     monkeypatch.setattr(
         encoding, "read_image", lambda path, config, real=encoding.read_image: read.append(path) or real(path, config)
     )
-    found = fitted(run, *TABLE, "--all", "--threshold", "size=25,0:10")
+    found = fitted(run, *TABLE, "--all", "--threshold", "size=16,0:15")
     assert [each["name"] for each in found] == ["dot", "size", "kind-a", "kind-b", "twice"]
     assert len(read) == 60
     assert {leak["concept"] for leak in found[0]["leaks"]} == {"size", "kind-a", "kind-b", "twice"}
@@ -186,7 +186,7 @@ def test_the_report_is_a_table_and_a_page(run, pictures, images):
     assert all(link.startswith(("#", "data:image/webp;base64,")) for link in page.loaded)
     for what in ("ROC", "Projections of images", "shift, sd", "in a random direction"):
         assert text.count(what) >= 2
-    assert ("Held-out images at strengths" in text) == bool(images)
+    assert ("Images at strengths" in text) == bool(images)  # too few are held out
     facts = json.loads(run("vectors", "report", *MODEL, *images, "--json").out)
     assert set(facts["vectors"][0]["cosines"]) == {"kind"}
 
@@ -210,7 +210,7 @@ def test_strips_and_sheets(run, pictures):
     fitted(run, "dot", *DOT)
     fitted(run, "kind", *TABLE, "--column", "kind", "--is", "a")
     (strip,) = run("apply-vector", "seed:1", "--vector", "dot", "--strip", "-1:2:7", *MODEL).paths
-    assert strip == "seed-1-dot-1..2.png"
+    assert strip == "seed-1-dot-1..2x7.png"
     with Image.open(strip) as picture:
         assert picture.width > 6 * picture.height
     (sheet,) = run("apply-vector", "seed:1", "--grid", "dot=-1:2:3", "--grid", "kind=-1:1:5", *MODEL).paths
@@ -267,3 +267,24 @@ def test_what_cannot_work_is_refused_in_one_line(run, pictures, arguments, text)
     assert outcome.code == 1
     assert text in outcome.err.splitlines()[-1]
     assert not VECTORS.exists() or not list(VECTORS.iterdir())
+
+
+def test_two_concepts_of_one_name_are_refused(run, pictures):
+    Path("t.csv").write_text(Path("t.csv").read_text().replace("twice", "kind-a"))
+    outcome = run("vectors", "fit", *TABLE, "--all", *MODEL)
+    assert (outcome.code, "two concepts are called kind-a" in outcome.err) == (1, True)
+
+
+def test_a_vector_s_file_is_refitted_without_its_model(run, pictures, tmp_path):
+    fitted(run, "dot", *DOT)
+    shutil.move("models/tiny/vectors/dot.safetensors", "dot.safetensors")
+    shutil.rmtree("models/tiny")
+    write_model(tmp_path / "models/new", seed=7)
+    outcome = run("vectors", "refit", "dot.safetensors", "--model", "new", "--root", "all")
+    assert outcome.code == 0, outcome.err
+
+
+def test_the_same_concept_under_another_name_is_no_leak(run, pictures):
+    fitted(run, "dot", *DOT)
+    (again,) = fitted(run, "again", *DOT)
+    assert again["leaks"] == []

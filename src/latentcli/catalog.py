@@ -74,16 +74,6 @@ def new_model_name(data: Path) -> str:
     return f"my-{name}" if name in {entry.name for entry in bundled_models()} else name
 
 
-def new_vector_name(folder: Path) -> str:
-    """A vector's name made of the folder, or latents file, that shows its concept.
-
-    >>> new_vector_name(Path("Smiling (2)"))
-    'Smiling-2'
-    """
-    stem = folder.resolve().name.partition(".")[0]
-    return re.sub(r"[^\w.+]+", "-", stem).strip("-.+") or "vector"
-
-
 def check_name(name: str, what: str) -> str:
     """A name for a model or a vector that can safely be a file's name. Raises ConfigError for anything else."""
     if not _NAME.fullmatch(name) or name.endswith(VECTOR_SUFFIX):

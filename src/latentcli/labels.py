@@ -184,14 +184,25 @@ def from_subfolders(folder: Path) -> Labels:
     if len(found) < 2:
         raise ConfigError(f"{folder} has {len(found)} sub-folders with images; each makes a concept, and it takes two")
     loose = int((classes == "").sum())
-    concepts = tuple(one_against_rest(one, classes, {"folder": one}) for one in found)
+    concepts = tuple(one_against_rest(vector_name(one), classes, {"folder": one}, one) for one in found)
     notes = (f"{loose} images of {folder} lie in no sub-folder and were left out",) if loose else ()
     return Labels(folder, tuple(names), concepts, notes=notes)
 
 
+def vector_name(text: str) -> str:
+    """A text as it can be a vector's name.
+
+    >>> vector_name("hair-dark brown")
+    'hair-dark-brown'
+    """
+    return re.sub(r"[^\w.+]+", "-", text).strip("-.+") or "vector"
+
+
 def one_against_rest(name: str, classes: np.ndarray, recipe: dict[str, Any], one: str | None = None) -> Concept:
     """The concept that one of the classes (n,) shows, and all others do not; "" is neither."""
-    values = np.where(classes == (one or name), SHOWS, np.where(classes == "", NEITHER, LACKS)).astype(np.int8)
+    values = np.where(classes == (name if one is None else one), SHOWS, np.where(classes == "", NEITHER, LACKS)).astype(
+        np.int8
+    )
     return Concept(name, values, recipe)
 
 

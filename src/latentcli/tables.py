@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from latentcli.errors import ConfigError, LatentCLIError
-from latentcli.labels import Concept, Cut, Labels, one_against_rest
+from latentcli.labels import Concept, Cut, Labels, one_against_rest, vector_name
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 _MOST_CLASSES = 20  # different texts in a column that is taken for one of classes
@@ -62,22 +62,30 @@ def from_table(path: Path, wanted: Wanted) -> Labels:
 
 
 def _every_concept(table: "_Table", wanted: Wanted) -> tuple[list[Concept], list[str]]:
-    """One for each column of numbers, and one for each text of a column of classes."""
+    """One for each column of numbers, and one for each text of a column of classes; what is balanced by is none."""
     concepts: list[Concept] = []
-    notes = []
+    notes: list[str] = []
     for column in table.columns:
-        texts = table.texts[column]
-        found = sorted(set(texts) - {""})
-        if table.is_numeric(column):
-            values = table.column(column)
-            if len(set(values[np.isfinite(values)])) < 2:
-                notes.append(f"{column} has one value only and was left out")
+        found = sorted(set(table.texts[column]) - {""})
+        try:
+            if column in wanted.balance_by:
                 continue
-            concepts.append(_concept(table, column, Wanted(cuts=wanted.cuts)))
-        elif 2 <= len(found) <= _MOST_CLASSES:
-            concepts += [_concept(table, column, Wanted(one=one, name=f"{column}-{one}")) for one in found]
-        else:
-            notes.append(f"{column} has {len(found)} different texts and was left out")
+            if table.is_numeric(column):
+                made = [_concept(table, column, Wanted(cuts=wanted.cuts))]
+            elif 2 <= len(found) <= _MOST_CLASSES:
+                names = [vector_name(f"{column}-{one}") for one in found]
+                made = [
+                    _concept(table, column, Wanted(one=one, name=name)) for one, name in zip(found, names, strict=True)
+                ]
+            else:
+                raise ConfigError(f"it has {len(found)} different texts")
+            for concept in made:
+                concept.check()
+        except ConfigError as error:
+            notes.append(f"{column} was left out: {error}")
+            continue
+        concepts += made
+        notes += table.unclear(column)
     if not concepts:
         raise ConfigError(f"{table.path} has no column that a vector can be made of; it has {', '.join(table.columns)}")
     return concepts, notes
@@ -100,6 +108,9 @@ def _natural_cut(values: np.ndarray, extremes: float | None) -> Cut:
     known = values[np.isfinite(values)]
     if not len(known):
         raise ConfigError("the column holds no numbers; --is TEXT takes a text")
+    kinds = np.unique(known)
+    if extremes is None and len(kinds) == 2:
+        return Cut(float(kinds[1]), float(kinds[0]))
     if extremes is None and known.min() >= 0 and known.max() <= 1:
         return Cut(0.5, math.nextafter(0.5, 0))
     share = 0.25 if extremes is None else extremes
@@ -186,7 +197,8 @@ class _Table:
             return cut.values(values).astype(np.int64)
         known = np.unique(values[np.isfinite(values)])
         quarters = np.unique(np.nanquantile(values, np.arange(1, _BINS) / _BINS))
-        edges = known[1:] if len(known) <= _BINS else quarters
+        edges = known[1:] if len(known) <= _BINS else quarters[quarters > known.min()]
+        edges = edges if len(edges) else known[1:2]
         return np.where(np.isfinite(values), np.searchsorted(edges, values, side="right"), -1)
 
 

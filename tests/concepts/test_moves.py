@@ -24,9 +24,11 @@ def test_sigma_counts_within_class_deviations(z, smile):
 
 
 @pytest.mark.parametrize("place", ["p90", "positive", "negative"])
-def test_to_a_place_is_the_same_place_for_all(z, smile, place):
+def test_to_a_place_is_the_same_place_for_all_who_are_not_beyond_it(z, smile, place):
     moved = move(z, [(smile, Amount(None, to=place))])
-    assert smile.score(moved).tolist() == pytest.approx([smile.place(place)] * 50, abs=1e-4)
+    there, before = smile.place(place), smile.score(z)
+    wanted = before.clamp(max=there) if place == "negative" else before.clamp(min=there)
+    torch.testing.assert_close(smile.score(moved), wanted, atol=1e-4, rtol=0)
     again = move(moved, [(smile, Amount(None, to=place))])
     torch.testing.assert_close(again, moved, atol=1e-4, rtol=0)
 

@@ -94,3 +94,10 @@ def test_paired_images_are_measured_pair_by_pair():
     trust, _ = measure(examples, examples.take(np.zeros(120, dtype=bool)), Recipe(), ROUND)
     assert find(examples, Recipe(), ROUND).v == pytest.approx([1, 0, 0, 0])
     assert trust.steadiness == pytest.approx(1)
+
+
+def test_few_images_in_cells_are_fitted_all_the_same():
+    """Halves, folds and shuffles of them may have empty cells."""
+    examples = drawn(10, 0, cells={"c": np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])})
+    trust, _ = measure(examples, drawn(0, 0), Recipe(), ROUND)
+    assert trust.balanced

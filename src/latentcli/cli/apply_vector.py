@@ -82,7 +82,7 @@ def apply_vector(
     ranges += [editing.Range.parse(strip, "--strip")] if strip else []
     amount = editing.amount(strength, sigma, to)
     if positive is not None and negative is not None:
-        name = save or catalog.new_vector_name(positive)
+        name = save or labels.vector_name(positive.resolve().name.partition(".")[0])
         edit = editing.Edit((catalog.VectorRequest(name, None),), amount, stay_typical, rows=tuple(ranges))
         how = vectors.How(method)
         new = editing.NewVector(labels.from_folders(name, positive, negative), how, edit, save)

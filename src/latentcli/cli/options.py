@@ -70,8 +70,8 @@ ToOption = Annotated[
     str | None,
     typer.Option(
         metavar="PLACE",
-        help="Where to instead: `p90` of the training images, or the mean of the `positive` or the `negative`; who is "
-        "there already stays.",
+        help="Where to instead: `p90` of the images it was fitted on, or the mean of the `positive` or the `negative`; "
+        "who is beyond that already stays.",
         show_default=False,
     ),
 ]

@@ -167,6 +167,10 @@ def fit_vector(
         raise typer.BadParameter("--above, --below and --between belong to --labels CSV")
     if sum((above is not None or below is not None, one is not None, extremes is not None)) > 1:
         raise typer.BadParameter("give --above and --below, or --is, or --extremes")
+    if every and (above is not None or below is not None or between or one is not None or extremes):
+        raise typer.BadParameter("with --all each column has its own --threshold COLUMN=ABOVE,BELOW")
+    if augment and (latents or not positive):
+        raise typer.BadParameter("--augment takes the images of --positive, and no --latents")
     if (name is not None) == bool(folders or every):
         raise typer.BadParameter("name the vector; with --all and --folders the columns and folders name them")
     if paired and not negative:
@@ -252,7 +256,8 @@ def refit_vectors(
     from latentcli.pipelines import vectors as pipeline
 
     wanted = [catalog.parse_vector(name) for name in names]
-    source = catalog.find_model(old, wanted)
+    kept = [request for request in wanted if not request.is_file]
+    source = catalog.find_model(old, kept) if kept else entry
     for request in wanted:
         vector = ConceptVector.load(catalog.vector_file(source, request))
         how = pipeline.How(latents=latents)

@@ -20,7 +20,7 @@ class Amount:
 
     strength: float | None = 1.0  # class gaps
     sigma: float | None = None  # within-class standard deviations
-    to: str | None = None  # `p90`, a percentile of the training latents, or the mean of the `positive` or `negative`
+    to: str | None = None  # `p90`, a percentile of the labelled latents, or the mean of the `positive` or `negative`
 
     def __post_init__(self) -> None:
         if sum(value is not None for value in (self.strength, self.sigma, self.to)) != 1:
@@ -42,7 +42,9 @@ class Amount:
         if self.sigma is not None:
             return torch.full((len(z),), self.sigma * vector.sigma / length)
         assert self.to is not None
-        return (vector.place(self.to) - vector.score(z)) / length
+        way = (vector.place(self.to) - vector.score(z)) / length
+        upwards = self.to == "positive" or (self.to != "negative" and int(self.to[1:]) >= 50)
+        return way.clamp(min=0) if upwards else way.clamp(max=0)  # who is beyond it already stays
 
 
 Move = tuple[ConceptVector, Amount]

@@ -1,5 +1,6 @@
 """What a concept vector is worth: measured on images that it was not fitted on, and said in words."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from latentcli.concepts import fitting
 from latentcli.concepts.fitting import Examples, Recipe
 from latentcli.concepts.geometry import Geometry
+from latentcli.errors import ConfigError
 
 MIN_HELD_OUT = 20  # held-out images of each kind; with fewer the labelled images are cross-validated
 _FOLDS = 5
@@ -86,6 +88,7 @@ def measure(examples: Examples, held_out: Examples, recipe: Recipe, geometry: Ge
     rng, recipe = np.random.default_rng(0), recipe.decided(examples)
     enough = _fewest(held_out) >= MIN_HELD_OUT
     fits = list(_fits(examples, held_out) if enough else _folds(examples, rng))
+    fits = fits if _can_all_be_fitted(fits, recipe, geometry) else []
 
     def score(direction: Callable[[Examples], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Scores and labels of the measured images, each fold's around its own middle."""
@@ -93,8 +96,10 @@ def measure(examples: Examples, held_out: Examples, recipe: Recipe, geometry: Ge
         for fitted_on, measured in fits:
             w = direction(fitted_on)
             w = w / max(float(np.linalg.norm(w)), 1e-12)
-            middle = sum((fitted_on.z[fitted_on.shows == kind] @ w).mean() for kind in (True, False)) / 2
-            parts.append((measured.z @ w - (0.0 if enough else middle), measured.shows))
+            middle = (
+                0.0 if enough else sum((fitted_on.z[fitted_on.shows == kind] @ w).mean() for kind in (True, False)) / 2
+            )
+            parts.append((measured.z @ w - middle, measured.shows))
         scores, shows = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
         return scores, shows
 
@@ -112,8 +117,8 @@ def measure(examples: Examples, held_out: Examples, recipe: Recipe, geometry: Ge
         projection, shows = score(vector)
         discriminant, _ = score(probe)
         auc, auc_lda = _auc(projection, shows), _auc(discriminant, shows)
-        control = [_auc(*score(lambda some: vector(some.shuffled(rng)))) for _ in range(rounds)]
-        chance = float(np.quantile([0.5 + abs(area - 0.5) for area in control], 0.95))
+        control = _as_far_as_possible(lambda: _auc(*score(lambda some: vector(some.shuffled(rng)))), rounds)
+        chance = float(np.quantile([0.5 + abs(area - 0.5) for area in control], 0.95)) if control else None
         scores = _thinned(Scores(projection, discriminant, shows), rng)
     else:
         auc, auc_lda, chance, shows = None, None, None, np.zeros(0, dtype=bool)
@@ -135,6 +140,16 @@ def measure(examples: Examples, held_out: Examples, recipe: Recipe, geometry: Ge
     return trust, scores
 
 
+def _can_all_be_fitted(fits: list[tuple[Examples, Examples]], recipe: Recipe, geometry: Geometry) -> bool:
+    """Whether no part of few images has an empty cell, or the same images in both kinds."""
+    try:
+        for fitted_on, _ in fits:
+            fitting.find(fitted_on, recipe, geometry)
+    except ConfigError:
+        return False
+    return True
+
+
 def _fewest(examples: Examples) -> int:
     return int(min(examples.shows.sum(), (~examples.shows).sum())) if len(examples) else 0
 
@@ -152,7 +167,7 @@ def _folds(examples: Examples, rng: np.random.Generator) -> Iterator[tuple[Examp
         rows = np.flatnonzero(examples.shows == kind)
         fold[rows] = rng.permutation(np.arange(len(rows)) % _FOLDS)
     if examples.pairs is not None:
-        fold = (examples.pairs % _FOLDS).astype(np.int64)
+        fold = np.unique(examples.pairs, return_inverse=True)[1] % _FOLDS
     for number in range(_FOLDS):
         yield examples.take(fold != number), examples.take(fold == number)
 
@@ -169,11 +184,22 @@ def _agreement(
 ) -> float | None:
     if _fewest(examples) < 4:
         return None
-    cosines = []
-    for _ in range(rounds):
+
+    def cosine() -> float:
         a, b = (vector(half) for half in examples.halves(rng))
-        cosines.append(float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))))
-    return float(np.mean(cosines))
+        return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+    cosines = _as_far_as_possible(cosine, rounds)
+    return float(np.mean(cosines)) if cosines else None
+
+
+def _as_far_as_possible(measured: Callable[[], float], rounds: int) -> list[float]:
+    """Of so many random rounds those that can be measured: in a part of few images a cell may be empty."""
+    found = []
+    for _ in range(rounds):
+        with contextlib.suppress(ConfigError):
+            found.append(measured())
+    return found
 
 
 def _thinned(scores: Scores, rng: np.random.Generator) -> Scores:

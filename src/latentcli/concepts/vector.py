@@ -40,7 +40,7 @@ class ConceptVector:
     mean_negative: float
     sigma: float  # pooled within-class standard deviation of the projections
     threshold: float  # projection that divides the kinds best
-    percentiles: Tensor  # (101,): of the training latents' projections
+    percentiles: Tensor  # (101,): of the projections of the latents it was fitted on
     probe: Tensor  # (latent_dim,): discriminant whose scores have a within-class standard deviation of 1
     recipe: dict[str, Any]  # how to make it again; relative names
     trust: Trust = field(default_factory=Trust)
@@ -77,7 +77,7 @@ class ConceptVector:
         return self.mean_positive if text == "positive" else self.mean_negative
 
     def percentile(self, scores: Tensor) -> Tensor:
-        """Share of the training latents below each projection, in percent: (n,)."""
+        """Share of the latents it was fitted on below each projection, in percent: (n,)."""
         below = torch.searchsorted(self.percentiles.contiguous(), scores.contiguous())
         return below.clamp(0, 100).float()
 

@@ -52,7 +52,7 @@ def save_model(path: Path, vae: VAE, prior: Prior, summary: dict[str, Any], half
     network = _arrays(_NETWORK, vae.state_dict(), half)
     stored = _arrays(_PRIOR, prior.tensors(), half) if isinstance(prior, MixturePrior) else {}
     model_id = tensorfile.digest(network)[:12]
-    header = {"model_id": model_id, "config": vae.config.to_json(), **summary}
+    header = {**summary, "model_id": model_id, "config": vae.config.to_json()}
     tensorfile.write(path, KIND, header, network | stored)
     return model_id
 

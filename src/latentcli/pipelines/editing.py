@@ -46,7 +46,7 @@ class Range:
         """From `-1:2:7`. Raises UsageError.
 
         >>> Range.parse("-1:2:7", "--strip").tag()
-        '-1..2'
+        '-1..2x7'
         """
         try:
             first, last, count = text.split(":")
@@ -59,7 +59,7 @@ class Range:
 
     def tag(self) -> str:
         """As it stands in a file's name."""
-        return f"{self.first:+g}..{self.last:g}"
+        return f"{self.first:+g}..{self.last:g}x{self.count}"
 
     def amounts(self) -> list[Amount]:
         return [Amount(strength) for strength in torch.linspace(self.first, self.last, self.count).tolist()]
@@ -88,7 +88,8 @@ class Edit:
         """What the edit adds to a file's name."""
         names = [Path(vector.reference).name.removesuffix(catalog.VECTOR_SUFFIX) for vector in self.vectors]
         tags = [*(row.tag() for row in self.rows), *(amount.tag() for amount in self.amounts()[len(self.rows) :])]
-        return "".join(f"-{name}{tag}" for name, tag in zip(names, tags, strict=True))
+        told = "".join(f"-{name}{tag}" for name, tag in zip(names, tags, strict=True))
+        return f"{told}-typical" if self.stay_typical else told
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,16 @@ from latentcli.model.modelfile import LoadedModel
 from latentcli.pipelines.encoding import decode_latents, encode_tensor
 
 _EDITED = 200  # images that leaks are measured on
-_FEWEST_EDITED = 20  # without the concept, else others are edited, too
+_FEWEST_JUDGED = 20  # images of each kind that a discriminant is fitted on
+_FEWEST_EDITED = 20  # held-out ones, else others are edited, too
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One concept: what it is fitted to, what it is measured on, and what came out."""
+    """One concept: what it is fitted to, and what came out."""
 
     concept: Concept
     examples: Examples
-    held_out: Examples
     how: Recipe
     vector: ConceptVector
 
@@ -48,25 +48,40 @@ def judges(work: Work, labels: Labels, z: Tensor, rows: np.ndarray, held: np.nda
     for name, values in known.items():
         chosen = (values != NEITHER) & (own != NEITHER) & ~held
         shows = values[chosen] == SHOWS
-        if name != work.concept.name and 0 < int(shows.sum()) < len(shows):
+        if name != work.concept.name and min(shows.sum(), (~shows).sum()) >= _FEWEST_JUDGED:
             cells = {work.concept.name: own[chosen].astype(np.int64)}
             with contextlib.suppress(ConfigError):  # the same concept under another name
                 found[name] = vector.probe(Examples(z[torch.from_numpy(chosen)].double().numpy(), shows, cells))
     return found
 
 
-def with_leaks(model: LoadedModel, work: Work, where: Geometry, probes: Mapping[str, np.ndarray]) -> ConceptVector:
-    """Edit held-out images by +1, decode, encode again, and see what moved."""
-    images = work.held_out if len(work.held_out) >= _FEWEST_EDITED else work.examples
-    without = images.take(~images.shows)
-    z = torch.from_numpy((without if len(without) >= _FEWEST_EDITED else images).z[:_EDITED]).float()
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Images to edit, and what the encoder makes of them once they are decoded: (n, latent_dim) each."""
+
+    z: Tensor
+    again: Tensor
+
+    @classmethod
+    def of(cls, model: LoadedModel, z: Tensor, held: np.ndarray) -> "Seen":
+        """Some of the held-out images; of others where those are too few."""
+        rows = np.flatnonzero(held) if held.sum() >= _FEWEST_EDITED else np.arange(len(z))
+        some = z[torch.from_numpy(rows[:: -(-len(rows) // _EDITED)])]
+        return cls(some, _seen_again(model, some))
+
+
+def with_leaks(
+    model: LoadedModel, work: Work, where: Geometry, seen: Seen, probes: Mapping[str, np.ndarray]
+) -> ConceptVector:
+    """Edit images by +1, decode, encode again, and see what moved; nothing where discriminants would be noise."""
+    if min(work.vector.positives, work.vector.negatives) < _FEWEST_JUDGED:
+        return work.vector
     names = [work.vector.name, *(name for name in probes if name != work.vector.name)]
     own_probe = {work.vector.name: work.vector.probe.double().numpy()}
     scored = torch.from_numpy(np.stack([(dict(probes) | own_probe)[name] for name in names])).float()
-    unedited = _seen_again(model, z)
 
     def shifts(direction: Tensor) -> list[float]:
-        moved = _seen_again(model, z + direction) - unedited
+        moved = _seen_again(model, seen.z + direction) - seen.again
         return [float(shift) for shift in (moved @ scored.T).mean(dim=0)]
 
     after = shifts(work.vector.direction)

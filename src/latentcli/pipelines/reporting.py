@@ -86,28 +86,29 @@ def report_vectors(
     Raises ImageError when `images` holds none, OutputExists when `output` is taken.
     """
     target = _page_name(output_file(output, Path(f"{entry.name}-vectors.html"), force))
-    shown = _held_out(entry, images) if images is not None else []
-    return _report_vectors(entry, shown, target)
+    shown, what = _held_out(entry, images) if images is not None else ([], "samples")
+    return _report_vectors(entry, shown, what, target)
 
 
-def _held_out(entry: catalog.ModelEntry, folder: Path) -> list[Path]:
+def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]:
     """Some of the images that the vectors were not fitted on, by the same hash; any where there are too few."""
     found = find_images(folder)
     share = (entry.header.get("training") or {}).get("held_out_share") or HELD_OUT_SHARE
     held = is_held_out(name_hashes(os.fsencode(path.relative_to(folder)) for path in found), float(share))
     chosen = [path for path, is_held in zip(found, held, strict=True) if is_held]
+    what = "held-out images" if len(chosen) >= _SHOWN else "images"
     chosen = chosen if len(chosen) >= _SHOWN else found
-    return [chosen[place] for place in np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)]
+    return [chosen[place] for place in np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)], what
 
 
-def _report_vectors(entry: catalog.ModelEntry, shown: list[Path], target: Path) -> Iterator[Event | Vectors]:
+def _report_vectors(entry: catalog.ModelEntry, shown: list[Path], what: str, target: Path) -> Iterator[Event | Vectors]:
     model = load_model(entry.path)
     vectors = yield from _vectors(entry, model)
     if not vectors:
         raise ConfigError(f"{entry.name} has no vectors; make one with: latentcli vectors fit")
     encoded = (yield from encode_all(model, shown)) if shown else None
     z: Tensor = model.prior.sample(range(_SHOWN), model.prior.temperature) if encoded is None else encoded.mean
-    subject = page.Subject(model.vae, geometry(model), z, are_images=encoded is not None)
+    subject = page.Subject(model.vae, geometry(model), z, what=what if encoded is not None else "samples")
     write_whole(target, page.build(model.name, subject, vectors).encode())
     yield Wrote(target)
     yield Vectors(vectors)

@@ -24,9 +24,10 @@ from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import moments
 from latentcli.pipelines.encoding import encode_all
 from latentcli.pipelines.events import Event, Note, Progress, Wrote
-from latentcli.pipelines.leaks import Work, judges, with_leaks
+from latentcli.pipelines.leaks import Seen, Work, judges, with_leaks
 from latentcli.sources import name_hashes
 
+_SAME = 0.9  # cosine from which another vector is taken for the same concept
 _DRAWN = 2000  # latents of the prior that stand for the training images
 
 
@@ -58,6 +59,10 @@ def fit(entry: catalog.ModelEntry, labels: Labels, how: How, force: bool) -> Ite
     """
     for concept in labels.concepts:
         concept.check()
+    names = [concept.name.casefold() for concept in labels.concepts]
+    twice = [concept.name for concept in labels.concepts if names.count(concept.name.casefold()) > 1]
+    if twice:
+        raise ConfigError(f"two concepts are called {twice[0]}; rename a column or folder")
     targets = {concept.name: check_new(entry, concept.name, force) for concept in labels.concepts}
     return _fit_and_save(load_model(entry.path), entry, labels, how, targets)
 
@@ -113,10 +118,12 @@ def compute(model: LoadedModel, entry: catalog.ModelEntry, labels: Labels, how: 
         examples, held_out = _split(concept, labels, z, rows, usable, held)
         told = _recipe(concept, labels, rows[usable], how)
         fitted = vector.fit(concept.name, examples, held_out, recipe, where, model.model_id, told)
-        work.append(Work(concept, examples, held_out, recipe, fitted))
-    stored = {name: known.probe.double().numpy() for name, known in others.items()}
+        work.append(Work(concept, examples, recipe, fitted))
+    seen = Seen.of(model, z, held)
     for each in work:
-        yield Fitted(with_leaks(model, each, where, stored | judges(each, labels, z, rows, held)))
+        different = {name: known for name, known in others.items() if abs(known.cosine(each.vector)) < _SAME}
+        stored = {name: known.probe.double().numpy() for name, known in different.items()}
+        yield Fitted(with_leaks(model, each, where, seen, stored | judges(each, labels, z, rows, held)))
 
 
 def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.VectorRequest) -> ConceptVector:
@@ -138,7 +145,7 @@ def _known_vectors(entry: catalog.ModelEntry, model: LoadedModel) -> dict[str, C
             known = ConceptVector.load(path)
         except FileFormatError:
             continue
-        if known.model_id == model.model_id and known.positives:
+        if known.model_id == model.model_id:
             found[name] = known
     return found
 

@@ -29,7 +29,7 @@ class Subject:
     vae: VAE
     geometry: Geometry
     z: Tensor  # (n, latent_dim)
-    are_images: bool  # held-out ones; else samples
+    what: str  # these are: held-out images, images or samples
 
 
 def build(name: str, subject: Subject, vectors: Sequence[ConceptVector]) -> str:
@@ -126,7 +126,7 @@ def _strips(subject: Subject, vector: ConceptVector) -> str:
     pair = torch.randint(len(drawn), (2,), generator=generator)
     random = drawn[pair[0]] - drawn[pair[1]]
     random *= vector.direction.norm() / random.norm().clamp_min(1e-9)
-    what = "held-out images" if subject.are_images else "samples"
+    what = subject.what
     words = {
         f"{what} at strengths {first:g} to {last:g} of {vector.name}": vector.direction,
         f"the same {what} as far in a random direction": random,
