@@ -9,6 +9,8 @@ held out are those that the model was not trained on. Latents are kept in the cu
 import argparse
 import os
 import platform
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,7 +39,11 @@ class Faces:
     """The labelled faces, encoded once."""
 
     def __init__(self, model: str, data: Path) -> None:
-        self.entry = catalog.find_model(model)
+        copy = Path(tempfile.mkdtemp()) / "model"  # what is fitted here stays out of the user's folders
+        os.environ["XDG_DATA_HOME"] = str(copy.parent / "data")
+        copy.mkdir()
+        shutil.copy(catalog.find_model(model).path, copy)
+        self.entry = catalog.find_model(str(copy))
         self.model: LoadedModel = load_model(self.entry.path)
         self.data = data
         self.file = Path(f"{self.model.model_id}.latents.safetensors")

@@ -203,3 +203,9 @@ def test_a_column_that_is_mostly_one_number_is_still_balanced_by(tmp_path):
     (tmp_path / "t.csv").write_text("file,x,score\n" + rows)
     cells = tables.from_table(tmp_path / "t.csv", Wanted("x", balance_by=("score",))).cells["score"]
     assert len(np.unique(cells)) > 1
+
+
+def test_the_column_that_names_files_is_found(tmp_path):
+    draw_folder(tmp_path, 2)
+    (tmp_path / "t.csv").write_text("img,name,x\n000.png,Ann,1\n001.png,Bob,0\n")
+    assert tables.from_table(tmp_path / "t.csv", Wanted("x")).names == ("000.png", "001.png")

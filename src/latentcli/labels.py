@@ -69,6 +69,8 @@ class Cut:
         """From the options; without any, None. `between` is `20,35`."""
         if between is not None:
             low, high = numbers(between, "--between", 2)
+            if low > high:
+                raise UsageError(f"--between takes LOW,HIGH, got {between!r}")
             if above is None or below is not None:
                 raise UsageError("--between LOW,HIGH goes with --above, and without --below")
             return cls(above, high, low)

@@ -17,6 +17,7 @@ _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 _MOST_CLASSES = 20  # different texts in a column that is taken for one of classes
 _BINS = 4  # of a column of numbers that is balanced by
 _NAMED = 3  # rows that are named
+_LOOKED_AT = 100  # rows, to see which column names files
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,10 @@ def from_table(path: Path, wanted: Wanted) -> Labels:
     File names are relative to `wanted.root`, or to the table's folder. Raises ConfigError when the table cannot be
     used.
     """
-    table = _Table.read(path)
     folder = wanted.root if wanted.root is not None else path.parent
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; --root names the folder the table's files are in")
+    table = _Table.read(path, folder)
     for column in (wanted.column, *wanted.balance_by, *wanted.cuts):
         table.check(column)
     there = table.find_in(folder)
@@ -128,7 +129,7 @@ class _Table:
     notes: list[str]
 
     @classmethod
-    def read(cls, path: Path) -> "_Table":
+    def read(cls, path: Path, folder: Path) -> "_Table":
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file)
@@ -140,7 +141,12 @@ class _Table:
             raise LatentCLIError(f"cannot read {path} as a CSV table: {error}") from error
         if not columns:
             raise ConfigError(f"{path} is empty; --labels takes a CSV file with a row of column names")
-        file_column = next((name for name in _FILE_COLUMNS if name in columns), columns[0])
+        likely = [*(name for name in _FILE_COLUMNS if name in columns), columns[0]]
+
+        def names_files(column: str) -> bool:
+            return any(row[column] and os.path.isfile(folder / row[column]) for row in rows[:_LOOKED_AT])
+
+        file_column = next(filter(names_files, likely), likely[0])
         named = [row for row in rows if row[file_column]]
         twice = [name for name, count in Counter(row[file_column] for row in named).items() if count > 1]
         if twice:

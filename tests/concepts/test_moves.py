@@ -1,10 +1,12 @@
 """How far: relative, in standard deviations, to a place; and never out of what is typical."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from latentcli.concepts.moves import Amount, move, told
-from latentcli.errors import UsageError
+from latentcli.errors import ConfigError, UsageError
 from tests.concepts.conftest import ROUND
 
 
@@ -49,9 +51,19 @@ def test_what_is_far_out_already_is_not_pushed_farther(smile):
 
 
 def test_the_way_is_told_in_each_unit(z, smile):
-    (line,) = told(z[:1], move(z[:1], [(smile, Amount(1.0))]), [(smile, Amount(1.0))])
+    (line,) = told(z[:1], [(smile, Amount(1.0))])
     assert line.startswith("smile: strength +1.00 = +3.")
     assert "of the images" in line
+    there, back = told(z, [(smile, Amount(1.0)), (smile, Amount(-0.5))])
+    assert "strength +1.00" in there
+    assert "strength -0.50" in back
+    (limited,) = told(z, [(smile, Amount(50.0))], ROUND)
+    assert "strength +50" not in limited
+
+
+def test_deviations_that_are_not_known_are_refused(z, smile):
+    with pytest.raises(ConfigError, match="too few images"):
+        move(z, [(replace(smile, sigma=0.0), Amount(None, sigma=1.0))])
 
 
 @pytest.mark.parametrize("options", [(1.0, 2.0, None), (None, None, "p101"), (None, None, "up"), (None, None, None)])

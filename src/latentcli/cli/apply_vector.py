@@ -11,7 +11,9 @@ from latentcli.cli.options import (
     MethodOption,
     ModelOption,
     NegativeOption,
+    OrthogonalOption,
     OutputOption,
+    PairedOption,
     PositiveOption,
     SigmaOption,
     StrengthOption,
@@ -43,6 +45,8 @@ def apply_vector(
         ),
     ] = [],  # noqa: B006
     method: MethodOption = "mean",
+    orthogonal_to: OrthogonalOption = [],  # noqa: B006
+    paired: PairedOption = False,
     save: Annotated[
         str | None, typer.Option(metavar="NAME", help="Keep the computed vector with the model.", show_default=False)
     ] = None,
@@ -69,6 +73,10 @@ def apply_vector(
         raise typer.BadParameter("--save keeps a vector computed from --positive and --negative")
     if method != "mean" and not positive:
         raise typer.BadParameter("--method belongs to --positive and --negative; a saved vector has its own")
+    if not all("=" in text for text in grid):
+        raise typer.BadParameter("--grid takes NAME=FROM:TO:COUNT")
+    if (paired or orthogonal_to) and not positive:
+        raise typer.BadParameter("--paired and --orthogonal-to belong to --positive and --negative")
     if grid and (len(grid) != 2 or strip):
         raise typer.BadParameter("give --grid twice, once for each vector, and not with --strip")
     talk = Talk(as_json)
@@ -84,8 +92,8 @@ def apply_vector(
     if positive is not None and negative is not None:
         name = save or labels.vector_name(positive.resolve().name.partition(".")[0])
         edit = editing.Edit((catalog.VectorRequest(name, None),), amount, stay_typical, rows=tuple(ranges))
-        how = vectors.How(method)
-        new = editing.NewVector(labels.from_folders(name, positive, negative), how, edit, save)
+        how = vectors.How(method, tuple(orthogonal_to))
+        new = editing.NewVector(labels.from_folders(name, positive, negative, paired), how, edit, save)
         for fitted in talk.follow(editing.apply_new(entry, images, new, output, force), "working"):
             tell_vector(talk, fitted)
     else:

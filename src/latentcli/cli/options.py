@@ -77,7 +77,7 @@ ToOption = Annotated[
 ]
 TypicalOption = Annotated[
     bool,
-    typer.Option("--stay-typical", help="Go no farther out than 99.5 % of the training images are."),
+    typer.Option("--stay-typical", help="Go no farther out than 99.5 % of what the model's prior draws."),
 ]
 LatentsOption = Annotated[
     Path | None,
@@ -95,6 +95,13 @@ PositiveOption = Annotated[
 ]
 NegativeOption = Annotated[
     Path | None, typer.Option(help="A folder of images, or a latents file, that do not show it.", show_default=False)
+]
+OrthogonalOption = Annotated[
+    list[str],
+    typer.Option(metavar="NAME", help="Leave another vector's concept as it is.", show_default=False),
+]
+PairedOption = Annotated[
+    bool, typer.Option("--paired", help="--positive and --negative are after and before, by name.")
 ]
 
 DataArg = Annotated[

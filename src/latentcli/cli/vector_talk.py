@@ -31,6 +31,8 @@ def told(vector: Any) -> Iterator[str]:
     if trust.steadiness is not None:
         fewer = f", shrunk to {trust.dimensions} leading dimensions" if trust.dimensions else ""
         yield f"  expected cosine with the vector from unlimited images: {trust.steadiness:.2f}{fewer}"
+    if trust.chance is not None:
+        yield f"  threshold {vector.threshold:+.2f}; vectors of shuffled labels reach AUC {trust.chance:.2f}"
     if trust.balanced:
         yield f"  balanced {trust.balanced}"
     if trust.thin:

@@ -13,7 +13,9 @@ from latentcli.cli.options import (
     MethodOption,
     ModelOption,
     NegativeOption,
+    OrthogonalOption,
     OutputOption,
+    PairedOption,
     PositiveOption,
 )
 from latentcli.cli.vector_talk import print_vectors, summary, tell_vector, told
@@ -113,17 +115,12 @@ def fit_vector(
         list[str],
         typer.Option(metavar="COLUMN", help="Compare only images that are alike in this column.", show_default=False),
     ] = [],  # noqa: B006
-    orthogonal_to: Annotated[
-        list[str],
-        typer.Option(metavar="NAME", help="Leave another vector's concept as it is.", show_default=False),
-    ] = [],  # noqa: B006
+    orthogonal_to: OrthogonalOption = [],  # noqa: B006
     orthogonal_in: Annotated[
         Literal["whitened", "latent"],
         typer.Option(help="The space that is measured in: `whitened` by the latents' covariance, or as they lie."),
     ] = "whitened",
-    paired: Annotated[
-        bool, typer.Option("--paired", help="--positive and --negative are after and before, by name.")
-    ] = False,
+    paired: PairedOption = False,
     augment: Annotated[
         str | None,
         typer.Option(
@@ -298,6 +295,10 @@ def report_vectors(
             for vector in event.vectors:
                 for line in told(vector):
                     typer.echo(line)
+                cosines = (
+                    f"{other.name} {vector.cosine(other):+.2f}" for other in event.vectors if other is not vector
+                )
+                typer.echo(f"  cosines: {', '.join(cosines) or 'there is no other vector'}")
     talk.close()
 
 

@@ -1,4 +1,4 @@
-"""Where a model's latents lie: the mean and covariance of its encoded training images, as its prior has them."""
+"""Where a model's latents lie: the mean and covariance of its prior, which was fitted to encoded training images."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_TYPICAL = 0.995  # share of the training latents that count as typical
+_TYPICAL = 0.995  # share of the prior's latents that count as typical
 _RIDGE = 1e-6  # of the mean variance
 
 
@@ -31,7 +31,7 @@ class Geometry:
         return directions[:, ::-1][:, : int(np.searchsorted(held, share)) + 1]
 
     def stay_typical(self, z: Tensor, moved: Tensor) -> Tensor:
-        """`moved` (n, latent_dim), drawn back towards `z` where it is farther out than 99.5 % of the training latents.
+        """`moved` (n, latent_dim), drawn back towards `z` where it is farther out than 99.5 % of the prior's latents.
 
         Far is the Mahalanobis distance; what was farther out before does not get farther.
         """

@@ -1,7 +1,7 @@
 """How far to push latents along concept vectors: relative, in standard deviations, or to an absolute place."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latentcli.concepts.geometry import Geometry
 from latentcli.concepts.vector import ConceptVector
-from latentcli.errors import UsageError
+from latentcli.errors import ConfigError, UsageError
 
 _PLACES = re.compile(r"p(\d{1,2}|100)|positive|negative")
 
@@ -40,6 +40,8 @@ class Amount:
             return torch.full((len(z),), self.strength)
         length = float(vector.direction.norm())
         if self.sigma is not None:
+            if not vector.sigma > 0:
+                raise ConfigError(f"{vector.name} knows no deviation (too few images); give --strength")
             return torch.full((len(z),), self.sigma * vector.sigma / length)
         assert self.to is not None
         way = (vector.place(self.to) - vector.score(z)) / length
@@ -53,21 +55,31 @@ Move = tuple[ConceptVector, Amount]
 def move(z: Tensor, moves: Sequence[Move], typical: Geometry | None = None) -> Tensor:
     """Latents (n, latent_dim) moved along the vectors one after the other; with `typical`, no farther than that."""
     moved = z
-    for vector, amount in moves:
-        moved = moved + amount.strengths(vector, moved)[:, None] * vector.direction
+    for vector, strengths in _steps(z, moves):
+        moved = moved + strengths[:, None] * vector.direction
     return moved if typical is None else typical.stay_typical(z, moved)
 
 
-def told(z: Tensor, moved: Tensor, moves: Sequence[Move]) -> list[str]:
-    """How far latents were moved along each vector, in each unit; means where there are several."""
+def _steps(z: Tensor, moves: Sequence[Move]) -> Iterator[tuple[ConceptVector, Tensor]]:
+    """Each vector with the strength of each latent, (n,), once those before it have been added."""
+    for vector, amount in moves:
+        strengths = amount.strengths(vector, z)
+        yield vector, strengths
+        z = z + strengths[:, None] * vector.direction
+
+
+def told(z: Tensor, moves: Sequence[Move], typical: Geometry | None = None) -> list[str]:
+    """How far latents are moved along each vector, in each unit; means where there are several."""
+    moved = move(z, moves, typical)
+    unlimited = (move(z, moves) - z).norm(dim=1).clamp_min(1e-12)
+    share = (moved - z).norm(dim=1) / unlimited  # of the way, where it would lead too far out
     lines = []
-    for vector, _ in moves:
-        before, after = vector.score(z), vector.score(moved)
-        way = float((after - before).mean())
-        from_, to = (vector.percentile(scores).mean() for scores in (before, after))
-        strength, sigma = way / float(vector.direction.norm()), way / max(vector.sigma, 1e-12)
+    for vector, strengths in _steps(z, moves):
+        strength = float((strengths * share).mean())
+        sigma = strength * float(vector.direction.norm()) / max(vector.sigma, 1e-12)
+        from_, to = (vector.percentile(vector.score(latents)).mean() for latents in (z, moved))
         lines.append(
             f"{vector.name}: {'on average ' if len(z) > 1 else ''}strength {strength:+.2f} = {sigma:+.2f} sd, "
-            f"from p{float(from_):.0f} to p{float(to):.0f} of the images"
+            f"from p{float(from_):.0f} to p{float(to):.0f} of the images it was fitted on"
         )
     return lines

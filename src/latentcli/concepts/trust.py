@@ -218,7 +218,7 @@ def advise(trust: Trust) -> str:
             f"labels do (up to {trust.chance:.2f}); check the labels"
         )
     if trust.auc_lda < _ABSENT:
-        return f"the concept is hardly in this latent space (AUC of LDA {trust.auc_lda:.2f}): train longer"
+        return f"the concept is hardly in this latent space (AUC of LDA {trust.auc_lda:.2f}): check the labels"
     steadiness = trust.steadiness
     if steadiness is not None and steadiness < _UNSTEADY:
         return f"too few images: the vector from more would share a cosine of about {steadiness:.2f} with this one"

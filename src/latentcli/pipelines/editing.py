@@ -267,8 +267,7 @@ def _edit(model: LoadedModel, work: list[Target], moves: _Moves, box: Box | None
 def _tell_way(before: list[Tensor], moves: _Moves) -> Iterator[Event]:
     """How far the latents were moved, in each unit."""
     if before:
-        z = torch.cat(before)
-        yield from map(Note, told(z, moves.of(z), moves.moves))
+        yield from map(Note, told(torch.cat(before), moves.moves, moves.typical))
 
 
 def _tell_crop(photo: Photo, model: LoadedModel) -> Iterator[Event]:

@@ -121,8 +121,11 @@ def compute(model: LoadedModel, entry: catalog.ModelEntry, labels: Labels, how: 
         work.append(Work(concept, examples, recipe, fitted))
     seen = Seen.of(model, z, held)
     for each in work:
-        different = {name: known for name, known in others.items() if abs(known.cosine(each.vector)) < _SAME}
-        stored = {name: known.probe.double().numpy() for name, known in different.items()}
+        stored = {
+            name: known.probe.double().numpy()
+            for name, known in others.items()
+            if known.positives and abs(known.cosine(each.vector)) < _SAME
+        }
         yield Fitted(with_leaks(model, each, where, seen, stored | judges(each, labels, z, rows, held)))
 
 
@@ -207,6 +210,9 @@ def _usable(concept: Concept, labels: Labels, z: Tensor, rows: np.ndarray) -> tu
             notes.append(f"{int(unknown.sum())} images have no usable {column} and were left out of {concept.name}")
         usable &= ~unknown
     shows = concept.values[rows] == SHOWS
+    if labels.pairs is not None:
+        pairs = labels.pairs[rows]
+        usable &= np.isin(pairs, np.intersect1d(pairs[usable & shows], pairs[usable & ~shows]))
     pixels = np.ascontiguousarray(z.numpy()).view(f"V{z.element_size() * z.shape[1]}").reshape(-1)
     both = np.intersect1d(pixels[usable & shows], pixels[usable & ~shows])
     if len(both):
@@ -268,7 +274,10 @@ def refit(
     """
     recipe = old.recipe
     if "combine" in recipe:
-        parts = [catalog.VectorRequest(str(name), float(strength)) for name, strength in recipe["combine"]]
+        try:
+            parts = [catalog.VectorRequest(str(name), float(strength)) for name, strength in recipe["combine"]]
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the recipe of {old.name} cannot be read; combine it again") from error
         missing = [part.reference for part in parts if part.reference not in catalog.vectors_of(entry)]
         if missing:
             raise ConfigError(f"{old.name} is a combination; refit {', '.join(missing)} first")
@@ -285,6 +294,8 @@ def refit(
         again = How(recipe.get("method", "mean"), orthogonal, recipe.get("whitened", True), how.latents)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"the recipe of {old.name} lacks {error}; fit it again from its labels") from error
+    if len(set(names)) < len(names) and not recipe.get("augment"):
+        raise ConfigError(f"{old.name} was fitted to latents files, which do not tell its images; fit it again")
     concept = Concept(old.name, values, kept)
     labels = Labels(root or Path(), names, (concept,), cells, pairs=pairs, augment=recipe.get("augment"))
     return fit(entry, labels, again, force)

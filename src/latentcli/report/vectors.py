@@ -75,6 +75,7 @@ def _vector(subject: Subject, vector: ConceptVector) -> str:
     trust = vector.trust
     facts = [f"Method: {vector.method}"]
     facts += [f"measured on {trust.measured_on}"] if trust.measured_on else []
+    facts += [f"threshold at projection {vector.threshold:+.2f}"]
     facts += [f"balanced {trust.balanced}"] if trust.balanced else []
     facts += [f"few images in {'; '.join(trust.thin)}"] if trust.thin else []
     facts += [f"{trust.kept:.0%} of its length left after making it orthogonal"] if trust.kept < 1 else []
