@@ -86,9 +86,11 @@ def few_labels(faces: Faces) -> None:
             rng = np.random.default_rng(draw)
             chosen = [rng.choice(np.flatnonzero(everything.shows == kind), EACH, False) for kind in (True, False)]
             some = everything.take(np.concatenate(chosen))
-            cosines.append(cosine(find(some, Recipe(), where).v, full))
+            found = find(some, Recipe(), where)
+            cosines.append(cosine(found.v, full))
             plain.append(cosine(find(some, Recipe(shrunk=False), where).v, full))
-            told.append(measure(some, some.take(np.zeros(len(some), dtype=bool)), Recipe(), where)[0].steadiness)
+            nothing = some.take(np.zeros(len(some), dtype=bool))
+            told.append(measure(some, nothing, Recipe(), where, found)[0].steadiness)
         print(
             f"  {name:8} median {np.median(cosines):.3f}, 10th percentile {np.percentile(cosines, 10):.3f}; "
             f"told {np.median(told):.3f}; not shrunk: median {np.median(plain):.3f}"

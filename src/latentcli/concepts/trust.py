@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from latentcli.concepts import fitting
-from latentcli.concepts.fitting import Examples, Recipe
+from latentcli.concepts.fitting import Direction, Examples, Recipe
 from latentcli.concepts.geometry import Geometry
 from latentcli.errors import ConfigError
 
@@ -83,12 +83,14 @@ class Scores:
     shows: np.ndarray  # bool
 
 
-def measure(examples: Examples, held_out: Examples, recipe: Recipe, geometry: Geometry) -> tuple[Trust, Scores]:
-    """Everything that needs latents only."""
+def measure(
+    examples: Examples, held_out: Examples, recipe: Recipe, geometry: Geometry, found: Direction
+) -> tuple[Trust, Scores]:
+    """Everything that needs latents only; `found` is what the recipe makes of all the examples."""
     rng, recipe = np.random.default_rng(0), recipe.decided(examples)
     enough = _fewest(held_out) >= MIN_HELD_OUT
     fits = list(_fits(examples, held_out) if enough else _folds(examples, rng))
-    fits = fits if _can_all_be_fitted(fits, recipe, geometry) else []
+    fits = fits if enough or _can_all_be_fitted(fits, recipe, geometry) else []
 
     def score(direction: Callable[[Examples], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Scores and labels of the measured images, each fold's around its own middle."""
@@ -104,7 +106,7 @@ def measure(examples: Examples, held_out: Examples, recipe: Recipe, geometry: Ge
         return scores, shows
 
     def vector(some: Examples) -> np.ndarray:
-        return fitting.find(some, recipe, geometry).v
+        return found.v if some is examples else fitting.find(some, recipe, geometry).v
 
     def probe(some: Examples) -> np.ndarray:
         return fitting.discriminant(some, some.z[some.shows].mean(axis=0) - some.z[~some.shows].mean(axis=0))
@@ -125,7 +127,6 @@ def measure(examples: Examples, held_out: Examples, recipe: Recipe, geometry: Ge
         scores = Scores(np.zeros(0), np.zeros(0), shows)
     images = "held-out images" if enough else f"the images it was fitted on, {_FOLDS}-fold cross-validated"
     counts = f"{int(shows.sum())} with and {int((~shows).sum())} without" if fits else "too few images"
-    found = fitting.find(examples, recipe, geometry)
     trust = Trust(
         measured_on=f"{counts}: {images}" if fits else counts,
         auc=auc,

@@ -156,7 +156,7 @@ def fit(
         found = fitting.find(examples, how, geometry)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
-    measured, scores = measure(examples, held_out, how, geometry)
+    measured, scores = measure(examples, held_out, how, geometry, found)
     unit = found.v / np.linalg.norm(found.v)
     projections = examples.z @ unit
     means = [float(projections[examples.shows == kind].mean()) for kind in (True, False)]

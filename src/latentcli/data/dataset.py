@@ -6,15 +6,16 @@ Which side an image falls on depends on its relative path alone, so adding photo
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from latentcli.config import HELD_OUT_NEEDS
+from latentcli.config import HELD_OUT_NEEDS, HELD_OUT_SHARE
 from latentcli.data.decoded import Decoded
 from latentcli.errors import ConfigError
 from latentcli.sources import Listing, name_hashes, open_source, scan
@@ -87,6 +88,12 @@ def is_held_out(hashes: np.ndarray, share: float) -> np.ndarray:
     493
     """
     return hashes.astype(np.float64) < share * 2.0**64
+
+
+def held_out_then(names: Iterable[bytes], training: Mapping[str, Any] | None) -> np.ndarray:
+    """Which images were held out of a training, by its summary in the model file and their relative paths: (n,)."""
+    share = (training or {}).get("held_out_share") or HELD_OUT_SHARE
+    return is_held_out(name_hashes(names), float(share))
 
 
 def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from latentcli import catalog
 from latentcli.concepts.vector import ConceptVector
-from latentcli.config import HELD_OUT_SHARE
-from latentcli.data.dataset import is_held_out
+from latentcli.data.dataset import held_out_then
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.evaluation.record import Record
 from latentcli.files import output_file, write_whole
@@ -21,7 +20,7 @@ from latentcli.pipelines.events import Event, Note, Wrote
 from latentcli.pipelines.vectors import geometry
 from latentcli.report import vectors as page
 from latentcli.report.build import REPORT_FILE, build
-from latentcli.sources import find_images, name_hashes
+from latentcli.sources import find_images
 
 _SHOWN = 4  # images, or samples, in strips
 
@@ -93,8 +92,7 @@ def report_vectors(
 def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]:
     """Some of the images that the vectors were not fitted on, by the same hash; any where there are too few."""
     found = find_images(folder)
-    share = (entry.header.get("training") or {}).get("held_out_share") or HELD_OUT_SHARE
-    held = is_held_out(name_hashes(os.fsencode(path.relative_to(folder)) for path in found), float(share))
+    held = held_out_then((os.fsencode(path.relative_to(folder)) for path in found), entry.header.get("training"))
     chosen = [path for path, is_held in zip(found, held, strict=True) if is_held]
     what = "held-out images" if len(chosen) >= _SHOWN else "images"
     chosen = chosen if len(chosen) >= _SHOWN else found

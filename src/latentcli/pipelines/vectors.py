@@ -15,8 +15,8 @@ from latentcli.concepts.fitting import Examples, Recipe
 from latentcli.concepts.geometry import Geometry
 from latentcli.concepts.trust import MIN_HELD_OUT
 from latentcli.concepts.vector import ConceptVector
-from latentcli.config import HELD_OUT_NEEDS, HELD_OUT_SHARE, VectorMethod
-from latentcli.data.dataset import is_held_out
+from latentcli.config import HELD_OUT_NEEDS, VectorMethod
+from latentcli.data.dataset import held_out_then
 from latentcli.errors import ConfigError, FileFormatError, ImageError, ModelMismatch, OutputExists
 from latentcli.labels import NEITHER, SHOWS, Concept, Labels
 from latentcli.latents import Latents
@@ -25,7 +25,6 @@ from latentcli.model.prior import moments
 from latentcli.pipelines.encoding import encode_all
 from latentcli.pipelines.events import Event, Note, Progress, Wrote
 from latentcli.pipelines.leaks import Seen, Work, judges, with_leaks
-from latentcli.sources import name_hashes
 
 _SAME = 0.9  # cosine from which another vector is taken for the same concept
 _DRAWN = 2000  # latents of the prior that stand for the training images
@@ -191,12 +190,11 @@ def _encoded(
 
 def _held_out(model: LoadedModel, labels: Labels, rows: np.ndarray) -> np.ndarray:
     """Which of the images the vectors are measured on: (n,) bool. Both images of a pair are on the same side."""
-    share = (model.header.get("training") or {}).get("held_out_share") or HELD_OUT_SHARE
     names = [labels.names[row] for row in rows]
     if labels.pairs is not None:
         first = dict(zip(labels.pairs[::-1].tolist(), labels.names[::-1], strict=True))
         names = [first[int(labels.pairs[row])] for row in rows]
-    held = is_held_out(name_hashes(map(os.fsencode, names)), float(share))
+    held = held_out_then(map(os.fsencode, names), model.header.get("training"))
     return held if len(rows) >= HELD_OUT_NEEDS else np.zeros_like(held)
 
 
