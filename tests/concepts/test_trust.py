@@ -106,3 +106,8 @@ def test_few_images_in_cells_are_fitted_all_the_same():
     examples = drawn(10, 0, cells={"c": np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])})
     trust, _ = measure(examples, drawn(0, 0), Recipe(), ROUND)
     assert trust.balanced
+
+
+def test_folders_cannot_be_balanced_and_are_not_told_to_be(good):
+    leaky = replace(good, own_shift=Shift("smile", 3.0), leaks=(Shift("male", -1.2),))
+    assert "try --orthogonal-to male" in advise(leaky, has_columns=False)

@@ -209,8 +209,8 @@ def _thinned(scores: Scores, rng: np.random.Generator) -> Scores:
     return Scores(scores.projection[rows], scores.discriminant[rows], scores.shows[rows])
 
 
-def advise(trust: Trust) -> str:
-    """What is off, in one line with what to do; "" when nothing is."""
+def advise(trust: Trust, has_columns: bool = True) -> str:
+    """What is off, in one line with what to do; "" when nothing is. Only a table has columns to balance by."""
     if trust.auc is None or trust.auc_lda is None or trust.chance is None:
         return "too few images to say what it is worth: label 20 or more of each kind"
     if trust.auc <= trust.chance and trust.auc_lda < _ABSENT:
@@ -225,7 +225,7 @@ def advise(trust: Trust) -> str:
         return f"too few images: the vector from more would share a cosine of about {steadiness:.2f} with this one"
     worst = max(trust.leaks, key=lambda leak: abs(leak.shift), default=None)
     if worst and trust.own_shift and abs(worst.shift) > _LEAKS * abs(trust.own_shift.shift):
-        how = "--orthogonal-to" if trust.balanced else "--balance-by"
+        how = "--balance-by" if has_columns and not trust.balanced else "--orthogonal-to"
         return f"confounded with {worst.concept} ({worst.shift:+.2f} sd): try {how} {worst.concept}"
     if trust.kept < _LOST:
         return f"only {trust.kept:.0%} of it is left after making it orthogonal: the concepts overlap"

@@ -59,7 +59,7 @@ class ConceptVector:
     @property
     def advice(self) -> str:
         """What is off, in one line; "" when nothing is."""
-        return advise(self.trust) if self.positives else ""
+        return advise(self.trust, "table" in self.recipe) if self.positives else ""
 
     @property
     def gap_in_sigma(self) -> float:
