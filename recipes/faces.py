@@ -16,7 +16,7 @@ from latentcli.card import model_card
 from latentcli.model.modelfile import KIND, load_model, save_model
 
 MODEL = Path("models/faces")
-TRAINING = ("--size", "64", "--minutes", "30", "--beta", "10")
+TRAINING = ("--size", "64", "--minutes", "30", "--beta", "10", "--aligned")
 VECTORS = {  # what shows each, and what it is balanced by
     "smile": "--column smile --above 0.9 --below 0.1 --balance-by male --balance-by age",
     "glasses": "--column glasses --above 0.95 --below 0.1 --balance-by male --balance-by age",
@@ -46,9 +46,10 @@ better, and samples from N(0, I) come nearer to faces.
 
 ## Limits
 
-It expects an upright face cut as the training faces are: a face detector's box, enlarged by a tenth; expect less of
-anything else. At 64 pixels fine detail is not in the model. The vectors still carry what the columns that they are
-balanced by do not tell. Do not use it to judge, identify or sort people. Edited pictures are synthetic: say so.
+It expects an upright face cut as the training faces are: the box of dlib's frontal detector, enlarged 1.106 times, its
+middle at (0.503, 0.491) of the crop. `latentcli edit` finds such faces; expect less of anything else. At 64 pixels fine
+detail is not in the model. The vectors still carry what the columns that they are balanced by do not tell. Do not use
+it to judge, identify or sort people. Edited pictures are synthetic: say so.
 """
 
 

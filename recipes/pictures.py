@@ -19,7 +19,6 @@ from latentcli.images import grid, write_picture
 ROOT = Path(__file__).parents[1]
 EXAMPLES, DOCS = ROOT / "examples", ROOT / "docs"
 FACES = ("astronaut-face.png", "grace-hopper-face.png")
-BOX = "169,131,207,207"
 SHOWN = (112, 74, 432, 394)  # of Grace Hopper's portrait
 SIDE = 128  # pixels, twice the model's
 
@@ -44,7 +43,7 @@ def large(picture: Image.Image) -> Image.Image:
 def edits() -> Image.Image:
     photo = EXAMPLES / "grace-hopper.jpg"
     edited = [
-        latentcli("edit", photo, "--box", BOX, "--vector", "smile", "--strength", strength, "--model", "faces")[0]
+        latentcli("edit", photo, "--vector", "smile", "--strength", strength, "--model", "faces")[0]
         for strength in ("1", "1.5")
     ]
     return grid([picture.convert("RGB").crop(SHOWN) for picture in (Image.open(photo), *edited)], columns=3, gap=4)

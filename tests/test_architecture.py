@@ -12,10 +12,12 @@ import latentcli
 
 PACKAGE = Path(latentcli.__file__).parent
 EVERYONE = {"config", "errors", "files", ""}
-TRAINING = {"card", "data", "evaluation", "history", "images", "model", "report", "sources", "tensorfile"}
+TRAINING = {
+    "card", "data", "evaluation", "faces", "history", "images", "model", "report", "sources", "tensorfile",
+}  # fmt: skip
 PIPELINES = {
-    "augmentation", "catalog", "concepts", "data", "evaluation", "history", "images", "interpolation", "labels",
-    "latents", "model", "photo", "report", "sources", "tables", "tensorfile",
+    "augmentation", "catalog", "concepts", "data", "evaluation", "faces", "history", "images", "interpolation",
+    "labels", "latents", "model", "photo", "place", "report", "sources", "tables", "tensorfile",
 }  # fmt: skip
 ALLOWED = {
     "": {"cli", "concepts", "latents", "model"},  # the lazy names, and python -m latentcli
@@ -24,10 +26,11 @@ ALLOWED = {
     "files": set(),
     "tensorfile": set(),
     "catalog": {"tensorfile"},
-    "images": set(),
+    "place": set(),
+    "faces": {"place"},
+    "images": {"faces", "place"},
     "sources": set(),
-    "photofile": {"images"},
-    "photo": {"images", "photofile"},
+    "photo": {"images", "place"},
     "labels": {"latents", "sources"},
     "tables": {"labels"},
     "augmentation": set(),
@@ -44,7 +47,7 @@ ALLOWED = {
     "pipelines": PIPELINES,
     "cli": {"catalog", "evaluation", "pipelines", "training"} | PIPELINES,
 }
-LAZY_ELSEWHERE = {"sklearn", "onnxruntime"}  # packages that may be imported inside functions outside cli
+LAZY_ELSEWHERE = {"sklearn", "onnxruntime", "dlib"}  # packages that may be imported inside functions outside cli
 
 
 def sources() -> list[Path]:

@@ -16,7 +16,8 @@ Precision = Literal["auto", "fp32", "bf16"]
 VectorMethod = Literal["mean", "lda", "logistic", "svm"]
 AUGMENTATIONS = ("blur", "brightness", "contrast", "hue", "rotate", "zoom")
 PriorName = Literal["fitted", "standard"]
-Crop = Literal["centre", "none"]
+Crop = Literal["centre", "none", "face"]
+Merge = Literal["residual", "ratio", "decode"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 InterpolationMethod = Literal["lerp", "slerp"]
 
@@ -39,12 +40,20 @@ SAMPLES_FILE = "samples.png"
 MOMENTS_FOLDER = "moments"  # and that: pictures drawn in the course of training
 FILES_FILE = "files.safetensors"  # beside that: what is trained on
 WHITE = "#ffffff"  # what transparent pixels show
-SOFT_LIMIT = 1 / 255  # an edit's change that is dropped, on the scale 0 to 1
+MEGAPIXELS = 250.0  # larger pictures are refused before a pixel is decoded
+PHOTO_MEGAPIXELS = 100.0  # the same for photos to be edited, which take more memory
+DETAIL = 0.5  # of a photo's own, where an edit redraws it
+FRAMING = (
+    1.106,
+    0.503,
+    0.491,
+)  # a face's crop: its side over that of dlib's box, and where the box's middle lies in it
 
 # Feature maps per level of the residual networks, coarsest last; a model takes as many as it has levels.
 _PHOTO_WIDTHS = (16, 24, 32, 64, 128, 192)
 _DIGITS_WIDTHS = (16, 32, 64)
 _DIGITS_HIDDEN = 256
+_OF_FACES = ("framing", "aligned")  # settings that mean something with the crop "face"
 _COARSEST = 7  # pixels: halving stops when neither side is longer
 
 
@@ -66,6 +75,8 @@ class ModelConfig:
     hidden: int = 0  # numbers in a dense layer on both sides of the latent; 0 is no such layer
     likelihood: Likelihood = "gaussian"
     crop: Crop = "centre"  # a picture of another shape is cut to width:height, or with "none" squeezed
+    framing: tuple[float, float, float] = FRAMING  # with the crop "face": how a face lies in it
+    aligned: bool = False  # with the crop "face": the training pictures were such crops already
     resampling: Literal["lanczos"] = "lanczos"
     background: str = WHITE  # what transparent pixels show, #rrggbb
 
@@ -87,6 +98,14 @@ class ModelConfig:
             f"widths must be 1 to 8 numbers of feature maps, got {self.widths}",
         )
         _require(self.crop in get_args(Crop), f"crop must be one of {', '.join(get_args(Crop))}, got {self.crop!r}")
+        scale, *middle = self.framing
+        _require(
+            len(middle) == 2 and 0.5 <= scale <= 10 and all(0 <= share <= 1 for share in middle),
+            f"framing must be a scale from 0.5 to 10 and a place in the crop, got {self.framing}",
+        )
+        _require(
+            self.crop != "face" or self.width == self.height, "faces are cropped square; give --size as one number"
+        )
         _require(self.resampling == "lanczos", f"resampling cannot be {self.resampling!r}")
         _require(
             re.fullmatch("#[0-9a-f]{6}", str(self.background)) is not None,
@@ -107,7 +126,8 @@ class ModelConfig:
         return self.channels * self.height * self.width
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"widths": list(self.widths)}
+        values = asdict(self) | {"widths": list(self.widths), "framing": list(self.framing)}
+        return values if self.crop == "face" else {key: values[key] for key in values if key not in _OF_FACES}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
@@ -115,8 +135,9 @@ class ModelConfig:
         unknown = set(values) - {knob.name for knob in fields(cls)}
         _require(not unknown, f"unknown settings {', '.join(sorted(unknown))}")
         try:
-            return cls(**values | {"widths": tuple(values.get("widths", ()))})
-        except TypeError as error:
+            lists = {name: tuple(values.get(name, default)) for name, default in (("widths", ()), ("framing", FRAMING))}
+            return cls(**values | lists)
+        except (TypeError, ValueError) as error:
             raise ConfigError(f"a setting has the wrong type: {error}") from error
 
 

@@ -10,7 +10,6 @@ import io
 import os
 import stat
 import struct
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -20,27 +19,26 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
-from latentcli.config import WHITE, ModelConfig
+from latentcli.config import MEGAPIXELS, WHITE, ModelConfig
 from latentcli.errors import ConfigError, ImageError
+from latentcli.faces import NoFace, find_faces
 from latentcli.files import write_whole
+from latentcli.place import Place, cut
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  # never EPS, PDF …
-MEGAPIXELS = 250  # larger pictures are refused before a pixel is decoded
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
 
 # What Pillow raises for damaged files, over all its formats.
 PILLOW_ERRORS = (
     OSError, SyntaxError, ValueError, OverflowError, NotImplementedError, MemoryError, EOFError, struct.error,
     IndexError, KeyError, TypeError, ZeroDivisionError, RuntimeError,
-    Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 
-# Pillow only warns above its own limit; ours is higher and final.
-Image.MAX_IMAGE_PIXELS = MEGAPIXELS * 1_000_000
-warnings.simplefilter("error", Image.DecompressionBombWarning)
+# Pillow only warns above its own limit; ours is final, and looked at before pixels are decoded.
+Image.MAX_IMAGE_PIXELS = None
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,7 +52,7 @@ def _is_regular(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def open_picture(path: Path, content: bytes | None = None) -> Iterator[Image.Image]:
+def open_picture(path: Path, content: bytes | None = None, megapixels: float = MEGAPIXELS) -> Iterator[Image.Image]:
     """The picture with its header checked; pixels are decoded when they are first used.
 
     `content` are the file's bytes where they are not on the disk under that name. Raises ImageError for anything that
@@ -66,9 +64,9 @@ def open_picture(path: Path, content: bytes | None = None) -> Iterator[Image.Ima
         raise ImageError(f"{path} is not a file; give an image file")
     file = path if content is None else io.BytesIO(content)
     with _pillow_errors(path), Image.open(file, formats=FORMATS) as picture:
-        if picture.width * picture.height > MEGAPIXELS * 1_000_000:
+        if picture.width * picture.height > megapixels * 1_000_000:
             size = f"{picture.width}x{picture.height}"
-            raise ImageError(f"{path} has {size} pixels; scale it below {MEGAPIXELS} megapixels")
+            raise ImageError(f"{path} has {size} pixels; scale it below {megapixels:g} megapixels")
         yield picture
 
 
@@ -76,11 +74,11 @@ def open_picture(path: Path, content: bytes | None = None) -> Iterator[Image.Ima
 def _pillow_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except NoFace as error:
+        raise ImageError(f"{path} shows no face that can be found; leave it out, or crop it yourself") from error
     except PILLOW_ERRORS as error:
         if isinstance(error, PermissionError):
             raise ImageError(f"{path} may not be read; check its permissions") from error
-        if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-            raise ImageError(f"{path} is above {MEGAPIXELS} megapixels; scale it down") from error
         raise ImageError(f"{path} is not a readable image (damaged, or of another type)") from error
 
 
@@ -92,38 +90,55 @@ def read_image(path: Path, config: ModelConfig) -> np.ndarray:
 
 def fit(picture: Image.Image, config: ModelConfig) -> np.ndarray:
     """An opened picture as a model wants it: uint8 (height, width, channels)."""
+    if finds_faces(config):
+        whole = plain(upright(picture), config.background)
+        return to_model_size(whole, config, face_places(whole, config)[0])
     _draft(picture, config)
     return to_model_size(plain(upright(picture), config.background), config)
 
 
-def to_model_size(
-    picture: Image.Image, config: ModelConfig, box: tuple[int, int, int, int] | None = None
-) -> np.ndarray:
-    """Crop `box` (x, y, width, height; else as the model does), resize: uint8 (height, width, channels)."""
+def to_model_size(picture: Image.Image, config: ModelConfig, place: Place | None = None) -> np.ndarray:
+    """Cut out a place (else what the model sees), resize: uint8 (height, width, channels)."""
     picture = picture.convert("L" if config.channels == 1 else "RGB")
-    x, y, width, height = box or model_box(picture.width, picture.height, config)
+    place = place or model_place(picture.width, picture.height, config)
     size = (config.width, config.height)
-    if (width, height) != size or picture.size != size:
-        picture = picture.resize(size, Image.Resampling.LANCZOS, box=(x, y, x + width, y + height))
+    if place != Place(0, 0, *size) or picture.size != size:
+        picture = cut(picture, place, size)
     return np.array(picture, dtype=np.uint8).reshape(config.height, config.width, config.channels)
 
 
-def model_box(width: int, height: int, config: ModelConfig) -> tuple[int, int, int, int]:
-    """What a model sees of a picture: x, y, width, height in pixels.
+def model_place(width: int, height: int, config: ModelConfig) -> Place:
+    """What a model sees of a picture when nothing is looked for in it.
 
     The largest centred box of the model's shape, or with `crop` "none" all of it, which is then squeezed.
     """
     if config.crop == "none":
-        return 0, 0, width, height
+        return Place(0, 0, width, height)
     scale = min(width / config.width, height / config.height)
     inner = max(1, round(config.width * scale)), max(1, round(config.height * scale))
-    return (width - inner[0]) // 2, (height - inner[1]) // 2, *inner
+    return Place((width - inner[0]) // 2, (height - inner[1]) // 2, *inner)
+
+
+def finds_faces(config: ModelConfig) -> bool:
+    """Whether the model's images are faces that have to be found in their pictures."""
+    return config.crop == "face" and not config.aligned
+
+
+def face_places(picture: Image.Image, config: ModelConfig, at_least: int = 1) -> list[Place]:
+    """Where the faces of a picture are, as the model frames them, largest first.
+
+    Raises NoFace without any, ConfigError without dlib.
+    """
+    found = find_faces(picture, at_least)
+    if not found:
+        raise NoFace
+    return [face.place(config.framing) for face in found]
 
 
 def _draft(picture: Image.Image, config: ModelConfig) -> None:
     """Let a JPEG decode at a fraction of its size, down to twice what is needed: several times faster."""
     if picture.format in ("JPEG", "MPO"):
-        if config.crop == "centre":
+        if config.crop != "none":
             scale = 2 * max(config.width, config.height) / min(picture.size)
         else:
             scale = max(2 * config.width / picture.width, 2 * config.height / picture.height)
@@ -168,11 +183,12 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
 
 
 def walk(
-    items: Iterable[Item], read: Callable[[Item], Result], at_once: int = 256
+    items: Iterable[Item], read: Callable[[Item], Result], at_once: int = 256, workers: int | None = None
 ) -> Iterator[tuple[Item, Result | ImageError]]:
-    """Read many pictures on all cores, in order: each path or name with what `read` made of it, or its ImageError.
+    """Read many pictures, in order: each path or name with what `read` made of it, or its ImageError.
 
-    At most `at_once` results wait in memory. The one place where an unreadable picture does not end the work.
+    `workers` read at the same time, as many as there are cores without it, and at most `at_once` results wait in
+    memory. The one place where an unreadable picture does not end the work.
     """
 
     def attempt(item: Item) -> tuple[Item, Result | ImageError]:
@@ -182,7 +198,7 @@ def walk(
             return item, error
 
     waiting = iter(items)
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
         while some := list(islice(waiting, at_once)):
             yield from pool.map(attempt, some)
 
@@ -267,7 +283,7 @@ def parse_colour(text: str) -> str:
         raise ConfigError(f"{text!r} is no colour; give a name like black or a number like #336699") from None
 
 
-def write_animation(pictures: list[Image.Image], path: Path, fps: float) -> None:
-    """Write a GIF (or WebP, APNG) that repeats for ever, at `fps` pictures a second."""
+def encode_animation(pictures: list[Image.Image], suffix: str, fps: float) -> bytes:
+    """The bytes of a GIF, WebP or APNG that repeats for ever, at `fps` pictures a second."""
     options: dict[str, object] = {"save_all": True, "append_images": pictures[1:], "loop": 0, "duration": 1000 / fps}
-    write_picture(pictures[0], path, **options)
+    return encode_picture(pictures[0], suffix, **options)

@@ -21,6 +21,7 @@ from latentcli.cli import (
     interpolate,
     models,
     report,
+    rerun,
     sample,
     train,
     vectors,
@@ -68,6 +69,7 @@ app.command("sample")(sample.sample)
 app.command("interpolate")(interpolate.interpolate)
 app.command("apply-vector")(apply_vector.apply_vector)
 app.command("edit")(edit.edit)
+app.command("rerun")(rerun.rerun)
 app.add_typer(vectors.app, name="vectors")
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)

@@ -84,20 +84,20 @@ def apply_vector(
     entry = choose_model(talk, model, references)
 
     from latentcli import catalog, labels
-    from latentcli.pipelines import editing, vectors
+    from latentcli.pipelines import applying, moving, vectors
 
-    ranges = [editing.Range.parse(text.rpartition("=")[2], "--grid") for text in grid]
-    ranges += [editing.Range.parse(strip, "--strip")] if strip else []
-    amount = editing.amount(strength, sigma, to)
+    ranges = [moving.Range.parse(text.rpartition("=")[2], "--grid") for text in grid]
+    ranges += [moving.Range.parse(strip, "--strip")] if strip else []
+    amount = moving.amount(strength, sigma, to)
     if positive is not None and negative is not None:
         name = save or labels.vector_name(positive.resolve().name.partition(".")[0])
-        edit = editing.Edit((catalog.VectorRequest(name, None),), amount, stay_typical, rows=tuple(ranges))
+        edit = moving.Edit((catalog.VectorRequest(name, None),), amount, stay_typical, rows=tuple(ranges))
         how = vectors.How(method, tuple(orthogonal_to))
-        new = editing.NewVector(labels.from_folders(name, positive, negative, paired), how, edit, save)
-        for fitted in talk.follow(editing.apply_new(entry, images, new, output, force), "working"):
+        new = applying.NewVector(labels.from_folders(name, positive, negative, paired), how, edit, save)
+        for fitted in talk.follow(applying.apply_new(entry, images, new, output, force), "working"):
             tell_vector(talk, fitted)
     else:
         wanted = tuple(catalog.parse_vector(text) for text in references)
-        edit = editing.Edit(wanted, amount, stay_typical, rows=tuple(ranges))
-        talk.run(editing.apply_saved(entry, images, edit, output, force), "working")
+        edit = moving.Edit(wanted, amount, stay_typical, rows=tuple(ranges))
+        talk.run(applying.apply_saved(entry, images, edit, output, force), "working")
     talk.close()

@@ -6,6 +6,7 @@ import typer
 
 from latentcli.cli.console import Talk, print_table
 from latentcli.cli.options import (
+    AlignedOption,
     BackgroundOption,
     CropOption,
     DataArg,
@@ -30,6 +31,7 @@ def check(
     preset: PresetOption = None,
     size: SizeOption = None,
     crop: CropOption = None,
+    aligned: AlignedOption = False,
     background: BackgroundOption = None,
     held_out: HeldOutOption = None,
     device: DeviceOption = "auto",
@@ -56,6 +58,7 @@ def check(
         preset=cast(Preset, preset),  # TrainRequest refuses other names
         size=wanted,
         crop=crop,
+        aligned=aligned,
         background=background,
         held_out=held_out,
         device=device,

@@ -44,6 +44,17 @@ class Talk:
         if not self.as_json:
             self._print(str(path))
 
+    def pipe(self, content: bytes) -> None:
+        """A result that is itself the standard output."""
+        try:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise LatentCLIError(f"cannot write to the standard output: {error.strerror}") from error
+
     def _print(self, text: str) -> None:
         try:
             print(text, flush=True)
@@ -67,7 +78,7 @@ class Talk:
 
     def follow(self, events: Iterable[object], what: str) -> Iterator[object]:
         """Draw progress, print results, collect what was left out; events of other kinds are passed on."""
-        from latentcli.pipelines.events import AlreadyThere, Note, Progress, Unreadable, Wrote
+        from latentcli.pipelines.events import AlreadyThere, Note, Piped, Progress, Unreadable, Wrote
 
         self.introduce()
         with _bar(what) as bar:
@@ -77,6 +88,8 @@ class Talk:
                         bar(done, total)
                     case Wrote(path):
                         self.wrote(path)
+                    case Piped(content):
+                        self.pipe(content)
                     case Unreadable(message):
                         self.unreadable.append(message)
                     case AlreadyThere():

@@ -126,10 +126,14 @@ SizeOption = Annotated[
 CropOption = Annotated[
     Crop | None,
     typer.Option(
-        help="`centre` cuts the largest part of the model's shape out of each picture, `none` squeezes all of it. "
-        "(default: centre)",
+        help="`centre` cuts the largest part of the model's shape out of each picture, `none` squeezes all of it, "
+        "`face` finds the face and turns it upright. (default: centre)",
         show_default=False,
     ),
+]
+AlignedOption = Annotated[
+    bool,
+    typer.Option("--aligned", help="The pictures are upright face crops already; `edit` is to find faces in photos."),
 ]
 BackgroundOption = Annotated[
     str | None,
@@ -160,18 +164,3 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if not width.isdecimal() or (cross and not height.isdecimal()):
         raise UsageError(f"--size takes 64 or 96x64 (width x height in pixels), got {text!r}")
     return int(width), int(height or width)
-
-
-def parse_box(text: str | None) -> tuple[int, int, int, int] | None:
-    """`x,y,width,height` in pixels.
-
-    >>> parse_box("170,72,101,101")
-    (170, 72, 101, 101)
-    """
-    if text is None:
-        return None
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
-        raise UsageError(f"--box takes x,y,width,height in pixels, got {text!r}")
-    x, y, width, height = (int(part) for part in parts)
-    return x, y, width, height

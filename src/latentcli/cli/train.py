@@ -10,6 +10,7 @@ import typer
 
 from latentcli.cli.console import Talk
 from latentcli.cli.options import (
+    AlignedOption,
     BackgroundOption,
     CropOption,
     DataArg,
@@ -44,6 +45,7 @@ def train(
     preset: PresetOption = None,
     size: SizeOption = None,
     crop: CropOption = None,
+    aligned: AlignedOption = False,
     background: BackgroundOption = None,
     latent_dim: Annotated[
         int | None, typer.Option(help=f"Numbers per latent. (default: {_LATENT_DIMS})", show_default=False)
@@ -124,6 +126,7 @@ def train(
         preset=cast(Preset, preset),  # TrainRequest refuses other names
         size=wanted,
         crop=crop,
+        aligned=aligned,
         background=background,
         latent_dim=latent_dim,
         likelihood=likelihood,

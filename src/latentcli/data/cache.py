@@ -45,7 +45,7 @@ class Cache:
         self._prepared = {
             name: value
             for name, value in config.to_json().items()
-            if name in ("width", "height", "channels", "crop", "resampling", "background")
+            if name in ("width", "height", "channels", "crop", "framing", "aligned", "resampling", "background")
         } | {"pillow": PIL.__version__, "version": _PREPARATION}
         key = json.dumps([source.kind, os.path.realpath(source.path), self._prepared], sort_keys=True)
         self.folder = _home() / hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]

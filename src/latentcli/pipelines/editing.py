@@ -1,241 +1,129 @@
-"""Concept vectors put to use: `apply-vector` decodes at model size, `edit` merges the change into the photo."""
+"""Photos edited with concept vectors, at their own resolution and in their own format."""
 
-import math
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from latentcli import catalog
-from latentcli.catalog import ModelEntry, VectorRequest
-from latentcli.concepts.geometry import Geometry
-from latentcli.concepts.moves import Amount, Move, move, told
-from latentcli.concepts.vector import ConceptVector
+from latentcli.catalog import ModelEntry
+from latentcli.config import PHOTO_MEGAPIXELS, ModelConfig
 from latentcli.errors import ConfigError, ImageError, UsageError
-from latentcli.images import grid, to_pictures, walk, write_picture
-from latentcli.labels import Labels
-from latentcli.latents import SUFFIX
+from latentcli.faces import NoFace, require_dlib
+from latentcli.files import output_file, write_whole
+from latentcli.images import as_float, encode_animation, face_places, model_place, open_picture, walk
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.photo import Box, Photo
-from latentcli.pipelines import vectors as vector_pipeline
-from latentcli.pipelines.encoding import decode_latents, encode_images, encode_paths
-from latentcli.pipelines.events import AlreadyThere, Event, Note, Progress, Unreadable, Wrote
-from latentcli.pipelines.keyframes import keyframes
-from latentcli.pipelines.outputs import Naming, Source, Target, gather, targets
+from latentcli.model.refinement import refine
+from latentcli.photo.merging import Merging
+from latentcli.photo.photo import Photo, side_by_side
+from latentcli.photo.provenance import Provenance, earlier
+from latentcli.pipelines.encoding import decode_latents, encode_images
+from latentcli.pipelines.events import Event, Note, Piped, Progress, Unreadable, Wrote
+from latentcli.pipelines.moving import Edit, Moves, Range, load_moves, tell_existing, tell_way
+from latentcli.pipelines.outputs import PIPE, Naming, Source, Target, gather, targets
+from latentcli.place import Place
 
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
-_PHOTOS_AHEAD = 4  # full-size photos in memory
-_MOST_STEPS = 100  # of a strip
-_AT_ONCE = 64  # latents
+_AHEAD = 2  # photos for each job that wait to be told
+_FRAMES = 13  # of an animation, from the photo to the edited photo
+_CROP_TIMES = 4  # the model's size, up to which a square picture may be a face crop
+_ANIMATED = (".webp", ".gif", ".png")
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """Strengths from one to another."""
+class Aim:
+    """Which part of a photo to edit."""
 
-    first: float
-    last: float
-    count: int
+    places: tuple[Place, ...] = ()  # given, not found
+    face: int = 1  # of a model of faces: which, from the largest
+    every_face: bool = False
+    align: bool = True  # or take the centre, as for other models
 
-    @classmethod
-    def parse(cls, text: str, option: str) -> "Range":
-        """From `-1:2:7`. Raises UsageError.
 
-        >>> Range.parse("-1:2:7", "--strip").tag()
-        '-1..2x7'
-        """
-        try:
-            first, last, count = text.split(":")
-            found = cls(float(first), float(last), int(count))
-        except ValueError:
-            found = cls(math.nan, 0, 0)
-        if not (math.isfinite(found.first) and math.isfinite(found.last) and 2 <= found.count <= _MOST_STEPS):
-            raise UsageError(f"{option} takes FROM:TO:COUNT, like -1:2:7, got {text!r}")
-        return found
+@dataclass(frozen=True, slots=True)
+class PhotoEdit:
+    """What to do to each photo."""
+
+    edit: Edit
+    aim: Aim = field(default_factory=Aim)
+    merging: Merging = field(default_factory=Merging)
+    refine: bool = False
+    compare: bool = False  # before, reconstruction and after instead of the edited photo
 
     def tag(self) -> str:
-        """As it stands in a file's name."""
-        return f"{self.first:+g}..{self.last:g}x{self.count}"
-
-    def amounts(self) -> list[Amount]:
-        return [Amount(strength) for strength in torch.linspace(self.first, self.last, self.count).tolist()]
-
-
-def amount(strength: float | None, sigma: float | None, to: str | None) -> Amount:
-    """From the options; strength 1 without any. Raises UsageError for two of them."""
-    asked = strength, sigma, to
-    return Amount(*asked) if any(value is not None for value in asked) else Amount()
+        """What it adds to a file's name."""
+        return f"{self.edit.tag()}-compared" if self.compare else self.edit.tag()
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
-    """What to do to each image."""
+class Job:
+    """How to go about it."""
 
-    vectors: tuple[VectorRequest, ...]
-    amount: Amount = field(default_factory=Amount)  # for vectors without a strength of their own
-    stay_typical: bool = False
-    box: Box | None = None
-    rows: tuple[Range, ...] = ()  # of the first vectors: one makes a strip of each image, two a sheet
-
-    def amounts(self) -> list[Amount]:
-        return [self.amount if vector.strength is None else Amount(vector.strength) for vector in self.vectors]
-
-    def tag(self) -> str:
-        """What the edit adds to a file's name."""
-        names = [Path(vector.reference).name.removesuffix(catalog.VECTOR_SUFFIX) for vector in self.vectors]
-        tags = [*(row.tag() for row in self.rows), *(amount.tag() for amount in self.amounts()[len(self.rows) :])]
-        told = "".join(f"-{name}{tag}" for name, tag in zip(names, tags, strict=True))
-        return f"{told}-typical" if self.stay_typical else told
+    output: Path | None = None
+    force: bool = False
+    workers: int = 1  # photos at the same time
+    megapixels: float = PHOTO_MEGAPIXELS
+    tells: bool = True  # in the result's file, what was done
+    animation: Path | None = None  # instead of the edited photo
+    fps: float = 12.0
 
 
 @dataclass(frozen=True, slots=True)
-class NewVector:
-    """A vector to be computed from labels first, and kept when `save` is given."""
+class _Editor:
+    """All it takes to edit one photo after the other."""
 
-    labels: Labels
-    how: vector_pipeline.How
-    edit: Edit  # its vector is the new one
-    save: str | None
+    model: LoadedModel
+    moves: Moves
+    how: PhotoEdit
+    job: Job
+    alone: bool  # one photo: more is said
 
 
 @dataclass(frozen=True, slots=True)
-class _Moves:
-    """An edit with its vectors loaded."""
-
-    moves: list[Move]
-    typical: Geometry | None
-    rows: tuple[Range, ...] = ()
-
-    def of(self, z: Tensor) -> Tensor:
-        return move(z, self.moves, self.typical)
-
-    def pictures(self, model: LoadedModel, z: Tensor) -> list[Image.Image]:
-        """One for each latent (n, latent_dim): the edited image, or its strip or sheet of strengths."""
-        if not self.rows:
-            return to_pictures(decode_latents(model, self.of(z)))
-        sheets = []
-        for one in z:
-            moved = []
-            for amounts in product(*(row.amounts() for row in self.rows)):
-                ahead = [(vector, amount) for (vector, _), amount in zip(self.moves, amounts, strict=False)]
-                moved.append(move(one[None], [*ahead, *self.moves[len(amounts) :]], self.typical))
-            sheets.append(grid(to_pictures(decode_latents(model, torch.cat(moved))), columns=self.rows[-1].count))
-        return sheets
+class _Edited:
+    content: bytes
+    z: Tensor  # (places, latent_dim), as they were
+    notes: list[str]
 
 
-def _moves(edit: Edit, model: LoadedModel, vectors: Sequence[ConceptVector]) -> _Moves:
-    typical = vector_pipeline.geometry(model) if edit.stay_typical else None
-    return _Moves(list(zip(vectors, edit.amounts(), strict=True)), typical, edit.rows)
+def edit_photos(entry: ModelEntry, arguments: Sequence[Path], how: PhotoEdit, job: Job) -> Iterator[Event]:
+    """Edit photos and folders of photos.
 
-
-def load_moves(entry: ModelEntry, model: LoadedModel, edit: Edit) -> _Moves:
-    """The edit with its vectors. Raises ModelMismatch for one that another model made."""
-    return _moves(edit, model, [vector_pipeline.load_vector(entry, model, request) for request in edit.vectors])
-
-
-def apply_saved(
-    entry: ModelEntry, arguments: Sequence[Path], edit: Edit, output: Path | None, force: bool
-) -> Iterator[Event]:
-    """Move images, latents or samples along saved vectors and decode them at model size, as PNG."""
-    model = load_model(entry.path)
-    work = targets(_subjects(model, arguments), Naming(edit.tag(), _png, output, force))
-    return _apply(model, work, load_moves(entry, model, edit))
-
-
-def apply_new(
-    entry: ModelEntry, arguments: Sequence[Path], new: NewVector, output: Path | None, force: bool
-) -> Iterator[Event | vector_pipeline.Fitted]:
-    """The same with a vector computed on the spot from labelled folders."""
-    for concept in new.labels.concepts:
-        concept.check()
-    model = load_model(entry.path)
-    work = targets(_subjects(model, arguments), Naming(new.edit.tag(), _png, output, force))
-    kept = vector_pipeline.check_new(entry, new.save, force) if new.save else None
-    return _compute_and_apply(model, entry, work, new, kept)
-
-
-def _compute_and_apply(
-    model: LoadedModel, entry: ModelEntry, work: list[Target], new: NewVector, kept: Path | None
-) -> Iterator[Event | vector_pipeline.Fitted]:
-    for event in vector_pipeline.compute(model, entry, new.labels, new.how):
-        yield event
-        if isinstance(event, vector_pipeline.Fitted):
-            if kept:
-                event.vector.save(kept)
-                yield Wrote(kept)
-            yield from _apply(model, work, _moves(new.edit, model, [event.vector]))
-
-
-def _png(source: Source) -> str:
-    return ".png"
-
-
-def _subjects(model: LoadedModel, arguments: Sequence[Path]) -> list[Source]:
-    """Images, folders of them, latents files, one latent of a file, or samples."""
-    found: list[Source] = []
-    for argument in arguments:
-        text = str(argument)
-        if not text.startswith("seed:") and not text.partition("#")[0].endswith(".safetensors"):
-            found += gather([argument])
-            continue
-        z, names = keyframes(model, text)
-        path = Path(text.partition("#")[0])
-        several = path.suffix == ".safetensors" and "#" not in text
-        folder = Path(path.name.removesuffix(SUFFIX)) if several else None
-        found += [Source(path, name, folder, one) for name, one in zip(names, z, strict=True)]
-    return found
-
-
-def _apply(model: LoadedModel, work: list[Target], moves: _Moves) -> Iterator[Event]:
-    yield from _already_there(work)
-    open_work = [target for target in work if not target.is_done]
-    before: list[Tensor] = []
-    for z, some in _encoded(model, open_work):
-        if isinstance(some, Unreadable):
-            yield some
-            continue
-        for target, picture in zip(some, moves.pictures(model, z), strict=True):
-            write_picture(picture, target.path)
-            yield Wrote(target.path)
-        before.append(z)
-        yield Progress(sum(map(len, before)), len(open_work))
-    if not moves.rows:
-        yield from _tell_way(before, moves)
-
-
-def _encoded(model: LoadedModel, work: list[Target]) -> Iterator[tuple[Tensor, list[Target] | Unreadable]]:
-    """Latents and where they belong: those that are latents already, then the images."""
-    latents = [(target.source.z, target) for target in work if target.source.z is not None]
-    for start in range(0, len(latents), _AT_ONCE):
-        z, some = zip(*latents[start : start + _AT_ONCE], strict=True)
-        yield torch.stack(z), list(some)
-    images = [target for target in work if target.source.z is None]
-    for result in encode_paths(model, [target.source.path for target in images]):
-        if isinstance(result, Unreadable):
-            yield torch.empty(0), result
-        else:
-            yield result.mean, [images[position] for position in result.positions]
-
-
-def edit_photos(
-    entry: ModelEntry, arguments: Sequence[Path], edit: Edit, output: Path | None, force: bool
-) -> Iterator[Event]:
-    """Edit photos at their own resolution, in their own format.
-
-    Raises ConfigError for a box outside a photo, OutputExists when a named output is taken.
+    Raises ConfigError for a box outside a photo or without dlib where faces are to be found, OutputExists when a named
+    output is taken.
     """
-    work = targets(gather(arguments), Naming(edit.tag(), _same_format, output, force))
-    if edit.box is not None and len(work) > 1:
+    sources = gather(arguments)
+    if job.animation is not None:
+        work = [_animated(sources, job, job.animation)]
+    else:
+        work = targets(sources, Naming(how.tag(), _same_format, job.output, job.force))
+    if how.aim.places and len(work) > 1:
         raise ConfigError(f"--box belongs to one photo, but there are {len(work)}; edit them one by one")
     model = load_model(entry.path)
-    moves = load_moves(entry, model, edit)
-    if edit.box is not None:
-        Photo.read(work[0].source.path).box(model.config, edit.box)
-    return _edit(model, work, moves, edit.box)
+    moves = load_moves(entry, model, how.edit)
+    if model.config.crop == "face" and how.aim.align and not how.aim.places:
+        for target in work:
+            if not _is_face_crop(_size(target.source), model.config):
+                require_dlib()
+                break
+    if how.aim.places:
+        source = work[0].source
+        photo = Photo.read(source.path, source.content, job.megapixels)
+        for place in how.aim.places:
+            _check_place(photo, place, model.config)
+    return _edit(_Editor(model, moves, how, job, len(work) == 1), work)
+
+
+def _animated(sources: Sequence[Source], job: Job, animation: Path) -> Target:
+    if len(sources) != 1:
+        raise ConfigError(f"--animate takes one photo, but there are {len(sources)}")
+    if animation.suffix.lower() not in _ANIMATED:
+        raise UsageError(f"--animate writes {', '.join(_ANIMATED)}, got {animation}")
+    return Target(sources[0], output_file(animation, animation, job.force))
 
 
 def _same_format(source: Source) -> str:
@@ -243,50 +131,183 @@ def _same_format(source: Source) -> str:
     return suffix if suffix.lower() in _KEPT_FORMATS else ".png"
 
 
-def _edit(model: LoadedModel, work: list[Target], moves: _Moves, box: Box | None) -> Iterator[Event]:
+def _edit(editor: _Editor, work: list[Target]) -> Iterator[Event]:
+    yield from tell_existing(work)
     open_work = [target for target in work if not target.is_done]
-    yield from _already_there(work)
     before: list[Tensor] = []
-    photos = walk([target.source.path for target in open_work], Photo.read, at_once=_PHOTOS_AHEAD)
-    for done, (target, (_, photo)) in enumerate(zip(open_work, photos, strict=True), start=1):
-        if isinstance(photo, ImageError):
-            yield Unreadable(str(photo))
+    workers = editor.job.workers
+    results = walk(open_work, partial(_edit_one, editor), at_once=_AHEAD * workers, workers=workers)
+    for done, (target, result) in enumerate(results, start=1):
+        if isinstance(result, ImageError):
+            yield Unreadable(str(result))
             continue
-        for lost in photo.traits.lost:
-            yield Note(f"{target.source.path}: {lost} cannot be kept")
-        if len(work) == 1 and box is None:
-            yield from _tell_crop(photo, model)
-        edited, z = edit_photo(model, photo, moves, box)
-        write_picture(edited, target.path, **photo.traits.options(target.path.suffix))
-        before.append(z)
-        yield Wrote(target.path)
+        yield from map(Note, result.notes)
+        yield Piped(result.content) if target.path == PIPE else Wrote(target.path)
+        before.append(result.z)
         yield Progress(done, len(open_work))
-    yield from _tell_way(before, moves)
+    yield from tell_way(before, editor.moves)
 
 
-def _tell_way(before: list[Tensor], moves: _Moves) -> Iterator[Event]:
-    """How far the latents were moved, in each unit."""
-    if before:
-        yield from map(Note, told(torch.cat(before), moves.moves, moves.typical))
+def _edit_one(editor: _Editor, target: Target) -> _Edited:
+    """Read, edit and write one photo. Raises ImageError for one that cannot be read or has no such face."""
+    source, how = target.source, editor.how
+    photo = Photo.read(source.path, source.content, editor.job.megapixels)
+    suffix = source.path.suffix if target.path == PIPE else target.path.suffix
+    notes = [f"{source.path}: {lost} cannot be kept" for lost in photo.lost(suffix)]
+    places, found = find_places(photo, source.path, editor.model.config, how.aim)
+    versions, z = edit_photo(editor.model, photo, editor.moves, how, places)
+    if editor.job.animation is not None:
+        frames = [version.picture for version in versions]
+        content = encode_animation(frames + frames[-2:0:-1], suffix, editor.job.fps)  # there and back
+    elif len(versions) == 1 and versions[0] is photo and _same_type(source.path, suffix):
+        content = photo.content  # nothing was changed
+    else:
+        done = _provenance(editor, source, photo, places) if editor.job.tells else None
+        result = versions[0] if len(versions) == 1 else side_by_side(versions, _columns(editor, versions))
+        content = result.bytes(suffix, done)
+    if target.path != PIPE:
+        write_whole(target.path, content)
+    return _Edited(content if target.path == PIPE else b"", z, notes + (found if editor.alone else []))
 
 
-def _tell_crop(photo: Photo, model: LoadedModel) -> Iterator[Event]:
-    """The model sees only a part of a photo of another shape: say which, since a face may lie elsewhere."""
-    size, seen = photo.picture.size, photo.box(model.config, None)[2:]
-    if size != seen and model.config.crop == "centre":
-        parts = f"{seen[0]}x{seen[1]} of {size[0]}x{size[1]} pixels"
-        yield Note(f"edited the centred {parts}; for a face elsewhere give --box x,y,width,height")
+def _columns(editor: _Editor, versions: list[Photo]) -> int:
+    return len(versions) if editor.how.compare else editor.moves.columns
 
 
-def _already_there(work: list[Target]) -> Iterator[Event]:
-    for target in work:
-        if target.is_done:
-            yield AlreadyThere(target.path)
+def _same_type(path: Path, suffix: str) -> bool:
+    kinds = {".jpeg": ".jpg", ".tiff": ".tif"}
+    return kinds.get(path.suffix.lower(), path.suffix.lower()) == kinds.get(suffix.lower(), suffix.lower())
 
 
-def edit_photo(model: LoadedModel, photo: Photo, moves: _Moves, box: Box | None = None) -> tuple[Image.Image, Tensor]:
-    """The photo with the difference that the vectors make between two decodings merged in; and its latent as it was."""
-    place = photo.box(model.config, box)
-    z = encode_images(model, photo.crop(model.config, place)[None])
-    before, after = decode_latents(model, torch.cat([z, moves.of(z)]))
-    return photo.merge(after - before, place), z
+def find_places(photo: Photo, path: Path, config: ModelConfig, aim: Aim) -> tuple[list[Place], list[str]]:
+    """The parts of a photo to edit, and what to say of them. Raises ImageError when it has no such face."""
+    if aim.places:
+        return list(aim.places), []
+    if config.crop != "face" or not aim.align:
+        place = model_place(*photo.size, config)
+        return [place], _told_crop(photo, place, config)
+    try:
+        faces = face_places(photo.picture, config, at_least=2 if aim.every_face else aim.face)
+    except (NoFace, ConfigError) as error:
+        if _is_face_crop(photo.size, config):
+            return [model_place(*photo.size, config)], [f"took {path} for a face crop ({error or 'no face was found'})"]
+        if isinstance(error, ConfigError):
+            raise
+        raise ImageError(f"{path} shows no face that can be found; give --box x,y,width,height or --no-align") from None
+    if aim.every_face:
+        return faces, [f"{len(faces)} faces: " + " and ".join(f"--box {face.text()}" for face in faces)]
+    if aim.face > len(faces):
+        raise ImageError(f"{path} shows {len(faces)} faces; there is no --face {aim.face}")
+    chosen = faces[aim.face - 1]
+    several = f"; face {aim.face} of {len(faces)} by size, others with --face or --all-faces" if len(faces) > 1 else ""
+    return [chosen], [f"edited the face at --box {chosen.text()}{several}"]
+
+
+def _is_face_crop(size: tuple[int, int], config: ModelConfig) -> bool:
+    """A small square picture may be a face crop already, as training pictures are."""
+    return size[0] == size[1] <= _CROP_TIMES * config.width
+
+
+def _size(source: Source) -> tuple[int, int]:
+    try:
+        with open_picture(source.path, source.content) as picture:
+            return picture.size
+    except ImageError:
+        return 0, 0  # told when its turn comes
+
+
+def _told_crop(photo: Photo, place: Place, config: ModelConfig) -> list[str]:
+    """The model sees only a part of a photo of another shape: say which."""
+    size, seen = photo.size, (round(place.width), round(place.height))
+    if size == seen or config.crop == "none":
+        return []
+    parts = f"{seen[0]}x{seen[1]} of {size[0]}x{size[1]} pixels"
+    return [f"edited the centred {parts}; for another part give --box x,y,width,height"]
+
+
+def _check_place(photo: Photo, place: Place, config: ModelConfig) -> None:
+    """Raises ConfigError when a given place is not in the photo or has another shape than a cropping model sees."""
+    width, height = photo.size
+    x, y = place.middle
+    sticks_out = not place.roll and not place.is_inside(photo.size)
+    if sticks_out or not (0 <= x < width and 0 <= y < height):
+        raise ConfigError(f"--box {place.text()} does not lie inside the photo of {width}x{height}")
+    skew = abs(place.width * config.height - place.height * config.width)
+    if config.crop != "none" and skew > max(config.width, config.height):
+        shape = f"{place.width:g}x{place.height:g}"
+        raise ConfigError(f"--box must have the model's shape {config.width}:{config.height}, got {shape}")
+
+
+def edit_photo(
+    model: LoadedModel, photo: Photo, moves: Moves, how: PhotoEdit, places: Sequence[Place]
+) -> tuple[list[Photo], Tensor]:
+    """The edited photo, or its strip of strengths, or what `compare` asks for; and the latents (places, latent_dim).
+
+    Where nothing changes it is the very photo that was given.
+    """
+    versions: list[Photo] = []
+    reconstructed, latents = photo, []
+    for place in places:
+        x = photo.crop(model.config, place)[None]
+        z = encode_images(model, x)
+        if how.refine:
+            z = refine(model.vae, as_float(torch.from_numpy(x)), z)
+        latents.append(z)
+        moved = moves.versions(z[0])
+        before, *after = decode_latents(model, torch.cat([z, moved]))
+        versions = versions or [photo] * len(moved)
+        versions = [
+            version if torch.equal(one, z[0]) else version.merged(before, drawn, place, how.merging)
+            for version, one, drawn in zip(versions, moved, after, strict=True)
+        ]
+        if how.compare:
+            reconstructed = reconstructed.merged(before, before, place, Merging("decode"))
+    if how.compare:
+        versions = [photo, reconstructed, *versions]
+    return versions, torch.cat(latents)
+
+
+def _provenance(editor: _Editor, source: Source, photo: Photo, places: Sequence[Place]) -> str:
+    how, model = editor.how, editor.model
+    return Provenance(
+        model=model.name,
+        model_id=model.model_id,
+        vectors=tuple(_vector_told(editor, position) for position in range(len(how.edit.vectors))),
+        places=tuple(place.text() for place in places),
+        original=source.path.name,
+        original_sha256=photo.digest,
+        rows=tuple(row.text() for row in how.edit.rows),
+        merge=how.merging.way,
+        detail=how.merging.detail,
+        refine=how.refine,
+        compare=how.compare,
+        stay_typical=how.edit.stay_typical,
+        earlier=earlier(photo.traits.done_before),
+    ).text()
+
+
+def _vector_told(editor: _Editor, position: int) -> dict[str, Any]:
+    vector, _ = editor.moves.moves[position]
+    amount = editor.how.edit.amounts()[position]
+    parts = {"strength": amount.strength, "sigma": amount.sigma, "to": amount.to}
+    return {"name": vector.name, "digest": direction_digest(vector.direction)} | {
+        name: value for name, value in parts.items() if value is not None
+    }
+
+
+def direction_digest(direction: Tensor) -> str:
+    """Twelve hex digits that tell whether two vectors are one."""
+    return hashlib.sha256(direction.float().numpy().tobytes()).hexdigest()[:12]
+
+
+def animated(how: PhotoEdit) -> PhotoEdit:
+    """The same as a row of strengths from none to the edit's own, unless it has one.
+
+    Raises UsageError where the strength is not a plain number.
+    """
+    if how.edit.rows:
+        return how
+    strength = how.edit.amounts()[0].strength
+    if strength is None:
+        raise UsageError("--animate goes by strengths; give --strength or --strip, not --sigma or --to")
+    return replace(how, edit=replace(how.edit, rows=(Range(0.0, strength, _FRAMES),)))

@@ -20,6 +20,13 @@ class Wrote:
 
 
 @dataclass(frozen=True, slots=True)
+class Piped:
+    """A result for the standard output."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """An image was left out, with the message why; the job ends with exit code 1."""
 
@@ -40,4 +47,4 @@ class Note:
     text: str
 
 
-Event = Progress | Wrote | Unreadable | AlreadyThere | Note
+Event = Progress | Wrote | Piped | Unreadable | AlreadyThere | Note

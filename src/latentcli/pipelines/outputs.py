@@ -5,6 +5,7 @@ results that exist are skipped. A single result never replaces a file unless for
 """
 
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from latentcli.files import output_file
 from latentcli.images import check_writable, open_picture
 from latentcli.sources import find_images
 
+PIPE = Path("-")  # as an argument the standard input, as an output the standard output
+_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tiff", "BMP": ".bmp", "AVIF": ".avif"}
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -26,6 +30,7 @@ class Source:
     name: str  # relative POSIX path with suffix: below its folder, or the file's own name
     folder: Path | None  # the argument it was found in
     z: Tensor | None = None  # (latent_dim,): where it is no image but a latent
+    content: bytes | None = None  # of the file: where it came through the standard input
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,9 @@ def gather(arguments: Sequence[Path]) -> list[Source]:
     """The images behind the arguments, in order. Raises ImageError for a missing file or a folder without images."""
     sources: list[Source] = []
     for argument in arguments:
-        if os.path.isdir(argument):
+        if argument == PIPE:
+            sources.append(_piped())
+        elif os.path.isdir(argument):
             found = find_images(argument)
             sources += [Source(path, path.relative_to(argument).as_posix(), argument) for path in found]
         else:
@@ -59,6 +66,14 @@ def gather(arguments: Sequence[Path]) -> list[Source]:
                 pass
             sources.append(Source(argument, argument.name, None))
     return sources
+
+
+def _piped() -> Source:
+    """An image from the standard input."""
+    content = sys.stdin.buffer.read()
+    with open_picture(Path("standard input"), content) as picture:
+        suffix = _SUFFIXES.get(str(picture.format), ".png")
+    return Source(Path(f"stdin{suffix}"), f"stdin{suffix}", None, content=content)
 
 
 def names_of(sources: Sequence[Source]) -> tuple[str, ...]:
@@ -80,14 +95,18 @@ def targets(sources: Sequence[Source], naming: Naming) -> list[Target]:
     Raises OutputExists for a single named file that is taken, ConfigError for one name for several results.
     """
     output = naming.output
-    if len(sources) == 1 and sources[0].folder is None:
+    if output == PIPE and len(sources) != 1:
+        raise ConfigError(f"--output - takes one result, but there are {len(sources)}; give a folder")
+    if len(sources) == 1 and (sources[0].folder is None or output == PIPE):
         source = sources[0]
+        if output == PIPE or (output is None and source.content is not None):
+            return [Target(source, PIPE)]
         name = f"{Path(source.name).stem}{naming.tag}{naming.suffix(source)}"
         chosen = [Target(source, check_writable(output_file(output, Path(name), naming.force)))]
     else:
         check_folder(output, len(sources))
         chosen = _many(sources, naming)
-    originals = {os.path.realpath(target.source.path) for target in chosen}
+    originals = {os.path.realpath(target.source.path) for target in chosen if target.source.content is None}
     for target in chosen:
         if os.path.realpath(target.path) in originals:
             raise OutputExists(f"{target.path} would replace an original; give another --output")

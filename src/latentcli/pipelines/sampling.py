@@ -11,8 +11,8 @@ from torch import Tensor
 from latentcli.catalog import ModelEntry
 from latentcli.config import WALK_FPS, WALK_STEPS, InterpolationMethod, PriorName
 from latentcli.errors import ConfigError, UsageError
-from latentcli.files import free_name, output_file
-from latentcli.images import check_writable, grid, to_pictures, write_animation, write_picture
+from latentcli.files import free_name, output_file, write_whole
+from latentcli.images import check_writable, encode_animation, grid, to_pictures, write_picture
 from latentcli.interpolation import walk
 from latentcli.latents import SUFFIX
 from latentcli.model.modelfile import LoadedModel, load_model
@@ -144,7 +144,7 @@ def _walk(model: LoadedModel, z: Tensor, target: Path, fps: float) -> Iterator[E
     pictures = to_pictures(decode_latents(model, z))
     yield Progress(len(z), len(z))
     if target.suffix.lower() in ANIMATIONS:
-        write_animation(pictures, target, fps)
+        write_whole(target, encode_animation(pictures, target.suffix, fps))
     else:
         write_picture(grid(pictures, columns=len(pictures)), target)
     yield Wrote(target)

@@ -30,7 +30,8 @@ from latentcli.data.look import look
 from latentcli.data.prints import Prints
 from latentcli.errors import ConfigError, FileFormatError, UsageError
 from latentcli.evaluation.record import Record
-from latentcli.images import parse_colour
+from latentcli.faces import require_dlib
+from latentcli.images import finds_faces, parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import KIND
 from latentcli.sources import open_source, scan
@@ -57,6 +58,7 @@ class TrainRequest:
     seed: int | None = None
     precision: str | None = None
     crop: Crop | None = None
+    aligned: bool = False  # the pictures are face crops already
     background: str | None = None  # a colour, by name or number
     device: Device = "auto"
 
@@ -182,12 +184,18 @@ def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
         width, height = request.size or (small, small)
     config = model_config(preset, width, height, channels, request.latent_dim)
     background = config.background if request.background is None else parse_colour(request.background)
-    return replace(
+    if request.aligned and request.crop not in (None, "face"):
+        raise ConfigError(f"--aligned says that pictures are face crops, so it does not go with --crop {request.crop}")
+    chosen = replace(
         config,
-        crop=request.crop or config.crop,
+        crop="face" if request.aligned else request.crop or config.crop,
+        aligned=request.aligned,
         background=background,
         likelihood=request.likelihood or config.likelihood,
     )
+    if finds_faces(chosen):
+        require_dlib()
+    return chosen
 
 
 def _choose_training(preset: Preset, images: int, request: TrainRequest) -> TrainConfig:

@@ -1,0 +1,255 @@
+"""What edits of photos are worth: judged smiles, sharpness, identity, faces found, time and memory.
+
+    python benchmarks/edits.py DATA
+
+DATA holds `faces/` (128x128 JPEG), `attributes.csv` (file, age, male, smile, glasses) and `smiles/` for the judge
+(see judge.py). The bundled model edits faces that it was not trained on, as PNG files. A sheet of pairs to look at is
+written into the current folder; it shows faces of the data set.
+"""
+
+import argparse
+import csv
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from judge import Judge, judge_of
+from PIL import Image
+from torch import Tensor
+
+from latentcli import catalog
+from latentcli.data.dataset import held_out_then
+from latentcli.faces import find_faces
+from latentcli.images import grid, to_pictures
+from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.photo.merging import Merging, merge
+from latentcli.pipelines.editing import Aim, Job, PhotoEdit, edit_photos
+from latentcli.pipelines.encoding import decode_latents, encode_all
+from latentcli.pipelines.moving import Edit
+from latentcli.pipelines.vectors import load_vector
+from latentcli.place import Place
+
+EACH = 200  # faces that do not smile, and that do
+SIDE = 128  # pixels
+STRENGTH = 1.5
+PORTRAITS = 40
+LARGE = (4000, 3000)  # pixels of the large photo
+LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+
+
+class Held:
+    """Labelled faces that the model has not seen, as PNG files."""
+
+    def __init__(self, data: Path, model: LoadedModel) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        with (data / "attributes.csv").open() as table:
+            rows = list(csv.DictReader(table))
+        held = held_out_then((row["file"].encode() for row in rows), model.header["training"])
+        rows = [row for row, is_held in zip(rows, held, strict=True) if is_held]
+        adults = [row for row in rows if float(row["age"]) >= 18]
+        self.every = [data / "faces" / row["file"] for row in rows]
+        self.plain = self._saved(data, "plain", [row for row in adults if float(row["smile"]) <= 0.1])
+        self.smiling = self._saved(data, "smiling", [row for row in rows if float(row["smile"]) >= 0.9])
+
+    def _saved(self, data: Path, name: str, rows: list[dict[str, str]]) -> list[Path]:
+        folder = self.folder / name
+        folder.mkdir()
+        paths = []
+        for row in rows[:EACH]:
+            paths.append(folder / Path(row["file"]).with_suffix(".png").name)
+            with Image.open(data / "faces" / row["file"]) as picture:
+                picture.convert("RGB").save(paths[-1])
+        return paths
+
+
+def opened(paths: Sequence[Path]) -> list[Image.Image]:
+    pictures = []
+    for path in paths:
+        with Image.open(path) as picture:
+            pictures.append(picture.convert("RGB"))
+    return pictures
+
+
+def tensor(picture: Image.Image) -> Tensor:
+    """(3, height, width) in [0, 1]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div(255)
+
+
+def encoded(model: LoadedModel, paths: Sequence[Path]) -> Tensor:
+    events = encode_all(model, list(paths))
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return end.value.mean
+
+
+def edited(model: LoadedModel, paths: Sequence[Path], strength: float, how: Merging) -> list[Path]:
+    """The files that `latentcli edit --no-align` writes."""
+    output = Path(tempfile.mkdtemp())
+    request = Edit((catalog.VectorRequest("smile", strength),))
+    job = Job(output, workers=2)
+    for _ in edit_photos(catalog.find_model("faces"), list(paths), PhotoEdit(request, Aim(align=False), how), job):
+        pass
+    return [output / f"{path.stem}{request.tag()}.png" for path in paths]
+
+
+def sharpness(before: Tensor, after: Tensor, mask: Tensor) -> float:
+    """Variance of the Laplacian inside the mask, after over before."""
+    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
+
+    def variance(image: Tensor) -> Tensor:
+        gray = (image * LUMA).sum(0)[None, None]
+        return F.conv2d(F.pad(gray, (1, 1, 1, 1), mode="replicate"), kernel)[0, 0][mask > 0].var()
+
+    return float(variance(after) / variance(before))
+
+
+def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
+    smile = load_vector(catalog.find_model("faces"), model, catalog.VectorRequest("smile", None)).direction
+    mean = encoded(model, held.every).mean(dim=0)
+    whole = Place(0, 0, SIDE, SIDE)
+    print(
+        "faces               judged smiling                                     sharpness         identity  identical"
+    )
+    print("strength  merge     photo  reconstruction  random direction  edited    median (10-90 %)    cosine  outside")
+    for paths, strength in ((held.plain, STRENGTH), (held.smiling, -STRENGTH)):
+        pictures, z = opened(paths), encoded(model, paths)
+        reconstruction = decode_latents(model, z)
+        generator = torch.Generator().manual_seed(0)
+        random = F.normalize(torch.randn(z.shape, generator=generator), dim=1) * smile.norm() * STRENGTH
+        controls = [
+            judge.smiling(shown).mean()
+            for shown in (pictures, to_pictures(reconstruction), to_pictures(decode_latents(model, z + random)))
+        ]
+        moved = decode_latents(model, z + strength * smile)
+        for how in (Merging(), Merging(detail=1.0), Merging("ratio"), Merging("decode")):
+            files = edited(model, paths, strength, how)
+            after = opened(files)
+            ratios, identical = [], True
+            for before, shown, one, other in zip(pictures, after, reconstruction, moved, strict=True):
+                x, y = tensor(before), tensor(shown)
+                mask = merge(x, (0, 0, SIDE, SIDE), one, other, whole, how).mask
+                ratios.append(sharpness(x, y, mask))
+                identical &= bool((x == y)[:, mask == 0].all())
+            cosine = F.cosine_similarity(encoded(model, files) - mean, z - mean).mean()
+            name = how.way if how.detail != 1 else "plain sum"
+            print(
+                f"{strength:+8.1f}  {name:9} {controls[0]:5.1%}  {controls[1]:14.1%}  {controls[2]:16.1%}  "
+                f"{judge.smiling(after).mean():6.1%}    {np.median(ratios):.2f} ({np.percentile(ratios, 10):.2f}-"
+                f"{np.percentile(ratios, 90):.2f})  {float(cosine):8.3f}  {identical}"
+            )
+        others = F.cosine_similarity(z - mean, z.roll(1, 0) - mean).mean()
+        print(f"          cosine with the photo of somebody else: {float(others):+.3f}")
+        sheet(pictures, opened(edited(model, paths, strength, Merging())), f"pairs{strength:+g}.png")
+
+
+def sheet(before: list[Image.Image], after: list[Image.Image], name: str) -> None:
+    """24 pairs, twice as large."""
+    pairs = [picture for pair in list(zip(before, after, strict=True))[:: EACH // 24][:24] for picture in pair]
+    grid([picture.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC) for picture in pairs], 8).save(name)
+
+
+def tilted(held: Held) -> None:
+    """Faces on a canvas, tilted by up to 30 degrees: how many are found, and how well the tilt is told."""
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(held.every), PORTRAITS, replace=False)
+    errors, others, spent = [], 0, []
+    for number, position in enumerate(chosen):
+        roll = -30 + 60 * number / (PORTRAITS - 1)
+        (face,) = opened([held.every[position]])
+        side = int(rng.integers(100, 300))
+        canvas, middle = portrait(face.resize((side, side), Image.Resampling.LANCZOS), roll, rng)
+        started = time.perf_counter()
+        found = find_faces(canvas)
+        spent.append(time.perf_counter() - started)
+        here = [one for one in found if np.hypot(one.x - middle[0], one.y - middle[1]) < 0.3 * side]
+        others += len(found) - len(here)
+        errors += [abs(here[0].roll - roll)] if here else []
+    errors.sort()
+    print(f"\n{PORTRAITS} portraits tilted by -30 to +30 degrees: {len(errors) / PORTRAITS:.1%} found", end="")
+    print(f", {sum(error <= 8 for error in errors) / PORTRAITS:.1%} with the tilt within 8 degrees", end="")
+    print(
+        f" (median {errors[len(errors) // 2]:.1f}, most {errors[-1]:.1f}); {others} places that are no face; ", end=""
+    )
+    print(f"{statistics.median(spent):.2f} s each")
+
+
+def portrait(face: Image.Image, roll: float, rng: np.random.Generator) -> tuple[Image.Image, tuple[float, float]]:
+    """A face turned clockwise on a plain canvas of 640x480, and where its middle is."""
+    colour = tuple(int(level) for level in np.asarray(face)[:6].mean((0, 1)))
+    canvas = Image.new("RGB", (640, 480), colour)
+    turned = face.rotate(-roll, Image.Resampling.BICUBIC, expand=True)
+    mask = Image.new("L", face.size, 255).rotate(-roll, Image.Resampling.BICUBIC, expand=True)
+    x, y = (int(rng.integers(0, room - size)) for room, size in zip(canvas.size, turned.size, strict=True))
+    canvas.paste(turned, (x, y), mask)
+    return canvas, (x + turned.width / 2, y + turned.height / 2)
+
+
+LARGE_PHOTO = """
+import sys, time
+from pathlib import Path
+from latentcli import catalog
+from latentcli.pipelines.editing import Job, PhotoEdit, edit_photos
+from latentcli.pipelines.moving import Edit
+import sklearn, dlib
+
+def most():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return max(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "VmHWM"))) // 1024
+
+started = time.perf_counter()
+edit = PhotoEdit(Edit((catalog.VectorRequest("smile", 1.5),)))
+for event in edit_photos(catalog.find_model("faces"), [Path(sys.argv[1])], edit, Job(Path(sys.argv[2]), True)):
+    pass
+print(f"{time.perf_counter() - started:.2f} s beyond start-up, at most {most()} MB resident, the program included")
+"""
+
+
+def large_photo(example: Path) -> None:
+    """Time and memory of one face in 12 megapixels, in a process of its own."""
+    folder = Path(tempfile.mkdtemp())
+    with Image.open(example) as picture:
+        face = picture.convert("RGB").resize((2560, 3000), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", LARGE, face.getpixel((2500, 100)))
+    canvas.paste(face, (700, 0))
+    noise = np.random.default_rng(0).normal(0, 4, (*LARGE[::-1], 1))
+    canvas = Image.fromarray((np.asarray(canvas) + noise).clip(0, 255).astype(np.uint8))
+    print(f"\none face in {LARGE[0]}x{LARGE[1]} pixels")
+    for suffix in (".jpg", ".png"):
+        source, target = folder / f"large{suffix}", folder / f"edited{suffix}"
+        canvas.save(source, quality=92)
+        started = time.perf_counter()
+        canvas.save(folder / f"bare{suffix}", quality=92)
+        bare = time.perf_counter() - started
+        command = [sys.executable, "-c", LARGE_PHOTO, source, target]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        print(f"  {suffix[1:]}: {told}; Pillow's own write {bare:.2f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    data = parser.parse_args().data
+    os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()  # the bundled vectors, not the user's own
+    judge = judge_of(data / "smiles")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
+    print(f"judge of smiles: AUC {judge.auc:.3f} on its own held-out tenth, threshold at equal errors\n")
+    model = load_model(catalog.find_model("faces").path)
+    held = Held(data, model)
+    faces_edited(judge, model, held)
+    tilted(held)
+    large_photo(Path(__file__).parents[1] / "examples" / "grace-hopper.jpg")
+
+
+if __name__ == "__main__":
+    main()

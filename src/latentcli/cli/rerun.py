@@ -1,0 +1,45 @@
+"""`latentcli rerun`: do an edit again, as the edited photo tells of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentcli.cli.console import Talk
+from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
+
+
+def rerun(
+    edited: Annotated[Path, typer.Argument(help="A photo that `latentcli edit` wrote.", show_default=False)],
+    photo: Annotated[
+        Path | None,
+        typer.Option(
+            "--photo",
+            metavar="FILE",
+            help="The photo to edit. (default: the original, beside the edited one or in the current folder)",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Do an edit again, on the same photo or on another one.
+
+    Examples:
+
+        latentcli rerun me-smile+1.5.png
+
+        latentcli rerun me-smile+1.5.png --photo you.jpg
+
+    Of another photo the faces are found anew. Writes what the edit's own command would write.
+    """
+    talk = Talk(as_json)
+
+    from latentcli.pipelines import rerunning
+
+    plan = rerunning.plan(edited, photo, model)
+    talk.took(plan.entry, chosen=model is None)
+    talk.run(rerunning.rerun(plan, output, force), "editing")
+    talk.close()

@@ -1,0 +1,152 @@
+"""Find the faces in a photo, and how far each head is tilted, with dlib's frontal detector.
+
+dlib is an extra and is loaded when it is used. Its detector is five: three see heads that are upright, two see heads
+tilted by some 27 degrees, so which one answers, over a few rotations of the photo, tells the tilt.
+"""
+
+import math
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from latentcli.errors import ConfigError
+from latentcli.place import Place, cut
+
+_SIDES = (640, 1280, 2560)  # pixels of the photo's longer side while searching; dlib sees faces from 80 pixels up
+_ROTATIONS = (0, -20, 20)  # degrees, while searching
+_FAR_ROTATIONS = (-50, 50, -80, 80)  # where that finds nothing
+_CLOSE_ROTATIONS = (-30, -20, -10, 0, 10, 20, 30)  # degrees about the tilt found first
+_TILTS = {3: -27.0, 4: 27.0}  # degrees: the heads the fourth and the fifth detector see
+_CLOSE_SIDE = 110  # pixels of a face that is looked at closely
+_AROUND = 2.2  # face boxes that are cut out for that
+_WORTH_A_LOOK, _PERHAPS = -0.2, -0.3  # scores of the detector while searching, and while looking closely
+_ONE, _ANOTHER = 0.08, 0.35  # mean scores of a closer look: the surest face of a photo, and each other one
+_MOST = 50  # places that are looked at closely
+_ONE_AT_A_TIME = threading.Lock()  # the detector keeps the picture it works on
+_SAME = 0.5  # of a face's side: detections nearer than that are one face
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face in pixels of the upright photo."""
+
+    x: float  # its middle
+    y: float
+    side: float  # of dlib's square box
+    roll: float  # degrees by which the head is tilted, clockwise
+    score: float  # of the detector, above 0 where it is sure; in the end a mean over rotations
+
+    def place(self, framing: tuple[float, float, float]) -> Place:
+        """Its crop: so many times the side of the box, the box's middle at this share of width and height."""
+        scale, across, down = framing
+        side = scale * self.side
+        x, y = (0.5 - across) * side, (0.5 - down) * side
+        cosine, sine = math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
+        middle = self.x + x * cosine - y * sine, self.y + x * sine + y * cosine
+        return Place.parse(Place.about(*middle, side, self.roll).text())  # in hundredths, as it can be said again
+
+
+class NoFace(Exception):
+    """No face was found where one is needed; `images` makes an ImageError of it, which names the picture."""
+
+
+def find_faces(picture: Image.Image, at_least: int = 1) -> list[Face]:
+    """The faces of a picture, largest first; smaller ones are searched for until there are `at_least` so many.
+
+    Raises ConfigError without dlib.
+    """
+    detector = _detector()
+    gray = picture.convert("L")
+    found: list[Face] = []
+    for side in _SIDES:
+        scale = side / max(gray.size)
+        if side > _SIDES[0] and scale > 1:
+            break  # nothing smaller is to be seen
+        small = _scaled(gray, scale)
+        for rotations in (_ROTATIONS, _FAR_ROTATIONS):
+            seen = [face for rotation in rotations for face in _detect(detector, small, rotation, _WORTH_A_LOOK)]
+            found = _sure(detector, gray, found + [_moved(face, 1 / scale) for face in seen])
+            if found:
+                break
+        if len(found) >= at_least:
+            break
+    return sorted(found, key=lambda face: -face.side)
+
+
+def _sure(detector: Any, gray: Image.Image, faces: list[Face]) -> list[Face]:
+    """Those that stay faces under a closer look; where one is seen, others must be seen clearly."""
+    closer = _merged([_look_closely(detector, gray, face) for face in _merged(faces)[:_MOST]])
+    return [face for rank, face in enumerate(closer) if face.score >= (_ANOTHER if rank else _ONE)]
+
+
+def require_dlib() -> None:
+    """Raises ConfigError without dlib, before any work."""
+    _detector()
+
+
+@cache
+def _detector() -> Any:
+    try:
+        import dlib
+    except ImportError as error:
+        raise ConfigError(
+            "finding faces takes dlib; install it: pip install 'latentcli[faces]', or give --box or --no-align"
+        ) from error
+    return dlib.get_frontal_face_detector()
+
+
+def _scaled(gray: Image.Image, scale: float) -> Image.Image:
+    size = max(1, round(gray.width * scale)), max(1, round(gray.height * scale))
+    return gray.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _detect(detector: Any, gray: Image.Image, rotation: float, least: float) -> Iterator[Face]:
+    """Faces seen once the picture is turned counter-clockwise, in pixels of the picture as it was."""
+    turned = gray.rotate(rotation, Image.Resampling.BILINEAR, expand=True) if rotation else gray
+    with _ONE_AT_A_TIME:
+        boxes, scores, which = detector.run(np.asarray(turned), 0, least)
+    sine, cosine = math.sin(math.radians(rotation)), math.cos(math.radians(rotation))
+    for box, score, part in zip(boxes, scores, which, strict=True):
+        x = (box.left() + box.right() + 1 - turned.width) / 2
+        y = (box.top() + box.bottom() + 1 - turned.height) / 2
+        middle = gray.width / 2 + x * cosine - y * sine, gray.height / 2 + x * sine + y * cosine
+        yield Face(*middle, float(box.width()), rotation + _TILTS.get(part, 0.0), score)
+
+
+def _moved(face: Face, scale: float, x: float = 0.0, y: float = 0.0) -> Face:
+    return Face(x + face.x * scale, y + face.y * scale, face.side * scale, face.roll, face.score)
+
+
+def _merged(faces: list[Face]) -> list[Face]:
+    """One face where several detections lie on each other: the surest."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if all(math.hypot(face.x - other.x, face.y - other.y) > _SAME * max(face.side, other.side) for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _look_closely(detector: Any, gray: Image.Image, face: Face) -> Face:
+    """The same face with place, size and tilt as means over many rotations, weighed by the scores."""
+    around = Place.about(face.x, face.y, _AROUND * face.side)
+    side = round(_AROUND * _CLOSE_SIDE)
+    scale = side / around.width
+    close = cut(gray, around, (side, side))
+    seen: list[Face] = []
+    for rotation in _CLOSE_ROTATIONS:
+        found = _detect(detector, close, face.roll + rotation, _PERHAPS)
+        here = [_moved(one, 1 / scale, around.x, around.y) for one in found]
+        here = [one for one in here if math.hypot(one.x - face.x, one.y - face.y) < _SAME * face.side]
+        seen += sorted(here, key=lambda one: -one.score)[:1]
+    if not seen:
+        return replace(face, score=_PERHAPS)
+    score = sum(max(one.score, 0.0) for one in seen) / len(_CLOSE_ROTATIONS)
+    values = np.array([(one.x, one.y, one.side, one.roll) for one in seen])
+    weights = np.array([one.score - _PERHAPS for one in seen]) ** 2 + 1e-6
+    x, y, length, roll = np.average(values, axis=0, weights=weights).tolist()
+    return Face(x, y, length, roll, score)

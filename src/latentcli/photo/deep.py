@@ -1,0 +1,94 @@
+"""Photos of 16 bits a channel: Pillow shows eight of them, the edit keeps them all.
+
+Gray ones Pillow reads and writes itself. Of colour ones it unpacks one byte of each number; asked for the other one
+as well, it gives both. It writes none, so their PNG files are put together here.
+"""
+
+import contextlib
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+
+from latentcli.images import PILLOW_ERRORS
+
+_COLOUR = ("RGB;16B", "RGBA;16B")  # what Pillow calls the layout of 16-bit colour in PNG
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOUR_TYPES = {3: 2, 4: 6}  # of PNG, by channels
+_UP = 2  # the PNG filter that stores the difference to the row above
+_ORIENTATION = 0x0112  # the EXIF tag: how often to turn by 90 degrees counter-clockwise, after mirroring or not
+_ORIENTATIONS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False)}
+_LEVEL = 4  # of zlib: 16-bit noise hardly gets smaller above
+
+
+def is_deep(picture: Image.Image) -> bool:
+    """Whether an opened picture has 16 bits a channel that can be kept."""
+    return picture.mode.startswith("I;16") or _is_deep_colour(picture)
+
+
+def _is_deep_colour(picture: Image.Image) -> bool:
+    return isinstance(picture, PngImageFile) and len(picture.tile) > 0 and picture.tile[0].args in _COLOUR
+
+
+def read_deep(file: io.BytesIO, opened: Image.Image) -> np.ndarray:
+    """uint16 (height, width) of a gray file, or (height, width, 3 or 4), upright; `opened` is the same file."""
+    if opened.mode.startswith("I;16"):
+        with Image.open(file) as picture:
+            pixels = np.asarray(picture).astype(np.uint16)
+    else:
+        pixels = (_bytes(file, little=False).astype(np.uint16) << 8) | _bytes(file, little=True)
+    with contextlib.suppress(*PILLOW_ERRORS):  # a broken orientation is ignored, as for other pictures
+        turns, mirrored = _ORIENTATIONS.get(opened.getexif().get(_ORIENTATION, 1), (0, False))
+        pixels = np.rot90(pixels[:, ::-1] if mirrored else pixels, turns)
+    return np.ascontiguousarray(pixels)
+
+
+def _bytes(file: io.BytesIO, little: bool) -> np.ndarray:
+    """One byte of each number: the first, or read as if it were little-endian, the second."""
+    file.seek(0)
+    with Image.open(file) as picture:
+        if little and isinstance(picture, PngImageFile):
+            picture.tile = [tile._replace(args=str(tile.args).replace("16B", "16L")) for tile in picture.tile]
+        return np.asarray(picture)
+
+
+def encode_deep(pixels: np.ndarray, suffix: str, **options: object) -> bytes:
+    """The bytes of a PNG (gray and colour) or TIFF (gray) file of uint16 (height, width[, 3 or 4])."""
+    buffer = io.BytesIO()
+    if pixels.ndim == 2:
+        Image.fromarray(pixels).save(buffer, format=Image.EXTENSION[suffix.lower()], **options)
+        return buffer.getvalue()
+    height, width, channels = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
+    rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
+    filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = _UP
+    filtered[0, 1:], filtered[1:, 1:] = rows[0], rows[1:] - rows[:-1]
+    Image.new("L", (1, 1)).save(buffer, format="PNG", **options)  # for its other chunks
+    parts = [_SIGNATURE, _chunk(b"IHDR", header)]
+    others = list(_chunks(buffer.getvalue()))
+    parts += [_chunk(kind, data) for kind, data in others if kind not in (b"IHDR", b"IDAT", b"IEND")]
+    return b"".join([*parts, _chunk(b"IDAT", zlib.compress(filtered.data, _LEVEL)), _chunk(b"IEND", b"")])
+
+
+def can_hold(suffix: str, pixels: np.ndarray) -> bool:
+    """Whether a file of this type holds 16 bits a channel of such pixels."""
+    kinds = ("PNG", "TIFF") if pixels.ndim == 2 else ("PNG",)
+    return Image.EXTENSION.get(suffix.lower()) in kinds
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The kind and data of each chunk."""
+    place = len(_SIGNATURE)
+    while place < len(png):
+        (length,) = struct.unpack_from(">I", png, place)
+        yield png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        place += length + 12

@@ -1,0 +1,135 @@
+"""What a job does to latents: vectors and strengths as they were asked for, then loaded for one model."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from latentcli import catalog
+from latentcli.catalog import ModelEntry, VectorRequest
+from latentcli.concepts.geometry import Geometry
+from latentcli.concepts.moves import Amount, Move, move, told
+from latentcli.concepts.vector import ConceptVector
+from latentcli.errors import UsageError
+from latentcli.model.modelfile import LoadedModel
+from latentcli.pipelines import vectors as vector_pipeline
+from latentcli.pipelines.events import AlreadyThere, Event, Note
+from latentcli.pipelines.outputs import Target
+
+_MOST_STEPS = 100  # of a strip
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Strengths from one to another."""
+
+    first: float
+    last: float
+    count: int
+
+    @classmethod
+    def parse(cls, text: str, option: str) -> "Range":
+        """From `-1:2:7`. Raises UsageError.
+
+        >>> Range.parse("-1:2:7", "--strip").tag()
+        '-1..2x7'
+        """
+        try:
+            first, last, count = text.split(":")
+            found = cls(float(first), float(last), int(count))
+        except ValueError:
+            found = cls(math.nan, 0, 0)
+        if not (math.isfinite(found.first) and math.isfinite(found.last) and 2 <= found.count <= _MOST_STEPS):
+            raise UsageError(f"{option} takes FROM:TO:COUNT, like -1:2:7, got {text!r}")
+        return found
+
+    def text(self) -> str:
+        """As `parse` takes it."""
+        return f"{self.first:g}:{self.last:g}:{self.count}"
+
+    def tag(self) -> str:
+        """As it stands in a file's name."""
+        return f"{self.first:+g}..{self.last:g}x{self.count}"
+
+    def amounts(self) -> list[Amount]:
+        return [Amount(strength) for strength in torch.linspace(self.first, self.last, self.count).tolist()]
+
+
+def amount(strength: float | None, sigma: float | None, to: str | None) -> Amount:
+    """From the options; strength 1 without any. Raises UsageError for two of them."""
+    asked = strength, sigma, to
+    return Amount(*asked) if any(value is not None for value in asked) else Amount()
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What to do to each image."""
+
+    vectors: tuple[VectorRequest, ...]
+    amount: Amount = field(default_factory=Amount)  # for vectors without a strength of their own
+    stay_typical: bool = False
+    rows: tuple[Range, ...] = ()  # of the first vectors: one makes a strip of each image, two a sheet
+
+    def amounts(self) -> list[Amount]:
+        return [self.amount if vector.strength is None else Amount(vector.strength) for vector in self.vectors]
+
+    def tag(self) -> str:
+        """What the edit adds to a file's name."""
+        names = [Path(vector.reference).name.removesuffix(catalog.VECTOR_SUFFIX) for vector in self.vectors]
+        tags = [*(row.tag() for row in self.rows), *(amount.tag() for amount in self.amounts()[len(self.rows) :])]
+        told = "".join(f"-{name}{tag}" for name, tag in zip(names, tags, strict=True))
+        return f"{told}-typical" if self.stay_typical else told
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """An edit with its vectors loaded."""
+
+    moves: list[Move]
+    typical: Geometry | None
+    rows: tuple[Range, ...] = ()
+
+    @property
+    def columns(self) -> int:
+        """Of the sheet that an image's versions make."""
+        return self.rows[-1].count if self.rows else 1
+
+    def of(self, z: Tensor) -> Tensor:
+        """Latents (n, latent_dim) moved, without rows of strengths."""
+        return move(z, self.moves, self.typical)
+
+    def versions(self, one: Tensor) -> Tensor:
+        """What becomes of one latent (latent_dim,): a row for it, or for each strength of its strip or sheet."""
+        moved = []
+        for amounts in product(*(row.amounts() for row in self.rows)):
+            ahead = [(vector, amount) for (vector, _), amount in zip(self.moves, amounts, strict=False)]
+            moved.append(move(one[None], [*ahead, *self.moves[len(amounts) :]], self.typical))
+        return torch.cat(moved)
+
+
+def moves_with(edit: Edit, model: LoadedModel, vectors: Sequence[ConceptVector]) -> Moves:
+    """The edit with these vectors."""
+    typical = vector_pipeline.geometry(model) if edit.stay_typical else None
+    return Moves(list(zip(vectors, edit.amounts(), strict=True)), typical, edit.rows)
+
+
+def load_moves(entry: ModelEntry, model: LoadedModel, edit: Edit) -> Moves:
+    """The edit with its saved vectors. Raises ModelMismatch for one that another model made."""
+    return moves_with(edit, model, [vector_pipeline.load_vector(entry, model, request) for request in edit.vectors])
+
+
+def tell_way(before: list[Tensor], moves: Moves) -> Iterator[Event]:
+    """How far latents were moved, in each unit; nothing for strips, whose strengths were given."""
+    if before and not moves.rows:
+        yield from map(Note, told(torch.cat(before), moves.moves, moves.typical))
+
+
+def tell_existing(work: list[Target]) -> Iterator[Event]:
+    """The results of a folder job that are there already."""
+    for target in work:
+        if target.is_done:
+            yield AlreadyThere(target.path)

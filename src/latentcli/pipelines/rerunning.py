@@ -1,0 +1,103 @@
+"""An edit done again, from what the edited photo tells of it."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentcli import catalog
+from latentcli.catalog import ModelEntry, VectorRequest
+from latentcli.concepts.moves import Amount
+from latentcli.concepts.vector import ConceptVector
+from latentcli.errors import FileFormatError, ImageError, LatentCLIError, ModelMismatch
+from latentcli.photo.merging import Merging
+from latentcli.photo.provenance import Provenance, read_provenance
+from latentcli.pipelines.editing import Aim, Job, PhotoEdit, direction_digest, edit_photos
+from latentcli.pipelines.events import Event, Note
+from latentcli.pipelines.moving import Edit, Range
+from latentcli.place import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An edit, and what it takes to do it again."""
+
+    entry: ModelEntry
+    photo: Path
+    how: PhotoEdit
+    notes: tuple[str, ...]
+
+
+def plan(edited: Path, photo: Path | None, model: str | None) -> Plan:
+    """Find the photo, the model and the vectors of an edit.
+
+    Raises FileFormatError where nothing is told of an edit, ImageError when the original is not there, ModelMismatch
+    when the model is another one.
+    """
+    told = read_provenance(edited)
+    try:
+        edit = _edit_of(told)
+        places = tuple(Place.parse(text) for text in told.places)
+        merging = Merging(told.merge, told.detail)  # type: ignore[arg-type]  # Merging checks it
+        original = Path(told.original).name
+    except (LatentCLIError, TypeError, ValueError, AttributeError, LookupError) as error:
+        raise FileFormatError(
+            f"{edited} tells of an edit that cannot be read ({error}); edit the photo again"
+        ) from error
+    photo = photo or _original(edited, original)
+    entry = catalog.find_model(model or told.model, edit.vectors)
+    if entry.model_id != told.model_id:
+        raise ModelMismatch(
+            f"{edited} was made with model {told.model} ({told.model_id}), but {entry.name} is {entry.model_id}; "
+            "name the model it was made with: --model PATH"
+        )
+    notes = [_changed(entry, request, vector) for request, vector in zip(edit.vectors, told.vectors, strict=True)]
+    is_same = photo.is_file() and hashlib.sha256(photo.read_bytes()).hexdigest() == told.original_sha256
+    if not is_same:
+        notes.append(f"{photo} is not the photo that was edited: the part to edit is chosen anew")
+    aim = Aim(places if is_same else ())
+    how = PhotoEdit(edit, aim, merging, told.refine is True, told.compare is True)
+    return Plan(entry, photo, how, tuple(note for note in notes if note))
+
+
+def rerun(plan: Plan, output: Path | None, force: bool) -> Iterator[Event]:
+    """Raises as `edit_photos` does."""
+    events = edit_photos(plan.entry, [plan.photo], plan.how, Job(output, force))
+    return _with_notes(plan.notes, events)
+
+
+def _with_notes(notes: tuple[str, ...], events: Iterator[Event]) -> Iterator[Event]:
+    yield from map(Note, notes)
+    yield from events
+
+
+def _edit_of(told: Provenance) -> Edit:
+    """Vectors with strengths of their own; those by another measure share it, as on the command line."""
+    amounts = [_amount(vector) for vector in told.vectors]
+    shared = next((amount for amount in amounts if amount.strength is None), amounts[0])
+    vectors = tuple(
+        VectorRequest(str(vector["name"]), amount.strength)
+        for vector, amount in zip(told.vectors, amounts, strict=True)
+    )
+    rows = tuple(Range.parse(text, "its strip") for text in told.rows)
+    return Edit(vectors, shared, told.stay_typical is True, rows)
+
+
+def _amount(vector: dict[str, Any]) -> Amount:
+    if "to" in vector:
+        return Amount(None, None, str(vector["to"]))
+    return Amount(None, float(vector["sigma"])) if "sigma" in vector else Amount(float(vector["strength"]))
+
+
+def _original(edited: Path, name: str) -> Path:
+    for folder in (edited.parent, Path()):
+        if (folder / name).is_file():
+            return folder / name
+    raise ImageError(f"{name}, which {edited} was made from, is not beside it; name it with --photo FILE")
+
+
+def _changed(entry: ModelEntry, request: VectorRequest, told: dict[str, Any]) -> str:
+    vector = ConceptVector.load(catalog.vector_file(entry, request))
+    same = direction_digest(vector.direction) == told.get("digest")
+    return "" if same else f"{request.reference} has been fitted anew since: the result will differ"

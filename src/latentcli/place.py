@@ -1,0 +1,122 @@
+"""A part of a picture: a box that may be tilted and may stick out of the picture."""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from latentcli.errors import UsageError
+
+_ABOVE = 4  # a tilted box is turned at this many times the size that is wanted of it, where it has that many pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A box in pixels of an upright picture."""
+
+    x: float  # of its left edge, before it is turned
+    y: float
+    width: float
+    height: float
+    roll: float = 0.0  # degrees by which it is turned about its middle, clockwise
+
+    @classmethod
+    def about(cls, x: float, y: float, side: float, roll: float = 0.0) -> Self:
+        """A square with its middle at (x, y)."""
+        return cls(x - side / 2, y - side / 2, side, side, roll)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `x,y,width,height` or `x,y,width,height,roll`. Raises UsageError.
+
+        >>> Place.parse("170,72,101,101,-12").roll
+        -12.0
+        """
+        try:
+            numbers = [float(part) for part in text.split(",")]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (4, 5) or not all(map(math.isfinite, numbers)) or min(numbers[2:4]) < 1:
+            raise UsageError(f"--box takes x,y,width,height or x,y,width,height,roll, got {text!r}")
+        return cls(*numbers)
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    @property
+    def axes(self) -> tuple[float, float]:
+        """Cosine and sine of the roll: the box's own x axis in the picture."""
+        return math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
+
+    def bounds(self) -> tuple[int, int, int, int]:
+        """The smallest upright box around it: left, top, right, bottom in whole pixels.
+
+        >>> Place(10, 10, 20, 20, roll=45).bounds()
+        (5, 5, 35, 35)
+        """
+        cosine, sine = map(abs, self.axes)
+        across = (self.width * cosine + self.height * sine) / 2
+        down = (self.width * sine + self.height * cosine) / 2
+        x, y = self.middle
+        return math.floor(x - across), math.floor(y - down), math.ceil(x + across), math.ceil(y + down)
+
+    def region(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """What of a picture of (width, height) lies within the bounds: left, top, right, bottom."""
+        left, top, right, bottom = self.bounds()
+        return max(0, left), max(0, top), min(size[0], right), min(size[1], bottom)
+
+    def is_inside(self, size: tuple[int, int]) -> bool:
+        """Whether it lies in a picture of (width, height) with all of its bounds."""
+        return self.region(size) == self.bounds()
+
+    def text(self) -> str:
+        """As `--box` takes it.
+
+        >>> Place(1, 2, 30, 30).text(), Place(1.5, 2, 30, 30, -7.25).text()
+        ('1,2,30,30', '1.5,2,30,30,-7.25')
+        """
+        numbers = [self.x, self.y, self.width, self.height, *([self.roll] if self.roll else [])]
+        return ",".join(f"{number:.2f}".rstrip("0").rstrip(".") for number in numbers)
+
+
+def cut(picture: Image.Image, place: Place, size: tuple[int, int]) -> Image.Image:
+    """What a place shows, turned upright, as (width, height) pixels; beyond the picture its border goes on.
+
+    Lanczos; a tilted box is turned bicubically at four times the size first.
+    """
+    whole = place.is_inside(picture.size)
+    if whole and not place.roll:
+        box = (place.x, place.y, place.x + place.width, place.y + place.height)
+        return picture.resize(size, Image.Resampling.LANCZOS, box=box)
+    bounds = place.bounds()
+    around = picture.crop(bounds) if whole else _with_border(picture, bounds)
+    above = _ABOVE * max(size[0] / place.width, size[1] / place.height)
+    scale = min(1.0, above)
+    if scale < 1:
+        smaller = max(1, round(around.width * scale)), max(1, round(around.height * scale))
+        around = around.resize(smaller, Image.Resampling.LANCZOS)
+    across, down = around.width / (bounds[2] - bounds[0]), around.height / (bounds[3] - bounds[1])
+    cosine, sine = place.axes
+    x, y = (place.middle[0] - bounds[0]) * across, (place.middle[1] - bounds[1]) * down
+    width, height = place.width * across, place.height * down
+    turned = max(1, round(width)), max(1, round(height))
+    steps = width / turned[0], height / turned[1]  # of the smaller picture, for one pixel of the turned one
+    matrix = (
+        cosine * steps[0], -sine * steps[1], x - cosine * width / 2 + sine * height / 2,
+        sine * steps[0], cosine * steps[1], y - sine * width / 2 - cosine * height / 2,
+    )  # fmt: skip
+    upright = around.transform(turned, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+    return upright.resize(size, Image.Resampling.LANCZOS)
+
+
+def _with_border(picture: Image.Image, bounds: tuple[int, int, int, int]) -> Image.Image:
+    """The bounds of a picture, its outermost pixels repeated where they leave it."""
+    left, top, right, bottom = bounds
+    columns = np.clip(np.arange(left, right), 0, picture.width - 1)
+    rows = np.clip(np.arange(top, bottom), 0, picture.height - 1)
+    touched = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    pixels = np.asarray(picture.crop(touched))
+    return Image.fromarray(pixels[rows[:, None] - touched[1], columns[None, :] - touched[0]])

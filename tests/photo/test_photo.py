@@ -1,0 +1,139 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latentcli.errors import ImageError
+from latentcli.photo.merging import Merging
+from latentcli.photo.photo import Photo, side_by_side
+from latentcli.place import Place
+from tests.conftest import TINY, draw
+
+BOX = Place(10, 5, 30, 30)
+GRAY, WHITE = torch.full((3, 16, 16), 0.4), torch.full((3, 16, 16), 0.9)
+PLAIN = Merging("residual", detail=1)
+
+
+def spot(channels=3, level=0.5):
+    """A decoding with a spot in its middle, and the same without."""
+    before = torch.full((channels, 16, 16), 0.4)
+    after = before.clone()
+    after[:, 4:12, 4:12] += level
+    return before, after
+
+
+def of(mode="RGB", alpha=None, deep=None):
+    return Photo(draw((60, 40), 1, mode), alpha, deep)
+
+
+def written(photo, suffix, done=None):
+    return Image.open(io.BytesIO(photo.bytes(suffix, done)))
+
+
+def test_no_change_leaves_every_pixel():
+    merged = of().merged(GRAY, GRAY, BOX, Merging())
+    np.testing.assert_array_equal(np.asarray(merged.picture), np.asarray(of().picture))
+
+
+def test_a_change_stays_inside_the_box():
+    before, after = np.asarray(of().picture), np.asarray(of().merged(*spot(), BOX, Merging()).picture)
+    changed = (before != after).any(axis=2)
+    assert changed[5:35, 10:40].any()
+    changed[5:35, 10:40] = False
+    assert not changed.any()
+
+
+def test_a_change_stays_inside_a_tilted_box():
+    place = Place(20, 10, 20, 20, roll=45)
+    photo = Photo(Image.new("RGB", (60, 40), (90, 90, 90)))
+    after = np.asarray(photo.merged(GRAY, WHITE, place, Merging("decode")).picture)[:, :, 0]
+    assert after[20, 30] == pytest.approx(230, abs=2)
+    assert after[8, 30] > 90  # the corner that points up
+    assert (after[11, 21], after[11, 39]) == (90, 90)  # corners of the upright box
+
+
+def test_the_middle_of_the_spot_changes_by_what_was_asked():
+    photo = Photo(Image.new("RGB", (60, 40), (100, 100, 100)))
+    middle = np.asarray(photo.merged(*spot(level=0.2), BOX, PLAIN).picture)[20, 25]
+    assert np.abs(middle.astype(int) - 151).max() <= 4
+
+
+def test_a_gray_model_changes_all_channels_alike_and_a_gray_photo_stays_gray():
+    colour = Photo(Image.new("RGB", (60, 40), (100, 120, 140)))
+    after = np.asarray(colour.merged(*spot(channels=1, level=0.2), BOX, Merging()).picture)
+    change = after.astype(int)[20, 25] - [100, 120, 140]
+    assert len(set(change)) == 1
+    assert change[0] > 40
+    assert of("L").merged(*spot(), BOX, Merging()).picture.mode == "L"
+
+
+def test_a_gray_photo_stored_as_colour_gets_no_tint():
+    photo = Photo(draw((60, 40), 1, "L").convert("RGB"))
+    before, after = spot()
+    after[0] += 0.05 * (after[0] > 0.5)
+    levels = np.asarray(photo.merged(before, after, BOX, Merging()).picture)
+    assert (levels != np.asarray(photo.picture)).any()
+    np.testing.assert_array_equal(levels[:, :, 0], levels[:, :, 1])
+    np.testing.assert_array_equal(levels[:, :, 0], levels[:, :, 2])
+
+
+def test_transparency_survives():
+    merged = of(alpha=Image.new("L", (60, 40), 77)).merged(*spot(), BOX, Merging())
+    again = written(merged, ".png")
+    assert again.mode == "RGBA"
+    np.testing.assert_array_equal(np.asarray(again.getchannel("A")), 77)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (40, 60, 3), (40, 60, 4)])
+def test_sixteen_bits_survive_where_nothing_changes_and_change_elsewhere(tmp_path, shape):
+    deep = np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
+    photo = of("L" if len(shape) == 2 else "RGB", deep=deep)
+    path = tmp_path / "deep.png"
+    path.write_bytes(photo.bytes(".png"))
+    again = Photo.read(path)
+    np.testing.assert_array_equal(again.deep, deep)
+    merged = again.merged(*spot(), BOX, Merging()).deep
+    assert merged.dtype == np.uint16
+    assert (merged[15:25, 20:30] != deep[15:25, 20:30]).any()
+    np.testing.assert_array_equal(merged[:, :10], deep[:, :10])
+    if len(shape) == 3 and shape[2] == 4:
+        np.testing.assert_array_equal(merged[:, :, 3], deep[:, :, 3])
+
+
+def test_sixteen_bit_gray_tiff_survives(tmp_path):
+    deep = np.random.default_rng(0).integers(0, 65536, (40, 60)).astype(np.uint16)
+    path = tmp_path / "deep.tiff"
+    path.write_bytes(of("L", deep=deep).bytes(".tiff"))
+    np.testing.assert_array_equal(Photo.read(path).deep, deep)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bits_are_turned_as_eight_are(tmp_path, orientation):
+    deep = (np.arange(12, dtype=np.uint16) * 5000).reshape(3, 4)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(deep).save(tmp_path / "turned.png", exif=exif)
+    photo = Photo.read(tmp_path / "turned.png")
+    np.testing.assert_allclose(photo.deep / 257, np.asarray(photo.picture), atol=1)
+
+
+def test_levels_that_a_type_cannot_hold_are_told():
+    photo = of("RGB", deep=np.zeros((40, 60, 3), np.uint16))
+    assert photo.lost(".png") == ()
+    assert photo.lost(".jpg") == ("levels beyond 8 bits",)
+
+
+def test_larger_photos_than_allowed_are_refused_by_their_header(photo):
+    with pytest.raises(ImageError, match=r"scale it below 0\.001 megapixels"):
+        Photo.read(photo, megapixels=0.001)
+
+
+def test_the_crop_has_the_models_size():
+    assert of().crop(TINY, BOX).shape == (16, 16, 3)
+    assert of().crop(TINY, Place(10, 5, 20, 20, 30)).shape == (16, 16, 3)
+
+
+def test_versions_lie_side_by_side():
+    assert side_by_side([of(), of(), of()], 3).picture.size == (184, 40)

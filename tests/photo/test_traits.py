@@ -1,0 +1,124 @@
+import io
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from latentcli.errors import FileFormatError
+from latentcli.photo.photo import Photo
+from latentcli.photo.provenance import Provenance, earlier, read_provenance
+from tests.conftest import draw
+
+EXIF_IFD, GPS_IFD, USER_COMMENT = 0x8769, 0x8825, 0x9286
+TYPES = (".jpg", ".png", ".webp", ".tiff", ".avif")
+DONE = Provenance(
+    model="faces",
+    model_id="0" * 12,
+    vectors=({"name": "smile", "digest": "1" * 12, "strength": 1.5},),
+    places=("1,2,30,30",),
+    original="m\u00e9.jpg",
+    original_sha256="2" * 64,
+)
+
+
+def exif(comment=b"ASCII\0\0\0at the sea"):
+    """Of a photo by a camera, turned."""
+    tags = Image.Exif()
+    tags[0x010F] = "Camera"
+    tags[0x0112] = 6
+    tags.get_ifd(EXIF_IFD)[USER_COMMENT] = comment
+    tags.get_ifd(GPS_IFD)[1] = "N"
+    return tags.tobytes()
+
+
+def photo(suffix, tmp_path, **options):
+    path = tmp_path / f"photo{suffix}"
+    draw((40, 30), 1).save(path, **options)
+    return Photo.read(path)
+
+
+def written(photo, suffix, done=None):
+    return Image.open(io.BytesIO(photo.bytes(suffix, done)))
+
+
+@pytest.mark.parametrize("suffix", TYPES)
+def test_exif_survives_without_the_orientation(tmp_path, suffix):
+    tags = written(photo(suffix, tmp_path, exif=exif()), suffix).getexif()
+    assert tags[0x010F] == "Camera"
+    assert 0x0112 not in tags
+    assert tags.get_ifd(EXIF_IFD)[USER_COMMENT].endswith(b"at the sea")
+    assert tags.get_ifd(GPS_IFD)[1].startswith("N")
+
+
+@pytest.mark.parametrize("suffix", TYPES)
+def test_icc_profile_survives(tmp_path, suffix):
+    profile = b"\0" * 128 + b"a profile"
+    assert written(photo(suffix, tmp_path, icc_profile=profile), suffix).info["icc_profile"] == profile
+
+
+@pytest.mark.parametrize("suffix", TYPES)
+def test_what_was_done_is_told_by_the_file(tmp_path, suffix):
+    path = tmp_path / f"edited{suffix}"
+    path.write_bytes(photo(suffix, tmp_path, exif=exif()).bytes(suffix, DONE.text()))
+    assert read_provenance(path) == DONE
+    if suffix != ".png":
+        with Image.open(path) as edited:
+            comment = edited.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
+        assert comment.startswith(b"ASCII\0\0\0at the sea\n")
+
+
+def test_a_second_edit_remembers_the_first(tmp_path):
+    path = tmp_path / "edited.jpg"
+    path.write_bytes(photo(".jpg", tmp_path).bytes(".jpg", DONE.text()))
+    again = Photo.read(path)
+    assert earlier(again.traits.done_before)["original"] == "m\u00e9.jpg"
+    comment = written(again, ".jpg", DONE.text()).getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
+    assert comment.count(b"latentcli edit:") == 1
+
+
+def test_a_comment_in_another_alphabet_survives(tmp_path):
+    comment = b"UNICODE\0" + "am Meer \u6d77".encode("utf-16")
+    told = written(photo(".jpg", tmp_path, exif=exif(comment)), ".jpg", DONE.text())
+    kept = told.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
+    assert kept[8:].decode("utf-16").startswith("am Meer \u6d77\nlatentcli edit: {")
+
+
+def test_png_texts_survive(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Author", "me")
+    texts.add_itxt("Title", "\u6d77")
+    told = written(photo(".png", tmp_path, pnginfo=texts), ".png").text
+    assert (told["Author"], told["Title"]) == ("me", "\u6d77")
+
+
+def test_a_progressive_jpeg_stays_one_of_the_same_quality(tmp_path):
+    original = photo(".jpg", tmp_path, quality=61, subsampling=1, progressive=True)
+    with Image.open(tmp_path / "photo.jpg") as before, written(original, ".jpg") as after:
+        assert after.info.get("progressive")
+        assert after.quantization == before.quantization
+        assert after.layer == before.layer  # with the sampling factors
+
+
+def test_tiff_keeps_its_compression(tmp_path):
+    assert written(photo(".tiff", tmp_path, compression="tiff_lzw"), ".tiff").info["compression"] == "tiff_lzw"
+
+
+def test_xmp_survives(tmp_path):
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    for suffix in (".jpg", ".webp"):
+        assert written(photo(suffix, tmp_path, xmp=xmp), suffix).info["xmp"] == xmp
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "I", "F"])
+def test_what_cannot_be_kept_is_told(tmp_path, mode):
+    path = tmp_path / "photo.tiff"
+    draw((40, 30), 1).convert("L" if mode in "IF" else "RGB").convert(mode).save(path)
+    assert len(Photo.read(path).lost(".tiff")) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"latentcli": "1"}', '{"latentcli": 1, "model": 3}', "[" * 9999])
+def test_what_cannot_be_read_of_an_edit_is_refused(tmp_path, text):
+    path = tmp_path / "edited.png"
+    path.write_bytes(photo(".png", tmp_path).bytes(".png", text))
+    with pytest.raises(FileFormatError, match=r"edited\.png"):
+        read_provenance(path)
+    assert earlier(text) is None
