@@ -201,11 +201,12 @@ from pathlib import Path
 from latentcli import catalog
 from latentcli.pipelines.editing import Job, PhotoEdit, edit_photos
 from latentcli.pipelines.moving import Edit
-import sklearn, dlib
+from latentcli.faces import require_dlib
+require_dlib()
 
 def most():
     lines = Path("/proc/self/status").read_text().splitlines()
-    return max(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "VmHWM"))) // 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
 
 started = time.perf_counter()
 edit = PhotoEdit(Edit((catalog.VectorRequest("smile", 1.5),)))

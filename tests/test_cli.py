@@ -262,6 +262,7 @@ def test_folders_in_are_folders_out(run, tmp_path, vector):
     assert told.code == 1
     assert told.paths == ["album-dot+1/sub/000.png", "album-dot+1/sub/001.png"]
     assert "skipped: album/bad.png is not a readable image" in told.err
+    assert "edited 2 of 3 photos" in told.err
     again = run("edit", "album", "--vector", "dot", *MODEL)
     assert again.paths == []
     assert "2 outputs existed and were kept" in again.err

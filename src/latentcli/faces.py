@@ -22,11 +22,11 @@ _ROTATIONS = (0, -20, 20)  # degrees, while searching
 _FAR_ROTATIONS = (-50, 50, -80, 80)  # where that finds nothing
 _CLOSE_ROTATIONS = (-30, -20, -10, 0, 10, 20, 30)  # degrees about the tilt found first
 _TILTS = {3: -27.0, 4: 27.0}  # degrees: the heads the fourth and the fifth detector see
-_CLOSE_SIDE = 110  # pixels of a face that is looked at closely
+_CLOSE_SIDES = (100, 125)  # pixels of a face that is looked at closely
 _AROUND = 2.2  # face boxes that are cut out for that
-_WORTH_A_LOOK, _PERHAPS = -0.2, -0.3  # scores of the detector while searching, and while looking closely
-_ONE, _ANOTHER = 0.08, 0.35  # mean scores of a closer look: the surest face of a photo, and each other one
-_MOST = 50  # places that are looked at closely
+_WORTH_A_LOOK, _CLEAR, _PERHAPS = -0.5, 0.0, -0.3  # scores of the detector: searching, then looking closely
+_FEW, _MOST = 4, 50  # places worth a closer look, and those that are clear ones
+_ONE, _ANOTHER = 0.04, 0.35  # mean scores of a closer look: the surest face of a photo, and each other one
 _ONE_AT_A_TIME = threading.Lock()  # the detector keeps the picture it works on
 _SAME = 0.5  # of a face's side: detections nearer than that are one face
 
@@ -80,7 +80,8 @@ def find_faces(picture: Image.Image, at_least: int = 1) -> list[Face]:
 
 def _sure(detector: Any, gray: Image.Image, faces: list[Face]) -> list[Face]:
     """Those that stay faces under a closer look; where one is seen, others must be seen clearly."""
-    closer = _merged([_look_closely(detector, gray, face) for face in _merged(faces)[:_MOST]])
+    worth = [face for rank, face in enumerate(_merged(faces)[:_MOST]) if rank < _FEW or face.score > _CLEAR]
+    closer = _merged([_look_closely(detector, gray, face) for face in worth])
     return [face for rank, face in enumerate(closer) if face.score >= (_ANOTHER if rank else _ONE)]
 
 
@@ -134,18 +135,18 @@ def _merged(faces: list[Face]) -> list[Face]:
 def _look_closely(detector: Any, gray: Image.Image, face: Face) -> Face:
     """The same face with place, size and tilt as means over many rotations, weighed by the scores."""
     around = Place.about(face.x, face.y, _AROUND * face.side)
-    side = round(_AROUND * _CLOSE_SIDE)
-    scale = side / around.width
-    close = cut(gray, around, (side, side))
     seen: list[Face] = []
-    for rotation in _CLOSE_ROTATIONS:
-        found = _detect(detector, close, face.roll + rotation, _PERHAPS)
-        here = [_moved(one, 1 / scale, around.x, around.y) for one in found]
-        here = [one for one in here if math.hypot(one.x - face.x, one.y - face.y) < _SAME * face.side]
-        seen += sorted(here, key=lambda one: -one.score)[:1]
+    for length in _CLOSE_SIDES:
+        side = round(_AROUND * length)
+        close = cut(gray, around, (side, side))
+        for rotation in _CLOSE_ROTATIONS:
+            found = _detect(detector, close, face.roll + rotation, _PERHAPS)
+            here = [_moved(one, around.width / side, around.x, around.y) for one in found]
+            here = [one for one in here if math.hypot(one.x - face.x, one.y - face.y) < _SAME * face.side]
+            seen += sorted(here, key=lambda one: -one.score)[:1]
     if not seen:
         return replace(face, score=_PERHAPS)
-    score = sum(max(one.score, 0.0) for one in seen) / len(_CLOSE_ROTATIONS)
+    score = sum(max(one.score, 0.0) for one in seen) / (len(_CLOSE_SIDES) * len(_CLOSE_ROTATIONS))
     values = np.array([(one.x, one.y, one.side, one.roll) for one in seen])
     weights = np.array([one.score - _PERHAPS for one in seen]) ** 2 + 1e-6
     x, y, length, roll = np.average(values, axis=0, weights=weights).tolist()

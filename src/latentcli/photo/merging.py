@@ -29,8 +29,8 @@ _UNLIKE = (0.05, 0.3)  # lack of correlation at which they begin to go, and are 
 _NEAR, _AROUND, _STRUCTURE = 1 / 64, 1 / 32, 1 / 25  # of the box's side: deviations of the blurs behind those three
 _FLAT = 1e-4  # variance below which there is no structure to compare
 _OCTAVES = 1 / 16  # of the region's side: coarser differences to the reconstruction are light and colour, and stay
-_HALO = 0.75  # model pixels: deviation of the blur that sharpening goes away from
-_MOST_SHARPENED = 2.5  # times that difference
+_SHARPENING, _HALO = 4.0, 0.75  # times the difference to a blur of this deviation, in model pixels
+_EDGE = 5  # pixels of the layers: sharpening stays within the levels so near by
 _SHARPNESS_SIDE = 128  # pixels of a box in which sharpness is compared
 _SHARED = (0.25, 0.5)  # a level shared by the whole box is left out up to this share of the change, kept from that
 _RATIO_FLOOR, _RATIO_LIMITS = 0.05, (0.5, 2.0)  # Liu, Shan and Zhang 2001
@@ -119,8 +119,7 @@ def _on_box(before: Tensor, after: Tensor, how: Merging) -> _Drawn:
     reach = _smoothstep(_blur(amount, _NEAR * side), *_REACH) * window
     redrawn = _smoothstep(_blur(amount, _AROUND * side), *_REDRAWN)
     redrawn *= _smoothstep(_unlikeness(_gray(old), _gray(old + difference), _STRUCTURE * side), *_UNLIKE)
-    halo = _HALO * _ABOVE
-    sharper = redrawn * (_without(old + difference, halo) - _without(old, halo) * (1 - redrawn))
+    sharper = redrawn * (_sharpening(old + difference) - _sharpening(old) * (1 - redrawn))
     return _Drawn(old, difference, sharper, reach, redrawn)
 
 
@@ -210,7 +209,7 @@ def _limited(own: Tensor, redrawn: Tensor, detail: float) -> Tensor:
             break
         half = F.avg_pool2d(rest, 2, ceil_mode=True, count_include_pad=False)
         band = rest - F.interpolate(half, rest.shape[2:], mode="bilinear")
-        amplitude = band.norm(dim=1, keepdim=True)
+        amplitude = band.square().sum(dim=1, keepdim=True).sqrt_()
         changed = amplitude[where > 0.05]
         usual = (changed if len(changed) else amplitude.flatten()).median()
         limit = (times * usual / amplitude.clamp_min(1e-6)).clamp(max=1)
@@ -222,7 +221,7 @@ def _limited(own: Tensor, redrawn: Tensor, detail: float) -> Tensor:
 
 
 def _matching(photo: Tensor, plain: Tensor, extra: Tensor, where: Tensor, side: float) -> Tensor:
-    """How much sharpening gives the edit the photo's sharpness: the energy of its Laplacian there, as a number."""
+    """How much of the sharpening, 0 to 1, gives the edit the photo's sharpness: the energy of its Laplacian there."""
     share = min(1.0, _SHARPNESS_SIDE / side)
     layers = torch.cat([_gray(photo), _gray(plain), _gray(extra), where])[None]
     if share < 1:
@@ -238,7 +237,7 @@ def _matching(photo: Tensor, plain: Tensor, extra: Tensor, where: Tensor, side: 
     square, slope = energy(more, more), 2 * energy(after, more)
     lacking = energy(after, after) - energy(before, before)
     root = (slope.square() - 4 * square * lacking).clamp_min(0).sqrt()
-    return ((root - slope) / (2 * square).clamp_min(1e-12)).clamp(0, _MOST_SHARPENED)
+    return ((root - slope) / (2 * square).clamp_min(1e-12)).clamp(0, 1)
 
 
 def _laplacian(layers: Tensor) -> Tensor:
@@ -247,8 +246,12 @@ def _laplacian(layers: Tensor) -> Tensor:
     return F.conv2d(F.pad(layers, (1, 1, 1, 1), mode="replicate"), kernel)
 
 
-def _without(image: Tensor, deviation: float) -> Tensor:
-    return image - _blur(image, deviation)
+def _sharpening(image: Tensor) -> Tensor:
+    """What sharpening adds to an image (channels, height, width): edges get steeper, and no brighter or darker."""
+    most = F.max_pool2d(image, _EDGE, stride=1, padding=_EDGE // 2)
+    least = -F.max_pool2d(-image, _EDGE, stride=1, padding=_EDGE // 2)
+    away = _SHARPENING * (image - _blur(image, _HALO * _ABOVE))
+    return (image + away).maximum(least).minimum(most) - image
 
 
 def _blur(image: Tensor, deviation: float) -> Tensor:

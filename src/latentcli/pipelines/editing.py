@@ -146,6 +146,8 @@ def _edit(editor: _Editor, work: list[Target]) -> Iterator[Event]:
         before.append(result.z)
         yield Progress(done, len(open_work))
     yield from tell_way(before, editor.moves)
+    if not editor.alone:
+        yield Note(f"edited {len(before)} of {len(work)} photos")
 
 
 def _edit_one(editor: _Editor, target: Target) -> _Edited:
