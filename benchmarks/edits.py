@@ -32,7 +32,8 @@ from latentcli.faces import find_faces
 from latentcli.images import grid, to_pictures
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.photo.merging import Merging, merge
-from latentcli.pipelines.editing import Aim, Job, PhotoEdit, edit_photos
+from latentcli.pipelines.aiming import Aim
+from latentcli.pipelines.editing import Job, PhotoEdit, edit_photos
 from latentcli.pipelines.encoding import decode_latents, encode_all
 from latentcli.pipelines.moving import Edit
 from latentcli.pipelines.vectors import load_vector

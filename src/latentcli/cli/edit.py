@@ -127,13 +127,13 @@ def edit(
 
     from latentcli import catalog
     from latentcli.photo.merging import Merging
-    from latentcli.pipelines import editing, moving
+    from latentcli.pipelines import aiming, editing, moving
     from latentcli.place import Place
 
     vectors = tuple(catalog.parse_vector(text) for text in vector)
     rows = (moving.Range.parse(strip, "--strip"),) if strip else ()
     wanted = moving.Edit(vectors, moving.amount(strength, sigma, to), stay_typical, rows)
-    aim = editing.Aim(tuple(map(Place.parse, box)), face, all_faces, not no_align)
+    aim = aiming.Aim(tuple(map(Place.parse, box)), face, all_faces, not no_align)
     how = editing.PhotoEdit(wanted, aim, Merging(merge, detail), refine, compare)
     job = editing.Job(output, force, jobs, max_megapixels, not no_metadata, animate, fps)
     talk.run(editing.edit_photos(entry, photos, editing.animated(how) if animate else how, job), "editing")

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from latentcli.catalog import ModelEntry
-from latentcli.config import PHOTO_MEGAPIXELS, ModelConfig
+from latentcli.config import PHOTO_MEGAPIXELS
 from latentcli.errors import ConfigError, ImageError, UsageError
-from latentcli.faces import NoFace, require_dlib
 from latentcli.files import output_file, write_whole
-from latentcli.images import as_float, encode_animation, face_places, model_place, open_picture, walk
+from latentcli.images import as_float, encode_animation, walk
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.refinement import refine
 from latentcli.photo.merging import Merging
 from latentcli.photo.photo import Photo, side_by_side
 from latentcli.photo.provenance import Provenance, earlier
+from latentcli.pipelines.aiming import Aim, check_aim, find_places
 from latentcli.pipelines.encoding import decode_latents, encode_images
 from latentcli.pipelines.events import Event, Note, Piped, Progress, Unreadable, Wrote
 from latentcli.pipelines.moving import Edit, Moves, Range, load_moves, tell_existing, tell_way
@@ -30,18 +30,7 @@ from latentcli.place import Place
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
 _AHEAD = 2  # photos for each job that wait to be told
 _FRAMES = 13  # of an animation, from the photo to the edited photo
-_CROP_TIMES = 4  # the model's size, up to which a square picture may be a face crop
 _ANIMATED = (".webp", ".gif", ".png")
-
-
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """Which part of a photo to edit."""
-
-    places: tuple[Place, ...] = ()  # given, not found
-    face: int = 1  # of a model of faces: which, from the largest
-    every_face: bool = False
-    align: bool = True  # or take the centre, as for other models
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +94,7 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], how: PhotoEdit, jo
         raise ConfigError(f"--box belongs to one photo, but there are {len(work)}; edit them one by one")
     model = load_model(entry.path)
     moves = load_moves(entry, model, how.edit)
-    if model.config.crop == "face" and how.aim.align and not how.aim.places:
-        for target in work:
-            if not _is_face_crop(_size(target.source), model.config):
-                require_dlib()
-                break
-    if how.aim.places:
-        source = work[0].source
-        photo = Photo.read(source.path, source.content, job.megapixels)
-        for place in how.aim.places:
-            _check_place(photo, place, model.config)
+    check_aim(how.aim, [target.source for target in work], model.config, job.megapixels)
     return _edit(_Editor(model, moves, how, job, len(work) == 1), work)
 
 
@@ -179,65 +159,6 @@ def _columns(editor: _Editor, versions: list[Photo]) -> int:
 def _same_type(path: Path, suffix: str) -> bool:
     kinds = {".jpeg": ".jpg", ".tiff": ".tif"}
     return kinds.get(path.suffix.lower(), path.suffix.lower()) == kinds.get(suffix.lower(), suffix.lower())
-
-
-def find_places(photo: Photo, path: Path, config: ModelConfig, aim: Aim) -> tuple[list[Place], list[str]]:
-    """The parts of a photo to edit, and what to say of them. Raises ImageError when it has no such face."""
-    if aim.places:
-        return list(aim.places), []
-    if config.crop != "face" or not aim.align:
-        place = model_place(*photo.size, config)
-        return [place], _told_crop(photo, place, config)
-    try:
-        faces = face_places(photo.picture, config, at_least=2 if aim.every_face else aim.face)
-    except (NoFace, ConfigError) as error:
-        if _is_face_crop(photo.size, config):
-            return [model_place(*photo.size, config)], [f"took {path} for a face crop ({error or 'no face was found'})"]
-        if isinstance(error, ConfigError):
-            raise
-        raise ImageError(f"{path} shows no face that can be found; give --box x,y,width,height or --no-align") from None
-    if aim.every_face:
-        return faces, [f"{len(faces)} faces: " + " and ".join(f"--box {face.text()}" for face in faces)]
-    if aim.face > len(faces):
-        raise ImageError(f"{path} shows {len(faces)} faces; there is no --face {aim.face}")
-    chosen = faces[aim.face - 1]
-    several = f"; face {aim.face} of {len(faces)} by size, others with --face or --all-faces" if len(faces) > 1 else ""
-    return [chosen], [f"edited the face at --box {chosen.text()}{several}"]
-
-
-def _is_face_crop(size: tuple[int, int], config: ModelConfig) -> bool:
-    """A small square picture may be a face crop already, as training pictures are."""
-    return size[0] == size[1] <= _CROP_TIMES * config.width
-
-
-def _size(source: Source) -> tuple[int, int]:
-    try:
-        with open_picture(source.path, source.content) as picture:
-            return picture.size
-    except ImageError:
-        return 0, 0  # told when its turn comes
-
-
-def _told_crop(photo: Photo, place: Place, config: ModelConfig) -> list[str]:
-    """The model sees only a part of a photo of another shape: say which."""
-    size, seen = photo.size, (round(place.width), round(place.height))
-    if size == seen or config.crop == "none":
-        return []
-    parts = f"{seen[0]}x{seen[1]} of {size[0]}x{size[1]} pixels"
-    return [f"edited the centred {parts}; for another part give --box x,y,width,height"]
-
-
-def _check_place(photo: Photo, place: Place, config: ModelConfig) -> None:
-    """Raises ConfigError when a given place is not in the photo or has another shape than a cropping model sees."""
-    width, height = photo.size
-    x, y = place.middle
-    sticks_out = not place.roll and not place.is_inside(photo.size)
-    if sticks_out or not (0 <= x < width and 0 <= y < height):
-        raise ConfigError(f"--box {place.text()} does not lie inside the photo of {width}x{height}")
-    skew = abs(place.width * config.height - place.height * config.width)
-    if config.crop != "none" and skew > max(config.width, config.height):
-        shape = f"{place.width:g}x{place.height:g}"
-        raise ConfigError(f"--box must have the model's shape {config.width}:{config.height}, got {shape}")
 
 
 def edit_photo(

@@ -13,7 +13,8 @@ from latentcli.concepts.vector import ConceptVector
 from latentcli.errors import FileFormatError, ImageError, LatentCLIError, ModelMismatch
 from latentcli.photo.merging import Merging
 from latentcli.photo.provenance import Provenance, read_provenance
-from latentcli.pipelines.editing import Aim, Job, PhotoEdit, direction_digest, edit_photos
+from latentcli.pipelines.aiming import Aim
+from latentcli.pipelines.editing import Job, PhotoEdit, direction_digest, edit_photos
 from latentcli.pipelines.events import Event, Note
 from latentcli.pipelines.moving import Edit, Range
 from latentcli.place import Place

@@ -1,0 +1,97 @@
+"""Which part of a photo an edit is for: a given box, a face, or the centre."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from latentcli.config import ModelConfig
+from latentcli.errors import ConfigError, ImageError
+from latentcli.faces import NoFace, require_dlib
+from latentcli.images import face_places, model_place, open_picture
+from latentcli.photo.photo import Photo
+from latentcli.pipelines.outputs import Source
+from latentcli.place import Place
+
+_CROP_TIMES = 4  # the model's size, up to which a square picture may be a face crop
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Which part of a photo to edit."""
+
+    places: tuple[Place, ...] = ()  # given, not found
+    face: int = 1  # of a model of faces: which, from the largest
+    every_face: bool = False
+    align: bool = True  # or take the centre, as for other models
+
+
+def check_aim(aim: Aim, sources: Sequence[Source], config: ModelConfig, megapixels: float) -> None:
+    """Raises ConfigError for a place that is not in the photo, or without dlib where faces are to be found."""
+    if aim.places:
+        (source,) = sources
+        photo = Photo.read(source.path, source.content, megapixels)
+        for place in aim.places:
+            _check_place(photo, place, config)
+    elif config.crop == "face" and aim.align and not all(_is_face_crop(_size(source), config) for source in sources):
+        require_dlib()
+
+
+def find_places(photo: Photo, path: Path, config: ModelConfig, aim: Aim) -> tuple[list[Place], list[str]]:
+    """The parts of a photo to edit, and what to say of them. Raises ImageError when it has no such face."""
+    if aim.places:
+        return list(aim.places), []
+    if config.crop != "face" or not aim.align:
+        place = model_place(*photo.size, config)
+        return [place], _told_crop(photo, place, config)
+    try:
+        faces = face_places(photo.picture, config, at_least=2 if aim.every_face else aim.face)
+    except (NoFace, ConfigError) as error:
+        if _is_face_crop(photo.size, config):
+            return [model_place(*photo.size, config)], [
+                f"took {path} for a face crop ({str(error) or 'no face was found'})"
+            ]
+        if isinstance(error, ConfigError):
+            raise
+        raise ImageError(f"{path} shows no face that can be found; give --box x,y,width,height or --no-align") from None
+    if aim.every_face:
+        return faces, [f"{len(faces)} faces: " + " and ".join(f"--box {face.text()}" for face in faces)]
+    if aim.face > len(faces):
+        raise ImageError(f"{path} shows {len(faces)} faces; there is no --face {aim.face}")
+    chosen = faces[aim.face - 1]
+    several = f"; face {aim.face} of {len(faces)} by size, others with --face or --all-faces" if len(faces) > 1 else ""
+    return [chosen], [f"edited the face at --box {chosen.text()}{several}"]
+
+
+def _is_face_crop(size: tuple[int, int], config: ModelConfig) -> bool:
+    """A small square picture may be a face crop already, as training pictures are."""
+    return size[0] == size[1] <= _CROP_TIMES * config.width
+
+
+def _size(source: Source) -> tuple[int, int]:
+    try:
+        with open_picture(source.path, source.content) as picture:
+            return picture.size
+    except ImageError:
+        return 0, 0  # told when its turn comes
+
+
+def _told_crop(photo: Photo, place: Place, config: ModelConfig) -> list[str]:
+    """The model sees only a part of a photo of another shape: say which."""
+    size, seen = photo.size, (round(place.width), round(place.height))
+    if size == seen or config.crop == "none":
+        return []
+    parts = f"{seen[0]}x{seen[1]} of {size[0]}x{size[1]} pixels"
+    return [f"edited the centred {parts}; for another part give --box x,y,width,height"]
+
+
+def _check_place(photo: Photo, place: Place, config: ModelConfig) -> None:
+    """Raises ConfigError when a given place is not in the photo or has another shape than a cropping model sees."""
+    width, height = photo.size
+    x, y = place.middle
+    sticks_out = not place.roll and not place.is_inside(photo.size)
+    if sticks_out or not (0 <= x < width and 0 <= y < height):
+        raise ConfigError(f"--box {place.text()} does not lie inside the photo of {width}x{height}")
+    skew = abs(place.width * config.height - place.height * config.width)
+    if config.crop != "none" and skew > max(config.width, config.height):
+        shape = f"{place.width:g}x{place.height:g}"
+        raise ConfigError(f"--box must have the model's shape {config.width}:{config.height}, got {shape}")
