@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,7 @@ def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
             ratios, identical = [], True
             for before, shown, one, other in zip(pictures, after, reconstruction, moved, strict=True):
                 x, y = tensor(before), tensor(shown)
-                mask = merge(x, (0, 0, SIDE, SIDE), one, other, whole, how).mask
+                mask = merge(x, (0, 0, SIDE, SIDE), one, other, whole, replace(how, rounded=True)).mask
                 ratios.append(sharpness(x, y, mask))
                 identical &= bool((x == y)[:, mask == 0].all())
             cosine = F.cosine_similarity(encoded(model, files) - mean, z - mean).mean()

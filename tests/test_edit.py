@@ -105,9 +105,44 @@ def test_what_cannot_be_done_again_is_told(run, photo, tmp_path):
     shutil.copytree("models/tiny/vectors", "models/other/vectors")
     assert "was made with model tiny" in run("rerun", path, "--model", "other").err
     photo.unlink()
+    draw((60, 40), 8).save("face.png")  # another photo of that name
     told = run("rerun", path)
     assert told.code == 1
     assert "name it with --photo FILE" in told.err
+
+
+def test_an_edited_photo_is_not_taken_for_its_original(run, tmp_path):
+    draw_folder(tmp_path / "album", 2)
+    path = run("edit", "album", "--vector", "dot=1000", "-o", "out", *MODEL).paths[0]
+    assert "name it with --photo FILE" in run("rerun", path).err
+    shutil.copy("album/000.png", "000.png")
+    (again,) = run("rerun", path, "-o", "again.png").paths
+    assert Path(again).read_bytes() == Path(path).read_bytes()
+
+
+def test_an_animation_can_be_made_again(run, photo):
+    run("edit", photo, "--vector", "dot=900", "--animate", "dot.webp", "--fps", 5, *MODEL)
+    (again,) = run("rerun", "dot.webp").paths
+    assert again == "dot-2.webp"
+    assert Path(again).read_bytes() == Path("dot.webp").read_bytes()
+
+
+def test_a_type_that_cannot_tell_what_was_done_is_told(run, photo):
+    assert ".bmp files cannot tell what was done" in run("edit", photo, "--vector", "dot=9", "-o", "a.bmp", *MODEL).err
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_closed_streams_are_told(run, monkeypatch, photo, stream):
+    monkeypatch.setattr(sys, stream, None)
+    told = run("edit", *(["-", "-o", "a.png"] if stream == "stdin" else [photo, "-o", "-"]), "--vector", "dot", *MODEL)
+    assert told.code in (1, 2)
+
+
+def test_one_damaged_photo_of_several_is_left_out(run, photo):
+    Path("bad.png").write_text("text")
+    told = run("edit", "bad.png", photo, "--vector", "dot=900", *MODEL)
+    assert (told.code, told.paths) == (1, ["face-dot+900.png"])
+    assert "skipped: bad.png is not a readable image" in told.err
 
 
 def test_a_vector_fitted_anew_is_told(run, photo):
@@ -231,6 +266,10 @@ def test_every_face_is_edited_when_asked_for(run, faces_model):
     assert halves() == (True, False)
     assert halves("--face", 2) == (False, True)
     assert halves("--all-faces") == (True, True)
+    two.save("other.png", compress_level=1)
+    (path,) = run("edit", "two.png", *options, "--face", 2, "-o", "second.png").paths
+    (again,) = run("rerun", path, "--photo", "other.png", "--model", "portraits").paths
+    np.testing.assert_array_equal(pixels(again), pixels(path))
     told = run("edit", "two.png", *options, "--face", 3)
     assert told.code == 1
     assert "two.png shows 2 faces" in told.err
@@ -293,6 +332,8 @@ def test_training_pictures_are_cropped_to_their_faces(run, tmp_path):
         ["--animate", "a.gif", "-o", "b.gif"],
         ["--jobs", "0"],
         ["--merge", "paint"],
+        ["--vector", "dot=1e30"],
+        ["--strip", "0:nan:3"],
     ],
 )
 def test_options_that_do_not_go_together_are_refused(run, photo, options):

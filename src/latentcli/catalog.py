@@ -15,7 +15,7 @@ from typing import Any
 import platformdirs
 
 from latentcli import tensorfile
-from latentcli.config import MODEL_FILE, RESUME_FILE
+from latentcli.config import MODEL_FILE, MOST_STRENGTH, RESUME_FILE
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageError
 
 OWN_MODELS = Path("models")  # in the current folder
@@ -96,8 +96,8 @@ def parse_vector(text: str) -> VectorRequest:
         strength = float(number)
     except ValueError:
         strength = math.nan
-    if not math.isfinite(strength):
-        raise UsageError(f"--vector takes NAME or NAME=STRENGTH, got {text!r}")
+    if not abs(strength) <= MOST_STRENGTH:
+        raise UsageError(f"--vector takes NAME or NAME=STRENGTH with strengths up to {MOST_STRENGTH:g}, got {text!r}")
     return VectorRequest(reference, strength)
 
 

@@ -42,6 +42,7 @@ FILES_FILE = "files.safetensors"  # beside that: what is trained on
 WHITE = "#ffffff"  # what transparent pixels show
 MEGAPIXELS = 250.0  # larger pictures are refused before a pixel is decoded
 PHOTO_MEGAPIXELS = 100.0  # the same for photos to be edited, which take more memory
+MOST_STRENGTH = 10_000.0  # of an edit; one is already a class gap
 DETAIL = 0.5  # of a photo's own, where an edit redraws it
 FRAMING = (
     1.106,

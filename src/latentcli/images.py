@@ -66,7 +66,8 @@ def open_picture(path: Path, content: bytes | None = None, megapixels: float = M
     with _pillow_errors(path), Image.open(file, formats=FORMATS) as picture:
         if picture.width * picture.height > megapixels * 1_000_000:
             size = f"{picture.width}x{picture.height}"
-            raise ImageError(f"{path} has {size} pixels; scale it below {megapixels:g} megapixels")
+            raise_it = "" if megapixels == MEGAPIXELS else ", or raise --max-megapixels"
+            raise ImageError(f"{path} has {size} pixels; scale it below {megapixels:g} megapixels{raise_it}")
         yield picture
 
 
@@ -92,7 +93,7 @@ def fit(picture: Image.Image, config: ModelConfig) -> np.ndarray:
     """An opened picture as a model wants it: uint8 (height, width, channels)."""
     if finds_faces(config):
         whole = plain(upright(picture), config.background)
-        return to_model_size(whole, config, face_places(whole, config)[0])
+        return to_model_size(whole, config, _face_place(whole, config))
     _draft(picture, config)
     return to_model_size(plain(upright(picture), config.background), config)
 
@@ -124,15 +125,12 @@ def finds_faces(config: ModelConfig) -> bool:
     return config.crop == "face" and not config.aligned
 
 
-def face_places(picture: Image.Image, config: ModelConfig, at_least: int = 1) -> list[Place]:
-    """Where the faces of a picture are, as the model frames them, largest first.
-
-    Raises NoFace without any, ConfigError without dlib.
-    """
-    found = find_faces(picture, at_least)
+def _face_place(picture: Image.Image, config: ModelConfig) -> Place:
+    """Where the largest face of a picture is, as the model frames it. Raises NoFace, or ConfigError without dlib."""
+    found = find_faces(picture)
     if not found:
         raise NoFace
-    return [face.place(config.framing) for face in found]
+    return found[0].place(config.framing)
 
 
 def _draft(picture: Image.Image, config: ModelConfig) -> None:
@@ -248,14 +246,19 @@ def encode_picture(picture: Image.Image, suffix: str, **options: object) -> byte
     """
     check_writable(Path(f"picture{suffix}"))
     format_name = Image.EXTENSION[suffix.lower()]
-    if format_name in _WITHOUT_ALPHA and "A" in picture.getbands():
-        picture = picture.convert("RGB")
+    if "A" in picture.getbands() and not has_alpha(suffix):
+        picture = plain(picture)
     buffer = io.BytesIO()
     try:
         picture.save(buffer, format=format_name, **options)
     except PILLOW_ERRORS as error:
         raise ImageError(f"cannot write {suffix}: {error}; use .png") from error
     return buffer.getvalue()
+
+
+def has_alpha(suffix: str) -> bool:
+    """Whether files of this type can be transparent."""
+    return Image.EXTENSION.get(suffix.lower()) not in _WITHOUT_ALPHA
 
 
 def check_writable(path: Path) -> Path:
@@ -283,7 +286,7 @@ def parse_colour(text: str) -> str:
         raise ConfigError(f"{text!r} is no colour; give a name like black or a number like #336699") from None
 
 
-def encode_animation(pictures: list[Image.Image], suffix: str, fps: float) -> bytes:
+def encode_animation(pictures: list[Image.Image], suffix: str, fps: float, **options: object) -> bytes:
     """The bytes of a GIF, WebP or APNG that repeats for ever, at `fps` pictures a second."""
-    options: dict[str, object] = {"save_all": True, "append_images": pictures[1:], "loop": 0, "duration": 1000 / fps}
-    return encode_picture(pictures[0], suffix, **options)
+    motion = {"save_all": True, "append_images": pictures[1:], "loop": 0, "duration": 1000 / fps}
+    return encode_picture(pictures[0], suffix, **options | motion)

@@ -121,8 +121,15 @@ def test_sixteen_bits_are_turned_as_eight_are(tmp_path, orientation):
 
 def test_levels_that_a_type_cannot_hold_are_told():
     photo = of("RGB", deep=np.zeros((40, 60, 3), np.uint16))
-    assert photo.lost(".png") == ()
-    assert photo.lost(".jpg") == ("levels beyond 8 bits",)
+    assert photo.lost(".png") == []
+    assert photo.lost(".jpg") == ["levels beyond 8 bits"]
+    assert photo.lost(".png", in_sheet=True) == ["levels beyond 8 bits"]
+
+
+def test_transparency_that_a_type_cannot_hold_is_told_and_lies_on_white():
+    photo = Photo(Image.new("RGB", (60, 40), "red"), Image.new("L", (60, 40), 0))
+    assert photo.lost(".jpg") == ["its transparency"]
+    assert np.asarray(written(photo, ".jpg")).min() > 250
 
 
 def test_larger_photos_than_allowed_are_refused_by_their_header(photo):

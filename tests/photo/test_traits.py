@@ -60,10 +60,9 @@ def test_what_was_done_is_told_by_the_file(tmp_path, suffix):
     path = tmp_path / f"edited{suffix}"
     path.write_bytes(photo(suffix, tmp_path, exif=exif()).bytes(suffix, DONE.text()))
     assert read_provenance(path) == DONE
-    if suffix != ".png":
-        with Image.open(path) as edited:
-            comment = edited.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
-        assert comment.startswith(b"ASCII\0\0\0at the sea\n")
+    with Image.open(path) as edited:
+        comment = edited.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
+    assert comment.startswith(b"ASCII\0\0\0at the sea")
 
 
 def test_a_second_edit_remembers_the_first(tmp_path):
@@ -98,8 +97,19 @@ def test_a_progressive_jpeg_stays_one_of_the_same_quality(tmp_path):
         assert after.layer == before.layer  # with the sampling factors
 
 
-def test_tiff_keeps_its_compression(tmp_path):
-    assert written(photo(".tiff", tmp_path, compression="tiff_lzw"), ".tiff").info["compression"] == "tiff_lzw"
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_tiff_keeps_its_compression_and_tells_what_was_done(tmp_path, compression):
+    path = tmp_path / "edited.tiff"
+    path.write_bytes(photo(".tiff", tmp_path, compression=compression).bytes(".tiff", DONE.text()))
+    assert read_provenance(path) == DONE
+    with Image.open(path) as edited:
+        assert edited.info["compression"] == compression
+
+
+def test_lossless_webp_stays_so_behind_a_profile(tmp_path):
+    original = photo(".webp", tmp_path, lossless=True, icc_profile=b"\0" * 128, exif=exif())
+    assert original.traits.lossless
+    assert not photo(".webp", tmp_path, icc_profile=b"\0" * 128).traits.lossless
 
 
 def test_xmp_survives(tmp_path):

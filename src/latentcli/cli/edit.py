@@ -120,7 +120,7 @@ def edit(
     pipes = output == _PIPE or (output is None and animate is None and photos == [_PIPE])
     if pipes and as_json:
         raise typer.BadParameter("--json and the picture cannot both go to the standard output; give --output FILE")
-    if pipes and sys.stdout.isatty():
+    if pipes and (sys.stdout is None or sys.stdout.isatty()):
         raise typer.BadParameter("a picture cannot be printed here; give --output FILE")
     talk = Talk(as_json)
     entry = choose_model(talk, model, vector)

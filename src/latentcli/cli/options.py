@@ -1,18 +1,17 @@
 """Options that several commands share, written once."""
 
-import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from latentcli.config import HELD_OUT_SHARE, PRESETS, Crop, Device, VectorMethod
+from latentcli.config import HELD_OUT_SHARE, MOST_STRENGTH, PRESETS, Crop, Device, VectorMethod
 from latentcli.errors import UsageError
 
 
 def _finite(value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise UsageError(f"--strength and --sigma take finite numbers, got {value}")
+    if value is not None and not abs(value) <= MOST_STRENGTH:
+        raise UsageError(f"--strength and --sigma take numbers up to {MOST_STRENGTH:g}, got {value:g}")
     return value
 
 

@@ -23,6 +23,7 @@ from latentcli.place import Place
 _FINEST = 1024  # pixels along a region: finer detail than that is texture and stays
 _ABOVE = 2  # masks and sharpening are computed at this many times the model's size
 _FEATHER = 0.08  # share of the box's side over which an edit fades out towards its border
+_ROUNDED = 3.0  # exponent of the superellipse inside a box whose corners are left as they are
 _REACH = (3 / 255, 9 / 255)  # mean change at which an edit begins to count, and counts in full
 _REDRAWN = (0.025, 0.08)  # mean change at which the photo's edges begin to go, and are gone
 _UNLIKE = (0.05, 0.3)  # lack of correlation at which they begin to go, and are gone
@@ -45,6 +46,7 @@ class Merging:
 
     way: Merge = "residual"  # add the difference; "ratio" multiplies by it, "decode" puts the decoding in
     detail: float = DETAIL  # of the photo's own, where it is redrawn: 0 none, 1 all of it, ghosts included
+    rounded: bool = False  # leave the corners of the box as they are: they show no face
 
     def __post_init__(self) -> None:
         if self.way not in get_args(Merge):
@@ -110,7 +112,7 @@ def _on_box(before: Tensor, after: Tensor, how: Merging) -> _Drawn:
     """Difference and masks, upright, at twice the model's size."""
     size = [_ABOVE * side for side in before.shape[1:]]
     old, new = F.interpolate(torch.stack([before, after]), size, mode="bicubic")
-    window = _window(*size)
+    window = _window(size[0], size[1], how.rounded)
     if how.way == "decode":
         return _Drawn(old, new - old, torch.zeros_like(old), window, window)
     difference = _levelled(new - old)
@@ -270,11 +272,12 @@ def _smoothstep(values: Tensor, low: float, high: float) -> Tensor:
     return share * share * (3 - 2 * share)
 
 
-def _window(height: int, width: int) -> Tensor:
-    """1 inside, falling to 0 at the border along a half cosine: (1, height, width)."""
-
-    def ramp(length: int) -> Tensor:
-        distance = torch.minimum(torch.arange(length) + 0.5, length - 0.5 - torch.arange(length)) - 0.5
-        return 0.5 - 0.5 * torch.cos(torch.pi * (distance / (_FEATHER * length)).clamp(max=1))
-
-    return (ramp(height)[:, None] * ramp(width)[None, :])[None]
+def _window(height: int, width: int, rounded: bool) -> Tensor:
+    """1 inside, falling to 0 at the border along a half cosine: (1, height, width). `rounded` cuts the corners off."""
+    y, x = (((2 * torch.arange(length) + 1) / length - 1).abs() for length in (height, width))
+    if rounded:
+        out = (x[None, :] ** _ROUNDED + y[:, None] ** _ROUNDED) ** (1 / _ROUNDED)
+    else:
+        out = torch.maximum(x[None, :], y[:, None])
+    share = ((1 - 1 / max(height, width) - out) / (2 * _FEATHER)).clamp(0, 1)
+    return (0.5 - 0.5 * torch.cos(torch.pi * share))[None]

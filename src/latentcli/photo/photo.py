@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentcli.config import PHOTO_MEGAPIXELS, ModelConfig
-from latentcli.images import encode_picture, grid, open_picture, plain, to_model_size, upright
+from latentcli.images import encode_picture, grid, has_alpha, open_picture, plain, to_model_size, upright
 from latentcli.photo.deep import can_hold, encode_deep, is_deep, read_deep
 from latentcli.photo.merging import Merging, merge
 from latentcli.photo.traits import FileTraits, traits_of
@@ -92,14 +92,18 @@ class Photo:
             picture.putalpha(self.alpha)
         return encode_picture(picture, suffix, **options)
 
-    def lost(self, suffix: str) -> tuple[str, ...]:
-        """What a file of this type does not keep of the original's, in words."""
-        shallow = self.deep is not None and not can_hold(suffix, self.deep)
-        return (*self.traits.lost, *(["levels beyond 8 bits"] if shallow else []))
+    def lost(self, suffix: str, in_sheet: bool = False) -> list[str]:
+        """What a file of this type, or one of several versions, does not keep of the original's, in words."""
+        lost = list(self.traits.lost)
+        if self.deep is not None and (in_sheet or not can_hold(suffix, self.deep)):
+            lost.append("levels beyond 8 bits")
+        if self.alpha is not None and (in_sheet or not has_alpha(suffix)):
+            lost.append("its transparency")
+        return lost
 
 
 def side_by_side(photos: Sequence[Photo], columns: int) -> Photo:
-    """A sheet of versions of one photo, at its size and with its traits, without transparency."""
+    """A sheet of versions of one photo, at its size and with its traits, 8 bits deep and without transparency."""
     return replace(photos[0], picture=grid([photo.picture for photo in photos], columns), alpha=None, deep=None)
 
 

@@ -23,7 +23,12 @@ class Provenance:
     places: tuple[str, ...]  # as `--box` takes them
     original: str  # name of the photo's file
     original_sha256: str
+    face: int = 1  # how the places were chosen, where they were not given
+    every_face: bool = False
+    align: bool = True
+    given: bool = False
     rows: tuple[str, ...] = ()  # FROM:TO:COUNT of strips
+    fps: float | None = None  # of an animation
     merge: str = "residual"
     detail: float = 0.5
     refine: bool = False

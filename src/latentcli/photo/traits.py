@@ -21,6 +21,7 @@ _MOST_DPI = 65_535  # that a file can say
 _QUALITY = 95  # of lossy output where the input has none to go by
 _TEXT_KEY = "latentcli"  # of the PNG chunk that says what was done
 _MARK = "latentcli edit: "  # before the same in an EXIF comment
+_DESCRIPTION = 270  # the tag that says it in TIFF, whose compressed files hold no EXIF IFD
 _WITH_EXIF = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF")
 _WITH_ICC = _WITH_EXIF
 _WITH_XMP = ("JPEG", "WEBP", "AVIF")
@@ -53,7 +54,9 @@ class FileTraits:
             options["icc_profile"] = self.icc_profile
         if self.xmp and kind in _WITH_XMP:
             options["xmp"] = self.xmp
-        exif = self.exif if done is None or kind == "PNG" else _commented(self.exif, done)
+        exif = self.exif
+        if done is not None and kind != "PNG":
+            exif = _commented(exif, done, in_tiff=kind == "TIFF")
         if exif and kind in _WITH_EXIF:
             options["exif"] = exif
         if self.dpi and kind in ("JPEG", "PNG", "TIFF"):
@@ -67,7 +70,7 @@ class FileTraits:
         if kind == "AVIF":
             options["quality"] = _QUALITY
         if kind == "TIFF" and self.compression:
-            options["compression"] = self.compression
+            options["compression"] = "raw" if _has_inner(exif) else self.compression
         return options
 
     def _png_texts(self, done: str | None) -> PngInfo:
@@ -91,7 +94,7 @@ def traits_of(picture: Image.Image, turned: Image.Image, content: bytes) -> File
             (key, str(text)) for key, text in _texts(picture).items() if key not in (_TEXT_KEY, "XML:com.adobe.xmp")
         ),
         jpeg=_jpeg(picture) if same_space else (),
-        lossless=picture.format == "WEBP" and b"VP8L" in content[:64],
+        lossless=picture.format == "WEBP" and _is_lossless(content),
         compression=_compression(picture),
         dpi=_dpi(picture),
         done_before=done_to(picture),
@@ -99,13 +102,21 @@ def traits_of(picture: Image.Image, turned: Image.Image, content: bytes) -> File
     )
 
 
+def can_tell(suffix: str) -> bool:
+    """Whether a file of this type can say what was done to it."""
+    return Image.EXTENSION.get(suffix.lower()) in _WITH_EXIF
+
+
 def done_to(picture: Image.Image) -> str | None:
     """What an edit wrote down in an opened picture's file."""
     if found := _texts(picture).get(_TEXT_KEY):
         return str(found)
     with contextlib.suppress(*PILLOW_ERRORS):
-        _, mark, done = _comment(picture.getexif()).partition(_MARK)
-        return done if mark else None
+        exif = picture.getexif()
+        for text in (_comment(exif), str(exif.get(_DESCRIPTION, ""))):
+            _, mark, done = text.partition(_MARK)
+            if mark:
+                return done
     return None
 
 
@@ -140,15 +151,36 @@ def _comment(exif: Image.Exif) -> str:
     return value[8:].decode(encoding, "replace").strip("\0 ") if encoding else ""
 
 
-def _commented(exif: bytes | None, done: str) -> bytes:
-    """The EXIF with what was done at the end of its user comment."""
+def _commented(exif: bytes | None, done: str, in_tiff: bool) -> bytes:
+    """The EXIF with what was done at the end of its user comment, or of TIFF's description."""
     kept = Image.Exif()
     kept.load(exif or b"")
-    ahead = _comment(kept).partition(_MARK)[0].rstrip()
+    before = str(kept.get(_DESCRIPTION, "")) if in_tiff else _comment(kept)
+    ahead = before.partition(_MARK)[0].rstrip()
     text = f"{ahead}\n{_MARK}{done}" if ahead else f"{_MARK}{done}"
+    if in_tiff:
+        kept[_DESCRIPTION] = text
+        return kept.tobytes()
     code = b"ASCII\0\0\0" if text.isascii() else b"UNICODE\0"
     kept.get_ifd(_EXIF_IFD)[_USER_COMMENT] = code + text.encode(_CODES[code])
     return kept.tobytes()
+
+
+def _has_inner(exif: bytes | None) -> bool:
+    kept = Image.Exif()
+    kept.load(exif or b"")
+    return any(kept.get_ifd(tag) for tag in (_EXIF_IFD, _GPS_IFD))
+
+
+def _is_lossless(webp: bytes) -> bool:
+    """Whether a WebP file has a chunk of lossless pixels; others may come before it."""
+    place = 12
+    while place + 8 <= len(webp):
+        if webp[place : place + 4] == b"VP8L":
+            return True
+        length = int.from_bytes(webp[place + 4 : place + 8], "little")
+        place += 8 + length + length % 2
+    return False
 
 
 def _jpeg(picture: Image.Image) -> tuple[tuple[str, object], ...]:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError, ImageError
-from latentcli.faces import NoFace, require_dlib
-from latentcli.images import face_places, model_place, open_picture
+from latentcli.faces import Face, find_faces, require_dlib
+from latentcli.images import model_place, open_picture
 from latentcli.photo.photo import Photo
 from latentcli.pipelines.outputs import Source
 from latentcli.place import Place
 
+_DOUBTFUL = 0.15  # score of a face below which it may be none
 _CROP_TIMES = 4  # the model's size, up to which a square picture may be a face crop
 
 
@@ -23,6 +24,7 @@ class Aim:
     face: int = 1  # of a model of faces: which, from the largest
     every_face: bool = False
     align: bool = True  # or take the centre, as for other models
+    found: bool = False  # the places were found when the edit was made first
 
 
 def check_aim(aim: Aim, sources: Sequence[Source], config: ModelConfig, megapixels: float) -> None:
@@ -40,26 +42,34 @@ def find_places(photo: Photo, path: Path, config: ModelConfig, aim: Aim) -> tupl
     """The parts of a photo to edit, and what to say of them. Raises ImageError when it has no such face."""
     if aim.places:
         return list(aim.places), []
-    if config.crop != "face" or not aim.align:
-        place = model_place(*photo.size, config)
-        return [place], _told_crop(photo, place, config)
+    centre = model_place(*photo.size, config)
+    if config.crop != "face":
+        return [centre], _told_crop(photo, centre, config)
+    if not aim.align:
+        return [centre], [f"took the centred {centre.width:g}x{centre.height:g} pixels for a face"]
     try:
-        faces = face_places(photo.picture, config, at_least=2 if aim.every_face else aim.face)
-    except (NoFace, ConfigError) as error:
+        faces = find_faces(photo.picture, at_least=2 if aim.every_face else aim.face)
+    except ConfigError as error:
         if _is_face_crop(photo.size, config):
-            return [model_place(*photo.size, config)], [
-                f"took {path} for a face crop ({str(error) or 'no face was found'})"
-            ]
-        if isinstance(error, ConfigError):
-            raise
-        raise ImageError(f"{path} shows no face that can be found; give --box x,y,width,height or --no-align") from None
-    if aim.every_face:
-        return faces, [f"{len(faces)} faces: " + " and ".join(f"--box {face.text()}" for face in faces)]
+            return [centre], [f"took {path} for a face crop ({error})"]
+        raise
+    if not faces and _is_face_crop(photo.size, config):
+        return [centre], [f"took {path} for a face crop (no face was found)"]
+    if not faces:
+        raise ImageError(f"{path} shows no face that can be found; give --box x,y,width,height or --no-align")
     if aim.face > len(faces):
-        raise ImageError(f"{path} shows {len(faces)} faces; there is no --face {aim.face}")
-    chosen = faces[aim.face - 1]
-    several = f"; face {aim.face} of {len(faces)} by size, others with --face or --all-faces" if len(faces) > 1 else ""
-    return [chosen], [f"edited the face at --box {chosen.text()}{several}"]
+        raise ImageError(f"{path} shows {len(faces)} face{'s' * (len(faces) > 1)}; there is no --face {aim.face}")
+    chosen = faces if aim.every_face else [faces[aim.face - 1]]
+    return [face.place(config.framing) for face in chosen], _told_faces(chosen, faces, aim, config)
+
+
+def _told_faces(chosen: list[Face], faces: list[Face], aim: Aim, config: ModelConfig) -> list[str]:
+    boxes = " and ".join(f"--box {face.place(config.framing).text()}" for face in chosen)
+    several = f"; face {aim.face} of {len(faces)} by size, others with --face or --all-faces"
+    lines = [f"edited the face{'s' * (len(chosen) > 1)} at {boxes}{several if len(faces) > len(chosen) else ''}"]
+    if any(face.score < _DOUBTFUL for face in chosen):
+        lines.append("it may be no face, or one that is hard to see: look at the result, or give --box")
+    return lines
 
 
 def _is_face_crop(size: tuple[int, int], config: ModelConfig) -> bool:
@@ -88,9 +98,10 @@ def _check_place(photo: Photo, place: Place, config: ModelConfig) -> None:
     """Raises ConfigError when a given place is not in the photo or has another shape than a cropping model sees."""
     width, height = photo.size
     x, y = place.middle
-    sticks_out = not place.roll and not place.is_inside(photo.size)
-    if sticks_out or not (0 <= x < width and 0 <= y < height):
+    if not place.roll and not place.is_inside(photo.size):
         raise ConfigError(f"--box {place.text()} does not lie inside the photo of {width}x{height}")
+    if not (0 <= x < width and 0 <= y < height):
+        raise ConfigError(f"the middle of --box {place.text()} does not lie in the photo of {width}x{height}")
     skew = abs(place.width * config.height - place.height * config.width)
     if config.crop != "none" and skew > max(config.width, config.height):
         shape = f"{place.width:g}x{place.height:g}"

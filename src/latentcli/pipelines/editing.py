@@ -20,6 +20,7 @@ from latentcli.model.refinement import refine
 from latentcli.photo.merging import Merging
 from latentcli.photo.photo import Photo, side_by_side
 from latentcli.photo.provenance import Provenance, earlier
+from latentcli.photo.traits import can_tell
 from latentcli.pipelines.aiming import Aim, check_aim, find_places
 from latentcli.pipelines.encoding import decode_latents, encode_images
 from latentcli.pipelines.events import Event, Note, Piped, Progress, Unreadable, Wrote
@@ -135,25 +136,32 @@ def _edit_one(editor: _Editor, target: Target) -> _Edited:
     source, how = target.source, editor.how
     photo = Photo.read(source.path, source.content, editor.job.megapixels)
     suffix = source.path.suffix if target.path == PIPE else target.path.suffix
-    notes = [f"{source.path}: {lost} cannot be kept" for lost in photo.lost(suffix)]
+    is_sheet = how.compare or bool(how.edit.rows)
+    notes = [f"{source.path}: {lost} cannot be kept" for lost in photo.lost(suffix, is_sheet)]
     places, found = find_places(photo, source.path, editor.model.config, how.aim)
     versions, z = edit_photo(editor.model, photo, editor.moves, how, places)
-    if editor.job.animation is not None:
-        frames = [version.picture for version in versions]
-        content = encode_animation(frames + frames[-2:0:-1], suffix, editor.job.fps)  # there and back
-    elif len(versions) == 1 and versions[0] is photo and _same_type(source.path, suffix):
+    done = _provenance(editor, source, photo, places) if editor.job.tells else None
+    if len(versions) == 1 and versions[0] is photo and _same_type(source.path, suffix):
         content = photo.content  # nothing was changed
     else:
-        done = _provenance(editor, source, photo, places) if editor.job.tells else None
-        result = versions[0] if len(versions) == 1 else side_by_side(versions, _columns(editor, versions))
-        content = result.bytes(suffix, done)
+        content = _encoded(editor, versions, suffix, done)
+        if done and not can_tell(suffix):
+            notes.append(f"{source.path}: {suffix} files cannot tell what was done")
     if target.path != PIPE:
         write_whole(target.path, content)
     return _Edited(content if target.path == PIPE else b"", z, notes + (found if editor.alone else []))
 
 
-def _columns(editor: _Editor, versions: list[Photo]) -> int:
-    return len(versions) if editor.how.compare else editor.moves.columns
+def _encoded(editor: _Editor, versions: list[Photo], suffix: str, done: str | None) -> bytes:
+    """The file of an edited photo, of a sheet of its versions, or of an animation that goes there and back."""
+    if editor.job.animation is not None:
+        frames = [version.picture for version in versions]
+        options = versions[0].traits.options(suffix, done)
+        return encode_animation(frames + frames[-2:0:-1], suffix, editor.job.fps, **options)
+    if len(versions) == 1:
+        return versions[0].bytes(suffix, done)
+    columns = len(versions) if editor.how.compare else editor.moves.columns
+    return side_by_side(versions, columns).bytes(suffix, done)
 
 
 def _same_type(path: Path, suffix: str) -> bool:
@@ -170,6 +178,7 @@ def edit_photo(
     """
     versions: list[Photo] = []
     reconstructed, latents = photo, []
+    merging = replace(how.merging, rounded=model.config.crop == "face")
     for place in places:
         x = photo.crop(model.config, place)[None]
         z = encode_images(model, x)
@@ -180,11 +189,11 @@ def edit_photo(
         before, *after = decode_latents(model, torch.cat([z, moved]))
         versions = versions or [photo] * len(moved)
         versions = [
-            version if torch.equal(one, z[0]) else version.merged(before, drawn, place, how.merging)
+            version if torch.equal(one, z[0]) else version.merged(before, drawn, place, merging)
             for version, one, drawn in zip(versions, moved, after, strict=True)
         ]
         if how.compare:
-            reconstructed = reconstructed.merged(before, before, place, Merging("decode"))
+            reconstructed = reconstructed.merged(before, before, place, replace(merging, way="decode"))
     if how.compare:
         versions = [photo, reconstructed, *versions]
     return versions, torch.cat(latents)
@@ -197,6 +206,11 @@ def _provenance(editor: _Editor, source: Source, photo: Photo, places: Sequence[
         model_id=model.model_id,
         vectors=tuple(_vector_told(editor, position) for position in range(len(how.edit.vectors))),
         places=tuple(place.text() for place in places),
+        face=how.aim.face,
+        every_face=how.aim.every_face,
+        align=how.aim.align,
+        given=bool(how.aim.places) and not how.aim.found,
+        fps=editor.job.fps if editor.job.animation is not None else None,
         original=source.path.name,
         original_sha256=photo.digest,
         rows=tuple(row.text() for row in how.edit.rows),

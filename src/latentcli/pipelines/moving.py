@@ -14,6 +14,7 @@ from latentcli.catalog import ModelEntry, VectorRequest
 from latentcli.concepts.geometry import Geometry
 from latentcli.concepts.moves import Amount, Move, move, told
 from latentcli.concepts.vector import ConceptVector
+from latentcli.config import MOST_STRENGTH
 from latentcli.errors import UsageError
 from latentcli.model.modelfile import LoadedModel
 from latentcli.pipelines import vectors as vector_pipeline
@@ -43,8 +44,10 @@ class Range:
             found = cls(float(first), float(last), int(count))
         except ValueError:
             found = cls(math.nan, 0, 0)
-        if not (math.isfinite(found.first) and math.isfinite(found.last) and 2 <= found.count <= _MOST_STEPS):
-            raise UsageError(f"{option} takes FROM:TO:COUNT, like -1:2:7, got {text!r}")
+        in_reach = all(abs(end) <= MOST_STRENGTH for end in (found.first, found.last))
+        if not (in_reach and 2 <= found.count <= _MOST_STEPS):
+            limits = f"strengths up to {MOST_STRENGTH:g}, a count of 2 to {_MOST_STEPS}"
+            raise UsageError(f"{option} takes FROM:TO:COUNT, like -1:2:7 ({limits}), got {text!r}")
         return found
 
     def text(self) -> str:
@@ -73,6 +76,10 @@ class Edit:
     amount: Amount = field(default_factory=Amount)  # for vectors without a strength of their own
     stay_typical: bool = False
     rows: tuple[Range, ...] = ()  # of the first vectors: one makes a strip of each image, two a sheet
+
+    def __post_init__(self) -> None:
+        if self.amount != Amount() and all(vector.strength is not None for vector in self.vectors):
+            raise UsageError("every vector has a strength of its own after =; leave out --strength, --sigma and --to")
 
     def amounts(self) -> list[Amount]:
         return [self.amount if vector.strength is None else Amount(vector.strength) for vector in self.vectors]

@@ -4,6 +4,7 @@ Files given by name must exist; folders are searched. A folder in is a folder ou
 results that exist are skipped. A single result never replaces a file unless forced.
 """
 
+import math
 import os
 import sys
 from collections import Counter, defaultdict
@@ -13,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
-from latentcli.errors import ConfigError, OutputExists
+from latentcli.errors import ConfigError, ImageError, OutputExists
 from latentcli.files import output_file
 from latentcli.images import check_writable, open_picture
 from latentcli.sources import find_images
@@ -62,16 +63,24 @@ def gather(arguments: Sequence[Path]) -> list[Source]:
             found = find_images(argument)
             sources += [Source(path, path.relative_to(argument).as_posix(), argument) for path in found]
         else:
-            with open_picture(argument):  # a missing file is told now, not after the slow part
-                pass
+            _check_there(argument, alone=len(arguments) == 1)
             sources.append(Source(argument, argument.name, None))
     return sources
 
 
+def _check_there(argument: Path, alone: bool) -> None:
+    """A missing file is told now, not after the slow part; one of several that is damaged is left out later."""
+    if alone or not os.path.isfile(argument):
+        with open_picture(argument, megapixels=math.inf):
+            pass
+
+
 def _piped() -> Source:
     """An image from the standard input."""
+    if sys.stdin is None:
+        raise ImageError("the standard input is closed; name a photo, or pipe one in")
     content = sys.stdin.buffer.read()
-    with open_picture(Path("standard input"), content) as picture:
+    with open_picture(Path("standard input"), content, math.inf) as picture:
         suffix = _SUFFIXES.get(str(picture.format), ".png")
     return Source(Path(f"stdin{suffix}"), f"stdin{suffix}", None, content=content)
 

@@ -11,6 +11,7 @@ from latentcli.catalog import ModelEntry, VectorRequest
 from latentcli.concepts.moves import Amount
 from latentcli.concepts.vector import ConceptVector
 from latentcli.errors import FileFormatError, ImageError, LatentCLIError, ModelMismatch
+from latentcli.files import free_name
 from latentcli.photo.merging import Merging
 from latentcli.photo.provenance import Provenance, read_provenance
 from latentcli.pipelines.aiming import Aim
@@ -25,8 +26,10 @@ class Plan:
     """An edit, and what it takes to do it again."""
 
     entry: ModelEntry
+    edited: Path
     photo: Path
     how: PhotoEdit
+    fps: float | None  # of an animation
     notes: tuple[str, ...]
 
 
@@ -38,6 +41,8 @@ def plan(edited: Path, photo: Path | None, model: str | None) -> Plan:
     """
     told = read_provenance(edited)
     try:
+        if type(told.face) is not int or not (told.fps is None or 0 < float(told.fps) <= 1000):
+            raise ValueError("no such face or speed")
         edit = _edit_of(told)
         places = tuple(Place.parse(text) for text in told.places)
         merging = Merging(told.merge, told.detail)  # type: ignore[arg-type]  # Merging checks it
@@ -46,7 +51,7 @@ def plan(edited: Path, photo: Path | None, model: str | None) -> Plan:
         raise FileFormatError(
             f"{edited} tells of an edit that cannot be read ({error}); edit the photo again"
         ) from error
-    photo = photo or _original(edited, original)
+    photo = photo or _original(edited, original, told.original_sha256)
     entry = catalog.find_model(model or told.model, edit.vectors)
     if entry.model_id != told.model_id:
         raise ModelMismatch(
@@ -54,17 +59,21 @@ def plan(edited: Path, photo: Path | None, model: str | None) -> Plan:
             "name the model it was made with: --model PATH"
         )
     notes = [_changed(entry, request, vector) for request, vector in zip(edit.vectors, told.vectors, strict=True)]
-    is_same = photo.is_file() and hashlib.sha256(photo.read_bytes()).hexdigest() == told.original_sha256
+    is_same = _digest(photo) == told.original_sha256
     if not is_same:
         notes.append(f"{photo} is not the photo that was edited: the part to edit is chosen anew")
-    aim = Aim(places if is_same else ())
+    known = places if is_same or told.given else ()
+    aim = Aim(known, told.face, told.every_face is True, told.align is not False, found=not told.given)
     how = PhotoEdit(edit, aim, merging, told.refine is True, told.compare is True)
-    return Plan(entry, photo, how, tuple(note for note in notes if note))
+    return Plan(entry, edited, photo, how, told.fps, tuple(note for note in notes if note))
 
 
 def rerun(plan: Plan, output: Path | None, force: bool) -> Iterator[Event]:
     """Raises as `edit_photos` does."""
-    events = edit_photos(plan.entry, [plan.photo], plan.how, Job(output, force))
+    job = Job(output, force)
+    if plan.fps is not None:
+        job = Job(force=force, animation=output or free_name(plan.edited), fps=plan.fps)
+    events = edit_photos(plan.entry, [plan.photo], plan.how, job)
     return _with_notes(plan.notes, events)
 
 
@@ -76,7 +85,7 @@ def _with_notes(notes: tuple[str, ...], events: Iterator[Event]) -> Iterator[Eve
 def _edit_of(told: Provenance) -> Edit:
     """Vectors with strengths of their own; those by another measure share it, as on the command line."""
     amounts = [_amount(vector) for vector in told.vectors]
-    shared = next((amount for amount in amounts if amount.strength is None), amounts[0])
+    shared = next((amount for amount in amounts if amount.strength is None), Amount())
     vectors = tuple(
         VectorRequest(str(vector["name"]), amount.strength)
         for vector, amount in zip(told.vectors, amounts, strict=True)
@@ -91,11 +100,20 @@ def _amount(vector: dict[str, Any]) -> Amount:
     return Amount(None, float(vector["sigma"])) if "sigma" in vector else Amount(float(vector["strength"]))
 
 
-def _original(edited: Path, name: str) -> Path:
-    for folder in (edited.parent, Path()):
-        if (folder / name).is_file():
+def _original(edited: Path, name: str, digest: str) -> Path:
+    """The photo by its name, beside the edited one, in the current folder, or beside the edited one's folder."""
+    for folder in (edited.parent, Path(), edited.parent.parent):
+        if _digest(folder / name) == digest:
             return folder / name
-    raise ImageError(f"{name}, which {edited} was made from, is not beside it; name it with --photo FILE")
+    raise ImageError(f"{name}, which {edited} was made from, is not near it; name it with --photo FILE")
+
+
+def _digest(photo: Path) -> str:
+    """SHA-256 of a file, "" where there is none."""
+    try:
+        return hashlib.sha256(photo.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _changed(entry: ModelEntry, request: VectorRequest, told: dict[str, Any]) -> str:
