@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from latentcli import faces
 from latentcli.photo.provenance import read_provenance
@@ -343,6 +343,65 @@ def test_options_that_do_not_go_together_are_refused(run, photo, options):
 
 
 # bad input
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '{"latentcli": 1, "vectors": 5}',
+        '{"latentcli": 1, "places": null, "vectors": [{}]}',
+        '{"model": 5}',
+        '{"rows": ["0:1:2", "0:1:2"]}',
+        '{"vectors": [{"name": "dot", "strength": 1e308}]}',
+        '{"vectors": [{"name": "dot", "sigma": Infinity}]}',
+        '{"vectors": []}',
+        '{"places": ["-50000,-50000,100000,100000,5"]}',
+    ],
+)
+def test_no_text_in_a_file_can_do_harm(run, photo, told):
+    good = json.loads(read_text(run("edit", photo, "--vector", "dot=900", *MODEL).paths[0]))
+    text = told if "latentcli" in told else json.dumps(good | json.loads(told))
+    chunk = PngImagePlugin.PngInfo()
+    chunk.add_itxt("latentcli", text)
+    with Image.open(photo) as picture:
+        picture.save("hostile.png", pnginfo=chunk)
+    again = run("rerun", "hostile.png", "--model", "tiny")
+    assert again.code == 1
+    assert again.err.count("\n") == 1
+    assert run("edit", "hostile.png", "--vector", "dot=900", *MODEL).code == 0
+
+
+def read_text(path):
+    with Image.open(path) as picture:
+        return picture.text["latentcli"]
+
+
+def test_an_animation_never_replaces_its_photo(run):
+    draw((40, 40), 1).save("me.webp")
+    before = Path("me.webp").read_bytes()
+    told = run("edit", "me.webp", "--vector", "dot", "--animate", "me.webp", "--force", *MODEL)
+    assert told.code == 1
+    assert "would replace an original" in told.err
+    assert Path("me.webp").read_bytes() == before
+
+
+def test_a_box_far_larger_than_the_photo_is_refused(run, photo):
+    told = run("edit", photo, "--vector", "dot", "--box=-50000,-50000,100000,100000,5", *MODEL)
+    assert told.code == 1
+    assert "far larger than the photo" in told.err
+
+
+def test_more_versions_than_a_picture_can_hold_are_refused(run):
+    Image.new("RGB", (2000, 1500)).save("large.png")
+    told = run("edit", "large.png", "--vector", "dot", "--strip", "0:1:100", *MODEL)
+    assert told.code == 1
+    assert "100 versions are 300 megapixels" in told.err
+
+
+def test_only_edit_reads_the_standard_input(run):
+    told = run("encode", "-", *MODEL)
+    assert told.code == 1
+    assert "- does not exist" in told.err
 
 
 def test_photos_above_the_limit_are_refused(run, photo):

@@ -7,7 +7,7 @@ tilted by some 27 degrees, so which one answers, over a few rotations of the pho
 import math
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -48,7 +48,8 @@ class Face:
         x, y = (0.5 - across) * side, (0.5 - down) * side
         cosine, sine = math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
         middle = self.x + x * cosine - y * sine, self.y + x * sine + y * cosine
-        return Place.parse(Place.about(*middle, side, self.roll).text())  # in hundredths, as it can be said again
+        place = Place.about(*middle, side, self.roll)
+        return Place(*(round(number, 2) for number in astuple(place)))  # in hundredths, as it can be said again
 
 
 class NoFace(Exception):
@@ -68,7 +69,7 @@ def find_faces(picture: Image.Image, at_least: int = 1) -> list[Face]:
         if side > _SIDES[0] and scale > 1:
             break  # nothing smaller is to be seen
         small = _scaled(gray, scale)
-        for rotations in (_ROTATIONS, _FAR_ROTATIONS):
+        for rotations in (_ROTATIONS, _FAR_ROTATIONS)[: 1 if side == _SIDES[-1] else 2]:
             seen = [face for rotation in rotations for face in _detect(detector, small, rotation, _WORTH_A_LOOK)]
             found = _sure(detector, gray, found + [_moved(face, 1 / scale) for face in seen])
             if found:

@@ -6,6 +6,7 @@ A file appears under its name only when all its bytes are on disk (temporary nam
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ try:
     import fcntl
 except ImportError:  # Windows: no lock there
     fcntl = None  # type: ignore[assignment]
+
+
+_ONE_AT_A_TIME = threading.Lock()  # the umask is the whole program's
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -44,8 +48,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
+    with _ONE_AT_A_TIME:
+        mask = os.umask(0o077)
+        os.umask(mask)
     return mask
 
 

@@ -152,6 +152,15 @@ def upright(picture: Image.Image) -> Image.Image:
         return picture
 
 
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height once the EXIF orientation is applied, from the header alone."""
+    width, height = picture.size
+    with contextlib.suppress(*PILLOW_ERRORS):
+        if picture.getexif().get(0x0112) in (5, 6, 7, 8):
+            return height, width
+    return width, height
+
+
 def plain(picture: Image.Image, background: str = WHITE) -> Image.Image:
     """Mode L or RGB from any mode, without clipping 16-bit values; what is transparent shows the background."""
     mode = picture.mode

@@ -29,7 +29,7 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `x,y,width,height` or `x,y,width,height,roll`. Raises UsageError.
+        """From `x,y,width,height` or `x,y,width,height,roll`, in hundredths. Raises UsageError.
 
         >>> Place.parse("170,72,101,101,-12").roll
         -12.0
@@ -40,7 +40,7 @@ class Place:
             numbers = []
         if len(numbers) not in (4, 5) or not all(map(math.isfinite, numbers)) or min(numbers[2:4]) < 1:
             raise UsageError(f"--box takes x,y,width,height or x,y,width,height,roll, got {text!r}")
-        return cls(*numbers)
+        return cls(*(round(number, 2) for number in numbers))
 
     @property
     def middle(self) -> tuple[float, float]:

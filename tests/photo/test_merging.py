@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from latentcli.errors import ConfigError
-from latentcli.photo.merging import Merging, merge
+from latentcli.photo.merging import Merged, Merging, merge
 from latentcli.place import Place
 
 SIDE, MODEL = 128, 64
@@ -130,11 +130,19 @@ def test_an_edit_lies_where_its_tilted_box_does(roll):
 
 def test_large_photos_change_as_small_ones_do():
     before, after = blurred(line(24, 40)), blurred(line(24, 45))
-    large = F.interpolate(line(24, 40)[None], (2400, 2400), mode="bilinear")[0]
-    big = merge(large, (0, 0, 2400, 2400), before, after, Place(0, 0, 2400, 2400), Merging()).change
+    large = F.interpolate(line(24, 40)[None], (1024, 1024), mode="bilinear")[0]
+    big = merge(large, (0, 0, 2400, 2400), before, after, Place(0, 0, 2400, 2400), Merging())
     small = merge(line(24, 40), WHOLE, before, after, PLACE, Merging()).change
-    shrunk = F.interpolate(big[None], (SIDE, SIDE), mode="area")[0]
+    rows = torch.cat([big.rows(top, top + 300, (2400, 2400)) for top in range(0, 2400, 300)], dim=1)
+    shrunk = F.interpolate(rows[None], (SIDE, SIDE), mode="area")[0]
     assert (shrunk - small).abs().mean() < 0.01
+
+
+def test_rows_of_a_change_are_those_of_the_whole():
+    change = Merged(torch.rand(3, 17, 31), torch.ones(17, 31))
+    whole = F.interpolate(change.change[None], (50, 90), mode="bilinear")[0]
+    rows = torch.cat([change.rows(0, 20, (90, 50)), change.rows(20, 50, (90, 50))], dim=1)
+    torch.testing.assert_close(rows, whole)
 
 
 def test_a_box_of_few_pixels_works():

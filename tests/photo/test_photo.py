@@ -132,6 +132,14 @@ def test_transparency_that_a_type_cannot_hold_is_told_and_lies_on_white():
     assert np.asarray(written(photo, ".jpg")).min() > 250
 
 
+def test_sixteen_bits_with_a_transparent_colour_are_read_as_eight_and_told(tmp_path):
+    deep = np.full((20, 20), 30000, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "clear.png", transparency=5)
+    photo = Photo.read(tmp_path / "clear.png")
+    assert np.asarray(photo.picture)[0, 0] == 117
+    assert set(photo.lost(".png")) == {"levels beyond 8 bits", "its transparency"}
+
+
 def test_larger_photos_than_allowed_are_refused_by_their_header(photo):
     with pytest.raises(ImageError, match=r"scale it below 0\.001 megapixels"):
         Photo.read(photo, megapixels=0.001)

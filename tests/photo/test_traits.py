@@ -81,6 +81,35 @@ def test_a_comment_in_another_alphabet_survives(tmp_path):
     assert kept[8:].decode("utf-16").startswith("am Meer \u6d77\nlatentcli edit: {")
 
 
+def test_a_comment_without_an_alphabet_survives(tmp_path):
+    told = written(photo(".jpg", tmp_path, exif=exif(b"\0" * 8 + b"my old comment")), ".jpg", DONE.text())
+    assert b"my old comment\nlatentcli edit: {" in told.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
+
+
+def test_a_comment_that_is_a_number_does_no_harm(tmp_path):
+    path = tmp_path / "edited.jpg"
+    path.write_bytes(photo(".jpg", tmp_path, exif=exif(7)).bytes(".jpg", DONE.text()))
+    assert read_provenance(path) == DONE
+
+
+def test_exif_that_leaves_no_room_stays_and_what_was_done_is_left_out(tmp_path):
+    large = photo(".jpg", tmp_path, exif=exif(b"ASCII\0\0\0" + b"x" * 64_700))
+    assert written(large, ".jpg", DONE.text()).getexif().get_ifd(EXIF_IFD)[USER_COMMENT].endswith(b"xxx")
+
+
+def test_a_profile_of_other_colours_is_not_kept(tmp_path):
+    path = tmp_path / "ink.jpg"
+    draw((40, 30), 1).convert("CMYK").save(path, icc_profile=b"\0" * 128)
+    for suffix in (".jpg", ".png", ".tiff"):
+        assert "icc_profile" not in written(Photo.read(path), suffix).info
+
+
+def test_raw_profiles_of_png_are_not_written_twice(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Raw profile type exif", "whatever")
+    assert "Raw profile type exif" not in written(photo(".png", tmp_path, pnginfo=texts), ".png").text
+
+
 def test_png_texts_survive(tmp_path):
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Author", "me")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NAMED = 10  # unreadable images that are named; the rest is counted
 _WIDE = 1000  # columns of a table that goes into a file or a pipe
+PIPE = Path("-")  # the standard input or output
 _PATIENCE = 1.0  # seconds before a progress bar appears
 
 
@@ -131,6 +132,14 @@ class Talk:
                 "seconds": round(time.monotonic() - self.started, 2),
             }
             self._print(json.dumps(summary, allow_nan=False))
+
+
+def check_pipe(as_json: bool) -> None:
+    """Refuse to print a picture where it cannot go."""
+    if as_json:
+        raise typer.BadParameter("--json and the picture cannot both go to the standard output; give --output FILE")
+    if sys.stdout is None or sys.stdout.isatty():
+        raise typer.BadParameter("a picture cannot be printed here; give --output FILE")
 
 
 def print_table(table: "Table") -> None:

@@ -1,16 +1,16 @@
 """`latentcli edit`: change photos at their own resolution."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.console import PIPE, Talk, check_pipe, choose_model
 from latentcli.cli.options import (
     ForceOption,
     JsonOption,
+    MegapixelsOption,
     ModelOption,
     OutputOption,
     SigmaOption,
@@ -21,7 +21,6 @@ from latentcli.cli.options import (
 )
 from latentcli.config import DETAIL, PHOTO_MEGAPIXELS, WALK_FPS, Merge
 
-_PIPE = Path("-")
 _MOST_JOBS = 64
 
 
@@ -84,7 +83,7 @@ def edit(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, max=_MOST_JOBS, help="Photos edited at the same time.")
     ] = min(2, os.cpu_count() or 1),
-    max_megapixels: Annotated[float, typer.Option(min=0.000001, help="Refuse larger photos.")] = PHOTO_MEGAPIXELS,
+    max_megapixels: MegapixelsOption = PHOTO_MEGAPIXELS,
     model: ModelOption = None,
     output: OutputOption = None,
     force: ForceOption = False,
@@ -117,11 +116,9 @@ def edit(
         raise typer.BadParameter("--compare shows one strength; leave out --strip and --animate")
     if animate is not None and output is not None:
         raise typer.BadParameter("--animate names its file; leave out --output")
-    pipes = output == _PIPE or (output is None and animate is None and photos == [_PIPE])
-    if pipes and as_json:
-        raise typer.BadParameter("--json and the picture cannot both go to the standard output; give --output FILE")
-    if pipes and (sys.stdout is None or sys.stdout.isatty()):
-        raise typer.BadParameter("a picture cannot be printed here; give --output FILE")
+    pipes = output == PIPE or (output is None and animate is None and photos == [PIPE])
+    if pipes:
+        check_pipe(as_json)
     talk = Talk(as_json)
     entry = choose_model(talk, model, vector)
 

@@ -40,6 +40,9 @@ OutputOption = Annotated[
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of paths.")]
+MegapixelsOption = Annotated[
+    float, typer.Option(min=0.000001, help="Refuse larger photos; editing takes some 30 bytes a pixel.")
+]
 VectorOption = Annotated[
     list[str],
     typer.Option(

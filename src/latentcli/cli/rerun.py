@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from latentcli.cli.console import Talk
-from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
+from latentcli.cli.console import PIPE, Talk, check_pipe
+from latentcli.cli.options import ForceOption, JsonOption, MegapixelsOption, ModelOption, OutputOption
+from latentcli.config import PHOTO_MEGAPIXELS
 
 
 def rerun(
@@ -20,6 +21,7 @@ def rerun(
             show_default=False,
         ),
     ] = None,
+    max_megapixels: MegapixelsOption = PHOTO_MEGAPIXELS,
     model: ModelOption = None,
     output: OutputOption = None,
     force: ForceOption = False,
@@ -35,11 +37,13 @@ def rerun(
 
     Of another photo the faces are found anew. Writes what the edit's own command would write.
     """
+    if output == PIPE:
+        check_pipe(as_json)
     talk = Talk(as_json)
 
     from latentcli.pipelines import rerunning
 
     plan = rerunning.plan(edited, photo, model)
     talk.took(plan.entry, chosen=model is None)
-    talk.run(rerunning.rerun(plan, output, force), "editing")
+    talk.run(rerunning.rerun(plan, output, force, max_megapixels), "editing")
     talk.close()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latentcli.concepts.geometry import Geometry
 from latentcli.concepts.vector import ConceptVector
+from latentcli.config import MOST_STRENGTH
 from latentcli.errors import ConfigError, UsageError
 
 _PLACES = re.compile(r"p(\d{1,2}|100)|positive|negative")
@@ -25,6 +26,9 @@ class Amount:
     def __post_init__(self) -> None:
         if sum(value is not None for value in (self.strength, self.sigma, self.to)) != 1:
             raise UsageError("give one of --strength, --sigma and --to")
+        far = next((value for value in (self.strength, self.sigma) if value is not None), 0.0)
+        if not abs(far) <= MOST_STRENGTH:
+            raise UsageError(f"strengths go up to {MOST_STRENGTH:g}, got {far:g}")
         if self.to is not None and not _PLACES.fullmatch(self.to):
             raise UsageError(f"--to takes p0 to p100, positive or negative, got {self.to!r}")
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from latentcli.model.figures import device_of
 from latentcli.model.objective import bernoulli, gaussian
 from latentcli.model.vae import VAE
 
@@ -15,7 +16,9 @@ def refine(vae: VAE, x: Tensor, z: Tensor, steps: int = STEPS) -> Tensor:
 
     Descends -log p(x|z) + |z - z0|^2 / 2 in nats: far from where the encoder puts images, concept vectors mean nothing.
     """
-    start, refined = z.detach(), z.detach().clone().requires_grad_(True)
+    device = device_of(vae)
+    x, start = x.to(device), z.detach().to(device)
+    refined = start.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([refined], lr=_RATE)
     with torch.enable_grad():
         for _ in range(steps):
@@ -28,4 +31,4 @@ def refine(vae: VAE, x: Tensor, z: Tensor, steps: int = STEPS) -> Tensor:
             loss = (reconstruction + (refined - start).square().sum(dim=1) / 2).sum()
             (refined.grad,) = torch.autograd.grad(loss, [refined])
             optimizer.step()
-    return refined.detach()
+    return refined.detach().cpu()

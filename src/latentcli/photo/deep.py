@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from latentcli.images import PILLOW_ERRORS
+from latentcli.images import PILLOW_ERRORS, encode_picture
 
 _COLOUR = ("RGB;16B", "RGBA;16B")  # what Pillow calls the layout of 16-bit colour in PNG
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -27,7 +27,7 @@ _LEVEL = 4  # of zlib: 16-bit noise hardly gets smaller above
 
 def is_deep(picture: Image.Image) -> bool:
     """Whether an opened picture has 16 bits a channel that can be kept."""
-    return picture.mode.startswith("I;16") or _is_deep_colour(picture)
+    return (picture.mode.startswith("I;16") or _is_deep_colour(picture)) and "transparency" not in picture.info
 
 
 def _is_deep_colour(picture: Image.Image) -> bool:
@@ -58,19 +58,16 @@ def _bytes(file: io.BytesIO, little: bool) -> np.ndarray:
 
 def encode_deep(pixels: np.ndarray, suffix: str, **options: object) -> bytes:
     """The bytes of a PNG (gray and colour) or TIFF (gray) file of uint16 (height, width[, 3 or 4])."""
-    buffer = io.BytesIO()
     if pixels.ndim == 2:
-        Image.fromarray(pixels).save(buffer, format=Image.EXTENSION[suffix.lower()], **options)
-        return buffer.getvalue()
+        return encode_picture(Image.fromarray(pixels), suffix, **options)
     height, width, channels = pixels.shape
     header = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
     rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
     filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
     filtered[:, 0] = _UP
     filtered[0, 1:], filtered[1:, 1:] = rows[0], rows[1:] - rows[:-1]
-    Image.new("L", (1, 1)).save(buffer, format="PNG", **options)  # for its other chunks
+    others = list(_chunks(encode_picture(Image.new("L", (1, 1)), suffix, **options)))
     parts = [_SIGNATURE, _chunk(b"IHDR", header)]
-    others = list(_chunks(buffer.getvalue()))
     parts += [_chunk(kind, data) for kind, data in others if kind not in (b"IHDR", b"IDAT", b"IEND")]
     return b"".join([*parts, _chunk(b"IDAT", zlib.compress(filtered.data, _LEVEL)), _chunk(b"IEND", b"")])
 

@@ -62,27 +62,39 @@ class Merged:
     change: Tensor  # (channels, height, width) in [-1, 1]
     mask: Tensor  # (height, width) in [0, 1]
 
+    def rows(self, first: int, last: int, size: tuple[int, int]) -> Tensor:
+        """Rows of the change as it is in a region of (width, height), bilinear: (channels, last - first, width)."""
+        width, height = size
+        coarse = self.change.shape[1]
+        y = ((torch.arange(first, last) + 0.5) * coarse / height - 0.5).clamp(0, coarse - 1)
+        above = y.floor().long()
+        share = (y - above)[None, :, None]
+        below = (above + 1).clamp(max=coarse - 1)
+        rows = self.change[:, above] * (1 - share) + self.change[:, below] * share
+        return F.interpolate(rows[None], (last - first, width), mode="bilinear")[0]
 
-def merge(photo: Tensor, region: Region, before: Tensor, after: Tensor, place: Place, how: Merging) -> Merged:
-    """What an edit adds to a photo's region (channels, height, width), in [0, 1].
+
+def coarse_size(width: int, height: int) -> tuple[int, int]:
+    """The size at which a region is merged: finer detail is texture and stays.
+
+    >>> coarse_size(4096, 2048), coarse_size(300, 200)
+    ((1024, 512), (300, 200))
+    """
+    share = min(1.0, _FINEST / max(width, height))
+    return max(1, round(width * share)), max(1, round(height * share))
+
+
+def merge(coarse: Tensor, region: Region, before: Tensor, after: Tensor, place: Place, how: Merging) -> Merged:
+    """What an edit adds to a photo's region, which is shown at its `coarse_size`: (channels, height, width) in [0, 1].
 
     `before` and `after` are the decodings (channels, height, width) of what `place` shows, at the model's size.
     """
-    height, width = photo.shape[1:]
-    share = min(1.0, _FINEST / max(height, width))
-    coarse = photo
-    if share < 1:
-        size = max(1, round(height * share)), max(1, round(width * share))
-        coarse = F.interpolate(photo[None], size, mode="area")[0]
-    shown, before, after = _like(photo, coarse, before, after)
+    shown, before, after = _like(coarse, before, after)
     drawn = _on_box(before, after, how)
     shown = coarse if how.way == "ratio" else shown
-    found = _WAYS[how.way](shown, _Drawn(*_onto(drawn, coarse, region, place)), place.width * share, how)
-    change = found.change.expand(len(photo), -1, -1)
-    layers = torch.cat([change, found.mask[None]])
-    if share < 1:
-        layers = F.interpolate(layers[None], (height, width), mode="bilinear")[0]
-    return Merged(layers[:-1], layers[-1])
+    side = place.width * coarse.shape[2] / (region[2] - region[0])
+    found = _WAYS[how.way](shown, _Drawn(*_onto(drawn, coarse, region, place)), side, how)
+    return Merged(found.change.expand(len(coarse), -1, -1), found.mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +108,9 @@ class _Drawn:
     redrawn: Tensor  # the same: where the photo's own edges go
 
 
-def _like(photo: Tensor, coarse: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _like(coarse: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Photo and decodings in the channels they are compared in: a gray one of them makes the edit one of brightness."""
-    is_gray = bool((photo == photo[:1]).all())  # also when it is stored as RGB
+    is_gray = bool((coarse == coarse[:1]).all())  # also when it is stored as RGB
     if len(before) == len(coarse) and not is_gray:
         return coarse, before, after
     return _gray(coarse), _gray(before), _gray(after)

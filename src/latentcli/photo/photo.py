@@ -14,9 +14,11 @@ from torch import Tensor
 from latentcli.config import PHOTO_MEGAPIXELS, ModelConfig
 from latentcli.images import encode_picture, grid, has_alpha, open_picture, plain, to_model_size, upright
 from latentcli.photo.deep import can_hold, encode_deep, is_deep, read_deep
-from latentcli.photo.merging import Merging, merge
+from latentcli.photo.merging import Merging, coarse_size, merge
 from latentcli.photo.traits import FileTraits, traits_of
 from latentcli.place import Place
+
+_BAND = 256  # rows that are changed at a time, so that no copy of a large photo is made in floating point
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,13 @@ class Photo:
             deep = read_deep(io.BytesIO(content), picture) if is_deep(picture) else None
             turned = upright(picture)
             traits = traits_of(picture, turned, content)
-            if "A" not in turned.getbands() and "transparency" not in turned.info:
-                return cls(plain(turned), None, deep, traits, content)
+            is_opaque = "A" not in turned.getbands() and "transparency" not in turned.info
+            if is_opaque or picture.mode.startswith("I"):
+                return cls(_bare(plain(turned)), None, deep, traits, content)
             layers = turned.convert("RGBA")
             colours = layers.convert("RGB")
             shown = colours.convert("L") if picture.mode == "LA" else colours
-            return cls(shown, layers.getchannel("A"), deep, traits, content)
+            return cls(_bare(shown), layers.getchannel("A"), deep, traits, content)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,19 +67,21 @@ class Photo:
     def merged(self, before: Tensor, after: Tensor, place: Place, how: Merging) -> "Photo":
         """The photo with the way from one decoding (channels, height, width) of a place to the other merged in."""
         region = place.region(self.size)
-        left, top, right, bottom = region
-        if left >= right or top >= bottom:
+        size = region[2] - region[0], region[3] - region[1]
+        if min(size) < 1:
             return self
-        pixels = np.array(self.picture.crop(region)).reshape(bottom - top, right - left, -1)
-        shown = torch.from_numpy(pixels).permute(2, 0, 1).float().div_(255)
-        change = merge(shown, region, before, after, place, how).change
-        if self.deep is not None:
-            deep = _deepened(self.deep, change, region)
-            return replace(self, picture=_shown(deep), deep=deep)
-        levels = (shown + change).mul_(255).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+        shown = self.picture.crop(region)
+        coarse = np.array(shown.resize(coarse_size(*size), Image.Resampling.BOX))
+        x = torch.from_numpy(coarse).reshape(*coarse.shape[:2], -1).permute(2, 0, 1).float().div_(255)
+        change = merge(x, region, before, after, place, how)
+        pixels = np.array(shown) if self.deep is None else self.deep.copy()
+        part = pixels if self.deep is None else pixels[region[1] : region[3], region[0] : region[2]]
+        for top in range(0, size[1], _BAND):
+            bottom = min(top + _BAND, size[1])
+            _add(part[top:bottom], change.rows(top, bottom, size))
         picture = self.picture.copy()
-        picture.paste(Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels), region)
-        return replace(self, picture=picture)
+        picture.paste(Image.fromarray(part if self.deep is None else _eight_bits(part)), region)
+        return replace(self, picture=picture, deep=None if self.deep is None else pixels)
 
     def bytes(self, suffix: str, done: str | None = None) -> bytes:
         """Its file in the type of the suffix; `done` is ASCII text that says there what was done to it.
@@ -107,18 +112,21 @@ def side_by_side(photos: Sequence[Photo], columns: int) -> Photo:
     return replace(photos[0], picture=grid([photo.picture for photo in photos], columns), alpha=None, deep=None)
 
 
-def _deepened(deep: np.ndarray, change: Tensor, region: tuple[int, int, int, int]) -> np.ndarray:
-    """16-bit pixels (height, width[, 3 or 4]) with a change (1 or 3, height, width) added; transparency stays."""
-    left, top, right, bottom = region
-    result = deep.copy()
-    part = result[top:bottom, left:right]
-    more = change[0].numpy() if deep.ndim == 2 else change.permute(1, 2, 0).numpy()
-    colours = part if deep.ndim == 2 else part[:, :, :3]
-    colours[...] = np.clip(np.rint(colours + more * 65535.0), 0, 65535)
-    return result
+def _bare(picture: Image.Image) -> Image.Image:
+    """Without what Pillow would write of it unasked, like the profile of colours it no longer has."""
+    picture.info = {}
+    return picture
 
 
-def _shown(deep: np.ndarray) -> Image.Image:
-    """The colours as 8 bits."""
+def _add(pixels: np.ndarray, change: Tensor) -> None:
+    """Add a change (1 or 3, rows, width) to whole numbers (rows, width[, 3 or 4]), in place; transparency stays."""
+    top = np.iinfo(pixels.dtype).max
+    colours = pixels[:, :, :3] if pixels.ndim == 3 else pixels[:, :, None]
+    more = change.permute(1, 2, 0).numpy() * np.float32(top)
+    colours[...] = np.clip(np.rint(colours + more[:, :, : colours.shape[2]]), 0, top)
+
+
+def _eight_bits(deep: np.ndarray) -> np.ndarray:
+    """The colours of 16-bit pixels as 8 bits."""
     colours = deep if deep.ndim == 2 else deep[:, :, :3]
-    return Image.fromarray((colours / 257.0).round().astype(np.uint8))
+    return ((colours.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)

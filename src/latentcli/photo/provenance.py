@@ -47,11 +47,24 @@ class Provenance:
         if not isinstance(found, dict) or _KEY not in found:
             raise ValueError("no edit")
         known = {knob.name: found[knob.name] for knob in fields(cls) if knob.name in found}
-        lists = {name: tuple(known.get(name, ())) for name in ("vectors", "places", "rows")}
         try:
-            return cls(**known | lists)
-        except TypeError as error:
+            told = cls(**known | {name: tuple(known.get(name, ())) for name in ("vectors", "places", "rows")})
+            told._check()
+        except (TypeError, OverflowError) as error:
             raise ValueError(str(error)) from error
+        return told
+
+    def _check(self) -> None:
+        """Raises ValueError for values of another kind: the file may come from anybody."""
+        kinds: dict[type, tuple[object, ...]] = {
+            str: (self.model, self.model_id, self.original, self.original_sha256, self.merge, *self.places, *self.rows),
+            bool: (self.every_face, self.align, self.given, self.refine, self.compare, self.stay_typical),
+            int: (self.face,),
+            dict: self.vectors,
+            float: (float(self.detail), *([] if self.fps is None else [float(self.fps)])),
+        }
+        if not self.vectors or any(type(value) is not kind for kind, values in kinds.items() for value in values):
+            raise ValueError("values of another kind")
 
 
 def earlier(text: str | None) -> dict[str, Any] | None:

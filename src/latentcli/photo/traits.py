@@ -17,9 +17,11 @@ _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _USER_COMMENT = 0x9286  # in the EXIF IFD
 _DESCRIBING = (270, 271, 272, 305, 306, 315, 316, 33432)  # of TIFF's tags; others lay it out
 _CODES = {b"ASCII\0\0\0": "ascii", b"UNICODE\0": "utf-16"}  # that a user comment starts with
+_MOST_EXIF = 65_000  # bytes in a JPEG
 _MOST_DPI = 65_535  # that a file can say
 _QUALITY = 95  # of lossy output where the input has none to go by
 _TEXT_KEY = "latentcli"  # of the PNG chunk that says what was done
+_XMP_KEY, _RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "  # of chunks that are written anew
 _MARK = "latentcli edit: "  # before the same in an EXIF comment
 _DESCRIPTION = 270  # the tag that says it in TIFF, whose compressed files hold no EXIF IFD
 _WITH_EXIF = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF")
@@ -57,6 +59,8 @@ class FileTraits:
         exif = self.exif
         if done is not None and kind != "PNG":
             exif = _commented(exif, done, in_tiff=kind == "TIFF")
+        if kind == "JPEG" and exif and len(exif) > _MOST_EXIF:
+            exif = self.exif  # a large one leaves no room to tell what was done
         if exif and kind in _WITH_EXIF:
             options["exif"] = exif
         if self.dpi and kind in ("JPEG", "PNG", "TIFF"):
@@ -66,7 +70,7 @@ class FileTraits:
         if kind == "JPEG":
             options |= dict(self.jpeg) or {"quality": _QUALITY}
         if kind == "WEBP":
-            options |= {"lossless": True} if self.lossless else {"quality": _QUALITY}
+            options |= {"lossless": True, "exact": True} if self.lossless else {"quality": _QUALITY}
         if kind == "AVIF":
             options["quality"] = _QUALITY
         if kind == "TIFF" and self.compression:
@@ -78,20 +82,22 @@ class FileTraits:
         for key, text in (*self.texts, *([(_TEXT_KEY, done)] if done else [])):
             info.add_itxt(key, text)
         if self.xmp:
-            info.add_itxt("XML:com.adobe.xmp", self.xmp.decode("utf-8", "replace"))
+            info.add_itxt(_XMP_KEY, self.xmp.decode("utf-8", "replace"))
         return info
 
 
 def traits_of(picture: Image.Image, turned: Image.Image, content: bytes) -> FileTraits:
     """`turned` is what `upright` made of `picture`, `content` the file's bytes."""
-    same_space = picture.mode in ("L", "RGB", "LA", "RGBA") or picture.mode.startswith("I;16")
+    same_space = picture.mode in ("1", "L", "RGB", "LA", "RGBA", "P", "PA") or picture.mode.startswith("I;16")
     xmp = turned.info.get("xmp")  # without the orientation
     return FileTraits(
         icc_profile=picture.info.get("icc_profile") if same_space else None,
         exif=_exif(picture),
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         texts=tuple(
-            (key, str(text)) for key, text in _texts(picture).items() if key not in (_TEXT_KEY, "XML:com.adobe.xmp")
+            (key, str(text))
+            for key, text in _texts(picture).items()
+            if key not in (_TEXT_KEY, _XMP_KEY) and not key.startswith(_RAW_PROFILE)
         ),
         jpeg=_jpeg(picture) if same_space else (),
         lossless=picture.format == "WEBP" and _is_lossless(content),
@@ -147,8 +153,12 @@ def _comment(exif: Image.Exif) -> str:
     value = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
     if isinstance(value, str):
         return value
-    encoding = _CODES.get(value[:8])
-    return value[8:].decode(encoding, "replace").strip("\0 ") if encoding else ""
+    if not isinstance(value, bytes):
+        return ""
+    encoding = _CODES.get(value[:8], "latin-1")
+    if encoding == "utf-16" and value[8:10] not in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16-be" if exif.endian == ">" else "utf-16-le"
+    return value[8:].decode(encoding, "replace").strip("\0 ")
 
 
 def _commented(exif: bytes | None, done: str, in_tiff: bool) -> bytes:
@@ -209,6 +219,8 @@ def _lost(picture: Image.Image) -> list[str]:
         lost.append(f"its {picture.mode} colours")
     if picture.mode in ("P", "PA"):
         lost.append("its palette")
+    if picture.mode.startswith("I;16") and "transparency" in picture.info:
+        lost += ["its transparency", "levels beyond 8 bits"]
     if picture.mode in ("I", "F") or (_says_16_bits(picture) and not is_deep(picture)):
         lost.append("levels beyond 8 bits")
     return lost

@@ -7,11 +7,12 @@ from pathlib import Path
 from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError, ImageError
 from latentcli.faces import Face, find_faces, require_dlib
-from latentcli.images import model_place, open_picture
+from latentcli.images import model_place, open_picture, upright_size
 from latentcli.photo.photo import Photo
 from latentcli.pipelines.outputs import Source
 from latentcli.place import Place
 
+_MOST_TIMES = 2  # the photo's longer side: no tilted box is larger
 _DOUBTFUL = 0.15  # score of a face below which it may be none
 _CROP_TIMES = 4  # the model's size, up to which a square picture may be a face crop
 
@@ -31,9 +32,10 @@ def check_aim(aim: Aim, sources: Sequence[Source], config: ModelConfig, megapixe
     """Raises ConfigError for a place that is not in the photo, or without dlib where faces are to be found."""
     if aim.places:
         (source,) = sources
-        photo = Photo.read(source.path, source.content, megapixels)
+        with open_picture(source.path, source.content, megapixels) as picture:
+            size = upright_size(picture)
         for place in aim.places:
-            _check_place(photo, place, config)
+            _check_place(size, place, config)
     elif config.crop == "face" and aim.align and not all(_is_face_crop(_size(source), config) for source in sources):
         require_dlib()
 
@@ -94,11 +96,13 @@ def _told_crop(photo: Photo, place: Place, config: ModelConfig) -> list[str]:
     return [f"edited the centred {parts}; for another part give --box x,y,width,height"]
 
 
-def _check_place(photo: Photo, place: Place, config: ModelConfig) -> None:
+def _check_place(size: tuple[int, int], place: Place, config: ModelConfig) -> None:
     """Raises ConfigError when a given place is not in the photo or has another shape than a cropping model sees."""
-    width, height = photo.size
+    width, height = size
     x, y = place.middle
-    if not place.roll and not place.is_inside(photo.size):
+    if max(place.width, place.height) > _MOST_TIMES * max(size):
+        raise ConfigError(f"--box {place.text()} is far larger than the photo of {width}x{height}")
+    if not place.roll and not place.is_inside(size):
         raise ConfigError(f"--box {place.text()} does not lie inside the photo of {width}x{height}")
     if not (0 <= x < width and 0 <= y < height):
         raise ConfigError(f"the middle of --box {place.text()} does not lie in the photo of {width}x{height}")

@@ -1,6 +1,7 @@
 """Photos edited with concept vectors, at their own resolution and in their own format."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentcli.catalog import ModelEntry
-from latentcli.config import PHOTO_MEGAPIXELS
+from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS
 from latentcli.errors import ConfigError, ImageError, UsageError
 from latentcli.files import output_file, write_whole
 from latentcli.images import as_float, encode_animation, walk
@@ -25,7 +26,7 @@ from latentcli.pipelines.aiming import Aim, check_aim, find_places
 from latentcli.pipelines.encoding import decode_latents, encode_images
 from latentcli.pipelines.events import Event, Note, Piped, Progress, Unreadable, Wrote
 from latentcli.pipelines.moving import Edit, Moves, Range, load_moves, tell_existing, tell_way
-from latentcli.pipelines.outputs import PIPE, Naming, Source, Target, gather, targets
+from latentcli.pipelines.outputs import PIPE, Naming, Source, Target, check_originals, gather, targets
 from latentcli.place import Place
 
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
@@ -86,7 +87,7 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], how: PhotoEdit, jo
     Raises ConfigError for a box outside a photo or without dlib where faces are to be found, OutputExists when a named
     output is taken.
     """
-    sources = gather(arguments)
+    sources = gather(arguments, pipes=True)
     if job.animation is not None:
         work = [_animated(sources, job, job.animation)]
     else:
@@ -104,7 +105,9 @@ def _animated(sources: Sequence[Source], job: Job, animation: Path) -> Target:
         raise ConfigError(f"--animate takes one photo, but there are {len(sources)}")
     if animation.suffix.lower() not in _ANIMATED:
         raise UsageError(f"--animate writes {', '.join(_ANIMATED)}, got {animation}")
-    return Target(sources[0], output_file(animation, animation, job.force))
+    target = Target(sources[0], output_file(animation, animation, job.force))
+    check_originals([target])
+    return target
 
 
 def _same_format(source: Source) -> str:
@@ -135,9 +138,10 @@ def _edit_one(editor: _Editor, target: Target) -> _Edited:
     """Read, edit and write one photo. Raises ImageError for one that cannot be read or has no such face."""
     source, how = target.source, editor.how
     photo = Photo.read(source.path, source.content, editor.job.megapixels)
-    suffix = source.path.suffix if target.path == PIPE else target.path.suffix
+    suffix = _same_format(source) if target.path == PIPE else target.path.suffix
     is_sheet = how.compare or bool(how.edit.rows)
     notes = [f"{source.path}: {lost} cannot be kept" for lost in photo.lost(suffix, is_sheet)]
+    _check_sheet(editor, photo, source)
     places, found = find_places(photo, source.path, editor.model.config, how.aim)
     versions, z = edit_photo(editor.model, photo, editor.moves, how, places)
     done = _provenance(editor, source, photo, places) if editor.job.tells else None
@@ -150,6 +154,15 @@ def _edit_one(editor: _Editor, target: Target) -> _Edited:
     if target.path != PIPE:
         write_whole(target.path, content)
     return _Edited(content if target.path == PIPE else b"", z, notes + (found if editor.alone else []))
+
+
+def _check_sheet(editor: _Editor, photo: Photo, source: Source) -> None:
+    """Raises ImageError where all versions of a photo together are more than a picture may have."""
+    count = 3 if editor.how.compare else math.prod(row.count for row in editor.how.edit.rows)
+    megapixels = count * photo.size[0] * photo.size[1] / 1e6
+    if count > 1 and megapixels > MEGAPIXELS:
+        size = f"{megapixels:.0f} megapixels"
+        raise ImageError(f"{source.path}: {count} versions are {size}, above {MEGAPIXELS:g}; scale it down")
 
 
 def _encoded(editor: _Editor, versions: list[Photo], suffix: str, done: str | None) -> bytes:

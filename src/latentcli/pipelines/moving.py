@@ -52,7 +52,7 @@ class Range:
 
     def text(self) -> str:
         """As `parse` takes it."""
-        return f"{self.first:g}:{self.last:g}:{self.count}"
+        return f"{self.first:.15g}:{self.last:.15g}:{self.count}"
 
     def tag(self) -> str:
         """As it stands in a file's name."""
@@ -78,6 +78,8 @@ class Edit:
     rows: tuple[Range, ...] = ()  # of the first vectors: one makes a strip of each image, two a sheet
 
     def __post_init__(self) -> None:
+        if len(self.rows) > len(self.vectors):
+            raise UsageError("each row of strengths is one of a vector")
         if self.amount != Amount() and all(vector.strength is not None for vector in self.vectors):
             raise UsageError("every vector has a strength of its own after =; leave out --strength, --sigma and --to")
 

@@ -53,11 +53,14 @@ class Naming:
     force: bool
 
 
-def gather(arguments: Sequence[Path]) -> list[Source]:
-    """The images behind the arguments, in order. Raises ImageError for a missing file or a folder without images."""
+def gather(arguments: Sequence[Path], pipes: bool = False) -> list[Source]:
+    """The images behind the arguments, in order; with `pipes`, `-` is the standard input.
+
+    Raises ImageError for a missing file or a folder without images.
+    """
     sources: list[Source] = []
     for argument in arguments:
-        if argument == PIPE:
+        if argument == PIPE and pipes:
             sources.append(_piped())
         elif os.path.isdir(argument):
             found = find_images(argument)
@@ -115,11 +118,16 @@ def targets(sources: Sequence[Source], naming: Naming) -> list[Target]:
     else:
         check_folder(output, len(sources))
         chosen = _many(sources, naming)
-    originals = {os.path.realpath(target.source.path) for target in chosen if target.source.content is None}
-    for target in chosen:
+    check_originals(chosen)
+    return chosen
+
+
+def check_originals(work: Sequence[Target]) -> None:
+    """Raises OutputExists where a result would replace an image of the job."""
+    originals = {os.path.realpath(target.source.path) for target in work if target.source.content is None}
+    for target in work:
         if os.path.realpath(target.path) in originals:
             raise OutputExists(f"{target.path} would replace an original; give another --output")
-    return chosen
 
 
 def check_folder(output: Path | None, results: int) -> None:

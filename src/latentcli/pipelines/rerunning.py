@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def plan(edited: Path, photo: Path | None, model: str | None) -> Plan:
     """
     told = read_provenance(edited)
     try:
-        if type(told.face) is not int or not (told.fps is None or 0 < float(told.fps) <= 1000):
+        if told.face < 1 or not (told.fps is None or 0 < told.fps <= 1000):
             raise ValueError("no such face or speed")
         edit = _edit_of(told)
         places = tuple(Place.parse(text) for text in told.places)
@@ -60,7 +60,7 @@ def plan(edited: Path, photo: Path | None, model: str | None) -> Plan:
         )
     notes = [_changed(entry, request, vector) for request, vector in zip(edit.vectors, told.vectors, strict=True)]
     is_same = _digest(photo) == told.original_sha256
-    if not is_same:
+    if not is_same and not told.given:
         notes.append(f"{photo} is not the photo that was edited: the part to edit is chosen anew")
     known = places if is_same or told.given else ()
     aim = Aim(known, told.face, told.every_face is True, told.align is not False, found=not told.given)
@@ -68,11 +68,11 @@ def plan(edited: Path, photo: Path | None, model: str | None) -> Plan:
     return Plan(entry, edited, photo, how, told.fps, tuple(note for note in notes if note))
 
 
-def rerun(plan: Plan, output: Path | None, force: bool) -> Iterator[Event]:
+def rerun(plan: Plan, output: Path | None, force: bool, megapixels: float) -> Iterator[Event]:
     """Raises as `edit_photos` does."""
-    job = Job(output, force)
+    job = Job(output, force, megapixels=megapixels)
     if plan.fps is not None:
-        job = Job(force=force, animation=output or free_name(plan.edited), fps=plan.fps)
+        job = replace(job, output=None, animation=output or free_name(plan.edited), fps=plan.fps)
     events = edit_photos(plan.entry, [plan.photo], plan.how, job)
     return _with_notes(plan.notes, events)
 
