@@ -1,4 +1,5 @@
 import io
+import struct
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -142,9 +143,21 @@ def test_lossless_webp_stays_so_behind_a_profile(tmp_path):
 
 
 def test_xmp_survives(tmp_path):
-    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/' tiff:Orientation=\"6\"/>"
     for suffix in (".jpg", ".webp"):
-        assert written(photo(suffix, tmp_path, xmp=xmp), suffix).info["xmp"] == xmp
+        kept = written(photo(suffix, tmp_path, xmp=xmp), suffix).info["xmp"]
+        assert kept == xmp.replace(b"6", b"1")  # it is upright now
+
+
+def test_sixteen_bits_of_a_tiff_in_colour_are_told(tmp_path):
+    """Such a file is put together here, since Pillow writes none: a 2x2 picture, 16 bits a channel."""
+    entries = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 122), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 128)]
+    entries += [(277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 24)]
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    head += b"".join(struct.pack("<HHII", *entry) for entry in entries) + struct.pack("<I", 0)
+    path = tmp_path / "deep.tiff"
+    path.write_bytes(head.ljust(122, b"\0") + struct.pack("<3H", 16, 16, 16) + bytes(24))
+    assert Photo.read(path).lost(".tiff") == ["levels beyond 8 bits"]
 
 
 @pytest.mark.parametrize("mode", ["P", "CMYK", "I", "F"])

@@ -40,8 +40,8 @@ class Photo:
         with open_picture(path, content, megapixels) as picture:
             content = path.read_bytes() if content is None else content
             deep = read_deep(io.BytesIO(content), picture) if is_deep(picture) else None
+            traits = traits_of(picture, content)
             turned = upright(picture)
-            traits = traits_of(picture, turned, content)
             is_opaque = "A" not in turned.getbands() and "transparency" not in turned.info
             if is_opaque or picture.mode.startswith("I"):
                 return cls(_bare(plain(turned)), None, deep, traits, content)

@@ -1,6 +1,7 @@
 """What a photo's file has besides pixels, so that the edited photo can be saved as the original came."""
 
 import contextlib
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -86,14 +87,15 @@ class FileTraits:
         return info
 
 
-def traits_of(picture: Image.Image, turned: Image.Image, content: bytes) -> FileTraits:
-    """`turned` is what `upright` made of `picture`, `content` the file's bytes."""
+def traits_of(picture: Image.Image, content: bytes) -> FileTraits:
+    """Of an opened picture whose pixels have not been decoded yet; `content` are the file's bytes."""
+    lost = _lost(picture)  # first, since texts may stand behind the pixels
     same_space = picture.mode in ("1", "L", "RGB", "LA", "RGBA", "P", "PA") or picture.mode.startswith("I;16")
-    xmp = turned.info.get("xmp")  # without the orientation
+    xmp = picture.info.get("xmp")
     return FileTraits(
         icc_profile=picture.info.get("icc_profile") if same_space else None,
         exif=_exif(picture),
-        xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+        xmp=_upright_xmp(xmp.encode() if isinstance(xmp, str) else xmp),
         texts=tuple(
             (key, str(text))
             for key, text in _texts(picture).items()
@@ -104,8 +106,17 @@ def traits_of(picture: Image.Image, turned: Image.Image, content: bytes) -> File
         compression=_compression(picture),
         dpi=_dpi(picture),
         done_before=done_to(picture),
-        lost=tuple(_lost(picture)),
+        lost=tuple(dict.fromkeys(lost)),
     )
+
+
+def _upright_xmp(xmp: bytes | None) -> bytes | None:
+    """Without an orientation, which is applied."""
+    return re.sub(rb'tiff:Orientation(="\d"|>\d</tiff:Orientation)', _as_one, xmp) if xmp else None
+
+
+def _as_one(found: re.Match[bytes]) -> bytes:
+    return re.sub(rb"\d", b"1", found.group())
 
 
 def can_tell(suffix: str) -> bool:
