@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  # never EPS, PDF …
+ORIENTATION = 0x0112  # the EXIF tag
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
 
 # What Pillow raises for damaged files, over all its formats.
@@ -156,7 +157,7 @@ def upright_size(picture: Image.Image) -> tuple[int, int]:
     """Width and height once the EXIF orientation is applied, from the header alone."""
     width, height = picture.size
     with contextlib.suppress(*PILLOW_ERRORS):
-        if picture.getexif().get(0x0112) in (5, 6, 7, 8):
+        if picture.getexif().get(ORIENTATION) in (5, 6, 7, 8):
             return height, width
     return width, height
 

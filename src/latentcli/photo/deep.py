@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from latentcli.images import PILLOW_ERRORS, encode_picture
+from latentcli.images import ORIENTATION, PILLOW_ERRORS, encode_picture
 
 _COLOUR = ("RGB;16B", "RGBA;16B")  # what Pillow calls the layout of 16-bit colour in PNG
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {3: 2, 4: 6}  # of PNG, by channels
 _UP = 2  # the PNG filter that stores the difference to the row above
-_ORIENTATION = 0x0112  # the EXIF tag: how often to turn by 90 degrees counter-clockwise, after mirroring or not
+# Quarter turns counter-clockwise after mirroring or not, by the value of the EXIF orientation.
 _ORIENTATIONS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False)}
 _LEVEL = 4  # of zlib: 16-bit noise hardly gets smaller above
 
@@ -42,7 +42,7 @@ def read_deep(file: io.BytesIO, opened: Image.Image) -> np.ndarray:
     else:
         pixels = (_bytes(file, little=False).astype(np.uint16) << 8) | _bytes(file, little=True)
     with contextlib.suppress(*PILLOW_ERRORS):  # a broken orientation is ignored, as for other pictures
-        turns, mirrored = _ORIENTATIONS.get(opened.getexif().get(_ORIENTATION, 1), (0, False))
+        turns, mirrored = _ORIENTATIONS.get(opened.getexif().get(ORIENTATION, 1), (0, False))
         pixels = np.rot90(pixels[:, ::-1] if mirrored else pixels, turns)
     return np.ascontiguousarray(pixels)
 

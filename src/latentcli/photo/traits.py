@@ -10,11 +10,10 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from latentcli.images import PILLOW_ERRORS
+from latentcli.images import ORIENTATION, PILLOW_ERRORS
 from latentcli.photo.deep import is_deep
 
-_ORIENTATION = 0x0112  # EXIF tags
-_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825  # EXIF tags
 _USER_COMMENT = 0x9286  # in the EXIF IFD
 _DESCRIBING = (270, 271, 272, 305, 306, 315, 316, 33432)  # of TIFF's tags; others lay it out
 _CODES = {b"ASCII\0\0\0": "ascii", b"UNICODE\0": "utf-16"}  # that a user comment starts with
@@ -149,7 +148,7 @@ def _exif(picture: Image.Image) -> bytes | None:
         found = picture.getexif()
         kept = Image.Exif()
         for tag, value in found.items():
-            if tag in (_ORIENTATION, _EXIF_IFD, _GPS_IFD) or (picture.format == "TIFF" and tag not in _DESCRIBING):
+            if tag in (ORIENTATION, _EXIF_IFD, _GPS_IFD) or (picture.format == "TIFF" and tag not in _DESCRIBING):
                 continue
             kept[tag] = value
         for tag in (_EXIF_IFD, _GPS_IFD):
