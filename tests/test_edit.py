@@ -114,8 +114,10 @@ def test_what_cannot_be_done_again_is_told(run, photo, tmp_path):
 def test_an_edited_photo_is_not_taken_for_its_original(run, tmp_path):
     draw_folder(tmp_path / "album", 2)
     path = run("edit", "album", "--vector", "dot=1000", "-o", "out", *MODEL).paths[0]
+    shutil.move("album", tmp_path.parent / f"{tmp_path.name}-away")
     assert "name it with --photo FILE" in run("rerun", path).err
-    shutil.copy("album/000.png", "000.png")
+    Path("photos").mkdir()
+    shutil.move(tmp_path.parent / f"{tmp_path.name}-away" / "000.png", "photos/000.png")
     (again,) = run("rerun", path, "-o", "again.png").paths
     assert Path(again).read_bytes() == Path(path).read_bytes()
 

@@ -17,7 +17,7 @@ def rerun(
         typer.Option(
             "--photo",
             metavar="FILE",
-            help="The photo to edit. (default: the original, beside the edited one or in the current folder)",
+            help="The photo to edit. (default: the original, near the edited one or in the current folder)",
             show_default=False,
         ),
     ] = None,

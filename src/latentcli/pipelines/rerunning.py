@@ -101,8 +101,9 @@ def _amount(vector: dict[str, Any]) -> Amount:
 
 
 def _original(edited: Path, name: str, digest: str) -> Path:
-    """The photo by its name, beside the edited one, in the current folder, or beside the edited one's folder."""
-    for folder in (edited.parent, Path(), edited.parent.parent):
+    """The photo by its name: beside the edited one or its folder, in the current folder or a folder in that."""
+    below = sorted(folder for folder in Path().iterdir() if folder.is_dir())
+    for folder in (edited.parent, edited.parent.parent, Path(), *below):
         if _digest(folder / name) == digest:
             return folder / name
     raise ImageError(f"{name}, which {edited} was made from, is not near it; name it with --photo FILE")
