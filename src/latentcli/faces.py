@@ -7,7 +7,7 @@ tilted by some 27 degrees, so which one answers, over a few rotations of the pho
 import math
 import threading
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -48,8 +48,7 @@ class Face:
         x, y = (0.5 - across) * side, (0.5 - down) * side
         cosine, sine = math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
         middle = self.x + x * cosine - y * sine, self.y + x * sine + y * cosine
-        place = Place.about(*middle, side, self.roll)
-        return Place(*(round(number, 2) for number in astuple(place)))  # in hundredths, as it can be said again
+        return Place.about(*middle, side, self.roll).rounded()  # so that it can be said again
 
 
 class NoFace(Exception):

@@ -18,6 +18,7 @@ except ImportError:  # Windows: no lock there
     fcntl = None  # type: ignore[assignment]
 
 
+PIPE = Path("-")  # as an argument the standard input, as an output the standard output
 _ONE_AT_A_TIME = threading.Lock()  # the umask is the whole program's
 
 

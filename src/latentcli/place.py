@@ -1,7 +1,7 @@
 """A part of a picture: a box that may be tilted and may stick out of the picture."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Self
 
 import numpy as np
@@ -40,7 +40,11 @@ class Place:
             numbers = []
         if len(numbers) not in (4, 5) or not all(map(math.isfinite, numbers)) or min(numbers[2:4]) < 1:
             raise UsageError(f"--box takes x,y,width,height or x,y,width,height,roll, got {text!r}")
-        return cls(*(round(number, 2) for number in numbers))
+        return cls(*numbers).rounded()
+
+    def rounded(self) -> Self:
+        """In hundredths, as `text` says it."""
+        return type(self)(*(round(number, 2) for number in astuple(self)))
 
     @property
     def middle(self) -> tuple[float, float]:

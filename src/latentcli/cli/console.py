@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _NAMED = 10  # unreadable images that are named; the rest is counted
 _WIDE = 1000  # columns of a table that goes into a file or a pipe
-PIPE = Path("-")  # the standard input or output
 _PATIENCE = 1.0  # seconds before a progress bar appears
 
 
@@ -47,22 +46,14 @@ class Talk:
 
     def pipe(self, content: bytes) -> None:
         """A result that is itself the standard output."""
-        try:
+        with _told_when_full():
             sys.stdout.flush()
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise LatentCLIError(f"cannot write to the standard output: {error.strerror}") from error
 
     def _print(self, text: str) -> None:
-        try:
+        with _told_when_full():
             print(text, flush=True)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise LatentCLIError(f"cannot write to the standard output: {error.strerror}") from error
 
     def took(self, entry: "ModelEntry", chosen: bool) -> None:
         """Note which model is used; `chosen` when latentcli picked it."""
@@ -132,6 +123,17 @@ class Talk:
                 "seconds": round(time.monotonic() - self.started, 2),
             }
             self._print(json.dumps(summary, allow_nan=False))
+
+
+@contextlib.contextmanager
+def _told_when_full() -> Iterator[None]:
+    """A standard output that takes no more is an error in one line; one that nobody reads is left to `main`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LatentCLIError(f"cannot write to the standard output: {error.strerror}") from error
 
 
 def check_pipe(as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from latentcli.cli.console import PIPE, Talk, check_pipe, choose_model
+from latentcli.cli.console import Talk, check_pipe, choose_model
 from latentcli.cli.options import (
     ForceOption,
     JsonOption,
@@ -20,6 +20,7 @@ from latentcli.cli.options import (
     VectorOption,
 )
 from latentcli.config import DETAIL, PHOTO_MEGAPIXELS, WALK_FPS, Merge
+from latentcli.files import PIPE
 
 _MOST_JOBS = 64
 

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from latentcli.cli.console import PIPE, Talk, check_pipe
+from latentcli.cli.console import Talk, check_pipe
 from latentcli.cli.options import ForceOption, JsonOption, MegapixelsOption, ModelOption, OutputOption
 from latentcli.config import PHOTO_MEGAPIXELS
+from latentcli.files import PIPE
 
 
 def rerun(

@@ -105,7 +105,7 @@ def traits_of(picture: Image.Image, content: bytes) -> FileTraits:
         compression=_compression(picture),
         dpi=_dpi(picture),
         done_before=done_to(picture),
-        lost=tuple(dict.fromkeys(lost)),
+        lost=tuple(lost),
     )
 
 
@@ -230,7 +230,7 @@ def _lost(picture: Image.Image) -> list[str]:
     if picture.mode in ("P", "PA"):
         lost.append("its palette")
     if picture.mode.startswith("I;16") and "transparency" in picture.info:
-        lost += ["its transparency", "levels beyond 8 bits"]
+        lost.append("its transparency")
     if picture.mode in ("I", "F") or (_says_16_bits(picture) and not is_deep(picture)):
         lost.append("levels beyond 8 bits")
     return lost

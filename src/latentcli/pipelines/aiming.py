@@ -36,8 +36,12 @@ def check_aim(aim: Aim, sources: Sequence[Source], config: ModelConfig, megapixe
             size = upright_size(picture)
         for place in aim.places:
             _check_place(size, place, config)
-    elif config.crop == "face" and aim.align and not all(_is_face_crop(_size(source), config) for source in sources):
-        require_dlib()
+    elif config.crop == "face" and aim.align:
+        try:
+            require_dlib()
+        except ConfigError:
+            if not all(_is_face_crop(_size(source), config) for source in sources):
+                raise
 
 
 def find_places(photo: Photo, path: Path, config: ModelConfig, aim: Aim) -> tuple[list[Place], list[str]]:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from latentcli.catalog import ModelEntry
-from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS
+from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS, WALK_FPS
 from latentcli.errors import ConfigError, ImageError, UsageError
-from latentcli.files import output_file, write_whole
+from latentcli.files import PIPE, output_file, write_whole
 from latentcli.images import as_float, encode_animation, walk
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.refinement import refine
@@ -26,7 +26,7 @@ from latentcli.pipelines.aiming import Aim, check_aim, find_places
 from latentcli.pipelines.encoding import decode_latents, encode_images
 from latentcli.pipelines.events import Event, Note, Piped, Progress, Unreadable, Wrote
 from latentcli.pipelines.moving import Edit, Moves, Range, load_moves, tell_existing, tell_way
-from latentcli.pipelines.outputs import PIPE, Naming, Source, Target, check_originals, gather, targets
+from latentcli.pipelines.outputs import Naming, Source, Target, check_originals, gather, targets
 from latentcli.place import Place
 
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
@@ -60,7 +60,7 @@ class Job:
     megapixels: float = PHOTO_MEGAPIXELS
     tells: bool = True  # in the result's file, what was done
     animation: Path | None = None  # instead of the edited photo
-    fps: float = 12.0
+    fps: float = WALK_FPS  # of the animation
 
 
 @dataclass(frozen=True, slots=True)

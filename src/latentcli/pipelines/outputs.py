@@ -15,11 +15,10 @@ from pathlib import Path, PurePosixPath
 from torch import Tensor
 
 from latentcli.errors import ConfigError, ImageError, OutputExists
-from latentcli.files import output_file
+from latentcli.files import PIPE, output_file
 from latentcli.images import check_writable, open_picture
 from latentcli.sources import find_images
 
-PIPE = Path("-")  # as an argument the standard input, as an output the standard output
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tiff", "BMP": ".bmp", "AVIF": ".avif"}
 
 

@@ -51,6 +51,7 @@ def plan(edited: Path, photo: Path | None, model: str | None) -> Plan:
         raise FileFormatError(
             f"{edited} tells of an edit that cannot be read ({error}); edit the photo again"
         ) from error
+    is_same = photo is None or _digest(photo) == told.original_sha256
     photo = photo or _original(edited, original, told.original_sha256)
     entry = catalog.find_model(model or told.model, edit.vectors)
     if entry.model_id != told.model_id:
@@ -59,12 +60,11 @@ def plan(edited: Path, photo: Path | None, model: str | None) -> Plan:
             "name the model it was made with: --model PATH"
         )
     notes = [_changed(entry, request, vector) for request, vector in zip(edit.vectors, told.vectors, strict=True)]
-    is_same = _digest(photo) == told.original_sha256
     if not is_same and not told.given:
         notes.append(f"{photo} is not the photo that was edited: the part to edit is chosen anew")
     known = places if is_same or told.given else ()
-    aim = Aim(known, told.face, told.every_face is True, told.align is not False, found=not told.given)
-    how = PhotoEdit(edit, aim, merging, told.refine is True, told.compare is True)
+    aim = Aim(known, told.face, told.every_face, told.align, found=not told.given)
+    how = PhotoEdit(edit, aim, merging, told.refine, told.compare)
     return Plan(entry, edited, photo, how, told.fps, tuple(note for note in notes if note))
 
 
@@ -91,7 +91,7 @@ def _edit_of(told: Provenance) -> Edit:
         for vector, amount in zip(told.vectors, amounts, strict=True)
     )
     rows = tuple(Range.parse(text, "its strip") for text in told.rows)
-    return Edit(vectors, shared, told.stay_typical is True, rows)
+    return Edit(vectors, shared, told.stay_typical, rows)
 
 
 def _amount(vector: dict[str, Any]) -> Amount:
