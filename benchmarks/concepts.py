@@ -20,15 +20,15 @@ import numpy as np
 import torch
 
 from latentcli import catalog
-from latentcli.concepts.fitting import Examples, Recipe, find
-from latentcli.concepts.trust import MIN_HELD_OUT, advise, measure
+from latentcli.concepts.diagnostics import MIN_HELD_OUT, advise, measure
+from latentcli.concepts.fit import Examples, Recipe, find
+from latentcli.concepts.label_table import Wanted, from_table
+from latentcli.concepts.labels import Cut
 from latentcli.concepts.vector import ConceptVector
-from latentcli.labels import Cut
+from latentcli.events import Event
 from latentcli.latents import Latents
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.pipelines import encoding, vectors
-from latentcli.pipelines.events import Event
-from latentcli.tables import Wanted, from_table
+from latentcli.pipelines import encode, fit_vectors
 
 CUTS = {"smile": Cut(0.9, 0.1), "glasses": Cut(0.95, 0.1), "male": Cut(0.5, 0.4), "old": Cut(60, 35, 20)}
 COLUMNS = {"old": "age"}
@@ -48,7 +48,7 @@ class Faces:
         self.data = data
         self.file = Path(f"{self.model.model_id}.latents.safetensors")
         if not self.file.exists():
-            for _ in encoding.encode(self.entry, [data / "faces"], self.file, force=False):
+            for _ in encode.encode(self.entry, [data / "faces"], self.file, force=False):
                 pass
         self.latents = Latents.load(self.file)
 
@@ -58,11 +58,11 @@ class Faces:
 
     def fit(self, name: str, balance_by: Sequence[str] = (), labels=None) -> ConceptVector:
         labels = labels or self.labels(name, balance_by)
-        how = vectors.How(latents=self.file)
+        how = fit_vectors.How(latents=self.file)
         return next(
             event.vector
-            for event in vectors.compute(self.model, self.entry, labels, how)
-            if isinstance(event, vectors.Fitted)
+            for event in fit_vectors.compute(self.model, self.entry, labels, how)
+            if isinstance(event, fit_vectors.Fitted)
         )
 
     def examples(self, name: str) -> Examples:
@@ -76,7 +76,7 @@ class Faces:
 
 def few_labels(faces: Faces) -> None:
     """Vectors from 20 + 20 images against the one from all of them."""
-    where = vectors.geometry(faces.model)
+    where = fit_vectors.geometry(faces.model)
     print(f"\n{EACH} + {EACH} labelled images, {DRAWS} draws: cosine with the vector from all")
     for name in CUTS:
         everything = faces.examples(name)
@@ -126,7 +126,7 @@ def every_column(faces: Faces) -> tuple[float, list[Event]]:
     started = time.perf_counter()
     cuts = {name: CUTS[name] for name in ("smile", "glasses")} | {"age": CUTS["old"]}
     labels = from_table(faces.data / "attributes.csv", Wanted(cuts=cuts, root=faces.data / "faces"))
-    told = list(vectors.compute(faces.model, faces.entry, labels, vectors.How(latents=faces.file)))
+    told = list(fit_vectors.compute(faces.model, faces.entry, labels, fit_vectors.How(latents=faces.file)))
     return time.perf_counter() - started, told
 
 

@@ -28,17 +28,17 @@ from PIL import Image
 from torch import Tensor
 
 from latentcli import catalog
+from latentcli.box import Place
 from latentcli.data.dataset import held_out_then
 from latentcli.faces import find_faces
 from latentcli.images import grid, to_pictures
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.photo.merging import Merging, merge
-from latentcli.pipelines.aiming import Aim
-from latentcli.pipelines.editing import Job, PhotoEdit, edit_photos
-from latentcli.pipelines.encoding import decode_latents, encode_all
-from latentcli.pipelines.moving import Edit
-from latentcli.pipelines.vectors import load_vector
-from latentcli.place import Place
+from latentcli.photo.locate import Aim
+from latentcli.photo.merge import Merging, merge
+from latentcli.pipelines.apply_vector import Edit
+from latentcli.pipelines.edit import Job, PhotoEdit, edit_photos
+from latentcli.pipelines.encode import decode_latents, encode_all
+from latentcli.pipelines.fit_vectors import load_vector
 
 EACH = 200  # faces that do not smile, and that do
 SIDE = 128  # pixels

@@ -26,12 +26,12 @@ from sklearn.neighbors import NearestNeighbors
 from torch.distributions import Independent, Normal, kl_divergence
 
 from latentcli.data.dataset import Dataset
-from latentcli.evaluation.bounds import importance_bound
+from latentcli.data.sources import find_images
 from latentcli.evaluation.evaluate import Evaluation, Subject, evaluate
-from latentcli.evaluation.features import open_features
+from latentcli.evaluation.sample_metrics import open_features
 from latentcli.images import as_float, read_image
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.sources import find_images
+from latentcli.model.objective import importance_bound
 
 BOUND_IMAGES = 100  # images of the importance-weighted bound
 FITTED = 20_000  # training images that baselines are fitted to, as in latentcli

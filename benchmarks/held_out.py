@@ -17,9 +17,9 @@ import torch
 
 from latentcli import tensorfile
 from latentcli.data.dataset import split
+from latentcli.data.sources import open_source, scan
 from latentcli.images import as_float, read_image
 from latentcli.model.modelfile import KIND, load_model
-from latentcli.sources import open_source, scan
 
 RUNS = {
     "book": "{data}/mnist/train --held-out {data}/mnist/test --preset book",

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from latentcli.config import ModelConfig
-from latentcli.training import plan, reports, run
+from latentcli.training import events, plan, run
 
 FACES = {"size": (64, 64)}
 DIGITS = {"size": (28, 28)}
@@ -64,9 +64,9 @@ def measure(experiment: Experiment, data: Path, minutes: float) -> str:
     settled = replace(settled, choice=replace(settled.choice, model=model, config=config))
     parameters = steps = 0
     for report in run.run(settled):
-        if isinstance(report, reports.Started):
+        if isinstance(report, events.Started):
             parameters, steps = report.parameters, report.steps
-        elif isinstance(report, reports.Finished):
+        elif isinstance(report, events.Finished):
             figures, seconds = report.held_out, report.seconds
     return (
         f"{experiment.name:30} {parameters / 1e6:5.1f} M {steps * config.batch_size:8} images {seconds / 60:5.1f} min  "

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from latentcli.config import ModelConfig
+from latentcli.data.cache import Loading
 from latentcli.data.dataset import readable_part, split
-from latentcli.data.loading import Loading
+from latentcli.data.sources import open_source, scan
 from latentcli.model.vae import VAE
-from latentcli.sources import open_source, scan
 
 BATCH = 64
 LEARNING_RATE = 1e-3

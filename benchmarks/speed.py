@@ -26,8 +26,8 @@ from latentcli.data.dataset import Dataset
 from latentcli.images import as_float
 from latentcli.model.device import choose_device
 from latentcli.model.vae import VAE
-from latentcli.training.loop import Learner
 from latentcli.training.schedule import Stage, order
+from latentcli.training.step import Learner
 
 CONFIG = model_config("photo", 64, 64, 3)
 OURS = replace(DEFAULTS["photo"].train, batch_size=others.BATCH)

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from latentcli import ConceptVector, ModelConfig, tensorfile
-from latentcli.card import model_card
 from latentcli.model.modelfile import KIND, load_model, save_model
+from latentcli.training.results import model_card
 
 MODEL = Path("models/faces")
 TRAINING = ("--size", "64", "--minutes", "30", "--beta", "10", "--aligned")

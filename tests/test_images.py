@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 
 from latentcli import images
+from latentcli.box import Place
 from latentcli.config import ModelConfig, model_config
 from latentcli.errors import ConfigError, ImageError
 from latentcli.photo.photo import Photo
-from latentcli.place import Place
 from tests.conftest import TINY, draw, draw_folder, write_bytes
 
 GRAY = model_config("digits", 16, 16, 1)

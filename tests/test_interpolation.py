@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from latentcli.interpolation import lerp, slerp, walk
+from latentcli.latents import lerp, slerp, walk
 
 A, B = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
 T = torch.linspace(0, 1, 5)

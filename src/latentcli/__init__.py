@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from latentcli.latents import Latents as Latents
     from latentcli.model.modelfile import LoadedModel as LoadedModel
     from latentcli.model.modelfile import load_model as load_model
-    from latentcli.model.posterior import Posterior as Posterior
     from latentcli.model.vae import VAE as VAE
+    from latentcli.model.vae import Posterior as Posterior
 
 __version__ = "0.1.0"
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
+from latentcli.box import Place, cut
 from latentcli.config import MEGAPIXELS, WHITE, ModelConfig
 from latentcli.errors import ConfigError, ImageError
 from latentcli.faces import NoFace, find_faces
 from latentcli.files import write_whole
-from latentcli.place import Place, cut
 
 if TYPE_CHECKING:
     from torch import Tensor

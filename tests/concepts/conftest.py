@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from latentcli.concepts.fitting import Examples, Recipe
-from latentcli.concepts.geometry import Geometry
+from latentcli.concepts.fit import Examples, Recipe
 from latentcli.concepts.vector import fit
+from latentcli.model.prior import Geometry
 
 GAP = np.array([3.0, 0.0, 1.0, 0.0])
 ROUND = Geometry(torch.zeros(4), torch.eye(4), torch.randn(4000, 4, generator=torch.Generator().manual_seed(3)))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from latentcli.concepts.fitting import Recipe
-from latentcli.concepts.trust import Shift
+from latentcli.concepts.diagnostics import Shift
+from latentcli.concepts.fit import Recipe
 from latentcli.concepts.vector import ConceptVector, combine, fit, probe
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch
 from latentcli.latents import Latents

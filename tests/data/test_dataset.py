@@ -6,11 +6,10 @@ import pytest
 import torch
 from numpy import arange
 
-from latentcli.data.dataset import Dataset, split
-from latentcli.data.look import look
-from latentcli.data.prints import Prints
+from latentcli.data.dataset import Dataset, look, split
+from latentcli.data.fingerprint import Prints
+from latentcli.data.sources import open_source, scan
 from latentcli.errors import ConfigError, ImageError
-from latentcli.sources import open_source, scan
 from tests.conftest import draw_folder
 
 

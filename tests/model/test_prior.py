@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from latentcli.model.posterior import Posterior
 from latentcli.model.prior import MixturePrior, StandardPrior, fit
+from latentcli.model.vae import Posterior
 
 
 def two_heaps(count, latent_dim=3):

@@ -6,8 +6,7 @@ from latentcli.config import ModelConfig, model_config
 from latentcli.errors import ConfigError
 from latentcli.model.book import BookDecoder, BookEncoder
 from latentcli.model.objective import evaluate_elbo, training_elbo
-from latentcli.model.posterior import Posterior
-from latentcli.model.vae import VAE
+from latentcli.model.vae import VAE, Posterior
 from tests.conftest import TINY
 
 BOOK = model_config("book", 28, 28, 1)

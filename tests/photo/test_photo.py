@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from latentcli.box import Place
 from latentcli.errors import ImageError
-from latentcli.photo.merging import Merging
+from latentcli.photo.merge import Merging
 from latentcli.photo.photo import Photo, side_by_side
-from latentcli.place import Place
 from tests.conftest import TINY, draw
 
 BOX = Place(10, 5, 30, 30)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from latentcli.report.charts import Line, bars, curves
-from latentcli.report.page import table
+from latentcli.report.page import Line, bars, curves, table
 from tests.conftest import draw_folder
 
 SECTIONS = (

@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from latentcli.data import decoding
+from latentcli.data import decode
 from tests.conftest import draw, draw_folder
 
 
@@ -65,7 +65,7 @@ def test_a_held_out_folder_is_counted_too(run, folder, tmp_path):
 def test_training_finds_the_decoded_images(run, folder, monkeypatch):
     (folder / "bad.png").unlink()  # which would be tried again
     run("check", folder, "--size", 16)
-    monkeypatch.setattr(decoding.worker, "decode", lambda *arguments: pytest.fail("decoded again"))
+    monkeypatch.setattr(decode, "decode", lambda *arguments: pytest.fail("decoded again"))
     assert run("train", folder, "--size", 16, "--epochs", 1).code == 0
 
 

@@ -22,7 +22,7 @@ from latentcli.cli.options import (
     TypicalOption,
     VectorOption,
 )
-from latentcli.cli.vector_talk import tell_vector
+from latentcli.cli.tables import tell_vector
 
 
 def apply_vector(
@@ -83,21 +83,22 @@ def apply_vector(
     references = [text.rpartition("=")[0] for text in grid] + vector
     entry = choose_model(talk, model, references)
 
-    from latentcli import catalog, labels
-    from latentcli.pipelines import applying, moving, vectors
+    from latentcli import catalog
+    from latentcli.concepts import labels
+    from latentcli.pipelines import apply_vector, fit_vectors
 
-    ranges = [moving.Range.parse(text.rpartition("=")[2], "--grid") for text in grid]
-    ranges += [moving.Range.parse(strip, "--strip")] if strip else []
-    amount = moving.amount(strength, sigma, to)
+    ranges = [apply_vector.Range.parse(text.rpartition("=")[2], "--grid") for text in grid]
+    ranges += [apply_vector.Range.parse(strip, "--strip")] if strip else []
+    amount = apply_vector.amount(strength, sigma, to)
     if positive is not None and negative is not None:
         name = save or labels.vector_name(positive.resolve().name.partition(".")[0])
-        edit = moving.Edit((catalog.VectorRequest(name, None),), amount, stay_typical, rows=tuple(ranges))
-        how = vectors.How(method, tuple(orthogonal_to))
-        new = applying.NewVector(labels.from_folders(name, positive, negative, paired), how, edit, save)
-        for fitted in talk.follow(applying.apply_new(entry, images, new, output, force), "working"):
+        edit = apply_vector.Edit((catalog.VectorRequest(name, None),), amount, stay_typical, rows=tuple(ranges))
+        how = fit_vectors.How(method, tuple(orthogonal_to))
+        new = apply_vector.NewVector(labels.from_folders(name, positive, negative, paired), how, edit, save)
+        for fitted in talk.follow(apply_vector.apply_new(entry, images, new, output, force), "working"):
             tell_vector(talk, fitted)
     else:
         wanted = tuple(catalog.parse_vector(text) for text in references)
-        edit = moving.Edit(wanted, amount, stay_typical, rows=tuple(ranges))
-        talk.run(applying.apply_saved(entry, images, edit, output, force), "working")
+        edit = apply_vector.Edit(wanted, amount, stay_typical, rows=tuple(ranges))
+        talk.run(apply_vector.apply_saved(entry, images, edit, output, force), "working")
     talk.close()

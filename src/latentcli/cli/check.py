@@ -49,7 +49,7 @@ def check(
     talk = Talk(as_json)
 
     from latentcli.cli.training_view import TrainingView
-    from latentcli.training import reports
+    from latentcli.training import events
     from latentcli.training.check import Checked
     from latentcli.training.check import check as look_at
     from latentcli.training.plan import TrainRequest
@@ -65,7 +65,7 @@ def check(
     )
     with TrainingView(talk) as view:
         for report in look_at(data, request):
-            if isinstance(report, reports.Reading):
+            if isinstance(report, events.Reading):
                 view.show(report)
             else:
                 checked: Checked = report

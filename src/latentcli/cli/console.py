@@ -70,7 +70,7 @@ class Talk:
 
     def follow(self, events: Iterable[object], what: str) -> Iterator[object]:
         """Draw progress, print results, collect what was left out; events of other kinds are passed on."""
-        from latentcli.pipelines.events import AlreadyThere, Note, Piped, Progress, Unreadable, Wrote
+        from latentcli.events import AlreadyThere, Note, Piped, Progress, Unreadable, Wrote
 
         self.introduce()
         with _bar(what) as bar:

@@ -29,7 +29,7 @@ def decode(
     talk = Talk(as_json)
     entry = choose_model(talk, model)
 
-    from latentcli.pipelines import encoding
+    from latentcli.pipelines import encode
 
-    talk.run(encoding.decode(entry, latents, output, force), "decoding")
+    talk.run(encode.decode(entry, latents, output, force), "decoding")
     talk.close()

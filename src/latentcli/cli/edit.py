@@ -124,15 +124,16 @@ def edit(
     entry = choose_model(talk, model, vector)
 
     from latentcli import catalog
-    from latentcli.photo.merging import Merging
-    from latentcli.pipelines import aiming, editing, moving
-    from latentcli.place import Place
+    from latentcli.box import Place
+    from latentcli.photo import locate
+    from latentcli.photo.merge import Merging
+    from latentcli.pipelines import apply_vector, edit
 
     vectors = tuple(catalog.parse_vector(text) for text in vector)
-    rows = (moving.Range.parse(strip, "--strip"),) if strip else ()
-    wanted = moving.Edit(vectors, moving.amount(strength, sigma, to), stay_typical, rows)
-    aim = aiming.Aim(tuple(map(Place.parse, box)), face, all_faces, not no_align)
-    how = editing.PhotoEdit(wanted, aim, Merging(merge, detail), refine, compare)
-    job = editing.Job(output, force, jobs, max_megapixels, not no_metadata, animate, fps)
-    talk.run(editing.edit_photos(entry, photos, editing.animated(how) if animate else how, job), "editing")
+    rows = (apply_vector.Range.parse(strip, "--strip"),) if strip else ()
+    wanted = apply_vector.Edit(vectors, apply_vector.amount(strength, sigma, to), stay_typical, rows)
+    aim = locate.Aim(tuple(map(Place.parse, box)), face, all_faces, not no_align)
+    how = edit.PhotoEdit(wanted, aim, Merging(merge, detail), refine, compare)
+    job = edit.Job(output, force, jobs, max_megapixels, not no_metadata, animate, fps)
+    talk.run(edit.edit_photos(entry, photos, edit.animated(how) if animate else how, job), "editing")
     talk.close()

@@ -24,7 +24,7 @@ def encode(
     talk = Talk(as_json)
     entry = choose_model(talk, model)
 
-    from latentcli.pipelines import encoding
+    from latentcli.pipelines import encode
 
-    talk.run(encoding.encode(entry, images, output, force), "encoding")
+    talk.run(encode.encode(entry, images, output, force), "encoding")
     talk.close()

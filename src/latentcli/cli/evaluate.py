@@ -10,7 +10,7 @@ from latentcli.cli.options import DataArg, JsonOption, ModelOption
 
 if TYPE_CHECKING:
     from latentcli.evaluation.evaluate import Evaluation
-    from latentcli.model.figures import Figures
+    from latentcli.model.metrics import Figures
 
 
 def evaluate(
@@ -57,11 +57,11 @@ def evaluate(
     talk = Talk(as_json)
     entry = choose_model(talk, model)
 
-    from latentcli.pipelines import evaluating
+    from latentcli.pipelines import evaluate
 
-    wish = evaluating.Wish(data, training, iwae, features)
-    for event in talk.follow(evaluating.evaluate(entry, wish), "evaluating"):
-        assert isinstance(event, evaluating.Evaluated)
+    wish = evaluate.Wish(data, training, iwae, features)
+    for event in talk.follow(evaluate.evaluate(entry, wish), "evaluating"):
+        assert isinstance(event, evaluate.Evaluated)
         talk.facts["evaluation"] = event.evaluation.to_json()
         talk.facts["verdict"] = [finding.to_json() for finding in event.findings]
         if not as_json:

@@ -44,8 +44,8 @@ def interpolate(
     talk = Talk(as_json)
     entry = choose_model(talk, model)
 
-    from latentcli.pipelines import sampling
+    from latentcli.pipelines import sample
 
-    request = sampling.WalkRequest(tuple(keyframes), steps, method, loop, fps)
-    talk.run(sampling.interpolate(entry, request, output, force), "walking")
+    request = sample.WalkRequest(tuple(keyframes), steps, method, loop, fps)
+    talk.run(sample.interpolate(entry, request, output, force), "walking")
     talk.close()

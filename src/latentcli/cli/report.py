@@ -34,7 +34,7 @@ def report(
     talk = Talk(as_json)
     entry = choose_model(talk, model)
 
-    from latentcli.pipelines import reporting
+    from latentcli.pipelines import report
 
-    talk.run(reporting.report(entry, output, force), "drawing")
+    talk.run(report.report(entry, output, force), "drawing")
     talk.close()

@@ -42,9 +42,9 @@ def rerun(
         check_pipe(as_json)
     talk = Talk(as_json)
 
-    from latentcli.pipelines import rerunning
+    from latentcli.pipelines import edit
 
-    plan = rerunning.plan(edited, photo, model)
+    plan = edit.plan_rerun(edited, photo, model)
     talk.took(plan.entry, chosen=model is None)
-    talk.run(rerunning.rerun(plan, output, force, max_megapixels), "editing")
+    talk.run(edit.rerun(plan, output, force, max_megapixels), "editing")
     talk.close()

@@ -55,10 +55,10 @@ def sample(
     talk = Talk(as_json)
     entry = choose_model(talk, model)
 
-    from latentcli.pipelines import sampling
+    from latentcli.pipelines import sample
 
     first = seed or 0
-    chosen = sampling.parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or SAMPLES)))
-    request = sampling.SampleRequest(chosen, prior, temperature)
-    talk.run(sampling.sample(entry, request, each, output, force), "sampling")
+    chosen = sample.parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or SAMPLES)))
+    request = sample.SampleRequest(chosen, prior, temperature)
+    talk.run(sample.sample(entry, request, each, output, force), "sampling")
     talk.close()

@@ -113,12 +113,11 @@ def train(
     talk = Talk(as_json)
 
     from latentcli import catalog
-    from latentcli.cli.tensorboard import Board
-    from latentcli.cli.training_view import TrainingView
+    from latentcli.cli.training_view import Board, TrainingView
     from latentcli.evaluation.evaluate import Step
-    from latentcli.training import plan, reports, run
+    from latentcli.training import events, plan, run
 
-    may_stop_at = (reports.Reading, reports.FittingPrior, Step)  # where nothing is to be saved
+    may_stop_at = (events.Reading, events.FittingPrior, Step)  # where nothing is to be saved
 
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
@@ -156,7 +155,7 @@ def train(
             if board:
                 board.show(report)
             if stop() and isinstance(report, may_stop_at):
-                if not isinstance(report, reports.Reading):
+                if not isinstance(report, events.Reading):
                     talk.say("stopped before everything was measured; the same command does the rest")
                 break
     talk.facts["interrupted"] = not view.finished

@@ -1,17 +1,23 @@
 """What training looks like: a live line on a terminal, a plain line per epoch anywhere."""
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from latentcli.cli.console import Talk
+from latentcli.config import RECONSTRUCTIONS_FILE, SAMPLES_FILE
+from latentcli.errors import ConfigError
 from latentcli.evaluation.evaluate import Step
-from latentcli.model.figures import Figures
-from latentcli.training import reports
+from latentcli.images import open_picture
+from latentcli.model.metrics import Figures
+from latentcli.training import events
 
 
 class TrainingView:
@@ -42,32 +48,32 @@ class TrainingView:
     ) -> None:
         self.progress.stop()
 
-    def show(self, report: reports.Report) -> None:
+    def show(self, report: events.Report) -> None:
         match report:
-            case reports.Reading(done, total):
+            case events.Reading(done, total):
                 self._bar("reading", done, total)
-            case reports.Started():
+            case events.Started():
                 self._started(report)
-            case reports.StepReport():
+            case events.StepReport():
                 note = (
                     f"{report.images_per_second:.0f} images/s  reconstruction {report.reconstruction:.1f}  "
                     f"KL {report.kl:.1f}{self.measured}"
                 )
                 self._bar("training", report.step, report.steps, note)
-            case reports.EpochReport():
+            case events.EpochReport():
                 self._measured(report.held_out)
                 self._say(f"epoch {report.epoch}, {_duration(report.seconds)}: {self._epoch(report)}")
-            case reports.Trouble(message):
+            case events.Trouble(message):
                 self._say(message)
-            case reports.Interrupted(step, steps):
+            case events.Interrupted(step, steps):
                 self._say(f"stopped at step {step} of {steps}, saved; the same command goes on from there")
-            case reports.FittingPrior(images):
+            case events.FittingPrior(images):
                 self.progress.update(self.task, visible=False)
                 self._say(f"fitting the prior to {images} encoded images")
             case Step(what, done, total):
                 self.progress.update(self.task, visible=True)
                 self._bar(what, done, total)
-            case reports.Finished():
+            case events.Finished():
                 self.finished = True
                 self._finished(report)
 
@@ -80,7 +86,7 @@ class TrainingView:
         else:
             self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _started(self, report: reports.Started) -> None:
+    def _started(self, report: events.Started) -> None:
         self.talk.left_out(report.unreadable)
         self.talk.facts["skipped"] = list(report.unreadable)
         held = f"{report.held_out} held out" if report.held_out else "none held out (too few, or not wanted)"
@@ -104,13 +110,13 @@ class TrainingView:
                 f"  held-out ELBO {-figures.negative_elbo:.1f}, {figures.active_dimensions} active dimensions"
             )
 
-    def _epoch(self, report: reports.EpochReport) -> str:
+    def _epoch(self, report: events.EpochReport) -> str:
         training = f"training reconstruction {report.reconstruction:.1f} + KL {report.kl:.1f} nats"
         skipped = f"; {report.skipped_steps} steps skipped" if report.skipped_steps else ""
         held_out = f"; held-out {figures_text(report.held_out)}" if report.held_out else ""
         return training + held_out + skipped
 
-    def _finished(self, report: reports.Finished) -> None:
+    def _finished(self, report: events.Finished) -> None:
         self.talk.facts |= {"model_id": report.model_id, "training_seconds": report.seconds}
         self.progress.stop()
         if report.held_out:
@@ -136,3 +142,74 @@ def figures_text(figures: Figures) -> str:
         f"-ELBO {figures.negative_elbo:.2f} nats (KL {figures.kl:.1f}, {figures.active_dimensions} active dimensions), "
         f"PSNR {figures.psnr:.2f} dB{bits}"
     )
+
+
+LOG_FOLDER = "tensorboard"
+_TRAINING = ("reconstruction", "kl", "images_per_second")
+_HELD_OUT = ("negative_elbo", "reconstruction", "kl", "psnr", "active_dimensions", "bits_per_dimension")
+
+
+class Board:
+    """Writes what a run reports into `tensorboard/` beside its model; a context manager.
+
+    Raises ConfigError without the package.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ConfigError(
+                "--log tensorboard takes the tensorboard package; install it: pip install 'latentcli[tensorboard]'"
+            ) from error
+        self._folder = folder
+        self._writer: Any = None
+        self._make: Callable[[int], Any] = lambda step: SummaryWriter(
+            str(folder / LOG_FOLDER), purge_step=step and step + 1
+        )
+        self._drawn = 0  # when the pictures that were logged last had been drawn
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def show(self, report: events.Report) -> None:
+        match report:
+            case events.Started(step=step):
+                self._step = step
+                self._writer = self._make(step)  # the folder is the run's alone now
+                self._writer.add_text("images", f"{report.images}, {report.held_out} held out", step)
+            case events.StepReport():
+                self._scalars("training", report.step, report, _TRAINING)
+            case events.EpochReport():
+                self._step = report.step
+                if report.held_out:
+                    self._scalars("held-out", report.step, report.held_out, _HELD_OUT)
+                self._pictures()
+            case events.Finished():
+                self._pictures()
+                told = "\n\n".join(finding.told() for finding in report.findings)
+                self._writer.add_text("verdict", told, self._step)
+
+    def _scalars(self, group: str, step: int, values: object, names: Sequence[str]) -> None:
+        for name in names:
+            value = getattr(values, name)
+            if value is not None:
+                self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def _pictures(self) -> None:
+        """Those that were drawn since the last look."""
+        path = self._folder / SAMPLES_FILE
+        drawn = path.stat().st_mtime_ns if path.exists() else 0
+        if drawn <= self._drawn:
+            return
+        self._drawn = drawn
+        for name in (RECONSTRUCTIONS_FILE, SAMPLES_FILE):
+            with open_picture(self._folder / name) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+            self._writer.add_image(Path(name).stem, pixels, self._step, dataformats="HWC")

@@ -18,7 +18,7 @@ from latentcli.cli.options import (
     PairedOption,
     PositiveOption,
 )
-from latentcli.cli.vector_talk import print_vectors, summary, tell_vector, told
+from latentcli.cli.tables import print_vectors, summary, tell_vector, told
 from latentcli.config import AUGMENTATIONS
 from latentcli.errors import FileFormatError
 
@@ -175,9 +175,9 @@ def fit_vector(
     talk = Talk(as_json)
     entry = choose_model(talk, model)
 
-    from latentcli import labels as labelled
-    from latentcli import tables
-    from latentcli.pipelines import vectors as pipeline
+    from latentcli.concepts import label_table
+    from latentcli.concepts import labels as labelled
+    from latentcli.pipelines import fit_vectors
 
     if positive is not None and negative is not None:
         wanted = labelled.from_folders(name or "", positive, negative, paired)
@@ -187,12 +187,12 @@ def fit_vector(
         wanted = labelled.from_subfolders(folders)
     else:
         assert labels is not None, "checked above"
-        cut = labelled.Cut.of(above, below, between)
-        cuts = dict(map(labelled.Cut.parse, threshold))
-        asked = tables.Wanted(column, name, cut, one, extremes, cuts, balance_by, root)
-        wanted = tables.from_table(labels, asked)
-    how = pipeline.How(method, tuple(orthogonal_to), orthogonal_in == "whitened", latents)
-    _follow(talk, pipeline.fit(entry, wanted, how, force), "encoding")
+        cut = label_table.Cut.of(above, below, between)
+        cuts = dict(map(label_table.Cut.parse, threshold))
+        asked = label_table.Wanted(column, name, cut, one, extremes, cuts, balance_by, root)
+        wanted = label_table.from_table(labels, asked)
+    how = fit_vectors.How(method, tuple(orthogonal_to), orthogonal_in == "whitened", latents)
+    _follow(talk, fit_vectors.fit(entry, wanted, how, force), "encoding")
 
 
 @app.command("combine")
@@ -215,9 +215,9 @@ def combine_vectors(
     entry = choose_model(talk, model, parts)
 
     from latentcli import catalog
-    from latentcli.pipelines import vectors as pipeline
+    from latentcli.pipelines import fit_vectors
 
-    _follow(talk, pipeline.combine(entry, save, [catalog.parse_vector(part) for part in parts], force), "combining")
+    _follow(talk, fit_vectors.combine(entry, save, [catalog.parse_vector(part) for part in parts], force), "combining")
 
 
 @app.command("refit")
@@ -250,15 +250,15 @@ def refit_vectors(
 
     from latentcli import catalog
     from latentcli.concepts.vector import ConceptVector
-    from latentcli.pipelines import vectors as pipeline
+    from latentcli.pipelines import fit_vectors
 
     wanted = [catalog.parse_vector(name) for name in names]
     kept = [request for request in wanted if not request.is_file]
     source = catalog.find_model(old, kept) if kept else entry
     for request in wanted:
         vector = ConceptVector.load(catalog.vector_file(source, request))
-        how = pipeline.How(latents=latents)
-        _tell(talk, pipeline.refit(entry, vector, root, how, force), f"refitting {vector.name}")
+        how = fit_vectors.How(latents=latents)
+        _tell(talk, fit_vectors.refit(entry, vector, root, how, force), f"refitting {vector.name}")
     talk.close()
 
 
@@ -285,10 +285,10 @@ def report_vectors(
     talk = Talk(as_json)
     entry = choose_model(talk, model)
 
-    from latentcli.pipelines import reporting
+    from latentcli.pipelines import report
 
-    for event in talk.follow(reporting.report_vectors(entry, images, output, force), "drawing"):
-        assert isinstance(event, reporting.Vectors)
+    for event in talk.follow(report.report_vectors(entry, images, output, force), "drawing"):
+        assert isinstance(event, report.Vectors)
         talk.facts["vectors"] = [summary(vector, event.vectors) for vector in event.vectors]
         if not as_json:
             print_vectors(event.vectors)

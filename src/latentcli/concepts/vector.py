@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from latentcli import tensorfile
-from latentcli.concepts import fitting
-from latentcli.concepts.fitting import METHODS, Examples, Recipe
-from latentcli.concepts.geometry import Geometry
-from latentcli.concepts.trust import Scores, Shift, Trust, advise, measure
+from latentcli.concepts import fit as fitting
+from latentcli.concepts.diagnostics import Scores, Shift, Trust, advise, measure
+from latentcli.concepts.fit import METHODS, Examples, Recipe
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.latents import Latents
+from latentcli.model.prior import Geometry
 
 KIND = "vector"
 _NUMBERS = ("mean_positive", "mean_negative", "sigma", "threshold")

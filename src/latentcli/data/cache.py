@@ -1,8 +1,4 @@
-"""Decoded images kept between runs, in the user's cache folder; read as a mapped file, so memory does not grow.
-
-A cache holds what each image became, and which files it was made from: name, size, time, and how they were prepared.
-It is used only where all of that still holds and the pixels' SHA-256 is right; what does not is decoded again.
-"""
+"""What the images of a listing became: pixels of one size, and a few facts about each file."""
 
 import contextlib
 import hashlib
@@ -14,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +19,68 @@ import platformdirs
 
 from latentcli import tensorfile
 from latentcli.config import ModelConfig
-from latentcli.data.decoded import Decoded
-from latentcli.errors import FileFormatError, ImageError, LatentCLIError
+from latentcli.data.decode import Answer, Facts, answers
+from latentcli.data.sources import Listing, Source, names_as_numbers, names_from_numbers
+from latentcli.errors import ConfigError, FileFormatError, ImageError, LatentCLIError
 from latentcli.files import exclusive
-from latentcli.sources import Listing, Source, names_as_numbers, names_from_numbers
+
+UNREADABLE = ""  # in place of a mode
+
+
+@dataclass
+class Decoded:
+    """One row per image of a listing; rows of unreadable images are black and told in `problems`."""
+
+    pixels: np.ndarray  # uint8 (n, height, width, channels), in memory or mapped from a file
+    sides: np.ndarray  # int32 (n, 2): width and height of the picture in its file; 0 where unreadable
+    modes: np.ndarray  # uint8 (n,): position in `mode_names`
+    mode_names: list[str] = field(default_factory=lambda: [UNREADABLE])
+    problems: dict[int, str] = field(default_factory=dict)  # row: why it cannot be read
+
+    @classmethod
+    def empty(cls, pixels: np.ndarray) -> "Decoded":
+        return cls(pixels, np.zeros((len(pixels), 2), dtype=np.int32), np.zeros(len(pixels), dtype=np.uint8))
+
+    @property
+    def readable(self) -> np.ndarray:
+        """(n,) bool."""
+        return self.sides[:, 0] > 0
+
+    def put(self, rows: np.ndarray, answer: Answer) -> None:
+        """Take in what a worker made of the images at `rows`."""
+        self.pixels[rows] = answer.pixels
+        for row, facts in zip(rows, answer.facts, strict=True):
+            if isinstance(facts, str):
+                self.problems[int(row)] = facts
+            else:
+                self.note(int(row), facts)
+
+    def note(self, row: int, facts: Facts) -> None:
+        width, height, mode = facts
+        if mode not in self.mode_names:
+            self.mode_names.append(mode)
+        self.sides[row] = width, height
+        self.modes[row] = self.mode_names.index(mode)
+
+    def take_over(self, rows: np.ndarray, other: "Decoded", there: np.ndarray) -> None:
+        """Copy what another listing's readable `there` rows became to `rows`."""
+        for mine, theirs in zip(rows, there, strict=True):
+            self.pixels[mine] = other.pixels[theirs]
+            width, height = other.sides[theirs]
+            self.note(int(mine), (int(width), int(height), other.mode_names[other.modes[theirs]]))
+
+    def smaller_than(self, config: ModelConfig, rows: np.ndarray) -> int:
+        """How many of the readable pictures at `rows` are smaller than the model's images and were scaled up."""
+        sides = np.sort(self.sides[rows][self.readable[rows]], axis=1)  # whichever way up
+        return int((sides < sorted((config.width, config.height))).any(axis=1).sum())
+
+
+def unchanged(listing: Listing, other: Listing) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of both listings that hold the same file: same name, size and time."""
+    _, mine, theirs = np.intersect1d(listing.names, other.names, assume_unique=True, return_indices=True)
+    same = (listing.sizes[mine] == other.sizes[theirs]) & (listing.stamps[mine] == other.stamps[theirs])
+    return mine[same], theirs[same]
+
 
 KIND = "cache"
 _INDEX_FILE = "index.safetensors"
@@ -205,3 +260,72 @@ def _available_memory() -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE if hasattr(os, "sysconf") else 1 << 33
+
+
+_POLL = 0.2  # seconds between looks whether another program is done with the same images
+
+
+class Loading:
+    """Reads what is not in the cache yet; iterating yields how many images are done."""
+
+    def __init__(self, listing: Listing, config: ModelConfig) -> None:
+        self.listing = listing
+        self.config = config
+        self.decoded = Decoded.empty(np.empty((0, config.height, config.width, config.channels), dtype=np.uint8))
+        self.cached = 0  # images that came from the cache
+        self.kept = True  # whether the cache will have them next time
+
+    def __iter__(self) -> Iterator[int]:
+        place = Cache(self.listing.source, self.config)
+        with contextlib.ExitStack() as stack:
+            while True:
+                try:
+                    may_keep = stack.enter_context(place.alone())
+                    break
+                except ConfigError:  # another program reads the same images
+                    yield 0
+                    time.sleep(_POLL)
+            yield from self._read(place, may_keep)
+
+    def _read(self, place: Cache, may_keep: bool) -> Iterator[int]:
+        known = place.load() if may_keep else None
+        mine, theirs = unchanged(self.listing, known[0]) if known else (np.empty(0, dtype=np.int64),) * 2
+        if known and len(mine) == len(self.listing) == len(known[0]) and not self._any_healed(known[1]):
+            self.decoded, self.cached = known[1], len(mine)
+            yield len(mine)
+            return
+        if known:
+            good = known[1].readable[theirs]
+            mine, theirs = mine[good], theirs[good]
+        self.cached = len(mine)
+        pixels = place.new_pixels(len(self.listing)) if may_keep else None
+        self.kept = pixels is not None
+        self.decoded = Decoded.empty(
+            in_memory(len(self.listing), self.config, self.listing.source) if pixels is None else pixels
+        )
+        try:
+            if known:
+                self.decoded.take_over(mine, known[1], theirs)
+            yield from self._decode(mine)
+        except BaseException:  # also when nobody wants the rest
+            place.discard(self.decoded.pixels)
+            raise
+        if self.kept:
+            self.kept = place.keep(self.listing, self.decoded)
+
+    def _decode(self, there: np.ndarray) -> Iterator[int]:
+        done = len(there)
+        yield done
+        missing = np.setdiff1d(np.arange(len(self.listing)), there, assume_unique=True)
+        for rows, answer in answers(self.listing, missing, self.config):
+            self.decoded.put(rows, answer)
+            done += len(rows)
+            yield done
+
+    def _any_healed(self, known: Decoded) -> bool:
+        """Whether an image that could not be read can be now: permissions change without leaving a trace."""
+        rows = np.array(sorted(known.problems), dtype=np.int64)
+        for _, answer in answers(self.listing, rows, self.config):
+            if not all(isinstance(facts, str) for facts in answer.facts):
+                return True
+        return False

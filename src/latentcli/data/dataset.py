@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor
 
 from latentcli.config import HELD_OUT_NEEDS, HELD_OUT_SHARE
-from latentcli.data.decoded import Decoded
-from latentcli.errors import ConfigError
-from latentcli.sources import Listing, name_hashes, open_source, scan
+from latentcli.data.cache import Decoded
+from latentcli.data.sources import Listing, Reader, name_hashes, open_source, scan
+from latentcli.errors import ConfigError, ImageError
+from latentcli.images import has_colour, open_picture, walk
 
 _BATCH = 256  # images that are gathered at once when they are taken in order
 
@@ -83,7 +85,7 @@ def readable_part(decoded: Decoded, rows: np.ndarray) -> Dataset:
 def is_held_out(hashes: np.ndarray, share: float) -> np.ndarray:
     """Which images are held out, from the hashes of their relative paths alone: (n,) bool.
 
-    >>> from latentcli.sources import name_hashes
+    >>> from latentcli.data.sources import name_hashes
     >>> int(is_held_out(name_hashes(b"%d.png" % number for number in range(10_000)), 0.05).sum())
     493
     """
@@ -131,3 +133,34 @@ def _shared(listing: Listing, other: Listing) -> np.ndarray:
 
 def _paths(listing: Listing, root: str) -> Iterator[str]:
     return (os.path.normpath(os.path.join(root, listing.name(row))) for row in range(len(listing)))
+
+
+_SURVEYED = 400  # pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a source's pictures are like, judged from at most 400 of them spread over it."""
+
+    shorter_side: int  # pixels, median
+    colour_share: float  # of the pictures, 0 to 1
+
+
+def look(files: Selection) -> Look:
+    """Sizes and colours of a sample of the pictures. Raises ImageError when none of the sample can be read."""
+    there = files.rows[files.listing.sizes[files.rows] >= 0]
+    sample = [files.listing.name(row) for row in there[:: max(1, -(-len(there) // _SURVEYED))]]
+    with Reader(files.listing.source) as reader:
+        found = [found for _, found in walk(sample, partial(_side_and_colour, reader))]
+    seen = [facts for facts in found if not isinstance(facts, ImageError)]
+    if not seen:
+        raise ImageError(
+            f"none of the {len(sample)} images looked at in {files.listing.source} can be read; check the files"
+        )
+    sides, colours = zip(*seen, strict=True)
+    return Look(int(np.median(sides)), sum(colours) / len(colours))
+
+
+def _side_and_colour(reader: Reader, name: str) -> tuple[int, bool]:
+    with open_picture(*reader.locate(name)) as picture:
+        return min(picture.size), has_colour(picture)

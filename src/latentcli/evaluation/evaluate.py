@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from latentcli.data.dataset import Dataset
-from latentcli.evaluation import baselines, bounds, distances
-from latentcli.evaluation.features import FeatureSpace
-from latentcli.evaluation.similarity import ssim
+from latentcli.evaluation import baselines, sample_metrics
+from latentcli.evaluation.sample_metrics import FeatureSpace
 from latentcli.images import as_float
-from latentcli.model.figures import Figures, device_of, measure, psnr_per_image
-from latentcli.model.posterior import Posterior
+from latentcli.model import objective
+from latentcli.model.device import device_of
+from latentcli.model.metrics import Figures, measure, psnr_per_image, ssim
 from latentcli.model.prior import Prior, StandardPrior
-from latentcli.model.vae import VAE
+from latentcli.model.vae import VAE, Posterior
 
 _COMPARED = 1000  # samples, and as many images, whose features are compared
 _GLANCE = 500  # training images that are reconstructed
@@ -141,7 +141,7 @@ def evaluate(subject: Subject) -> Iterator[Step | Evaluation | Neighbours]:
     samples, neighbours = _samples(subject)
     bound = None
     if subject.draws:
-        for done, estimate in bounds.importance_bound(vae, _floats(held_out), subject.draws):
+        for done, estimate in objective.importance_bound(vae, _floats(held_out), subject.draws):
             bound = estimate
             yield Step("drawing", done, len(held_out))
     if neighbours:
@@ -240,7 +240,7 @@ def _samples(subject: Subject) -> tuple[tuple[SampleFigures, ...], Neighbours | 
     ratios: dict[str, float] = {}
     if train:
         shown = {"": real.some} | {name: pictures.some for name, pictures in made.items()}
-        found, places = distances.nearest(torch.cat(list(shown.values())), _floats(train))
+        found, places = sample_metrics.nearest(torch.cat(list(shown.values())), _floats(train))
         medians = [float(part.quantile(0.5)) for part in torch.split(found, [len(some) for some in shown.values()])]
         if not subject.on_training:
             ratios = {name: median / max(medians[0], 1e-6) for name, median in zip(shown, medians, strict=True)}
@@ -275,14 +275,14 @@ class _Pictures:
 
 
 def _compare(name: str, made: _Pictures, real: _Pictures, nearest: float | None) -> SampleFigures:
-    precision, recall = distances.precision_recall(real.features, made.features)
+    precision, recall = sample_metrics.precision_recall(real.features, made.features)
     return SampleFigures(
         name=name,
         images=len(made.features),
-        frechet=distances.frechet(made.features, real.features),
-        kernel=distances.kernel_distance(made.features, real.features),
+        frechet=sample_metrics.frechet(made.features, real.features),
+        kernel=sample_metrics.kernel_distance(made.features, real.features),
         precision=precision,
         recall=recall,
-        diversity=distances.spread(made.some) / max(distances.spread(real.some), 1e-6),
+        diversity=sample_metrics.spread(made.some) / max(sample_metrics.spread(real.some), 1e-6),
         nearest=nearest,
     )

@@ -7,8 +7,8 @@ import torch
 
 from latentcli import tensorfile
 from latentcli.errors import FileFormatError
+from latentcli.evaluation.diagnosis import Finding
 from latentcli.evaluation.evaluate import Evaluation, Neighbours
-from latentcli.evaluation.verdict import Finding
 from latentcli.images import as_float, as_uint8
 
 KIND = "evaluation"

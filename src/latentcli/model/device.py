@@ -33,3 +33,8 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 def to_numpy_ready(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Detached, contiguous CPU copies, as a file wants them."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def device_of(vae: VAE) -> torch.device:
+    """Where the network is."""
+    return vae.sigma.device

@@ -1,14 +1,15 @@
 """What training makes small: reconstruction + beta * KL, in nats per image."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentcli.model.posterior import Posterior
-from latentcli.model.vae import VAE
+from latentcli.model.device import device_of
+from latentcli.model.vae import VAE, Posterior
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +61,74 @@ def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
 def gaussian(squared_error: Tensor, sigma: Tensor, dimensions: int) -> Tensor:
     """-log p(x|z) in nats, (n,), from the mean squared error over the `dimensions` numbers of an image, (n,)."""
     return 0.5 * dimensions * (squared_error / sigma.square() + torch.log(2 * math.pi * sigma.square()))
+
+
+_DECODED_AT_ONCE = 250  # latents
+
+
+@torch.inference_mode()
+def log_weights(vae: VAE, x: Tensor, posterior: Posterior, draws: int, generator: torch.Generator) -> Tensor:
+    """log p(x|z) + log p(z) - log q(z|x) in nats for draws z of each image's posterior: (n, draws)."""
+    n, latent_dim = posterior.mean.shape
+    noise = torch.randn(n, draws, latent_dim, generator=generator).to(x.device)
+    sd = (0.5 * posterior.logvar).exp()[:, None]
+    z = posterior.mean[:, None] + sd * noise  # (n, draws, latent_dim)
+    prior_over_posterior = 0.5 * (noise.square() - z.square() + posterior.logvar[:, None]).sum(dim=2)
+    likelihood = -_reconstruction(vae, x.repeat_interleave(draws, dim=0), z.flatten(0, 1))
+    return likelihood.cpu().view(n, draws).double() + prior_over_posterior.cpu().double()
+
+
+def _reconstruction(vae: VAE, x: Tensor, z: Tensor) -> Tensor:
+    logits = vae.decode_logits(z)
+    if vae.config.likelihood == "bernoulli":
+        return bernoulli(x, logits)
+    squared_error = (logits.sigmoid() - x).square().flatten(1).mean(dim=1)
+    return gaussian(squared_error, vae.sigma, vae.config.dimensions)
+
+
+def importance_bound(vae: VAE, batches: Iterable[Tensor], draws: int) -> Iterable[tuple[int, float]]:
+    """The bound on log p(x) from so many draws per image: Burda et al. 2016, eq. 8.
+
+    Yields how many images are done and the mean over them, in nats; memory does not grow with the draws.
+    """
+    generator = torch.Generator().manual_seed(0)
+    done, total = 0, 0.0
+    at_once = max(1, _DECODED_AT_ONCE // draws)
+    for batch in batches:
+        for x in torch.split(batch.to(device_of(vae)), at_once):
+            with torch.inference_mode():
+                posterior = vae.encode(x)
+            weights = torch.full((len(x),), -torch.inf, dtype=torch.float64)  # log of their sum so far
+            for drawn in range(0, draws, _DECODED_AT_ONCE):
+                some = log_weights(vae, x, posterior, min(_DECODED_AT_ONCE, draws - drawn), generator)
+                weights = weights.logaddexp(some.logsumexp(dim=1))
+            total += float((weights - math.log(draws)).sum())
+            done += len(x)
+            yield done, total / done
+
+
+STEPS = 30
+_RATE = 0.03  # of Adam
+
+
+def refine(vae: VAE, x: Tensor, z: Tensor, steps: int = STEPS) -> Tensor:
+    """Latents (n, latent_dim) near `z` that explain images x (n, channels, height, width) in [0, 1] better.
+
+    Descends -log p(x|z) + |z - z0|^2 / 2 in nats: far from where the encoder puts images, concept vectors mean nothing.
+    """
+    device = device_of(vae)
+    x, start = x.to(device), z.detach().to(device)
+    refined = start.clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([refined], lr=_RATE)
+    with torch.enable_grad():
+        for _ in range(steps):
+            logits = vae.decode_logits(refined)
+            if vae.config.likelihood == "bernoulli":
+                reconstruction = bernoulli(x, logits)
+            else:
+                squared_error = (logits.sigmoid() - x).square().flatten(1).mean(dim=1)
+                reconstruction = gaussian(squared_error, vae.sigma, vae.config.dimensions)
+            loss = (reconstruction + (refined - start).square().sum(dim=1) / 2).sum()
+            (refined.grad,) = torch.autograd.grad(loss, [refined])
+            optimizer.step()
+    return refined.detach().cpu()

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from latentcli.box import Place
 from latentcli.config import PHOTO_MEGAPIXELS, ModelConfig
 from latentcli.images import encode_picture, grid, has_alpha, open_picture, plain, to_model_size, upright
-from latentcli.photo.deep import can_hold, encode_deep, is_deep, read_deep
-from latentcli.photo.merging import Merging, coarse_size, merge
-from latentcli.photo.traits import FileTraits, traits_of
-from latentcli.place import Place
+from latentcli.photo.merge import Merging, coarse_size, merge
+from latentcli.photo.metadata import FileTraits, traits_of
+from latentcli.photo.sixteen_bit import can_hold, encode_deep, is_deep, read_deep
 
 _BAND = 256  # rows that are changed at a time, so that no copy of a large photo is made in floating point
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli.data.decoded import Decoded
+from latentcli.data.cache import Decoded
 from latentcli.model.device import choose_device
-from latentcli.training import reports, selftest
+from latentcli.training import events, hardware
 from latentcli.training.plan import Choice, TrainRequest, choose
 from latentcli.training.run import images_of, read
 
@@ -35,7 +35,7 @@ class Checked:
     precision: str  # and why
 
 
-def check(source: Path, request: TrainRequest) -> Iterator[reports.Reading | Checked]:
+def check(source: Path, request: TrainRequest) -> Iterator[events.Reading | Checked]:
     """Decode every image once (training finds them in the cache then), and look at all of them.
 
     Raises ImageError when there is nothing to train on, ConfigError for values that cannot work.
@@ -50,7 +50,7 @@ def check(source: Path, request: TrainRequest) -> Iterator[reports.Reading | Che
     groups = _duplicates(decoded)
     trained = np.zeros(len(loading.listing), dtype=bool)
     trained[choice.train.rows] = True
-    speed = selftest.choose(choice.model, choice.config, images.train, device)
+    speed = hardware.choose(choice.model, choice.config, images.train, device)
     yield Checked(
         choice=choice,
         images=len(images.train),

@@ -25,17 +25,16 @@ from latentcli.config import (
     default_epochs,
     model_config,
 )
-from latentcli.data.dataset import Selection, split
-from latentcli.data.look import look
-from latentcli.data.prints import Prints
+from latentcli.data.dataset import Selection, look, split
+from latentcli.data.fingerprint import Prints
+from latentcli.data.sources import open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, UsageError
 from latentcli.evaluation.record import Record
 from latentcli.faces import require_dlib
 from latentcli.images import finds_faces, parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import KIND
-from latentcli.sources import open_source, scan
-from latentcli.training import resume
+from latentcli.training import checkpoint
 
 _COLOUR_SHARE = 0.01  # of the images with chroma, above which a model gets colour
 
@@ -97,7 +96,7 @@ class Plan:
     options: dict[str, Any]  # what must be the same to go on with the run
     prints: Prints  # and so must the images
     may_grow: bool  # a length was asked for: a run that has ended may get another stage
-    resumed: resume.Position | None = None  # None for a new run
+    resumed: checkpoint.Position | None = None  # None for a new run
     grows: bool = False  # another stage is to follow those that have ended
     finished: bool = False  # nothing is left to do
 
@@ -141,14 +140,14 @@ def located(plan: Plan) -> Plan:
         if (plan.folder / MODEL_FILE).exists():
             raise ConfigError(f"{plan.folder} holds a model that cannot be trained on; choose another --name")
         return plan
-    stored, position = resume.read_position(file)
-    resume.check_same(file, plan.options, plan.prints)
+    stored, position = checkpoint.read_position(file)
+    checkpoint.check_same(file, plan.options, plan.prints)
     # A run that was killed while its last files were written has all its steps and not their model or its evaluation.
     ended = position.has_ended and _finished_at_step(plan.folder) == position.stage.end
-    same_length = all(stored.get(name) == plan.options.get(name) for name in resume.LENGTH)
+    same_length = all(stored.get(name) == plan.options.get(name) for name in checkpoint.LENGTH)
     grows = ended and plan.may_grow and _is_longer(stored, plan.options)
     if not same_length and not grows:
-        raise resume.other_options(plan.folder, f"{_length(stored)} there, {_length(plan.options)} asked")
+        raise checkpoint.other_options(plan.folder, f"{_length(stored)} there, {_length(plan.options)} asked")
     return replace(plan, resumed=position, grows=grows, finished=ended and same_length)
 
 
@@ -164,7 +163,7 @@ def _finished_at_step(folder: Path) -> int | None:
 
 
 def _is_longer(stored: dict[str, Any], asked: dict[str, Any]) -> bool:
-    return any(name in stored and name in asked and asked[name] > stored[name] for name in resume.LENGTH)
+    return any(name in stored and name in asked and asked[name] > stored[name] for name in checkpoint.LENGTH)
 
 
 def _length(options: dict[str, Any]) -> str:

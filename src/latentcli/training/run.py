@@ -6,21 +6,21 @@ from collections.abc import Callable, Generator, Iterator
 import torch
 
 from latentcli.config import FILES_FILE, RESUME_FILE
+from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, Selection, readable_part
-from latentcli.data.loading import Loading
+from latentcli.data.sources import NOTEWORTHY
 from latentcli.errors import ImageError, LatentCLIError
 from latentcli.files import check_writable_folder, exclusive, remove_parts
-from latentcli.sources import NOTEWORTHY
-from latentcli.training import memory, reports
+from latentcli.training import events, hardware
 from latentcli.training.plan import Choice, Plan, located
-from latentcli.training.session import Images, Session
+from latentcli.training.trainer import Images, Session
 
 Loadings = dict[int, Loading]  # by the identity of their listings
 _COMPARED = 256  # images that are looked at for any difference
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
-def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[reports.Report]:
+def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
     """Train as planned. `stop` is asked after each step; when it says yes the run is saved and ends, to be resumed.
 
     Raises ConfigError when another program trains in the same folder, LatentCLIError when the folder cannot be written
@@ -36,8 +36,8 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[report
             with _advice_on_memory(plan.choice):
                 # What was read besides the pixels is needed no more, and with a million images it is not small.
                 images = images_of(plan.choice, (yield from read(plan.choice)))
-                memory.settle()
-                yield from Session(plan, images).events(stop)
+                hardware.settle()
+                yield from Session(plan, images).run(stop)
         finally:
             if not (plan.folder / RESUME_FILE).exists():  # nothing was trained
                 (plan.folder / FILES_FILE).unlink(missing_ok=True)
@@ -45,7 +45,7 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[report
                 plan.folder.rmdir()
 
 
-def read(choice: Choice) -> Generator[reports.Reading, None, Loadings]:
+def read(choice: Choice) -> Generator[events.Reading, None, Loadings]:
     """Decode what is not in the cache of all the listings of a choice."""
     selections = [choice.train, *([choice.held_out] if choice.held_out else [])]
     loadings = {id(selection.listing): Loading(selection.listing, choice.model) for selection in selections}
@@ -53,7 +53,7 @@ def read(choice: Choice) -> Generator[reports.Reading, None, Loadings]:
     before = 0
     for loading in loadings.values():
         for done in loading:
-            yield reports.Reading(before + done, total)
+            yield events.Reading(before + done, total)
         before += len(loading.listing)
     return loadings
 

@@ -1,0 +1,203 @@
+"""Directions from labelled latents: the difference of means, and what corrects, classifies or shrinks it.
+
+A separating direction is a filter: it leaves out what the concept shares with noise, and decodes to changes that nobody
+sees (Haufe et al. 2014; Pahde et al. 2025). The difference of means is the pattern that was asked for, so it is the
+default; the others are rescaled to it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from latentcli.config import VectorMethod
+from latentcli.errors import ConfigError
+from latentcli.model.prior import Geometry
+
+METHODS: dict[VectorMethod, str] = {
+    "mean": "mean difference",
+    "lda": "linear discriminant",
+    "logistic": "logistic regression",
+    "svm": "linear support vector machine",
+}
+_VARIANCE_KEPT = 0.5  # of the training latents', by the principal directions that a vector from few images keeps
+_FEW_IN_CELL = 20  # images, below which a cell says little
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Latents with and without a concept."""
+
+    z: np.ndarray  # (n, latent_dim) float64
+    shows: np.ndarray  # (n,) bool
+    cells: Mapping[str, np.ndarray] = field(default_factory=dict)  # (n,) int codes of each column to balance by
+    pairs: np.ndarray | None = None  # (n,) int: the two latents of a pair share a number
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def take(self, rows: np.ndarray) -> "Examples":
+        """Some of them: places or bool."""
+        cells = {column: codes[rows] for column, codes in self.cells.items()}
+        return Examples(self.z[rows], self.shows[rows], cells, None if self.pairs is None else self.pairs[rows])
+
+    def shuffled(self, rng: np.random.Generator) -> "Examples":
+        """The same latents with labels that mean nothing."""
+        return replace(self, shows=rng.permutation(self.shows), pairs=None)
+
+    def check(self) -> None:
+        """Raises ConfigError when one kind is missing."""
+        positive, negative = int(self.shows.sum()), int((~self.shows).sum())
+        if not positive or not negative:
+            raise ConfigError(
+                f"a vector needs images with and without the concept, got {positive} and {negative} readable ones"
+            )
+
+    def halves(self, rng: np.random.Generator) -> "tuple[Examples, Examples]":
+        """Two random halves with as many of each kind; pairs stay together."""
+        first = np.zeros(len(self), dtype=bool)
+        if self.pairs is not None:
+            numbers = rng.permutation(np.unique(self.pairs))
+            first = np.isin(self.pairs, numbers[: len(numbers) // 2])
+        else:
+            for kind in (True, False):
+                rows = rng.permutation(np.flatnonzero(self.shows == kind))
+                first[rows[: len(rows) // 2]] = True
+        return self.take(first), self.take(~first)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a direction is made of examples."""
+
+    method: VectorMethod = "mean"
+    orthogonal_to: Sequence[np.ndarray] = ()  # directions (latent_dim,) whose own concepts are to stay as they are
+    whitened: bool = True  # orthogonal in the metric of the latents' covariance; else as they lie
+    shrunk: bool | None = None  # to the leading dimensions; None where there are fewer images than twice the dimensions
+
+    def decided(self, examples: Examples) -> "Recipe":
+        """The same for these examples and for parts of them."""
+        few = len(examples) < 2 * examples.z.shape[1]
+        return replace(self, shrunk=few if self.shrunk is None else self.shrunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """What came out."""
+
+    v: np.ndarray  # (latent_dim,): strength 1.0 adds it once
+    kept: float = 1.0  # of its length, after making it orthogonal
+    balanced: str = ""  # how, in words
+    thin: tuple[str, ...] = ()  # cells with few images
+    dimensions: int | None = None  # that are left, where few images were shrunk to the leading ones
+
+
+def find(examples: Examples, recipe: Recipe, geometry: Geometry) -> Direction:
+    """The direction of a concept. Raises ConfigError when one kind is missing or nothing is left of it."""
+    examples.check()
+    gap, found = gap_of(examples)
+    v = gap
+    if recipe.method != "mean":
+        v = _rescaled(_filter(examples, gap, recipe.method), gap)
+    if recipe.decided(examples).shrunk:
+        leading = geometry.leading(_VARIANCE_KEPT)
+        v = leading @ (leading.T @ v)
+        found = replace(found, dimensions=leading.shape[1])
+    kept = 1.0
+    if recipe.orthogonal_to:
+        metric = geometry.inverse() if recipe.whitened else np.eye(len(v))
+        v, kept = _orthogonal(v, np.stack(recipe.orthogonal_to), metric)
+    if not np.linalg.norm(v) > 1e-6 * np.sqrt(np.trace(geometry.covariance.numpy())):
+        raise ConfigError(
+            "nothing of the concept is left when it is made orthogonal to the others"
+            if recipe.orthogonal_to
+            else "the images with and without the concept have the same mean latent; check the labels"
+        )
+    return replace(found, v=v, kept=kept)
+
+
+def gap_of(examples: Examples) -> tuple[np.ndarray, Direction]:
+    """What divides the two means, (latent_dim,); with columns to balance by, among images that are alike in them."""
+    z, shows = examples.z, examples.shows
+    weights = np.where(shows, 1 / shows.sum(), -1 / (~shows).sum())
+    plain = weights @ z  # without a copy of either kind
+    if not examples.cells:
+        return plain, Direction(plain)
+    names = list(examples.cells)
+    codes, cell = np.unique(np.stack([examples.cells[name] for name in names], axis=1), axis=0, return_inverse=True)
+    cell = cell.reshape(-1)
+    counts = np.stack([np.bincount(cell[shows == kind], minlength=len(codes)) for kind in (True, False)])
+    thin = []
+    for code, (with_it, without) in zip(codes, counts.T, strict=True):
+        if min(with_it, without) < _FEW_IN_CELL:
+            cell_name = ", ".join(f"{name} {value}" for name, value in zip(names, code, strict=True))
+            thin.append(f"{cell_name}: {with_it} with, {without} without")
+    told = " and ".join(names)
+    if not counts.min():
+        how = f"by regression on {told}, since some cells are empty"
+        return _regressed(examples), Direction(plain, balanced=how, thin=tuple(thin))
+    weights = counts[0] * counts[1] / counts.sum(axis=0)  # Cochran's: the least variance where cells agree
+    means = [_cell_means(z[shows == kind], cell[shows == kind], len(codes)) for kind in (True, False)]
+    gap = weights @ (means[0] - means[1]) / weights.sum()
+    return gap, Direction(gap, balanced=f"by {told}, within {len(codes)} cells", thin=tuple(thin))
+
+
+def _cell_means(z: np.ndarray, cell: np.ndarray, count: int) -> np.ndarray:
+    """(count, latent_dim)"""
+    members = (cell[:, None] == np.arange(count)).astype(np.float64)
+    return np.asarray(members.T @ z / members.sum(axis=0)[:, None])
+
+
+def _regressed(examples: Examples) -> np.ndarray:
+    """The concept's coefficient in a least-squares fit of the latents to it and to all classes of the columns."""
+    columns = [np.ones(len(examples)), examples.shows.astype(np.float64)]
+    for codes in examples.cells.values():
+        columns += [(codes == code).astype(np.float64) for code in np.unique(codes)[1:]]
+    design = np.stack(columns, axis=1)
+    if np.linalg.matrix_rank(design) < len(columns):
+        raise ConfigError("the concept is the same as the columns it is balanced by; leave out a --balance-by")
+    return np.asarray(np.linalg.lstsq(design, examples.z, rcond=None)[0][1])
+
+
+def _filter(examples: Examples, gap: np.ndarray, method: VectorMethod) -> np.ndarray:
+    """The normal of a plane that divides the kinds, (latent_dim,)."""
+    if method == "lda":
+        return discriminant(examples, gap)
+    z, shows = examples.z, examples.shows
+    # What else differs between the kinds than the (balanced) gap is taken out before.
+    plain = z[shows].mean(axis=0) - z[~shows].mean(axis=0)
+    z = z - shows[:, None] * (plain - gap)
+    if method == "logistic":
+        from sklearn.linear_model import LogisticRegression
+
+        return np.asarray(LogisticRegression(max_iter=300).fit(z, shows).coef_[0])
+    from sklearn.svm import LinearSVC
+
+    return np.asarray(LinearSVC(C=1.0, dual=len(z) < z.shape[1], max_iter=5000).fit(z, shows).coef_[0])
+
+
+def discriminant(examples: Examples, gap: np.ndarray) -> np.ndarray:
+    """The shrinkage LDA's filter (latent_dim,): the gap through the within-class covariance (Ledoit & Wolf 2004)."""
+    from sklearn.covariance import ledoit_wolf
+
+    z, shows = examples.z, examples.shows
+    centred = np.concatenate([z[kind] - z[kind].mean(axis=0) for kind in (shows, ~shows)])
+    covariance, _ = ledoit_wolf(centred, assume_centered=True)
+    ridge = 1e-9 * np.trace(covariance) + 1e-12
+    return np.linalg.solve(covariance + ridge * np.eye(len(gap)), gap)
+
+
+def _rescaled(w: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """Along w, so far that w's own score moves by its class gap."""
+    return np.asarray(w * (w @ gap) / (w @ w))
+
+
+def _orthogonal(v: np.ndarray, others: np.ndarray, metric: np.ndarray) -> tuple[np.ndarray, float]:
+    """v without its part along the others (k, latent_dim), by least squares in a metric; and the share of it kept.
+
+    In the metric of the inverse covariance the discriminants of the others do not move (Shen et al. 2020,
+    "InterFaceGAN", section 3.3, is the case of the unit metric).
+    """
+    weights = np.linalg.lstsq(others @ metric @ others.T, others @ metric @ v, rcond=None)[0]
+    rest = v - weights @ others
+    return rest, float(np.sqrt(max(0.0, rest @ metric @ rest) / (v @ metric @ v)))

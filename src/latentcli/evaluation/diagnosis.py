@@ -1,0 +1,327 @@
+"""What the figures of a training mean, in plain words: what went well, what did not, and what to do about it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from latentcli.config import DEFAULTS, ModelConfig
+from latentcli.evaluation.evaluate import Evaluation, SampleFigures
+from latentcli.history import Line
+from latentcli.model.prior import ACTIVE_KL
+
+_WON = 0.5  # dB over a baseline that nobody would argue about
+_ALIKE = 0.02  # standard deviation around the mean image below which there is nothing to learn
+_FEW_IMAGES = 200  # that a network can learn by heart
+_OVERFITTED = 1.5  # dB between training and held-out images
+_TURNED, _TURNED_FAR = 0.02, 0.1  # rise of the held-out -ELBO from its best, as a share of its whole range
+_SURE = 50  # held-out images
+_FEW_EPOCHS = 5  # passes over the images within which no curve has settled, unless there are very many images
+_ALMOST_NOTHING = 3.0  # nats of KL in all: what tells twenty images apart
+_STILL_FALLING = 0.1  # share of all that was gained which the last third of a run still gained
+_CROWDED = 3.0  # nats per latent dimension: each is full
+_SMALL_LATENT = 8  # dimensions
+_NEAR_BLACK_AND_WHITE = 0.7  # share of the numbers at the ends of their range
+_MISFIT = 3.0  # times: the standard prior's Fréchet distance over the fitted one's
+_COPIED = 0.5  # of the distance that held-out images have to the nearest training image
+_MONOTONOUS = 0.5  # of the held-out images' diversity
+_FOLLOWS_COLLAPSE = ("baseline", "monotonous samples")  # and would be advised on twice
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know about a model."""
+
+    grade: Literal["good", "note", "problem"]
+    about: str  # one word, for --json
+    text: str
+    advice: str = ""
+
+    def told(self) -> str:
+        """The finding in one line."""
+        return f"{self.grade}: {self.text}{f' -> {self.advice}' if self.advice else ''}"
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a verdict is reached from. Of images that have nothing to do with the training, it tells nothing of that."""
+
+    config: ModelConfig
+    evaluation: Evaluation
+    training: dict[str, Any]  # the summary in the model file
+    history: Sequence[dict[str, Any]]  # the lines of history.jsonl
+    foreign: bool = False  # the images are from elsewhere than those trained on
+
+
+def verdict(evidence: Evidence) -> list[Finding]:
+    """Problems first, each with one piece of advice; then what is worth knowing, then what went well."""
+    judges = _OF_FOREIGN if evidence.foreign else _OF_ITS_OWN
+    findings = [finding for judge in judges for finding in judge(evidence)]
+    if any(finding.about == "alike" for finding in findings):  # nothing else means anything then
+        findings = [finding for finding in findings if finding.about == "alike"]
+    if any(finding.about == "collapse" for finding in findings):
+        findings = [finding for finding in findings if finding.about not in _FOLLOWS_COLLAPSE]
+    order = ("problem", "note", "good")
+    return sorted(findings, key=lambda finding: order.index(finding.grade))
+
+
+def _alike(evidence: Evidence) -> Iterator[Finding]:
+    pixels = evidence.evaluation.pixels
+    if pixels.images > 1 and pixels.deviation < _ALIKE:
+        yield Finding(
+            "problem",
+            "alike",
+            f"the images are all but the same (they differ by {255 * pixels.deviation:.1f} gray levels from their "
+            "mean), so there is nothing to learn from them",
+            "train on a folder of different pictures; latentcli check shows what is in one",
+        )
+
+
+def _elsewhere(evidence: Evidence) -> Iterator[Finding]:
+    yield Finding(
+        "note",
+        "other images",
+        f"these are other images than those of {evidence.training.get('data')}, which it was trained on: this is how "
+        "it does on them, and says nothing about how the training went",
+    )
+
+
+def _baselines(evidence: Evidence) -> Iterator[Finding]:
+    found = evidence.evaluation
+    for baseline in found.baselines:
+        gain = found.held_out.psnr - baseline.psnr
+        told = f"{found.held_out.psnr:.1f} dB against {baseline.psnr:.1f} dB"
+        if gain > _WON:
+            yield Finding("good", "baseline", f"reconstructions beat the {baseline.name} by {gain:.1f} dB ({told})")
+        elif baseline.name == "mean image":
+            yield Finding(
+                "problem",
+                "baseline",
+                f"reconstructions are no better than the mean image ({told})",
+                _longer(evidence),
+            )
+        else:
+            yield Finding(
+                "note",
+                "baseline",
+                f"reconstructions are no better than those of {baseline.name} ({told})",
+                _longer(evidence),
+            )
+
+
+def _diverged(evidence: Evidence) -> Iterator[Finding]:
+    skipped = max((int(line.get("skipped_steps", 0)) for line in evidence.history), default=0)
+    steps = int(evidence.training["steps"])
+    if skipped > 0.01 * steps or rose(evidence.history):
+        lost = f"{skipped} of {steps} steps had no finite gradient"
+        how = lost if skipped > 0.01 * steps else "it ended worse than it began, on training images, too"
+        yield Finding(
+            "problem",
+            "diverged",
+            f"training went astray: {how}",
+            f"--learning-rate {evidence.training['learning_rate'] / 4:g}",
+        )
+
+
+def _collapse(evidence: Evidence) -> Iterator[Finding]:
+    kl = evidence.evaluation.kl_per_dimension
+    if not kl:
+        return
+    active = sum(nats > ACTIVE_KL for nats in kl)
+    dead = len(kl) - active
+    beta = float(evidence.training["beta"])
+    why = f"beta {beta:g} makes it too dear" if beta > 1 else "the decoder draws without it"
+    advice = "--beta 1" if beta > 1 else "--beta 0.5, or a longer run"
+    if active == 0:
+        yield Finding("problem", "collapse", f"the latent is not used at all: {why}", advice)
+    elif sum(kl) < _ALMOST_NOTHING:
+        yield Finding(
+            "problem",
+            "collapse",
+            f"the latent carries almost nothing: {active} of {len(kl)} dimensions, {sum(kl):.1f} nats; {why}",
+            advice,
+        )
+    elif dead > len(kl) / 2:
+        yield Finding(
+            "note",
+            "dead dimensions",
+            f"{dead} of {len(kl)} latent dimensions carry nothing",
+            f"that costs little; --latent-dim {max(2, 2 * active)} would do",
+        )
+
+
+def _likelihood(evidence: Evidence) -> Iterator[Finding]:
+    near_ends = evidence.evaluation.pixels.near_ends
+    black_and_white = near_ends > _NEAR_BLACK_AND_WHITE
+    if evidence.config.likelihood == "bernoulli" and not black_and_white:
+        yield Finding(
+            "problem",
+            "likelihood",
+            f"the Bernoulli likelihood is meant for black and white, and only {near_ends:.0%} of these pixels are "
+            "nearly that: its figures are no likelihoods and contrasts come out weak",
+            "--likelihood gaussian",
+        )
+    if evidence.config.likelihood == "gaussian" and black_and_white and evidence.config.channels == 1:
+        yield Finding(
+            "problem",
+            "likelihood",
+            f"{near_ends:.0%} of these pixels are all but black or white, which a Gaussian likelihood draws blurred",
+            "--likelihood bernoulli",
+        )
+
+
+def _overfitting(evidence: Evidence) -> Iterator[Finding]:
+    found, images = evidence.evaluation, int(evidence.training["images"])
+    held_out = 0 if found.on_training else found.held_out.images
+    gap = _gap(evidence)
+    turned = turned_from_best(evidence.history)
+    if found.on_training:
+        yield Finding(
+            "note",
+            "nothing held out",
+            "no images were held out, so nobody can say what the model does with new ones",
+            "--held-out 0.2 (from 10 images on), or --held-out DIR",
+        )
+    if gap > _OVERFITTED or turned > _TURNED or images < _FEW_IMAGES:
+        parts = [
+            f"{images} images are few enough to learn by heart" if images < _FEW_IMAGES else "",
+            f"training images come out {gap:.1f} dB better than held-out ones" if gap > _OVERFITTED else "",
+            "the held-out figures were better earlier in the run" if turned > _TURNED else "",
+            f"{found.held_out.images} held-out images are too few to be sure" if 0 < held_out < _SURE else "",
+        ]
+        surely = gap > _OVERFITTED or turned > _TURNED_FAR
+        yield Finding(
+            "problem" if surely else "note",
+            "overfitting",
+            ", ".join(filter(None, parts)),
+            "more images help most; else stop earlier with --minutes, or --beta 2",
+        )
+
+
+def _gap(evidence: Evidence) -> float:
+    """How many dB better images come out that were trained on."""
+    found = evidence.evaluation
+    return found.training.psnr - found.held_out.psnr if found.training else 0.0
+
+
+def _length(evidence: Evidence) -> Iterator[Finding]:
+    epochs, minutes = float(evidence.training["epochs"]), evidence.training["seconds"] / 60
+    late = late_gain(evidence.history)
+    seen, usual = epochs * int(evidence.training["images"]), DEFAULTS[evidence.config.preset].images_seen
+    if epochs < _FEW_EPOCHS and seen < usual:
+        yield Finding(
+            "problem",
+            "too little training",
+            f"each image was seen {epochs:.1f} times in {minutes:.1f} minutes: too little training",
+            _longer(evidence),
+        )
+    elif late is not None and late > _STILL_FALLING:
+        yield Finding(
+            "note",
+            "too little training",
+            f"the last third of the run still brought {late:.0%} of all that was gained: too little training",
+            _longer(evidence),
+        )
+    elif late is not None and turned_from_best(evidence.history) <= _TURNED:
+        yield Finding("good", "length", f"the held-out curve has settled ({epochs:.0f} epochs)")
+
+
+def _longer(evidence: Evidence) -> str:
+    """A run goes on with more of what it was given; to one that has overfitted nothing is gained by that."""
+    if evidence.foreign or _gap(evidence) > _OVERFITTED or turned_from_best(evidence.history) > _TURNED:
+        return ""
+    asked, epochs = evidence.training.get("minutes"), float(evidence.training["epochs"])
+    more = f"--minutes {max(5, round(4 * asked))}" if asked else f"--epochs {max(10, round(4 * epochs))}"
+    return f"the same command with {more} goes on with this run"
+
+
+def _latent(evidence: Evidence) -> Iterator[Finding]:
+    kl = evidence.evaluation.kl_per_dimension
+    if kl and len(kl) <= _SMALL_LATENT and min(kl) > _CROWDED / 2 and sum(kl) / len(kl) > _CROWDED:
+        plural = "s hold" if len(kl) > 1 else " holds"
+        yield Finding(
+            "problem" if len(kl) == 1 else "note",
+            "latent too small",
+            f"the {len(kl)} latent dimension{plural} {sum(kl) / len(kl):.1f} nats each, which is full: what does not "
+            "fit is drawn as a blur",
+            "--latent-dim 32" + (", unless a map of two dimensions is what you want" if len(kl) == 2 else ""),
+        )
+
+
+def _prior(evidence: Evidence) -> Iterator[Finding]:
+    rows = {row.name.split(" prior")[0]: row for row in evidence.evaluation.samples}
+    fitted, standard = rows.get("fitted"), rows.get("standard")
+    if fitted and standard and standard.frechet > _MISFIT * fitted.frechet:
+        yield Finding(
+            "note",
+            "prior",
+            f"the latents do not fill N(0, I): samples from it are {standard.frechet / fitted.frechet:.0f} times as "
+            "far from the images as samples from the fitted prior",
+            "leave --prior fitted as it is; --beta 2 closes the gap at the price of detail",
+        )
+
+
+def _samples(evidence: Evidence) -> Iterator[Finding]:
+    first: SampleFigures | None = next(iter(evidence.evaluation.samples), None)
+    if first is None:
+        return
+    if first.diversity < _MONOTONOUS:
+        yield Finding(
+            "problem",
+            "monotonous samples",
+            f"samples differ from each other {first.diversity:.2f} times as much as images do",
+            "latentcli sample --temperature 1" if first.name.startswith("fitted") else _longer(evidence),
+        )
+    if first.nearest is not None and first.nearest < _COPIED and evidence.training["images"] >= _FEW_IMAGES:
+        yield Finding(
+            "note",
+            "copies",
+            f"samples lie {first.nearest:.2f} times as far from their nearest training image as held-out images do",
+            "look at them beside those in report.html: some may be copies",
+        )
+
+
+_OF_ITS_OWN = (_alike, _baselines, _diverged, _collapse, _likelihood, _overfitting, _length, _latent, _prior, _samples)
+_OF_FOREIGN = (_elsewhere, _baselines, _prior, _samples)
+
+
+def measured(lines: Sequence[Line]) -> list[Line]:
+    """Those with held-out figures, all on as many images as the first: the last may be measured on more."""
+    found = [line for line in lines if line["held_out"]]
+    return [line for line in found if line["held_out"]["images"] == found[0]["held_out"]["images"]]
+
+
+def curve(lines: Sequence[Line]) -> list[float]:
+    """Held-out -ELBO at the end of each epoch, or of an autoencoder the reconstruction."""
+    held_out = [line["held_out"] for line in measured(lines)]
+    return [
+        found["negative_elbo"] if found["negative_elbo"] is not None else found["reconstruction"] for found in held_out
+    ]
+
+
+def rose(lines: Sequence[Line]) -> bool:
+    """Whether the loss ended higher than it began, on held-out and on training images."""
+    training = [line["reconstruction"] + line["kl"] for line in lines]
+    return all(len(values) > 1 and values[-1] > values[0] for values in (curve(lines), training))
+
+
+def turned_from_best(lines: Sequence[Line]) -> float:
+    """How far the curve ends above its best, as a share of its range; 0 where that is no overfitting."""
+    nats = curve(lines)
+    if rose(lines):
+        return 0.0
+    return (nats[-1] - min(nats)) / (max(nats) - min(nats)) if len(nats) > 2 and max(nats) > min(nats) else 0.0
+
+
+def late_gain(lines: Sequence[Line]) -> float | None:
+    """What the last third of the steps gained, as a share of all that was gained after the first epoch."""
+    nats = curve(lines)
+    steps = [int(line["step"]) for line in measured(lines)]
+    if len(nats) < 4:
+        return None
+    early = [value for step, value in zip(steps, nats, strict=True) if step <= steps[-1] * 2 / 3]
+    before = early[-1] if early else nats[0]
+    gained = nats[0] - min(nats)
+    return (before - nats[-1]) / gained if gained > 0 else None

@@ -1,0 +1,126 @@
+"""How good a model is on images it was not trained on: the figures of every table, defined once."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from latentcli.model.device import device_of
+from latentcli.model.objective import Elbo, evaluate_elbo
+from latentcli.model.prior import ACTIVE_KL
+from latentcli.model.vae import VAE, Posterior
+
+Watch = Callable[[Tensor, Posterior, Tensor], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Means over images; nats per image."""
+
+    images: int
+    negative_elbo: float | None  # reconstruction + KL with one draw per image, beta 1; None for an autoencoder
+    reconstruction: float  # with the model's sigma
+    kl: float | None  # None for an autoencoder, which has none
+    psnr: float  # dB, mean over images, 8-bit reconstruction from the posterior mean
+    active_dimensions: int | None  # KL above 0.01 nats on average; None for an autoencoder
+    bits_per_dimension: float | None  # Gaussian VAEs only
+
+
+@torch.inference_mode()
+def measure(
+    vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0, watch: Watch = lambda x, posterior, decoded: None
+) -> Figures:
+    """Figures over batches of images (n, channels, height, width) in [0, 1]; `vae` must be in eval mode.
+
+    Bernoulli models: reconstruction is the binary cross-entropy summed over pixels. `noise_scale` 0 measures an
+    autoencoder, which draws no noise and has no ELBO. `watch` sees each batch, its posterior and what the posterior
+    mean decodes to, and may measure more.
+    """
+    assert not vae.training, "batch norm would learn from held-out images"
+    reconstruction = kl = psnr = 0.0
+    kl_per_dimension = torch.zeros(vae.config.latent_dim)
+    images = 0
+    for x, posterior, elbo in _draws(vae, batches, noise_scale):
+        reconstruction += float(elbo.reconstruction.cpu().double().sum())
+        kl += float(elbo.kl.cpu().double().sum())
+        kl_per_dimension += posterior.kl_per_dimension().sum(dim=0).cpu()
+        decoded = vae.decode(posterior.mean)
+        psnr += float(psnr_per_image(x, decoded).cpu().double().sum())
+        watch(x, posterior, decoded)
+        images += len(x)
+    negative_elbo = (reconstruction + kl) / images
+    variational, gaussian = noise_scale > 0, vae.config.likelihood == "gaussian"
+    return Figures(
+        images=images,
+        negative_elbo=negative_elbo if variational else None,
+        reconstruction=reconstruction / images,
+        kl=kl / images if variational else None,
+        psnr=psnr / images,
+        active_dimensions=int((kl_per_dimension / images > ACTIVE_KL).sum()) if variational else None,
+        bits_per_dimension=vae.bits_per_dimension(negative_elbo) if variational and gaussian else None,
+    )
+
+
+def psnr_per_image(x: Tensor, reconstruction: Tensor) -> Tensor:
+    """10 log10(1 / mse) in dB of the reconstruction rounded to 8 bits, all channels: (n,)."""
+    rounded = reconstruction.mul(255).round() / 255
+    mse = (rounded - x).square().flatten(1).mean(dim=1)
+    return 10 * torch.log10(1 / mse.clamp_min(1e-10))
+
+
+@torch.inference_mode()
+def draw_error(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Tensor:
+    """Mean squared error, over images and pixels, of decoding one posterior draw per image: a scalar.
+
+    Its root is the sigma under which these images are most likely.
+    """
+    errors = [elbo.squared_error.cpu().double() for _, _, elbo in _draws(vae, batches, noise_scale)]
+    return torch.cat(errors).mean().float()
+
+
+def _draws(vae: VAE, batches: Iterable[Tensor], noise_scale: float) -> Iterator[tuple[Tensor, Posterior, Elbo]]:
+    """Each batch on its device with its posterior and the ELBO of one draw per image; the same draws every time."""
+    generator = torch.Generator().manual_seed(0)
+    for batch in batches:
+        x = batch.to(device_of(vae))
+        posterior = vae.encode(x)
+        noise = noise_scale * torch.randn(posterior.mean.shape, generator=generator)
+        yield x, posterior, evaluate_elbo(vae, x, posterior, noise.to(x.device))
+
+
+@torch.inference_mode()
+def encode_all(vae: VAE, batches: Iterable[Tensor]) -> Posterior:
+    """The posterior of every image, on the CPU: mean and logvar (n, latent_dim)."""
+    parts = [vae.encode(batch.to(device_of(vae))) for batch in batches]
+    return Posterior(torch.cat([part.mean for part in parts]).cpu(), torch.cat([part.logvar for part in parts]).cpu())
+
+
+_RADIUS = 5  # pixels: the window is 11x11
+_SIGMA = 1.5  # pixels, of the window's Gaussian weights
+_C1, _C2 = 0.01**2, 0.03**2  # for a range of 1
+
+
+def ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Mean SSIM of each pair of images (n, channels, height, width) in [0, 1]: (n,), 1 for equal ones.
+
+    Weighted windows that lie inside the image, population variances, mean over channels: scikit-image with
+    `gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1`.
+    """
+    stacked = torch.cat([x, y, x * x, y * y, x * y])  # one pass over all five
+    down, across = (_blur(side).to(x) for side in x.shape[2:])
+    mean_x, mean_y, square_x, square_y, product = (down.T @ stacked @ across).chunk(5)
+    variance_x, variance_y = square_x - mean_x.square(), square_y - mean_y.square()
+    covariance = product - mean_x * mean_y
+    numerator = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
+    denominator = (mean_x.square() + mean_y.square() + _C1) * (variance_x + variance_y + _C2)
+    return (numerator / denominator).flatten(1).mean(dim=1)
+
+
+def _blur(side: int) -> Tensor:
+    """The window along one side as a matrix (side, places where it fits): for small images the fastest way."""
+    places = torch.arange(-_RADIUS, _RADIUS + 1, dtype=torch.float64)
+    weights = torch.exp(-0.5 * (places / _SIGMA).square())
+    weights /= weights.sum()
+    return torch.stack([F.pad(weights, (start, side - start - len(weights))) for start in range(side - 2 * _RADIUS)], 1)

@@ -1,0 +1,164 @@
+"""A trained model measured on a folder of images."""
+
+import contextlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latentcli import catalog, history
+from latentcli.data.cache import Loading
+from latentcli.data.dataset import Dataset, is_held_out, readable_part
+from latentcli.data.fingerprint import Kept
+from latentcli.data.sources import Listing, name_hashes, open_source, scan
+from latentcli.errors import ConfigError, FileFormatError, ImageError
+from latentcli.evaluation.diagnosis import Evidence, Finding, verdict
+from latentcli.evaluation.evaluate import Evaluation, Step, Subject
+from latentcli.evaluation.evaluate import evaluate as measure_all
+from latentcli.evaluation.sample_metrics import FeatureSpace, open_features
+from latentcli.events import Event, Note, Progress, Unreadable
+from latentcli.model.modelfile import LoadedModel, load_model
+
+_NEEDED = {"steps", "epochs", "seconds", "images", "beta", "learning_rate"}  # of a training, for a verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The last word of an evaluation."""
+
+    evaluation: Evaluation
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What `evaluate` is asked for."""
+
+    data: Path
+    training: Path | None = None  # the images trained on, where they cannot be found
+    draws: int | None = None  # of the importance-weighted bound
+    features: Path | None = None  # a network's file
+
+
+def evaluate(entry: catalog.ModelEntry, wish: Wish) -> Iterator[Event | Evaluated]:
+    """Measure a model on images it was not trained on; ends with Evaluated.
+
+    Raises ImageError when there are no images, ConfigError for values that cannot work.
+    """
+    features = open_features(wish.features)
+    listing = scan(open_source(wish.data))
+    training = scan(open_source(wish.training)) if wish.training else None
+    model = load_model(entry.path)
+    if wish.draws and not _noise_scale(model):
+        raise ConfigError(f"{model.name} is an autoencoder (beta 0), which gives no likelihood; leave out --iwae")
+    return _evaluate(model, wish, listing, training, features)
+
+
+def _evaluate(
+    model: LoadedModel, wish: Wish, listing: Listing, training: Listing | None, features: FeatureSpace
+) -> Iterator[Event | Evaluated]:
+    known = _known_files(model, listing)
+    loading = yield from _loaded(model, listing)
+    everything = np.arange(len(listing), dtype=np.int32)
+    held_out = readable_part(loading.decoded, everything[~known.trained])
+    train = readable_part(loading.decoded, everything[known.trained])
+    if not len(held_out) and not len(train):
+        raise ImageError(f"none of the {len(listing)} images of {wish.data} can be read; check the files")
+    on_training = not len(held_out)
+    if len(train):
+        yield Note(known.told(model.name, len(train), len(held_out)))
+    if on_training:
+        held_out = train
+    if not len(train):
+        train = yield from _training_images(model, training)
+    subject = Subject(
+        vae=model.vae,
+        prior=model.prior,
+        held_out=held_out,
+        train=train if len(train) else None,
+        noise_scale=_noise_scale(model),
+        features=features,
+        on_training=on_training,
+        draws=wish.draws,
+    )
+    for event in measure_all(subject):
+        if isinstance(event, Step):
+            yield Progress(event.done, event.total)
+        elif isinstance(event, Evaluation):
+            yield Evaluated(event, _findings(model, event, known.foreign))
+
+
+def _noise_scale(model: LoadedModel) -> float:
+    training = model.header.get("training") or {}
+    return float(float(training.get("beta", 1.0)) > 0)
+
+
+def _loaded(model: LoadedModel, listing: Listing) -> Generator[Event, None, Loading]:
+    loading = Loading(listing, model.config)
+    for done in loading:
+        yield Progress(done, len(listing))
+    for _, problem in sorted(loading.decoded.problems.items()):
+        yield Unreadable(problem)
+    return loading
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What can be told of a listing's part in a training."""
+
+    trained: np.ndarray  # which of the images were trained on: (n,) bool
+    foreign: bool = False  # none of them had anything to do with it
+    assumed: bool = False  # by the name of their folder
+
+    def told(self, name: str, trained: int, held_out: int) -> str:
+        if not held_out:
+            what = f"{name} was trained on all of these images: the figures say nothing about new ones"
+        else:
+            what = f"{trained} of these images were trained on; the {held_out} held out are measured"
+        return f"{what} (taken for the folder it was trained on, because of its name)" if self.assumed else what
+
+
+def _known_files(model: LoadedModel, listing: Listing) -> _Known:
+    """The run keeps names and sizes of its files.
+
+    Where it is not there, as with a model from elsewhere, a folder of the same name is taken for the one trained on.
+    """
+    try:
+        trained = Kept.load(model.path.parent).trained_on(listing)
+    except FileFormatError:
+        pass
+    else:
+        return _Known(np.zeros(len(listing), dtype=bool), foreign=True) if trained is None else _Known(trained)
+    summary = model.header.get("training") or {}
+    if listing.source.path.resolve().name != summary.get("data"):
+        return _Known(np.zeros(len(listing), dtype=bool), foreign=True)
+    share = summary.get("held_out_share")
+    if not summary.get("held_out_images") or share is None:
+        return _Known(np.ones(len(listing), dtype=bool), assumed=True)
+    held_out = is_held_out(name_hashes(bytes(name) for name in listing.names), float(share))
+    return _Known(~held_out, assumed=True)
+
+
+def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[Event, None, Dataset]:
+    """The images that were trained on: the named ones, else those where they lay then; none when they are gone."""
+    named = listing is not None
+    if listing is None:
+        with contextlib.suppress(FileFormatError, ImageError):
+            listing = scan(open_source(Path(Kept.load(model.path.parent).places[0])))
+    trained = _known_files(model, listing).trained if listing else np.zeros(0, dtype=bool)
+    if listing is None or not (named or trained.any()):
+        yield Note("without the images it was trained on there are no baselines; name them with --training DIR")
+        return Dataset.from_images(torch.empty(0))
+    loading = yield from _loaded(model, listing)
+    rows = np.arange(len(listing), dtype=np.int32)
+    return readable_part(loading.decoded, rows[trained] if trained.any() else rows)
+
+
+def _findings(model: LoadedModel, evaluation: Evaluation, foreign: bool) -> tuple[Finding, ...]:
+    """The verdict, where the model file tells how it was trained."""
+    summary = model.header.get("training")
+    if not isinstance(summary, dict) or not set(summary) >= _NEEDED:
+        return ()
+    return tuple(verdict(Evidence(model.config, evaluation, summary, history.read(model.path.parent), foreign)))

@@ -1,0 +1,112 @@
+"""Pages of a model and of its concept vectors, written anew."""
+
+import os
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from latentcli import catalog
+from latentcli.concepts.vector import ConceptVector
+from latentcli.data.dataset import held_out_then
+from latentcli.data.sources import find_images
+from latentcli.errors import ConfigError, FileFormatError
+from latentcli.evaluation.record import Record
+from latentcli.events import Event, Note, Wrote
+from latentcli.files import output_file, write_whole
+from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.pipelines.encode import encode_all
+from latentcli.pipelines.fit_vectors import geometry
+from latentcli.report import vectors_page
+from latentcli.report.model_page import REPORT_FILE, build
+
+_SHOWN = 4  # images, or samples, in strips
+
+
+def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Iterator[Event]:
+    """Write `report.html` beside an own model, or where `output` says; of a bundled model into the current folder.
+
+    Raises OutputExists when `output` is taken.
+    """
+    if output is None and not entry.bundled:
+        target = entry.path.parent / REPORT_FILE
+    else:
+        target = output_file(output, Path(f"{entry.name}-{REPORT_FILE}"), force)
+    return _report(entry, _page_name(target))
+
+
+def _page_name(target: Path) -> Path:
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{target} would hold a page; give a name that ends in .html")
+    return target
+
+
+def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
+    model = load_model(entry.path)
+    vectors = yield from _vectors(entry, model)
+    write_whole(target, build(model, _record(model), vectors).encode())
+    yield Wrote(target)
+
+
+def _vectors(entry: catalog.ModelEntry, model: LoadedModel) -> Generator[Event, None, list[ConceptVector]]:
+    """Those of the model that can be read."""
+    found = []
+    for path in catalog.vectors_of(entry).values():
+        try:
+            found.append(ConceptVector.load(path))
+        except FileFormatError as error:
+            yield Note(f"left out: {error}")
+    return [vector for vector in found if vector.model_id == model.model_id]
+
+
+def _record(model: LoadedModel) -> Record | None:
+    """The evaluation of this very model, where its folder holds one."""
+    try:
+        record = Record.load(model.path.parent)
+    except FileFormatError:
+        return None
+    return record if record.model_id == model.model_id else None
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """The vectors a page was drawn of."""
+
+    vectors: list[ConceptVector]
+
+
+def report_vectors(
+    entry: catalog.ModelEntry, images: Path | None, output: Path | None, force: bool
+) -> Iterator[Event | Vectors]:
+    """Draw a page of what each vector is worth; ends with Vectors.
+
+    Raises ImageError when `images` holds none, OutputExists when `output` is taken.
+    """
+    target = _page_name(output_file(output, Path(f"{entry.name}-vectors.html"), force))
+    shown, what = _held_out(entry, images) if images is not None else ([], "samples")
+    return _report_vectors(entry, shown, what, target)
+
+
+def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]:
+    """Some of the images that the vectors were not fitted on, by the same hash; any where there are too few."""
+    found = find_images(folder)
+    held = held_out_then((os.fsencode(path.relative_to(folder)) for path in found), entry.header.get("training"))
+    chosen = [path for path, is_held in zip(found, held, strict=True) if is_held]
+    what = "held-out images" if len(chosen) >= _SHOWN else "images"
+    chosen = chosen if len(chosen) >= _SHOWN else found
+    return [chosen[place] for place in np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)], what
+
+
+def _report_vectors(entry: catalog.ModelEntry, shown: list[Path], what: str, target: Path) -> Iterator[Event | Vectors]:
+    model = load_model(entry.path)
+    vectors = yield from _vectors(entry, model)
+    if not vectors:
+        raise ConfigError(f"{entry.name} has no vectors; make one with: latentcli vectors fit")
+    encoded = (yield from encode_all(model, shown)) if shown else None
+    z: Tensor = model.prior.sample(range(_SHOWN), model.prior.temperature) if encoded is None else encoded.mean
+    subject = vectors_page.Subject(model.vae, geometry(model), z, what=what if encoded is not None else "samples")
+    write_whole(target, vectors_page.build(model.name, subject, vectors).encode())
+    yield Wrote(target)
+    yield Vectors(vectors)

@@ -1,0 +1,155 @@
+"""New images from the prior, and walks between images."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from latentcli.catalog import ModelEntry
+from latentcli.config import WALK_FPS, WALK_STEPS, InterpolationMethod, PriorName
+from latentcli.errors import ConfigError, UsageError
+from latentcli.events import Event, Progress, Wrote
+from latentcli.files import free_name, output_file, write_whole
+from latentcli.images import check_writable, encode_animation, grid, to_pictures, write_picture
+from latentcli.latents import SUFFIX, walk
+from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.prior import Prior, StandardPrior
+from latentcli.pipelines.encode import decode_latents, keyframes, write_decoded
+from latentcli.pipelines.jobs import check_folder
+
+ANIMATIONS = (".gif", ".webp", ".apng")
+_BATCH = 64  # images
+_MOST_SEEDS = 1_000_000  # in one range
+_SLOWEST = 0.1  # pictures a second
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """Which samples, from where."""
+
+    seeds: tuple[int, ...]  # one image each
+    prior: PriorName | None = None  # the fitted one where the model has it
+    temperature: float | None = None  # the prior's own by default
+
+
+@dataclass(frozen=True, slots=True)
+class WalkRequest:
+    """A walk between keyframes."""
+
+    keyframes: tuple[str, ...]  # image path, latents file, latents file#name, or seed:7
+    steps: int = WALK_STEPS  # images per leg, both ends included
+    method: InterpolationMethod = "lerp"
+    loop: bool = False
+    fps: float = WALK_FPS
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds and ranges, separated by commas.
+
+    >>> parse_seeds("0,3-6")
+    (0, 3, 4, 5, 6)
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(f"--seeds takes numbers and ranges like 0,3-9, got {text!r}")
+        low, high = int(first), int(last or first)
+        if not low <= high < 2**63 or high - low >= _MOST_SEEDS:
+            raise UsageError(f"--seeds takes up to {_MOST_SEEDS:,} rising numbers below 2^63, got {part.strip()!r}")
+        seeds += range(low, high + 1)
+    return tuple(seeds)
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds as they stand in a file's name.
+
+    >>> seeds_text((0, 1, 2, 7))
+    '0-2,7'
+    """
+    parts: list[str] = []
+    start = 0
+    for index in range(1, len(seeds) + 1):
+        if index == len(seeds) or seeds[index] != seeds[index - 1] + 1:
+            run = seeds[start:index]
+            parts.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
+            start = index
+    text = ",".join(parts)
+    return text if len(text) <= 60 else f"{parts[0]},etc,{parts[-1]}"
+
+
+def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path | None, force: bool) -> Iterator[Event]:
+    """Draw one image per seed: a contact sheet, or with `each` one file per seed in a folder.
+
+    Raises ConfigError for a prior the model does not have, OutputExists when the sheet is taken.
+    """
+    model = load_model(entry.path)
+    prior = _choose_prior(model, request.prior)
+    temperature = prior.temperature if request.temperature is None else request.temperature
+    if not 0 <= temperature <= 10:
+        raise ConfigError(f"--temperature must be 0 to 10, got {temperature:g}")
+    z = prior.sample(request.seeds, temperature)
+    name = f"samples-{seeds_text(request.seeds)}"
+    if each:
+        check_folder(output, len(request.seeds))
+        folder = output or free_name(Path(name))
+        paths = [folder / f"seed-{seed:05d}.png" for seed in request.seeds]
+        return write_decoded(model, z, paths, keep=not force)
+    return _sheet(model, z, check_writable(output_file(output, Path(f"{name}.png"), force)))
+
+
+def _choose_prior(model: LoadedModel, wanted: PriorName | None) -> Prior:
+    if wanted == "standard":
+        return StandardPrior(model.config.latent_dim)
+    if wanted == "fitted" and isinstance(model.prior, StandardPrior):
+        raise ConfigError(f"{model.name} has no fitted prior (2-D models keep N(0, I)); use --prior standard")
+    return model.prior
+
+
+def _sheet(model: LoadedModel, z: Tensor, target: Path) -> Iterator[Event]:
+    pictures = []
+    for some in torch.split(z, _BATCH):
+        pictures += to_pictures(decode_latents(model, some))
+        yield Progress(len(pictures), len(z))
+    write_picture(grid(pictures, columns=math.ceil(math.sqrt(len(pictures)))), target)
+    yield Wrote(target)
+
+
+def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, force: bool) -> Iterator[Event]:
+    """Walk from keyframe to keyframe: a strip, or an animation when the output is called .gif, .webp or .apng.
+
+    Raises ConfigError for fewer than two keyframes or a bad number of steps.
+    """
+    if request.steps < 2:
+        raise ConfigError(f"--steps must be 2 or more, got {request.steps}")
+    if not _SLOWEST <= request.fps <= 100:
+        raise ConfigError(f"--fps must be {_SLOWEST} to 100, got {request.fps:g}")
+    model = load_model(entry.path)
+    stops = torch.cat([keyframes(model, text)[0] for text in request.keyframes])
+    if len(stops) < 2:
+        raise ConfigError("a walk needs two keyframes; give another image, latents file or seed:NUMBER")
+    first, last = _short_name(request.keyframes[0]), _short_name(request.keyframes[-1])
+    name = first if len(request.keyframes) == 1 else f"{first}-{last}"
+    target = check_writable(output_file(output, Path(f"{name}.png"), force))
+    z = walk(stops, request.steps, request.method, request.loop)
+    return _walk(model, z, target, request.fps)
+
+
+def _walk(model: LoadedModel, z: Tensor, target: Path, fps: float) -> Iterator[Event]:
+    pictures = to_pictures(decode_latents(model, z))
+    yield Progress(len(z), len(z))
+    if target.suffix.lower() in ANIMATIONS:
+        write_whole(target, encode_animation(pictures, target.suffix, fps))
+    else:
+        write_picture(grid(pictures, columns=len(pictures)), target)
+    yield Wrote(target)
+
+
+def _short_name(keyframe: str) -> str:
+    if keyframe.startswith("seed:"):
+        return keyframe.replace(":", "")
+    path, _, name = keyframe.partition("#")
+    return Path(name or path.removesuffix(SUFFIX)).stem

@@ -1,0 +1,96 @@
+"""What training tells the outside while it works."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from latentcli.evaluation.diagnosis import Finding
+from latentcli.evaluation.evaluate import Step
+from latentcli.model.metrics import Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Images decoded so far."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Everything is settled; the first step follows."""
+
+    images: int
+    held_out: int
+    unreadable: tuple[str, ...]  # messages
+    notes: tuple[str, ...]  # what to know about the images
+    parameters: int
+    precision: str  # and why, where a test chose it
+    device: str
+    step: int  # 0, or where an interrupted run goes on
+    stage: int  # 1, or more where a run that had ended goes on
+    steps: int
+    steps_per_epoch: int
+    estimated_seconds: float | None  # of training; None when the speed was not measured again
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """A look at the training, every half second or so; nats per image of the last batch."""
+
+    step: int
+    steps: int
+    images_per_second: float
+    reconstruction: float
+    kl: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """The end of a pass over the images; one line of history.jsonl."""
+
+    epoch: int
+    step: int
+    stage: int
+    seconds: float  # of training so far, over all sessions of the run
+    reconstruction: float  # nats per image, mean over the epoch's training batches
+    kl: float
+    skipped_steps: int  # with non-finite gradients, so far
+    held_out: Figures | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something went wrong that training can go on without."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Stopped on request; the same command goes on at `step`."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class FittingPrior:
+    """The last slow thing: fitting the prior to so many encoded images."""
+
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Everything is written."""
+
+    folder: Path
+    model_id: str
+    seconds: float
+    held_out: Figures | None
+    findings: tuple[Finding, ...]  # the verdict
+    outputs: tuple[Path, ...]
+
+
+Report = Reading | Started | StepReport | EpochReport | Trouble | Interrupted | FittingPrior | Step | Finished

@@ -1,0 +1,145 @@
+"""A few steps on a throw-away network: how long a step takes here, and whether bf16 is faster and as good.
+
+The answer holds for a network on a machine, so it is kept in the user's cache folder.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import platformdirs
+import torch
+
+from latentcli.config import ModelConfig, Precision, TrainConfig
+from latentcli.data.dataset import Dataset
+from latentcli.errors import LatentCLIError
+from latentcli.files import write_whole
+from latentcli.training.schedule import Stage
+from latentcli.training.step import Learner, untrained
+
+_WARM, _TIMED = 1, 2  # steps
+_BATCH = 32  # images: enough to compare precisions by
+_AGREE = 0.05  # relative difference of the squared error after the timed steps that counts as equally good
+_HOPELESS = 0.7  # of the speed in fp32: a network is not faster in bf16 where its products are so slow
+_FASTER = 0.9  # share of the fp32 time that bf16 must stay below
+_TIMED_FOR_MINUTES = 10  # steps that the length of a run is reckoned from
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What the self-test found on this machine, for one network."""
+
+    precision: Precision
+    seconds_per_image: float
+    bf16_speed: float | None = None  # images per second in bf16 over those in fp32; None where it was not compared
+    bf16_agrees: bool = True  # its error is that of fp32
+
+    def told(self) -> str:
+        """The precision and why, in a few words."""
+        if self.bf16_speed is None:
+            return self.precision
+        doubt = "" if self.bf16_agrees else ", with another error"
+        return f"{self.precision} (bf16 is {self.bf16_speed:.1f} times as fast as fp32 here{doubt})"
+
+
+def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
+    """The precision to train in: `config.precision`, or for "auto" the faster one that learns as well."""
+    if config.precision != "auto":
+        return measure(model, config, images, device)
+    file = _file(model, config, device)
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return Speed(**json.loads(file.read_text()))
+    speed = _compare(model, config, images, device)
+    with contextlib.suppress(LatentCLIError):
+        write_whole(file, json.dumps(asdict(speed)).encode())
+    return speed
+
+
+def measure(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
+    """How long training takes in a precision that is settled."""
+    seconds, _ = _time(model, config, images, device, _TIMED_FOR_MINUTES)
+    return Speed(config.precision, seconds / config.batch_size)
+
+
+def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
+    small = replace(config, batch_size=min(config.batch_size, _BATCH), optimizer="adamw")  # whose cost does not matter
+    full, full_error = _time(model, replace(small, precision="fp32"), images, device, _TIMED)
+    if device.type == "mps":
+        return Speed("fp32", full / small.batch_size)
+    product = _product_speed(device)
+    if product < _HOPELESS:
+        return Speed("fp32", full / small.batch_size, product)
+    half, half_error = _time(model, replace(small, precision="bf16"), images, device, _TIMED)
+    agrees = abs(half_error - full_error) < _AGREE * full_error
+    takes_half = half < _FASTER * full and agrees
+    chosen: Precision = "bf16" if takes_half else "fp32"
+    return Speed(chosen, (half if takes_half else full) / small.batch_size, full / half, agrees)
+
+
+def _product_speed(device: torch.device) -> float:
+    """How many times as fast as in fp32 a matrix product is in bf16: a few milliseconds instead of some steps."""
+    best = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        matrix = torch.ones(512, 512, dtype=dtype, device=device)
+        seconds = []
+        for _ in range(5):
+            started = time.perf_counter()
+            float((matrix @ matrix)[0, 0])  # reading it waits for the device
+            seconds.append(time.perf_counter() - started)
+        best[dtype] = min(seconds)
+    return best[torch.float32] / best[torch.bfloat16]
+
+
+def _time(
+    model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device, steps: int
+) -> tuple[float, float]:
+    """Median seconds per step and the last step's mean squared error."""
+    learner = Learner(untrained(model, config.seed), config, Stage(0, 100), device)
+    seconds = []
+    error = 0.0
+    for step in range(_WARM + steps):
+        rows = torch.arange(step * config.batch_size, (step + 1) * config.batch_size) % len(images)
+        batch = images.take(rows)
+        started = time.perf_counter()
+        elbo = learner.step(batch, step)
+        error = float(elbo.squared_error.detach().mean())  # reading it waits for the device
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[_WARM:]), error
+
+
+def _file(model: ModelConfig, config: TrainConfig, device: torch.device) -> Path:
+    machine = (platform.node(), _processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__, str(device))
+    key = json.dumps([machine, model.to_json(), config.optimizer, min(config.batch_size, _BATCH)])
+    return platformdirs.user_cache_path("latentcli") / "speed" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+def _processor() -> str:
+    """The processor and what it can do, where the system tells."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+    return platform.processor()
+
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # mallopt's names for them
+_NEVER = 2**31 - 1  # bytes free at the end of the heap before they go back to the system
+
+
+def settle() -> None:
+    """Give back what reading the images left behind, and from now on keep what is freed. Does nothing without glibc."""
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
+        return
+    library.malloc_trim(0)
+    library.mallopt(_MMAP_MAX, 0)
+    library.mallopt(_TRIM_THRESHOLD, _NEVER)

@@ -1,0 +1,193 @@
+"""The end of a run: the prior, the model file, the card, the pictures, the evaluation and its verdict, the report."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from latentcli.config import MODEL_FILE, MOMENTS_FOLDER, RECONSTRUCTIONS_FILE, SAMPLES_FILE, ModelConfig
+from latentcli.data.dataset import Dataset
+from latentcli.evaluation.diagnosis import Evidence, verdict
+from latentcli.evaluation.evaluate import Neighbours, Step, Subject, evaluate
+from latentcli.evaluation.record import Record
+from latentcli.evaluation.sample_metrics import open_features
+from latentcli.files import write_whole
+from latentcli.history import Line
+from latentcli.images import as_float, grid, to_pictures, write_picture
+from latentcli.model.device import device_of
+from latentcli.model.metrics import Figures, encode_all
+from latentcli.model.modelfile import LoadedModel, save_model
+from latentcli.model.prior import MOST_LATENTS, Prior, StandardPrior, fit
+from latentcli.model.vae import VAE, Posterior
+from latentcli.report.model_page import REPORT_FILE, build
+from latentcli.training import events
+from latentcli.training.schedule import order
+from latentcli.training.step import in_order
+
+CARD_FILE = "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A run that has made all its steps."""
+
+    folder: Path
+    vae: VAE
+    train: Dataset
+    held_out: Dataset | None
+    summary: dict[str, Any]  # for the model file
+    history: list[Line]
+
+
+def finish(run: Trained) -> Iterator[events.Report]:
+    """Everything that follows the last step. The weights come first; the record makes the run finished."""
+    folder, vae, summary = run.folder, run.vae, run.summary
+    yield events.FittingPrior(min(len(run.train), MOST_LATENTS))
+    prior = fit_prior(vae, run.train, summary["beta"], summary["seed"])
+    path, card, report = folder / MODEL_FILE, folder / CARD_FILE, folder / REPORT_FILE
+    header = {"finished_at": datetime.now(UTC).isoformat(timespec="seconds"), "name": folder.name, "training": summary}
+    model_id = save_model(path, vae, prior, header)
+    write_whole(card, model_card(folder.name, vae.config, summary).encode())
+    shown = run.held_out or run.train
+    write_pictures(folder, vae, prior, shown)
+    keep_moment(folder, summary["steps"], vae, shown, is_last=True)
+    record = yield from _evaluated(run, prior, model_id)
+    write_whole(report, build(LoadedModel(path, vae, prior, model_id, header), record, vectors=[]).encode())
+    kept = record.save(folder)
+    held_out = Figures(**summary["held_out"]) if summary["held_out"] else None
+    pictures = (folder / RECONSTRUCTIONS_FILE, folder / SAMPLES_FILE)
+    yield events.Finished(
+        folder, model_id, summary["seconds"], held_out, record.findings, (path, *pictures, card, kept, report)
+    )
+
+
+def _evaluated(run: Trained, prior: Prior, model_id: str) -> Generator[events.Report, None, Record]:
+    noise_scale = float(run.summary["beta"] > 0)
+    measured = run.held_out or run.train
+    subject = Subject(run.vae, prior, measured, run.train, noise_scale, open_features(None), not run.held_out)
+    neighbours = None
+    for event in evaluate(subject):
+        if isinstance(event, Step):
+            yield event
+        elif isinstance(event, Neighbours):
+            neighbours = event
+        else:
+            evaluation = event
+    findings = verdict(Evidence(run.vae.config, evaluation, run.summary, run.history))
+    return Record(model_id, evaluation, tuple(findings), neighbours)
+
+
+def fit_prior(vae: VAE, train: Dataset, beta: float, seed: int) -> Prior:
+    """The prior fitted to encoded training images; a 2-D model keeps N(0, I), which its map is drawn by."""
+    if vae.config.latent_dim <= 2:
+        return StandardPrior(vae.config.latent_dim)
+    some = order(seed, 0, len(train))[:MOST_LATENTS]
+    posterior = encode_all(vae, in_order(Dataset(train.pixels, train.rows[some])))
+    if beta == 0:  # an autoencoder's variances mean nothing: its latents are the means
+        posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))
+    return fit(posterior, seed)
+
+
+_SHOWN = 16  # reconstructions: originals above, reconstructions below
+_SAMPLES = 64  # seeds 0 to 63
+_MOMENT = 8  # originals, reconstructions and samples in a moment's sheet
+_APART = 1.6  # times as many steps as at the last moment: a dozen moments in any run
+
+
+@torch.inference_mode()
+def write_pictures(folder: Path, vae: VAE, prior: Prior, shown: Dataset) -> None:
+    """Reconstructions of some of `shown` and a sheet of samples with fixed seeds."""
+    both = _reconstructed(vae, shown, _SHOWN)
+    write_picture(grid(both, columns=len(both) // 2), folder / RECONSTRUCTIONS_FILE)
+    write_picture(grid(_sampled(vae, prior, _SAMPLES), columns=8), folder / SAMPLES_FILE)
+
+
+@torch.inference_mode()
+def keep_moment(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bool = False) -> None:
+    """Add a sheet for this step where the last one is long ago: originals, reconstructions, samples from N(0, I)."""
+    moments = folder / MOMENTS_FOLDER
+    steps = [int(path.stem) for path in moments.glob("*.png") if path.stem.isdecimal()]
+    for later in (known for known in steps if known > step):  # from before a crash
+        _sheet(moments, later).unlink(missing_ok=True)
+    last = max((known for known in steps if known <= step), default=0)
+    if step < _APART * last and not is_last:
+        return
+    both = _reconstructed(vae, shown, _MOMENT)
+    samples = _sampled(vae, StandardPrior(vae.config.latent_dim), len(both) // 2)
+    write_picture(grid([*both, *samples], columns=len(samples)), _sheet(moments, step))
+
+
+def _sheet(moments: Path, step: int) -> Path:
+    return moments / f"{step:08d}.png"
+
+
+def _reconstructed(vae: VAE, shown: Dataset, count: int) -> list[Image.Image]:
+    """Some of the images, then their reconstructions."""
+    x = as_float(next(shown.spread(count).batches()))
+    return to_pictures(torch.cat([x, vae.decode(vae.encode(x.to(device_of(vae))).mean).cpu()]))
+
+
+def _sampled(vae: VAE, prior: Prior, count: int) -> list[Image.Image]:
+    return to_pictures(vae.decode(prior.sample(range(count), prior.temperature).to(device_of(vae))))
+
+
+def model_card(name: str, config: ModelConfig, training: dict[str, Any]) -> str:
+    """Markdown, from the config and the training summary that the model file keeps."""
+    colour = "colour" if config.channels == 3 else "gray"
+    rows = {
+        "network": f"`{config.preset}`, {config.width}x{config.height} {colour}, latent dimension {config.latent_dim}",
+        "likelihood": config.likelihood,
+        "images": f"{training['images']} from `{training['data']}`, {training['held_out_images']} held out",
+        "training": (
+            f"{training['steps']} steps of {training['batch_size']} images ({training['epochs']:g} epochs) "
+            f"in {training['seconds'] / 60:.1f} minutes, {training['precision']}, "
+            f"beta {training['beta']:g}, seed {training['seed']}"
+        ),
+    }
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+    return f"""# {name}
+
+A variational autoencoder made with latentcli.
+
+| | |
+|---|---|
+{table}
+
+## On held-out images
+
+{_metrics_table(training["held_out"])}
+
+Figures are as latentcli defines them: nats per image with one posterior draw and the stored sigma; PSNR of the 8-bit
+reconstruction from the posterior mean against the image resized with Lanczos.
+
+## Use
+
+```
+latentcli sample --model {name} --n 64
+latentcli encode photo.png --model {name}
+```
+
+What it draws is synthetic: say so where you show it. It knows what its training images show and nothing else; edits
+of people reproduce whatever bias those images and their labels have. Name the images' licence before you pass the
+model on.
+"""
+
+
+def _metrics_table(held_out: dict[str, Any] | None) -> str:
+    if not held_out:
+        return "No images were held out, so nothing was measured."
+    rows = [
+        ("-ELBO", "negative_elbo", "{:.2f} nats"),
+        ("reconstruction", "reconstruction", "{:.2f} nats"),
+        ("KL", "kl", "{:.2f} nats"),
+        ("PSNR", "psnr", "{:.2f} dB"),
+        ("active dimensions", "active_dimensions", "{}"),
+        ("bits per dimension", "bits_per_dimension", "{:.3f}"),
+    ]
+    known = [(name, text.format(held_out[key])) for name, key, text in rows if held_out[key] is not None]
+    lines = "\n".join(f"| {name} | {value} |" for name, value in known)
+    return f"| figure ({held_out['images']} images) | value |\n|---|---|\n{lines}"

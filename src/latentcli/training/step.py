@@ -1,0 +1,111 @@
+"""One training step, and the state it changes: weights, their average, the optimizer."""
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from latentcli.config import ModelConfig, TrainConfig
+from latentcli.data.dataset import Dataset
+from latentcli.images import as_float
+from latentcli.model.device import autocast, prepare
+from latentcli.model.metrics import draw_error
+from latentcli.model.objective import Elbo, training_elbo
+from latentcli.model.vae import VAE
+from latentcli.training import schedule
+from latentcli.training.optimizer import Optimizer
+
+_SETTLING_IMAGES = 512  # training images that batch statistics and sigma are taken from
+
+
+class Learner:
+    """A network being trained. The images, noise and rates of a step depend on its number alone."""
+
+    def __init__(self, vae: VAE, config: TrainConfig, stage: schedule.Stage, device: torch.device) -> None:
+        self.config = config
+        self.stage = stage
+        self.device = device
+        self.vae = prepare(vae, device)
+        self.averaged = copy.deepcopy(self.vae).eval().requires_grad_(False)  # what is evaluated and stored
+        self.optimizer = Optimizer(self.vae, config)
+        self.noise_scale = float(config.beta > 0)  # an autoencoder draws nothing
+        self._skipped = torch.zeros(2, device=device)  # steps: in all, and in a row
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps whose gradients were not finite, which changed nothing. Reading it waits for the device."""
+        return int(self._skipped[0])
+
+    @property
+    def skipped_in_a_row(self) -> int:
+        return int(self._skipped[1])
+
+    def resume(self, skipped_steps: int) -> None:
+        self._skipped[0] = skipped_steps
+
+    def step(self, images: Tensor, step: int) -> Elbo:
+        """Learn from images, uint8 (n, height, width, channels); the ELBO is that before the update."""
+        config = self.config
+        x = self._input(images, step)
+        noise = schedule.noise(config.seed, step, len(x), self.vae.config.latent_dim).to(self.device)
+        noise *= self.noise_scale
+        self.vae.train()
+        with autocast(self.device, config.precision):
+            elbo = training_elbo(self.vae, x, noise, schedule.beta(config, step, self.stage))
+        loss = elbo.loss.mean()
+        if config.optimizer != "rmsprop":
+            loss = loss / self.vae.config.dimensions  # one clipping threshold for all sizes
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._update(step)
+        return elbo
+
+    def _input(self, images: Tensor, step: int) -> Tensor:
+        x = as_float(images.to(self.device))
+        if self.config.flip:
+            mirrored = schedule.flips(self.config.seed, step, len(x)).to(self.device)
+            x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def _update(self, step: int) -> None:
+        norm = nn.utils.clip_grad_norm_(self.optimizer.parameters, self.config.clip or float("inf"))
+        skip = (~norm.isfinite()).float()
+        self.optimizer.step(schedule.learning_rate(self.config, step, self.stage), skip)
+        self._skipped = torch.stack([self._skipped[0] + skip, (self._skipped[1] + 1) * skip])
+        rate = 1 - schedule.ema_decay(self.config, step)
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.vae.parameters()), rate)
+
+    @torch.no_grad()
+    def evaluated(self, train: Dataset) -> VAE:
+        """The network that is measured and stored, in eval mode: averaged weights, and what follows from them.
+
+        Batch norm's statistics (as in Izmailov et al. 2018, section 3.2) and the likelihood's sigma are taken from
+        some of the training images: those of the current weights would not fit.
+        """
+        some = Dataset.from_images(train.take(schedule.order(self.config.seed, 0, len(train))[:_SETTLING_IMAGES]))
+        norms = [module for module in self.averaged.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches
+            norm.train()
+        if norms:
+            with autocast(self.device, self.config.precision):
+                draw_error(self.averaged, in_order(some), self.noise_scale)
+        self.averaged.eval()
+        if self.averaged.config.likelihood == "gaussian":
+            self.averaged.set_sigma(draw_error(self.averaged, in_order(some), self.noise_scale))
+        return self.averaged
+
+
+def untrained(model: ModelConfig, seed: int) -> VAE:
+    """A network with the initial weights of this seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VAE(model)
+
+
+def in_order(images: Dataset) -> Iterator[Tensor]:
+    """float batches (n, channels, height, width) over all the images."""
+    return map(as_float, images.batches())

@@ -1,0 +1,271 @@
+"""One sitting of a run: from its start, or where it was interrupted, to its end or the next interruption."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
+
+import torch
+
+from latentcli import history
+from latentcli.config import RESUME_FILE, Precision
+from latentcli.data.dataset import Dataset
+from latentcli.errors import ConfigError, LatentCLIError
+from latentcli.model.metrics import Figures, measure
+from latentcli.model.objective import Elbo
+from latentcli.model.prior import StandardPrior
+from latentcli.model.vae import VAE
+from latentcli.training import checkpoint, events, hardware, results
+from latentcli.training.plan import Plan
+from latentcli.training.results import Trained, finish
+from latentcli.training.schedule import Stage, order
+from latentcli.training.step import Learner, in_order, untrained
+
+_LOOK_EVERY = 0.5  # seconds between step reports
+_SAVE_EVERY = 180.0  # seconds between saves, however long an epoch is
+_SAVING = 0.1  # share of the time that saving and pictures at the ends of epochs may take
+_GLANCE = 2000  # held-out images that are measured on before the end
+_MOST_SKIPPED = 50  # steps in a row without finite gradients: training has gone astray
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What a run sees."""
+
+    train: Dataset
+    held_out: Dataset | None
+    unreadable: tuple[str, ...]  # messages
+    passed_over: tuple[str, ...]  # what somebody may have meant to be among them
+    notes: tuple[str, ...]  # what else to know about them
+
+
+class Session:
+    """Trains, and tells what happens."""
+
+    def __init__(self, plan: Plan, images: Images) -> None:
+        self.plan = plan
+        self.images = images
+        self.train = images.train
+        self.batch_size = min(plan.choice.config.batch_size, len(self.train))
+        self.steps_per_epoch = len(self.train) // self.batch_size
+        self.resume_file = plan.folder / RESUME_FILE
+        self.speed: hardware.Speed | None = None  # None where it was not measured again
+        self.seen = self.train.digest()
+        position = plan.resumed or self._first_position()
+        if position.images != self.seen:
+            raise ConfigError(
+                f"other images can be read than when {plan.folder} was started ({len(self.train)} now); "
+                f"see latentcli check, or choose another --name"
+            )
+        self.stage = self._next_stage(position) if plan.grows else position.stage
+        self.precision, self.seconds = cast(Precision, position.precision), position.seconds
+        config = replace(plan.choice.config, precision=self.precision, batch_size=self.batch_size)
+        self.learner = Learner(untrained(plan.choice.model, config.seed), config, self.stage, plan.device)
+        self.first_step = position.step
+        # Reconstruction and KL over this epoch's steps, and how many those are.
+        self.sums = torch.tensor([*position.epoch_sums, position.summed], device=plan.device)
+        self.saved = time.monotonic()
+        self.saving = 0.0  # seconds that the last save and its pictures took
+        self.order = torch.empty(0, dtype=torch.int64)  # of the images in this epoch
+        self.history = history.until(plan.folder, position.step)
+        if plan.resumed:
+            checkpoint.restore(self.resume_file, self.learner)
+            self.learner.resume(position.skipped_steps)
+
+    def _first_position(self) -> checkpoint.Position:
+        """Test the speed once; with --minutes it fixes the number of steps for good."""
+        choice, device = self.plan.choice, self.plan.device
+        config = replace(choice.config, batch_size=self.batch_size)
+        speed = hardware.choose(choice.model, config, self.train, device)
+        steps = config.epochs * self.steps_per_epoch
+        if (minutes := config.minutes) is not None:
+            if speed.bf16_speed is not None:  # compared in a hurry, or long ago
+                timed = hardware.measure(choice.model, replace(config, precision=speed.precision), self.train, device)
+                speed = replace(speed, seconds_per_image=timed.seconds_per_image)
+            steps = max(1, int(minutes * 60 / self._seconds_per_step(speed)))
+        self.speed = speed
+        return checkpoint.Position(0, Stage(0, steps), speed.precision, 0.0, 0, (0.0, 0.0), 0, self.seen)
+
+    def _seconds_per_step(self, speed: hardware.Speed) -> float:
+        """With what evaluation adds: in fp32, an image takes about as long as training on it does in bf16."""
+        evaluated = min(_GLANCE, len(self.images.held_out)) if self.images.held_out else 0
+        return speed.seconds_per_image * (self.batch_size + evaluated / self.steps_per_epoch)
+
+    def _next_stage(self, position: checkpoint.Position) -> Stage:
+        stored, _ = checkpoint.read_position(self.resume_file)
+        asked = self.plan.options
+        if "minutes" in asked:
+            end = round(position.step * asked["minutes"] / stored["minutes"])
+        else:
+            end = asked["epochs"] * self.steps_per_epoch
+        return Stage(position.step, max(end, position.step + 1), position.stage.number + 1)
+
+    def run(self, stop: Callable[[], bool]) -> Iterator[events.Report]:
+        yield self._started()
+        started, before = time.monotonic(), self.seconds
+        looked, looked_at = started, self.first_step
+        for step in range(self.first_step, self.stage.end):
+            elbo = self._step(step)
+            done = step + 1
+            now = time.monotonic()
+            self.seconds = before + now - started
+            if now - looked > _LOOK_EVERY:
+                yield self._look(done, elbo, (done - looked_at) * self.batch_size / (now - looked))
+                looked, looked_at = now, done
+            if done % self.steps_per_epoch == 0 or done == self.stage.end:
+                yield from self._end_epoch(done)
+            elif step == self.first_step or now - self.saved > _SAVE_EVERY:
+                yield from self._save_in_passing(done, None)
+            if stop() and done < self.stage.end:
+                self._save(done)
+                yield events.Interrupted(done, self.stage.end)
+                return
+        yield from self._finish()
+
+    def _started(self) -> events.Started:
+        speed = self.speed
+        steps = self.stage.end - self.first_step
+        return events.Started(
+            images=len(self.train),
+            held_out=len(self.images.held_out) if self.images.held_out else 0,
+            unreadable=self.images.unreadable,
+            notes=(*self.images.passed_over, *self.images.notes),
+            parameters=sum(parameter.numel() for parameter in self.learner.vae.parameters()),
+            precision=speed.told() if speed else self.precision,
+            device=str(self.plan.device),
+            step=self.first_step,
+            stage=self.stage.number,
+            steps=self.stage.end,
+            steps_per_epoch=self.steps_per_epoch,
+            estimated_seconds=steps * self._seconds_per_step(speed) if speed else None,
+        )
+
+    def _step(self, step: int) -> Elbo:
+        """The step's images are those at its place in the epoch's permutation."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if place == 0 or step == self.first_step:
+            self.order = order(self.plan.choice.config.seed, epoch, len(self.train))
+        rows = self.order[place * self.batch_size :][: self.batch_size]
+        elbo = self.learner.step(self.train.take(rows), step)
+        mean = torch.stack([elbo.reconstruction.detach().mean(), elbo.kl.detach().mean()])
+        summands = torch.cat([mean, torch.ones_like(mean[:1])])
+        self.sums += torch.where(mean.isfinite().all(), summands, 0.0)
+        return elbo
+
+    def _look(self, step: int, elbo: Elbo, rate: float) -> events.StepReport:
+        self._check_course(step)
+        reconstruction, kl = float(elbo.reconstruction.detach().mean()), float(elbo.kl.detach().mean())
+        return events.StepReport(step, self.stage.end, rate, reconstruction, kl)
+
+    def _end_epoch(self, step: int) -> Iterator[events.Report]:
+        """Measure, tell, draw, save, in this order: history beyond the resume file is dropped on resuming."""
+        self._check_course(step)
+        is_last = step == self.stage.end
+        vae = self.learner.evaluated(self.train)
+        held_out = None
+        if shown := self.images.held_out:
+            some = shown if is_last else shown.spread(_GLANCE)
+            held_out = measure(vae, in_order(some), self.learner.noise_scale)
+        reconstruction, kl, summed = (float(number) for number in self.sums)
+        report = events.EpochReport(
+            epoch=-(-step // self.steps_per_epoch),
+            step=step,
+            stage=self.stage.number,
+            seconds=round(self.seconds, 1),
+            reconstruction=reconstruction / max(1, summed),
+            kl=kl / max(1, summed),
+            skipped_steps=self.learner.skipped_steps,
+            held_out=held_out,
+        )
+        self._check_finite(held_out, step)
+        self.history.append(asdict(report))
+        self.sums.zero_()
+        if is_last:
+            self._save(step)
+        elif time.monotonic() - self.saved > self.saving / _SAVING:
+            yield from self._save_in_passing(step, vae)
+        yield report
+
+    def _check_course(self, step: int) -> None:
+        if self.learner.skipped_in_a_row > _MOST_SKIPPED:
+            raise _gone_astray(step, f"{_MOST_SKIPPED} steps without finite gradients")
+
+    def _check_finite(self, held_out: Figures | None, step: int) -> None:
+        if held_out is not None and not math.isfinite(held_out.reconstruction + (held_out.kl or 0.0)):
+            raise _gone_astray(step, "held-out figures are not finite")
+
+    def _save_in_passing(self, step: int, evaluated: VAE | None) -> Iterator[events.Trouble]:
+        """What cannot be written now is told, and tried again next time; what was saved before stays."""
+        started = time.monotonic()
+        try:
+            if step > self.first_step + 1:
+                vae = evaluated or self.learner.evaluated(self.train)
+                shown = self.images.held_out or self.train
+                results.write_pictures(self.plan.folder, vae, StandardPrior(vae.config.latent_dim), shown)
+                results.keep_moment(self.plan.folder, step, vae, shown)
+            self._save(step)
+        except LatentCLIError as error:
+            self.saved = time.monotonic()
+            yield events.Trouble(f"{error}; training goes on and tries again in a few minutes")
+        self.saving = time.monotonic() - started
+
+    def _save(self, step: int) -> None:
+        history.write(self.plan.folder, self.history)
+        reconstruction, kl, summed = (float(number) for number in self.sums)
+        position = checkpoint.Position(
+            step=step,
+            stage=self.stage,
+            precision=self.precision,
+            seconds=self.seconds,
+            skipped_steps=self.learner.skipped_steps,
+            epoch_sums=(reconstruction, kl),
+            summed=int(summed),
+            images=self.seen,
+        )
+        checkpoint.save(self.resume_file, self.plan.options, self.plan.prints.digest, position, self.learner)
+        self.saved = time.monotonic()
+
+    def _finish(self) -> Iterator[events.Report]:
+        vae = self.learner.averaged  # as the last epoch's end, or the resume file, left it
+        images = self.images
+        yield from finish(Trained(self.plan.folder, vae, self.train, images.held_out, self._summary(), self.history))
+
+    def _summary(self) -> dict[str, Any]:
+        config = self.plan.choice.config
+        return {
+            "preset": self.plan.choice.model.preset,
+            "data": self.plan.choice.train.listing.source.path.resolve().name,
+            "images": len(self.train),
+            "held_out_images": len(self.images.held_out) if self.images.held_out else 0,
+            "unreadable": len(self.images.unreadable),
+            "steps": self.stage.end,
+            "stages": self.stage.number,
+            "batch_size": self.batch_size,
+            "minutes": config.minutes,
+            "epochs": round(self.stage.end / self.steps_per_epoch, 2),
+            "seconds": round(self.seconds, 1),
+            "precision": self.precision,
+            "optimizer": config.optimizer,
+            "learning_rate": config.learning_rate,
+            "beta": config.beta,
+            "flip": config.flip,
+            "seed": config.seed,
+            "held_out_share": _share(config.held_out),
+            "held_out": self.history[-1]["held_out"] if self.history else None,
+        }
+
+
+def _gone_astray(step: int, why: str) -> LatentCLIError:
+    return LatentCLIError(
+        f"training went astray at step {step}: {why}; "
+        "try a lower --learning-rate or --precision fp32 under another --name"
+    )
+
+
+def _share(held_out: str) -> float | None:
+    """The held-out share of the images; None where a folder was held out."""
+    try:
+        return float(held_out)
+    except ValueError:
+        return None

@@ -1,0 +1,97 @@
+"""Help teaches, and every command line we print somewhere can be typed."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from latentcli.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+GROUP = typer.main.get_command(app)
+
+
+def commands(group=GROUP, path=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands())
+
+
+def examples(text):
+    """Lines that start with `latentcli`, comments cut off."""
+    for line in re.findall(r"^\s*(latentcli [^\n|]*)", text, re.MULTILINE):
+        words = shlex.split(line, comments=True)[1:]
+        if words and "COMMAND" not in words:
+            yield words
+
+
+def parse(words):
+    """Let the command read its options without running it; raises SystemExit or a usage error when it cannot."""
+    name = tuple(words[:2]) if tuple(words[:2]) in COMMANDS else tuple(words[:1])
+    assert name in COMMANDS, f"no command {' '.join(name)}"
+    COMMANDS[name].make_context(" ".join(name), words[len(name) :])
+
+
+def test_the_commands_are_those_of_the_design():
+    plain = {
+        "train",
+        "encode",
+        "decode",
+        "sample",
+        "interpolate",
+        "apply-vector",
+        "edit",
+        "models",
+        "check",
+        "evaluate",
+        "report",
+        "rerun",
+    }
+    assert {" ".join(name) for name in COMMANDS} == plain | {
+        f"vectors {name}" for name in ("list", "fit", "report", "combine", "refit")
+    }
+
+
+@pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
+def test_every_option_is_explained(name):
+    for parameter in COMMANDS[name].params:
+        assert parameter.help, f"{parameter.name} has no help"
+
+
+@pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
+def test_help_shows_examples_that_can_be_typed(name):
+    found = list(examples(COMMANDS[name].help))
+    assert found
+    for words in found:
+        parse(words)
+
+
+@pytest.mark.parametrize("page", ["README.md", "models/README.md", "examples/README.md", "src/latentcli/training/results.py"])
+def test_pages_show_commands_that_can_be_typed(page):
+    for words in examples((ROOT / page).read_text().replace("{name}", "name")):
+        parse(words)
+
+
+def test_the_readme_shows_every_command():
+    text = (ROOT / "README.md").read_text()
+    shown = {" ".join(words) for words in examples(text)}
+    for name in COMMANDS:
+        assert any(line.startswith(" ".join(name)) for line in shown), name
+
+
+def test_the_readme_links_to_what_exists():
+    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
+def test_no_word_of_the_help_is_taken_for_markup(name):
+    for parameter in COMMANDS[name].params:
+        assert "[" not in parameter.help

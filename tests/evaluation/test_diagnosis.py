@@ -1,0 +1,199 @@
+"""Runs that are made to fail, and what the verdict says of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentcli.config import ModelConfig
+from latentcli.evaluation.diagnosis import Evidence, verdict
+from latentcli.evaluation.evaluate import Baseline, Evaluation, Pixels, SampleFigures
+from latentcli.evaluation.record import Record
+from latentcli.model.metrics import Figures
+from latentcli.training import events, plan, run
+from tests.conftest import draw
+
+
+def folder_of(tmp_path, pictures):
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for number, picture in enumerate(pictures):
+        picture.save(folder / f"{number:03d}.png")
+    return folder
+
+
+def trained(tmp_path, pictures, **options):
+    """The verdict on a run, by what its findings are about."""
+    request = plan.TrainRequest(**{"size": (16, 16), "held_out": "0.3", "precision": "fp32", **options})
+    settled = plan.prepare(tmp_path / "models/x", folder_of(tmp_path, pictures), request)
+    *_, last = run.run(settled)
+    assert isinstance(last, events.Finished)
+    assert Record.load(last.folder).findings == last.findings
+    return {finding.about: finding for finding in last.findings if finding.grade != "good"}
+
+
+def discs(count):
+    return [draw((16, 16), seed) for seed in range(count)]
+
+
+def strokes(count):
+    """Black and white."""
+    rng = np.random.default_rng(0)
+    return [
+        Image.fromarray(np.kron(rng.integers(0, 2, (4, 4)), np.ones((4, 4))).astype(np.uint8) * 255)
+        for _ in range(count)
+    ]
+
+
+def test_collapse_by_a_large_beta_is_named(tmp_path):
+    found = trained(tmp_path, discs(60), beta=3000, epochs=10)
+    assert found["collapse"].grade == "problem"
+    assert found["collapse"].advice == "--beta 1"
+
+
+def test_images_that_are_all_the_same_are_named_and_nothing_else(tmp_path):
+    found = trained(tmp_path, [draw((16, 16), 1)] * 30, epochs=3)
+    assert list(found) == ["alike"]
+
+
+def test_a_run_that_was_too_short_is_named(tmp_path):
+    found = trained(tmp_path, discs(40), epochs=2)
+    assert found["too little training"].grade == "problem"
+    assert found["too little training"].advice == "the same command with --epochs 10 goes on with this run"
+
+
+def test_a_latent_of_one_is_named(tmp_path):
+    found = trained(tmp_path, discs(60), latent_dim=1, epochs=60, batch_size=16)
+    assert found["latent too small"].grade == "problem"
+    assert "--latent-dim" in found["latent too small"].advice
+
+
+def test_twenty_images_learned_by_heart_are_named(tmp_path):
+    found = trained(tmp_path, discs(20), epochs=100)
+    assert found["overfitting"].grade == "problem"
+    assert "learn by heart" in found["overfitting"].text
+
+
+def test_a_likelihood_that_does_not_fit_is_named(tmp_path):
+    photos = trained(tmp_path, discs(30), likelihood="bernoulli", epochs=2)
+    assert photos["likelihood"].advice == "--likelihood gaussian"
+
+
+def test_a_gaussian_on_black_and_white_is_named(tmp_path):
+    drawings = trained(tmp_path, strokes(30), likelihood="gaussian", epochs=2)
+    assert drawings["likelihood"].advice == "--likelihood bernoulli"
+
+
+def test_a_run_without_held_out_images_says_so(tmp_path):
+    found = trained(tmp_path, discs(12), held_out="0", epochs=2)
+    assert "nothing held out" in found
+
+
+# From here on the figures are made up.
+
+FIGURES = Figures(500, 100.0, 80.0, 20.0, 25.0, 16, None)
+GOOD = Evaluation(
+    held_out=FIGURES,
+    ssim=0.9,
+    kl_per_dimension=(1.25,) * 16,
+    training=Figures(2000, 99.0, 79.0, 20.0, 25.2, 16, None),
+    baselines=(Baseline("mean image", 12.0, 0.1, 300.0, None), Baseline("PCA, 16 components", 19.0, 0.7, None, None)),
+    samples=(
+        SampleFigures("fitted prior, temperature 0.8", 500, 0.2, 0.01, 0.8, 0.6, 0.9, 0.95),
+        SampleFigures("standard prior", 500, 0.4, 0.02, 0.7, 0.5, 0.9, 1.0),
+    ),
+    feature_space="random filters",
+    pixels=Pixels(images=2000, near_ends=0.1, deviation=0.25),
+)
+SUMMARY = {"steps": 1000, "epochs": 20.0, "seconds": 600.0, "images": 5000, "beta": 1.0, "learning_rate": 2e-3}
+
+
+def line(epoch, nats, training=None, skipped=0, images=500):
+    """An epoch's line; unless told the training loss is the held-out one."""
+    held_out = {"negative_elbo": nats, "reconstruction": nats - 20, "psnr": 20.0, "images": images}
+    reconstruction = (nats if training is None else training) - 20
+    return {
+        "epoch": epoch, "step": 50 * epoch, "held_out": held_out, "skipped_steps": skipped,
+        "reconstruction": reconstruction, "kl": 20.0,
+    }  # fmt: skip
+
+
+FAR = SampleFigures("standard prior", 500, 9.0, 1.0, 0.0, 0.0, 1.0, 1.0)
+ALIKE = SampleFigures("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 0.3, 1.0)
+COPIES = SampleFigures("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 1.0, 0.2)
+SETTLED = [line(epoch, 100 + 100 * 0.5**epoch) for epoch in range(1, 21)]
+
+
+def judged(evaluation=GOOD, training=SUMMARY, history=SETTLED, foreign=False):
+    changed = replace(GOOD, **evaluation) if isinstance(evaluation, dict) else evaluation
+    evidence = Evidence(ModelConfig(), changed, SUMMARY | training, history, foreign)
+    return {finding.about: finding for finding in verdict(evidence) if finding.grade != "good"}
+
+
+def test_a_good_run_is_only_praised():
+    assert judged() == {}
+
+
+@pytest.mark.parametrize(
+    ("about", "changes"),
+    [
+        ("diverged", {"history": [line(1, 100), line(2, 90), line(3, 500)]}),
+        ("diverged", {"history": [line(1, 100), line(2, 90, skipped=40)]}),
+        ("dead dimensions", {"evaluation": {"kl_per_dimension": (4.0,) * 5 + (0.0,) * 11}}),
+        ("collapse", {"evaluation": {"kl_per_dimension": (0.0,) * 16}}),
+        ("overfitting", {"history": [*SETTLED[:15], line(16, 106), line(17, 107), line(18, 108)]}),
+        ("overfitting", {"history": [line(epoch, 100 + 9 * epoch, 100 - epoch) for epoch in range(1, 21)]}),
+        ("collapse", {"evaluation": {"kl_per_dimension": (0.05,) * 16}}),
+        ("prior", {"evaluation": {"samples": (GOOD.samples[0], FAR)}}),
+        ("monotonous samples", {"evaluation": {"samples": (ALIKE,)}}),
+        ("copies", {"evaluation": {"samples": (COPIES,)}}),
+        ("too little training", {"history": [line(epoch, 100 - epoch) for epoch in range(1, 21)]}),
+        ("baseline", {"evaluation": {"baselines": (Baseline("mean image", 24.8, 0.1, 300.0, None),)}}),
+    ],
+)  # fmt: skip
+def test_each_fault_is_told_with_what_to_do(about, changes):
+    found = judged(**changes)
+    assert list(found) == [about]
+    assert found[about].advice
+
+
+def test_a_strong_beta_that_leaves_some_dimensions_at_work_is_no_collapse():
+    found = judged({"kl_per_dimension": (40.0,) * 6 + (0.0,) * 10}, {"beta": 4.0})
+    assert list(found) == ["dead dimensions"]
+
+
+def test_what_follows_from_a_collapse_is_not_told_as_well():
+    worse = (Baseline("mean image", 24.9, 0.1, 300.0, None),)
+    assert list(judged({"kl_per_dimension": (0.0,) * 16, "samples": (ALIKE,), "baselines": worse})) == ["collapse"]
+
+
+def test_the_last_point_of_a_curve_is_left_out_when_it_is_measured_on_more_images():
+    assert judged(history=[*SETTLED, line(21, 190, images=9000)]) == {}
+
+
+def test_a_curve_that_turned_has_not_settled():
+    evidence = Evidence(ModelConfig(), GOOD, SUMMARY, [*SETTLED[:15], line(16, 106), line(17, 107), line(18, 108)])
+    assert "length" not in {finding.about for finding in verdict(evidence)}
+
+
+def test_a_few_passes_over_very_many_images_are_no_short_training():
+    assert judged(training={"images": 1_000_000, "epochs": 3.0}, history=SETTLED[:3]) == {}
+
+
+def test_other_images_than_those_trained_on_say_nothing_of_the_training():
+    spoiled = {
+        "held_out": replace(FIGURES, psnr=20.0),
+        "kl_per_dimension": (0.0,) * 16,
+        "pixels": Pixels(images=500, near_ends=0.9, deviation=0.0),
+    }
+    assert list(judged(spoiled, {"epochs": 1.0}, foreign=True)) == ["other images"]
+
+
+def test_where_nothing_was_held_out_nothing_is_compared_with_training_images(tmp_path):
+    trained(tmp_path, discs(12), held_out="0", epochs=2)
+    found = Record.load(tmp_path / "models/x").evaluation
+    assert found.on_training
+    assert found.training is None
+    assert [row.nearest for row in found.samples] == [None, None]
+    assert "training images" not in [row.name for row in found.samples]

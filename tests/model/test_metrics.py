@@ -1,0 +1,51 @@
+import math
+
+import pytest
+import torch
+
+from latentcli.config import model_config
+from latentcli.model.metrics import draw_error, encode_all, measure, psnr_per_image
+from latentcli.model.vae import VAE
+from tests.conftest import TINY
+
+
+def test_psnr_is_the_mean_over_images_of_the_8_bit_output():
+    x = torch.zeros(2, 1, 4, 4)
+    off = torch.stack([torch.full((1, 4, 4), 10 / 255), torch.full((1, 4, 4), 20.4 / 255)])
+    expected = [20 * math.log10(255 / 10), 20 * math.log10(255 / 20)]
+    assert psnr_per_image(x, off).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_batches_do_not_change_the_figures():
+    vae = VAE(TINY).eval()
+    x = torch.rand(7, 3, 16, 16)
+    whole, parts = measure(vae, [x]), measure(vae, [x[:2], x[2:]])
+    assert whole.images == parts.images == 7
+    assert whole.psnr == pytest.approx(parts.psnr, abs=1e-3)
+    assert whole.kl == pytest.approx(parts.kl, rel=1e-4)
+    assert whole.negative_elbo == pytest.approx(whole.reconstruction + whole.kl)
+
+
+def test_bits_per_dimension_are_for_gaussian_models():
+    vae = VAE(TINY).eval()
+    figures = measure(vae, [torch.rand(2, 3, 16, 16)])
+    assert figures.bits_per_dimension == pytest.approx(figures.negative_elbo / (768 * math.log(2)) + 8)
+    digits = VAE(model_config("digits", 16, 16, 1)).eval()
+    assert measure(digits, [torch.rand(2, 1, 16, 16)]).bits_per_dimension is None
+
+
+def test_sigma_is_the_root_mean_squared_error_of_a_draw():
+    vae = VAE(TINY).eval()
+    x = torch.rand(8, 3, 16, 16)
+    vae.set_sigma(draw_error(vae, [x[:3], x[3:]]))
+    best = measure(vae, [x]).reconstruction
+    sigma = vae.sigma.clone()
+    for factor in (0.8, 1.25):
+        vae.sigma.copy_(sigma * factor)
+        assert measure(vae, [x]).reconstruction > best
+
+
+def test_encoding_all_keeps_the_order():
+    vae = VAE(TINY).eval()
+    x = torch.rand(5, 3, 16, 16)
+    torch.testing.assert_close(encode_all(vae, [x[:3], x[3:]]).mean, vae.encode(x).mean, atol=1e-5, rtol=0)

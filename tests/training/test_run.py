@@ -1,0 +1,526 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from latentcli import load_model, tensorfile
+from latentcli.config import TrainConfig, model_config
+from latentcli.data.dataset import Dataset
+from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
+from latentcli.evaluation.record import Record
+from latentcli.training import checkpoint, events, hardware, results, schedule, trainer
+from latentcli.training.plan import TrainRequest, prepare
+from latentcli.training.run import run
+from latentcli.training.schedule import Stage
+from latentcli.training.step import Learner, in_order, untrained
+from tests.conftest import draw_folder
+
+FOLDER = Path("models/d")
+CPU = torch.device("cpu")
+SMALL = {"size": (16, 16), "latent_dim": 3, "epochs": 3, "batch_size": 8, "precision": "fp32", "held_out": "0.2"}
+
+
+def planned(source, folder=FOLDER, **options):
+    return prepare(folder, source, TrainRequest(**{**SMALL, **options}))
+
+
+def train(source, stop=lambda: False, folder=FOLDER, **options):
+    return list(run(planned(source, folder, **options), stop))
+
+
+def weights(folder=FOLDER):
+    return tensorfile.read(folder / "model.safetensors", "model")[1]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return draw_folder(tmp_path / "d", 40)
+
+
+def stop_after(steps):
+    calls = iter(range(10_000))
+    return lambda: next(calls) + 1 >= steps
+
+
+def wait_for(process, text):
+    """Read what the program says until it says `text`."""
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"the program ended without saying {text!r}")
+
+
+def test_a_run_leaves_a_model_and_its_files(pictures):
+    told = train(pictures)
+    assert sorted(path.name for path in FOLDER.iterdir()) == [
+        "README.md", "evaluation.safetensors", "files.safetensors", "history.jsonl", "model.safetensors", "moments",
+        "reconstructions.png", "report.html", "resume.safetensors", "samples.png",
+    ]  # fmt: skip
+    model = load_model(FOLDER)
+    assert isinstance(told[-1], events.Finished)
+    assert told[-1].model_id == model.model_id
+    assert model.header["finished_at"] > "2026"
+    assert model.header["training"]["images"] + model.header["training"]["held_out_images"] == 40
+    lines = [json.loads(line) for line in (FOLDER / "history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert lines[-1]["held_out"]["negative_elbo"] == told[-1].held_out.negative_elbo
+
+
+def test_training_learns(pictures):
+    told = [report for report in train(pictures, epochs=40) if isinstance(report, events.EpochReport)]
+    assert told[-1].reconstruction < told[0].reconstruction - 100
+    assert told[-1].held_out.psnr > told[0].held_out.psnr + 2
+
+
+def test_the_same_seed_gives_the_same_weights(pictures):
+    train(pictures)
+    first = weights()
+    train(pictures, folder=Path("models/again"))
+    again = weights(Path("models/again"))
+    assert all((first[name] == again[name]).all() for name in first)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 9])
+def test_an_interrupted_run_ends_as_one_that_was_not(pictures, steps):
+    whole = train(pictures, folder=Path("models/whole"))
+    stopped = train(pictures, stop_after(steps))
+    assert isinstance(stopped[-1], events.Interrupted)
+    assert not (FOLDER / "model.safetensors").exists()
+    rest = train(pictures)
+    assert isinstance(rest[-1], events.Finished)
+    expected, found = weights(Path("models/whole")), weights()
+    assert all((expected[name] == found[name]).all() for name in expected)
+    for told in (whole, rest):
+        last = [report for report in told if isinstance(report, events.EpochReport)][-1]
+        assert last.epoch == 3
+    history = [Path(folder, "history.jsonl").read_text().splitlines() for folder in ("models/whole", FOLDER)]
+    strip = [[{**json.loads(line), "seconds": 0} for line in lines] for lines in history]
+    assert strip[0] == strip[1]
+
+
+def test_momentum_of_rmsprop_is_resumed_too(tmp_path):
+    source = draw_folder(tmp_path / "g", 20, mode="L")
+    options = {"preset": "book", "size": None, "latent_dim": 2, "epochs": 2, "batch_size": 4}
+    train(source, folder=Path("models/whole"), **options)
+    train(source, stop_after(3), **options)
+    train(source, **options)
+    expected, found = weights(Path("models/whole")), weights()
+    assert all((expected[name] == found[name]).all() for name in expected)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(pictures, tmp_path):
+    options = ["--size=16", "--latent-dim=3", "--epochs=12", "--batch-size=8", "--precision=fp32", "--held-out=0.2"]
+    eager = "from latentcli.training import trainer; trainer._SAVING = 1e9; from latentcli.cli.app import main; main()"
+    command = [sys.executable, "-c", eager, "train", str(pictures), *options]
+    victim = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_for(victim, "epoch 3")
+    time.sleep(0.05)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    assert not (FOLDER / "model.safetensors").exists()
+    assert checkpoint.read_position(FOLDER / "resume.safetensors")[1].step > 0
+    train(pictures, epochs=12)
+    train(pictures, folder=Path("models/whole"), epochs=12)
+    expected, found = weights(Path("models/whole")), weights()
+    assert all((expected[name] == found[name]).all() for name in expected)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(pictures, number, code):
+    command = [sys.executable, "-m", "latentcli", "train", str(pictures), "--size", "16", "--epochs", "500"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_for(process, "epoch 2")
+    process.send_signal(number)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == code
+    assert "the same command goes on" in told
+    assert "Traceback" not in told
+    assert checkpoint.read_position(FOLDER / "resume.safetensors")[1].step > 0
+
+
+def test_other_options_are_refused_by_name(pictures):
+    train(pictures, stop_after(2))
+    before = (FOLDER / "resume.safetensors").read_bytes()
+    with pytest.raises(ConfigError, match=r"latent dim is 3 there, 5 asked; beta is 1\.0 there, 2 asked"):
+        planned(pictures, latent_dim=5, beta=2)
+    assert (FOLDER / "resume.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_is_known(pictures):
+    train(pictures)
+    assert planned(pictures).finished
+    with pytest.raises(ConfigError, match="3 epochs there, 2 epochs asked"):
+        planned(pictures, epochs=2)
+    with pytest.raises(ConfigError, match="3 epochs there, 9 minutes asked"):
+        planned(pictures, epochs=None, minutes=9)
+    with pytest.raises(ConfigError, match="3 epochs there"):
+        planned(pictures, epochs=None)  # the preset's default is no wish to go on
+
+
+def test_more_epochs_after_the_end_are_a_new_stage(pictures):
+    first = train(pictures)[-1]
+    told = train(pictures, epochs=5)
+    started = next(report for report in told if isinstance(report, events.Started))
+    assert (started.step, started.stage, started.steps) == (12, 2, 20)
+    assert told[-1].model_id != first.model_id
+    lines = [json.loads(line) for line in (FOLDER / "history.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["stage"]) for line in lines] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]
+    assert load_model(FOLDER).header["training"]["stages"] == 2
+    assert planned(pictures, epochs=5).finished
+    with pytest.raises(ConfigError, match="5 epochs there, 3 epochs asked"):
+        planned(pictures)
+
+
+def test_an_interrupted_second_stage_goes_on(pictures):
+    whole = Path("models/whole")
+    train(pictures, folder=whole)
+    train(pictures, folder=whole, epochs=5)
+    train(pictures)
+    train(pictures, stop_after(3), epochs=5)
+    with pytest.raises(ConfigError, match="5 epochs there, 3 epochs asked"):
+        planned(pictures)
+    train(pictures, epochs=5)
+    expected, found = weights(whole), weights()
+    assert all((expected[name] == found[name]).all() for name in expected)
+
+
+@pytest.mark.parametrize("moment", ["save_model", "write_pictures", "evaluate", "build"])
+@pytest.mark.parametrize("stages", [1, 2])
+def test_a_run_killed_while_it_finishes_does_the_rest_next_time(pictures, monkeypatch, stages, moment):
+    whole = Path("models/whole")
+    for epochs in (3, 5)[:stages]:
+        train(pictures, folder=whole, epochs=epochs)
+    if stages == 2:
+        train(pictures)
+
+    def killed(*arguments, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(results, moment, killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures, epochs=(3, 5)[stages - 1])
+    monkeypatch.undo()
+    monkeypatch.chdir(pictures.parent)
+    plan = planned(pictures, epochs=(3, 5)[stages - 1])
+    assert not plan.finished
+    assert not plan.grows
+    assert isinstance(list(run(plan))[-1], events.Finished)
+    expected, found = weights(whole), weights()
+    assert all((expected[name] == found[name]).all() for name in expected)
+    assert Record.load(FOLDER).model_id == load_model(FOLDER).model_id
+    assert planned(pictures, epochs=(3, 5)[stages - 1]).finished
+
+
+def test_what_cannot_be_measured_does_not_cost_the_weights(pictures, monkeypatch):
+    def broken(subject):
+        raise LatentCLIError("out of memory")
+
+    monkeypatch.setattr(results, "evaluate", broken)
+    with pytest.raises(LatentCLIError):
+        train(pictures)
+    assert load_model(FOLDER).config.latent_dim == 3
+
+
+def test_other_readable_images_than_at_the_start_are_refused(pictures):
+    path = pictures / "007.png"
+    data = path.read_bytes()
+    train(pictures, stop_after(2))
+    path.write_bytes(bytes(len(data)))
+    with pytest.raises(ConfigError, match="other images can be read"):
+        train(pictures)
+
+
+def test_what_a_killed_save_left_is_removed(pictures):
+    train(pictures, stop_after(2))
+    (FOLDER / ".resume.safetensors.x.part").write_bytes(b"half")
+    (FOLDER / "moments").mkdir(exist_ok=True)
+    (FOLDER / "moments/.00000004.png.x.part").write_bytes(b"half")
+    train(pictures)
+    assert not list(FOLDER.rglob(".*"))
+
+
+def test_a_run_of_an_older_version_is_refused_in_one_line(pictures):
+    train(pictures, stop_after(2))
+    file = FOLDER / "resume.safetensors"
+    header, arrays = tensorfile.read(file, "resume")
+    tensorfile.write(file, "resume", {"options": header["options"], "step": 2}, {"x": arrays["network.sigma"]})
+    with pytest.raises(FileFormatError, match="damaged"):
+        planned(pictures)
+
+
+def test_more_minutes_after_the_end_are_a_new_stage(pictures, monkeypatch):
+    monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.1))
+    train(pictures, epochs=None, minutes=0.1)
+    steps = planned(pictures, epochs=None, minutes=0.1).resumed.step
+    told = train(pictures, epochs=None, minutes=0.2)
+    started = next(report for report in told if isinstance(report, events.Started))
+    assert (started.step, started.steps) == (steps, 2 * steps)
+
+
+def test_changed_images_are_refused(pictures):
+    train(pictures)
+    draw_folder(pictures, 45)
+    with pytest.raises(ConfigError, match=r"the images have changed .*: 5 new \(040\.png, 041\.png, 042\.png, …\)"):
+        planned(pictures)
+
+
+def test_a_model_without_its_run_is_not_overwritten(pictures):
+    train(pictures)
+    (FOLDER / "resume.safetensors").unlink()
+    with pytest.raises(ConfigError, match="choose another --name"):
+        planned(pictures)
+
+
+def test_two_programs_in_one_folder_exclude_each_other(pictures):
+    plan = planned(pictures)
+    first = run(plan)
+    next(first)
+    with pytest.raises(ConfigError, match="another latentcli works in"):
+        next(run(plan))
+    first.close()
+
+
+def test_minutes_become_steps_once(pictures, monkeypatch):
+    monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.1))
+    told = train(pictures, stop_after(2), epochs=None, minutes=0.25)
+    steps = next(report.steps for report in told if isinstance(report, events.Started))
+    assert 2 < steps <= 30
+    monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.001))
+    rest = train(pictures, epochs=None, minutes=0.25)
+    started = next(report for report in rest if isinstance(report, events.Started))
+    assert (started.step, started.steps, started.estimated_seconds) == (2, steps, None)
+
+
+def test_epochs_and_minutes_exclude_each_other(pictures):
+    with pytest.raises(ConfigError, match="not both"):
+        planned(pictures, minutes=1)
+
+
+def test_choices_follow_the_images(tmp_path):
+    def chosen(mode, count=4, **options):
+        source = draw_folder(tmp_path / f"{mode}{len(options)}", count, mode=mode)
+        return prepare(FOLDER, source, TrainRequest(**options)).choice.model
+
+    assert (chosen("RGB").preset, chosen("RGB").channels, chosen("RGB").width) == ("photo", 3, 16)
+    assert (chosen("L").preset, chosen("L").channels) == ("digits", 1)
+    assert chosen("L", size=(64, 48)).preset == "photo"
+    assert (chosen("RGB", preset="book").width, chosen("RGB", preset="book").channels) == (28, 1)
+
+
+def test_beta_zero_is_an_autoencoder(pictures):
+    train(pictures, beta=0.0)
+    model = load_model(FOLDER)
+    assert model.prior.sample(range(3), 1.0).isfinite().all()
+
+
+def test_one_image_is_not_enough(tmp_path):
+    with pytest.raises(ConfigError, match="1 image to train on"):
+        planned(draw_folder(tmp_path / "one", 1))
+
+
+def test_unreadable_images_are_told_and_left_out(pictures):
+    (pictures / "007.png").write_text("text")
+    started = next(report for report in train(pictures) if isinstance(report, events.Started))
+    assert started.images + started.held_out == 39
+    assert "007.png" in started.unreadable[0]
+
+
+def learner_of(size=16):
+    model = model_config("photo", size, size, 3, latent_dim=3)
+    return Learner(untrained(model, 0), TrainConfig(precision="fp32"), Stage(0, 10), CPU)
+
+
+def test_batch_statistics_come_from_all_kinds_of_images():
+    """Folders of classes are read in order: the first images are all of one class."""
+    learner = learner_of()
+    black = torch.zeros(600, 16, 16, 3, dtype=torch.uint8)
+    noise = torch.randint(0, 256, (600, 16, 16, 3), dtype=torch.uint8)
+    norm = next(module for module in learner.averaged.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    learner.evaluated(Dataset.from_images(black))
+    of_one_kind = norm.running_mean.clone()
+    learner.evaluated(Dataset.from_images(torch.cat([black, noise])))
+    assert not torch.allclose(norm.running_mean, of_one_kind, atol=1e-3)
+
+
+def test_batch_statistics_fit_the_averaged_weights():
+    learner = learner_of()
+    images = Dataset.from_images(torch.randint(0, 256, (100, 16, 16, 3), dtype=torch.uint8))
+    for step in range(5):
+        learner.step(images.take(torch.arange(32)), step)
+    vae = learner.evaluated(images)
+    (x,) = in_order(images)
+    stored = vae.encode(x).mean
+    vae.train()  # statistics of the batch itself
+    torch.testing.assert_close(stored, vae.encode(x).mean, atol=0.02, rtol=0.05)
+
+
+def test_a_held_out_folder_inside_the_data_is_not_trained_on(tmp_path):
+    draw_folder(tmp_path / "d" / "train", 8)
+    draw_folder(tmp_path / "d" / "test", 5)
+    plan = planned(tmp_path / "d", held_out=str(tmp_path / "d" / "test"))
+    assert len(plan.choice.train) == 8
+    assert len(plan.choice.held_out) == 5
+
+
+def test_training_on_the_current_folder_can_be_resumed(pictures, monkeypatch):
+    monkeypatch.chdir(pictures)
+    train(Path("."), stop_after(2))
+    assert isinstance(train(Path("."))[-1], events.Finished)
+
+
+def test_unreadable_held_out_images_do_not_end_the_training(tmp_path):
+    source = draw_folder(tmp_path / "d", 6)
+    held = draw_folder(tmp_path / "h", 1)
+    (held / "000.png").write_text("text")
+    told = train(source, held_out=str(held))
+    assert isinstance(told[-1], events.Finished)
+    assert told[-1].held_out is None
+
+
+def test_a_step_without_finite_gradients_is_skipped_and_counted(pictures, monkeypatch):
+    spoiled = iter([False, True] + [False] * 1000)
+    original = schedule.noise
+
+    def noise(*position):
+        return original(*position) * (float("nan") if next(spoiled) else 1)
+
+    monkeypatch.setattr(schedule, "noise", noise)
+    monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.5))
+    stopped = train(pictures, stop_after(3))
+    assert isinstance(stopped[-1], events.Interrupted)
+    told = [report for report in train(pictures) if isinstance(report, events.EpochReport)]
+    assert told[-1].skipped_steps == 1
+    assert all(torch.from_numpy(array).isfinite().all() for array in weights().values())
+
+
+def test_a_run_that_goes_astray_says_so(pictures, monkeypatch):
+    monkeypatch.setattr(schedule, "noise", lambda *position: torch.full(position[2:], float("nan")))
+    monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.5))
+    with pytest.raises(LatentCLIError, match="went astray"):
+        train(pictures, epochs=100)
+
+
+def test_schedules():
+    config, stage = TrainConfig(learning_rate=1.0), Stage(0, 1000)
+    rates = [schedule.learning_rate(config, step, stage) for step in range(1000)]
+    assert max(rates) == pytest.approx(1, abs=0.01)
+    assert rates[0] < 0.1
+    assert rates[-1] < 1e-4
+    betas = [schedule.beta(config, step, stage) for step in (0, 50, 100, 999)]
+    assert betas[0] < 0.02
+    assert betas[1] == pytest.approx(0.5, abs=0.01)
+    assert betas[2:] == [1, 1]
+    constant = TrainConfig(cosine=False, learning_rate=1e-3, learning_rate_warmup=0, beta_warmup=0)
+    few = Stage(0, 10)
+    assert schedule.learning_rate(constant, 0, few) == schedule.learning_rate(constant, 9, few) == 1e-3
+    assert schedule.beta(constant, 0, few) == 1
+
+
+def test_a_second_stage_has_a_cosine_of_its_own_and_no_beta_warm_up():
+    config, second = TrainConfig(learning_rate=1.0), Stage(1000, 1100, number=2)
+    rates = [schedule.learning_rate(config, step, second) for step in range(1000, 1100)]
+    assert rates[2:5] == pytest.approx([1, 1, 1], abs=0.02)
+    assert rates[50] == pytest.approx(0.5, abs=0.02)
+    assert rates[-1] < 1e-3
+    assert schedule.beta(config, 1000, second) == 1
+
+
+def test_an_epoch_shows_every_image_once_in_an_order_of_its_own():
+    first, second = schedule.order(0, 0, 50), schedule.order(0, 1, 50)
+    assert sorted(first.tolist()) == list(range(50))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, schedule.order(0, 0, 50))
+    assert not torch.equal(schedule.noise(0, 1, 4, 3), schedule.noise(0, 2, 4, 3))
+
+
+def test_a_full_disk_while_saving_costs_nothing(pictures, monkeypatch):
+    """Training goes on with a word about it; what was saved before stays."""
+    train(pictures, stop_after(2))
+    before = (FOLDER / "resume.safetensors").read_bytes()
+    write, fail = tensorfile.write_whole, [True]
+
+    def write_whole(path, data):
+        if fail[0] and "resume" in str(path):
+            raise LatentCLIError(f"cannot write {path}: No space left on device; nothing was changed")
+        write(path, data)
+
+    monkeypatch.setattr(tensorfile, "write_whole", write_whole)
+    running = run(planned(pictures))
+    for report in running:
+        if isinstance(report, events.Trouble):
+            assert "No space left" in report.message
+            assert (FOLDER / "resume.safetensors").read_bytes() == before
+            fail[0] = False
+            break
+    assert isinstance(list(running)[-1], events.Finished)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_training(pictures, monkeypatch):
+    plan = planned(pictures)
+    Path("models").mkdir()
+    FOLDER.write_text("in the way")
+    with pytest.raises(LatentCLIError, match="cannot write to"):
+        next(run(plan))
+
+
+def test_nothing_is_left_behind_when_nothing_was_trained(pictures):
+    running = run(planned(pictures))
+    next(running)
+    running.close()
+    assert not FOLDER.exists()
+
+
+def test_running_out_of_memory_is_told_with_advice(pictures, monkeypatch):
+    def step(*arguments):
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory: you tried"
+        )
+
+    monkeypatch.setattr(Learner, "step", step)
+    with pytest.raises(LatentCLIError, match="--batch-size 4 or a smaller --size"):
+        train(pictures)
+    assert not FOLDER.exists()
+
+
+def test_identical_images_train_and_are_noted(tmp_path):
+    source = draw_folder(tmp_path / "d", 1)
+    for number in range(1, 30):
+        (source / f"{number:03d}.png").write_bytes((source / "000.png").read_bytes())
+    told = train(source)
+    started = next(report for report in told if isinstance(report, events.Started))
+    assert any("all the same" in note for note in started.notes)
+    assert load_model(FOLDER).prior.sample(range(3), 1.0).isfinite().all()
+
+
+def test_images_smaller_than_the_network_are_scaled_up_with_a_warning(pictures):
+    started = next(report for report in train(pictures, size=(32, 32)) if isinstance(report, events.Started))
+    assert "images are smaller than 32x32 and are scaled up" in started.notes[0]
+
+
+def test_long_epochs_are_saved_in_between(pictures, monkeypatch):
+    monkeypatch.setattr(trainer, "_SAVE_EVERY", 0.0)
+    saved = []
+    monkeypatch.setattr(checkpoint, "save", lambda path, options, files, position, learner: saved.append(position.step))
+    train(pictures, epochs=1, batch_size=4)
+    assert saved == list(range(1, saved[-1] + 1))
+
+
+def test_a_chosen_device_must_be_there(pictures):
+    with pytest.raises(ConfigError, match="has no cuda"):
+        planned(pictures, device="cuda")
+
+
+def test_the_device_may_change_within_a_run(pictures):
+    train(pictures, stop_after(2), device="cpu")
+    assert isinstance(train(pictures, device="auto")[-1], events.Finished)
+
+
+def test_crop_and_background_are_recorded(pictures):
+    train(pictures, crop="none", background="black")
+    assert (load_model(FOLDER).config.crop, load_model(FOLDER).config.background) == ("none", "#000000")
