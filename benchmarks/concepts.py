@@ -21,7 +21,7 @@ import torch
 
 from latentcli import catalog
 from latentcli.concepts.diagnostics import MIN_HELD_OUT, advise, measure
-from latentcli.concepts.fit import Examples, Recipe, find
+from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.label_table import Wanted, from_table
 from latentcli.concepts.labels import Cut
 from latentcli.concepts.vector import ConceptVector
@@ -58,7 +58,7 @@ class Faces:
 
     def fit(self, name: str, balance_by: Sequence[str] = (), labels=None) -> ConceptVector:
         labels = labels or self.labels(name, balance_by)
-        how = fit_vectors.How(latents=self.file)
+        how = fit_vectors.FitOptions(latents=self.file)
         return next(
             event.vector
             for event in fit_vectors.compute(self.model, self.entry, labels, how)
@@ -80,20 +80,20 @@ def few_labels(faces: Faces) -> None:
     print(f"\n{EACH} + {EACH} labelled images, {DRAWS} draws: cosine with the vector from all")
     for name in CUTS:
         everything = faces.examples(name)
-        full = find(everything, Recipe(), where).v
-        cosines, told, plain = [], [], []
+        full = find(everything, FitSettings(), where).v
+        cosines, result, plain = [], [], []
         for draw in range(DRAWS):
             rng = np.random.default_rng(draw)
             chosen = [rng.choice(np.flatnonzero(everything.shows == kind), EACH, False) for kind in (True, False)]
             some = everything.take(np.concatenate(chosen))
-            found = find(some, Recipe(), where)
+            found = find(some, FitSettings(), where)
             cosines.append(cosine(found.v, full))
-            plain.append(cosine(find(some, Recipe(shrunk=False), where).v, full))
+            plain.append(cosine(find(some, FitSettings(shrunk=False), where).v, full))
             nothing = some.take(np.zeros(len(some), dtype=bool))
-            told.append(measure(some, nothing, Recipe(), where, found)[0].steadiness)
+            result.append(measure(some, nothing, FitSettings(), where, found)[0].steadiness)
         print(
             f"  {name:8} median {np.median(cosines):.3f}, 10th percentile {np.percentile(cosines, 10):.3f}; "
-            f"told {np.median(told):.3f}; not shrunk: median {np.median(plain):.3f}"
+            f"told {np.median(result):.3f}; not shrunk: median {np.median(plain):.3f}"
         )
 
 
@@ -126,8 +126,8 @@ def every_column(faces: Faces) -> tuple[float, list[Event]]:
     started = time.perf_counter()
     cuts = {name: CUTS[name] for name in ("smile", "glasses")} | {"age": CUTS["old"]}
     labels = from_table(faces.data / "attributes.csv", Wanted(cuts=cuts, root=faces.data / "faces"))
-    told = list(fit_vectors.compute(faces.model, faces.entry, labels, fit_vectors.How(latents=faces.file)))
-    return time.perf_counter() - started, told
+    result = list(fit_vectors.compute(faces.model, faces.entry, labels, fit_vectors.FitOptions(latents=faces.file)))
+    return time.perf_counter() - started, result
 
 
 def main() -> None:

@@ -28,13 +28,13 @@ from PIL import Image
 from torch import Tensor
 
 from latentcli import catalog
-from latentcli.box import Place
+from latentcli.box import Box
 from latentcli.data.dataset import held_out_then
 from latentcli.faces import find_faces
 from latentcli.images import grid, to_pictures
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.photo.locate import Aim
-from latentcli.photo.merge import Merging, merge
+from latentcli.photo.merge import MergeOptions, merge
 from latentcli.pipelines.apply_vector import Edit
 from latentcli.pipelines.edit import Job, PhotoEdit, edit_photos
 from latentcli.pipelines.encode import decode_latents, encode_all
@@ -55,7 +55,7 @@ class Held:
         self.folder = Path(tempfile.mkdtemp())
         with (data / "attributes.csv").open() as table:
             rows = list(csv.DictReader(table))
-        held = held_out_then((row["file"].encode() for row in rows), model.header["training"])
+        held = held_out_then((row["file"].encode() for row in rows), model.training)
         rows = [row for row, is_held in zip(rows, held, strict=True) if is_held]
         adults = [row for row in rows if float(row["age"]) >= 18]
         self.every = [data / "faces" / row["file"] for row in rows]
@@ -95,7 +95,7 @@ def encoded(model: LoadedModel, paths: Sequence[Path]) -> Tensor:
             return end.value.mean
 
 
-def edited(model: LoadedModel, paths: Sequence[Path], strength: float, how: Merging) -> list[Path]:
+def edited(model: LoadedModel, paths: Sequence[Path], strength: float, how: MergeOptions) -> list[Path]:
     """The files that `latentcli edit --no-align` writes."""
     output = Path(tempfile.mkdtemp())
     request = Edit((catalog.VectorRequest("smile", strength),))
@@ -119,7 +119,7 @@ def sharpness(before: Tensor, after: Tensor, mask: Tensor) -> float:
 def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
     smile = load_vector(catalog.find_model("faces"), model, catalog.VectorRequest("smile", None)).direction
     mean = encoded(model, held.every).mean(dim=0)
-    whole = Place(0, 0, SIDE, SIDE)
+    whole = Box(0, 0, SIDE, SIDE)
     print(
         "faces               judged smiling                                     sharpness         identity  identical"
     )
@@ -134,7 +134,7 @@ def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
             for shown in (pictures, to_pictures(reconstruction), to_pictures(decode_latents(model, z + random)))
         ]
         moved = decode_latents(model, z + strength * smile)
-        for how in (Merging(), Merging(detail=1.0), Merging("ratio"), Merging("decode")):
+        for how in (MergeOptions(), MergeOptions(detail=1.0), MergeOptions("ratio"), MergeOptions("decode")):
             files = edited(model, paths, strength, how)
             after = opened(files)
             ratios, identical = [], True
@@ -152,7 +152,7 @@ def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
             )
         others = F.cosine_similarity(z - mean, z.roll(1, 0) - mean).mean()
         print(f"          cosine with the photo of somebody else: {float(others):+.3f}")
-        sheet(pictures, opened(edited(model, paths, strength, Merging())), f"pairs{strength:+g}.png")
+        sheet(pictures, opened(edited(model, paths, strength, MergeOptions())), f"pairs{strength:+g}.png")
 
 
 def sheet(before: list[Image.Image], after: list[Image.Image], name: str) -> None:
@@ -162,7 +162,7 @@ def sheet(before: list[Image.Image], after: list[Image.Image], name: str) -> Non
 
 
 def tilted(held: Held) -> None:
-    """Faces on a canvas, tilted by up to 30 degrees: how many are found, and how well the tilt is told."""
+    """Faces on a canvas, tilted by up to 30 degrees: how many are found, and how well the tilt is result."""
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(held.every), PORTRAITS, replace=False)
     errors, others, spent = [], 0, []
@@ -235,8 +235,8 @@ def large_photo(example: Path) -> None:
         canvas.save(folder / f"bare{suffix}", quality=92)
         bare = time.perf_counter() - started
         command = [sys.executable, "-c", LARGE_PHOTO, source, target]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-        print(f"  {suffix[1:]}: {told}; Pillow's own write {bare:.2f} s")
+        result = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        print(f"  {suffix[1:]}: {result}; Pillow's own write {bare:.2f} s")
 
 
 def main() -> None:

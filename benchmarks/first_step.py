@@ -54,11 +54,11 @@ def reading(faces: Path) -> float:
 def training(faces: Path, cache: str) -> float:
     """Seconds from the imports to where the first step begins."""
     with tempfile.TemporaryDirectory() as folder:
-        told = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", TRAINING, str(faces.resolve())],
             check=True, capture_output=True, text=True, cwd=folder, env={**os.environ, "XDG_CACHE_HOME": cache},
         )  # fmt: skip
-    return float(told.stdout)
+    return float(result.stdout)
 
 
 def main() -> None:

@@ -77,9 +77,9 @@ def main() -> None:
             name = f"killed-{kills}"
             moments = kill_until_it_ends(data, name, options, asked.kills - kills, seconds)
             kills += len(moments)
-            told = ", ".join(f"{moment:.1f}" for moment in moments) or "never"
+            result = ", ".join(f"{moment:.1f}" for moment in moments) or "never"
             same = "the same" if digest(name) == digest("whole") else "ANOTHER"
-            print(f"killed after {told} s: {digest(name)}, {same}", flush=True)
+            print(f"killed after {result} s: {digest(name)}, {same}", flush=True)
     print(f"{kills} kills in all")
 
 

@@ -20,11 +20,12 @@ import torch
 
 from latentcli.config import model_config
 from latentcli.data.dataset import Dataset
+from latentcli.history import EpochReport
 from latentcli.images import as_float, grid, to_pictures, write_picture
 from latentcli.model.metrics import psnr_per_image
 from latentcli.model.modelfile import load_model
 from latentcli.model.vae import VAE
-from latentcli.training import events, plan, run
+from latentcli.training import plan, run
 
 CONFIG = model_config("photo", 64, 64, 3)
 SAMPLES = 32
@@ -44,13 +45,13 @@ def ours(faces: Path, minutes: float) -> tuple[VAE, torch.Tensor, int, float]:
     request = plan.TrainRequest(size=(64, 64), minutes=minutes)
     settled = plan.prepare(folder, faces, request)
     for report in run.run(settled):
-        if isinstance(report, events.EpochReport):
+        if isinstance(report, EpochReport):
             print(report.epoch, report.held_out and round(report.held_out.psnr, 2), flush=True)
     model = load_model(folder)
     with torch.inference_mode():
         samples = model.vae.decode(model.prior.sample(range(SAMPLES), model.prior.temperature))
-    training = model.header["training"]
-    return model.vae, samples, training["steps"] * training["batch_size"], training["seconds"]
+    training = model.training
+    return model.vae, samples, training.steps * training.batch_size, training.seconds
 
 
 def theirs(train: torch.Tensor, minutes: float) -> tuple[VAE, torch.Tensor, int, float]:

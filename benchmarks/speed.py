@@ -27,7 +27,7 @@ from latentcli.images import as_float
 from latentcli.model.device import choose_device
 from latentcli.model.vae import VAE
 from latentcli.training.schedule import Stage, order
-from latentcli.training.step import Learner
+from latentcli.training.step import TrainState
 
 CONFIG = model_config("photo", 64, 64, 3)
 OURS = replace(DEFAULTS["photo"].train, batch_size=others.BATCH)
@@ -35,7 +35,7 @@ OURS = replace(DEFAULTS["photo"].train, batch_size=others.BATCH)
 
 def our_epochs(vae: VAE, images: Dataset, optimizer: str, precision: Precision) -> Iterator[float]:
     config = replace(OURS, optimizer=optimizer, precision=precision)
-    learner = Learner(vae, config, Stage(0, 10**6), choose_device("cpu"))
+    learner = TrainState(vae, config, Stage(0, 10**6), choose_device("cpu"))
     step = epoch = 0
     while True:
         started = time.perf_counter()
@@ -48,7 +48,7 @@ def our_epochs(vae: VAE, images: Dataset, optimizer: str, precision: Precision) 
 
 
 def flop_per_image(vae: VAE, images: Dataset) -> float:
-    learner = Learner(vae, replace(OURS, precision="fp32"), Stage(0, 100), choose_device("cpu"))
+    learner = TrainState(vae, replace(OURS, precision="fp32"), Stage(0, 100), choose_device("cpu"))
     with FlopCounterMode(display=False) as counter:
         learner.vae.train()
         learner.step(images.take(torch.arange(others.BATCH)), 0)

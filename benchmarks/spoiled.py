@@ -53,8 +53,8 @@ def verdict(spoiled: Spoiled, data: Path) -> list[dict[str, str]]:
     words = [word.format(data=data) for word in spoiled.command.split()]
     name = spoiled.name.replace(" ", "-").replace(",", "")
     command = [sys.executable, "-m", "latentcli", "train", *words, "--name", name, "--json"]
-    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(told.stdout)["verdict"]
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(result.stdout)["verdict"]
 
 
 def main() -> None:

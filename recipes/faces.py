@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from latentcli import ConceptVector, ModelConfig, tensorfile
+from latentcli.history import TrainingSummary
 from latentcli.model.modelfile import KIND, load_model, save_model
 from latentcli.training.results import model_card
 
@@ -74,7 +75,7 @@ def write_card() -> None:
         shifts = ", ".join(f"{shift.concept} {shift.shift:+.2f}" for shift in (trust.own_shift, *trust.leaks))
         figures = f"{vector.gap_in_sigma:.2f} | {trust.auc:.3f} | {trust.auc_lda:.3f} | {shifts}"
         rows.append(f"| `{concept}` | {counts} | {figures} |")
-    card = model_card("faces", ModelConfig.from_json(header["config"]), header["training"])
+    card = model_card("faces", ModelConfig.from_json(header["config"]), TrainingSummary.from_header(header))
     card = card.partition("What it draws is synthetic")[0].rstrip() + "\n" + NOTES.format(vectors="\n".join(rows))
     (MODEL / "README.md").write_text(card)
 

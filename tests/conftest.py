@@ -59,8 +59,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        told = capsys.readouterr()
-        return Outcome(code, told.out, told.err)
+        result = capsys.readouterr()
+        return Outcome(code, result.out, result.err)
 
     return run_it
 

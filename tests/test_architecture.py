@@ -114,8 +114,8 @@ def test_importing_the_package_imports_nothing_else():
     code = (
         "import sys, latentcli; print([m for m in sys.modules if m.startswith('latentcli.')], 'torch' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[] False"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[] False"
 
 
 def test_lazy_names_resolve():

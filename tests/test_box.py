@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentcli.box import Place, cut
+from latentcli.box import Box, cut
 from latentcli.errors import UsageError
 from tests.conftest import draw
 
@@ -10,24 +10,24 @@ from tests.conftest import draw
 def test_an_upright_box_is_cut_as_pillow_cuts():
     picture = draw((60, 40), 1)
     expected = picture.resize((16, 16), Image.Resampling.LANCZOS, box=(10, 5, 40, 35))
-    np.testing.assert_array_equal(np.asarray(cut(picture, Place(10, 5, 30, 30), (16, 16))), np.asarray(expected))
+    np.testing.assert_array_equal(np.asarray(cut(picture, Box(10, 5, 30, 30), (16, 16))), np.asarray(expected))
 
 
 @pytest.mark.parametrize("roll", [-75.0, -20.0, 15.0, 40.0])
 def test_a_tilted_box_shows_upright_what_was_turned(roll):
     picture = draw((200, 200), 2, dot=True)
     turned = picture.rotate(-roll, Image.Resampling.BICUBIC)  # clockwise
-    straight = np.asarray(cut(picture, Place(70, 70, 60, 60), (32, 32))).astype(int)
-    again = np.asarray(cut(turned, Place(70, 70, 60, 60, roll), (32, 32))).astype(int)
+    straight = np.asarray(cut(picture, Box(70, 70, 60, 60), (32, 32))).astype(int)
+    again = np.asarray(cut(turned, Box(70, 70, 60, 60, roll), (32, 32))).astype(int)
     assert np.abs(straight - again).mean() < 3
 
 
 def test_beyond_the_picture_its_border_goes_on():
     picture = Image.fromarray(np.tile(np.arange(0, 200, 10, dtype=np.uint8), (20, 1)))
-    shown = np.asarray(cut(picture, Place(-10, 0, 20, 20), (20, 20)))
+    shown = np.asarray(cut(picture, Box(-10, 0, 20, 20), (20, 20)))
     assert (shown[:, :8] == 0).all()
     assert shown[10, 15] == 50
-    assert np.asarray(cut(picture, Place(30, 30, 5, 5), (4, 4))).min() == 190
+    assert np.asarray(cut(picture, Box(30, 30, 5, 5), (4, 4))).min() == 190
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def test_beyond_the_picture_its_border_goes_on():
 )
 def test_what_is_no_box_is_refused(text):
     with pytest.raises(UsageError, match="--box"):
-        Place.parse(text)
+        Box.parse(text)
 
 
 def test_text_and_place_are_one():
-    place = Place(1.25, -3, 40.5, 40.5, -12.75)
-    assert Place.parse(place.text()) == place
+    place = Box(1.25, -3, 40.5, 40.5, -12.75)
+    assert Box.parse(place.text()) == place

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from latentcli import images
-from latentcli.box import Place
+from latentcli.box import Box
 from latentcli.config import ModelConfig, model_config
 from latentcli.errors import ConfigError, ImageError
 from latentcli.photo.photo import Photo
@@ -67,7 +67,7 @@ def test_without_a_crop_the_whole_picture_is_squeezed(tmp_path, suffix):
     picture.paste("white", (0, 0, 150, 200))
     config = ModelConfig.from_json(TINY.to_json() | {"crop": "none"})
     read = images.read_image(saved(tmp_path, picture, f"x.{suffix}"), config)
-    assert images.model_place(600, 200, config) == Place(0, 0, 600, 200)
+    assert images.model_box(600, 200, config) == Box(0, 0, 600, 200)
     assert read[:, :3].min() > 230
     assert read[:, 5:].max() < 25
 
@@ -90,9 +90,9 @@ def test_a_picture_of_the_right_size_is_not_resampled(tmp_path):
 
 
 def test_the_crop_is_centred(tmp_path):
-    assert images.model_place(40, 20, TINY) == Place(10, 0, 20, 20)
+    assert images.model_box(40, 20, TINY) == Box(10, 0, 20, 20)
     wide = model_config("photo", 96, 64, 3)
-    assert images.model_place(100, 100, wide) == Place(0, 16, 100, 67)
+    assert images.model_box(100, 100, wide) == Box(0, 16, 100, 67)
 
 
 def test_a_large_jpeg_reads_much_as_if_decoded_whole(tmp_path):

@@ -13,7 +13,7 @@ _ABOVE = 4  # a tilted box is turned at this many times the size that is wanted 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Box:
     """A box in pixels of an upright picture."""
 
     x: float  # of its left edge, before it is turned
@@ -31,7 +31,7 @@ class Place:
     def parse(cls, text: str) -> Self:
         """From `x,y,width,height` or `x,y,width,height,roll`, in hundredths. Raises UsageError.
 
-        >>> Place.parse("170,72,101,101,-12").roll
+        >>> Box.parse("170,72,101,101,-12").roll
         -12.0
         """
         try:
@@ -58,7 +58,7 @@ class Place:
     def bounds(self) -> tuple[int, int, int, int]:
         """The smallest upright box around it: left, top, right, bottom in whole pixels.
 
-        >>> Place(10, 10, 20, 20, roll=45).bounds()
+        >>> Box(10, 10, 20, 20, roll=45).bounds()
         (5, 5, 35, 35)
         """
         cosine, sine = map(abs, self.axes)
@@ -79,14 +79,14 @@ class Place:
     def text(self) -> str:
         """As `--box` takes it.
 
-        >>> Place(1, 2, 30, 30).text(), Place(1.5, 2, 30, 30, -7.25).text()
+        >>> Box(1, 2, 30, 30).text(), Box(1.5, 2, 30, 30, -7.25).text()
         ('1,2,30,30', '1.5,2,30,30,-7.25')
         """
         numbers = [self.x, self.y, self.width, self.height, *([self.roll] if self.roll else [])]
         return ",".join(f"{number:.2f}".rstrip("0").rstrip(".") for number in numbers)
 
 
-def cut(picture: Image.Image, place: Place, size: tuple[int, int]) -> Image.Image:
+def cut(picture: Image.Image, place: Box, size: tuple[int, int]) -> Image.Image:
     """What a place shows, turned upright, as (width, height) pixels; beyond the picture its border goes on.
 
     Lanczos; a tilted box is turned bicubically at four times the size first.

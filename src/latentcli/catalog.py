@@ -17,6 +17,7 @@ import platformdirs
 from latentcli import tensorfile
 from latentcli.config import MODEL_FILE, MOST_STRENGTH, RESUME_FILE
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageError
+from latentcli.history import TrainingSummary
 
 OWN_MODELS = Path("models")  # in the current folder
 VECTORS_FOLDER = "vectors"
@@ -42,6 +43,11 @@ class ModelEntry:
     @property
     def bundled(self) -> bool:
         return self.header.get("bundled") is True
+
+    @property
+    def training(self) -> TrainingSummary | None:
+        """How it was trained; None where its file does not say."""
+        return TrainingSummary.from_header(self.header)
 
     @property
     def finished_at(self) -> str:

@@ -1,4 +1,7 @@
-"""What a use case tells while it works."""
+"""Events: what a job reports while it works. The library yields them, the command line draws them.
+
+Training adds events of its own in `training.events`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +9,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """So many of the images are done."""
+    """One part of the work has got this far."""
 
+    what: str  # the part, as a verb: "encoding"
     done: int
     total: int
 
@@ -27,14 +31,14 @@ class Piped:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """An image was left out, with the message why; the job ends with exit code 1."""
+class Skipped:
+    """An image was left out, with the reason; the job ends with exit code 1."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class AlreadyThere:
+class Kept:
     """An output of a folder job existed and was kept."""
 
     path: Path
@@ -47,4 +51,4 @@ class Note:
     text: str
 
 
-Event = Progress | Wrote | Piped | Unreadable | AlreadyThere | Note
+Event = Progress | Wrote | Piped | Skipped | Kept | Note

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentcli.box import Place, cut
+from latentcli.box import Box, cut
 from latentcli.errors import ConfigError
 
 _SIDES = (640, 1280, 2560)  # pixels of the photo's longer side while searching; dlib sees faces from 80 pixels up
@@ -41,14 +41,14 @@ class Face:
     roll: float  # degrees by which the head is tilted, clockwise
     score: float  # of the detector, above 0 where it is sure; in the end a mean over rotations
 
-    def place(self, framing: tuple[float, float, float]) -> Place:
+    def place(self, framing: tuple[float, float, float]) -> Box:
         """Its crop: so many times the side of the box, the box's middle at this share of width and height."""
         scale, across, down = framing
         side = scale * self.side
         x, y = (0.5 - across) * side, (0.5 - down) * side
         cosine, sine = math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
         middle = self.x + x * cosine - y * sine, self.y + x * sine + y * cosine
-        return Place.about(*middle, side, self.roll).rounded()  # so that it can be said again
+        return Box.about(*middle, side, self.roll).rounded()  # so that it can be said again
 
 
 class NoFace(Exception):
@@ -134,7 +134,7 @@ def _merged(faces: list[Face]) -> list[Face]:
 
 def _look_closely(detector: Any, gray: Image.Image, face: Face) -> Face:
     """The same face with place, size and tilt as means over many rotations, weighed by the scores."""
-    around = Place.about(face.x, face.y, _AROUND * face.side)
+    around = Box.about(face.x, face.y, _AROUND * face.side)
     seen: list[Face] = []
     for length in _CLOSE_SIDES:
         side = round(_AROUND * length)

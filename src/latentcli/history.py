@@ -1,19 +1,115 @@
-"""`history.jsonl`: what training reported at the end of each epoch, one line each, and how its curve runs."""
+"""Training history: metrics, one line of `history.jsonl` per epoch, and the summary in the model file.
+
+Nothing here needs torch, so that models can be listed without it.
+"""
 
 import contextlib
 import json
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from latentcli.config import HISTORY_FILE
 from latentcli.files import write_whole
 
-_KNOWN = {"epoch", "step", "stage", "seconds", "reconstruction", "kl", "skipped_steps", "held_out"}
 
-Line = dict[str, Any]
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Means over images; nats per image."""
+
+    images: int
+    negative_elbo: float | None  # reconstruction + KL with one draw per image, beta 1; None for an autoencoder
+    reconstruction: float  # with the model's sigma
+    kl: float | None  # None for an autoencoder, which has none
+    psnr: float  # dB, mean over images, 8-bit reconstruction from the posterior mean
+    active_dimensions: int | None  # KL above 0.01 nats on average; None for an autoencoder
+    bits_per_dimension: float | None  # Gaussian VAEs only
 
 
-def read(folder: Path) -> list[Line]:
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """The end of a pass over the images: one line of `history.jsonl`."""
+
+    epoch: int
+    step: int
+    stage: int
+    seconds: float  # of training so far, over all sessions of the run
+    reconstruction: float  # nats per image, mean over the epoch's training batches
+    kl: float
+    skipped_steps: int  # with non-finite gradients, so far
+    held_out: Metrics | None
+
+    @property
+    def loss(self) -> float:
+        """Reconstruction + KL on the training images, nats per image."""
+        return self.reconstruction + self.kl
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """Raises KeyError, TypeError or ValueError for anything but a line of the history."""
+        known = _known(cls, values)
+        return cls(**known | {"held_out": Metrics(**known["held_out"]) if known["held_out"] else None})
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSummary:
+    """How a model was trained, as its file says."""
+
+    images: int
+    steps: int
+    epochs: float
+    seconds: float
+    beta: float
+    learning_rate: float
+    preset: str = ""
+    data: str = "a folder"  # name of the folder, archive or list
+    held_out_images: int = 0
+    unreadable: int = 0
+    stages: int = 1
+    batch_size: int = 0
+    minutes: float | None = None  # that were asked for
+    precision: str = ""
+    optimizer: str = ""
+    flip: bool = False
+    seed: int = 0
+    held_out_share: float | None = None  # None where a folder was held out
+    held_out: Metrics | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """In the order of the model file."""
+        values = asdict(self)
+        return {name: values[name] for name in _SUMMARY_ORDER}
+
+    @classmethod
+    def from_header(cls, header: dict[str, Any]) -> Self | None:
+        """From a model file's header; None where it does not say how the model was trained."""
+        values = header.get("training")
+        try:
+            known = _known(cls, values)
+            held_out = Metrics(**known["held_out"]) if known.get("held_out") else None
+            return cls(**known | {"held_out": held_out})
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+_SUMMARY_ORDER = (
+    "preset", "data", "images", "held_out_images", "unreadable", "steps", "stages", "batch_size", "minutes", "epochs",
+    "seconds", "precision", "optimizer", "learning_rate", "beta", "flip", "seed", "held_out_share", "held_out",
+)  # fmt: skip
+
+
+def _known(cls: Any, values: Any) -> dict[str, Any]:
+    """The fields of a dataclass that `values` has. Raises KeyError for a missing one, TypeError for no object."""
+    if not isinstance(values, dict):
+        raise TypeError("not an object")
+    missing = [knob.name for knob in fields(cls) if knob.default is MISSING and knob.name not in values]
+    if missing:
+        raise KeyError(missing[0])
+    return {knob.name: values[knob.name] for knob in fields(cls) if knob.name in values}
+
+
+def read(folder: Path) -> list[EpochReport]:
     """The whole lines of a run's history; none where there is no such file."""
     try:
         texts = (folder / HISTORY_FILE).read_text().splitlines()
@@ -21,16 +117,16 @@ def read(folder: Path) -> list[Line]:
         return []
     lines = []
     for text in texts:
-        with contextlib.suppress(ValueError):
-            lines.append(json.loads(text))
-    return [line for line in lines if isinstance(line, dict) and set(line) >= _KNOWN]
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            lines.append(EpochReport.from_json(json.loads(text)))
+    return lines
 
 
-def until(folder: Path, step: int) -> list[Line]:
+def until(folder: Path, step: int) -> list[EpochReport]:
     """The lines of a run up to a step; what a crash left after it is dropped."""
-    return [line for line in read(folder) if line["step"] <= step]
+    return [line for line in read(folder) if line.step <= step]
 
 
-def write(folder: Path, lines: list[Line]) -> None:
+def write(folder: Path, lines: Sequence[EpochReport]) -> None:
     """All lines, whole."""
-    write_whole(folder / HISTORY_FILE, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    write_whole(folder / HISTORY_FILE, "".join(json.dumps(asdict(line)) + "\n" for line in lines).encode())

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
-from latentcli.box import Place, cut
+from latentcli.box import Box, cut
 from latentcli.config import MEGAPIXELS, WHITE, ModelConfig
 from latentcli.errors import ConfigError, ImageError
 from latentcli.faces import NoFace, find_faces
@@ -99,26 +99,26 @@ def fit(picture: Image.Image, config: ModelConfig) -> np.ndarray:
     return to_model_size(plain(upright(picture), config.background), config)
 
 
-def to_model_size(picture: Image.Image, config: ModelConfig, place: Place | None = None) -> np.ndarray:
+def to_model_size(picture: Image.Image, config: ModelConfig, place: Box | None = None) -> np.ndarray:
     """Cut out a place (else what the model sees), resize: uint8 (height, width, channels)."""
     picture = picture.convert("L" if config.channels == 1 else "RGB")
-    place = place or model_place(picture.width, picture.height, config)
+    place = place or model_box(picture.width, picture.height, config)
     size = (config.width, config.height)
-    if place != Place(0, 0, *size) or picture.size != size:
+    if place != Box(0, 0, *size) or picture.size != size:
         picture = cut(picture, place, size)
     return np.array(picture, dtype=np.uint8).reshape(config.height, config.width, config.channels)
 
 
-def model_place(width: int, height: int, config: ModelConfig) -> Place:
+def model_box(width: int, height: int, config: ModelConfig) -> Box:
     """What a model sees of a picture when nothing is looked for in it.
 
     The largest centred box of the model's shape, or with `crop` "none" all of it, which is then squeezed.
     """
     if config.crop == "none":
-        return Place(0, 0, width, height)
+        return Box(0, 0, width, height)
     scale = min(width / config.width, height / config.height)
     inner = max(1, round(config.width * scale)), max(1, round(config.height * scale))
-    return Place((width - inner[0]) // 2, (height - inner[1]) // 2, *inner)
+    return Box((width - inner[0]) // 2, (height - inner[1]) // 2, *inner)
 
 
 def finds_faces(config: ModelConfig) -> bool:
@@ -126,7 +126,7 @@ def finds_faces(config: ModelConfig) -> bool:
     return config.crop == "face" and not config.aligned
 
 
-def _face_place(picture: Image.Image, config: ModelConfig) -> Place:
+def _face_place(picture: Image.Image, config: ModelConfig) -> Box:
     """Where the largest face of a picture is, as the model frames it. Raises NoFace, or ConfigError without dlib."""
     found = find_faces(picture)
     if not found:

@@ -46,8 +46,8 @@ def size(path):
 
 
 def test_encode_writes_posterior_means_named_after_the_image(run, photo):
-    told = run("encode", photo, *MODEL)
-    assert (told.code, told.paths) == (0, ["face.latents.safetensors"])
+    result = run("encode", photo, *MODEL)
+    assert (result.code, result.paths) == (0, ["face.latents.safetensors"])
     assert Latents.load(Path("face.latents.safetensors")).names == ("face.png",)
 
 
@@ -63,18 +63,18 @@ def test_an_image_has_the_same_latents_alone_in_a_batch_and_twice(run, tmp_path)
 
 def test_several_arguments_are_encoded_together(run, photo, tmp_path):
     draw_folder(tmp_path / "d", 2)
-    told = run("encode", photo, "d", *MODEL)
-    assert told.paths == ["images.latents.safetensors"]
-    assert Latents.load(Path(told.paths[0])).names == ("face.png", "000.png", "001.png")
+    result = run("encode", photo, "d", *MODEL)
+    assert result.paths == ["images.latents.safetensors"]
+    assert Latents.load(Path(result.paths[0])).names == ("face.png", "000.png", "001.png")
 
 
 def test_decode_writes_one_png_per_name(run, tmp_path):
     draw_folder(tmp_path / "d" / "sub", 2)
     run("encode", "d", *MODEL)
-    told = run("decode", "d.latents.safetensors", *MODEL)
-    assert told.paths == ["d-2/sub/000.png", "d-2/sub/001.png"]  # d holds the originals
-    told = run("decode", "d.latents.safetensors", *MODEL, "-o", "out")
-    assert told.paths == ["out/sub/000.png", "out/sub/001.png"]
+    result = run("decode", "d.latents.safetensors", *MODEL)
+    assert result.paths == ["d-2/sub/000.png", "d-2/sub/001.png"]  # d holds the originals
+    result = run("decode", "d.latents.safetensors", *MODEL, "-o", "out")
+    assert result.paths == ["out/sub/000.png", "out/sub/001.png"]
     assert size("out/sub/000.png") == (16, 16)
     again = run("decode", "d.latents.safetensors", *MODEL, "-o", "out")
     assert (again.code, again.paths) == (0, [])
@@ -84,18 +84,18 @@ def test_decode_writes_one_png_per_name(run, tmp_path):
 def test_latents_of_another_model_are_refused(run, photo, tmp_path):
     write_model(tmp_path / "models" / "other", seed=1)
     run("encode", photo, *MODEL)
-    told = run("decode", "face.latents.safetensors", "--model", "other")
-    assert told.code == 1
-    assert "was made with model" in told.err
-    assert told.err.count("\n") == 1
+    result = run("decode", "face.latents.safetensors", "--model", "other")
+    assert result.code == 1
+    assert "was made with model" in result.err
+    assert result.err.count("\n") == 1
 
 
 # sample
 
 
 def test_sample_draws_a_sheet(run):
-    told = run("sample", "--n", 5, "--seed", 2, *MODEL)
-    assert told.paths == ["samples-2-6.png"]
+    result = run("sample", "--n", 5, "--seed", 2, *MODEL)
+    assert result.paths == ["samples-2-6.png"]
     assert size("samples-2-6.png") == (3 * 18 - 2, 2 * 18 - 2)
 
 
@@ -108,15 +108,15 @@ def test_a_seed_is_the_same_image_in_any_batch(run):
 
 
 def test_seeds_replace_n_and_seed(run):
-    told = run("sample", "--seeds", "1", "--n", 3, *MODEL)
-    assert told.code == 2
+    result = run("sample", "--seeds", "1", "--n", 3, *MODEL)
+    assert result.code == 2
 
 
 @pytest.mark.parametrize("seeds", ["x", "3-", "-3", "5-3", "", "0-9223372036854775806", "99999999999999999999"])
 def test_bad_seeds_are_refused(run, seeds):
-    told = run("sample", f"--seeds={seeds}", *MODEL)
-    assert told.code == 2
-    assert "--seeds takes" in told.err
+    result = run("sample", f"--seeds={seeds}", *MODEL)
+    assert result.code == 2
+    assert "--seeds takes" in result.err
 
 
 def test_the_standard_prior_differs_from_the_fitted_one(run):
@@ -129,14 +129,14 @@ def test_the_standard_prior_differs_from_the_fitted_one(run):
 
 
 def test_a_walk_is_a_strip(run, photo):
-    told = run("interpolate", photo, "seed:3", *MODEL)
-    assert told.paths == ["face-seed3.png"]
+    result = run("interpolate", photo, "seed:3", *MODEL)
+    assert result.paths == ["face-seed3.png"]
     assert size("face-seed3.png") == (9 * 18 - 2, 16)
 
 
 def test_a_walk_can_move_and_loop(run):
-    told = run("interpolate", "seed:1", "seed:2", "seed:3", "--steps", 4, "--loop", *MODEL, "-o", "walk.gif")
-    assert told.code == 0
+    result = run("interpolate", "seed:1", "seed:2", "seed:3", "--steps", 4, "--loop", *MODEL, "-o", "walk.gif")
+    assert result.code == 0
     with Image.open("walk.gif") as gif:
         assert gif.info["loop"] == 0
         assert 2 <= gif.n_frames <= 9  # Pillow joins frames that are the same
@@ -148,14 +148,14 @@ def test_rows_of_a_latents_file_are_keyframes(run, tmp_path):
     assert run("interpolate", "d.latents.safetensors", "--steps", 3, *MODEL).paths == ["d.png"]
     assert size("d.png")[0] == 5 * 18 - 2
     assert run("interpolate", "d.latents.safetensors#001.png", "seed:1", *MODEL).paths == ["001-seed1.png"]
-    told = run("interpolate", "d.latents.safetensors#nope", "seed:1", *MODEL)
-    assert "no latents named 'nope'" in told.err
+    result = run("interpolate", "d.latents.safetensors#nope", "seed:1", *MODEL)
+    assert "no latents named 'nope'" in result.err
 
 
 def test_one_keyframe_is_no_walk(run, photo):
-    told = run("interpolate", photo, *MODEL)
-    assert told.code == 1
-    assert "two keyframes" in told.err
+    result = run("interpolate", photo, *MODEL)
+    assert result.code == 1
+    assert "two keyframes" in result.err
 
 
 # vectors, apply-vector, edit
@@ -172,10 +172,10 @@ def test_vectors_of_a_bundled_model_go_to_the_users_folder(run, tmp_path, monkey
     folder = write_model(tmp_path / "package" / "bundled" / "faces", bundled=True)
     monkeypatch.setattr(catalog, "__file__", str(tmp_path / "package" / "catalog.py"))
     yes, no = (draw_folder(tmp_path / "labels" / name, 4, first_seed=seed) for name, seed in (("a", 0), ("b", 9)))
-    told = run("vectors", "fit", "dot", "--positive", yes, "--negative", no, "--model", "faces")
-    assert told.code == 0, told.err
+    result = run("vectors", "fit", "dot", "--positive", yes, "--negative", no, "--model", "faces")
+    assert result.code == 0, result.err
     assert not (folder / "vectors").exists()
-    assert Path(told.paths[0]).is_relative_to(tmp_path / "user-data")
+    assert Path(result.paths[0]).is_relative_to(tmp_path / "user-data")
     assert "dot" in run("vectors", "list", "--model", "faces").out
 
 
@@ -185,14 +185,14 @@ def test_a_table_labels_images(run, tmp_path):
     rows = "".join(f"{number:03d}.png,{number / 8}\n" for number in range(8))
     Path("t.csv").write_text("file,score\n" + rows + "gone.png,1\n")
     arguments = ("--labels", "t.csv", "--column", "score", "--above", 0.7, "--below", 0.3, "--root", "pictures")
-    told = run("vectors", "fit", "bright", *arguments, *MODEL)
-    assert told.code == 0
-    assert "1 files of t.csv are not in pictures and were left out" in told.err
-    assert "2 with, 3 without" in told.err
-    assert "label 20 or more of each kind" in told.err
-    told = run("vectors", "fit", "none", *arguments[:-1], "labels", *MODEL)
-    assert told.code == 1
-    assert "--root" in told.err
+    result = run("vectors", "fit", "bright", *arguments, *MODEL)
+    assert result.code == 0
+    assert "1 files of t.csv are not in pictures and were left out" in result.err
+    assert "2 with, 3 without" in result.err
+    assert "label 20 or more of each kind" in result.err
+    result = run("vectors", "fit", "none", *arguments[:-1], "labels", *MODEL)
+    assert result.code == 1
+    assert "--root" in result.err
 
 
 def test_a_vector_is_not_replaced_without_force(run, vector, tmp_path):
@@ -205,14 +205,14 @@ def test_a_vector_is_not_replaced_without_force(run, vector, tmp_path):
 def test_names_that_are_no_names_are_refused(run, name, tmp_path):
     draw_folder(tmp_path / "a", 2)
     draw_folder(tmp_path / "b", 2)
-    told = run("vectors", "fit", name, "--positive", "a", "--negative", "b", *MODEL)
-    assert told.code == 1
-    assert "cannot be a name" in told.err
+    result = run("vectors", "fit", name, "--positive", "a", "--negative", "b", *MODEL)
+    assert result.code == 1
+    assert "cannot be a name" in result.err
 
 
 def test_apply_vector_decodes_at_model_size(run, photo, vector):
-    told = run("apply-vector", photo, "--vector", "dot=2", *MODEL)
-    assert told.paths == ["face-dot+2.png"]
+    result = run("apply-vector", photo, "--vector", "dot=2", *MODEL)
+    assert result.paths == ["face-dot+2.png"]
     assert size("face-dot+2.png") == (16, 16)
 
 
@@ -220,10 +220,10 @@ def test_apply_vector_computes_a_vector_from_folders_and_keeps_it(run, photo, tm
     draw_folder(tmp_path / "yes", 5, dot=True)
     draw_folder(tmp_path / "no", 5)
     folders = ("--positive", "yes", "--negative", "no")
-    told = run("apply-vector", photo, *folders, "--strength", 1.5, *MODEL)
-    assert told.paths == ["face-yes+1.5.png"]
-    told = run("apply-vector", photo, *folders, "--save", "white", *MODEL)
-    assert told.paths == ["models/tiny/vectors/white.safetensors", "face-white+1.png"]
+    result = run("apply-vector", photo, *folders, "--strength", 1.5, *MODEL)
+    assert result.paths == ["face-yes+1.5.png"]
+    result = run("apply-vector", photo, *folders, "--save", "white", *MODEL)
+    assert result.paths == ["models/tiny/vectors/white.safetensors", "face-white+1.png"]
     assert run("apply-vector", photo, "--vector", "white", *MODEL).paths == ["face-white+1-2.png"]
 
 
@@ -235,34 +235,34 @@ def test_apply_vector_wants_folders_or_vectors(run, photo, vector):
 
 def test_edit_keeps_size_and_format(run, tmp_path, vector):
     draw((90, 60), 1).save("photo.jpg", quality=70)
-    told = run("edit", "photo.jpg", "--vector", "dot", "--strength", 1.5, *MODEL)
-    assert told.paths == ["photo-dot+1.5.jpg"]
+    result = run("edit", "photo.jpg", "--vector", "dot", "--strength", 1.5, *MODEL)
+    assert result.paths == ["photo-dot+1.5.jpg"]
     with Image.open("photo-dot+1.5.jpg") as edited, Image.open("photo.jpg") as original:
         assert (edited.format, edited.size) == ("JPEG", (90, 60))
         assert edited.quantization == original.quantization
 
 
 def test_edit_leaves_what_lies_outside_the_box(run, photo, vector):
-    told = run("edit", photo, "--vector", "dot=1000", "--box", "10,5,30,30", *MODEL)
-    before, after = pixels(photo), pixels(told.paths[0])
+    result = run("edit", photo, "--vector", "dot=1000", "--box", "10,5,30,30", *MODEL)
+    before, after = pixels(photo), pixels(result.paths[0])
     changed = (before != after).any(axis=2)
     assert changed[5:35, 10:40].any()
     assert changed.sum() == changed[5:35, 10:40].sum()
 
 
 def test_edit_takes_the_strength_of_each_vector(run, photo, vector):
-    told = run("edit", photo, "--vector", "dot=1", "--vector", "dot=-0.5", *MODEL)
-    assert told.paths == ["face-dot+1-dot-0.5.png"]
+    result = run("edit", photo, "--vector", "dot=1", "--vector", "dot=-0.5", *MODEL)
+    assert result.paths == ["face-dot+1-dot-0.5.png"]
 
 
 def test_folders_in_are_folders_out(run, tmp_path, vector):
     draw_folder(tmp_path / "album" / "sub", 2)
     (tmp_path / "album" / "bad.png").write_text("text")
-    told = run("edit", "album", "--vector", "dot", *MODEL)
-    assert told.code == 1
-    assert told.paths == ["album-dot+1/sub/000.png", "album-dot+1/sub/001.png"]
-    assert "skipped: album/bad.png is not a readable image" in told.err
-    assert "edited 2 of 3 photos" in told.err
+    result = run("edit", "album", "--vector", "dot", *MODEL)
+    assert result.code == 1
+    assert result.paths == ["album-dot+1/sub/000.png", "album-dot+1/sub/001.png"]
+    assert "skipped: album/bad.png is not a readable image" in result.err
+    assert "edited 2 of 3 photos" in result.err
     again = run("edit", "album", "--vector", "dot", *MODEL)
     assert again.paths == []
     assert "2 outputs existed and were kept" in again.err
@@ -272,18 +272,18 @@ def test_stems_that_meet_keep_their_suffix(run, tmp_path, vector):
     (tmp_path / "album").mkdir()
     draw((20, 20), 1).save("album/a.png")
     draw((20, 20), 2).save("album/a.jpg")
-    told = run("apply-vector", "album", "--vector", "dot", *MODEL)
-    assert sorted(told.paths) == ["album-dot+1/a.jpg.png", "album-dot+1/a.png.png"]
+    result = run("apply-vector", "album", "--vector", "dot", *MODEL)
+    assert sorted(result.paths) == ["album-dot+1/a.jpg.png", "album-dot+1/a.png.png"]
 
 
 def test_a_vector_of_another_model_is_refused(run, photo, vector, tmp_path):
     write_model(tmp_path / "models" / "other", seed=1)
-    told = run("edit", photo, "--vector", "models/tiny/vectors/dot.safetensors", "--model", "other")
-    assert told.code == 1
-    assert "was made with model" in told.err
-    told = run("edit", photo, "--vector", "models/tiny/vectors/dot.safetensors")
-    assert told.code == 0
-    assert "model: tiny" in told.err
+    result = run("edit", photo, "--vector", "models/tiny/vectors/dot.safetensors", "--model", "other")
+    assert result.code == 1
+    assert "was made with model" in result.err
+    result = run("edit", photo, "--vector", "models/tiny/vectors/dot.safetensors")
+    assert result.code == 0
+    assert "model: tiny" in result.err
 
 
 # which model
@@ -292,8 +292,8 @@ def test_a_vector_of_another_model_is_refused(run, photo, vector, tmp_path):
 def test_the_own_model_that_finished_last_is_taken_and_said(run, tmp_path):
     write_model(tmp_path / "models" / "newer", seed=1, finished_at="2026-02-02T00:00:00+00:00")
     os.utime("models/tiny/model.safetensors")
-    told = run("sample", "--n", 1)
-    assert "model: newer" in told.err
+    result = run("sample", "--n", 1)
+    assert "model: newer" in result.err
 
 
 def test_vectors_decide_which_models_count(run, photo, vector, tmp_path):
@@ -308,8 +308,8 @@ def test_a_model_can_be_a_path(run, tmp_path):
 
 
 def test_models_are_listed(run, tmp_path):
-    told = run("models")
-    assert "tiny" in told.out
+    result = run("models")
+    assert "tiny" in result.out
     listed = json.loads(run("models", "--json").out)["models"]
     assert [entry["name"] for entry in listed if not entry["bundled"]] == ["tiny"]
 
@@ -318,8 +318,8 @@ def test_models_are_listed(run, tmp_path):
 
 
 def test_json_is_one_object(run, photo):
-    told = run("encode", photo, *MODEL, "--json")
-    summary = json.loads(told.out)
+    result = run("encode", photo, *MODEL, "--json")
+    summary = json.loads(result.out)
     assert summary["outputs"] == ["face.latents.safetensors"]
     assert summary["model"] == "tiny"
     assert len(summary["model_id"]) == 12
@@ -329,9 +329,9 @@ def test_json_is_one_object(run, photo):
 
 def test_named_outputs_are_not_replaced_without_force(run, photo):
     Path("out.png").write_text("mine")
-    told = run("sample", "--n", 1, *MODEL, "-o", "out.png")
-    assert told.code == 1
-    assert "out.png exists; add --force" in told.err
+    result = run("sample", "--n", 1, *MODEL, "-o", "out.png")
+    assert result.code == 1
+    assert "out.png exists; add --force" in result.err
     assert Path("out.png").read_text() == "mine"
     assert run("sample", "--n", 1, *MODEL, "-o", "out.png", "--force").code == 0
     assert size("out.png") == (16, 16)
@@ -357,9 +357,9 @@ def test_no_command_replaces_a_named_output_without_force(run, photo, vector, co
     run("encode", photo, *MODEL)
     mine = Path(command[-1])
     mine.write_text("mine")
-    told = run(*command, *MODEL)
-    assert told.code == 1
-    assert f"{mine} exists; add --force" in told.err
+    result = run(*command, *MODEL)
+    assert result.code == 1
+    assert f"{mine} exists; add --force" in result.err
     assert mine.read_text() == "mine"
     assert run(*command, *MODEL, "--force").code == 0
     assert mine.read_bytes() != b"mine"
@@ -382,10 +382,10 @@ def test_no_command_replaces_a_named_output_without_force(run, photo, vector, co
 def test_every_command_prints_one_json_object(run, photo, vector, command, tmp_path):
     draw_folder(tmp_path / "one" / "yes", 1, dot=True)
     draw_folder(tmp_path / "one" / "no", 1)
-    told = run(*command, "--json")
-    assert told.code == 0
-    assert "Infinity" not in told.out
-    assert isinstance(json.loads(told.out), dict)
+    result = run(*command, "--json")
+    assert result.code == 0
+    assert "Infinity" not in result.out
+    assert isinstance(json.loads(result.out), dict)
 
 
 def test_json_of_training_names_what_was_left_out(run, tmp_path):
@@ -400,23 +400,23 @@ def test_json_of_training_names_what_was_left_out(run, tmp_path):
 
 
 def test_a_refusal_is_one_line_even_when_a_model_was_chosen(run):
-    told = run("encode", "gone.png")
-    assert told.err == "latentcli: gone.png does not exist; check the name\n"
+    result = run("encode", "gone.png")
+    assert result.err == "latentcli: gone.png does not exist; check the name\n"
 
 
 def test_results_of_images_with_one_name_do_not_meet(run, vector, tmp_path):
     for folder in ("p/album", "q/album"):
         draw_folder(tmp_path / folder, 1, first_seed=len(folder) + ord(folder[0]))
-    told = run("edit", "p/album", "q/album", "--vector", "dot", *MODEL)
-    assert told.paths == ["album-dot+1/000.png", "album-dot+1-2/000.png"]
-    told = run("edit", "p/album", "q/album", "--vector", "dot", "-o", "out", *MODEL)
-    assert len(set(told.paths)) == 2
-    told = run("edit", "p/album/000.png", "q/album/000.png", "--vector", "dot", *MODEL)
-    assert told.paths == ["000-dot+1.png", "000-dot+1-2.png"]
+    result = run("edit", "p/album", "q/album", "--vector", "dot", *MODEL)
+    assert result.paths == ["album-dot+1/000.png", "album-dot+1-2/000.png"]
+    result = run("edit", "p/album", "q/album", "--vector", "dot", "-o", "out", *MODEL)
+    assert len(set(result.paths)) == 2
+    result = run("edit", "p/album/000.png", "q/album/000.png", "--vector", "dot", *MODEL)
+    assert result.paths == ["000-dot+1.png", "000-dot+1-2.png"]
     draw((20, 20), 3).save("a.png")
     draw((20, 20), 3).save("a.jpg")
-    told = run("apply-vector", "a.png", "a.jpg", "--vector", "dot", *MODEL)
-    assert told.paths == ["a.png-dot+1.png", "a.jpg-dot+1.png"]
+    result = run("apply-vector", "a.png", "a.jpg", "--vector", "dot", *MODEL)
+    assert result.paths == ["a.png-dot+1.png", "a.jpg-dot+1.png"]
     run("encode", "p/album", "q/album", *MODEL, "-o", "both.latents.safetensors")
     assert Latents.load(Path("both.latents.safetensors")).names == ("p/album/000.png", "q/album/000.png")
 
@@ -467,9 +467,9 @@ MODES = {
 @pytest.mark.parametrize(("suffix", "mode"), [(suffix, mode) for suffix, modes in MODES.items() for mode in modes])
 def test_edit_writes_readable_files_of_every_type(run, vector, suffix, mode):
     draw((40, 40), 1).convert(mode).save(f"photo.{suffix}")
-    told = run("edit", f"photo.{suffix}", "--vector", "dot=1000", *MODEL)
-    assert told.code == 0
-    assert pixels(told.paths[0]).shape[:2] == (40, 40)
+    result = run("edit", f"photo.{suffix}", "--vector", "dot=1000", *MODEL)
+    assert result.code == 0
+    assert pixels(result.paths[0]).shape[:2] == (40, 40)
 
 
 def test_lossless_webp_stays_lossless_outside_the_box(run, vector):
@@ -482,25 +482,25 @@ def test_lossless_webp_stays_lossless_outside_the_box(run, vector):
 def test_what_a_file_cannot_keep_is_said(run, vector):
     frames = [draw((30, 30), seed) for seed in range(3)]
     frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
-    told = run("edit", "moving.gif", "--vector", "dot", *MODEL)
-    assert told.paths == ["moving-dot+1.png"]
-    assert "all frames but the first cannot be kept" in told.err
+    result = run("edit", "moving.gif", "--vector", "dot", *MODEL)
+    assert result.paths == ["moving-dot+1.png"]
+    assert "all frames but the first cannot be kept" in result.err
 
 
 def test_names_that_are_not_text_are_written_as_they_are(run, vector, photo):
     odd = os.fsdecode(b"caf\xe9.png")
     Path(photo).rename(odd)
     command = [sys.executable, "-m", "latentcli", "edit", odd, "--vector", "dot", *MODEL]
-    told = subprocess.run(command, capture_output=True, check=True)
-    assert told.stdout == b"caf\xe9-dot+1.png\n"
-    assert os.path.exists(os.fsdecode(told.stdout.strip()))
+    result = subprocess.run(command, capture_output=True, check=True)
+    assert result.stdout == b"caf\xe9-dot+1.png\n"
+    assert os.path.exists(os.fsdecode(result.stdout.strip()))
 
 
 def test_a_closed_pipe_is_no_traceback(run):
     command = f"{sys.executable} -m latentcli sample --each --n 300 --model tiny | head -1"
-    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert told.stdout == "samples-0-299/seed-00000.png\n"
-    assert "Traceback" not in told.stderr
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.stdout == "samples-0-299/seed-00000.png\n"
+    assert "Traceback" not in result.stderr
 
 
 def test_a_photo_of_another_shape_is_told_what_was_edited(run, photo, vector):
@@ -517,9 +517,9 @@ def test_edit_keeps_the_resolution_of_a_scan(run, vector):
 
 def test_a_damaged_model_is_not_passed_over_in_silence(run, tmp_path):
     (write_model(tmp_path / "models" / "broken") / "model.safetensors").write_text("text")
-    told = run("sample", "--n", 1)
-    assert "skipped: models/broken/model.safetensors is not a latentcli file" in told.err
-    assert "model: tiny" in told.err
+    result = run("sample", "--n", 1)
+    assert "skipped: models/broken/model.safetensors is not a latentcli file" in result.err
+    assert "model: tiny" in result.err
 
 
 def test_an_unfinished_run_is_known_by_name(run, tmp_path):
@@ -533,10 +533,10 @@ def test_an_unfinished_run_is_known_by_name(run, tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
 def test_a_full_disk_behind_stdout_is_no_traceback(run):
     command = f"{sys.executable} -m latentcli sample --n 1 --model tiny > /dev/full"
-    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert told.returncode == 1
-    assert told.stderr.splitlines()[0] == "latentcli: cannot write to the standard output: No space left on device"
-    assert "Traceback" not in told.stderr
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[0] == "latentcli: cannot write to the standard output: No space left on device"
+    assert "Traceback" not in result.stderr
 
 
 def test_results_and_progress_bar_do_not_share_a_line(vector, tmp_path):
@@ -604,11 +604,11 @@ def test_bad_input_is_one_line_and_changes_nothing(run, photo, vector, arguments
     broken = write_model(tmp_path / "models" / "broken", finished_at="2025-01-01") / "model.safetensors"
     broken.write_bytes(broken.read_bytes()[:-40] + bytes(40))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    told = run(*arguments)
-    lines = told.err.splitlines()
+    result = run(*arguments)
+    lines = result.err.splitlines()
     usage = any(text in ("dot=much", "inf") for text in map(str, arguments))  # an option that cannot be read
-    assert told.code == (2 if usage else 1)
-    assert told.out == ""
+    assert result.code == (2 if usage else 1)
+    assert result.out == ""
     assert len(lines) == 1
     assert lines[0].startswith(("latentcli: ", "skipped: "))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
@@ -621,9 +621,9 @@ def test_unknown_commands_and_missing_options_are_usage_errors(run):
 
 def test_a_damaged_model_is_named_in_the_list(run, tmp_path):
     (write_model(tmp_path / "models" / "broken") / "model.safetensors").write_text("text")
-    told = run("models")
-    assert "skipped: models/broken/model.safetensors is not a latentcli file" in told.err
-    assert "tiny" in told.out
+    result = run("models")
+    assert "skipped: models/broken/model.safetensors is not a latentcli file" in result.err
+    assert "tiny" in result.out
 
 
 def test_nothing_written_is_a_pickle(run, photo, vector, tmp_path):

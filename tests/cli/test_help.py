@@ -73,7 +73,9 @@ def test_help_shows_examples_that_can_be_typed(name):
         parse(words)
 
 
-@pytest.mark.parametrize("page", ["README.md", "models/README.md", "examples/README.md", "src/latentcli/training/results.py"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "models/README.md", "examples/README.md", "src/latentcli/training/results.py"]
+)
 def test_pages_show_commands_that_can_be_typed(page):
     for words in examples((ROOT / page).read_text().replace("{name}", "name")):
         parse(words)

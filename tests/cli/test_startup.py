@@ -23,9 +23,9 @@ except SystemExit as end:
 
 
 def modules_after(*arguments: str) -> tuple[str, str, set[str]]:
-    told = subprocess.run([sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, check=True)
-    code, *modules = told.stderr.split()
-    return code, told.stdout, set(modules)
+    result = subprocess.run([sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, check=True)
+    code, *modules = result.stderr.split()
+    return code, result.stdout, set(modules)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "latentcli")

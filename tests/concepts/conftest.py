@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentcli.concepts.fit import Examples, Recipe
+from latentcli.concepts.fit import Examples, FitSettings
 from latentcli.concepts.vector import fit
 from latentcli.model.prior import Geometry
 
@@ -21,4 +21,4 @@ def drawn(count, seed, gap=GAP, **more):
 
 @pytest.fixture
 def smile():
-    return fit("smile", drawn(2000, 0), drawn(400, 1), Recipe(), ROUND, "0123456789ab", {"column": "smile"})
+    return fit("smile", drawn(2000, 0), drawn(400, 1), FitSettings(), ROUND, "0123456789ab", {"column": "smile"})

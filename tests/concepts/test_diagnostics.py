@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from latentcli.concepts import diagnostics
 from latentcli.concepts.diagnostics import Shift, advise
-from latentcli.concepts.fit import Examples, Recipe, find
+from latentcli.concepts.fit import Examples, FitSettings, find
 from tests.concepts.conftest import ROUND, drawn
 
 
@@ -18,7 +18,7 @@ def measure(examples, held_out, recipe, where):
 
 @pytest.fixture(scope="module")
 def good():
-    return measure(drawn(2000, 0), drawn(400, 1), Recipe(), ROUND)[0]
+    return measure(drawn(2000, 0), drawn(400, 1), FitSettings(), ROUND)[0]
 
 
 def test_a_good_vector_needs_no_advice(good):
@@ -30,32 +30,32 @@ def test_a_good_vector_needs_no_advice(good):
 
 def test_it_is_measured_on_the_held_out_images():
     train, held_out = drawn(600, 0), drawn(200, 1)
-    trust, scores = measure(train, held_out, Recipe(), ROUND)
-    v = find(train, Recipe(), ROUND).v
+    trust, scores = measure(train, held_out, FitSettings(), ROUND)
+    v = find(train, FitSettings(), ROUND).v
     assert trust.auc == pytest.approx(roc_auc_score(held_out.shows, held_out.z @ v))
     assert trust.measured_on == "100 with and 100 without: held-out images"
     assert len(scores.shows) == 200
 
 
 def test_without_held_out_images_it_is_cross_validated():
-    trust, _ = measure(drawn(60, 0), drawn(4, 1), Recipe(), ROUND)
+    trust, _ = measure(drawn(60, 0), drawn(4, 1), FitSettings(), ROUND)
     assert "5-fold cross-validated" in trust.measured_on
     assert trust.auc > 0.9
     noise = drawn(60, 0, np.zeros(4))
-    assert measure(noise, drawn(0, 1), Recipe(), ROUND)[0].auc < 0.75  # not of the images it was fitted on
+    assert measure(noise, drawn(0, 1), FitSettings(), ROUND)[0].auc < 0.75  # not of the images it was fitted on
 
 
 def test_shuffled_labels_mean_nothing_and_it_is_said():
     shuffled = drawn(400, 0).shuffled(np.random.default_rng(5))
-    trust, _ = measure(shuffled, drawn(200, 1).shuffled(np.random.default_rng(6)), Recipe(), ROUND)
+    trust, _ = measure(shuffled, drawn(200, 1).shuffled(np.random.default_rng(6)), FitSettings(), ROUND)
     assert trust.chance > 0.5
     assert advise(trust).startswith("it means nothing")
 
 
 def test_five_and_five_images_give_a_figure_and_a_warning():
-    trust, _ = measure(drawn(10, 0), drawn(0, 0), Recipe(), ROUND)
+    trust, _ = measure(drawn(10, 0), drawn(0, 0), FitSettings(), ROUND)
     assert trust.auc is not None
-    trust, _ = measure(drawn(8, 0), drawn(0, 0), Recipe(), ROUND)
+    trust, _ = measure(drawn(8, 0), drawn(0, 0), FitSettings(), ROUND)
     assert trust.auc is None
     assert "label 20 or more" in advise(trust)
 
@@ -65,13 +65,13 @@ def test_the_expected_cosine_is_that_with_the_true_vector():
     gap = np.zeros(40)
     gap[0] = 1.5
     where = type(ROUND)(ROUND.mean.new_zeros(40), ROUND.mean.new_ones(40).diag(), ROUND.mean.new_zeros(1, 40))
-    told, true = [], []
+    result, true = [], []
     for seed in range(20):
         examples = drawn(100, seed, gap)
-        told.append(measure(examples, drawn(0, 0, gap), Recipe(), where)[0].steadiness)
-        v = find(examples, Recipe(), where).v
+        result.append(measure(examples, drawn(0, 0, gap), FitSettings(), where)[0].steadiness)
+        v = find(examples, FitSettings(), where).v
         true.append(v[0] / np.linalg.norm(v))
-    assert np.mean(told) == pytest.approx(np.mean(true), abs=0.06)
+    assert np.mean(result) == pytest.approx(np.mean(true), abs=0.06)
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def test_paired_images_are_measured_pair_by_pair():
     after = before + np.array([1.0, 0, 0, 0])
     pairs = np.tile(np.arange(60), 2)
     examples = Examples(np.concatenate([after, before]), np.arange(120) < 60, {}, pairs)
-    trust, _ = measure(examples, examples.take(np.zeros(120, dtype=bool)), Recipe(), ROUND)
-    assert find(examples, Recipe(), ROUND).v == pytest.approx([1, 0, 0, 0])
+    trust, _ = measure(examples, examples.take(np.zeros(120, dtype=bool)), FitSettings(), ROUND)
+    assert find(examples, FitSettings(), ROUND).v == pytest.approx([1, 0, 0, 0])
     assert trust.steadiness == pytest.approx(1)
 
 
 def test_few_images_in_cells_are_fitted_all_the_same():
     """Halves, folds and shuffles of them may have empty cells."""
     examples = drawn(10, 0, cells={"c": np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])})
-    trust, _ = measure(examples, drawn(0, 0), Recipe(), ROUND)
+    trust, _ = measure(examples, drawn(0, 0), FitSettings(), ROUND)
     assert trust.balanced
 
 

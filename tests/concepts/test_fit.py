@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from latentcli.concepts import fit
-from latentcli.concepts.fit import Examples, Recipe, find
+from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.errors import ConfigError
 from latentcli.model.prior import Geometry
 from tests.concepts.conftest import GAP, ROUND, drawn
@@ -18,12 +18,12 @@ ALONG = (POINTS[:, 1] > 0).astype(int)
 
 
 def test_the_default_is_the_difference_of_means():
-    assert find(Examples(POINTS, SHOWS), Recipe(), FLAT).v.tolist() == [2.0, 3.0]
+    assert find(Examples(POINTS, SHOWS), FitSettings(), FLAT).v.tolist() == [2.0, 3.0]
 
 
 def test_balancing_compares_within_cells():
     """Cells 0: 1 with, 3 without; 1: 3 with, 1 without. In both the concept alone is [2, 0]."""
-    found = find(Examples(POINTS, SHOWS, {"along": ALONG}), Recipe(), FLAT)
+    found = find(Examples(POINTS, SHOWS, {"along": ALONG}), FitSettings(), FLAT)
     assert found.v == pytest.approx([2.0, 0.0])
     assert found.balanced == "by along, within 2 cells"
     assert found.thin == ("along 0: 1 with, 3 without", "along 1: 3 with, 1 without")
@@ -33,7 +33,7 @@ def test_cells_weigh_as_the_images_in_them_allow():
     """Gaps of 1 in a cell of 2 + 2 (weight 1) and of 4 in one of 1 + 1 (weight 1/2): (1 + 2) / 1.5 = 2."""
     z = np.array([[0, 0], [0, 0], [1, 0], [1, 0], [0, 0], [4, 0]], dtype=float)
     examples = Examples(z, np.array([0, 0, 1, 1, 0, 1], dtype=bool), {"c": np.array([0, 0, 0, 0, 1, 1])})
-    assert find(examples, Recipe(), FLAT).v == pytest.approx([2.0, 0.0])
+    assert find(examples, FitSettings(), FLAT).v == pytest.approx([2.0, 0.0])
 
 
 def test_equal_cells_give_plat_s_balanced_vector():
@@ -41,7 +41,7 @@ def test_equal_cells_give_plat_s_balanced_vector():
     rng = np.random.default_rng(0)
     z, shows, cell = rng.standard_normal((400, 4)), np.arange(400) % 2 == 0, np.arange(400) // 2 % 2
     by_hand = np.mean([z[shows & (cell == c)].mean(0) - z[~shows & (cell == c)].mean(0) for c in (0, 1)], axis=0)
-    assert find(Examples(z, shows, {"c": cell}), Recipe(), ROUND).v == pytest.approx(by_hand)
+    assert find(Examples(z, shows, {"c": cell}), FitSettings(), ROUND).v == pytest.approx(by_hand)
 
 
 def test_where_cells_are_empty_a_regression_balances():
@@ -49,20 +49,20 @@ def test_where_cells_are_empty_a_regression_balances():
     shows = np.array([0, 1, 0, 1, 0, 0], dtype=bool)
     code = np.array([0, 0, 1, 1, 2, 2])
     z = np.stack([2.0 * shows, 5.0 * (code == 1) + 9.0 * (code == 2)], axis=1)
-    found = find(Examples(z, shows, {"c": code}), Recipe(), FLAT)
+    found = find(Examples(z, shows, {"c": code}), FitSettings(), FLAT)
     assert found.v == pytest.approx([2.0, 0.0])
     assert "by regression on c" in found.balanced
 
 
 def test_what_is_balanced_by_itself_is_refused():
     with pytest.raises(ConfigError, match="leave out a --balance-by"):
-        find(Examples(POINTS, SHOWS, {"same": SHOWS.astype(int)}), Recipe(), FLAT)
+        find(Examples(POINTS, SHOWS, {"same": SHOWS.astype(int)}), FitSettings(), FLAT)
 
 
 @pytest.mark.parametrize("method", ["lda", "logistic", "svm"])
 def test_a_filter_is_rescaled_to_move_its_own_score_by_one_class_gap(method):
     examples = drawn(4000, 0)
-    found = find(examples, Recipe(method), ROUND).v
+    found = find(examples, FitSettings(method), ROUND).v
     gap = examples.z[examples.shows].mean(axis=0) - examples.z[~examples.shows].mean(axis=0)
     assert found @ found == pytest.approx(found @ gap, rel=1e-6)  # w = v up to its length
     assert found == pytest.approx(GAP, abs=0.25)  # in round classes all filters are the gap
@@ -79,7 +79,7 @@ def test_the_discriminant_is_the_gap_through_the_covariance():
 
 def test_svm_finds_the_plane_between_two_points():
     z = np.repeat([[0.0, 0.0], [2.0, 0.0]], 10, axis=0)
-    found = find(Examples(z, np.arange(20) >= 10), Recipe("svm"), FLAT).v
+    found = find(Examples(z, np.arange(20) >= 10), FitSettings("svm"), FLAT).v
     assert found == pytest.approx([2.0, 0.0], abs=1e-3)
 
 
@@ -90,7 +90,9 @@ def test_every_method_can_be_balanced(method):
     along = rng.integers(0, 2, 4000)
     shows = rng.random(4000) < np.where(along == 1, 0.8, 0.2)
     z = rng.standard_normal((4000, 4)) + shows[:, None] * [2.0, 0, 0, 0] + along[:, None] * [0, 3.0, 0, 0]
-    plain, balanced = (find(Examples(z, shows, cells), Recipe(method), ROUND).v for cells in ({}, {"along": along}))
+    plain, balanced = (
+        find(Examples(z, shows, cells), FitSettings(method), ROUND).v for cells in ({}, {"along": along})
+    )
     assert abs(balanced[1]) < 0.25
     assert abs(balanced[1]) <= abs(plain[1]) + 0.05
     assert balanced[0] == pytest.approx(2, abs=0.4)
@@ -99,18 +101,18 @@ def test_every_method_can_be_balanced(method):
 def test_orthogonal_in_plain_space_is_interfacegan_s_projection():
     """n1 - (n1 . n2) n2, and least squares for two conditions."""
     examples = Examples(np.array([[0.0] * 4, [3.0, 4.0, 5.0, 0.0]] * 4), np.arange(8) % 2 == 1)
-    one = find(examples, Recipe(orthogonal_to=[np.array([0.0, 2.0, 0, 0])], whitened=False), ROUND)
+    one = find(examples, FitSettings(orthogonal_to=[np.array([0.0, 2.0, 0, 0])], whitened=False), ROUND)
     assert one.v == pytest.approx([3, 0, 5, 0])
     assert one.kept == pytest.approx((34 / 50) ** 0.5)
     others = [np.array([0.0, 1.0, 0, 0]), np.array([0.0, 1.0, 1.0, 0])]
-    assert find(examples, Recipe(orthogonal_to=others, whitened=False), ROUND).v == pytest.approx([3, 0, 0, 0])
+    assert find(examples, FitSettings(orthogonal_to=others, whitened=False), ROUND).v == pytest.approx([3, 0, 0, 0])
 
 
 def test_orthogonal_in_whitened_space_leaves_the_other_s_discriminant_alone():
     covariance = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
     where = Geometry(torch.zeros(2), covariance, torch.randn(500, 2))
     other = np.array([1.0, 0.0])
-    found = find(Examples(POINTS, SHOWS), Recipe(orthogonal_to=[other]), where).v
+    found = find(Examples(POINTS, SHOWS), FitSettings(orthogonal_to=[other]), where).v
     probe = np.linalg.inv(covariance.numpy()) @ other
     assert probe @ found == pytest.approx(0, abs=1e-4)
 
@@ -118,11 +120,11 @@ def test_orthogonal_in_whitened_space_leaves_the_other_s_discriminant_alone():
 def test_what_has_nothing_left_is_refused():
     examples = Examples(POINTS, SHOWS)
     with pytest.raises(ConfigError, match="nothing of the concept is left"):
-        find(examples, Recipe(orthogonal_to=[np.array([2.0, 3.0])]), FLAT)
+        find(examples, FitSettings(orthogonal_to=[np.array([2.0, 3.0])]), FLAT)
     with pytest.raises(ConfigError, match="same mean latent"):
-        find(Examples(np.ones((4, 2)), np.arange(4) % 2 == 0), Recipe(), FLAT)
+        find(Examples(np.ones((4, 2)), np.arange(4) % 2 == 0), FitSettings(), FLAT)
     with pytest.raises(ConfigError, match="got 8 and 0"):
-        find(Examples(POINTS, np.ones(8, dtype=bool)), Recipe(), FLAT)
+        find(Examples(POINTS, np.ones(8, dtype=bool)), FitSettings(), FLAT)
 
 
 def test_few_images_are_shrunk_to_the_leading_dimensions():
@@ -132,10 +134,10 @@ def test_few_images_are_shrunk_to_the_leading_dimensions():
     where = Geometry(torch.zeros(64), torch.diag(torch.tensor(scale**2)).float(), torch.randn(10, 64))
     shows = np.arange(20) % 2 == 0
     z = rng.standard_normal((20, 64)) * scale + shows[:, None] * np.eye(64)[0] * 4
-    few = find(Examples(z, shows), Recipe(), where)
+    few = find(Examples(z, shows), FitSettings(), where)
     assert few.dimensions == 2
     assert np.count_nonzero(np.abs(few.v) > 1e-9) == 2
-    many = find(Examples(np.tile(z, (10, 1)), np.tile(shows, 10)), Recipe(), where)
+    many = find(Examples(np.tile(z, (10, 1)), np.tile(shows, 10)), FitSettings(), where)
     assert many.dimensions is None
 
 

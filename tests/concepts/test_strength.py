@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from latentcli.concepts.strength import Amount, move, told
+from latentcli.concepts.strength import Amount, describe, move
 from latentcli.errors import ConfigError, UsageError
 from tests.concepts.conftest import ROUND
 
@@ -51,13 +51,13 @@ def test_what_is_far_out_already_is_not_pushed_farther(smile):
 
 
 def test_the_way_is_told_in_each_unit(z, smile):
-    (line,) = told(z[:1], [(smile, Amount(1.0))])
+    (line,) = describe(z[:1], [(smile, Amount(1.0))])
     assert line.startswith("smile: strength +1.00 = +3.")
     assert "of the images" in line
-    there, back = told(z, [(smile, Amount(1.0)), (smile, Amount(-0.5))])
+    there, back = describe(z, [(smile, Amount(1.0)), (smile, Amount(-0.5))])
     assert "strength +1.00" in there
     assert "strength -0.50" in back
-    (limited,) = told(z, [(smile, Amount(50.0))], ROUND)
+    (limited,) = describe(z, [(smile, Amount(50.0))], ROUND)
     assert "strength +50" not in limited
 
 

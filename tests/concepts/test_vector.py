@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from latentcli.concepts.diagnostics import Shift
-from latentcli.concepts.fit import Recipe
+from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.vector import ConceptVector, combine, fit, probe
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch
 from latentcli.latents import Latents
@@ -85,7 +85,7 @@ def test_a_vector_that_cannot_be_used_is_refused(tmp_path, smile, change):
 
 
 def test_a_sum_of_vectors_is_a_vector(smile):
-    other = fit("up", drawn(2000, 2, np.array([0, 2.0, 0, 0])), drawn(400, 3), Recipe(), ROUND, "0123456789ab", {})
+    other = fit("up", drawn(2000, 2, np.array([0, 2.0, 0, 0])), drawn(400, 3), FitSettings(), ROUND, "0123456789ab", {})
     both = combine("both", [(smile, 1.0), (other, -0.5)], ROUND)
     torch.testing.assert_close(both.direction, smile.direction - 0.5 * other.direction)
     assert both.recipe == {"combine": [["smile", 1.0], ["up", -0.5]]}

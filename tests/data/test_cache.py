@@ -259,5 +259,5 @@ def test_the_cache_that_was_not_used_for_longest_goes_first(tmp_path, monkeypatc
 
 def test_a_worker_imports_no_torch():
     code = "import sys; import latentcli.data.decode; print('torch' in sys.modules, 'typer' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "False False"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False False"

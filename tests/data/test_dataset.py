@@ -6,8 +6,8 @@ import pytest
 import torch
 from numpy import arange
 
-from latentcli.data.dataset import Dataset, look, split
-from latentcli.data.fingerprint import Prints
+from latentcli.data.dataset import Dataset, survey, split
+from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import open_source, scan
 from latentcli.errors import ConfigError, ImageError
 from tests.conftest import draw_folder
@@ -66,10 +66,10 @@ def test_other_values_of_held_out_are_refused(tmp_path, wanted):
 
 
 def test_looking_tells_size_and_colour(tmp_path):
-    seen = look(split(listed(draw_folder(tmp_path / "d", 6)), "0")[0])
+    seen = survey(split(listed(draw_folder(tmp_path / "d", 6)), "0")[0])
     assert seen.shorter_side == 20
     assert seen.colour_share == 1
-    gray = look(split(listed(draw_folder(tmp_path / "g", 6, mode="L")), "0")[0])
+    gray = survey(split(listed(draw_folder(tmp_path / "g", 6, mode="L")), "0")[0])
     assert gray.colour_share == 0
 
 
@@ -77,7 +77,7 @@ def test_looking_at_nothing_readable_is_an_error(tmp_path):
     folder = draw_folder(tmp_path / "d", 1)
     (folder / "000.png").write_text("text")
     with pytest.raises(ImageError, match="can be read"):
-        look(split(listed(folder), "0")[0])
+        survey(split(listed(folder), "0")[0])
 
 
 def test_a_dataset_gathers_the_rows_it_is_asked_for():
@@ -91,13 +91,13 @@ def test_a_dataset_gathers_the_rows_it_is_asked_for():
 
 def test_changes_of_the_files_are_told(tmp_path):
     folder = draw_folder(tmp_path / "d", 6)
-    before = Prints([listed(folder)])
+    before = Fingerprints([listed(folder)])
     before.write(tmp_path, arange(2))
-    assert Prints([listed(folder)]).digest == before.digest
+    assert Fingerprints([listed(folder)]).digest == before.digest
     draw_folder(folder, 8)
     (folder / "000.png").unlink()
     (folder / "003.png").write_bytes(b"0")
-    now = Prints([listed(folder)])
+    now = Fingerprints([listed(folder)])
     assert now.digest != before.digest
     assert now.changes_since(tmp_path) == "2 new (006.png, 007.png), 1 gone (000.png), 1 changed (003.png)"
 
@@ -107,25 +107,25 @@ def test_an_archive_that_was_packed_anew_with_other_pictures_has_changed(tmp_pat
     for name, byte in (("a.zip", b"0"), ("b.zip", b"1")):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr("x.png", byte * 100)
-    first, second = (Prints([listed(tmp_path / name)]) for name in ("a.zip", "b.zip"))
+    first, second = (Fingerprints([listed(tmp_path / name)]) for name in ("a.zip", "b.zip"))
     first.write(tmp_path, arange(2))
     assert second.changes_since(tmp_path) == "1 changed (x.png)"
 
 
 def test_files_of_the_same_name_in_two_folders_are_two_files(tmp_path):
     first, second = (listed(draw_folder(tmp_path / name, 3)) for name in "ab")
-    Prints([first]).write(tmp_path, arange(2))
-    assert Prints([first, second]).changes_since(tmp_path) == "3 new (000.png, 001.png, 002.png)"
+    Fingerprints([first]).write(tmp_path, arange(2))
+    assert Fingerprints([first, second]).changes_since(tmp_path) == "3 new (000.png, 001.png, 002.png)"
 
 
 def test_a_lost_list_of_files_is_told(tmp_path):
-    now = Prints([listed(draw_folder(tmp_path / "d", 3))])
+    now = Fingerprints([listed(draw_folder(tmp_path / "d", 3))])
     assert now.changes_since(tmp_path) == "files.safetensors does not tell how"
 
 
 def test_times_do_not_count_as_changes(tmp_path):
     folder = draw_folder(tmp_path / "d", 3)
-    before = Prints([listed(folder)]).digest
+    before = Fingerprints([listed(folder)]).digest
     os.utime(folder / "001.png", (1, 1))
-    assert Prints([listed(folder)]).digest == before
+    assert Fingerprints([listed(folder)]).digest == before
     assert Path(folder, "001.png").stat().st_mtime == 1

@@ -10,7 +10,7 @@ from latentcli.config import ModelConfig
 from latentcli.evaluation.diagnosis import Evidence, verdict
 from latentcli.evaluation.evaluate import Baseline, Evaluation, Pixels, SampleFigures
 from latentcli.evaluation.record import Record
-from latentcli.model.metrics import Figures
+from latentcli.history import EpochReport, Metrics, TrainingSummary
 from latentcli.training import events, plan, run
 from tests.conftest import draw
 
@@ -92,12 +92,12 @@ def test_a_run_without_held_out_images_says_so(tmp_path):
 
 # From here on the figures are made up.
 
-FIGURES = Figures(500, 100.0, 80.0, 20.0, 25.0, 16, None)
+METRICS = Metrics(500, 100.0, 80.0, 20.0, 25.0, 16, None)
 GOOD = Evaluation(
-    held_out=FIGURES,
+    held_out=METRICS,
     ssim=0.9,
     kl_per_dimension=(1.25,) * 16,
-    training=Figures(2000, 99.0, 79.0, 20.0, 25.2, 16, None),
+    training=Metrics(2000, 99.0, 79.0, 20.0, 25.2, 16, None),
     baselines=(Baseline("mean image", 12.0, 0.1, 300.0, None), Baseline("PCA, 16 components", 19.0, 0.7, None, None)),
     samples=(
         SampleFigures("fitted prior, temperature 0.8", 500, 0.2, 0.01, 0.8, 0.6, 0.9, 0.95),
@@ -106,17 +106,15 @@ GOOD = Evaluation(
     feature_space="random filters",
     pixels=Pixels(images=2000, near_ends=0.1, deviation=0.25),
 )
-SUMMARY = {"steps": 1000, "epochs": 20.0, "seconds": 600.0, "images": 5000, "beta": 1.0, "learning_rate": 2e-3}
+SUMMARY = TrainingSummary(images=5000, steps=1000, epochs=20.0, seconds=600.0, beta=1.0, learning_rate=2e-3)
 
 
 def line(epoch, nats, training=None, skipped=0, images=500):
-    """An epoch's line; unless told the training loss is the held-out one."""
-    held_out = {"negative_elbo": nats, "reconstruction": nats - 20, "psnr": 20.0, "images": images}
-    reconstruction = (nats if training is None else training) - 20
-    return {
-        "epoch": epoch, "step": 50 * epoch, "held_out": held_out, "skipped_steps": skipped,
-        "reconstruction": reconstruction, "kl": 20.0,
-    }  # fmt: skip
+    """An epoch's line; without `training` the training loss is the held-out one."""
+    held_out = Metrics(images, nats, nats - 20, 20.0, 20.0, 16, None)
+    return EpochReport(
+        epoch, 50 * epoch, 1, 0.0, (nats if training is None else training) - 20, 20.0, skipped, held_out
+    )
 
 
 FAR = SampleFigures("standard prior", 500, 9.0, 1.0, 0.0, 0.0, 1.0, 1.0)
@@ -125,9 +123,9 @@ COPIES = SampleFigures("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 1.0, 0.2)
 SETTLED = [line(epoch, 100 + 100 * 0.5**epoch) for epoch in range(1, 21)]
 
 
-def judged(evaluation=GOOD, training=SUMMARY, history=SETTLED, foreign=False):
+def judged(evaluation=GOOD, training=None, history=SETTLED, foreign=False):
     changed = replace(GOOD, **evaluation) if isinstance(evaluation, dict) else evaluation
-    evidence = Evidence(ModelConfig(), changed, SUMMARY | training, history, foreign)
+    evidence = Evidence(ModelConfig(), changed, replace(SUMMARY, **(training or {})), history, foreign)
     return {finding.about: finding for finding in verdict(evidence) if finding.grade != "good"}
 
 
@@ -183,7 +181,7 @@ def test_a_few_passes_over_very_many_images_are_no_short_training():
 
 def test_other_images_than_those_trained_on_say_nothing_of_the_training():
     spoiled = {
-        "held_out": replace(FIGURES, psnr=20.0),
+        "held_out": replace(METRICS, psnr=20.0),
         "kl_per_dimension": (0.0,) * 16,
         "pixels": Pixels(images=500, near_ends=0.9, deviation=0.0),
     }

@@ -77,14 +77,14 @@ def test_a_second_edit_remembers_the_first(tmp_path):
 
 def test_a_comment_in_another_alphabet_survives(tmp_path):
     comment = b"UNICODE\0" + "am Meer \u6d77".encode("utf-16")
-    told = written(photo(".jpg", tmp_path, exif=exif(comment)), ".jpg", DONE.text())
-    kept = told.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
+    result = written(photo(".jpg", tmp_path, exif=exif(comment)), ".jpg", DONE.text())
+    kept = result.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
     assert kept[8:].decode("utf-16").startswith("am Meer \u6d77\nlatentcli edit: {")
 
 
 def test_a_comment_without_an_alphabet_survives(tmp_path):
-    told = written(photo(".jpg", tmp_path, exif=exif(b"\0" * 8 + b"my old comment")), ".jpg", DONE.text())
-    assert b"my old comment\nlatentcli edit: {" in told.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
+    result = written(photo(".jpg", tmp_path, exif=exif(b"\0" * 8 + b"my old comment")), ".jpg", DONE.text())
+    assert b"my old comment\nlatentcli edit: {" in result.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
 
 
 def test_a_comment_that_is_a_number_does_no_harm(tmp_path):
@@ -115,8 +115,8 @@ def test_png_texts_survive(tmp_path):
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Author", "me")
     texts.add_itxt("Title", "\u6d77")
-    told = written(photo(".png", tmp_path, pnginfo=texts), ".png").text
-    assert (told["Author"], told["Title"]) == ("me", "\u6d77")
+    result = written(photo(".png", tmp_path, pnginfo=texts), ".png").text
+    assert (result["Author"], result["Title"]) == ("me", "\u6d77")
 
 
 def test_a_progressive_jpeg_stays_one_of_the_same_quality(tmp_path):

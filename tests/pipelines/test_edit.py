@@ -51,10 +51,10 @@ def test_strength_0_copies_the_file(run, photo):
 
 
 def test_the_file_tells_what_was_done_unless_it_is_not_to(run, photo):
-    told = read_provenance(Path(run("edit", photo, "--vector", "dot=1000", *MODEL).paths[0]))
-    assert told.vectors[0]["strength"] == 1000
-    assert told.places == ("10,0,40,40",)
-    assert told.original == "face.png"
+    result = read_provenance(Path(run("edit", photo, "--vector", "dot=1000", *MODEL).paths[0]))
+    assert result.vectors[0]["strength"] == 1000
+    assert result.places == ("10,0,40,40",)
+    assert result.original == "face.png"
     (path,) = run("edit", photo, "--vector", "dot=900", "--no-metadata", *MODEL).paths
     assert b"latentcli" not in Path(path).read_bytes()
 
@@ -92,9 +92,9 @@ def test_an_edit_can_be_done_again(run, photo, options):
 def test_an_edit_can_be_done_to_another_photo(run, photo):
     (path,) = run("edit", photo, "--vector", "dot=1000", *MODEL).paths
     draw((50, 40), 9).save("you.jpg")
-    told = run("rerun", path, "--photo", "you.jpg")
-    assert told.paths == ["you-dot+1000.jpg"]
-    assert "is not the photo that was edited" in told.err
+    result = run("rerun", path, "--photo", "you.jpg")
+    assert result.paths == ["you-dot+1000.jpg"]
+    assert "is not the photo that was edited" in result.err
 
 
 def test_what_cannot_be_done_again_is_told(run, photo, tmp_path):
@@ -106,9 +106,9 @@ def test_what_cannot_be_done_again_is_told(run, photo, tmp_path):
     assert "was made with model tiny" in run("rerun", path, "--model", "other").err
     photo.unlink()
     draw((60, 40), 8).save("face.png")  # another photo of that name
-    told = run("rerun", path)
-    assert told.code == 1
-    assert "name it with --photo FILE" in told.err
+    result = run("rerun", path)
+    assert result.code == 1
+    assert "name it with --photo FILE" in result.err
 
 
 def test_an_edited_photo_is_not_taken_for_its_original(run, tmp_path):
@@ -136,15 +136,17 @@ def test_a_type_that_cannot_tell_what_was_done_is_told(run, photo):
 @pytest.mark.parametrize("stream", ["stdin", "stdout"])
 def test_closed_streams_are_told(run, monkeypatch, photo, stream):
     monkeypatch.setattr(sys, stream, None)
-    told = run("edit", *(["-", "-o", "a.png"] if stream == "stdin" else [photo, "-o", "-"]), "--vector", "dot", *MODEL)
-    assert told.code in (1, 2)
+    result = run(
+        "edit", *(["-", "-o", "a.png"] if stream == "stdin" else [photo, "-o", "-"]), "--vector", "dot", *MODEL
+    )
+    assert result.code in (1, 2)
 
 
 def test_one_damaged_photo_of_several_is_left_out(run, photo):
     Path("bad.png").write_text("text")
-    told = run("edit", "bad.png", photo, "--vector", "dot=900", *MODEL)
-    assert (told.code, told.paths) == (1, ["face-dot+900.png"])
-    assert "skipped: bad.png is not a readable image" in told.err
+    result = run("edit", "bad.png", photo, "--vector", "dot=900", *MODEL)
+    assert (result.code, result.paths) == (1, ["face-dot+900.png"])
+    assert "skipped: bad.png is not a readable image" in result.err
 
 
 def test_a_vector_fitted_anew_is_told(run, photo):
@@ -170,8 +172,8 @@ def test_a_photo_can_come_and_go_through_pipes(run, monkeypatch, arguments):
     draw((50, 40), 3).save("me.jpg", quality=50)
     monkeypatch.setattr(sys, "stdin", Pipe(Path("me.jpg").read_bytes()))
     monkeypatch.setattr(sys, "stdout", out := Pipe())
-    told = run("edit", *arguments, "--vector", "dot=1000", *MODEL)
-    assert told.code == 0
+    result = run("edit", *arguments, "--vector", "dot=1000", *MODEL)
+    assert result.code == 0
     written = out.buffer.getvalue()
     assert Image.open(io.BytesIO(written)).format == "JPEG"
     run("edit", "me.jpg", "--vector", "dot=1000", "-o", "named.jpg", *MODEL)
@@ -194,16 +196,16 @@ def test_no_picture_is_printed_to_a_terminal_or_into_json(run, monkeypatch, phot
 
 def test_a_pipe_takes_one_photo(run, photo, tmp_path):
     draw_folder(tmp_path / "album", 2)
-    told = run("edit", "album", "--vector", "dot", "-o", "-", *MODEL)
-    assert told.code == 1
-    assert "takes one result" in told.err
+    result = run("edit", "album", "--vector", "dot", "-o", "-", *MODEL)
+    assert result.code == 1
+    assert "takes one result" in result.err
 
 
 def test_a_pipe_without_a_picture_is_told(run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", Pipe(b"text"))
-    told = run("edit", "-", "--vector", "dot", "-o", "x.png", *MODEL)
-    assert told.code == 1
-    assert "standard input is not a readable image" in told.err
+    result = run("edit", "-", "--vector", "dot", "-o", "x.png", *MODEL)
+    assert result.code == 1
+    assert "standard input is not a readable image" in result.err
 
 
 # strips, animations, comparisons
@@ -218,8 +220,8 @@ def test_a_strip_has_a_photo_for_each_strength(run, photo):
 
 
 def test_an_animation_goes_there_and_back(run, photo):
-    told = run("edit", photo, "--vector", "dot=900", "--animate", "dot.gif", *MODEL)
-    assert told.paths == ["dot.gif"]
+    result = run("edit", photo, "--vector", "dot=900", "--animate", "dot.gif", *MODEL)
+    assert result.paths == ["dot.gif"]
     with Image.open("dot.gif") as moving:
         assert moving.size == (60, 40)
         assert 12 < moving.n_frames <= 24  # those that look the same are one
@@ -245,9 +247,9 @@ def test_a_comparison_shows_before_reconstruction_and_after(run, photo):
 def test_the_face_of_a_photo_is_found_and_edited(run, faces_model):
     shutil.copy(HOPPER, "hopper.jpg")
     Image.open("hopper.jpg").save("hopper.png")
-    told = run("edit", "hopper.png", "--vector", "dot=1000", "--model", "portraits")
-    assert "edited the face at --box" in told.err
-    changed = (pixels(told.paths[0]) != pixels("hopper.png")).any(axis=2)
+    result = run("edit", "hopper.png", "--vector", "dot=1000", "--model", "portraits")
+    assert "edited the face at --box" in result.err
+    changed = (pixels(result.paths[0]) != pixels("hopper.png")).any(axis=2)
     rows, columns = np.nonzero(changed)
     assert 100 < rows.min() < rows.max() < 360
     assert 140 < columns.min() < columns.max() < 390
@@ -272,16 +274,16 @@ def test_every_face_is_edited_when_asked_for(run, faces_model):
     (path,) = run("edit", "two.png", *options, "--face", 2, "-o", "second.png").paths
     (again,) = run("rerun", path, "--photo", "other.png", "--model", "portraits").paths
     np.testing.assert_array_equal(pixels(again), pixels(path))
-    told = run("edit", "two.png", *options, "--face", 3)
-    assert told.code == 1
-    assert "two.png shows 2 faces" in told.err
+    result = run("edit", "two.png", *options, "--face", 3)
+    assert result.code == 1
+    assert "two.png shows 2 faces" in result.err
 
 
 def test_a_photo_without_a_face_is_told(run, photo, faces_model):
-    told = run("edit", photo, "--vector", "dot=1000", "--model", "portraits")
-    assert told.code == 1
-    assert "face.png shows no face" in told.err
-    assert "--box" in told.err
+    result = run("edit", photo, "--vector", "dot=1000", "--model", "portraits")
+    assert result.code == 1
+    assert "face.png shows no face" in result.err
+    assert "--box" in result.err
     assert run("edit", photo, "--vector", "dot=1000", "--model", "portraits", "--no-align").code == 0
     assert run("edit", photo, "--vector", "dot=999", "--model", "portraits", "--box", "0,0,40,40,30").code == 0
 
@@ -289,23 +291,23 @@ def test_a_photo_without_a_face_is_told(run, photo, faces_model):
 def test_a_small_square_picture_is_a_face_crop_where_no_face_is_found(run, faces_model, monkeypatch):
     draw((60, 60), 3).save("crop.png")
     options = ("--vector", "dot=1000", "--model", "portraits")
-    told = run("edit", "crop.png", *options)
-    assert told.code == 0
-    assert "took crop.png for a face crop (no face was found)" in told.err
+    result = run("edit", "crop.png", *options)
+    assert result.code == 0
+    assert "took crop.png for a face crop (no face was found)" in result.err
     monkeypatch.setitem(sys.modules, "dlib", None)
     faces._detector.cache_clear()
-    told = run("edit", "crop.png", *options)
-    assert told.code == 0
-    assert "pip install 'latentcli[faces]'" in told.err
+    result = run("edit", "crop.png", *options)
+    assert result.code == 0
+    assert "pip install 'latentcli[faces]'" in result.err
 
 
 def test_without_dlib_larger_photos_are_refused_before_any_work(run, photo, faces_model, monkeypatch):
     monkeypatch.setitem(sys.modules, "dlib", None)
     faces._detector.cache_clear()
     before = sorted(os.listdir())
-    told = run("edit", photo, "--vector", "dot=1000", "--model", "portraits")
-    assert told.code == 1
-    assert "pip install 'latentcli[faces]', or give --box" in told.err
+    result = run("edit", photo, "--vector", "dot=1000", "--model", "portraits")
+    assert result.code == 1
+    assert "pip install 'latentcli[faces]', or give --box" in result.err
     assert sorted(os.listdir()) == before
     assert run("edit", photo, "--vector", "dot=1000", "--model", "portraits", "--box", "0,0,40,40").code == 0
 
@@ -317,9 +319,9 @@ def test_training_pictures_are_cropped_to_their_faces(run, tmp_path):
         with Image.open(HOPPER) as hopper:
             hopper.rotate(number - 6, expand=True).save(folder / f"{number}.jpg")
     draw((60, 60), 1).save(folder / "no-face.png")
-    told = run("train", folder, "--crop", "face", "--size", 16, "--epochs", 1, "--name", "people")
-    assert told.code == 0
-    assert "no-face.png shows no face" in told.err
+    result = run("train", folder, "--crop", "face", "--size", 16, "--epochs", 1, "--name", "people")
+    assert result.code == 0
+    assert "no-face.png shows no face" in result.err
     (path,) = run("encode", HOPPER, "--model", "people", "-o", "hopper.safetensors").paths
     assert os.path.exists(path)
 
@@ -348,7 +350,7 @@ def test_options_that_do_not_go_together_are_refused(run, photo, options):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "recipe",
     [
         '{"latentcli": 1, "vectors": 5}',
         '{"latentcli": 1, "places": null, "vectors": [{}]}',
@@ -360,9 +362,9 @@ def test_options_that_do_not_go_together_are_refused(run, photo, options):
         '{"places": ["-50000,-50000,100000,100000,5"]}',
     ],
 )
-def test_no_text_in_a_file_can_do_harm(run, photo, told):
+def test_no_text_in_a_file_can_do_harm(run, photo, recipe):
     good = json.loads(read_text(run("edit", photo, "--vector", "dot=900", *MODEL).paths[0]))
-    text = told if "latentcli" in told else json.dumps(good | json.loads(told))
+    text = recipe if "latentcli" in recipe else json.dumps(good | json.loads(recipe))
     chunk = PngImagePlugin.PngInfo()
     chunk.add_itxt("latentcli", text)
     with Image.open(photo) as picture:
@@ -381,35 +383,35 @@ def read_text(path):
 def test_an_animation_never_replaces_its_photo(run):
     draw((40, 40), 1).save("me.webp")
     before = Path("me.webp").read_bytes()
-    told = run("edit", "me.webp", "--vector", "dot", "--animate", "me.webp", "--force", *MODEL)
-    assert told.code == 1
-    assert "would replace an original" in told.err
+    result = run("edit", "me.webp", "--vector", "dot", "--animate", "me.webp", "--force", *MODEL)
+    assert result.code == 1
+    assert "would replace an original" in result.err
     assert Path("me.webp").read_bytes() == before
 
 
 def test_a_box_far_larger_than_the_photo_is_refused(run, photo):
-    told = run("edit", photo, "--vector", "dot", "--box=-50000,-50000,100000,100000,5", *MODEL)
-    assert told.code == 1
-    assert "far larger than the photo" in told.err
+    result = run("edit", photo, "--vector", "dot", "--box=-50000,-50000,100000,100000,5", *MODEL)
+    assert result.code == 1
+    assert "far larger than the photo" in result.err
 
 
 def test_more_versions_than_a_picture_can_hold_are_refused(run):
     Image.new("RGB", (2000, 1500)).save("large.png")
-    told = run("edit", "large.png", "--vector", "dot", "--strip", "0:1:100", *MODEL)
-    assert told.code == 1
-    assert "100 versions are 300 megapixels" in told.err
+    result = run("edit", "large.png", "--vector", "dot", "--strip", "0:1:100", *MODEL)
+    assert result.code == 1
+    assert "100 versions are 300 megapixels" in result.err
 
 
 def test_only_edit_reads_the_standard_input(run):
-    told = run("encode", "-", *MODEL)
-    assert told.code == 1
-    assert "- does not exist" in told.err
+    result = run("encode", "-", *MODEL)
+    assert result.code == 1
+    assert "- does not exist" in result.err
 
 
 def test_photos_above_the_limit_are_refused(run, photo):
-    told = run("edit", photo, "--vector", "dot", "--max-megapixels", "0.001", *MODEL)
-    assert told.code == 1
-    assert "0.001 megapixels" in told.err
+    result = run("edit", photo, "--vector", "dot", "--max-megapixels", "0.001", *MODEL)
+    assert result.code == 1
+    assert "0.001 megapixels" in result.err
 
 
 def test_a_photo_of_one_pixel_is_edited(run):
@@ -420,12 +422,12 @@ def test_a_photo_of_one_pixel_is_edited(run):
 def test_jobs_change_nothing_but_the_time(run, tmp_path):
     draw_folder(tmp_path / "album", 5)
     (tmp_path / "album" / "bad.png").write_text("text")
-    told = [run("edit", "album", "--vector", "dot=500", "-j", jobs, "-o", f"out{jobs}", *MODEL) for jobs in (1, 4)]
-    assert [one.code for one in told] == [1, 1]
-    for one, other in zip(*(one.paths for one in told), strict=True):
+    result = [run("edit", "album", "--vector", "dot=500", "-j", jobs, "-o", f"out{jobs}", *MODEL) for jobs in (1, 4)]
+    assert [one.code for one in result] == [1, 1]
+    for one, other in zip(*(one.paths for one in result), strict=True):
         assert Path(one).read_bytes() == Path(other).read_bytes()
 
 
 def test_json_tells_the_outputs(run, photo):
-    told = json.loads(run("edit", photo, "--vector", "dot=1000", "--json", *MODEL).out)
-    assert told["outputs"] == ["face-dot+1000.png"]
+    result = json.loads(run("edit", photo, "--vector", "dot=1000", "--json", *MODEL).out)
+    assert result["outputs"] == ["face-dot+1000.png"]

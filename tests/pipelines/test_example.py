@@ -1,4 +1,4 @@
-"""The customer's sequence, as it is told in the README, on drawn pictures and with the bundled model."""
+"""The customer's sequence, as it is result in the README, on drawn pictures and with the bundled model."""
 
 import shutil
 import subprocess
@@ -48,8 +48,8 @@ def test_an_edit_changes_the_face_and_nothing_else(run):
     with Image.open(HOPPER) as original:
         original.save("hopper.png")
         before = np.asarray(original).astype(int)
-    told = run("edit", "hopper.png", "--vector", "smile", "--strength", 1.5, "--box", BOX)
-    with Image.open(told.paths[0]) as edited:
+    result = run("edit", "hopper.png", "--vector", "smile", "--strength", 1.5, "--box", BOX)
+    with Image.open(result.paths[0]) as edited:
         difference = np.abs(np.asarray(edited).astype(int) - before).max(axis=2)
     face = np.zeros_like(difference, dtype=bool)
     face[131 : 131 + 207, 169 : 169 + 207] = True
@@ -62,11 +62,11 @@ def test_an_edit_changes_the_face_and_nothing_else(run):
 def test_a_wheel_carries_the_bundled_model(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "venv"], check=True)
     subprocess.run(["venv/bin/pip", "install", "-q", str(ROOT)], check=True)
-    told = subprocess.run(["venv/bin/latentcli", "models"], check=True, capture_output=True, text=True)
-    assert "site-packages" in told.stdout
+    result = subprocess.run(["venv/bin/latentcli", "models"], check=True, capture_output=True, text=True)
+    assert "site-packages" in result.stdout
     edit = ["venv/bin/latentcli", "edit", HOPPER, "--box", BOX, "--vector", "smile", "--strength", "1.5"]
-    told = subprocess.run(edit, check=True, capture_output=True, text=True)
-    assert told.stdout == "grace-hopper-smile+1.5.jpg\n"
+    result = subprocess.run(edit, check=True, capture_output=True, text=True)
+    assert result.stdout == "grace-hopper-smile+1.5.jpg\n"
 
 
 def test_training_takes_an_archive_or_a_list_of_paths(run, tmp_path):
@@ -74,16 +74,16 @@ def test_training_takes_an_archive_or_a_list_of_paths(run, tmp_path):
     shutil.make_archive("packed", "zip", folder)
     Path("list.txt").write_text("".join(f"pictures/{path.name}\n" for path in folder.iterdir()))
     for source, name in (("packed.zip", "packed"), ("list.txt", "list")):
-        told = run("train", source, "--epochs", 1, "--size", 16)
-        assert told.code == 0, told.err
-        assert told.paths[0] == f"models/{name}/model.safetensors"
-        assert "preset photo, 16x16 colour" in told.err
+        result = run("train", source, "--epochs", 1, "--size", 16)
+        assert result.code == 0, result.err
+        assert result.paths[0] == f"models/{name}/model.safetensors"
+        assert "preset photo, 16x16 colour" in result.err
 
 
 def test_a_run_that_has_ended_goes_on_with_more_epochs(run, tmp_path):
     draw_folder(tmp_path / "data", 24)
     run("train", "data/", "--epochs", 1)
-    told = run("train", "data/", "--epochs", 2)
-    assert told.code == 0
-    assert "stage 2" in told.err
+    result = run("train", "data/", "--epochs", 2)
+    assert result.code == 0
+    assert "stage 2" in result.err
     assert run("train", "data/", "--epochs", 1).code == 1

@@ -18,12 +18,12 @@ def folder(tmp_path):
 
 
 def test_what_training_would_see_is_told(run, folder):
-    told = run("check", folder, "--size", 16)
-    assert told.code == 0
-    lines = {line.split("  ")[0].strip(): line for line in told.out.splitlines() if line.strip()}
+    result = run("check", folder, "--size", 16)
+    assert result.code == 0
+    lines = {line.split("  ")[0].strip(): line for line in result.out.splitlines() if line.strip()}
     assert "unreadable" in lines
-    assert "bad.png is not a readable image" in told.out
-    assert "003.png, again.png" in told.out
+    assert "bad.png is not a readable image" in result.out
+    assert "003.png, again.png" in result.out
     assert "20x20" in lines["sizes"]
     assert "90x30" in lines["sizes"]
     assert "1 L" in lines["modes"]
@@ -48,10 +48,10 @@ def test_duplicates_across_the_split_are_pointed_out(run, tmp_path):
     folder = draw_folder(tmp_path / "d", 1)
     for number in range(40):
         (folder / f"copy-{number}.png").write_bytes((folder / "000.png").read_bytes())
-    told = run("check", folder)
-    assert "1 groups, 1 of them both trained on and held out" in told.out
-    assert "the images look all the same" in told.out
-    assert "and 37 more" in told.out
+    result = run("check", folder)
+    assert "1 groups, 1 of them both trained on and held out" in result.out
+    assert "the images look all the same" in result.out
+    assert "and 37 more" in result.out
 
 
 def test_a_held_out_folder_is_counted_too(run, folder, tmp_path):
@@ -73,8 +73,8 @@ def test_nothing_to_look_at_is_one_line(run, tmp_path):
     folder = draw_folder(tmp_path / "d", 12)
     for path in folder.iterdir():
         path.write_text("text")
-    told = run("check", folder)
-    assert told.code == 1
-    assert told.err.count("\n") == 1
+    result = run("check", folder)
+    assert result.code == 1
+    assert result.err.count("\n") == 1
     Image.new("L", (8, 8)).save(tmp_path / "one.png")
     assert "single image" in run("check", tmp_path / "one.png").err

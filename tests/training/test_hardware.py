@@ -35,12 +35,12 @@ def test_bf16_is_taken_where_it_is_faster_and_as_good(monkeypatch, fp32, bf16, c
 
 def test_a_network_is_not_tried_in_bf16_where_its_products_are_slow(monkeypatch):
     answer(monkeypatch, (1.0, 0.02), (0.5, 0.02), product=0.5)
-    assert hardware.choose(MODEL, CONFIG, IMAGES, CPU).told() == "fp32 (bf16 is 0.5 times as fast as fp32 here)"
+    assert hardware.choose(MODEL, CONFIG, IMAGES, CPU).describe() == "fp32 (bf16 is 0.5 times as fast as fp32 here)"
 
 
 def test_the_choice_is_said_with_its_reason(monkeypatch):
     answer(monkeypatch, (1.0, 0.02), (0.5, 0.02))
-    assert hardware.choose(MODEL, CONFIG, IMAGES, CPU).told() == "bf16 (bf16 is 2.0 times as fast as fp32 here)"
+    assert hardware.choose(MODEL, CONFIG, IMAGES, CPU).describe() == "bf16 (bf16 is 2.0 times as fast as fp32 here)"
 
 
 def test_the_answer_is_kept_for_the_machine_and_the_network(monkeypatch):
@@ -60,4 +60,4 @@ def test_a_damaged_answer_is_found_again(monkeypatch):
 
 def test_a_wanted_precision_is_only_timed():
     speed = hardware.choose(MODEL, TrainConfig(batch_size=8, precision="fp32"), IMAGES, CPU)
-    assert (speed.precision, speed.told()) == ("fp32", "fp32")
+    assert (speed.precision, speed.describe()) == ("fp32", "fp32")

@@ -14,11 +14,13 @@ from latentcli.config import TrainConfig, model_config
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
 from latentcli.evaluation.record import Record
+from latentcli.events import Note
+from latentcli.history import EpochReport
 from latentcli.training import checkpoint, events, hardware, results, schedule, trainer
 from latentcli.training.plan import TrainRequest, prepare
 from latentcli.training.run import run
 from latentcli.training.schedule import Stage
-from latentcli.training.step import Learner, in_order, untrained
+from latentcli.training.step import TrainState, in_order, untrained
 from tests.conftest import draw_folder
 
 FOLDER = Path("models/d")
@@ -57,25 +59,25 @@ def wait_for(process, text):
 
 
 def test_a_run_leaves_a_model_and_its_files(pictures):
-    told = train(pictures)
+    result = train(pictures)
     assert sorted(path.name for path in FOLDER.iterdir()) == [
         "README.md", "evaluation.safetensors", "files.safetensors", "history.jsonl", "model.safetensors", "moments",
         "reconstructions.png", "report.html", "resume.safetensors", "samples.png",
     ]  # fmt: skip
     model = load_model(FOLDER)
-    assert isinstance(told[-1], events.Finished)
-    assert told[-1].model_id == model.model_id
+    assert isinstance(result[-1], events.Finished)
+    assert result[-1].model_id == model.model_id
     assert model.header["finished_at"] > "2026"
     assert model.header["training"]["images"] + model.header["training"]["held_out_images"] == 40
     lines = [json.loads(line) for line in (FOLDER / "history.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
-    assert lines[-1]["held_out"]["negative_elbo"] == told[-1].held_out.negative_elbo
+    assert lines[-1]["held_out"]["negative_elbo"] == result[-1].held_out.negative_elbo
 
 
 def test_training_learns(pictures):
-    told = [report for report in train(pictures, epochs=40) if isinstance(report, events.EpochReport)]
-    assert told[-1].reconstruction < told[0].reconstruction - 100
-    assert told[-1].held_out.psnr > told[0].held_out.psnr + 2
+    result = [report for report in train(pictures, epochs=40) if isinstance(report, EpochReport)]
+    assert result[-1].reconstruction < result[0].reconstruction - 100
+    assert result[-1].held_out.psnr > result[0].held_out.psnr + 2
 
 
 def test_the_same_seed_gives_the_same_weights(pictures):
@@ -96,8 +98,8 @@ def test_an_interrupted_run_ends_as_one_that_was_not(pictures, steps):
     assert isinstance(rest[-1], events.Finished)
     expected, found = weights(Path("models/whole")), weights()
     assert all((expected[name] == found[name]).all() for name in expected)
-    for told in (whole, rest):
-        last = [report for report in told if isinstance(report, events.EpochReport)][-1]
+    for result in (whole, rest):
+        last = [report for report in result if isinstance(report, EpochReport)][-1]
         assert last.epoch == 3
     history = [Path(folder, "history.jsonl").read_text().splitlines() for folder in ("models/whole", FOLDER)]
     strip = [[{**json.loads(line), "seconds": 0} for line in lines] for lines in history]
@@ -137,10 +139,10 @@ def test_a_signal_saves_and_says_how_to_go_on(pictures, number, code):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for(process, "epoch 2")
     process.send_signal(number)
-    told = process.communicate(timeout=60)[1]
+    result = process.communicate(timeout=60)[1]
     assert process.returncode == code
-    assert "the same command goes on" in told
-    assert "Traceback" not in told
+    assert "the same command goes on" in result
+    assert "Traceback" not in result
     assert checkpoint.read_position(FOLDER / "resume.safetensors")[1].step > 0
 
 
@@ -165,10 +167,10 @@ def test_a_finished_run_is_known(pictures):
 
 def test_more_epochs_after_the_end_are_a_new_stage(pictures):
     first = train(pictures)[-1]
-    told = train(pictures, epochs=5)
-    started = next(report for report in told if isinstance(report, events.Started))
+    result = train(pictures, epochs=5)
+    started = next(report for report in result if isinstance(report, events.Started))
     assert (started.step, started.stage, started.steps) == (12, 2, 20)
-    assert told[-1].model_id != first.model_id
+    assert result[-1].model_id != first.model_id
     lines = [json.loads(line) for line in (FOLDER / "history.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["stage"]) for line in lines] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]
     assert load_model(FOLDER).header["training"]["stages"] == 2
@@ -258,8 +260,8 @@ def test_more_minutes_after_the_end_are_a_new_stage(pictures, monkeypatch):
     monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.1))
     train(pictures, epochs=None, minutes=0.1)
     steps = planned(pictures, epochs=None, minutes=0.1).resumed.step
-    told = train(pictures, epochs=None, minutes=0.2)
-    started = next(report for report in told if isinstance(report, events.Started))
+    result = train(pictures, epochs=None, minutes=0.2)
+    started = next(report for report in result if isinstance(report, events.Started))
     assert (started.step, started.steps) == (steps, 2 * steps)
 
 
@@ -288,8 +290,8 @@ def test_two_programs_in_one_folder_exclude_each_other(pictures):
 
 def test_minutes_become_steps_once(pictures, monkeypatch):
     monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.1))
-    told = train(pictures, stop_after(2), epochs=None, minutes=0.25)
-    steps = next(report.steps for report in told if isinstance(report, events.Started))
+    result = train(pictures, stop_after(2), epochs=None, minutes=0.25)
+    steps = next(report.steps for report in result if isinstance(report, events.Started))
     assert 2 < steps <= 30
     monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.001))
     rest = train(pictures, epochs=None, minutes=0.25)
@@ -333,7 +335,7 @@ def test_unreadable_images_are_told_and_left_out(pictures):
 
 def learner_of(size=16):
     model = model_config("photo", size, size, 3, latent_dim=3)
-    return Learner(untrained(model, 0), TrainConfig(precision="fp32"), Stage(0, 10), CPU)
+    return TrainState(untrained(model, 0), TrainConfig(precision="fp32"), Stage(0, 10), CPU)
 
 
 def test_batch_statistics_come_from_all_kinds_of_images():
@@ -378,9 +380,9 @@ def test_unreadable_held_out_images_do_not_end_the_training(tmp_path):
     source = draw_folder(tmp_path / "d", 6)
     held = draw_folder(tmp_path / "h", 1)
     (held / "000.png").write_text("text")
-    told = train(source, held_out=str(held))
-    assert isinstance(told[-1], events.Finished)
-    assert told[-1].held_out is None
+    result = train(source, held_out=str(held))
+    assert isinstance(result[-1], events.Finished)
+    assert result[-1].held_out is None
 
 
 def test_a_step_without_finite_gradients_is_skipped_and_counted(pictures, monkeypatch):
@@ -394,8 +396,8 @@ def test_a_step_without_finite_gradients_is_skipped_and_counted(pictures, monkey
     monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.5))
     stopped = train(pictures, stop_after(3))
     assert isinstance(stopped[-1], events.Interrupted)
-    told = [report for report in train(pictures) if isinstance(report, events.EpochReport)]
-    assert told[-1].skipped_steps == 1
+    result = [report for report in train(pictures) if isinstance(report, EpochReport)]
+    assert result[-1].skipped_steps == 1
     assert all(torch.from_numpy(array).isfinite().all() for array in weights().values())
 
 
@@ -453,8 +455,8 @@ def test_a_full_disk_while_saving_costs_nothing(pictures, monkeypatch):
     monkeypatch.setattr(tensorfile, "write_whole", write_whole)
     running = run(planned(pictures))
     for report in running:
-        if isinstance(report, events.Trouble):
-            assert "No space left" in report.message
+        if isinstance(report, Note):
+            assert "No space left" in report.text
             assert (FOLDER / "resume.safetensors").read_bytes() == before
             fail[0] = False
             break
@@ -482,7 +484,7 @@ def test_running_out_of_memory_is_told_with_advice(pictures, monkeypatch):
             "[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory: you tried"
         )
 
-    monkeypatch.setattr(Learner, "step", step)
+    monkeypatch.setattr(TrainState, "step", step)
     with pytest.raises(LatentCLIError, match="--batch-size 4 or a smaller --size"):
         train(pictures)
     assert not FOLDER.exists()
@@ -492,8 +494,8 @@ def test_identical_images_train_and_are_noted(tmp_path):
     source = draw_folder(tmp_path / "d", 1)
     for number in range(1, 30):
         (source / f"{number:03d}.png").write_bytes((source / "000.png").read_bytes())
-    told = train(source)
-    started = next(report for report in told if isinstance(report, events.Started))
+    result = train(source)
+    started = next(report for report in result if isinstance(report, events.Started))
     assert any("all the same" in note for note in started.notes)
     assert load_model(FOLDER).prior.sample(range(3), 1.0).isfinite().all()
 

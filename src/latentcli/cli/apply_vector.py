@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import (
     ForceOption,
     JsonOption,
@@ -79,9 +79,9 @@ def apply_vector(
         raise typer.BadParameter("--paired and --orthogonal-to belong to --positive and --negative")
     if grid and (len(grid) != 2 or strip):
         raise typer.BadParameter("give --grid twice, once for each vector, and not with --strip")
-    talk = Talk(as_json)
+    console = Console(as_json)
     references = [text.rpartition("=")[0] for text in grid] + vector
-    entry = choose_model(talk, model, references)
+    entry = choose_model(console, model, references)
 
     from latentcli import catalog
     from latentcli.concepts import labels
@@ -93,12 +93,12 @@ def apply_vector(
     if positive is not None and negative is not None:
         name = save or labels.vector_name(positive.resolve().name.partition(".")[0])
         edit = apply_vector.Edit((catalog.VectorRequest(name, None),), amount, stay_typical, rows=tuple(ranges))
-        how = fit_vectors.How(method, tuple(orthogonal_to))
+        how = fit_vectors.FitOptions(method, tuple(orthogonal_to))
         new = apply_vector.NewVector(labels.from_folders(name, positive, negative, paired), how, edit, save)
-        for fitted in talk.follow(apply_vector.apply_new(entry, images, new, output, force), "working"):
-            tell_vector(talk, fitted)
+        for fitted in console.follow(apply_vector.apply_new(entry, images, new, output, force), "working"):
+            tell_vector(console, fitted)
     else:
         wanted = tuple(catalog.parse_vector(text) for text in references)
         edit = apply_vector.Edit(wanted, amount, stay_typical, rows=tuple(ranges))
-        talk.run(apply_vector.apply_saved(entry, images, edit, output, force), "working")
-    talk.close()
+        console.run(apply_vector.apply_saved(entry, images, edit, output, force), "working")
+    console.close()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
-from latentcli.cli.console import Talk, print_table
+from latentcli.cli.console import Console, print_table
 from latentcli.cli.options import (
     AlignedOption,
     BackgroundOption,
@@ -46,10 +46,10 @@ def check(
     Every image is decoded once; `latentcli train` then finds them in the cache.
     """
     wanted = parse_size(size)
-    talk = Talk(as_json)
+    console = Console(as_json)
 
     from latentcli.cli.training_view import TrainingView
-    from latentcli.training import events
+    from latentcli.events import Progress
     from latentcli.training.check import Checked
     from latentcli.training.check import check as look_at
     from latentcli.training.plan import TrainRequest
@@ -63,20 +63,20 @@ def check(
         held_out=held_out,
         device=device,
     )
-    with TrainingView(talk) as view:
+    with TrainingView(console) as view:
         for report in look_at(data, request):
-            if isinstance(report, events.Reading):
+            if isinstance(report, Progress):
                 view.show(report)
             else:
                 checked: Checked = report
-    _tell(talk, checked)
+    _tell(console, checked)
 
 
-def _tell(talk: Talk, checked: "Checked") -> None:
-    if talk.as_json:
-        talk.facts |= _as_dict(checked)
-        talk.unreadable = list(checked.unreadable)
-        talk.print_json()
+def _tell(console: Console, checked: "Checked") -> None:
+    if console.as_json:
+        console.facts |= _as_dict(checked)
+        console.unreadable = list(checked.unreadable)
+        console.print_json()
         return
     from rich.table import Table
 
@@ -100,7 +100,7 @@ def _rows(checked: "Checked") -> list[tuple[str, str]]:
         ("sizes", "{} smallest sides, {} median, {} largest".format(*sizes)),
         ("modes", ", ".join(f"{count} {mode}" for mode, count in checked.modes.items())),
         ("look the same", f"{len(checked.duplicates)} groups{_shared(checked)}"),
-        ("would train", checked.choice.told()),
+        ("would train", checked.choice.describe()),
         ("precision", checked.precision),
         ("an epoch", f"about {minutes:.1f} minutes here" if minutes >= 1 else f"about {60 * minutes:.0f} s here"),
     ]

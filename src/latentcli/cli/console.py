@@ -1,4 +1,4 @@
-"""Talking to the user: results on stdout, one path a line; talk on stderr; `--json` prints one object instead."""
+"""Talking to the user: results on stdout, one path a line; console on stderr; `--json` prints one object instead."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ _WIDE = 1000  # columns of a table that goes into a file or a pipe
 _PATIENCE = 1.0  # seconds before a progress bar appears
 
 
-class Talk:
+class Console:
     """What one command has to say."""
 
     def __init__(self, as_json: bool) -> None:
@@ -35,7 +35,7 @@ class Talk:
         self.started = time.monotonic()
 
     def say(self, text: str) -> None:
-        """A line of talk."""
+        """A line of console."""
         print(text, file=sys.stderr)
 
     def wrote(self, path: Path) -> None:
@@ -70,21 +70,21 @@ class Talk:
 
     def follow(self, events: Iterable[object], what: str) -> Iterator[object]:
         """Draw progress, print results, collect what was left out; events of other kinds are passed on."""
-        from latentcli.events import AlreadyThere, Note, Piped, Progress, Unreadable, Wrote
+        from latentcli.events import Kept, Note, Piped, Progress, Skipped, Wrote
 
         self.introduce()
         with _bar(what) as bar:
             for event in events:
                 match event:
-                    case Progress(done, total):
+                    case Progress(_, done, total):
                         bar(done, total)
                     case Wrote(path):
                         self.wrote(path)
                     case Piped(content):
                         self.pipe(content)
-                    case Unreadable(message):
+                    case Skipped(message):
                         self.unreadable.append(message)
-                    case AlreadyThere():
+                    case Kept():
                         self.already_there += 1
                     case Note(text):
                         self.say(text)
@@ -146,9 +146,9 @@ def check_pipe(as_json: bool) -> None:
 
 def print_table(table: "Table") -> None:
     """A table on stdout, its cells whole where nobody's screen limits them."""
-    from rich.console import Console
+    from rich.console import Console as RichConsole
 
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+    RichConsole(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 @contextlib.contextmanager
@@ -157,12 +157,12 @@ def _bar(what: str) -> Iterator[Any]:
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    from rich.console import Console
+    from rich.console import Console as RichConsole
     from rich.progress import Progress
 
     # On one screen results must pass above the bar; into a file or a pipe they must not meet it.
     same_screen = sys.stdout.isatty()
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=same_screen) as progress:
+    with Progress(console=RichConsole(stderr=True), transient=True, redirect_stdout=same_screen) as progress:
         task = progress.add_task(what, total=None, visible=False)
         started = time.monotonic()
 
@@ -173,12 +173,12 @@ def _bar(what: str) -> Iterator[Any]:
         yield draw
 
 
-def choose_model(talk: Talk, wanted: str | None, vectors: Iterable[str] = ()) -> "ModelEntry":
+def choose_model(console: Console, wanted: str | None, vectors: Iterable[str] = ()) -> "ModelEntry":
     """Find the model of a command and note which it is."""
     from latentcli import catalog
 
     entry = catalog.find_model(wanted, [catalog.parse_vector(text) for text in vectors])
     if wanted is None:
-        talk.left_out(catalog.damaged_models())
-    talk.took(entry, chosen=wanted is None)
+        console.left_out(catalog.damaged_models())
+    console.took(entry, chosen=wanted is None)
     return entry

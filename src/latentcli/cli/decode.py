@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
 
 LatentsArg = Annotated[Path, typer.Argument(help="A `.latents.safetensors` file.", show_default=False)]
@@ -26,10 +26,10 @@ def decode(
 
     Writes `<stem of the latents file>/<name>.png`; pictures that exist in a folder given with -o are kept.
     """
-    talk = Talk(as_json)
-    entry = choose_model(talk, model)
+    console = Console(as_json)
+    entry = choose_model(console, model)
 
     from latentcli.pipelines import encode
 
-    talk.run(encode.decode(entry, latents, output, force), "decoding")
-    talk.close()
+    console.run(encode.decode(entry, latents, output, force), "decoding")
+    console.close()

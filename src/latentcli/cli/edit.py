@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from latentcli.cli.console import Talk, check_pipe, choose_model
+from latentcli.cli.console import Console, check_pipe, choose_model
 from latentcli.cli.options import (
     ForceOption,
     JsonOption,
@@ -120,20 +120,20 @@ def edit(
     pipes = output == PIPE or (output is None and animate is None and photos == [PIPE])
     if pipes:
         check_pipe(as_json)
-    talk = Talk(as_json)
-    entry = choose_model(talk, model, vector)
+    console = Console(as_json)
+    entry = choose_model(console, model, vector)
 
     from latentcli import catalog
-    from latentcli.box import Place
+    from latentcli.box import Box
     from latentcli.photo import locate
-    from latentcli.photo.merge import Merging
+    from latentcli.photo.merge import MergeOptions
     from latentcli.pipelines import apply_vector, edit
 
     vectors = tuple(catalog.parse_vector(text) for text in vector)
     rows = (apply_vector.Range.parse(strip, "--strip"),) if strip else ()
     wanted = apply_vector.Edit(vectors, apply_vector.amount(strength, sigma, to), stay_typical, rows)
-    aim = locate.Aim(tuple(map(Place.parse, box)), face, all_faces, not no_align)
-    how = edit.PhotoEdit(wanted, aim, Merging(merge, detail), refine, compare)
+    aim = locate.Aim(tuple(map(Box.parse, box)), face, all_faces, not no_align)
+    how = edit.PhotoEdit(wanted, aim, MergeOptions(merge, detail), refine, compare)
     job = edit.Job(output, force, jobs, max_megapixels, not no_metadata, animate, fps)
-    talk.run(edit.edit_photos(entry, photos, edit.animated(how) if animate else how, job), "editing")
-    talk.close()
+    console.run(edit.edit_photos(entry, photos, edit.animated(how) if animate else how, job), "editing")
+    console.close()

@@ -1,6 +1,6 @@
 """`latentcli encode`: images to latents."""
 
-from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import ForceOption, ImagesArg, JsonOption, ModelOption, OutputOption
 
 
@@ -21,10 +21,10 @@ def encode(
 
     Writes `<stem>.latents.safetensors`, or `images.latents.safetensors` for several arguments.
     """
-    talk = Talk(as_json)
-    entry = choose_model(talk, model)
+    console = Console(as_json)
+    entry = choose_model(console, model)
 
     from latentcli.pipelines import encode
 
-    talk.run(encode.encode(entry, images, output, force), "encoding")
-    talk.close()
+    console.run(encode.encode(entry, images, output, force), "encoding")
+    console.close()

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentcli.cli.console import Talk, choose_model, print_table
+from latentcli.cli.console import Console, choose_model, print_table
 from latentcli.cli.options import DataArg, JsonOption, ModelOption
 
 if TYPE_CHECKING:
     from latentcli.evaluation.evaluate import Evaluation
-    from latentcli.model.metrics import Figures
+    from latentcli.history import Metrics
 
 
 def evaluate(
@@ -54,22 +54,22 @@ def evaluate(
 
     Of a folder it was trained on, only the images held out then are measured.
     """
-    talk = Talk(as_json)
-    entry = choose_model(talk, model)
+    console = Console(as_json)
+    entry = choose_model(console, model)
 
     from latentcli.pipelines import evaluate
 
-    wish = evaluate.Wish(data, training, iwae, features)
-    for event in talk.follow(evaluate.evaluate(entry, wish), "evaluating"):
+    wish = evaluate.EvaluateRequest(data, training, iwae, features)
+    for event in console.follow(evaluate.evaluate(entry, wish), "evaluating"):
         assert isinstance(event, evaluate.Evaluated)
-        talk.facts["evaluation"] = event.evaluation.to_json()
-        talk.facts["verdict"] = [finding.to_json() for finding in event.findings]
+        console.facts["evaluation"] = event.evaluation.to_json()
+        console.facts["verdict"] = [finding.to_json() for finding in event.findings]
         if not as_json:
             _print_figures(event.evaluation)
             _print_samples(event.evaluation)
             for finding in event.findings:
-                typer.echo(finding.told())
-    talk.close()
+                typer.echo(finding.describe())
+    console.close()
 
 
 def _print_figures(found: "Evaluation") -> None:
@@ -91,7 +91,7 @@ def _print_figures(found: "Evaluation") -> None:
     print_table(table)
 
 
-def _cells(figures: "Figures", similarity: float | None) -> tuple[str, ...]:
+def _cells(figures: "Metrics", similarity: float | None) -> tuple[str, ...]:
     return (
         f"{figures.psnr:.2f} dB",
         _number(similarity, 4),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
 from latentcli.config import WALK_FPS, WALK_STEPS, InterpolationMethod
 
@@ -41,11 +41,11 @@ def interpolate(
 
     Writes `<A>-<B>.png`; an output called `.gif` or `.webp` moves.
     """
-    talk = Talk(as_json)
-    entry = choose_model(talk, model)
+    console = Console(as_json)
+    entry = choose_model(console, model)
 
     from latentcli.pipelines import sample
 
     request = sample.WalkRequest(tuple(keyframes), steps, method, loop, fps)
-    talk.run(sample.interpolate(entry, request, output, force), "walking")
-    talk.close()
+    console.run(sample.interpolate(entry, request, output, force), "walking")
+    console.close()

@@ -1,10 +1,13 @@
 """`latentcli models`: what `--model` can name."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from latentcli.cli.console import Talk, print_table
+from latentcli.cli.console import Console, print_table
 from latentcli.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from latentcli.catalog import ModelEntry
 
 
 def models(as_json: JsonOption = False) -> None:
@@ -16,27 +19,30 @@ def models(as_json: JsonOption = False) -> None:
 
         latentcli models
     """
-    talk = Talk(as_json)
+    console = Console(as_json)
 
     from latentcli import catalog
 
     entries = catalog.own_models() + catalog.bundled_models()
     for message in catalog.damaged_models():
-        talk.say(f"skipped: {message}")
+        console.say(f"skipped: {message}")
     for name in catalog.unfinished_runs():
-        talk.say(f"not finished: {catalog.OWN_MODELS / name}; its train command goes on with it")
+        console.say(f"not finished: {catalog.OWN_MODELS / name}; its train command goes on with it")
     if as_json:
         print(json.dumps({"models": [_facts(entry) for entry in entries]}))
     elif entries:
         _print_table(entries)
     else:
-        talk.say("there are no models yet; train one: latentcli train FOLDER")
+        console.say("there are no models yet; train one: latentcli train FOLDER")
 
 
-def _facts(entry: Any) -> dict[str, Any]:
+def _facts(entry: "ModelEntry") -> dict[str, Any]:
+    from dataclasses import asdict
+
     from latentcli import catalog
 
-    training = entry.header.get("training", {})
+    held_out = entry.training.held_out if entry.training else None
+
     return {
         "name": entry.name,
         "path": str(entry.path),
@@ -45,12 +51,12 @@ def _facts(entry: Any) -> dict[str, Any]:
         "model_id": entry.model_id,
         "finished_at": entry.finished_at,
         "config": entry.header.get("config"),
-        "held_out": training.get("held_out"),
+        "held_out": asdict(held_out) if held_out else None,
         "vectors": list(catalog.vectors_of(entry)),
     }
 
 
-def _print_table(entries: list[Any]) -> None:
+def _print_table(entries: list["ModelEntry"]) -> None:
     from rich.table import Table
 
     table = Table("model", "network", "held-out PSNR", "vectors", "finished", "card", box=None)

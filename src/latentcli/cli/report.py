@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import ForceOption, JsonOption, OutputOption
 
 
@@ -31,10 +31,10 @@ def report(
 
     Training writes it by itself; write it again when vectors have been fitted. It needs no network and no script.
     """
-    talk = Talk(as_json)
-    entry = choose_model(talk, model)
+    console = Console(as_json)
+    entry = choose_model(console, model)
 
     from latentcli.pipelines import report
 
-    talk.run(report.report(entry, output, force), "drawing")
-    talk.close()
+    console.run(report.report(entry, output, force), "drawing")
+    console.close()

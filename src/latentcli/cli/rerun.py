@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from latentcli.cli.console import Talk, check_pipe
+from latentcli.cli.console import Console, check_pipe
 from latentcli.cli.options import ForceOption, JsonOption, MegapixelsOption, ModelOption, OutputOption
 from latentcli.config import PHOTO_MEGAPIXELS
 from latentcli.files import PIPE
@@ -40,11 +40,11 @@ def rerun(
     """
     if output == PIPE:
         check_pipe(as_json)
-    talk = Talk(as_json)
+    console = Console(as_json)
 
     from latentcli.pipelines import edit
 
     plan = edit.plan_rerun(edited, photo, model)
-    talk.took(plan.entry, chosen=model is None)
-    talk.run(edit.rerun(plan, output, force, max_megapixels), "editing")
-    talk.close()
+    console.took(plan.entry, chosen=model is None)
+    console.run(edit.rerun(plan, output, force, max_megapixels), "editing")
+    console.close()

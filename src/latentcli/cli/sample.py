@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
 from latentcli.config import FITTED_TEMPERATURE, SAMPLES, PriorName
 
@@ -52,13 +52,13 @@ def sample(
     """
     if seeds is not None and (n is not None or seed is not None):
         raise typer.BadParameter("--seeds replaces --n and --seed; give one or the other")
-    talk = Talk(as_json)
-    entry = choose_model(talk, model)
+    console = Console(as_json)
+    entry = choose_model(console, model)
 
     from latentcli.pipelines import sample
 
     first = seed or 0
     chosen = sample.parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or SAMPLES)))
     request = sample.SampleRequest(chosen, prior, temperature)
-    talk.run(sample.sample(entry, request, each, output, force), "sampling")
-    talk.close()
+    console.run(sample.sample(entry, request, each, output, force), "sampling")
+    console.close()

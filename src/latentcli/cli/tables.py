@@ -4,19 +4,19 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from latentcli.cli.console import Talk, print_table
+from latentcli.cli.console import Console, print_table
 
 
-def tell_vector(talk: Talk, fitted: Any) -> None:
+def tell_vector(console: Console, fitted: Any) -> None:
     """Say what a new vector is worth."""
     vector = fitted.vector
-    talk.facts["vector"] = summary(vector)
-    talk.facts.setdefault("vectors", []).append(talk.facts["vector"])
-    for line in told(vector):
-        talk.say(line)
+    console.facts["vector"] = summary(vector)
+    console.facts.setdefault("vectors", []).append(console.facts["vector"])
+    for line in describe(vector):
+        console.say(line)
 
 
-def told(vector: Any) -> Iterator[str]:
+def describe(vector: Any) -> Iterator[str]:
     """What is known of a vector, and what is off."""
     if not vector.positives:
         told = ", ".join(f"{name}={strength:g}" for name, strength in vector.recipe.get("combine", ()))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from latentcli.cli.console import Talk
+from latentcli.cli.console import Console
 from latentcli.cli.options import (
     AlignedOption,
     BackgroundOption,
@@ -110,14 +110,12 @@ def train(
     ended goes on with more epochs or minutes. `latentcli check` shows what it would see.
     """
     wanted = parse_size(size)
-    talk = Talk(as_json)
+    console = Console(as_json)
 
     from latentcli import catalog
-    from latentcli.cli.training_view import Board, TrainingView
-    from latentcli.evaluation.evaluate import Step
-    from latentcli.training import events, plan, run
-
-    may_stop_at = (events.Reading, events.FittingPrior, Step)  # where nothing is to be saved
+    from latentcli.cli.training_view import TensorBoardLog, TrainingView
+    from latentcli.events import Progress
+    from latentcli.training import plan, run
 
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
@@ -141,36 +139,37 @@ def train(
         device=device,
     )
     settled = plan.prepare(folder, data, request)
-    talk.facts["model"] = folder.name
-    talk.say(
-        f"{folder}: {settled.choice.told()} (change with --preset, --size, --latent-dim, --beta, --epochs, --minutes)"
+    console.facts["model"] = folder.name
+    console.say(
+        f"{folder}: {settled.choice.describe()} "
+        "(change with --preset, --size, --latent-dim, --beta, --epochs, --minutes)"
     )
     if settled.finished:
-        _tell_finished(talk, settled)
+        _tell_finished(console, settled)
         return
     stop = _StopRequest()
-    with TrainingView(talk) as view, Board(folder) if log else contextlib.nullcontext() as board:
+    with TrainingView(console) as view, TensorBoardLog(folder) if log else contextlib.nullcontext() as board:
         for report in run.run(settled, stop):
             view.show(report)
             if board:
                 board.show(report)
-            if stop() and isinstance(report, may_stop_at):
-                if not isinstance(report, events.Reading):
-                    talk.say("stopped before everything was measured; the same command does the rest")
+            if stop() and isinstance(report, Progress):  # nothing is to be saved there
+                if report.what != "reading":
+                    console.say("stopped before everything was measured; the same command does the rest")
                 break
-    talk.facts["interrupted"] = not view.finished
-    talk.print_json()
+    console.facts["interrupted"] = not view.finished
+    console.print_json()
     if not view.finished:
         raise typer.Exit(128 + (stop.signal or signal.SIGINT))
 
 
-def _tell_finished(talk: Talk, settled: Any) -> None:
+def _tell_finished(console: Console, settled: Any) -> None:
     from latentcli import catalog
 
-    talk.say(f"already finished; train another with --name, or look: latentcli sample --model {settled.folder.name}")
-    talk.facts["model_id"] = catalog.find_model(settled.folder.name).model_id
-    talk.wrote(settled.folder / MODEL_FILE)
-    talk.print_json()
+    console.say(f"already finished; train another with --name, or look: latentcli sample --model {settled.folder.name}")
+    console.facts["model_id"] = catalog.find_model(settled.folder.name).model_id
+    console.wrote(settled.folder / MODEL_FILE)
+    console.print_json()
 
 
 class _StopRequest:

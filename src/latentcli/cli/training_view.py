@@ -8,23 +8,24 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from latentcli.cli.console import Talk
+from latentcli import events as job
+from latentcli.cli.console import Console
 from latentcli.config import RECONSTRUCTIONS_FILE, SAMPLES_FILE
 from latentcli.errors import ConfigError
-from latentcli.evaluation.evaluate import Step
+from latentcli.events import Note
+from latentcli.history import EpochReport, Metrics
 from latentcli.images import open_picture
-from latentcli.model.metrics import Figures
 from latentcli.training import events
 
 
 class TrainingView:
     """Draws the reports of a run."""
 
-    def __init__(self, talk: Talk) -> None:
-        self.talk = talk
+    def __init__(self, console: Console) -> None:
+        self.console = console
         self.finished = False
         self.measured = ""  # the last held-out figures, for the live line
         self.progress = Progress(
@@ -33,7 +34,7 @@ class TrainingView:
             TextColumn("{task.completed}/{task.total}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
+            console=RichConsole(stderr=True),
             transient=True,
             disable=not sys.stderr.isatty(),
         )
@@ -50,8 +51,6 @@ class TrainingView:
 
     def show(self, report: events.Report) -> None:
         match report:
-            case events.Reading(done, total):
-                self._bar("reading", done, total)
             case events.Started():
                 self._started(report)
             case events.StepReport():
@@ -60,18 +59,14 @@ class TrainingView:
                     f"KL {report.kl:.1f}{self.measured}"
                 )
                 self._bar("training", report.step, report.steps, note)
-            case events.EpochReport():
+            case EpochReport():
                 self._measured(report.held_out)
                 self._say(f"epoch {report.epoch}, {_duration(report.seconds)}: {self._epoch(report)}")
-            case events.Trouble(message):
-                self._say(message)
+            case Note(text):
+                self._say(text)
             case events.Interrupted(step, steps):
                 self._say(f"stopped at step {step} of {steps}, saved; the same command goes on from there")
-            case events.FittingPrior(images):
-                self.progress.update(self.task, visible=False)
-                self._say(f"fitting the prior to {images} encoded images")
-            case Step(what, done, total):
-                self.progress.update(self.task, visible=True)
+            case job.Progress(what, done, total):
                 self._bar(what, done, total)
             case events.Finished():
                 self.finished = True
@@ -82,13 +77,13 @@ class TrainingView:
 
     def _say(self, text: str) -> None:
         if self.progress.disable:
-            self.talk.say(text)
+            self.console.say(text)
         else:
             self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _started(self, report: events.Started) -> None:
-        self.talk.left_out(report.unreadable)
-        self.talk.facts["skipped"] = list(report.unreadable)
+        self.console.left_out(report.unreadable)
+        self.console.facts["skipped"] = list(report.unreadable)
         held = f"{report.held_out} held out" if report.held_out else "none held out (too few, or not wanted)"
         seconds = report.estimated_seconds
         about = f", about {_duration(seconds)}" if seconds else ""
@@ -104,28 +99,28 @@ class TrainingView:
             "Ctrl-C stops and saves"
         )
 
-    def _measured(self, figures: Figures | None) -> None:
+    def _measured(self, figures: Metrics | None) -> None:
         if figures is not None and figures.negative_elbo is not None:
             self.measured = (
                 f"  held-out ELBO {-figures.negative_elbo:.1f}, {figures.active_dimensions} active dimensions"
             )
 
-    def _epoch(self, report: events.EpochReport) -> str:
+    def _epoch(self, report: EpochReport) -> str:
         training = f"training reconstruction {report.reconstruction:.1f} + KL {report.kl:.1f} nats"
         skipped = f"; {report.skipped_steps} steps skipped" if report.skipped_steps else ""
         held_out = f"; held-out {figures_text(report.held_out)}" if report.held_out else ""
         return training + held_out + skipped
 
     def _finished(self, report: events.Finished) -> None:
-        self.talk.facts |= {"model_id": report.model_id, "training_seconds": report.seconds}
+        self.console.facts |= {"model_id": report.model_id, "training_seconds": report.seconds}
         self.progress.stop()
         if report.held_out:
-            self.talk.facts["held_out"] = asdict(report.held_out)
-        self.talk.facts["verdict"] = [finding.to_json() for finding in report.findings]
+            self.console.facts["held_out"] = asdict(report.held_out)
+        self.console.facts["verdict"] = [finding.to_json() for finding in report.findings]
         for finding in report.findings:
-            self._say(finding.told())
+            self._say(finding.describe())
         for path in report.outputs:
-            self.talk.wrote(path)
+            self.console.wrote(path)
         self._say(f"look: latentcli sample --model {report.folder.name}")
 
 
@@ -133,7 +128,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
-def figures_text(figures: Figures) -> str:
+def figures_text(figures: Metrics) -> str:
     """The held-out figures in one line."""
     if figures.negative_elbo is None:
         return f"reconstruction {figures.reconstruction:.2f} nats (no ELBO: beta 0), PSNR {figures.psnr:.2f} dB"
@@ -149,7 +144,7 @@ _TRAINING = ("reconstruction", "kl", "images_per_second")
 _HELD_OUT = ("negative_elbo", "reconstruction", "kl", "psnr", "active_dimensions", "bits_per_dimension")
 
 
-class Board:
+class TensorBoardLog:
     """Writes what a run reports into `tensorboard/` beside its model; a context manager.
 
     Raises ConfigError without the package.
@@ -186,14 +181,14 @@ class Board:
                 self._writer.add_text("images", f"{report.images}, {report.held_out} held out", step)
             case events.StepReport():
                 self._scalars("training", report.step, report, _TRAINING)
-            case events.EpochReport():
+            case EpochReport():
                 self._step = report.step
                 if report.held_out:
                     self._scalars("held-out", report.step, report.held_out, _HELD_OUT)
                 self._pictures()
             case events.Finished():
                 self._pictures()
-                told = "\n\n".join(finding.told() for finding in report.findings)
+                told = "\n\n".join(finding.describe() for finding in report.findings)
                 self._writer.add_text("verdict", told, self._step)
 
     def _scalars(self, group: str, step: int, values: object, names: Sequence[str]) -> None:

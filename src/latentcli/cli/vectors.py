@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from latentcli.cli.console import Talk, choose_model
+from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import (
     ForceOption,
     JsonOption,
@@ -18,7 +18,7 @@ from latentcli.cli.options import (
     PairedOption,
     PositiveOption,
 )
-from latentcli.cli.tables import print_vectors, summary, tell_vector, told
+from latentcli.cli.tables import describe, print_vectors, summary, tell_vector
 from latentcli.config import AUGMENTATIONS
 from latentcli.errors import FileFormatError
 
@@ -33,25 +33,25 @@ def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None
 
         latentcli vectors list --model faces
     """
-    talk = Talk(as_json)
-    entry = choose_model(talk, model)
+    console = Console(as_json)
+    entry = choose_model(console, model)
 
     from latentcli import catalog
     from latentcli.concepts.vector import ConceptVector
 
-    talk.introduce()
+    console.introduce()
     vectors = []
     for path in catalog.vectors_of(entry).values():
         try:
             vectors.append(ConceptVector.load(path))
         except FileFormatError as error:
-            talk.say(f"skipped: {error}")
+            console.say(f"skipped: {error}")
     if as_json:
-        talk.facts["vectors"] = [summary(vector) for vector in vectors]
-        talk.print_json()
+        console.facts["vectors"] = [summary(vector) for vector in vectors]
+        console.print_json()
         return
     if not vectors:
-        talk.say(f"{entry.name} has no vectors; make one: latentcli vectors fit NAME --positive DIR --negative DIR")
+        console.say(f"{entry.name} has no vectors; make one: latentcli vectors fit NAME --positive DIR --negative DIR")
     else:
         print_vectors(vectors)
 
@@ -172,8 +172,8 @@ def fit_vector(
         raise typer.BadParameter("name the vector; with --all and --folders the columns and folders name them")
     if paired and not negative:
         raise typer.BadParameter("--paired belongs to --positive and --negative")
-    talk = Talk(as_json)
-    entry = choose_model(talk, model)
+    console = Console(as_json)
+    entry = choose_model(console, model)
 
     from latentcli.concepts import label_table
     from latentcli.concepts import labels as labelled
@@ -191,8 +191,8 @@ def fit_vector(
         cuts = dict(map(label_table.Cut.parse, threshold))
         asked = label_table.Wanted(column, name, cut, one, extremes, cuts, balance_by, root)
         wanted = label_table.from_table(labels, asked)
-    how = fit_vectors.How(method, tuple(orthogonal_to), orthogonal_in == "whitened", latents)
-    _follow(talk, fit_vectors.fit(entry, wanted, how, force), "encoding")
+    how = fit_vectors.FitOptions(method, tuple(orthogonal_to), orthogonal_in == "whitened", latents)
+    _follow(console, fit_vectors.fit(entry, wanted, how, force), "encoding")
 
 
 @app.command("combine")
@@ -211,13 +211,15 @@ def combine_vectors(
 
         latentcli vectors combine smile=1 glasses=-0.5 --save plain-smile
     """
-    talk = Talk(as_json)
-    entry = choose_model(talk, model, parts)
+    console = Console(as_json)
+    entry = choose_model(console, model, parts)
 
     from latentcli import catalog
     from latentcli.pipelines import fit_vectors
 
-    _follow(talk, fit_vectors.combine(entry, save, [catalog.parse_vector(part) for part in parts], force), "combining")
+    _follow(
+        console, fit_vectors.combine(entry, save, [catalog.parse_vector(part) for part in parts], force), "combining"
+    )
 
 
 @app.command("refit")
@@ -245,8 +247,8 @@ def refit_vectors(
 
         latentcli vectors refit smile --from faces --model larger --root faces/
     """
-    talk = Talk(as_json)
-    entry = choose_model(talk, model)
+    console = Console(as_json)
+    entry = choose_model(console, model)
 
     from latentcli import catalog
     from latentcli.concepts.vector import ConceptVector
@@ -257,9 +259,9 @@ def refit_vectors(
     source = catalog.find_model(old, kept) if kept else entry
     for request in wanted:
         vector = ConceptVector.load(catalog.vector_file(source, request))
-        how = fit_vectors.How(latents=latents)
-        _tell(talk, fit_vectors.refit(entry, vector, root, how, force), f"refitting {vector.name}")
-    talk.close()
+        how = fit_vectors.FitOptions(latents=latents)
+        _tell(console, fit_vectors.refit(entry, vector, root, how, force), f"refitting {vector.name}")
+    console.close()
 
 
 @app.command("report")
@@ -282,31 +284,31 @@ def report_vectors(
     The page needs no network and no script: ROC curves, histograms, what else each vector changes, strips beside those
     of a random direction.
     """
-    talk = Talk(as_json)
-    entry = choose_model(talk, model)
+    console = Console(as_json)
+    entry = choose_model(console, model)
 
     from latentcli.pipelines import report
 
-    for event in talk.follow(report.report_vectors(entry, images, output, force), "drawing"):
+    for event in console.follow(report.report_vectors(entry, images, output, force), "drawing"):
         assert isinstance(event, report.Vectors)
-        talk.facts["vectors"] = [summary(vector, event.vectors) for vector in event.vectors]
+        console.facts["vectors"] = [summary(vector, event.vectors) for vector in event.vectors]
         if not as_json:
             print_vectors(event.vectors)
             for vector in event.vectors:
-                for line in told(vector):
+                for line in describe(vector):
                     typer.echo(line)
                 cosines = (
                     f"{other.name} {vector.cosine(other):+.2f}" for other in event.vectors if other is not vector
                 )
                 typer.echo(f"  cosines: {', '.join(cosines) or 'there is no other vector'}")
-    talk.close()
+    console.close()
 
 
-def _follow(talk: Talk, events: Any, what: str) -> None:
-    _tell(talk, events, what)
-    talk.close()
+def _follow(console: Console, events: Any, what: str) -> None:
+    _tell(console, events, what)
+    console.close()
 
 
-def _tell(talk: Talk, events: Any, what: str) -> None:
-    for fitted in talk.follow(events, what):
-        tell_vector(talk, fitted)
+def _tell(console: Console, events: Any, what: str) -> None:
+    for fitted in console.follow(events, what):
+        tell_vector(console, fitted)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from latentcli.concepts import fit
-from latentcli.concepts.fit import Direction, Examples, Recipe
+from latentcli.concepts.fit import Direction, Examples, FitSettings
 from latentcli.errors import ConfigError
 from latentcli.model.prior import Geometry
 
@@ -37,7 +37,7 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class Diagnostics:
     """Measured once, when the vector is fitted; None is what could not be measured."""
 
     measured_on: str = ""  # which images
@@ -64,7 +64,7 @@ class Trust:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Trust":
+    def from_json(cls, values: dict[str, Any]) -> "Diagnostics":
         """The reverse of `to_json`. Raises TypeError for anything else."""
         parts = {
             "thin": tuple(values.get("thin", ())),
@@ -84,8 +84,8 @@ class Scores:
 
 
 def measure(
-    examples: Examples, held_out: Examples, recipe: Recipe, geometry: Geometry, found: Direction
-) -> tuple[Trust, Scores]:
+    examples: Examples, held_out: Examples, recipe: FitSettings, geometry: Geometry, found: Direction
+) -> tuple[Diagnostics, Scores]:
     """Everything that needs latents only; `found` is what the recipe makes of all the examples."""
     rng, recipe = np.random.default_rng(0), recipe.decided(examples)
     enough = _fewest(held_out) >= MIN_HELD_OUT
@@ -127,7 +127,7 @@ def measure(
         scores = Scores(np.zeros(0), np.zeros(0), shows)
     images = "held-out images" if enough else f"the images it was fitted on, {_FOLDS}-fold cross-validated"
     counts = f"{int(shows.sum())} with and {int((~shows).sum())} without" if fits else "too few images"
-    trust = Trust(
+    trust = Diagnostics(
         measured_on=f"{counts}: {images}" if fits else counts,
         auc=auc,
         auc_lda=auc_lda,
@@ -141,7 +141,7 @@ def measure(
     return trust, scores
 
 
-def _can_all_be_fitted(fits: list[tuple[Examples, Examples]], recipe: Recipe, geometry: Geometry) -> bool:
+def _can_all_be_fitted(fits: list[tuple[Examples, Examples]], recipe: FitSettings, geometry: Geometry) -> bool:
     """Whether no part of few images has an empty cell, or the same images in both kinds."""
     try:
         for fitted_on, _ in fits:
@@ -209,7 +209,7 @@ def _thinned(scores: Scores, rng: np.random.Generator) -> Scores:
     return Scores(scores.projection[rows], scores.discriminant[rows], scores.shows[rows])
 
 
-def advise(trust: Trust, has_columns: bool = True) -> str:
+def advise(trust: Diagnostics, has_columns: bool = True) -> str:
     """What is off, in one line with what to do; "" when nothing is. Only a table has columns to balance by."""
     if trust.auc is None or trust.auc_lda is None or trust.chance is None:
         return "too few images to say what it is worth: label 20 or more of each kind"

@@ -67,7 +67,7 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class FitSettings:
     """How a direction is made of examples."""
 
     method: VectorMethod = "mean"
@@ -75,7 +75,7 @@ class Recipe:
     whitened: bool = True  # orthogonal in the metric of the latents' covariance; else as they lie
     shrunk: bool | None = None  # to the leading dimensions; None where there are fewer images than twice the dimensions
 
-    def decided(self, examples: Examples) -> "Recipe":
+    def decided(self, examples: Examples) -> "FitSettings":
         """The same for these examples and for parts of them."""
         few = len(examples) < 2 * examples.z.shape[1]
         return replace(self, shrunk=few if self.shrunk is None else self.shrunk)
@@ -92,7 +92,7 @@ class Direction:
     dimensions: int | None = None  # that are left, where few images were shrunk to the leading ones
 
 
-def find(examples: Examples, recipe: Recipe, geometry: Geometry) -> Direction:
+def find(examples: Examples, recipe: FitSettings, geometry: Geometry) -> Direction:
     """The direction of a concept. Raises ConfigError when one kind is missing or nothing is left of it."""
     examples.check()
     gap, found = gap_of(examples)

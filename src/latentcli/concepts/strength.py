@@ -72,7 +72,7 @@ def _steps(z: Tensor, moves: Sequence[Move]) -> Iterator[tuple[ConceptVector, Te
         z = z + strengths[:, None] * vector.direction
 
 
-def told(z: Tensor, moves: Sequence[Move], typical: Geometry | None = None) -> list[str]:
+def describe(z: Tensor, moves: Sequence[Move], typical: Geometry | None = None) -> list[str]:
     """How far latents are moved along each vector, in each unit; means where there are several."""
     moved = move(z, moves, typical)
     unlimited = (move(z, moves) - z).norm(dim=1).clamp_min(1e-12)

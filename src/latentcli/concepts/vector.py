@@ -16,8 +16,8 @@ from torch import Tensor
 
 from latentcli import tensorfile
 from latentcli.concepts import fit as fitting
-from latentcli.concepts.diagnostics import Scores, Shift, Trust, advise, measure
-from latentcli.concepts.fit import METHODS, Examples, Recipe
+from latentcli.concepts.diagnostics import Diagnostics, Scores, Shift, advise, measure
+from latentcli.concepts.fit import METHODS, Examples, FitSettings
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.latents import Latents
 from latentcli.model.prior import Geometry
@@ -43,7 +43,7 @@ class ConceptVector:
     percentiles: Tensor  # (101,): of the projections of the latents it was fitted on
     probe: Tensor  # (latent_dim,): discriminant whose scores have a within-class standard deviation of 1
     recipe: dict[str, Any]  # how to make it again; relative names
-    trust: Trust = field(default_factory=Trust)
+    trust: Diagnostics = field(default_factory=Diagnostics)
     scores: Scores | None = None  # of measured images, for drawings
 
     @property
@@ -129,7 +129,7 @@ class ConceptVector:
                 positives=int(header["positives"]),
                 negatives=int(header["negatives"]),
                 recipe=dict(header["recipe"]),
-                trust=Trust.from_json(header["trust"]),
+                trust=Diagnostics.from_json(header["trust"]),
                 scores=None if scores is None else Scores(scores[0], scores[1], arrays["shows"].astype(bool)),
                 direction=direction,
                 percentiles=percentiles,
@@ -145,7 +145,7 @@ class ConceptVector:
 
 
 def fit(
-    name: str, examples: Examples, held_out: Examples, how: Recipe, geometry: Geometry, model_id: str,
+    name: str, examples: Examples, held_out: Examples, how: FitSettings, geometry: Geometry, model_id: str,
     recipe: Mapping[str, Any],
 ) -> ConceptVector:  # fmt: skip
     """Fit to `examples` and measure on `held_out`.

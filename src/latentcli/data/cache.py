@@ -19,7 +19,7 @@ import platformdirs
 
 from latentcli import tensorfile
 from latentcli.config import ModelConfig
-from latentcli.data.decode import Answer, Facts, answers
+from latentcli.data.decode import DecodedBatch, ImageInfo, answers
 from latentcli.data.sources import Listing, Source, names_as_numbers, names_from_numbers
 from latentcli.errors import ConfigError, FileFormatError, ImageError, LatentCLIError
 from latentcli.files import exclusive
@@ -46,7 +46,7 @@ class Decoded:
         """(n,) bool."""
         return self.sides[:, 0] > 0
 
-    def put(self, rows: np.ndarray, answer: Answer) -> None:
+    def put(self, rows: np.ndarray, answer: DecodedBatch) -> None:
         """Take in what a worker made of the images at `rows`."""
         self.pixels[rows] = answer.pixels
         for row, facts in zip(rows, answer.facts, strict=True):
@@ -55,7 +55,7 @@ class Decoded:
             else:
                 self.note(int(row), facts)
 
-    def note(self, row: int, facts: Facts) -> None:
+    def note(self, row: int, facts: ImageInfo) -> None:
         width, height, mode = facts
         if mode not in self.mode_names:
             self.mode_names.append(mode)

@@ -6,11 +6,10 @@ Which side an image falls on depends on its relative path alone, so adding photo
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from latentcli.config import HELD_OUT_NEEDS, HELD_OUT_SHARE
 from latentcli.data.cache import Decoded
 from latentcli.data.sources import Listing, Reader, name_hashes, open_source, scan
 from latentcli.errors import ConfigError, ImageError
+from latentcli.history import TrainingSummary
 from latentcli.images import has_colour, open_picture, walk
 
 _BATCH = 256  # images that are gathered at once when they are taken in order
@@ -92,10 +92,10 @@ def is_held_out(hashes: np.ndarray, share: float) -> np.ndarray:
     return hashes.astype(np.float64) < share * 2.0**64
 
 
-def held_out_then(names: Iterable[bytes], training: Mapping[str, Any] | None) -> np.ndarray:
+def held_out_then(names: Iterable[bytes], training: TrainingSummary | None) -> np.ndarray:
     """Which images were held out of a training, by its summary in the model file and their relative paths: (n,)."""
-    share = (training or {}).get("held_out_share") or HELD_OUT_SHARE
-    return is_held_out(name_hashes(names), float(share))
+    share = (training and training.held_out_share) or HELD_OUT_SHARE
+    return is_held_out(name_hashes(names), share)
 
 
 def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]:
@@ -139,14 +139,14 @@ _SURVEYED = 400  # pictures
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Survey:
     """What a source's pictures are like, judged from at most 400 of them spread over it."""
 
     shorter_side: int  # pixels, median
     colour_share: float  # of the pictures, 0 to 1
 
 
-def look(files: Selection) -> Look:
+def survey(files: Selection) -> Survey:
     """Sizes and colours of a sample of the pictures. Raises ImageError when none of the sample can be read."""
     there = files.rows[files.listing.sizes[files.rows] >= 0]
     sample = [files.listing.name(row) for row in there[:: max(1, -(-len(there) // _SURVEYED))]]
@@ -158,7 +158,7 @@ def look(files: Selection) -> Look:
             f"none of the {len(sample)} images looked at in {files.listing.source} can be read; check the files"
         )
     sides, colours = zip(*seen, strict=True)
-    return Look(int(np.median(sides)), sum(colours) / len(colours))
+    return Survey(int(np.median(sides)), sum(colours) / len(colours))
 
 
 def _side_and_colour(reader: Reader, name: str) -> tuple[int, bool]:

@@ -27,21 +27,21 @@ from latentcli.data.sources import Listing, Reader, Source
 from latentcli.errors import ImageError
 from latentcli.images import fit, open_picture
 
-Facts = tuple[int, int, str]  # width and height in pixels, Pillow's mode
+ImageInfo = tuple[int, int, str]  # width and height in pixels, Pillow's mode
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
+class DecodedBatch:
     """What some images became."""
 
     pixels: np.ndarray  # uint8 (n, height, width, channels); black where unreadable
-    facts: list[Facts | str]  # a text says why the image cannot be read
+    facts: list[ImageInfo | str]  # a text says why the image cannot be read
 
 
-def decode(reader: Reader, names: Sequence[str], config: ModelConfig) -> Answer:
+def decode(reader: Reader, names: Sequence[str], config: ModelConfig) -> DecodedBatch:
     """Read, crop and resize images by name; unreadable ones are told, never raised."""
     pixels = np.zeros((len(names), config.height, config.width, config.channels), dtype=np.uint8)
-    facts: list[Facts | str] = []
+    facts: list[ImageInfo | str] = []
     for row, name in enumerate(names):
         try:
             with open_picture(*reader.locate(name)) as picture:
@@ -50,7 +50,7 @@ def decode(reader: Reader, names: Sequence[str], config: ModelConfig) -> Answer:
                 facts.append(found)
         except ImageError as error:
             facts.append(str(error))
-    return Answer(pixels, facts)
+    return DecodedBatch(pixels, facts)
 
 
 def order(source: Source, config: ModelConfig) -> bytes:
@@ -59,18 +59,18 @@ def order(source: Source, config: ModelConfig) -> bytes:
     return json.dumps(job).encode() + b"\n"
 
 
-def receive(stream: IO[bytes], config: ModelConfig, count: int) -> Answer | None:
+def receive(stream: IO[bytes], config: ModelConfig, count: int) -> DecodedBatch | None:
     """A worker process's answer about `count` images, or None when it died."""
     line = stream.readline()
     pixels = np.empty((count, config.height, config.width, config.channels), dtype=np.uint8)
     if not line.endswith(b"\n") or stream.readinto(pixels.data) != pixels.nbytes:  # type: ignore[attr-defined]
         return None
     facts = [found if isinstance(found, str) else (found[0], found[1], found[2]) for found in json.loads(line)]
-    return Answer(pixels, facts)
+    return DecodedBatch(pixels, facts)
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """DecodedBatch until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that asks decides when to stop
     job = json.loads(sys.stdin.buffer.readline())
     config = ModelConfig.from_json(job["config"])
@@ -87,7 +87,7 @@ _AT_ONCE = 48  # images per question to a worker
 _AHEAD = 4  # answers per worker that may wait
 
 
-def answers(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iterator[tuple[np.ndarray, Answer]]:
+def answers(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iterator[tuple[np.ndarray, DecodedBatch]]:
     """Decode the images at `rows`: some of the rows at a time, in order, with what they became."""
     questions = (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
     if not len(rows):
@@ -124,7 +124,7 @@ class _Team:
         self._threads.shutdown(cancel_futures=True)
         self._reader.__exit__()
 
-    def ask(self, rows: np.ndarray) -> "Future[tuple[np.ndarray, Answer]]":
+    def ask(self, rows: np.ndarray) -> "Future[tuple[np.ndarray, DecodedBatch]]":
         return self._threads.submit(self._ask, rows)
 
     def _start(self) -> "_Process | None":
@@ -151,7 +151,7 @@ class _Team:
         process.stop()
         self._running.discard(process)
 
-    def _ask(self, rows: np.ndarray) -> tuple[np.ndarray, Answer]:
+    def _ask(self, rows: np.ndarray) -> tuple[np.ndarray, DecodedBatch]:
         names = [self._listing.name(row) for row in rows]
         process = self._free.get()
         try:
@@ -163,21 +163,21 @@ class _Team:
             self._free.put(process)
         return rows, answer
 
-    def _ask_one_by_one(self, process: "_Process | None", names: list[str]) -> tuple["_Process | None", Answer]:
+    def _ask_one_by_one(self, process: "_Process | None", names: list[str]) -> tuple["_Process | None", DecodedBatch]:
         """After a worker died: find the picture that kills it, and go on without. Without workers, do it here."""
         if process is None:
             return None, decode(self._reader, names if not self._closing else [], self._config)
-        found: list[Answer] = []
+        found: list[DecodedBatch] = []
         for name in names:
             answer = process.ask([name]) if process else decode(self._reader, [name], self._config)
             if answer is None:
                 process = self._replace(process)
                 black = np.zeros((1, self._config.height, self._config.width, self._config.channels), dtype=np.uint8)
                 path = self._listing.source.root / name
-                answer = Answer(black, [f"{path} cannot be decoded (it ends the program that tries); remove it"])
+                answer = DecodedBatch(black, [f"{path} cannot be decoded (it ends the program that tries); remove it"])
             found.append(answer)
         pixels = np.concatenate([answer.pixels for answer in found])
-        return process, Answer(pixels, [answer.facts[0] for answer in found])
+        return process, DecodedBatch(pixels, [answer.facts[0] for answer in found])
 
 
 class _Process:
@@ -206,7 +206,7 @@ class _Process:
             return False
         return True
 
-    def ask(self, names: list[str]) -> Answer | None:
+    def ask(self, names: list[str]) -> DecodedBatch | None:
         """The answer, or None when the process died over it."""
         assert self._process.stdout
         if not self._send(json.dumps(names).encode() + b"\n"):

@@ -24,7 +24,7 @@ _SAME_FOLDER = 0.5  # share of the files, of the smaller listing, above which tw
 
 
 @dataclass(frozen=True)
-class Prints:
+class Fingerprints:
     """Of all the listings a run reads, one after the other."""
 
     listings: Sequence[Listing]
@@ -55,7 +55,7 @@ class Prints:
     def changes_since(self, folder: Path) -> str:
         """In which files they differ from those kept in a run's folder, in words."""
         try:
-            kept = Kept.load(folder)
+            kept = StoredFingerprints.load(folder)
         except FileFormatError:
             return f"{FILES_FILE} does not tell how"
         names_before, marks_before = _told_apart(kept.names), _marks(kept.sizes, kept.checks)
@@ -71,8 +71,8 @@ class Prints:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What `Prints.write` kept of a run's listings."""
+class StoredFingerprints:
+    """What `Fingerprints.write` kept of a run's listings."""
 
     places: tuple[str, ...]  # folders, archives and lists, as they were called
     roots: tuple[str, ...]  # what the names are relative to
@@ -82,7 +82,7 @@ class Kept:
     trained: np.ndarray  # rows of the first
 
     @classmethod
-    def load(cls, folder: Path) -> "Kept":
+    def load(cls, folder: Path) -> "StoredFingerprints":
         """Raises FileFormatError when a run's folder has none."""
         header, arrays = tensorfile.read(folder / FILES_FILE, KIND)
         try:

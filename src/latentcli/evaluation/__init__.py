@@ -1,1 +1,1 @@
-"""Did it work? Figures, samples and baselines of a trained model, and a verdict in plain words."""
+"""Did it work? Metrics, samples and baselines of a trained model, and a verdict in plain words."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from latentcli.config import DEFAULTS, ModelConfig
 from latentcli.evaluation.evaluate import Evaluation, SampleFigures
-from latentcli.history import Line
+from latentcli.history import EpochReport, Metrics, TrainingSummary
 from latentcli.model.prior import ACTIVE_KL
 
 _WON = 0.5  # dB over a baseline that nobody would argue about
@@ -36,7 +36,7 @@ class Finding:
     text: str
     advice: str = ""
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """The finding in one line."""
         return f"{self.grade}: {self.text}{f' -> {self.advice}' if self.advice else ''}"
 
@@ -50,8 +50,8 @@ class Evidence:
 
     config: ModelConfig
     evaluation: Evaluation
-    training: dict[str, Any]  # the summary in the model file
-    history: Sequence[dict[str, Any]]  # the lines of history.jsonl
+    training: TrainingSummary
+    history: Sequence[EpochReport]
     foreign: bool = False  # the images are from elsewhere than those trained on
 
 
@@ -83,7 +83,7 @@ def _elsewhere(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "note",
         "other images",
-        f"these are other images than those of {evidence.training.get('data')}, which it was trained on: this is how "
+        f"these are other images than those of {evidence.training.data}, which it was trained on: this is how "
         "it does on them, and says nothing about how the training went",
     )
 
@@ -112,8 +112,8 @@ def _baselines(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _diverged(evidence: Evidence) -> Iterator[Finding]:
-    skipped = max((int(line.get("skipped_steps", 0)) for line in evidence.history), default=0)
-    steps = int(evidence.training["steps"])
+    skipped = max((line.skipped_steps for line in evidence.history), default=0)
+    steps = evidence.training.steps
     if skipped > 0.01 * steps or rose(evidence.history):
         lost = f"{skipped} of {steps} steps had no finite gradient"
         how = lost if skipped > 0.01 * steps else "it ended worse than it began, on training images, too"
@@ -121,7 +121,7 @@ def _diverged(evidence: Evidence) -> Iterator[Finding]:
             "problem",
             "diverged",
             f"training went astray: {how}",
-            f"--learning-rate {evidence.training['learning_rate'] / 4:g}",
+            f"--learning-rate {evidence.training.learning_rate / 4:g}",
         )
 
 
@@ -131,7 +131,7 @@ def _collapse(evidence: Evidence) -> Iterator[Finding]:
         return
     active = sum(nats > ACTIVE_KL for nats in kl)
     dead = len(kl) - active
-    beta = float(evidence.training["beta"])
+    beta = evidence.training.beta
     why = f"beta {beta:g} makes it too dear" if beta > 1 else "the decoder draws without it"
     advice = "--beta 1" if beta > 1 else "--beta 0.5, or a longer run"
     if active == 0:
@@ -173,7 +173,7 @@ def _likelihood(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _overfitting(evidence: Evidence) -> Iterator[Finding]:
-    found, images = evidence.evaluation, int(evidence.training["images"])
+    found, images = evidence.evaluation, evidence.training.images
     held_out = 0 if found.on_training else found.held_out.images
     gap = _gap(evidence)
     turned = turned_from_best(evidence.history)
@@ -207,9 +207,9 @@ def _gap(evidence: Evidence) -> float:
 
 
 def _length(evidence: Evidence) -> Iterator[Finding]:
-    epochs, minutes = float(evidence.training["epochs"]), evidence.training["seconds"] / 60
+    epochs, minutes = evidence.training.epochs, evidence.training.seconds / 60
     late = late_gain(evidence.history)
-    seen, usual = epochs * int(evidence.training["images"]), DEFAULTS[evidence.config.preset].images_seen
+    seen, usual = epochs * evidence.training.images, DEFAULTS[evidence.config.preset].images_seen
     if epochs < _FEW_EPOCHS and seen < usual:
         yield Finding(
             "problem",
@@ -232,7 +232,7 @@ def _longer(evidence: Evidence) -> str:
     """A run goes on with more of what it was given; to one that has overfitted nothing is gained by that."""
     if evidence.foreign or _gap(evidence) > _OVERFITTED or turned_from_best(evidence.history) > _TURNED:
         return ""
-    asked, epochs = evidence.training.get("minutes"), float(evidence.training["epochs"])
+    asked, epochs = evidence.training.minutes, evidence.training.epochs
     more = f"--minutes {max(5, round(4 * asked))}" if asked else f"--epochs {max(10, round(4 * epochs))}"
     return f"the same command with {more} goes on with this run"
 
@@ -274,7 +274,7 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
             f"samples differ from each other {first.diversity:.2f} times as much as images do",
             "latentcli sample --temperature 1" if first.name.startswith("fitted") else _longer(evidence),
         )
-    if first.nearest is not None and first.nearest < _COPIED and evidence.training["images"] >= _FEW_IMAGES:
+    if first.nearest is not None and first.nearest < _COPIED and evidence.training.images >= _FEW_IMAGES:
         yield Finding(
             "note",
             "copies",
@@ -287,27 +287,27 @@ _OF_ITS_OWN = (_alike, _baselines, _diverged, _collapse, _likelihood, _overfitti
 _OF_FOREIGN = (_elsewhere, _baselines, _prior, _samples)
 
 
-def measured(lines: Sequence[Line]) -> list[Line]:
-    """Those with held-out figures, all on as many images as the first: the last may be measured on more."""
-    found = [line for line in lines if line["held_out"]]
-    return [line for line in found if line["held_out"]["images"] == found[0]["held_out"]["images"]]
+def measured(lines: Sequence[EpochReport]) -> list[tuple[EpochReport, Metrics]]:
+    """Those with held-out metrics, all on as many images as the first: the last may be measured on more."""
+    found = [(line, line.held_out) for line in lines if line.held_out]
+    return [(line, held_out) for line, held_out in found if held_out.images == found[0][1].images]
 
 
-def curve(lines: Sequence[Line]) -> list[float]:
+def curve(lines: Sequence[EpochReport]) -> list[float]:
     """Held-out -ELBO at the end of each epoch, or of an autoencoder the reconstruction."""
-    held_out = [line["held_out"] for line in measured(lines)]
     return [
-        found["negative_elbo"] if found["negative_elbo"] is not None else found["reconstruction"] for found in held_out
+        held_out.reconstruction if held_out.negative_elbo is None else held_out.negative_elbo
+        for _, held_out in measured(lines)
     ]
 
 
-def rose(lines: Sequence[Line]) -> bool:
+def rose(lines: Sequence[EpochReport]) -> bool:
     """Whether the loss ended higher than it began, on held-out and on training images."""
-    training = [line["reconstruction"] + line["kl"] for line in lines]
+    training = [line.loss for line in lines]
     return all(len(values) > 1 and values[-1] > values[0] for values in (curve(lines), training))
 
 
-def turned_from_best(lines: Sequence[Line]) -> float:
+def turned_from_best(lines: Sequence[EpochReport]) -> float:
     """How far the curve ends above its best, as a share of its range; 0 where that is no overfitting."""
     nats = curve(lines)
     if rose(lines):
@@ -315,10 +315,10 @@ def turned_from_best(lines: Sequence[Line]) -> float:
     return (nats[-1] - min(nats)) / (max(nats) - min(nats)) if len(nats) > 2 and max(nats) > min(nats) else 0.0
 
 
-def late_gain(lines: Sequence[Line]) -> float | None:
+def late_gain(lines: Sequence[EpochReport]) -> float | None:
     """What the last third of the steps gained, as a share of all that was gained after the first epoch."""
     nats = curve(lines)
-    steps = [int(line["step"]) for line in measured(lines)]
+    steps = [line.step for line, _ in measured(lines)]
     if len(nats) < 4:
         return None
     early = [value for step, value in zip(steps, nats, strict=True) if step <= steps[-1] * 2 / 3]

@@ -10,10 +10,12 @@ from torch import Tensor
 from latentcli.data.dataset import Dataset
 from latentcli.evaluation import baselines, sample_metrics
 from latentcli.evaluation.sample_metrics import FeatureSpace
+from latentcli.events import Progress
+from latentcli.history import Metrics
 from latentcli.images import as_float
 from latentcli.model import objective
 from latentcli.model.device import device_of
-from latentcli.model.metrics import Figures, measure, psnr_per_image, ssim
+from latentcli.model.metrics import measure, psnr_per_image, ssim
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 
@@ -64,10 +66,10 @@ class Pixels:
 class Evaluation:
     """How good a model is."""
 
-    held_out: Figures
+    held_out: Metrics
     ssim: float
     kl_per_dimension: tuple[float, ...]  # nats, on average
-    training: Figures | None  # the same figures on images it was trained on
+    training: Metrics | None  # the same figures on images it was trained on
     baselines: tuple[Baseline, ...]
     samples: tuple[SampleFigures, ...]
     feature_space: str
@@ -83,8 +85,8 @@ class Evaluation:
     def from_json(cls, values: dict[str, Any]) -> "Evaluation":
         """The reverse of `to_json`. Raises TypeError or KeyError for anything else."""
         parts = {
-            "held_out": Figures(**values["held_out"]),
-            "training": Figures(**values["training"]) if values["training"] else None,
+            "held_out": Metrics(**values["held_out"]),
+            "training": Metrics(**values["training"]) if values["training"] else None,
             "kl_per_dimension": tuple(values["kl_per_dimension"]),
             "baselines": tuple(Baseline(**found) for found in values["baselines"]),
             "samples": tuple(SampleFigures(**found) for found in values["samples"]),
@@ -115,35 +117,26 @@ class Subject:
     draws: int | None = None  # of the importance-weighted bound; None leaves it out
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """So many of the images are done with, in one part of the work."""
-
-    what: str
-    done: int
-    total: int
-
-
-def evaluate(subject: Subject) -> Iterator[Step | Evaluation | Neighbours]:
+def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
     """Measure everything; ends with the evaluation, and before it the neighbours where there are training images."""
     vae, held_out, train = subject.vae, subject.held_out, subject.train
     watch = seen = _Watch(vae.config.latent_dim)
-    yield Step("reconstructing", 0, len(held_out))
+    yield Progress("reconstructing", 0, len(held_out))
     figures = measure(vae, _floats(held_out), subject.noise_scale, watch)
     training = None
     if train and not subject.on_training:
-        yield Step("reconstructing training images", 0, len(train))
+        yield Progress("reconstructing training images", 0, len(train))
         seen = _Watch(vae.config.latent_dim)
         training = measure(vae, _floats(train.spread(_GLANCE)), subject.noise_scale, seen)
-    yield Step("comparing with baselines", 0, len(held_out))
+    yield Progress("comparing with baselines", 0, len(held_out))
     beaten = _baselines(vae, held_out, train)
-    yield Step("sampling", 0, _COMPARED)
+    yield Progress("sampling", 0, _COMPARED)
     samples, neighbours = _samples(subject)
     bound = None
     if subject.draws:
         for done, estimate in objective.importance_bound(vae, _floats(held_out), subject.draws):
             bound = estimate
-            yield Step("drawing", done, len(held_out))
+            yield Progress("drawing", done, len(held_out))
     if neighbours:
         yield neighbours
     yield Evaluation(

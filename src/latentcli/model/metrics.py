@@ -1,12 +1,12 @@
 """How good a model is on images it was not trained on: the figures of every table, defined once."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from latentcli.history import Metrics
 from latentcli.model.device import device_of
 from latentcli.model.objective import Elbo, evaluate_elbo
 from latentcli.model.prior import ACTIVE_KL
@@ -15,24 +15,11 @@ from latentcli.model.vae import VAE, Posterior
 Watch = Callable[[Tensor, Posterior, Tensor], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Means over images; nats per image."""
-
-    images: int
-    negative_elbo: float | None  # reconstruction + KL with one draw per image, beta 1; None for an autoencoder
-    reconstruction: float  # with the model's sigma
-    kl: float | None  # None for an autoencoder, which has none
-    psnr: float  # dB, mean over images, 8-bit reconstruction from the posterior mean
-    active_dimensions: int | None  # KL above 0.01 nats on average; None for an autoencoder
-    bits_per_dimension: float | None  # Gaussian VAEs only
-
-
 @torch.inference_mode()
 def measure(
     vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0, watch: Watch = lambda x, posterior, decoded: None
-) -> Figures:
-    """Figures over batches of images (n, channels, height, width) in [0, 1]; `vae` must be in eval mode.
+) -> Metrics:
+    """Metrics over batches of images (n, channels, height, width) in [0, 1]; `vae` must be in eval mode.
 
     Bernoulli models: reconstruction is the binary cross-entropy summed over pixels. `noise_scale` 0 measures an
     autoencoder, which draws no noise and has no ELBO. `watch` sees each batch, its posterior and what the posterior
@@ -52,7 +39,7 @@ def measure(
         images += len(x)
     negative_elbo = (reconstruction + kl) / images
     variational, gaussian = noise_scale > 0, vae.config.likelihood == "gaussian"
-    return Figures(
+    return Metrics(
         images=images,
         negative_elbo=negative_elbo if variational else None,
         reconstruction=reconstruction / images,

@@ -16,6 +16,7 @@ from torch import Tensor
 from latentcli import tensorfile
 from latentcli.config import MODEL_FILE, ModelConfig
 from latentcli.errors import ConfigError, FileFormatError
+from latentcli.history import TrainingSummary
 from latentcli.model.device import prepare, to_numpy_ready
 from latentcli.model.prior import MixturePrior, Prior, StandardPrior
 from latentcli.model.vae import VAE
@@ -37,6 +38,11 @@ class LoadedModel:
     @property
     def config(self) -> ModelConfig:
         return self.vae.config
+
+    @property
+    def training(self) -> TrainingSummary | None:
+        """How it was trained; None where its file does not say."""
+        return TrainingSummary.from_header(self.header)
 
     @property
     def name(self) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentcli.box import Place
+from latentcli.box import Box
 from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError, ImageError
 from latentcli.faces import Face, find_faces, require_dlib
-from latentcli.images import model_place, open_picture, upright_size
+from latentcli.images import model_box, open_picture, upright_size
 from latentcli.photo.photo import Photo
 from latentcli.pipelines.jobs import Source
 
@@ -21,7 +21,7 @@ _CROP_TIMES = 4  # the model's size, up to which a square picture may be a face 
 class Aim:
     """Which part of a photo to edit."""
 
-    places: tuple[Place, ...] = ()  # given, not found
+    places: tuple[Box, ...] = ()  # given, not found
     face: int = 1  # of a model of faces: which, from the largest
     every_face: bool = False
     align: bool = True  # or take the centre, as for other models
@@ -44,11 +44,11 @@ def check_aim(aim: Aim, sources: Sequence[Source], config: ModelConfig, megapixe
                 raise
 
 
-def find_places(photo: Photo, path: Path, config: ModelConfig, aim: Aim) -> tuple[list[Place], list[str]]:
+def find_boxes(photo: Photo, path: Path, config: ModelConfig, aim: Aim) -> tuple[list[Box], list[str]]:
     """The parts of a photo to edit, and what to say of them. Raises ImageError when it has no such face."""
     if aim.places:
         return list(aim.places), []
-    centre = model_place(*photo.size, config)
+    centre = model_box(*photo.size, config)
     if config.crop != "face":
         return [centre], _told_crop(photo, centre, config)
     if not aim.align:
@@ -91,7 +91,7 @@ def _size(source: Source) -> tuple[int, int]:
         return 0, 0  # told when its turn comes
 
 
-def _told_crop(photo: Photo, place: Place, config: ModelConfig) -> list[str]:
+def _told_crop(photo: Photo, place: Box, config: ModelConfig) -> list[str]:
     """The model sees only a part of a photo of another shape: say which."""
     size, seen = photo.size, (round(place.width), round(place.height))
     if size == seen or config.crop == "none":
@@ -100,7 +100,7 @@ def _told_crop(photo: Photo, place: Place, config: ModelConfig) -> list[str]:
     return [f"edited the centred {parts}; for another part give --box x,y,width,height"]
 
 
-def _check_place(size: tuple[int, int], place: Place, config: ModelConfig) -> None:
+def _check_place(size: tuple[int, int], place: Box, config: ModelConfig) -> None:
     """Raises ConfigError when a given place is not in the photo or has another shape than a cropping model sees."""
     width, height = size
     x, y = place.middle

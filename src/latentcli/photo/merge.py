@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentcli.box import Place
+from latentcli.box import Box
 from latentcli.config import DETAIL, Merge
 from latentcli.errors import ConfigError
 
@@ -41,7 +41,7 @@ Region = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 @dataclass(frozen=True, slots=True)
-class Merging:
+class MergeOptions:
     """How an edit gets into a photo."""
 
     way: Merge = "residual"  # add the difference; "ratio" multiplies by it, "decode" puts the decoding in
@@ -84,7 +84,7 @@ def coarse_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * share)), max(1, round(height * share))
 
 
-def merge(coarse: Tensor, region: Region, before: Tensor, after: Tensor, place: Place, how: Merging) -> Merged:
+def merge(coarse: Tensor, region: Region, before: Tensor, after: Tensor, place: Box, how: MergeOptions) -> Merged:
     """What an edit adds to a photo's region, which is shown at its `coarse_size`: (channels, height, width) in [0, 1].
 
     `before` and `after` are the decodings (channels, height, width) of what `place` shows, at the model's size.
@@ -120,7 +120,7 @@ def _gray(image: Tensor) -> Tensor:
     return image if len(image) == 1 else (image * torch.tensor(_LUMA)[:, None, None]).sum(dim=0, keepdim=True)
 
 
-def _on_box(before: Tensor, after: Tensor, how: Merging) -> _Drawn:
+def _on_box(before: Tensor, after: Tensor, how: MergeOptions) -> _Drawn:
     """Difference and masks, upright, at twice the model's size."""
     size = [_ABOVE * side for side in before.shape[1:]]
     old, new = F.interpolate(torch.stack([before, after]), size, mode="bicubic")
@@ -156,7 +156,7 @@ def _levelled(difference: Tensor) -> Tensor:
     return difference - (1 - kept) * level[:, None, None]
 
 
-def _onto(drawn: _Drawn, coarse: Tensor, region: Region, place: Place) -> tuple[Tensor, ...]:
+def _onto(drawn: _Drawn, coarse: Tensor, region: Region, place: Box) -> tuple[Tensor, ...]:
     """Each layer as it lies on the region's pixels."""
     layers = (drawn.before, drawn.difference, drawn.sharper, drawn.reach, drawn.redrawn)
     stack = torch.cat(layers)[None]
@@ -185,7 +185,7 @@ def _onto(drawn: _Drawn, coarse: Tensor, region: Region, place: Place) -> tuple[
     return (*parts, *torch.split(on_masks, 1))
 
 
-def _residual(photo: Tensor, drawn: _Drawn, side: float, how: Merging) -> Merged:
+def _residual(photo: Tensor, drawn: _Drawn, side: float, how: MergeOptions) -> Merged:
     own = photo - drawn.before  # what the photo has and its reconstruction has not
     without_ghosts = drawn.difference - (own - _limited(own, drawn.redrawn, how.detail))
     plain, extra = drawn.reach * without_ghosts, drawn.reach * drawn.sharper
@@ -193,18 +193,18 @@ def _residual(photo: Tensor, drawn: _Drawn, side: float, how: Merging) -> Merged
     return Merged(plain + gain * extra, drawn.reach[0])
 
 
-def _ratio(photo: Tensor, drawn: _Drawn, side: float, how: Merging) -> Merged:
+def _ratio(photo: Tensor, drawn: _Drawn, side: float, how: MergeOptions) -> Merged:
     """Ratio image of the brightness: texture and hue of the photo stay (Liu, Shan and Zhang 2001)."""
     old = _gray(drawn.before) + _RATIO_FLOOR
     ratio = ((old + _gray(drawn.difference)) / old).clamp(*_RATIO_LIMITS)
     return Merged(drawn.reach * photo * (ratio - 1), drawn.reach[0])
 
 
-def _decoding(photo: Tensor, drawn: _Drawn, side: float, how: Merging) -> Merged:
+def _decoding(photo: Tensor, drawn: _Drawn, side: float, how: MergeOptions) -> Merged:
     return Merged(drawn.reach * (drawn.before + drawn.difference - photo), drawn.reach[0])
 
 
-_WAYS: dict[Merge, Callable[[Tensor, _Drawn, float, Merging], Merged]] = {
+_WAYS: dict[Merge, Callable[[Tensor, _Drawn, float, MergeOptions], Merged]] = {
     "residual": _residual,
     "ratio": _ratio,
     "decode": _decoding,

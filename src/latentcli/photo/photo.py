@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentcli.box import Place
+from latentcli.box import Box
 from latentcli.config import PHOTO_MEGAPIXELS, ModelConfig
 from latentcli.images import encode_picture, grid, has_alpha, open_picture, plain, to_model_size, upright
-from latentcli.photo.merge import Merging, coarse_size, merge
+from latentcli.photo.merge import MergeOptions, coarse_size, merge
 from latentcli.photo.metadata import FileTraits, traits_of
 from latentcli.photo.sixteen_bit import can_hold, encode_deep, is_deep, read_deep
 
@@ -60,11 +60,11 @@ class Photo:
         """SHA-256 of its file."""
         return hashlib.sha256(self.content).hexdigest()
 
-    def crop(self, config: ModelConfig, place: Place) -> np.ndarray:
+    def crop(self, config: ModelConfig, place: Box) -> np.ndarray:
         """What the model sees: uint8 (height, width, channels)."""
         return to_model_size(self.picture, config, place)
 
-    def merged(self, before: Tensor, after: Tensor, place: Place, how: Merging) -> "Photo":
+    def merged(self, before: Tensor, after: Tensor, place: Box, how: MergeOptions) -> "Photo":
         """The photo with the way from one decoding (channels, height, width) of a place to the other merged in."""
         region = place.region(self.size)
         size = region[2] - region[0], region[3] - region[1]

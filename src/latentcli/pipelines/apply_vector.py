@@ -13,11 +13,11 @@ from torch import Tensor
 from latentcli import catalog
 from latentcli.catalog import ModelEntry, VectorRequest
 from latentcli.concepts.labels import Labels
-from latentcli.concepts.strength import Amount, Move, move, told
+from latentcli.concepts.strength import Amount, Move, describe, move
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import MOST_STRENGTH
 from latentcli.errors import UsageError
-from latentcli.events import AlreadyThere, Event, Note, Progress, Unreadable, Wrote
+from latentcli.events import Event, Kept, Note, Progress, Skipped, Wrote
 from latentcli.images import grid, to_pictures, write_picture
 from latentcli.latents import SUFFIX
 from latentcli.model.modelfile import LoadedModel, load_model
@@ -137,16 +137,16 @@ def load_moves(entry: ModelEntry, model: LoadedModel, edit: Edit) -> Moves:
 
 
 def tell_way(before: list[Tensor], moves: Moves) -> Iterator[Event]:
-    """How far latents were moved, in each unit; nothing for strips, whose strengths were given."""
+    """FitOptions far latents were moved, in each unit; nothing for strips, whose strengths were given."""
     if before and not moves.rows:
-        yield from map(Note, told(torch.cat(before), moves.moves, moves.typical))
+        yield from map(Note, describe(torch.cat(before), moves.moves, moves.typical))
 
 
 def tell_existing(work: list[Target]) -> Iterator[Event]:
     """The results of a folder job that are there already."""
     for target in work:
         if target.is_done:
-            yield AlreadyThere(target.path)
+            yield Kept(target.path)
 
 
 _AT_ONCE = 64  # latents
@@ -157,7 +157,7 @@ class NewVector:
     """A vector to be computed from labels first, and kept when `save` is given."""
 
     labels: Labels
-    how: fit_vectors.How
+    how: fit_vectors.FitOptions
     edit: Edit  # its vector is the new one
     save: str | None
 
@@ -220,14 +220,14 @@ def _apply(model: LoadedModel, work: list[Target], moves: Moves) -> Iterator[Eve
     open_work = [target for target in work if not target.is_done]
     before: list[Tensor] = []
     for z, some in _encoded(model, open_work):
-        if isinstance(some, Unreadable):
+        if isinstance(some, Skipped):
             yield some
             continue
         for target, picture in zip(some, _pictures(model, moves, z), strict=True):
             write_picture(picture, target.path)
             yield Wrote(target.path)
         before.append(z)
-        yield Progress(sum(map(len, before)), len(open_work))
+        yield Progress("decoding", sum(map(len, before)), len(open_work))
     yield from tell_way(before, moves)
 
 
@@ -238,7 +238,7 @@ def _pictures(model: LoadedModel, moves: Moves, z: Tensor) -> list[Image.Image]:
     return [grid(to_pictures(decode_latents(model, moves.versions(one))), moves.columns) for one in z]
 
 
-def _encoded(model: LoadedModel, work: list[Target]) -> Iterator[tuple[Tensor, list[Target] | Unreadable]]:
+def _encoded(model: LoadedModel, work: list[Target]) -> Iterator[tuple[Tensor, list[Target] | Skipped]]:
     """Latents and where they belong: those that are latents already, then the images."""
     latents = [(target.source.z, target) for target in work if target.source.z is not None]
     for start in range(0, len(latents), _AT_ONCE):
@@ -246,7 +246,7 @@ def _encoded(model: LoadedModel, work: list[Target]) -> Iterator[tuple[Tensor, l
         yield torch.stack(z), list(some)
     images = [target for target in work if target.source.z is None]
     for result in encode_paths(model, [target.source.path for target in images]):
-        if isinstance(result, Unreadable):
+        if isinstance(result, Skipped):
             yield torch.empty(0), result
         else:
             yield result.mean, [images[position] for position in result.positions]

@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 from latentcli import catalog
-from latentcli.box import Place
+from latentcli.box import Box
 from latentcli.catalog import ModelEntry, VectorRequest
 from latentcli.concepts.strength import Amount
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS, WALK_FPS
 from latentcli.errors import ConfigError, FileFormatError, ImageError, LatentCLIError, ModelMismatch, UsageError
-from latentcli.events import Event, Note, Piped, Progress, Unreadable, Wrote
+from latentcli.events import Event, Note, Piped, Progress, Skipped, Wrote
 from latentcli.files import PIPE, free_name, output_file, write_whole
 from latentcli.images import as_float, encode_animation, walk
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.objective import refine
-from latentcli.photo.locate import Aim, check_aim, find_places
-from latentcli.photo.merge import Merging
+from latentcli.photo.locate import Aim, check_aim, find_boxes
+from latentcli.photo.merge import MergeOptions
 from latentcli.photo.metadata import Provenance, can_tell, earlier, read_provenance
 from latentcli.photo.photo import Photo, side_by_side
 from latentcli.pipelines.apply_vector import Edit, Moves, Range, load_moves, tell_existing, tell_way
@@ -43,7 +43,7 @@ class PhotoEdit:
 
     edit: Edit
     aim: Aim = field(default_factory=Aim)
-    merging: Merging = field(default_factory=Merging)
+    merging: MergeOptions = field(default_factory=MergeOptions)
     refine: bool = False
     compare: bool = False  # before, reconstruction and after instead of the edited photo
 
@@ -125,12 +125,12 @@ def _edit(editor: _Editor, work: list[Target]) -> Iterator[Event]:
     results = walk(open_work, partial(_edit_one, editor), at_once=_AHEAD * workers, workers=workers)
     for done, (target, result) in enumerate(results, start=1):
         if isinstance(result, ImageError):
-            yield Unreadable(str(result))
+            yield Skipped(str(result))
             continue
         yield from map(Note, result.notes)
         yield Piped(result.content) if target.path == PIPE else Wrote(target.path)
         before.append(result.z)
-        yield Progress(done, len(open_work))
+        yield Progress("editing", done, len(open_work))
     yield from tell_way(before, editor.moves)
     if not editor.alone:
         yield Note(f"edited {len(before)} of {len(work)} photos")
@@ -144,7 +144,7 @@ def _edit_one(editor: _Editor, target: Target) -> _Edited:
     is_sheet = how.compare or bool(how.edit.rows)
     notes = [f"{source.path}: {lost} cannot be kept" for lost in photo.lost(suffix, is_sheet)]
     _check_sheet(editor, photo, source)
-    places, found = find_places(photo, source.path, editor.model.config, how.aim)
+    places, found = find_boxes(photo, source.path, editor.model.config, how.aim)
     versions, z = edit_photo(editor.model, photo, editor.moves, how, places)
     done = _provenance(editor, source, photo, places) if editor.job.tells else None
     if len(versions) == 1 and versions[0] is photo and _same_type(source.path, suffix):
@@ -185,7 +185,7 @@ def _same_type(path: Path, suffix: str) -> bool:
 
 
 def edit_photo(
-    model: LoadedModel, photo: Photo, moves: Moves, how: PhotoEdit, places: Sequence[Place]
+    model: LoadedModel, photo: Photo, moves: Moves, how: PhotoEdit, places: Sequence[Box]
 ) -> tuple[list[Photo], Tensor]:
     """The edited photo, or its strip of strengths, or what `compare` asks for; and the latents (places, latent_dim).
 
@@ -214,7 +214,7 @@ def edit_photo(
     return versions, torch.cat(latents)
 
 
-def _provenance(editor: _Editor, source: Source, photo: Photo, places: Sequence[Place]) -> str:
+def _provenance(editor: _Editor, source: Source, photo: Photo, places: Sequence[Box]) -> str:
     how, model = editor.how, editor.model
     return Provenance(
         model=model.name,
@@ -288,8 +288,8 @@ def plan_rerun(edited: Path, photo: Path | None, model: str | None) -> RerunPlan
         if told.face < 1 or not (told.fps is None or 0 < told.fps <= 1000):
             raise ValueError("no such face or speed")
         edit = _edit_of(told)
-        places = tuple(Place.parse(text) for text in told.places)
-        merging = Merging(told.merge, told.detail)  # type: ignore[arg-type]  # Merging checks it
+        places = tuple(Box.parse(text) for text in told.places)
+        merging = MergeOptions(told.merge, told.detail)  # type: ignore[arg-type]  # MergeOptions checks it
         original = Path(told.original).name
     except (LatentCLIError, TypeError, ValueError, AttributeError, LookupError) as error:
         raise FileFormatError(

@@ -15,7 +15,7 @@ from torch import Tensor
 from latentcli.catalog import ModelEntry
 from latentcli.concepts.perturb import Change, changed
 from latentcli.errors import ConfigError, ImageError, UsageError
-from latentcli.events import AlreadyThere, Event, Progress, Unreadable, Wrote
+from latentcli.events import Event, Kept, Progress, Skipped, Wrote
 from latentcli.files import free_name, output_file
 from latentcli.images import as_float, check_writable, read_image, to_pictures, walk, write_picture
 from latentcli.latents import SUFFIX, Latents
@@ -36,7 +36,7 @@ class Encoded:
 
 def encode_paths(
     model: LoadedModel, paths: Sequence[Path], change: Change | None = None
-) -> Iterator[Encoded | Unreadable]:
+) -> Iterator[Encoded | Skipped]:
     """Read, crop and encode in batches; an unreadable image is told and left out. Never a draw: posterior means.
 
     `change` is made to each image before it is encoded.
@@ -46,7 +46,7 @@ def encode_paths(
         good = [(position, image) for position, (_, image) in some if isinstance(image, np.ndarray)]
         for _, (_, image) in some:
             if isinstance(image, ImageError):
-                yield Unreadable(str(image))
+                yield Skipped(str(image))
         if good:
             positions, images = zip(*good, strict=True)
             if change is not None:
@@ -61,12 +61,12 @@ def encode_all(
     positions: list[int] = []
     parts: list[Tensor] = []
     for result in encode_paths(model, paths, change):
-        if isinstance(result, Unreadable):
+        if isinstance(result, Skipped):
             yield result
             continue
         positions += result.positions
         parts.append(result.mean)
-        yield Progress(len(positions), len(paths))
+        yield Progress("encoding", len(positions), len(paths))
     return Encoded(positions, torch.cat(parts)) if parts else None
 
 
@@ -141,11 +141,11 @@ def write_decoded(model: LoadedModel, z: Tensor, paths: Sequence[Path], keep: bo
         pictures = to_pictures(decode_latents(model, z[start : start + _BATCH]))
         for path, picture in zip(paths[start:], pictures, strict=False):
             if keep and os.path.lexists(path):
-                yield AlreadyThere(path)
+                yield Kept(path)
                 continue
             write_picture(picture, path)
             yield Wrote(path)
-        yield Progress(min(start + _BATCH, len(paths)), len(paths))
+        yield Progress("decoding", min(start + _BATCH, len(paths)), len(paths))
 
 
 def keyframes(model: LoadedModel, text: str) -> tuple[Tensor, tuple[str, ...]]:

@@ -11,17 +11,15 @@ import torch
 from latentcli import catalog, history
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, is_held_out, readable_part
-from latentcli.data.fingerprint import Kept
+from latentcli.data.fingerprint import StoredFingerprints
 from latentcli.data.sources import Listing, name_hashes, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.evaluation.diagnosis import Evidence, Finding, verdict
-from latentcli.evaluation.evaluate import Evaluation, Step, Subject
+from latentcli.evaluation.evaluate import Evaluation, Subject
 from latentcli.evaluation.evaluate import evaluate as measure_all
 from latentcli.evaluation.sample_metrics import FeatureSpace, open_features
-from latentcli.events import Event, Note, Progress, Unreadable
+from latentcli.events import Event, Note, Progress, Skipped
 from latentcli.model.modelfile import LoadedModel, load_model
-
-_NEEDED = {"steps", "epochs", "seconds", "images", "beta", "learning_rate"}  # of a training, for a verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class EvaluateRequest:
     """What `evaluate` is asked for."""
 
     data: Path
@@ -42,7 +40,7 @@ class Wish:
     features: Path | None = None  # a network's file
 
 
-def evaluate(entry: catalog.ModelEntry, wish: Wish) -> Iterator[Event | Evaluated]:
+def evaluate(entry: catalog.ModelEntry, wish: EvaluateRequest) -> Iterator[Event | Evaluated]:
     """Measure a model on images it was not trained on; ends with Evaluated.
 
     Raises ImageError when there are no images, ConfigError for values that cannot work.
@@ -57,7 +55,7 @@ def evaluate(entry: catalog.ModelEntry, wish: Wish) -> Iterator[Event | Evaluate
 
 
 def _evaluate(
-    model: LoadedModel, wish: Wish, listing: Listing, training: Listing | None, features: FeatureSpace
+    model: LoadedModel, wish: EvaluateRequest, listing: Listing, training: Listing | None, features: FeatureSpace
 ) -> Iterator[Event | Evaluated]:
     known = _known_files(model, listing)
     loading = yield from _loaded(model, listing)
@@ -68,7 +66,7 @@ def _evaluate(
         raise ImageError(f"none of the {len(listing)} images of {wish.data} can be read; check the files")
     on_training = not len(held_out)
     if len(train):
-        yield Note(known.told(model.name, len(train), len(held_out)))
+        yield Note(known.describe(model.name, len(train), len(held_out)))
     if on_training:
         held_out = train
     if not len(train):
@@ -84,23 +82,22 @@ def _evaluate(
         draws=wish.draws,
     )
     for event in measure_all(subject):
-        if isinstance(event, Step):
-            yield Progress(event.done, event.total)
+        if isinstance(event, Progress):
+            yield event
         elif isinstance(event, Evaluation):
             yield Evaluated(event, _findings(model, event, known.foreign))
 
 
 def _noise_scale(model: LoadedModel) -> float:
-    training = model.header.get("training") or {}
-    return float(float(training.get("beta", 1.0)) > 0)
+    return float(model.training is None or model.training.beta > 0)
 
 
 def _loaded(model: LoadedModel, listing: Listing) -> Generator[Event, None, Loading]:
     loading = Loading(listing, model.config)
     for done in loading:
-        yield Progress(done, len(listing))
+        yield Progress("reading", done, len(listing))
     for _, problem in sorted(loading.decoded.problems.items()):
-        yield Unreadable(problem)
+        yield Skipped(problem)
     return loading
 
 
@@ -112,7 +109,7 @@ class _Known:
     foreign: bool = False  # none of them had anything to do with it
     assumed: bool = False  # by the name of their folder
 
-    def told(self, name: str, trained: int, held_out: int) -> str:
+    def describe(self, name: str, trained: int, held_out: int) -> str:
         if not held_out:
             what = f"{name} was trained on all of these images: the figures say nothing about new ones"
         else:
@@ -126,18 +123,18 @@ def _known_files(model: LoadedModel, listing: Listing) -> _Known:
     Where it is not there, as with a model from elsewhere, a folder of the same name is taken for the one trained on.
     """
     try:
-        trained = Kept.load(model.path.parent).trained_on(listing)
+        trained = StoredFingerprints.load(model.path.parent).trained_on(listing)
     except FileFormatError:
         pass
     else:
         return _Known(np.zeros(len(listing), dtype=bool), foreign=True) if trained is None else _Known(trained)
-    summary = model.header.get("training") or {}
-    if listing.source.path.resolve().name != summary.get("data"):
+    summary = model.training
+    if summary is None or listing.source.path.resolve().name != summary.data:
         return _Known(np.zeros(len(listing), dtype=bool), foreign=True)
-    share = summary.get("held_out_share")
-    if not summary.get("held_out_images") or share is None:
+    share = summary.held_out_share
+    if not summary.held_out_images or share is None:
         return _Known(np.ones(len(listing), dtype=bool), assumed=True)
-    held_out = is_held_out(name_hashes(bytes(name) for name in listing.names), float(share))
+    held_out = is_held_out(name_hashes(bytes(name) for name in listing.names), share)
     return _Known(~held_out, assumed=True)
 
 
@@ -146,7 +143,7 @@ def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[E
     named = listing is not None
     if listing is None:
         with contextlib.suppress(FileFormatError, ImageError):
-            listing = scan(open_source(Path(Kept.load(model.path.parent).places[0])))
+            listing = scan(open_source(Path(StoredFingerprints.load(model.path.parent).places[0])))
     trained = _known_files(model, listing).trained if listing else np.zeros(0, dtype=bool)
     if listing is None or not (named or trained.any()):
         yield Note("without the images it was trained on there are no baselines; name them with --training DIR")
@@ -158,7 +155,7 @@ def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[E
 
 def _findings(model: LoadedModel, evaluation: Evaluation, foreign: bool) -> tuple[Finding, ...]:
     """The verdict, where the model file tells how it was trained."""
-    summary = model.header.get("training")
-    if not isinstance(summary, dict) or not set(summary) >= _NEEDED:
+    summary = model.training
+    if summary is None:
         return ()
     return tuple(verdict(Evidence(model.config, evaluation, summary, history.read(model.path.parent), foreign)))

@@ -14,7 +14,7 @@ from latentcli import catalog
 from latentcli.concepts import fit as fitting
 from latentcli.concepts import perturb, vector
 from latentcli.concepts.diagnostics import MIN_HELD_OUT, Shift
-from latentcli.concepts.fit import Examples, Recipe
+from latentcli.concepts.fit import Examples, FitSettings
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import HELD_OUT_NEEDS, VectorMethod
@@ -32,16 +32,16 @@ _FEWEST_EDITED = 20  # held-out ones, else others are edited, too
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class FittedConcept:
     """One concept: what it is fitted to, and what came out."""
 
     concept: Concept
     examples: Examples
-    how: Recipe
+    how: FitSettings
     vector: ConceptVector
 
 
-def judges(work: Work, labels: Labels, z: Tensor, rows: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
+def judges(work: FittedConcept, labels: Labels, z: Tensor, rows: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
     """Discriminants of everything else that the labels tell, fitted within the cells of the concept that is judged.
 
     Otherwise a smile would count as a sign of whom it goes along with. Of a column to balance by it is the highest
@@ -64,14 +64,14 @@ def judges(work: Work, labels: Labels, z: Tensor, rows: np.ndarray, held: np.nda
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Reencoded:
     """Images to edit, and what the encoder makes of them once they are decoded: (n, latent_dim) each."""
 
     z: Tensor
     again: Tensor
 
     @classmethod
-    def of(cls, model: LoadedModel, z: Tensor, held: np.ndarray) -> "Seen":
+    def of(cls, model: LoadedModel, z: Tensor, held: np.ndarray) -> "Reencoded":
         """Some of the held-out images; of others where those are too few."""
         rows = np.flatnonzero(held) if held.sum() >= _FEWEST_EDITED else np.arange(len(z))
         some = z[torch.from_numpy(rows[:: -(-len(rows) // _EDITED)])]
@@ -79,7 +79,7 @@ class Seen:
 
 
 def with_leaks(
-    model: LoadedModel, work: Work, where: Geometry, seen: Seen, probes: Mapping[str, np.ndarray]
+    model: LoadedModel, work: FittedConcept, where: Geometry, seen: Reencoded, probes: Mapping[str, np.ndarray]
 ) -> ConceptVector:
     """Edit images by +1, decode, encode again, and see what moved; nothing where discriminants would be noise."""
     if min(work.vector.positives, work.vector.negatives) < _FEWEST_JUDGED:
@@ -96,7 +96,7 @@ def with_leaks(
     before: Sequence[float | None] = [None] * len(names)
     if work.examples.cells or work.how.orthogonal_to:
         plain = Examples(work.examples.z, work.examples.shows)
-        unbalanced = fitting.find(plain, Recipe(work.how.method), where).v
+        unbalanced = fitting.find(plain, FitSettings(work.how.method), where).v
         before = shifts(torch.from_numpy(unbalanced).float())
     own, *leaks = (Shift(*shift) for shift in zip(names, after, before, strict=True))
     return work.vector.with_leaks(own, leaks)
@@ -112,8 +112,8 @@ _DRAWN = 2000  # latents of the prior that stand for the training images
 
 
 @dataclass(frozen=True, slots=True)
-class How:
-    """How vectors are to be fitted, besides what their labels say."""
+class FitOptions:
+    """FitOptions vectors are to be fitted, besides what their labels say."""
 
     method: VectorMethod = "mean"
     orthogonal_to: tuple[str, ...] = ()  # vectors of the model
@@ -132,7 +132,7 @@ class Fitted:
     vector: ConceptVector
 
 
-def fit(entry: catalog.ModelEntry, labels: Labels, how: How, force: bool) -> Iterator[Event | Fitted]:
+def fit(entry: catalog.ModelEntry, labels: Labels, how: FitOptions, force: bool) -> Iterator[Event | Fitted]:
     """Fit a vector for each concept and keep them with the model.
 
     Raises ConfigError for unusable labels, OutputExists when the model has a vector of that name.
@@ -158,7 +158,7 @@ def check_new(entry: catalog.ModelEntry, name: str, force: bool) -> Path:
 
 
 def _fit_and_save(
-    model: LoadedModel, entry: catalog.ModelEntry, labels: Labels, how: How, targets: Mapping[str, Path]
+    model: LoadedModel, entry: catalog.ModelEntry, labels: Labels, how: FitOptions, targets: Mapping[str, Path]
 ) -> Iterator[Event | Fitted]:
     for event in compute(model, entry, labels, how):
         if isinstance(event, Fitted):
@@ -173,7 +173,7 @@ def geometry(model: LoadedModel) -> Geometry:
     return Geometry(mean, covariance, model.prior.sample(range(_DRAWN), 1.0))
 
 
-def compute(model: LoadedModel, entry: catalog.ModelEntry, labels: Labels, how: How) -> Iterator[Event | Fitted]:
+def compute(model: LoadedModel, entry: catalog.ModelEntry, labels: Labels, how: FitOptions) -> Iterator[Event | Fitted]:
     """Encode the labelled images once and fit every concept to them; yields Fitted for each.
 
     The model's own share of the images is held out by the same hash, so that a training folder's held-out images are
@@ -189,17 +189,17 @@ def compute(model: LoadedModel, entry: catalog.ModelEntry, labels: Labels, how: 
     held = _held_out(model, labels, rows)
     where = geometry(model)
     orthogonal = tuple(others[name].direction.double().numpy() for name in how.orthogonal_to)
-    recipe = Recipe(how.method, orthogonal, how.whitened)
-    work: list[Work] = []
+    recipe = FitSettings(how.method, orthogonal, how.whitened)
+    work: list[FittedConcept] = []
     for concept in labels.concepts:
-        yield Progress(len(work), len(labels.concepts))
+        yield Progress("fitting", len(work), len(labels.concepts))
         usable, notes = _usable(concept, labels, z, rows)
         yield from map(Note, notes)
         examples, held_out = _split(concept, labels, z, rows, usable, held)
         told = _recipe(concept, labels, rows[usable], how)
         fitted = vector.fit(concept.name, examples, held_out, recipe, where, model.model_id, told)
-        work.append(Work(concept, examples, recipe, fitted))
-    seen = Seen.of(model, z, held)
+        work.append(FittedConcept(concept, examples, recipe, fitted))
+    seen = Reencoded.of(model, z, held)
     for each in work:
         stored = {
             name: known.probe.double().numpy()
@@ -275,7 +275,7 @@ def _held_out(model: LoadedModel, labels: Labels, rows: np.ndarray) -> np.ndarra
     if labels.pairs is not None:
         first = dict(zip(labels.pairs[::-1].tolist(), labels.names[::-1], strict=True))
         names = [first[int(labels.pairs[row])] for row in rows]
-    held = held_out_then(map(os.fsencode, names), model.header.get("training"))
+    held = held_out_then(map(os.fsencode, names), model.training)
     return held if len(rows) >= HELD_OUT_NEEDS else np.zeros_like(held)
 
 
@@ -314,8 +314,8 @@ def _split(
     return everything.take(usable & ~held), everything.take(usable & held)
 
 
-def _recipe(concept: Concept, labels: Labels, rows: np.ndarray, how: How) -> dict[str, object]:
-    """How to make the vector again, without absolute paths."""
+def _recipe(concept: Concept, labels: Labels, rows: np.ndarray, how: FitOptions) -> dict[str, object]:
+    """FitOptions to make the vector again, without absolute paths."""
     return {
         **concept.recipe,
         **how.to_json(),
@@ -345,7 +345,7 @@ def combine(
 
 
 def refit(
-    entry: catalog.ModelEntry, old: ConceptVector, root: Path | None, how: How, force: bool
+    entry: catalog.ModelEntry, old: ConceptVector, root: Path | None, how: FitOptions, force: bool
 ) -> Iterator[Event | Fitted]:
     """Make a vector of another model again on this one, by its recipe. The images are taken from `root`.
 
@@ -370,7 +370,7 @@ def refit(
         pairs = None if recipe.get("pairs") is None else np.array(recipe["pairs"])
         kept = {name: value for name, value in recipe.items() if name not in _MADE_ANEW}
         orthogonal = tuple(recipe.get("orthogonal_to", ()))
-        again = How(recipe.get("method", "mean"), orthogonal, recipe.get("whitened", True), how.latents)
+        again = FitOptions(recipe.get("method", "mean"), orthogonal, recipe.get("whitened", True), how.latents)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"the recipe of {old.name} lacks {error}; fit it again from its labels") from error
     if len(set(names)) < len(names) and not recipe.get("augment"):
@@ -380,4 +380,4 @@ def refit(
     return fit(entry, labels, again, force)
 
 
-_MADE_ANEW = {"images", "labels", "cells", "pairs", "augment", *How().to_json()}
+_MADE_ANEW = {"images", "labels", "cells", "pairs", "augment", *FitOptions().to_json()}

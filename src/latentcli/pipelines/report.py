@@ -92,7 +92,7 @@ def report_vectors(
 def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]:
     """Some of the images that the vectors were not fitted on, by the same hash; any where there are too few."""
     found = find_images(folder)
-    held = held_out_then((os.fsencode(path.relative_to(folder)) for path in found), entry.header.get("training"))
+    held = held_out_then((os.fsencode(path.relative_to(folder)) for path in found), entry.training)
     chosen = [path for path, is_held in zip(found, held, strict=True) if is_held]
     what = "held-out images" if len(chosen) >= _SHOWN else "images"
     chosen = chosen if len(chosen) >= _SHOWN else found

@@ -113,7 +113,7 @@ def _sheet(model: LoadedModel, z: Tensor, target: Path) -> Iterator[Event]:
     pictures = []
     for some in torch.split(z, _BATCH):
         pictures += to_pictures(decode_latents(model, some))
-        yield Progress(len(pictures), len(z))
+        yield Progress("sampling", len(pictures), len(z))
     write_picture(grid(pictures, columns=math.ceil(math.sqrt(len(pictures)))), target)
     yield Wrote(target)
 
@@ -140,7 +140,7 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
 
 def _walk(model: LoadedModel, z: Tensor, target: Path, fps: float) -> Iterator[Event]:
     pictures = to_pictures(decode_latents(model, z))
-    yield Progress(len(z), len(z))
+    yield Progress("decoding", len(z), len(z))
     if target.suffix.lower() in ANIMATIONS:
         write_whole(target, encode_animation(pictures, target.suffix, fps))
     else:

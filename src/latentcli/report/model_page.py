@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -17,6 +16,7 @@ from latentcli.config import MOMENTS_FOLDER
 from latentcli.errors import ImageError
 from latentcli.evaluation.diagnosis import measured as measured_lines
 from latentcli.evaluation.record import Record
+from latentcli.history import EpochReport, Metrics, TrainingSummary
 from latentcli.images import grid, open_picture, to_pictures
 from latentcli.model.device import device_of
 from latentcli.model.modelfile import LoadedModel
@@ -32,23 +32,23 @@ _GRADES = {"problem": "Problem", "note": "Worth knowing", "good": "Good"}
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class ReportData:
     """All that a report is made from."""
 
     vae: VAE
     prior: Prior
-    training: dict[str, Any]  # the summary in the model file
-    history: Sequence[dict[str, Any]]  # the lines of history.jsonl
+    training: TrainingSummary | None
+    history: Sequence[EpochReport]
     record: Record | None
     moments: Sequence[tuple[int, Image.Image]]  # step, and the sheet drawn then
     vectors: Sequence[ConceptVector]
 
 
-def sections(story: Story) -> list[Section]:
+def sections(story: ReportData) -> list[Section]:
     """In the order a reader asks: did it work, how well, how did it come about, what can it do, what was it made of."""
     return [
         Section("verdict", "Verdict", _verdict(story)),
-        Section("figures", "Figures", _figures(story)),
+        Section("figures", "Metrics", _figures(story)),
         Section("curves", "Curves", _curves(story)),
         Section("moments", "Over time", _moments(story)),
         Section("dimensions", "KL per dimension", _dimensions(story)),
@@ -60,7 +60,7 @@ def sections(story: Story) -> list[Section]:
     ]
 
 
-def _verdict(story: Story) -> str:
+def _verdict(story: ReportData) -> str:
     if story.record is None:
         return paragraph("No evaluation is kept beside this model; latentcli evaluate measures it.")
     lines = []
@@ -71,7 +71,7 @@ def _verdict(story: Story) -> str:
     return f"<ul class='findings'>{''.join(lines)}</ul>"
 
 
-def _figures(story: Story) -> str:
+def _figures(story: ReportData) -> str:
     if story.record is None:
         return ""
     found = story.record.evaluation
@@ -101,7 +101,7 @@ def _figures(story: Story) -> str:
     return table(caption, head, rows) + table(sample_caption, sample_head, samples)
 
 
-def _figures_row(name: str, figures: Any, similarity: float | None) -> tuple[str, ...]:
+def _figures_row(name: str, figures: Metrics, similarity: float | None) -> tuple[str, ...]:
     numbers = (figures.psnr, similarity, figures.negative_elbo, figures.kl, figures.bits_per_dimension)
     return name, *map(_cell, numbers)
 
@@ -112,21 +112,21 @@ def _cell(value: float | None) -> str:
     return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
 
 
-def _curves(story: Story) -> str:
-    lines = list(story.history)
-    seen = measured_lines(story.history)
-    epochs, measured = [line["epoch"] for line in lines], [line["epoch"] for line in seen]
-    psnr = Line("held out", measured, [line["held_out"]["psnr"] for line in seen])
+def _curves(story: ReportData) -> str:
+    lines = story.history
+    seen = measured_lines(lines)
+    epochs, measured = [line.epoch for line in lines], [line.epoch for line, _ in seen]
+    psnr = Line("held out", measured, [held_out.psnr for _, held_out in seen])
     drawn = curves([psnr], "PSNR of reconstructions, higher is better", "epoch", "dB")
-    if not float(story.training.get("beta", 1.0)):  # an autoencoder has neither ELBO nor KL
+    if story.training and not story.training.beta:  # an autoencoder has neither ELBO nor KL
         return drawn
     elbo = [
-        Line("training", epochs, [line["reconstruction"] + line["kl"] for line in lines]),
-        Line("held out", measured, [line["held_out"]["negative_elbo"] for line in seen]),
+        Line("training", epochs, [line.loss for line in lines]),
+        Line("held out", measured, [held_out.negative_elbo or 0.0 for _, held_out in seen]),
     ]
     kl = [
-        Line("training", epochs, [line["kl"] for line in lines]),
-        Line("held out", measured, [line["held_out"]["kl"] for line in seen]),
+        Line("training", epochs, [line.kl for line in lines]),
+        Line("held out", measured, [held_out.kl or 0.0 for _, held_out in seen]),
     ]
     return (
         curves(elbo, "-ELBO per image, lower is better", "epoch", "nats")
@@ -135,8 +135,9 @@ def _curves(story: Story) -> str:
     )
 
 
-def _moments(story: Story) -> str:
-    per_epoch = story.training.get("steps", 0) / max(story.training.get("epochs", 0) or 1, 1e-9)
+def _moments(story: ReportData) -> str:
+    steps, epochs = (story.training.steps, story.training.epochs) if story.training else (0, 1)
+    per_epoch = steps / max(epochs or 1, 1e-9)
     words = "originals in the first row, their reconstructions in the second, samples from N(0, I) in the third"
     return "".join(
         picture(sheet, f"After step {step}: {words}", f"Step {step:,} (epoch {step / per_epoch:.1f}): {words}")
@@ -144,7 +145,7 @@ def _moments(story: Story) -> str:
     )
 
 
-def _dimensions(story: Story) -> str:
+def _dimensions(story: ReportData) -> str:
     if story.record is None or not story.record.evaluation.kl_per_dimension:
         return ""
     values = sorted(story.record.evaluation.kl_per_dimension, reverse=True)
@@ -152,7 +153,7 @@ def _dimensions(story: Story) -> str:
 
 
 @torch.inference_mode()
-def _traversals(story: Story) -> str:
+def _traversals(story: ReportData) -> str:
     middle, covariance = moments(story.prior, story.vae.config.latent_dim)
     deviation = covariance.diagonal().sqrt()
     if story.record is not None and story.record.evaluation.kl_per_dimension:
@@ -180,13 +181,13 @@ def _traversals(story: Story) -> str:
 
 
 @torch.inference_mode()
-def _samples(story: Story) -> str:
+def _samples(story: ReportData) -> str:
     z = story.prior.sample(range(_SAMPLES), story.prior.temperature)
     words = f"{_SAMPLES} samples, seeds 0 to {_SAMPLES - 1}, temperature {story.prior.temperature:g}"
     return picture(grid(_decoded(story.vae, z), columns=8), words, words + ".")
 
 
-def _neighbours(story: Story) -> str:
+def _neighbours(story: ReportData) -> str:
     if story.record is None or story.record.neighbours is None:
         return ""
     neighbours = story.record.neighbours
@@ -195,7 +196,7 @@ def _neighbours(story: Story) -> str:
     return picture(grid(shown, columns=len(neighbours.samples)), words, words + ": equal pairs would be copies.")
 
 
-def _vectors(story: Story) -> str:
+def _vectors(story: ReportData) -> str:
     rows = [
         (
             vector.name,
@@ -211,9 +212,10 @@ def _vectors(story: Story) -> str:
     return table(caption, ("vector", "with", "without", "gap, sd", "AUC", "AUC of LDA"), rows)
 
 
-def _settings(story: Story) -> str:
+def _settings(story: ReportData) -> str:
     config = story.vae.config.to_json()
-    training = {name: value for name, value in story.training.items() if name != "held_out"}
+    training = story.training.to_json() if story.training else {}
+    training.pop("held_out", None)
     rows = [(name.replace("_", " "), str(value)) for name, value in (config | training).items()]
     parameters = sum(parameter.numel() for parameter in story.vae.parameters())
     return table("", ("setting", "value"), [("parameters", f"{parameters:,}"), *rows])
@@ -229,17 +231,16 @@ REPORT_FILE = "report.html"
 def build(model: LoadedModel, record: Record | None, vectors: Sequence[ConceptVector]) -> str:
     """The page as HTML. What the folder does not hold is left out."""
     folder = model.path.parent
-    training = dict(model.header.get("training") or {})
-    story = Story(
+    story = ReportData(
         vae=model.vae,
         prior=model.prior,
-        training=training,
+        training=model.training,
         history=history.read(folder),
         record=record,
         moments=_read_moments(folder),
         vectors=vectors,
     )
-    return page(f"{model.name}: a latentcli model", _introduction(model, training), sections(story))
+    return page(f"{model.name}: a latentcli model", _introduction(model), sections(story))
 
 
 def _read_moments(folder: Path) -> list[tuple[int, Image.Image]]:
@@ -250,17 +251,17 @@ def _read_moments(folder: Path) -> list[tuple[int, Image.Image]]:
     return found
 
 
-def _introduction(model: LoadedModel, training: dict[str, Any]) -> str:
-    config = model.config
+def _introduction(model: LoadedModel) -> str:
+    config, training = model.config, model.training
     colour = "colour" if config.channels == 3 else "gray"
     parts = [
         f"A variational autoencoder of {config.width}x{config.height} {colour} images, preset {config.preset}, latent "
         f"dimension {config.latent_dim}, model {model.model_id}."
     ]
     if training:
-        held_out = f", {training['held_out_images']} held out" if training.get("held_out_images") else ""
+        held_out = f", {training.held_out_images} held out" if training.held_out_images else ""
         parts.append(
-            f"Trained on {training.get('images', 'some')} images of {training.get('data', 'a folder')}{held_out}, "
-            f"{training.get('seconds', 0) / 60:.1f} minutes. What it draws is synthetic."
+            f"Trained on {training.images} images of {training.data}{held_out}, "
+            f"{training.seconds / 60:.1f} minutes. What it draws is synthetic."
         )
     return f"<p>{escape(' '.join(parts))}</p>"

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from latentcli.data.cache import Decoded
+from latentcli.events import Progress
 from latentcli.model.device import choose_device
-from latentcli.training import events, hardware
+from latentcli.training import hardware
 from latentcli.training.plan import Choice, TrainRequest, choose
 from latentcli.training.run import images_of, read
 
@@ -35,7 +36,7 @@ class Checked:
     precision: str  # and why
 
 
-def check(source: Path, request: TrainRequest) -> Iterator[events.Reading | Checked]:
+def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
     """Decode every image once (training finds them in the cache then), and look at all of them.
 
     Raises ImageError when there is nothing to train on, ConfigError for values that cannot work.
@@ -65,7 +66,7 @@ def check(source: Path, request: TrainRequest) -> Iterator[events.Reading | Chec
         duplicates=tuple(tuple(map(loading.listing.name, group)) for group in groups),
         shared=sum(len(set(trained[group])) == 2 for group in groups),
         seconds_per_epoch=speed.seconds_per_image * len(images.train),
-        precision=speed.told(),
+        precision=speed.describe(),
     )
 
 

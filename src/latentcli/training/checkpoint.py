@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from latentcli import tensorfile
-from latentcli.data.fingerprint import Prints
+from latentcli.data.fingerprint import Fingerprints
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model.device import to_numpy_ready
 from latentcli.training.schedule import Stage
-from latentcli.training.step import Learner
+from latentcli.training.step import TrainState
 
 KIND = "resume"
 _TOLD = 3  # differing options that are named
@@ -41,7 +41,7 @@ class Position:
         return self.step >= self.stage.end
 
 
-def save(path: Path, options: dict[str, Any], files: str, position: Position, learner: Learner) -> None:
+def save(path: Path, options: dict[str, Any], files: str, position: Position, learner: TrainState) -> None:
     """Write the state of a run; its options and the digest of its files are what `check_same` compares."""
     tensors: dict[str, Tensor] = {}
     tensors |= {f"network.{name}": tensor for name, tensor in learner.vae.state_dict().items()}
@@ -64,7 +64,7 @@ def read_position(path: Path) -> tuple[dict[str, Any], Position]:
         raise FileFormatError(f"{path} is damaged; remove its folder to train anew") from error
 
 
-def restore(path: Path, learner: Learner) -> None:
+def restore(path: Path, learner: TrainState) -> None:
     """Put a run's state into a new learner, bit for bit, in the memory layout it had."""
     _, arrays = tensorfile.read(path, KIND)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -80,7 +80,7 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def check_same(path: Path, asked: dict[str, Any], prints: Prints) -> None:
+def check_same(path: Path, asked: dict[str, Any], prints: Fingerprints) -> None:
     """Raises ConfigError naming every option, the length aside, and the images in which the run at `path` differs."""
     header = tensorfile.read_header(path, KIND)
     stored = header["options"]

@@ -1,19 +1,11 @@
-"""What training tells the outside while it works."""
+"""Training events, beside the `Progress` and `Note` of every job."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from latentcli.evaluation.diagnosis import Finding
-from latentcli.evaluation.evaluate import Step
-from latentcli.model.metrics import Figures
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Images decoded so far."""
-
-    done: int
-    total: int
+from latentcli.events import Note, Progress
+from latentcli.history import EpochReport, Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +38,11 @@ class StepReport:
 
 
 @dataclass(frozen=True, slots=True)
-class EpochReport:
-    """The end of a pass over the images; one line of history.jsonl."""
-
-    epoch: int
-    step: int
-    stage: int
-    seconds: float  # of training so far, over all sessions of the run
-    reconstruction: float  # nats per image, mean over the epoch's training batches
-    kl: float
-    skipped_steps: int  # with non-finite gradients, so far
-    held_out: Figures | None
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something went wrong that training can go on without."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class Interrupted:
     """Stopped on request; the same command goes on at `step`."""
 
     step: int
     steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class FittingPrior:
-    """The last slow thing: fitting the prior to so many encoded images."""
-
-    images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +52,9 @@ class Finished:
     folder: Path
     model_id: str
     seconds: float
-    held_out: Figures | None
+    held_out: Metrics | None
     findings: tuple[Finding, ...]  # the verdict
     outputs: tuple[Path, ...]
 
 
-Report = Reading | Started | StepReport | EpochReport | Trouble | Interrupted | FittingPrior | Step | Finished
+Report = Progress | Note | Started | StepReport | EpochReport | Interrupted | Finished

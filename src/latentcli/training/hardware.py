@@ -23,7 +23,7 @@ from latentcli.data.dataset import Dataset
 from latentcli.errors import LatentCLIError
 from latentcli.files import write_whole
 from latentcli.training.schedule import Stage
-from latentcli.training.step import Learner, untrained
+from latentcli.training.step import TrainState, untrained
 
 _WARM, _TIMED = 1, 2  # steps
 _BATCH = 32  # images: enough to compare precisions by
@@ -42,7 +42,7 @@ class Speed:
     bf16_speed: float | None = None  # images per second in bf16 over those in fp32; None where it was not compared
     bf16_agrees: bool = True  # its error is that of fp32
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """The precision and why, in a few words."""
         if self.bf16_speed is None:
             return self.precision
@@ -102,7 +102,7 @@ def _time(
     model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device, steps: int
 ) -> tuple[float, float]:
     """Median seconds per step and the last step's mean squared error."""
-    learner = Learner(untrained(model, config.seed), config, Stage(0, 100), device)
+    learner = TrainState(untrained(model, config.seed), config, Stage(0, 100), device)
     seconds = []
     error = 0.0
     for step in range(_WARM + steps):

@@ -25,12 +25,13 @@ from latentcli.config import (
     default_epochs,
     model_config,
 )
-from latentcli.data.dataset import Selection, look, split
-from latentcli.data.fingerprint import Prints
+from latentcli.data.dataset import Selection, split, survey
+from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, UsageError
 from latentcli.evaluation.record import Record
 from latentcli.faces import require_dlib
+from latentcli.history import TrainingSummary
 from latentcli.images import finds_faces, parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import KIND
@@ -75,7 +76,7 @@ class Choice:
     train: Selection
     held_out: Selection | None
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """What was chosen, in one line."""
         model, config = self.model, self.config
         colour = "colour" if model.channels == 3 else "gray"
@@ -94,7 +95,7 @@ class Plan:
     choice: Choice
     device: torch.device
     options: dict[str, Any]  # what must be the same to go on with the run
-    prints: Prints  # and so must the images
+    prints: Fingerprints  # and so must the images
     may_grow: bool  # a length was asked for: a run that has ended may get another stage
     resumed: checkpoint.Position | None = None  # None for a new run
     grows: bool = False  # another stage is to follow those that have ended
@@ -130,7 +131,7 @@ def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
     if choice.held_out and choice.held_out.listing is not choice.train.listing:
         listings.append(choice.held_out.listing)
     may_grow = request.epochs is not None or request.minutes is not None
-    return located(Plan(folder, choice, device, _options(choice), Prints(listings), may_grow))
+    return located(Plan(folder, choice, device, _options(choice), Fingerprints(listings), may_grow))
 
 
 def located(plan: Plan) -> Plan:
@@ -157,9 +158,9 @@ def _finished_at_step(folder: Path) -> int | None:
         header = tensorfile.read_header(folder / MODEL_FILE, KIND)
     except FileFormatError:
         return None
-    training = header.get("training")
+    training = TrainingSummary.from_header(header)
     evaluated = Record.is_there(folder, str(header.get("model_id")))
-    return training.get("steps") if isinstance(training, dict) and evaluated else None
+    return training.steps if training and evaluated else None
 
 
 def _is_longer(stored: dict[str, Any], asked: dict[str, Any]) -> bool:
@@ -171,7 +172,7 @@ def _length(options: dict[str, Any]) -> str:
 
 
 def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
-    seen = look(train)
+    seen = survey(train)
     side = max((size for size in SIZES if size <= seen.shorter_side), default=SIZES[0])
     width, height = request.size or (side, side)
     channels = 3 if seen.colour_share > _COLOUR_SHARE else 1

@@ -4,7 +4,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -12,14 +11,15 @@ from PIL import Image
 from latentcli.config import MODEL_FILE, MOMENTS_FOLDER, RECONSTRUCTIONS_FILE, SAMPLES_FILE, ModelConfig
 from latentcli.data.dataset import Dataset
 from latentcli.evaluation.diagnosis import Evidence, verdict
-from latentcli.evaluation.evaluate import Neighbours, Step, Subject, evaluate
+from latentcli.evaluation.evaluate import Neighbours, Subject, evaluate
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.sample_metrics import open_features
+from latentcli.events import Note, Progress
 from latentcli.files import write_whole
-from latentcli.history import Line
+from latentcli.history import EpochReport, Metrics, TrainingSummary
 from latentcli.images import as_float, grid, to_pictures, write_picture
 from latentcli.model.device import device_of
-from latentcli.model.metrics import Figures, encode_all
+from latentcli.model.metrics import encode_all
 from latentcli.model.modelfile import LoadedModel, save_model
 from latentcli.model.prior import MOST_LATENTS, Prior, StandardPrior, fit
 from latentcli.model.vae import VAE, Posterior
@@ -39,39 +39,44 @@ class Trained:
     vae: VAE
     train: Dataset
     held_out: Dataset | None
-    summary: dict[str, Any]  # for the model file
-    history: list[Line]
+    summary: TrainingSummary
+    history: list[EpochReport]
 
 
 def finish(run: Trained) -> Iterator[events.Report]:
     """Everything that follows the last step. The weights come first; the record makes the run finished."""
     folder, vae, summary = run.folder, run.vae, run.summary
-    yield events.FittingPrior(min(len(run.train), MOST_LATENTS))
-    prior = fit_prior(vae, run.train, summary["beta"], summary["seed"])
+    encoded = min(len(run.train), MOST_LATENTS)
+    yield Note(f"fitting the prior to {encoded} encoded images")
+    yield Progress("fitting the prior", 0, encoded)
+    prior = fit_prior(vae, run.train, summary.beta, summary.seed)
     path, card, report = folder / MODEL_FILE, folder / CARD_FILE, folder / REPORT_FILE
-    header = {"finished_at": datetime.now(UTC).isoformat(timespec="seconds"), "name": folder.name, "training": summary}
+    header = {
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "name": folder.name,
+        "training": summary.to_json(),
+    }
     model_id = save_model(path, vae, prior, header)
     write_whole(card, model_card(folder.name, vae.config, summary).encode())
     shown = run.held_out or run.train
     write_pictures(folder, vae, prior, shown)
-    keep_moment(folder, summary["steps"], vae, shown, is_last=True)
+    keep_moment(folder, summary.steps, vae, shown, is_last=True)
     record = yield from _evaluated(run, prior, model_id)
     write_whole(report, build(LoadedModel(path, vae, prior, model_id, header), record, vectors=[]).encode())
     kept = record.save(folder)
-    held_out = Figures(**summary["held_out"]) if summary["held_out"] else None
     pictures = (folder / RECONSTRUCTIONS_FILE, folder / SAMPLES_FILE)
     yield events.Finished(
-        folder, model_id, summary["seconds"], held_out, record.findings, (path, *pictures, card, kept, report)
+        folder, model_id, summary.seconds, summary.held_out, record.findings, (path, *pictures, card, kept, report)
     )
 
 
 def _evaluated(run: Trained, prior: Prior, model_id: str) -> Generator[events.Report, None, Record]:
-    noise_scale = float(run.summary["beta"] > 0)
+    noise_scale = float(run.summary.beta > 0)
     measured = run.held_out or run.train
     subject = Subject(run.vae, prior, measured, run.train, noise_scale, open_features(None), not run.held_out)
     neighbours = None
     for event in evaluate(subject):
-        if isinstance(event, Step):
+        if isinstance(event, Progress):
             yield event
         elif isinstance(event, Neighbours):
             neighbours = event
@@ -135,17 +140,17 @@ def _sampled(vae: VAE, prior: Prior, count: int) -> list[Image.Image]:
     return to_pictures(vae.decode(prior.sample(range(count), prior.temperature).to(device_of(vae))))
 
 
-def model_card(name: str, config: ModelConfig, training: dict[str, Any]) -> str:
+def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str:
     """Markdown, from the config and the training summary that the model file keeps."""
     colour = "colour" if config.channels == 3 else "gray"
     rows = {
         "network": f"`{config.preset}`, {config.width}x{config.height} {colour}, latent dimension {config.latent_dim}",
         "likelihood": config.likelihood,
-        "images": f"{training['images']} from `{training['data']}`, {training['held_out_images']} held out",
+        "images": f"{training.images} from `{training.data}`, {training.held_out_images} held out",
         "training": (
-            f"{training['steps']} steps of {training['batch_size']} images ({training['epochs']:g} epochs) "
-            f"in {training['seconds'] / 60:.1f} minutes, {training['precision']}, "
-            f"beta {training['beta']:g}, seed {training['seed']}"
+            f"{training.steps} steps of {training.batch_size} images ({training.epochs:g} epochs) "
+            f"in {training.seconds / 60:.1f} minutes, {training.precision}, "
+            f"beta {training.beta:g}, seed {training.seed}"
         ),
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
@@ -159,9 +164,9 @@ A variational autoencoder made with latentcli.
 
 ## On held-out images
 
-{_metrics_table(training["held_out"])}
+{_metrics_table(training.held_out)}
 
-Figures are as latentcli defines them: nats per image with one posterior draw and the stored sigma; PSNR of the 8-bit
+Metrics are as latentcli defines them: nats per image with one posterior draw and the stored sigma; PSNR of the 8-bit
 reconstruction from the posterior mean against the image resized with Lanczos.
 
 ## Use
@@ -177,17 +182,17 @@ model on.
 """
 
 
-def _metrics_table(held_out: dict[str, Any] | None) -> str:
+def _metrics_table(held_out: Metrics | None) -> str:
     if not held_out:
         return "No images were held out, so nothing was measured."
     rows = [
-        ("-ELBO", "negative_elbo", "{:.2f} nats"),
-        ("reconstruction", "reconstruction", "{:.2f} nats"),
-        ("KL", "kl", "{:.2f} nats"),
-        ("PSNR", "psnr", "{:.2f} dB"),
-        ("active dimensions", "active_dimensions", "{}"),
-        ("bits per dimension", "bits_per_dimension", "{:.3f}"),
+        ("-ELBO", held_out.negative_elbo, "{:.2f} nats"),
+        ("reconstruction", held_out.reconstruction, "{:.2f} nats"),
+        ("KL", held_out.kl, "{:.2f} nats"),
+        ("PSNR", held_out.psnr, "{:.2f} dB"),
+        ("active dimensions", held_out.active_dimensions, "{}"),
+        ("bits per dimension", held_out.bits_per_dimension, "{:.3f}"),
     ]
-    known = [(name, text.format(held_out[key])) for name, key, text in rows if held_out[key] is not None]
+    known = [(name, text.format(value)) for name, value, text in rows if value is not None]
     lines = "\n".join(f"| {name} | {value} |" for name, value in known)
-    return f"| figure ({held_out['images']} images) | value |\n|---|---|\n{lines}"
+    return f"| figure ({held_out.images} images) | value |\n|---|---|\n{lines}"

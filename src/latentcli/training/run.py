@@ -10,10 +10,11 @@ from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, Selection, readable_part
 from latentcli.data.sources import NOTEWORTHY
 from latentcli.errors import ImageError, LatentCLIError
+from latentcli.events import Progress
 from latentcli.files import check_writable_folder, exclusive, remove_parts
 from latentcli.training import events, hardware
 from latentcli.training.plan import Choice, Plan, located
-from latentcli.training.trainer import Images, Session
+from latentcli.training.trainer import Images, Trainer
 
 Loadings = dict[int, Loading]  # by the identity of their listings
 _COMPARED = 256  # images that are looked at for any difference
@@ -37,7 +38,7 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
                 # What was read besides the pixels is needed no more, and with a million images it is not small.
                 images = images_of(plan.choice, (yield from read(plan.choice)))
                 hardware.settle()
-                yield from Session(plan, images).run(stop)
+                yield from Trainer(plan, images).run(stop)
         finally:
             if not (plan.folder / RESUME_FILE).exists():  # nothing was trained
                 (plan.folder / FILES_FILE).unlink(missing_ok=True)
@@ -45,7 +46,7 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
                 plan.folder.rmdir()
 
 
-def read(choice: Choice) -> Generator[events.Reading, None, Loadings]:
+def read(choice: Choice) -> Generator[Progress, None, Loadings]:
     """Decode what is not in the cache of all the listings of a choice."""
     selections = [choice.train, *([choice.held_out] if choice.held_out else [])]
     loadings = {id(selection.listing): Loading(selection.listing, choice.model) for selection in selections}
@@ -53,7 +54,7 @@ def read(choice: Choice) -> Generator[events.Reading, None, Loadings]:
     before = 0
     for loading in loadings.values():
         for done in loading:
-            yield events.Reading(before + done, total)
+            yield Progress("reading", before + done, total)
         before += len(loading.listing)
     return loadings
 

@@ -19,7 +19,7 @@ from latentcli.training.optimizer import Optimizer
 _SETTLING_IMAGES = 512  # training images that batch statistics and sigma are taken from
 
 
-class Learner:
+class TrainState:
     """A network being trained. The images, noise and rates of a step depend on its number alone."""
 
     def __init__(self, vae: VAE, config: TrainConfig, stage: schedule.Stage, device: torch.device) -> None:

@@ -3,8 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 
@@ -12,7 +12,9 @@ from latentcli import history
 from latentcli.config import RESUME_FILE, Precision
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, LatentCLIError
-from latentcli.model.metrics import Figures, measure
+from latentcli.events import Note
+from latentcli.history import EpochReport, Metrics, TrainingSummary
+from latentcli.model.metrics import measure
 from latentcli.model.objective import Elbo
 from latentcli.model.prior import StandardPrior
 from latentcli.model.vae import VAE
@@ -20,7 +22,7 @@ from latentcli.training import checkpoint, events, hardware, results
 from latentcli.training.plan import Plan
 from latentcli.training.results import Trained, finish
 from latentcli.training.schedule import Stage, order
-from latentcli.training.step import Learner, in_order, untrained
+from latentcli.training.step import TrainState, in_order, untrained
 
 _LOOK_EVERY = 0.5  # seconds between step reports
 _SAVE_EVERY = 180.0  # seconds between saves, however long an epoch is
@@ -40,7 +42,7 @@ class Images:
     notes: tuple[str, ...]  # what else to know about them
 
 
-class Session:
+class Trainer:
     """Trains, and tells what happens."""
 
     def __init__(self, plan: Plan, images: Images) -> None:
@@ -61,7 +63,7 @@ class Session:
         self.stage = self._next_stage(position) if plan.grows else position.stage
         self.precision, self.seconds = cast(Precision, position.precision), position.seconds
         config = replace(plan.choice.config, precision=self.precision, batch_size=self.batch_size)
-        self.learner = Learner(untrained(plan.choice.model, config.seed), config, self.stage, plan.device)
+        self.learner = TrainState(untrained(plan.choice.model, config.seed), config, self.stage, plan.device)
         self.first_step = position.step
         # Reconstruction and KL over this epoch's steps, and how many those are.
         self.sums = torch.tensor([*position.epoch_sums, position.summed], device=plan.device)
@@ -132,7 +134,7 @@ class Session:
             unreadable=self.images.unreadable,
             notes=(*self.images.passed_over, *self.images.notes),
             parameters=sum(parameter.numel() for parameter in self.learner.vae.parameters()),
-            precision=speed.told() if speed else self.precision,
+            precision=speed.describe() if speed else self.precision,
             device=str(self.plan.device),
             step=self.first_step,
             stage=self.stage.number,
@@ -168,7 +170,7 @@ class Session:
             some = shown if is_last else shown.spread(_GLANCE)
             held_out = measure(vae, in_order(some), self.learner.noise_scale)
         reconstruction, kl, summed = (float(number) for number in self.sums)
-        report = events.EpochReport(
+        report = EpochReport(
             epoch=-(-step // self.steps_per_epoch),
             step=step,
             stage=self.stage.number,
@@ -179,7 +181,7 @@ class Session:
             held_out=held_out,
         )
         self._check_finite(held_out, step)
-        self.history.append(asdict(report))
+        self.history.append(report)
         self.sums.zero_()
         if is_last:
             self._save(step)
@@ -191,11 +193,11 @@ class Session:
         if self.learner.skipped_in_a_row > _MOST_SKIPPED:
             raise _gone_astray(step, f"{_MOST_SKIPPED} steps without finite gradients")
 
-    def _check_finite(self, held_out: Figures | None, step: int) -> None:
+    def _check_finite(self, held_out: Metrics | None, step: int) -> None:
         if held_out is not None and not math.isfinite(held_out.reconstruction + (held_out.kl or 0.0)):
             raise _gone_astray(step, "held-out figures are not finite")
 
-    def _save_in_passing(self, step: int, evaluated: VAE | None) -> Iterator[events.Trouble]:
+    def _save_in_passing(self, step: int, evaluated: VAE | None) -> Iterator[Note]:
         """What cannot be written now is told, and tried again next time; what was saved before stays."""
         started = time.monotonic()
         try:
@@ -207,7 +209,7 @@ class Session:
             self._save(step)
         except LatentCLIError as error:
             self.saved = time.monotonic()
-            yield events.Trouble(f"{error}; training goes on and tries again in a few minutes")
+            yield Note(f"{error}; training goes on and tries again in a few minutes")
         self.saving = time.monotonic() - started
 
     def _save(self, step: int) -> None:
@@ -231,29 +233,29 @@ class Session:
         images = self.images
         yield from finish(Trained(self.plan.folder, vae, self.train, images.held_out, self._summary(), self.history))
 
-    def _summary(self) -> dict[str, Any]:
+    def _summary(self) -> TrainingSummary:
         config = self.plan.choice.config
-        return {
-            "preset": self.plan.choice.model.preset,
-            "data": self.plan.choice.train.listing.source.path.resolve().name,
-            "images": len(self.train),
-            "held_out_images": len(self.images.held_out) if self.images.held_out else 0,
-            "unreadable": len(self.images.unreadable),
-            "steps": self.stage.end,
-            "stages": self.stage.number,
-            "batch_size": self.batch_size,
-            "minutes": config.minutes,
-            "epochs": round(self.stage.end / self.steps_per_epoch, 2),
-            "seconds": round(self.seconds, 1),
-            "precision": self.precision,
-            "optimizer": config.optimizer,
-            "learning_rate": config.learning_rate,
-            "beta": config.beta,
-            "flip": config.flip,
-            "seed": config.seed,
-            "held_out_share": _share(config.held_out),
-            "held_out": self.history[-1]["held_out"] if self.history else None,
-        }
+        return TrainingSummary(
+            preset=self.plan.choice.model.preset,
+            data=self.plan.choice.train.listing.source.path.resolve().name,
+            images=len(self.train),
+            held_out_images=len(self.images.held_out) if self.images.held_out else 0,
+            unreadable=len(self.images.unreadable),
+            steps=self.stage.end,
+            stages=self.stage.number,
+            batch_size=self.batch_size,
+            minutes=config.minutes,
+            epochs=round(self.stage.end / self.steps_per_epoch, 2),
+            seconds=round(self.seconds, 1),
+            precision=self.precision,
+            optimizer=config.optimizer,
+            learning_rate=config.learning_rate,
+            beta=config.beta,
+            flip=config.flip,
+            seed=config.seed,
+            held_out_share=_share(config.held_out),
+            held_out=self.history[-1].held_out if self.history else None,
+        )
 
 
 def _gone_astray(step: int, why: str) -> LatentCLIError:
