@@ -3,6 +3,7 @@
 `python docs/generate_cli.py` writes the page; with `--check` it exits with 1 when the page is out of date.
 """
 
+import html
 import re
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ same text in a terminal.
 """
 ARGUMENTS, OPTIONS = "Arguments", "Options"  # the panels of parameters without one
 TYPES = {int: "INTEGER", float: "NUMBER", Path: "PATH"}  # anything else is TEXT
-_SPECIAL = re.compile(r"([\\*\[\]<>|])")  # Markdown, outside code
+_SPECIAL = re.compile(r"[\\*\[\]|]")  # Markdown, outside code
 
 
 def reference(app: typer.Typer) -> str:
@@ -149,10 +150,14 @@ def escape(text: str) -> str:
     """Plain text as Markdown: special characters are escaped outside `code`.
 
     >>> escape("a [b] `c|d` <e>")
-    'a \\\\[b\\\\] `c|d` \\\\<e\\\\>'
+    'a \\\\[b\\\\] `c|d` &lt;e&gt;'
     """
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part.startswith("`") and len(part) > 1 else _SPECIAL.sub(r"\\\1", part) for part in parts)
+    return "".join(part if part.startswith("`") and len(part) > 1 else _escaped(part) for part in parts)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(_SPECIAL.sub(r"\\\g<0>", text), quote=False)
 
 
 def main() -> None:

@@ -116,7 +116,7 @@ def test_the_command_reference_shows_no_limits_of_the_implementation() -> None:
 
 def test_the_command_reference_escapes_what_markdown_would_take() -> None:
     escape = load_script("generate_cli").escape
-    assert escape("a|b [c] <d> `e|[f]`") == r"a\|b \[c\] \<d\> `e|[f]`"
+    assert escape("a|b [c] <d> `e|[f]`") == r"a\|b \[c\] &lt;d&gt; `e|[f]`"
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=page_id)
