@@ -1,0 +1,215 @@
+"""The documentation is true: its commands parse, its Python runs, its links lead somewhere, its messages exist."""
+
+import ast
+import importlib.util
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+
+from latentcli.cli.app import app
+from tests.conftest import draw, draw_folder
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "CONTRIBUTING.md"]
+GROUP = typer.main.get_command(app)
+FENCE = re.compile(r"^(```+)(\w*)[^\n]*\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
+FOREIGN = {"--help", "--version", "--strict", "--check"}  # options of every command, of mkdocs, of our own scripts
+SHORTEST = 8  # characters of a quoted message between two gaps
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands(GROUP))
+GROUPS = {path[:-1] for path in COMMANDS if len(path) > 1}
+OPTIONS = {name for command in COMMANDS.values() for p in command.params for name in (*p.opts, *p.secondary_opts)}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [code for _, found, code in FENCE.findall(text) if found == language]
+
+
+def without_blocks(text: str) -> str:
+    return FENCE.sub("", text)
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """The words after `latentcli` of each command in the shell blocks; pipes and redirections end a command."""
+    for line in "".join(blocks(text, "sh")).splitlines():
+        for part in re.split(r"&&|\|(?=\s)|\s>\s", line):
+            words = shlex.split(part, comments=True)
+            if words and Path(words[0]).name == "latentcli":
+                yield words[1:]
+
+
+def command_named(words: list[str]) -> tuple[str, ...]:
+    name = next((tuple(words[:n]) for n in (2, 1) if tuple(words[:n]) in COMMANDS), None)
+    assert name, f"no command {' '.join(words[:2])}"
+    return name
+
+
+def page_id(page: Path) -> str:
+    return page.name
+
+
+def load_script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def anchor(heading: str) -> str:
+    """The id that the site gives a heading."""
+    text = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", text).strip().lower())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_every_command_line_can_be_typed(page: Path) -> None:
+    for words in command_lines(page.read_text()):
+        name = command_named(words)
+        COMMANDS[name].make_context(" ".join(name), words[len(name) :])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_commands_and_options_in_the_text_exist(page: Path) -> None:
+    for code in CODE.findall(without_blocks(page.read_text())):
+        words = code.split()
+        if words[0] == "latentcli" and len(words) > 1 and re.fullmatch(r"[a-z][a-z-]*", words[1]):
+            assert tuple(words[1:2]) in GROUPS or command_named(words[1:])
+        if not code.startswith(("pip ", "python", "git ", "ruff ")):
+            options = re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)
+            assert set(options) <= OPTIONS | FOREIGN, code
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    page = load_script("generate_cli").reference(app)
+    assert (DOCS / "cli.md").read_text() == page, "run: python docs/generate_cli.py"
+
+
+def test_the_command_reference_shows_no_limits_of_the_implementation() -> None:
+    page = load_script("generate_cli").reference(app)
+    assert "range" not in page.replace("ranges", "").lower()
+    assert "[x" not in page
+    assert "<=x" not in page
+
+
+def test_the_command_reference_escapes_what_markdown_would_take() -> None:
+    escape = load_script("generate_cli").escape
+    assert escape("a|b [c] <d> `e|[f]`") == r"a\|b \[c\] &lt;d&gt; `e|[f]`"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=page_id)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = without_blocks(page.read_text())
+    for target in LINK.findall(text):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, fragment = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        if page.parent == DOCS:
+            assert found.is_relative_to(DOCS), f"{target} is not part of the site"
+        if fragment:
+            assert fragment in map(anchor, HEADING.findall(without_blocks(found.read_text()))), target
+
+
+def test_the_navigation_names_every_page() -> None:
+    named = set(re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text()))
+    assert named == {page.name for page in DOCS.glob("*.md")}
+
+
+def test_every_picture_is_shown_somewhere() -> None:
+    text = "".join(page.read_text() for page in [*PAGES, ROOT / "README.md"])
+    for picture in [*DOCS.glob("*.png"), *DOCS.glob("*.jpg")]:
+        assert picture.name in text, picture.name
+
+
+def source_texts() -> str:
+    """All texts in the source; where a value is filled in there is a gap."""
+    found = []
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                found.append("".join(str(p.value) if isinstance(p, ast.Constant) else "…" for p in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def quoted_messages() -> list[str]:
+    text = (DOCS / "troubleshooting.md").read_text()
+    advice = re.findall(r"^\| `([^`]+)` \|", (DOCS / "vectors.md").read_text().partition("## When there is")[2], re.M)
+    return [line for block in blocks(text, "text") for line in block.splitlines()] + advice
+
+
+def test_quoted_messages_are_those_of_the_program() -> None:
+    """Each part between two gaps is looked for."""
+    texts = source_texts()
+    stale = [
+        message
+        for message in quoted_messages()
+        if any(part not in texts for part in message.split("…") if len(part) >= SHORTEST)
+    ]
+    assert not stale
+
+
+def python_of(page: Path) -> str:
+    """The Python blocks of a page one after the other, but for those marked as not run."""
+    return "\n".join(
+        blocks(re.sub(r"<!-- not run -->\n```python\n.*?```\n", "", page.read_text(), flags=re.S), "python")
+    )
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Path:
+    """What the pages assume: a face, two labelled folders, and photos to train on."""
+    shutil.copy(ROOT / "examples" / "astronaut-face.png", tmp_path / "face.png")
+    draw((60, 40), seed=5).save(tmp_path / "me.jpg")
+    draw((60, 40), seed=6).save(tmp_path / "you.jpg")
+    draw_folder(tmp_path / "smiling", 6, dot=True)
+    draw_folder(tmp_path / "not-smiling", 6, first_seed=20)
+    draw_folder(tmp_path / "photos", 24)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [DOCS / "python.md", ROOT / "README.md"], ids=page_id)
+def test_the_python_examples_run_from_top_to_bottom(page: Path, workshop: Path) -> None:
+    code = python_of(page).replace("minutes=10", "epochs=1")  # the one thing that takes long
+    assert code
+    exec(compile(code, str(page), "exec"), {"__name__": "__main__"})
+    for written in re.findall(r'\.save\("([^"]+)"\)', code):
+        assert (workshop / written).exists(), written
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_python_blocks_are_valid(page: Path) -> None:
+    for code in blocks(page.read_text(), "python"):
+        ast.parse(code)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=page_id)
+def test_headings_go_down_one_level_at_a_time(page: Path) -> None:
+    levels = [len(line.split()[0]) for line in re.findall(r"^#+ .*", without_blocks(page.read_text()), re.MULTILINE)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
