@@ -37,7 +37,7 @@ from latentcli.photo.locate import Aim
 from latentcli.photo.merge import MergeOptions, merge
 from latentcli.pipelines.apply_vector import Edit
 from latentcli.pipelines.edit import Job, PhotoEdit, edit_photos
-from latentcli.pipelines.encode import decode_latents, encode_all
+from latentcli.pipelines.encode import encode_all
 from latentcli.pipelines.fit_vectors import load_vector
 
 EACH = 200  # faces that do not smile, and that do
@@ -126,14 +126,14 @@ def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
     print("strength  merge     photo  reconstruction  random direction  edited    median (10-90 %)    cosine  outside")
     for paths, strength in ((held.plain, STRENGTH), (held.smiling, -STRENGTH)):
         pictures, z = opened(paths), encoded(model, paths)
-        reconstruction = decode_latents(model, z)
+        reconstruction = model.decode(z)
         generator = torch.Generator().manual_seed(0)
         random = F.normalize(torch.randn(z.shape, generator=generator), dim=1) * smile.norm() * STRENGTH
         controls = [
             judge.smiling(shown).mean()
-            for shown in (pictures, to_pictures(reconstruction), to_pictures(decode_latents(model, z + random)))
+            for shown in (pictures, to_pictures(reconstruction), to_pictures(model.decode(z + random)))
         ]
-        moved = decode_latents(model, z + strength * smile)
+        moved = model.decode(z + strength * smile)
         for how in (MergeOptions(), MergeOptions(detail=1.0), MergeOptions("ratio"), MergeOptions("decode")):
             files = edited(model, paths, strength, how)
             after = opened(files)

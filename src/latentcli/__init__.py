@@ -24,7 +24,7 @@ _HOMES = {
     "Latents": "latentcli.latents",
     "LoadedModel": "latentcli.model.modelfile",
     "ModelConfig": "latentcli.config",
-    "Posterior": "latentcli.model.posterior",
+    "Posterior": "latentcli.model.vae",
     "VAE": "latentcli.model.vae",
     "load_model": "latentcli.model.modelfile",
 }

@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy import arange
 
-from latentcli.data.dataset import Dataset, survey, split
+from latentcli.data.dataset import Dataset, split, survey
 from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import open_source, scan
 from latentcli.errors import ConfigError, ImageError

@@ -8,6 +8,17 @@ import typer
 from latentcli.config import HELD_OUT_SHARE, MOST_STRENGTH, PRESETS, Crop, Device, VectorMethod
 from latentcli.errors import UsageError
 
+# Panels of the help pages, in the order in which people need them.
+PANEL_CHANGE = "What to change"
+PANEL_REGION = "Which part of the photo"
+PANEL_MERGE = "How to merge"
+PANEL_DATA = "Data"
+PANEL_LABELS = "Labels"
+PANEL_METHOD = "Method"
+PANEL_NETWORK = "Network"
+PANEL_TRAINING = "Training"
+PANEL_OUTPUT = "Output"
+
 
 def _finite(value: float | None) -> float | None:
     if value is not None and not abs(value) <= MOST_STRENGTH:

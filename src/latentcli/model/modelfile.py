@@ -17,12 +17,14 @@ from latentcli import tensorfile
 from latentcli.config import MODEL_FILE, ModelConfig
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.history import TrainingSummary
-from latentcli.model.device import prepare, to_numpy_ready
+from latentcli.images import as_float
+from latentcli.model.device import device_of, prepare, to_numpy_ready
 from latentcli.model.prior import MixturePrior, Prior, StandardPrior
 from latentcli.model.vae import VAE
 
 KIND = "model"
 _NETWORK, _PRIOR = "network.", "prior."
+_BATCH = 64  # images, or latents, at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,22 @@ class LoadedModel:
     @property
     def config(self) -> ModelConfig:
         return self.vae.config
+
+    def encode(self, images: np.ndarray) -> Tensor:
+        """Posterior means (n, latent_dim), on the CPU, of uint8 images (n, height, width, channels). Never a draw."""
+        return self.encode_float(as_float(torch.from_numpy(images)))
+
+    @torch.inference_mode()
+    def encode_float(self, x: Tensor) -> Tensor:
+        """Posterior means (n, latent_dim), on the CPU, of images (n, channels, height, width) in [0, 1]."""
+        device = device_of(self.vae)
+        return torch.cat([self.vae.encode(some.to(device)).mean.cpu() for some in torch.split(x, _BATCH)])
+
+    @torch.inference_mode()
+    def decode(self, z: Tensor) -> Tensor:
+        """Images (n, channels, height, width) in [0, 1], on the CPU, from latents (n, latent_dim) on any device."""
+        device = device_of(self.vae)
+        return torch.cat([self.vae.decode(some.to(device)).cpu() for some in torch.split(z, _BATCH)])
 
     @property
     def training(self) -> TrainingSummary | None:

@@ -23,7 +23,7 @@ from latentcli.latents import SUFFIX
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Geometry
 from latentcli.pipelines import fit_vectors
-from latentcli.pipelines.encode import decode_latents, encode_paths, keyframes
+from latentcli.pipelines.encode import encode_paths, keyframes
 from latentcli.pipelines.jobs import Naming, Source, Target, gather, targets
 
 _MOST_STEPS = 100  # of a strip
@@ -234,8 +234,8 @@ def _apply(model: LoadedModel, work: list[Target], moves: Moves) -> Iterator[Eve
 def _pictures(model: LoadedModel, moves: Moves, z: Tensor) -> list[Image.Image]:
     """One for each latent (n, latent_dim): the edited image, or its strip or sheet of strengths."""
     if not moves.rows:
-        return to_pictures(decode_latents(model, moves.of(z)))
-    return [grid(to_pictures(decode_latents(model, moves.versions(one))), moves.columns) for one in z]
+        return to_pictures(model.decode(moves.of(z)))
+    return [grid(to_pictures(model.decode(moves.versions(one))), moves.columns) for one in z]
 
 
 def _encoded(model: LoadedModel, work: list[Target]) -> Iterator[tuple[Tensor, list[Target] | Skipped]]:

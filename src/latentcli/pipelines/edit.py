@@ -28,7 +28,6 @@ from latentcli.photo.merge import MergeOptions
 from latentcli.photo.metadata import Provenance, can_tell, earlier, read_provenance
 from latentcli.photo.photo import Photo, side_by_side
 from latentcli.pipelines.apply_vector import Edit, Moves, Range, load_moves, tell_existing, tell_way
-from latentcli.pipelines.encode import decode_latents, encode_images
 from latentcli.pipelines.jobs import Naming, Source, Target, check_originals, gather, targets
 
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
@@ -196,12 +195,12 @@ def edit_photo(
     merging = replace(how.merging, rounded=model.config.crop == "face")
     for place in places:
         x = photo.crop(model.config, place)[None]
-        z = encode_images(model, x)
+        z = model.encode(x)
         if how.refine:
             z = refine(model.vae, as_float(torch.from_numpy(x)), z)
         latents.append(z)
         moved = moves.versions(z[0])
-        before, *after = decode_latents(model, torch.cat([z, moved]))
+        before, *after = model.decode(torch.cat([z, moved]))
         versions = versions or [photo] * len(moved)
         versions = [
             version if torch.equal(one, z[0]) else version.merged(before, drawn, place, merging)

@@ -17,9 +17,8 @@ from latentcli.concepts.perturb import Change, changed
 from latentcli.errors import ConfigError, ImageError, UsageError
 from latentcli.events import Event, Kept, Progress, Skipped, Wrote
 from latentcli.files import free_name, output_file
-from latentcli.images import as_float, check_writable, read_image, to_pictures, walk, write_picture
+from latentcli.images import check_writable, read_image, to_pictures, walk, write_picture
 from latentcli.latents import SUFFIX, Latents
-from latentcli.model.device import device_of
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.pipelines.jobs import check_folder, gather, names_of
 
@@ -51,7 +50,7 @@ def encode_paths(
             positions, images = zip(*good, strict=True)
             if change is not None:
                 images = tuple(changed(image, change) for image in images)
-            yield Encoded(list(positions), encode_images(model, np.stack(images)))
+            yield Encoded(list(positions), model.encode(np.stack(images)))
 
 
 def encode_all(
@@ -68,26 +67,6 @@ def encode_all(
         parts.append(result.mean)
         yield Progress("encoding", len(positions), len(paths))
     return Encoded(positions, torch.cat(parts)) if parts else None
-
-
-@torch.inference_mode()
-def encode_images(model: LoadedModel, images: np.ndarray) -> Tensor:
-    """Posterior means (n, latent_dim), on the CPU, of uint8 images (n, height, width, channels)."""
-    return encode_tensor(model, as_float(torch.from_numpy(images)))
-
-
-@torch.inference_mode()
-def encode_tensor(model: LoadedModel, x: Tensor) -> Tensor:
-    """Posterior means (n, latent_dim), on the CPU, of images (n, channels, height, width) in [0, 1]."""
-    device = device_of(model.vae)
-    return torch.cat([model.vae.encode(some.to(device)).mean.cpu() for some in torch.split(x, _BATCH)])
-
-
-@torch.inference_mode()
-def decode_latents(model: LoadedModel, z: Tensor) -> Tensor:
-    """Images (n, channels, height, width) in [0, 1], on the CPU, from latents (n, latent_dim)."""
-    device = device_of(model.vae)
-    return torch.cat([model.vae.decode(some.to(device)).cpu() for some in torch.split(z, _BATCH)])
 
 
 def encode(entry: ModelEntry, arguments: Sequence[Path], output: Path | None, force: bool) -> Iterator[Event]:
@@ -138,7 +117,7 @@ def _png_names(names: Sequence[str]) -> list[str]:
 def write_decoded(model: LoadedModel, z: Tensor, paths: Sequence[Path], keep: bool) -> Iterator[Event]:
     """Decode each latent into a file of its own; `keep` leaves files that exist as they are."""
     for start in range(0, len(paths), _BATCH):
-        pictures = to_pictures(decode_latents(model, z[start : start + _BATCH]))
+        pictures = to_pictures(model.decode(z[start : start + _BATCH]))
         for path, picture in zip(paths[start:], pictures, strict=False):
             if keep and os.path.lexists(path):
                 yield Kept(path)
@@ -163,4 +142,4 @@ def keyframes(model: LoadedModel, text: str) -> tuple[Tensor, tuple[str, ...]]:
         latents = Latents.load(Path(path))
         latents.require_model(model.model_id, path, model.name, model.config.latent_dim)
         return (latents.row(name)[None], (name,)) if name else (latents.z, latents.names)
-    return encode_images(model, read_image(Path(text), model.config)[None]), (Path(text).name,)
+    return model.encode(read_image(Path(text), model.config)[None]), (Path(text).name,)

@@ -24,7 +24,7 @@ from latentcli.events import Event, Note, Progress, Wrote
 from latentcli.latents import Latents
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Geometry, moments
-from latentcli.pipelines.encode import decode_latents, encode_all, encode_tensor
+from latentcli.pipelines.encode import encode_all
 
 _EDITED = 200  # images that leaks are measured on
 _FEWEST_JUDGED = 20  # images of each kind that a discriminant is fitted on
@@ -104,7 +104,7 @@ def with_leaks(
 
 def _seen_again(model: LoadedModel, z: Tensor) -> Tensor:
     """Latents (n, latent_dim) of what latents decode to."""
-    return encode_tensor(model, decode_latents(model, z))
+    return model.encode_float(model.decode(z))
 
 
 _SAME = 0.9  # cosine from which another vector is taken for the same concept

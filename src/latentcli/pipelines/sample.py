@@ -17,7 +17,7 @@ from latentcli.images import check_writable, encode_animation, grid, to_pictures
 from latentcli.latents import SUFFIX, walk
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Prior, StandardPrior
-from latentcli.pipelines.encode import decode_latents, keyframes, write_decoded
+from latentcli.pipelines.encode import keyframes, write_decoded
 from latentcli.pipelines.jobs import check_folder
 
 ANIMATIONS = (".gif", ".webp", ".apng")
@@ -112,7 +112,7 @@ def _choose_prior(model: LoadedModel, wanted: PriorName | None) -> Prior:
 def _sheet(model: LoadedModel, z: Tensor, target: Path) -> Iterator[Event]:
     pictures = []
     for some in torch.split(z, _BATCH):
-        pictures += to_pictures(decode_latents(model, some))
+        pictures += to_pictures(model.decode(some))
         yield Progress("sampling", len(pictures), len(z))
     write_picture(grid(pictures, columns=math.ceil(math.sqrt(len(pictures)))), target)
     yield Wrote(target)
@@ -139,7 +139,7 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
 
 
 def _walk(model: LoadedModel, z: Tensor, target: Path, fps: float) -> Iterator[Event]:
-    pictures = to_pictures(decode_latents(model, z))
+    pictures = to_pictures(model.decode(z))
     yield Progress("decoding", len(z), len(z))
     if target.suffix.lower() in ANIMATIONS:
         write_whole(target, encode_animation(pictures, target.suffix, fps))
