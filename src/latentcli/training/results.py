@@ -10,7 +10,7 @@ from PIL import Image
 
 from latentcli.config import MODEL_FILE, MOMENTS_FOLDER, RECONSTRUCTIONS_FILE, SAMPLES_FILE, ModelConfig
 from latentcli.data.dataset import Dataset
-from latentcli.evaluation.diagnosis import Evidence, verdict
+from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.evaluate import Neighbours, Subject, evaluate
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.sample_metrics import open_features
@@ -82,7 +82,7 @@ def _evaluated(run: Trained, prior: Prior, model_id: str) -> Generator[events.Re
             neighbours = event
         else:
             evaluation = event
-    findings = verdict(Evidence(run.vae.config, evaluation, run.summary, run.history))
+    findings = diagnose(Evidence(run.vae.config, evaluation, run.summary, run.history))
     return Record(model_id, evaluation, tuple(findings), neighbours)
 
 
