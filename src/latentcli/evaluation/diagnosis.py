@@ -140,8 +140,8 @@ def _likelihood(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "problem",
             "likelihood",
-            f"the Bernoulli likelihood is meant for black and white images, and only {near_ends:.0%} of these pixels are "
-            "nearly black or white: its metrics are not likelihoods, and contrasts come out weak",
+            f"the Bernoulli likelihood is meant for black and white images, and only {near_ends:.0%} of these pixels "
+            "are nearly black or white: its metrics are not likelihoods, and contrasts come out weak",
             "--likelihood gaussian",
         )
     if evidence.config.likelihood == "gaussian" and black_and_white and evidence.config.channels == 1:
@@ -168,7 +168,9 @@ def _overfitting(evidence: Evidence) -> Iterator[Finding]:
     if gap > _OVERFITTED or turned > _TURNED or images < _FEW_IMAGES:
         parts = [
             f"{images} images are few enough to learn by heart" if images < _FEW_IMAGES else "",
-            f"reconstructions of training images are {gap:.1f} dB better than those of held-out ones" if gap > _OVERFITTED else "",
+            f"reconstructions of training images are {gap:.1f} dB better than those of held-out ones"
+            if gap > _OVERFITTED
+            else "",
             "held-out metrics were better earlier in the run" if turned > _TURNED else "",
             f"{found.held_out.images} held-out images are too few to be sure" if 0 < held_out < _SURE else "",
         ]
@@ -259,7 +261,7 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "note",
             "copies",
-            f"the distance of samples to their nearest training image is {first.nearest:.2f} of that of held-out images",
+            f"samples are {first.nearest:.2f} times as far from their nearest training image as held-out images are",
             "compare the pairs in report.html: some may be copies",
         )
 

@@ -177,7 +177,7 @@ def nearest(images: Tensor, candidates: Iterable[Tensor]) -> tuple[Tensor, Tenso
     row = torch.zeros(len(flat), dtype=torch.int64)
     start = 0
     for batch in candidates:
-        distances = torch.cat([torch.cdist(some, batch.flatten(1)) for some in torch.split(flat, _ROWS_CHUNK)])
+        distances = torch.cat([torch.cdist(some, batch.flatten(1)) for some in torch.split(flat, _CHUNK_ROWS)])
         found, index = distances.min(dim=1)
         nearer = found < best
         best = torch.where(nearer, found, best)

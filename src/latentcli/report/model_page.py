@@ -24,6 +24,7 @@ from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, S
 from latentcli.table import Table
 
 REPORT_FILE = "report.html"
+_TITLE = ": a latentcli model"  # after the name
 _SAMPLES = 64  # seeds 0 to 63
 _TRAVERSED = 8  # leading dimensions
 _STEPS = 9  # pictures per traversal, from
@@ -46,13 +47,17 @@ def build(model: LoadedModel, record: Record | None, vectors: Sequence[ConceptVe
     """The page as HTML. Sections for which the model's folder holds nothing are left out."""
     folder = model.path.parent
     data = ReportData(model, history.read(folder), record, _read_snapshots(folder), vectors)
-    title = f"{model.name}: a latentcli model"
-    return page(title, _introduction(model), sections(data), generator(model.model_id))
+    title = f"{model.name}{_TITLE}"
+    return page(title, _introduction(model), sections(data))
 
 
-def generator(model_id: str) -> str:
-    """The mark of a model's report, by which a later one knows that it may replace it."""
-    return f"latentcli report of {model_id}"
+def is_report(path: Path, model_id: str) -> bool:
+    """Whether a file, not a link, is a report of this model, so that a new one may replace it."""
+    try:
+        text = "" if path.is_symlink() else path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return f"{_TITLE}</title>" in text and f"model {model_id}." in text
 
 
 def sections(data: ReportData) -> list[Section]:

@@ -100,11 +100,11 @@ class Section:
     parts: Sequence[Part]
 
 
-def page(title: str, introduction: str, sections: Sequence[Section], generator: str = "latentcli") -> str:
-    """The whole document; `generator` says in its head who made it from what."""
+def page(title: str, introduction: str, sections: Sequence[Section]) -> str:
+    """The whole document."""
     shown = [section for section in sections if section.parts]
     template = _templates.get_template("page.html.j2")
-    return template.render(title=title, introduction=introduction, sections=shown, generator=generator)
+    return template.render(title=title, introduction=introduction, sections=shown)
 
 
 def curves(lines: Sequence[Line], title: str, x_name: str, unit: str) -> list[Chart]:
@@ -178,6 +178,10 @@ def _macro(part: Part) -> str:
     return "paragraph" if isinstance(part, str) else type(part).__name__.lower()
 
 
+def _decimals(value: float, digits: int = 1) -> str:
+    return f"{value:.{digits}f}"
+
+
 _templates = Environment(
     loader=PackageLoader("latentcli.report"),
     autoescape=True,
@@ -185,4 +189,4 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters |= {"macro": _macro, "decimals": lambda value, digits=1: f"{value:.{digits}f}"}
+_templates.filters |= {"macro": _macro, "decimals": _decimals}
