@@ -60,7 +60,7 @@ def test_images_that_are_all_the_same_are_named_and_nothing_else(tmp_path):
 def test_a_run_that_was_too_short_is_named(tmp_path):
     found = trained(tmp_path, discs(40), epochs=2)
     assert found["too little training"].grade == "problem"
-    assert found["too little training"].advice == "the same command with --epochs 10 goes on with this run"
+    assert found["too little training"].advice == "run the same command with --epochs 10 to resume this run"
 
 
 def test_a_latent_of_one_is_named(tmp_path):

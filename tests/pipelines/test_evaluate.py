@@ -137,7 +137,7 @@ def test_without_the_training_images_there_are_no_baselines(run, trained, tmp_pa
     shutil.move("d", "gone")
     outcome = run("evaluate", "other", "--model", "m", "--json")
     assert facts(outcome)["evaluation"]["baselines"] == []
-    assert "name them with --training DIR" in outcome.err
+    assert "name their folder with --training DIR" in outcome.err
     assert facts(run("evaluate", "other", "--model", "m", "--training", "gone", "--json"))["evaluation"]["baselines"]
 
 
