@@ -14,7 +14,7 @@ class Table:
 
 
 def cell(value: float | int | None, decimals: int | None = None) -> str:
-    """A number as a cell shows it: with as many decimals as are asked for, else as many as tell it apart.
+    """A number as a cell shows it: with as many decimals as are asked for, else as many as it needs.
 
     >>> cell(None), cell(19015.23), cell(27.1422), cell(0.98214), cell(12, 0)
     ('-', '19,015.2', '27.14', '0.982', '12')

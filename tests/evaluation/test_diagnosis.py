@@ -90,7 +90,7 @@ def test_a_run_without_held_out_images_says_so(tmp_path):
     assert "nothing held out" in found
 
 
-# From here on the figures are made up.
+# From here on the metrics are made up.
 
 METRICS = Metrics(500, 100.0, 80.0, 20.0, 25.0, 16, None)
 GOOD = Evaluation(

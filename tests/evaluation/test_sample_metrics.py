@@ -50,8 +50,8 @@ def test_precision_falls_with_strays_and_recall_with_gaps():
 def test_the_nearest_candidate_is_found_across_batches():
     candidates = torch.rand(30, 1, 4, 4, generator=rng())
     wanted = torch.tensor([29, 3, 14])
-    off, places = sample_metrics.nearest(candidates[wanted] + 0.01, [candidates[:11], candidates[11:]])
-    assert places.tolist() == wanted.tolist()
+    off, rows = sample_metrics.nearest(candidates[wanted] + 0.01, [candidates[:11], candidates[11:]])
+    assert rows.tolist() == wanted.tolist()
     assert off.tolist() == pytest.approx([0.01] * 3, rel=1e-3)
 
 

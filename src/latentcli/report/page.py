@@ -155,7 +155,7 @@ def _ticks(values: tuple[float, float], start: float, end: float) -> list[tuple[
 
 
 def _tick(value: float, span: float) -> str:
-    """As many digits as tell the ticks of an axis of this length apart.
+    """As many digits as distinguish the ticks of an axis of this length.
 
     >>> _tick(19015.2, 400), _tick(11.925, 0.1), _tick(-0.0, 8), _tick(1, 0)
     ('19,015', '11.925', '0.0', '1.0')
