@@ -1,4 +1,4 @@
-"""Six trainings spoiled on purpose, and what the verdict says of each.
+"""Seven trainings spoiled on purpose, and what the verdict says of each.
 
     python benchmarks/spoiled.py DATA [--only NAME]
 

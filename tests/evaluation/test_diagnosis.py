@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from latentcli.config import ModelConfig
-from latentcli.evaluation.diagnosis import Evidence, verdict
-from latentcli.evaluation.evaluate import Baseline, Evaluation, Pixels, SampleFigures
+from latentcli.evaluation.diagnosis import Evidence, diagnose
+from latentcli.evaluation.evaluate import Baseline, Evaluation, Pixels, SampleMetrics
 from latentcli.evaluation.record import Record
 from latentcli.history import EpochReport, Metrics, TrainingSummary
 from latentcli.training import events, plan, run
@@ -60,7 +60,7 @@ def test_images_that_are_all_the_same_are_named_and_nothing_else(tmp_path):
 def test_a_run_that_was_too_short_is_named(tmp_path):
     found = trained(tmp_path, discs(40), epochs=2)
     assert found["too little training"].grade == "problem"
-    assert found["too little training"].advice == "the same command with --epochs 10 goes on with this run"
+    assert found["too little training"].advice == "run the same command with --epochs 10 to resume this run"
 
 
 def test_a_latent_of_one_is_named(tmp_path):
@@ -90,7 +90,7 @@ def test_a_run_without_held_out_images_says_so(tmp_path):
     assert "nothing held out" in found
 
 
-# From here on the figures are made up.
+# From here on the metrics are made up.
 
 METRICS = Metrics(500, 100.0, 80.0, 20.0, 25.0, 16, None)
 GOOD = Evaluation(
@@ -100,8 +100,8 @@ GOOD = Evaluation(
     training=Metrics(2000, 99.0, 79.0, 20.0, 25.2, 16, None),
     baselines=(Baseline("mean image", 12.0, 0.1, 300.0, None), Baseline("PCA, 16 components", 19.0, 0.7, None, None)),
     samples=(
-        SampleFigures("fitted prior, temperature 0.8", 500, 0.2, 0.01, 0.8, 0.6, 0.9, 0.95),
-        SampleFigures("standard prior", 500, 0.4, 0.02, 0.7, 0.5, 0.9, 1.0),
+        SampleMetrics("fitted prior, temperature 0.8", 500, 0.2, 0.01, 0.8, 0.6, 0.9, 0.95),
+        SampleMetrics("standard prior", 500, 0.4, 0.02, 0.7, 0.5, 0.9, 1.0),
     ),
     feature_space="random filters",
     pixels=Pixels(images=2000, near_ends=0.1, deviation=0.25),
@@ -117,16 +117,16 @@ def line(epoch, nats, training=None, skipped=0, images=500):
     )
 
 
-FAR = SampleFigures("standard prior", 500, 9.0, 1.0, 0.0, 0.0, 1.0, 1.0)
-ALIKE = SampleFigures("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 0.3, 1.0)
-COPIES = SampleFigures("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 1.0, 0.2)
+FAR = SampleMetrics("standard prior", 500, 9.0, 1.0, 0.0, 0.0, 1.0, 1.0)
+ALIKE = SampleMetrics("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 0.3, 1.0)
+COPIES = SampleMetrics("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 1.0, 0.2)
 SETTLED = [line(epoch, 100 + 100 * 0.5**epoch) for epoch in range(1, 21)]
 
 
 def judged(evaluation=GOOD, training=None, history=SETTLED, foreign=False):
     changed = replace(GOOD, **evaluation) if isinstance(evaluation, dict) else evaluation
     evidence = Evidence(ModelConfig(), changed, replace(SUMMARY, **(training or {})), history, foreign)
-    return {finding.about: finding for finding in verdict(evidence) if finding.grade != "good"}
+    return {finding.about: finding for finding in diagnose(evidence) if finding.grade != "good"}
 
 
 def test_a_good_run_is_only_praised():
@@ -172,7 +172,7 @@ def test_the_last_point_of_a_curve_is_left_out_when_it_is_measured_on_more_image
 
 def test_a_curve_that_turned_has_not_settled():
     evidence = Evidence(ModelConfig(), GOOD, SUMMARY, [*SETTLED[:15], line(16, 106), line(17, 107), line(18, 108)])
-    assert "length" not in {finding.about for finding in verdict(evidence)}
+    assert "length" not in {finding.about for finding in diagnose(evidence)}
 
 
 def test_a_few_passes_over_very_many_images_are_no_short_training():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentcli.config import model_config
-from latentcli.model.metrics import draw_error, encode_all, measure, psnr_per_image
+from latentcli.model.metrics import draw_error, encode_all, measure, psnr_per_image, ssim
 from latentcli.model.vae import VAE
 from tests.conftest import TINY
 
@@ -49,3 +49,15 @@ def test_encoding_all_keeps_the_order():
     vae = VAE(TINY).eval()
     x = torch.rand(5, 3, 16, 16)
     torch.testing.assert_close(encode_all(vae, [x[:3], x[3:]]).mean, vae.encode(x).mean, atol=1e-5, rtol=0)
+
+
+def test_equal_images_are_alike_and_inverted_ones_are_not():
+    x = torch.rand(3, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    assert ssim(x, x).tolist() == pytest.approx([1, 1, 1])
+    assert (ssim(x, 1 - x) < 0).all()
+
+
+def test_ssim_of_flat_images_is_its_first_factor():
+    """Variances are 0: only the means count."""
+    x, y = torch.full((1, 1, 12, 12), 0.2), torch.full((1, 1, 12, 12), 0.6)
+    assert ssim(x, y).item() == pytest.approx((2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4), rel=3e-4)

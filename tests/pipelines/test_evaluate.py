@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from latentcli.model.modelfile import load_model
+from latentcli.pipelines import evaluate as pipeline
 from tests.conftest import draw_folder
 
 
@@ -76,7 +78,7 @@ def test_a_folder_taken_for_the_one_trained_on_by_its_name_alone_is_said_to_be(r
     Path("models/m/files.safetensors").unlink()
     outcome = run("evaluate", "d", "--model", "m", "--json")
     assert facts(outcome)["evaluation"]["held_out"]["images"] < 20
-    assert "taken for the folder it was trained on, because of its name" in outcome.err
+    assert "assumed from the name of the folder" in outcome.err
 
 
 def test_other_images_are_all_measured_and_baselines_come_from_the_training_folder(run, trained, tmp_path):
@@ -101,6 +103,26 @@ def test_one_image_is_enough_on_either_side(run, trained, tmp_path):
     assert [row["name"] for row in rows] == ["fitted prior, temperature 0.8", "standard prior"]
 
 
+def test_components_that_reproduce_every_training_image_are_no_baseline(run, tmp_path):
+    draw_folder(tmp_path / "d", 9)
+    run("train", "d", "--name", "few", "--size", 16, "--latent-dim", 8, "--epochs", 1, "--held-out", 0)
+    found = facts(run("evaluate", "d", "--model", "few", "--json"))
+    assert [row["name"] for row in found["evaluation"]["baselines"]] == ["mean image"]
+    assert "PCA" not in str(found["verdict"])
+
+
+def test_the_bound_takes_at_least_one_draw(run, trained):
+    assert run("evaluate", "d", "--model", "m", "--iwae", 0).code == 2
+
+
+def test_from_python_the_result_is_typed(run, trained):
+    *_, result = pipeline.evaluate(load_model("models/m"), pipeline.EvaluateRequest(Path("d")))
+    assert result.metrics.psnr == result.evaluation.held_out.psnr
+    assert [row.name for row in result.baselines] == ["mean image", "PCA, 4 components"]
+    assert [row.name for row in result.samples][-1] == "training images"
+    assert {finding.grade for finding in result.findings} <= {"good", "note", "problem"}
+
+
 def test_an_autoencoder_has_no_bound(run, tmp_path):
     draw_folder(tmp_path / "d", 20)
     run("train", "d", "--name", "a", "--size", 16, "--latent-dim", 4, "--epochs", 1, "--beta", 0)
@@ -115,7 +137,7 @@ def test_without_the_training_images_there_are_no_baselines(run, trained, tmp_pa
     shutil.move("d", "gone")
     outcome = run("evaluate", "other", "--model", "m", "--json")
     assert facts(outcome)["evaluation"]["baselines"] == []
-    assert "name them with --training DIR" in outcome.err
+    assert "name their folder with --training DIR" in outcome.err
     assert facts(run("evaluate", "other", "--model", "m", "--training", "gone", "--json"))["evaluation"]["baselines"]
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from latentcli.report.page import Line, bars, curves, table
+from latentcli.report.page import Line, Remark, Remarks, Section, bars, curves
+from latentcli.report.page import page as render
+from latentcli.table import Table
 from tests.conftest import draw_folder
 
 SECTIONS = (
-    "verdict", "figures", "curves", "moments", "dimensions", "traversals", "samples", "neighbours", "settings",
+    "verdict", "metrics", "curves", "over-time", "dimensions", "traversals", "samples", "neighbours", "settings",
 )  # fmt: skip
 _ALONE = {"meta", "img"}
 
@@ -72,6 +74,26 @@ def test_the_page_is_written_anew_with_the_vectors(run, trained, tmp_path):
     assert ">dot<" in (trained / "report.html").read_text()
 
 
+def test_a_page_that_is_not_this_model_s_report_is_not_replaced(run, trained):
+    page, generated = trained / "report.html", (trained / "report.html").read_text()
+    page.write_text("mine")
+    outcome = run("report", "--model", "m")
+    assert outcome.code == 1
+    assert "add --force to replace it" in outcome.err
+    assert page.read_text() == "mine"
+    assert run("report", "--model", "m", "--force").code == 0
+    Path("elsewhere.html").write_text(generated)
+    page.unlink()
+    page.symlink_to(Path("elsewhere.html").absolute())
+    assert run("report", "--model", "m").code == 1
+    assert Path("elsewhere.html").read_text() == generated
+
+
+def test_the_model_may_be_named_without_its_option_but_not_twice(run, trained):
+    assert run("report", "m").code == 0
+    assert run("report", "m", "--model", "m").code == 2
+
+
 def test_a_page_that_is_named_is_not_replaced(run, trained):
     Path("page.html").write_text("mine")
     outcome = run("report", "m", "--output", "page.html")
@@ -84,16 +106,16 @@ def test_the_bundled_model_s_page_goes_into_the_current_folder(run):
     assert run("report", "faces").paths == ["faces-report.html"]
     page = Page(Path("faces-report.html").read_text())
     assert {"verdict", "traversals", "samples", "vectors", "settings"} <= page.ids
-    assert "figures" not in page.ids
+    assert "metrics" not in page.ids
 
 
 def test_an_evaluation_of_another_model_is_not_shown(run, trained):
     kept = (trained / "evaluation.safetensors").read_bytes()
     run("train", "d", "--name", "m", "--size", "16", "--latent-dim", "8", "--epochs", "5", "--held-out", "0.3")
-    assert "figures" in Page((trained / "report.html").read_text()).ids
+    assert "metrics" in Page((trained / "report.html").read_text()).ids
     (trained / "evaluation.safetensors").write_bytes(kept)
     run("report", "m")
-    assert "figures" not in Page((trained / "report.html").read_text()).ids
+    assert "metrics" not in Page((trained / "report.html").read_text()).ids
 
 
 def test_the_page_of_an_autoencoder_draws_no_elbo(run, tmp_path):
@@ -105,14 +127,19 @@ def test_the_page_of_an_autoencoder_draws_no_elbo(run, tmp_path):
 
 
 def test_names_are_text_and_never_markup():
-    assert "<b>" not in table("<b>", ("<b>",), [("<b>",)])
-    assert "<b>" not in curves([Line("<b>", (0, 1), (0, 1))], "<b>", "<b>", "nats")
+    table = Table("<b>", ("<b>",), [("<b>",)])
+    remarks = Remarks([Remark("note", "<b>", "<b>", "<b>")])
+    chart = curves([Line("<b>", (0, 1), (0, 1))], "<b>", "<b>", "nats")
+    text = render("<b>", "<b>", [Section("one", "<b>", ["<b>", table, remarks, *chart])])
+    assert "b" not in Page(text).tags
+    assert text.count("&lt;b&gt;") == 17
 
 
 def test_there_is_no_chart_without_a_curve():
-    assert curves([Line("one", [1], [2.0])], "t", "x", "nats") == ""
-    assert bars([], "t", "x", "nats") == ""
+    assert curves([Line("one", [1], [2.0])], "t", "x", "nats") == []
+    assert bars([], "t", "x", "nats") == []
 
 
 def test_a_chart_says_in_words_what_it_shows():
-    assert 'aria-label="loss: a from 3 to 1 nats"' in curves([Line("a", [0, 1], [3.0, 1.0])], "loss", "epoch", "nats")
+    chart = curves([Line("a", [0, 1], [3.0, 1.0])], "loss", "epoch", "nats")
+    assert 'aria-label="loss: a from 3 to 1 nats"' in render("t", "", [Section("one", "One", chart)])

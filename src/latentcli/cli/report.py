@@ -1,38 +1,35 @@
-"""`latentcli report`: a model's page, written anew."""
+"""`latentcli report`: a model's page."""
 
 from typing import Annotated
 
 import typer
 
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import ForceOption, JsonOption, OutputOption
+from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
+from latentcli.errors import UsageError
 
 
 def report(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[NAME|PATH]",
-            help="The model. Without it: your model that finished last, else the bundled `faces`.",
-            show_default=False,
-        ),
-    ] = None,
+    model: ModelOption = None,
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
+    named: Annotated[str | None, typer.Argument(hidden=True)] = None,  # as in earlier versions: report MODEL
 ) -> None:
-    """Write a model's report anew: verdict, figures, curves, traversals, samples, vectors, on one page.
+    """Write a model's report: verdict, metrics, curves, traversals, samples and vectors on one page.
 
     Examples:
 
-        latentcli report photos
+        latentcli report --model photos
 
-        latentcli report faces --output faces.html
+        latentcli report --model faces --output faces.html
 
-    Training writes it by itself; write it again when vectors have been fitted. It needs no network and no script.
+    Training writes it too; write it again when vectors have been fitted. It needs no network and no script.
     """
+    if model and named:
+        raise UsageError("the model is named twice; give --model alone")
     console = Console(as_json)
-    entry = choose_model(console, model)
+    entry = choose_model(console, model or named)
 
     from latentcli.pipelines import report
 

@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latentcli.cli.console import Console, print_table
+
+if TYPE_CHECKING:
+    from latentcli.table import Table
 
 
 def tell_vector(console: Console, fitted: Any) -> None:
@@ -69,13 +72,22 @@ def summary(vector: Any, others: Sequence[Any] = ()) -> dict[str, Any]:
 
 def print_vectors(vectors: list[Any]) -> None:
     """The vectors on stdout, one a row."""
-    from rich.table import Table
+    from latentcli.concepts.vector import vector_table
 
-    table = Table("vector", "with", "without", "gap (sd)", "AUC", "AUC of LDA", "method", box=None)
-    for vector in vectors:
-        numbers = f"{vector.gap_in_sigma:.2f}", _number(vector.auc), _number(vector.auc_lda)
-        table.add_row(vector.name, str(vector.positives), str(vector.negatives), *numbers, vector.method)
-    print_table(table)
+    draw_table(vector_table(vectors))
+
+
+def draw_table(table: "Table") -> None:
+    """A table on stdout, without its caption."""
+    from rich.table import Table as RichTable
+
+    first, *others = table.columns
+    drawn = RichTable(first, box=None)
+    for name in others:
+        drawn.add_column(name, justify="right")
+    for row in table.rows:
+        drawn.add_row(*row)
+    print_table(drawn)
 
 
 def _number(value: float | None) -> str:

@@ -21,6 +21,7 @@ from latentcli.concepts.fit import METHODS, Examples, FitSettings
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.latents import Latents
 from latentcli.model.prior import Geometry
+from latentcli.table import Table, cell
 
 KIND = "vector"
 _NUMBERS = ("mean_positive", "mean_negative", "sigma", "threshold")
@@ -232,3 +233,30 @@ def _best_threshold(scores: np.ndarray, shows: np.ndarray) -> float:
 
     false_rate, true_rate, thresholds = roc_curve(shows, scores, drop_intermediate=False)
     return float(thresholds[1:][np.argmax((true_rate - false_rate)[1:])])
+
+
+def vector_table(vectors: Sequence[ConceptVector]) -> Table:
+    """Images, gap and diagnostics of each vector, one a row."""
+    columns = (
+        "vector",
+        "with",
+        "without",
+        "gap, sd",
+        "AUC",
+        "AUC of LDA",
+        "AUC by chance",
+        "expected cosine",
+        "method",
+    )
+    rows = []
+    for vector in vectors:
+        found = vector.trust
+        numbers = map(cell, (found.auc, found.auc_lda, found.chance, found.steadiness))
+        counts = str(vector.positives), str(vector.negatives)
+        rows.append((vector.name, *counts, cell(vector.gap_in_sigma, 2), *numbers, vector.method))
+    caption = (
+        "AUC: how well projections onto the vector separate images it was not fitted on. LDA shows what the latent "
+        "space knows at all, chance what vectors of shuffled labels reach. The expected cosine is that with the vector "
+        "from unlimited images."
+    )
+    return Table(caption, columns, rows)

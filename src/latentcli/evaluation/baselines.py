@@ -1,4 +1,4 @@
-"""What a model should beat: the mean training image, and principal components as many as the latent has dimensions."""
+"""Baselines a model should beat: the mean training image, and as many principal components as latent dimensions."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_SPARE = 10  # directions beyond those wanted, and
+_SPARE = 10  # directions beyond those asked for, and
 _ROUNDS = 4  # passes over the images: Halko et al. 2011, "Finding structure with randomness", section 4.5
-_SMALLEST_VARIANCE = 255.0**-2  # of what is not explained: one gray level
+_SMALLEST_VARIANCE = 255.0**-2  # of the residual: one gray level
 
-Batches = Callable[[], Iterator[Tensor]]  # the training images anew: (n, channels, height, width) in [0, 1]
+Batches = Callable[[], Iterator[Tensor]]  # a new pass over the training images: (n, channels, height, width) in [0, 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Pca:
-    """Probabilistic principal components (Tipping & Bishop 1999); with none of them it is the mean image."""
+    """Probabilistic PCA (Tipping & Bishop 1999); without components it is the mean image."""
 
     mean: Tensor  # (D,) over flattened images
     components: Tensor  # (D, k), orthonormal
@@ -25,7 +25,7 @@ class Pca:
 
     @property
     def has_likelihood(self) -> bool:
-        """Whether anything is left that the components do not explain: with few images nothing is."""
+        """Whether the components leave a residual: with few images they do not."""
         return self.noise > _SMALLEST_VARIANCE
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class Pca:
 def fit(batches: Batches, k: int) -> Pca:
     """Mean and the k leading components of the training images, by a few passes over them.
 
-    Memory does not grow with the images. Fewer come out where there are fewer images or dimensions.
+    Memory does not grow with the images. Fewer components come out of fewer images or dimensions.
     """
     count, total, squares = 0, torch.zeros(0), 0.0
     for batch in batches():

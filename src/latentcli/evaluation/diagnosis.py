@@ -1,30 +1,31 @@
-"""What the figures of a training mean, in plain words: what went well, what did not, and what to do about it."""
+"""Rule-based diagnosis of a training: what went well, what did not, and what to do about it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from latentcli.config import DEFAULTS, ModelConfig
-from latentcli.evaluation.evaluate import Evaluation, SampleFigures
+from latentcli.evaluation.evaluate import Evaluation, SampleMetrics
 from latentcli.history import EpochReport, Metrics, TrainingSummary
 from latentcli.model.prior import ACTIVE_KL
 
-_WON = 0.5  # dB over a baseline that nobody would argue about
+# Thresholds. benchmarks/spoiled.py checks them on seven trainings that are spoiled on purpose.
+_WON = 0.5  # dB over a baseline: a clear win
 _ALIKE = 0.02  # standard deviation around the mean image below which there is nothing to learn
-_FEW_IMAGES = 200  # that a network can learn by heart
+_FEW_IMAGES = 200  # a network can learn so many by heart
 _OVERFITTED = 1.5  # dB between training and held-out images
 _TURNED, _TURNED_FAR = 0.02, 0.1  # rise of the held-out -ELBO from its best, as a share of its whole range
-_SURE = 50  # held-out images
+_SURE = 50  # held-out images: fewer are too few to be sure
 _FEW_EPOCHS = 5  # passes over the images within which no curve has settled, unless there are very many images
-_ALMOST_NOTHING = 3.0  # nats of KL in all: what tells twenty images apart
+_ALMOST_NOTHING = 3.0  # nats of KL in all: log(20), enough to distinguish twenty images
 _STILL_FALLING = 0.1  # share of all that was gained which the last third of a run still gained
 _CROWDED = 3.0  # nats per latent dimension: each is full
 _SMALL_LATENT = 8  # dimensions
-_NEAR_BLACK_AND_WHITE = 0.7  # share of the numbers at the ends of their range
+_NEAR_BLACK_AND_WHITE = 0.7  # share of the pixel values at the ends of their range
 _MISFIT = 3.0  # times: the standard prior's Fréchet distance over the fitted one's
 _COPIED = 0.5  # of the distance that held-out images have to the nearest training image
 _MONOTONOUS = 0.5  # of the held-out images' diversity
-_FOLLOWS_COLLAPSE = ("baseline", "monotonous samples")  # and would be advised on twice
+_FOLLOWS_COLLAPSE = ("baseline", "monotonous samples")  # the same cause, so one piece of advice
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +47,19 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a verdict is reached from. Of images that have nothing to do with the training, it tells nothing of that."""
+    """What a diagnosis is made from."""
 
     config: ModelConfig
     evaluation: Evaluation
     training: TrainingSummary
     history: Sequence[EpochReport]
-    foreign: bool = False  # the images are from elsewhere than those trained on
+    foreign: bool = False  # the images come from elsewhere, so they say nothing about the training
 
 
-def verdict(evidence: Evidence) -> list[Finding]:
+def diagnose(evidence: Evidence) -> list[Finding]:
     """Problems first, each with one piece of advice; then what is worth knowing, then what went well."""
-    judges = _OF_FOREIGN if evidence.foreign else _OF_ITS_OWN
-    findings = [finding for judge in judges for finding in judge(evidence)]
+    rules = _RULES_FOR_OTHER_IMAGES if evidence.foreign else _RULES
+    findings = [finding for rule in rules for finding in rule(evidence)]
     if any(finding.about == "alike" for finding in findings):  # nothing else means anything then
         findings = [finding for finding in findings if finding.about == "alike"]
     if any(finding.about == "collapse" for finding in findings):
@@ -73,8 +74,8 @@ def _alike(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "problem",
             "alike",
-            f"the images are all but the same (they differ by {255 * pixels.deviation:.1f} gray levels from their "
-            "mean), so there is nothing to learn from them",
+            f"the images are nearly identical ({255 * pixels.deviation:.1f} gray levels from their mean), so there is "
+            "nothing to learn from them",
             "train on a folder of different pictures; latentcli check shows what is in one",
         )
 
@@ -83,8 +84,8 @@ def _elsewhere(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "note",
         "other images",
-        f"these are other images than those of {evidence.training.data}, which it was trained on: this is how "
-        "it does on them, and says nothing about how the training went",
+        f"the model was trained on other images, those of {evidence.training.data}: these metrics describe it on new "
+        "data and say nothing about the training",
     )
 
 
@@ -92,23 +93,15 @@ def _baselines(evidence: Evidence) -> Iterator[Finding]:
     found = evidence.evaluation
     for baseline in found.baselines:
         gain = found.held_out.psnr - baseline.psnr
-        told = f"{found.held_out.psnr:.1f} dB against {baseline.psnr:.1f} dB"
+        numbers = f"{found.held_out.psnr:.1f} dB against {baseline.psnr:.1f} dB"
         if gain > _WON:
-            yield Finding("good", "baseline", f"reconstructions beat the {baseline.name} by {gain:.1f} dB ({told})")
+            yield Finding("good", "baseline", f"reconstructions beat the {baseline.name} by {gain:.1f} dB ({numbers})")
         elif baseline.name == "mean image":
-            yield Finding(
-                "problem",
-                "baseline",
-                f"reconstructions are no better than the mean image ({told})",
-                _longer(evidence),
-            )
+            text = f"reconstructions are no better than the mean image ({numbers})"
+            yield Finding("problem", "baseline", text, _longer(evidence))
         else:
-            yield Finding(
-                "note",
-                "baseline",
-                f"reconstructions are no better than those of {baseline.name} ({told})",
-                _longer(evidence),
-            )
+            text = f"reconstructions are no better than those of {baseline.name} ({numbers})"
+            yield Finding("note", "baseline", text, _longer(evidence))
 
 
 def _diverged(evidence: Evidence) -> Iterator[Finding]:
@@ -116,13 +109,9 @@ def _diverged(evidence: Evidence) -> Iterator[Finding]:
     steps = evidence.training.steps
     if skipped > 0.01 * steps or rose(evidence.history):
         lost = f"{skipped} of {steps} steps had no finite gradient"
-        how = lost if skipped > 0.01 * steps else "it ended worse than it began, on training images, too"
-        yield Finding(
-            "problem",
-            "diverged",
-            f"training went astray: {how}",
-            f"--learning-rate {evidence.training.learning_rate / 4:g}",
-        )
+        how = lost if skipped > 0.01 * steps else "the loss ended higher than it began, on training images too"
+        advice = f"--learning-rate {evidence.training.learning_rate / 4:g}"
+        yield Finding("problem", "diverged", f"training diverged: {how}", advice)
 
 
 def _collapse(evidence: Evidence) -> Iterator[Finding]:
@@ -132,24 +121,16 @@ def _collapse(evidence: Evidence) -> Iterator[Finding]:
     active = sum(nats > ACTIVE_KL for nats in kl)
     dead = len(kl) - active
     beta = evidence.training.beta
-    why = f"beta {beta:g} makes it too dear" if beta > 1 else "the decoder draws without it"
+    why = f"beta {beta:g} penalises it too heavily" if beta > 1 else "the decoder ignores it"
     advice = "--beta 1" if beta > 1 else "--beta 0.5, or a longer run"
     if active == 0:
         yield Finding("problem", "collapse", f"the latent is not used at all: {why}", advice)
     elif sum(kl) < _ALMOST_NOTHING:
-        yield Finding(
-            "problem",
-            "collapse",
-            f"the latent carries almost nothing: {active} of {len(kl)} dimensions, {sum(kl):.1f} nats; {why}",
-            advice,
-        )
+        text = f"the latent carries almost nothing: {active} of {len(kl)} dimensions, {sum(kl):.1f} nats; {why}"
+        yield Finding("problem", "collapse", text, advice)
     elif dead > len(kl) / 2:
-        yield Finding(
-            "note",
-            "dead dimensions",
-            f"{dead} of {len(kl)} latent dimensions carry nothing",
-            f"that costs little; --latent-dim {max(2, 2 * active)} would do",
-        )
+        advice = f"that costs little; --latent-dim {max(2, 2 * active)} would do"
+        yield Finding("note", "dead dimensions", f"{dead} of {len(kl)} latent dimensions carry nothing", advice)
 
 
 def _likelihood(evidence: Evidence) -> Iterator[Finding]:
@@ -159,15 +140,15 @@ def _likelihood(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "problem",
             "likelihood",
-            f"the Bernoulli likelihood is meant for black and white, and only {near_ends:.0%} of these pixels are "
-            "nearly that: its figures are no likelihoods and contrasts come out weak",
+            f"the Bernoulli likelihood is meant for black and white images, and only {near_ends:.0%} of these pixels "
+            "are nearly black or white: its metrics are not likelihoods, and contrasts come out weak",
             "--likelihood gaussian",
         )
     if evidence.config.likelihood == "gaussian" and black_and_white and evidence.config.channels == 1:
         yield Finding(
             "problem",
             "likelihood",
-            f"{near_ends:.0%} of these pixels are all but black or white, which a Gaussian likelihood draws blurred",
+            f"{near_ends:.0%} of these pixels are nearly black or white, which a Gaussian likelihood blurs",
             "--likelihood bernoulli",
         )
 
@@ -181,14 +162,16 @@ def _overfitting(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "note",
             "nothing held out",
-            "no images were held out, so nobody can say what the model does with new ones",
+            "no images were held out, so performance on new images is unknown",
             "--held-out 0.2 (from 10 images on), or --held-out DIR",
         )
     if gap > _OVERFITTED or turned > _TURNED or images < _FEW_IMAGES:
         parts = [
             f"{images} images are few enough to learn by heart" if images < _FEW_IMAGES else "",
-            f"training images come out {gap:.1f} dB better than held-out ones" if gap > _OVERFITTED else "",
-            "the held-out figures were better earlier in the run" if turned > _TURNED else "",
+            f"reconstructions of training images are {gap:.1f} dB better than those of held-out ones"
+            if gap > _OVERFITTED
+            else "",
+            "held-out metrics were better earlier in the run" if turned > _TURNED else "",
             f"{found.held_out.images} held-out images are too few to be sure" if 0 < held_out < _SURE else "",
         ]
         surely = gap > _OVERFITTED or turned > _TURNED_FAR
@@ -201,7 +184,7 @@ def _overfitting(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _gap(evidence: Evidence) -> float:
-    """How many dB better images come out that were trained on."""
+    """PSNR of training images over that of held-out ones, in dB."""
     found = evidence.evaluation
     return found.training.psnr - found.held_out.psnr if found.training else 0.0
 
@@ -221,7 +204,7 @@ def _length(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "note",
             "too little training",
-            f"the last third of the run still brought {late:.0%} of all that was gained: too little training",
+            f"the last third of the run brought {late:.0%} of the whole gain: too little training",
             _longer(evidence),
         )
     elif late is not None and turned_from_best(evidence.history) <= _TURNED:
@@ -229,12 +212,12 @@ def _length(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _longer(evidence: Evidence) -> str:
-    """A run goes on with more of what it was given; to one that has overfitted nothing is gained by that."""
+    """How to train longer; "" where that would not help, as after overfitting."""
     if evidence.foreign or _gap(evidence) > _OVERFITTED or turned_from_best(evidence.history) > _TURNED:
         return ""
     asked, epochs = evidence.training.minutes, evidence.training.epochs
     more = f"--minutes {max(5, round(4 * asked))}" if asked else f"--epochs {max(10, round(4 * epochs))}"
-    return f"the same command with {more} goes on with this run"
+    return f"run the same command with {more} to resume this run"
 
 
 def _latent(evidence: Evidence) -> Iterator[Finding]:
@@ -244,8 +227,8 @@ def _latent(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "problem" if len(kl) == 1 else "note",
             "latent too small",
-            f"the {len(kl)} latent dimension{plural} {sum(kl) / len(kl):.1f} nats each, which is full: what does not "
-            "fit is drawn as a blur",
+            f"the {len(kl)} latent dimension{plural} {sum(kl) / len(kl):.1f} nats each, as much as they can: "
+            "everything else is blurred",
             "--latent-dim 32" + (", unless a map of two dimensions is what you want" if len(kl) == 2 else ""),
         )
 
@@ -257,38 +240,38 @@ def _prior(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "note",
             "prior",
-            f"the latents do not fill N(0, I): samples from it are {standard.frechet / fitted.frechet:.0f} times as "
+            f"the latents do not match N(0, I): samples from it are {standard.frechet / fitted.frechet:.0f} times as "
             "far from the images as samples from the fitted prior",
             "leave --prior fitted as it is; --beta 2 closes the gap at the price of detail",
         )
 
 
 def _samples(evidence: Evidence) -> Iterator[Finding]:
-    first: SampleFigures | None = next(iter(evidence.evaluation.samples), None)
+    first: SampleMetrics | None = next(iter(evidence.evaluation.samples), None)
     if first is None:
         return
     if first.diversity < _MONOTONOUS:
         yield Finding(
             "problem",
             "monotonous samples",
-            f"samples differ from each other {first.diversity:.2f} times as much as images do",
+            f"sample diversity is {first.diversity:.2f} of that of the images",
             "latentcli sample --temperature 1" if first.name.startswith("fitted") else _longer(evidence),
         )
     if first.nearest is not None and first.nearest < _COPIED and evidence.training.images >= _FEW_IMAGES:
         yield Finding(
             "note",
             "copies",
-            f"samples lie {first.nearest:.2f} times as far from their nearest training image as held-out images do",
-            "look at them beside those in report.html: some may be copies",
+            f"samples are {first.nearest:.2f} times as far from their nearest training image as held-out images are",
+            "compare the pairs in report.html: some may be copies",
         )
 
 
-_OF_ITS_OWN = (_alike, _baselines, _diverged, _collapse, _likelihood, _overfitting, _length, _latent, _prior, _samples)
-_OF_FOREIGN = (_elsewhere, _baselines, _prior, _samples)
+_RULES = (_alike, _baselines, _diverged, _collapse, _likelihood, _overfitting, _length, _latent, _prior, _samples)
+_RULES_FOR_OTHER_IMAGES = (_elsewhere, _baselines, _prior, _samples)
 
 
 def measured(lines: Sequence[EpochReport]) -> list[tuple[EpochReport, Metrics]]:
-    """Those with held-out metrics, all on as many images as the first: the last may be measured on more."""
+    """Lines with held-out metrics on as many images as the first: the last may be measured on more."""
     found = [(line, line.held_out) for line in lines if line.held_out]
     return [(line, held_out) for line, held_out in found if held_out.images == found[0][1].images]
 
@@ -316,7 +299,7 @@ def turned_from_best(lines: Sequence[EpochReport]) -> float:
 
 
 def late_gain(lines: Sequence[EpochReport]) -> float | None:
-    """What the last third of the steps gained, as a share of all that was gained after the first epoch."""
+    """Gain of the last third of the steps, as a share of the whole gain after the first epoch."""
     nats = curve(lines)
     steps = [line.step for line, _ in measured(lines)]
     if len(nats) < 4:

@@ -1,6 +1,6 @@
-"""All figures of a model on images it was not trained on, beside what it should beat."""
+"""Evaluation of a model on images it was not trained on, beside the baselines it should beat."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,19 +18,20 @@ from latentcli.model.device import device_of
 from latentcli.model.metrics import measure, psnr_per_image, ssim
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
+from latentcli.table import Table, cell
 
 _COMPARED = 1000  # samples, and as many images, whose features are compared
-_GLANCE = 500  # training images that are reconstructed
+_RECONSTRUCTED = 500  # training images that are reconstructed
 _FITTED = 20_000  # training images that baselines are fitted to
-_LOOKED_AT = 64  # samples whose nearest training image is searched
+_SEARCHED = 64  # samples whose nearest training image is searched
 _SHOWN = 8  # of them, beside that image
 _BATCH = 250  # samples decoded at once
-_END = 0.02  # of the range of a pixel: what is nearer to black or white is taken for that
+_END = 0.02  # of the range of a pixel: values nearer to black or white count as that
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a simpler model does on the same images."""
+    """Metrics of a simpler model on the same images."""
 
     name: str
     psnr: float  # dB
@@ -40,8 +41,8 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class SampleFigures:
-    """A set of pictures against as many held-out images."""
+class SampleMetrics:
+    """A set of pictures compared with as many held-out images."""
 
     name: str
     images: int
@@ -50,15 +51,15 @@ class SampleFigures:
     precision: float  # share of the samples that lie among the images
     recall: float  # share of the images that lie among the samples
     diversity: float  # mean distance of two samples over that of two images
-    nearest: float | None  # median distance to the nearest training image over that of held-out images, if there are
+    nearest: float | None  # median distance to the nearest training image over that of held-out images, if any
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """What the images trained on are like; where they are not at hand, the evaluated ones."""
+    """Statistics of the training images; where they are not at hand, of the evaluated ones."""
 
     images: int
-    near_ends: float  # share of the numbers that are all but 0 or 1
+    near_ends: float  # share of the values that are nearly 0 or 1
     deviation: float  # standard deviation around the mean image, of the range 0 to 1
 
 
@@ -69,12 +70,12 @@ class Evaluation:
     held_out: Metrics
     ssim: float
     kl_per_dimension: tuple[float, ...]  # nats, on average
-    training: Metrics | None  # the same figures on images it was trained on
+    training: Metrics | None  # the same metrics on images it was trained on
     baselines: tuple[Baseline, ...]
-    samples: tuple[SampleFigures, ...]
+    samples: tuple[SampleMetrics, ...]
     feature_space: str
     pixels: Pixels
-    on_training: bool = False  # nothing was held out: what is called so are training images
+    on_training: bool = False  # nothing was held out: `held_out` is measured on training images
     draws: int | None = None  # of the importance-weighted bound
     importance_bound: float | None = None  # on log p(x), nats per image
 
@@ -89,7 +90,7 @@ class Evaluation:
             "training": Metrics(**values["training"]) if values["training"] else None,
             "kl_per_dimension": tuple(values["kl_per_dimension"]),
             "baselines": tuple(Baseline(**found) for found in values["baselines"]),
-            "samples": tuple(SampleFigures(**found) for found in values["samples"]),
+            "samples": tuple(SampleMetrics(**found) for found in values["samples"]),
             "pixels": Pixels(**values["pixels"]),
         }
         return cls(**values | parts)
@@ -105,12 +106,12 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is evaluated, and on what."""
+    """A model and the images to evaluate it on."""
 
     vae: VAE  # in eval mode
     prior: Prior
     held_out: Dataset
-    train: Dataset | None  # None leaves out what takes the training images
+    train: Dataset | None  # None leaves out baselines and the search for copies
     noise_scale: float  # 0 for an autoencoder
     features: FeatureSpace
     on_training: bool = False  # nothing was held out: `held_out` are training images
@@ -120,16 +121,16 @@ class Subject:
 def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
     """Measure everything; ends with the evaluation, and before it the neighbours where there are training images."""
     vae, held_out, train = subject.vae, subject.held_out, subject.train
-    watch = seen = _Watch(vae.config.latent_dim)
+    watch = pixels = _Watch(vae.config.latent_dim)
     yield Progress("reconstructing", 0, len(held_out))
-    figures = measure(vae, _floats(held_out), subject.noise_scale, watch)
+    metrics = measure(vae, _floats(held_out), subject.noise_scale, watch)
     training = None
     if train and not subject.on_training:
         yield Progress("reconstructing training images", 0, len(train))
-        seen = _Watch(vae.config.latent_dim)
-        training = measure(vae, _floats(train.spread(_GLANCE)), subject.noise_scale, seen)
+        pixels = _Watch(vae.config.latent_dim)
+        training = measure(vae, _floats(train.spread(_RECONSTRUCTED)), subject.noise_scale, pixels)
     yield Progress("comparing with baselines", 0, len(held_out))
-    beaten = _baselines(vae, held_out, train)
+    simpler = _baselines(vae, held_out, train)
     yield Progress("sampling", 0, _COMPARED)
     samples, neighbours = _samples(subject)
     bound = None
@@ -140,14 +141,14 @@ def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
     if neighbours:
         yield neighbours
     yield Evaluation(
-        held_out=figures,
-        ssim=watch.ssim / figures.images,
-        kl_per_dimension=tuple((watch.kl / figures.images).tolist()) if subject.noise_scale else (),
+        held_out=metrics,
+        ssim=watch.ssim / metrics.images,
+        kl_per_dimension=tuple((watch.kl / metrics.images).tolist()) if subject.noise_scale else (),
         training=training,
-        baselines=beaten,
+        baselines=simpler,
         samples=samples,
         feature_space=subject.features.name,
-        pixels=seen.pixels(),
+        pixels=pixels.pixels(),
         on_training=subject.on_training,
         draws=subject.draws,
         importance_bound=bound,
@@ -155,7 +156,7 @@ def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
 
 
 class _Watch:
-    """Measures more while the figures are."""
+    """SSIM, KL per dimension and pixel statistics, measured in the same pass as the metrics."""
 
     def __init__(self, latent_dim: int) -> None:
         self.ssim = 0.0
@@ -185,17 +186,23 @@ def _floats(images: Dataset) -> Iterator[Tensor]:
 
 @torch.inference_mode()
 def _baselines(vae: VAE, held_out: Dataset, train: Dataset | None) -> tuple[Baseline, ...]:
-    """The mean image and principal components of the training images; none without those."""
+    """The mean image and principal components of the training images; none without those.
+
+    As many components as images less one reproduce each training image exactly: such a memory is no baseline.
+    """
     if train is None:
         return ()
     train = train.spread(_FITTED)
-    fitted = [baselines.fit(lambda: _floats(train), k) for k in (0, vae.config.latent_dim)]
-    k = len(fitted[1].variances)
-    names = ["mean image", f"PCA, {k} component{'s' if k != 1 else ''}"]
-    return tuple(_beaten(vae, name, pca, held_out) for name, pca in zip(names, fitted, strict=True))
+    mean = baselines.fit(lambda: _floats(train), 0)
+    found = [_baseline(vae, "mean image", mean, held_out)]
+    if vae.config.latent_dim < len(train) - 1:
+        pca = baselines.fit(lambda: _floats(train), vae.config.latent_dim)
+        k = len(pca.variances)
+        found.append(_baseline(vae, f"PCA, {k} component{'s' if k != 1 else ''}", pca, held_out))
+    return tuple(found)
 
 
-def _beaten(vae: VAE, name: str, pca: baselines.Pca, held_out: Dataset) -> Baseline:
+def _baseline(vae: VAE, name: str, pca: baselines.Pca, held_out: Dataset) -> Baseline:
     bernoulli = vae.config.likelihood == "bernoulli"
     psnr = similarity = nats = 0.0
     for x in _floats(held_out):
@@ -215,10 +222,10 @@ def _beaten(vae: VAE, name: str, pca: baselines.Pca, held_out: Dataset) -> Basel
 
 
 @torch.inference_mode()
-def _samples(subject: Subject) -> tuple[tuple[SampleFigures, ...], Neighbours | None]:
-    """The figures of both priors, and of training images in the place of samples: what a perfect model would get.
+def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | None]:
+    """Metrics of both priors, and of training images in place of samples: what a perfect model would get.
 
-    Where nothing was held out there is nothing to compare copies and training images with.
+    Where nothing was held out, the rows that compare with training images are left out.
     """
     held_out, train = subject.held_out.spread(_COMPARED), subject.train
     count = len(held_out)
@@ -233,12 +240,12 @@ def _samples(subject: Subject) -> tuple[tuple[SampleFigures, ...], Neighbours | 
     ratios: dict[str, float] = {}
     if train:
         shown = {"": real.some} | {name: pictures.some for name, pictures in made.items()}
-        found, places = sample_metrics.nearest(torch.cat(list(shown.values())), _floats(train))
+        found, rows = sample_metrics.nearest(torch.cat(list(shown.values())), _floats(train))
         medians = [float(part.quantile(0.5)) for part in torch.split(found, [len(some) for some in shown.values()])]
         if not subject.on_training:
             ratios = {name: median / max(medians[0], 1e-6) for name, median in zip(shown, medians, strict=True)}
         own = next(iter(made.values())).some[:_SHOWN]
-        neighbours = Neighbours(own, as_float(train.take(places[len(real.some) :][: len(own)])))
+        neighbours = Neighbours(own, as_float(train.take(rows[len(real.some) :][: len(own)])))
         if len(train) > 1 and not subject.on_training:
             made["training images"] = _Pictures.of(subject.features, train.spread(count))
     return tuple(_compare(name, pictures, real, ratios.get(name)) for name, pictures in made.items()), neighbours
@@ -246,14 +253,14 @@ def _samples(subject: Subject) -> tuple[tuple[SampleFigures, ...], Neighbours | 
 
 @dataclass(frozen=True, slots=True)
 class _Pictures:
-    """The features of a set of pictures, and some of them."""
+    """Features of a set of pictures, and some of the pictures."""
 
     features: Tensor
     some: Tensor  # (n, channels, height, width)
 
     @classmethod
     def of(cls, space: FeatureSpace, images: Dataset) -> "_Pictures":
-        some = images.spread(_LOOKED_AT)  # of all folders
+        some = images.spread(_SEARCHED)  # of all folders
         return cls(torch.cat([space(batch) for batch in _floats(images)]), torch.cat(list(_floats(some))))
 
     @classmethod
@@ -263,13 +270,13 @@ class _Pictures:
         for latents in torch.split(z, _BATCH):
             decoded = subject.vae.decode(latents).cpu()
             features.append(subject.features(decoded))
-            some = some if len(some) else decoded[:_LOOKED_AT].clone()
+            some = some if len(some) else decoded[:_SEARCHED].clone()
         return cls(torch.cat(features), some)
 
 
-def _compare(name: str, made: _Pictures, real: _Pictures, nearest: float | None) -> SampleFigures:
+def _compare(name: str, made: _Pictures, real: _Pictures, nearest: float | None) -> SampleMetrics:
     precision, recall = sample_metrics.precision_recall(real.features, made.features)
-    return SampleFigures(
+    return SampleMetrics(
         name=name,
         images=len(made.features),
         frechet=sample_metrics.frechet(made.features, real.features),
@@ -278,4 +285,51 @@ def _compare(name: str, made: _Pictures, real: _Pictures, nearest: float | None)
         recall=recall,
         diversity=sample_metrics.spread(made.some) / max(sample_metrics.spread(real.some), 1e-6),
         nearest=nearest,
+    )
+
+
+def metrics_table(found: Evaluation) -> Table:
+    """Metrics on held-out images, of the model and of its baselines."""
+    images = "training" if found.on_training else "held-out"
+    rows = [metrics_row("this model", found.held_out, found.ssim)]
+    if found.importance_bound is not None:
+        bound = cell(-found.importance_bound)
+        rows.append((f"  importance-weighted, {found.draws} draws", "-", "-", bound, "-", "-", "-"))
+    if found.training:
+        rows.append(metrics_row(f"this model on {found.training.images} training images", found.training))
+    for simpler in found.baselines:
+        numbers = (simpler.psnr, simpler.ssim, simpler.negative_log_likelihood, None, simpler.bits_per_dimension, None)
+        rows.append((simpler.name, *map(cell, numbers)))
+    caption = "Baselines have an exact -log likelihood, not an -ELBO." if found.baselines else ""
+    return Table(caption, (f"on {found.held_out.images} {images} images", *METRICS), rows)
+
+
+METRICS = ("PSNR, dB", "SSIM", "-ELBO, nats", "KL, nats", "bits/dim", "active")
+
+
+def metrics_row(name: str, metrics: Metrics, similarity: float | None = None) -> Sequence[str]:
+    """The cells under METRICS."""
+    numbers = (metrics.psnr, similarity, metrics.negative_elbo, metrics.kl, metrics.bits_per_dimension)
+    return name, *map(cell, numbers), cell(metrics.active_dimensions, 0)
+
+
+def samples_table(found: Evaluation) -> Table:
+    """Metrics of samples, one row a prior."""
+    rows = [
+        (row.name, *map(cell, (row.frechet, row.kernel, row.precision, row.recall, row.diversity, row.nearest)))
+        for row in found.samples
+    ]
+    columns = (f"in the space of {found.feature_space}", "Fréchet", "kernel", "precision", "recall", "diversity",
+               "nearest")  # fmt: skip
+    images = "training" if found.on_training else "held-out"
+    return Table(
+        f"Each against as many {images} images. "
+        + (
+            "Diversity is a share of theirs."
+            if found.on_training
+            else "Training images show what a perfect model would get. Diversity and the distance to the nearest "
+            "training image are shares of those of held-out images."
+        ),
+        columns,
+        rows,
     )

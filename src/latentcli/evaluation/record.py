@@ -1,4 +1,4 @@
-"""What the evaluation at the end of a training found, kept beside the model for its report."""
+"""Record of the evaluation at the end of a training, stored beside the model for its report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ RECORD_FILE = "evaluation.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An evaluation and what was made of it."""
+    """An evaluation and its findings."""
 
     model_id: str
     evaluation: Evaluation
@@ -25,7 +25,7 @@ class Record:
     neighbours: Neighbours | None
 
     def save(self, folder: Path) -> Path:
-        """Write it into a model's folder; returns the file."""
+        """Write the record into a model's folder; returns the file."""
         arrays: tensorfile.Arrays = {}
         if self.neighbours:
             arrays["samples"] = as_uint8(self.neighbours.samples)
@@ -40,7 +40,7 @@ class Record:
 
     @staticmethod
     def is_there(folder: Path, model_id: str) -> bool:
-        """Whether a folder holds one of this model."""
+        """Whether a folder holds a record of this model."""
         try:
             return tensorfile.read_header(folder / RECORD_FILE, KIND).get("model_id") == model_id
         except FileFormatError:
@@ -48,7 +48,7 @@ class Record:
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
-        """Raises FileFormatError when there is none, or it is damaged."""
+        """Raises FileFormatError when the record is missing or damaged."""
         path = folder / RECORD_FILE
         header, arrays = tensorfile.read(path, KIND)
         try:

@@ -1,9 +1,9 @@
-"""The spaces that sets of images are compared in.
+"""Sample metrics: Fréchet and kernel distance, precision and recall, diversity, and the space they are measured in.
 
-An encoder trained on the same images would flatter its own samples, and Inception has to be downloaded. So the space
-that is always there is a network of fixed random filters, whose statistics see colour, texture, sharpness and layout
-(random networks rank generators much as trained ones do: Naeem et al. 2020, section 5). Distances in it compare models
-of one image size; they are no FID. Whoever has Inception, or any other network, names its file.
+An encoder trained on the same images would favour its own samples, and Inception has to be downloaded. So the default
+space is a network of fixed random filters, whose statistics respond to colour, texture, sharpness and layout (random
+networks rank generators much as trained ones do: Naeem et al. 2020, section 5). Distances in it compare models of one
+image size; they are not FID. Inception, or any other network, can be read from a file.
 """
 
 import math
@@ -20,8 +20,8 @@ from latentcli.errors import ConfigError, FileFormatError
 
 _FILTERS = 16  # per level
 _SMALLEST = 8  # pixels: no further halving below
-_SEED = 2020
-_AT_ONCE = 64  # images: what stays in the processor's cache
+_SEED = 2020  # of the filters; it must never change
+_CHUNK = 64  # images: their activations stay in the processor's cache
 _SUFFIXES = (".pt", ".onnx")
 
 
@@ -29,25 +29,25 @@ _SUFFIXES = (".pt", ".onnx")
 class FeatureSpace:
     """Turns images into features."""
 
-    name: str  # what the space is, for tables
+    name: str  # for tables
     network: Callable[[Tensor], Tensor]
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
         """Features (n, d) of images (n, channels, height, width) in [0, 1]; gray images are shown as colour."""
         colour = images.expand(-1, 3, -1, -1)
-        return torch.cat([self.network(some).float().cpu() for some in torch.split(colour, _AT_ONCE)])
+        return torch.cat([self.network(some).float().cpu() for some in torch.split(colour, _CHUNK)])
 
 
 def open_features(path: Path | None) -> FeatureSpace:
-    """The network in a TorchScript (.pt) or ONNX file, or without one the random filters.
+    """The network in a TorchScript (.pt) or ONNX file, or without a file the random filters.
 
     It must take float32 (n, 3, height, width) in [0, 1] and give (n, d). Raises ConfigError or FileFormatError.
     """
     if path is None:
         return FeatureSpace("random filters", random_filters)
     if path.suffix not in _SUFFIXES:
-        raise ConfigError(f"{path} is no network; give TorchScript (.pt) or ONNX (.onnx)")
+        raise ConfigError(f"unsupported network file {path}; give TorchScript (.pt) or ONNX (.onnx)")
     if not path.is_file():
         raise ConfigError(f"{path} does not exist; check the name")
     network = _torchscript(path) if path.suffix == ".pt" else _onnx(path)
@@ -73,26 +73,26 @@ def _torchscript(path: Path) -> Callable[[Tensor], Tensor]:
     try:
         return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-any-return, no-untyped-call]
     except RuntimeError as error:
-        raise FileFormatError(f"{path} is no TorchScript file; save it with torch.jit.save") from error
+        raise FileFormatError(f"{path} is not a TorchScript file; save it with torch.jit.save") from error
 
 
 def _onnx(path: Path) -> Callable[[Tensor], Tensor]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ConfigError("reading .onnx takes onnxruntime; install it: pip install 'latentcli[onnx]'") from error
+        raise ConfigError("reading .onnx needs onnxruntime; install it: pip install 'latentcli[onnx]'") from error
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
     except Exception as error:  # onnxruntime has exceptions of its own
-        raise FileFormatError(f"{path} is no ONNX network that can be run") from error
+        raise FileFormatError(f"{path} is not an ONNX network that can be run") from error
     return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
 
 
 def random_filters(images: Tensor) -> Tensor:
     """Features of colour images: means and deviations of random 3x3 filters at each scale, and the coarsest's layout.
 
-    The filters come from a frozen generator, so they are the same everywhere and for ever.
+    The filters come from a frozen generator, so they are the same everywhere and always.
     """
     generator = np.random.RandomState(_SEED)
     h = images * 2 - 1
@@ -111,7 +111,7 @@ def random_filters(images: Tensor) -> Tensor:
 
 
 _NEIGHBOURS = 3  # of precision and recall, as in the paper
-_ROWS_AT_ONCE = 512  # rows of a distance matrix
+_CHUNK_ROWS = 512  # rows of a distance matrix
 
 
 def frechet(x: Tensor, y: Tensor) -> float:
@@ -168,19 +168,19 @@ def spread(images: Tensor) -> float:
 
 
 def nearest(images: Tensor, candidates: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """For each of the images its distance to the nearest of the candidates, and that one's place among them.
+    """Distance of each image to the nearest of the candidates, and the row of that one among them.
 
     Both are batches (n, channels, height, width) in [0, 1]; distances are roots of mean squares over pixels, (n,).
     """
     flat = images.flatten(1)
     best = torch.full((len(flat),), torch.inf)
-    place = torch.zeros(len(flat), dtype=torch.int64)
+    row = torch.zeros(len(flat), dtype=torch.int64)
     start = 0
     for batch in candidates:
-        distances = torch.cat([torch.cdist(some, batch.flatten(1)) for some in torch.split(flat, _ROWS_AT_ONCE)])
-        found, where = distances.min(dim=1)
+        distances = torch.cat([torch.cdist(some, batch.flatten(1)) for some in torch.split(flat, _CHUNK_ROWS)])
+        found, index = distances.min(dim=1)
         nearer = found < best
         best = torch.where(nearer, found, best)
-        place = torch.where(nearer, where + start, place)
+        row = torch.where(nearer, index + start, row)
         start += len(batch)
-    return best / flat.shape[1] ** 0.5, place
+    return best / flat.shape[1] ** 0.5, row

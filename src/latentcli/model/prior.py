@@ -61,7 +61,7 @@ class MixturePrior:
 Prior = StandardPrior | MixturePrior
 
 
-def moments(prior: Prior, latent_dim: int) -> tuple[Tensor, Tensor]:
+def mean_and_covariance(prior: Prior, latent_dim: int) -> tuple[Tensor, Tensor]:
     """Mean (latent_dim,) and covariance (latent_dim, latent_dim) of a prior's latents."""
     if not isinstance(prior, MixturePrior):
         return torch.zeros(latent_dim), torch.eye(latent_dim)

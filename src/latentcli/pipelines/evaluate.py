@@ -1,4 +1,4 @@
-"""A trained model measured on a folder of images."""
+"""Evaluation of a trained model on a folder of images."""
 
 import contextlib
 from collections.abc import Generator, Iterator
@@ -14,56 +14,73 @@ from latentcli.data.dataset import Dataset, is_held_out, readable_part
 from latentcli.data.fingerprint import StoredFingerprints
 from latentcli.data.sources import Listing, name_hashes, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
-from latentcli.evaluation.diagnosis import Evidence, Finding, verdict
-from latentcli.evaluation.evaluate import Evaluation, Subject
-from latentcli.evaluation.evaluate import evaluate as measure_all
+from latentcli.evaluation.diagnosis import Evidence, Finding, diagnose
+from latentcli.evaluation.evaluate import Baseline, Evaluation, SampleMetrics, Subject
+from latentcli.evaluation.evaluate import evaluate as measure
 from latentcli.evaluation.sample_metrics import FeatureSpace, open_features
 from latentcli.events import Event, Note, Progress, Skipped
+from latentcli.history import Metrics
 from latentcli.model.modelfile import LoadedModel, load_model
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The last word of an evaluation."""
+    """The result of an evaluation."""
 
     evaluation: Evaluation
     findings: tuple[Finding, ...]
 
+    @property
+    def metrics(self) -> Metrics:
+        """On the held-out images."""
+        return self.evaluation.held_out
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """Metrics of simpler models on the same images."""
+        return self.evaluation.baselines
+
+    @property
+    def samples(self) -> tuple[SampleMetrics, ...]:
+        """Metrics of samples, one entry a prior."""
+        return self.evaluation.samples
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluateRequest:
-    """What `evaluate` is asked for."""
+    """Images and settings of an evaluation."""
 
     data: Path
-    training: Path | None = None  # the images trained on, where they cannot be found
+    training: Path | None = None  # the training images, where they have moved
     draws: int | None = None  # of the importance-weighted bound
     features: Path | None = None  # a network's file
 
 
-def evaluate(entry: catalog.ModelEntry, wish: EvaluateRequest) -> Iterator[Event | Evaluated]:
+def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) -> Iterator[Event | Evaluated]:
     """Measure a model on images it was not trained on; ends with Evaluated.
 
     Raises ImageError when there are no images, ConfigError for values that cannot work.
     """
-    features = open_features(wish.features)
-    listing = scan(open_source(wish.data))
-    training = scan(open_source(wish.training)) if wish.training else None
-    model = load_model(entry.path)
-    if wish.draws and not _noise_scale(model):
-        raise ConfigError(f"{model.name} is an autoencoder (beta 0), which gives no likelihood; leave out --iwae")
-    return _evaluate(model, wish, listing, training, features)
+    features = open_features(request.features)
+    listing = scan(open_source(request.data))
+    training = scan(open_source(request.training)) if request.training else None
+    if isinstance(model, catalog.ModelEntry):
+        model = load_model(model.path)
+    if request.draws and not _noise_scale(model):
+        raise ConfigError(f"{model.name} is an autoencoder (beta 0), which has no likelihood; leave out --iwae")
+    return _evaluate(model, request, listing, training, features)
 
 
 def _evaluate(
-    model: LoadedModel, wish: EvaluateRequest, listing: Listing, training: Listing | None, features: FeatureSpace
+    model: LoadedModel, request: EvaluateRequest, listing: Listing, training: Listing | None, features: FeatureSpace
 ) -> Iterator[Event | Evaluated]:
     known = _known_files(model, listing)
     loading = yield from _loaded(model, listing)
     everything = np.arange(len(listing), dtype=np.int32)
-    held_out = readable_part(loading.decoded, everything[~known.trained])
-    train = readable_part(loading.decoded, everything[known.trained])
+    held_out = readable_part(loading.decoded, everything[~known.rows])
+    train = readable_part(loading.decoded, everything[known.rows])
     if not len(held_out) and not len(train):
-        raise ImageError(f"none of the {len(listing)} images of {wish.data} can be read; check the files")
+        raise ImageError(f"none of the {len(listing)} images of {request.data} can be read; check the files")
     on_training = not len(held_out)
     if len(train):
         yield Note(known.describe(model.name, len(train), len(held_out)))
@@ -79,9 +96,9 @@ def _evaluate(
         noise_scale=_noise_scale(model),
         features=features,
         on_training=on_training,
-        draws=wish.draws,
+        draws=request.draws,
     )
-    for event in measure_all(subject):
+    for event in measure(subject):
         if isinstance(event, Progress):
             yield event
         elif isinstance(event, Evaluation):
@@ -102,51 +119,51 @@ def _loaded(model: LoadedModel, listing: Listing) -> Generator[Event, None, Load
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What can be told of a listing's part in a training."""
+class _TrainedOn:
+    """Which images of a listing took part in a training."""
 
-    trained: np.ndarray  # which of the images were trained on: (n,) bool
-    foreign: bool = False  # none of them had anything to do with it
-    assumed: bool = False  # by the name of their folder
+    rows: np.ndarray  # (n,) bool
+    foreign: bool = False  # the listing has nothing to do with the training
+    assumed: bool = False  # from the name of the folder
 
     def describe(self, name: str, trained: int, held_out: int) -> str:
         if not held_out:
-            what = f"{name} was trained on all of these images: the figures say nothing about new ones"
+            what = f"{name} was trained on all of these images: the metrics say nothing about new ones"
         else:
             what = f"{trained} of these images were trained on; the {held_out} held out are measured"
-        return f"{what} (taken for the folder it was trained on, because of its name)" if self.assumed else what
+        return f"{what} (assumed from the name of the folder)" if self.assumed else what
 
 
-def _known_files(model: LoadedModel, listing: Listing) -> _Known:
-    """The run keeps names and sizes of its files.
+def _known_files(model: LoadedModel, listing: Listing) -> _TrainedOn:
+    """By the names and sizes stored with the run.
 
-    Where it is not there, as with a model from elsewhere, a folder of the same name is taken for the one trained on.
+    Where they are missing, a folder of the same name is taken for the one trained on.
     """
     try:
         trained = StoredFingerprints.load(model.path.parent).trained_on(listing)
     except FileFormatError:
         pass
     else:
-        return _Known(np.zeros(len(listing), dtype=bool), foreign=True) if trained is None else _Known(trained)
+        return _TrainedOn(np.zeros(len(listing), dtype=bool), foreign=True) if trained is None else _TrainedOn(trained)
     summary = model.training
     if summary is None or listing.source.path.resolve().name != summary.data:
-        return _Known(np.zeros(len(listing), dtype=bool), foreign=True)
+        return _TrainedOn(np.zeros(len(listing), dtype=bool), foreign=True)
     share = summary.held_out_share
     if not summary.held_out_images or share is None:
-        return _Known(np.ones(len(listing), dtype=bool), assumed=True)
+        return _TrainedOn(np.ones(len(listing), dtype=bool), assumed=True)
     held_out = is_held_out(name_hashes(bytes(name) for name in listing.names), share)
-    return _Known(~held_out, assumed=True)
+    return _TrainedOn(~held_out, assumed=True)
 
 
 def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[Event, None, Dataset]:
-    """The images that were trained on: the named ones, else those where they lay then; none when they are gone."""
+    """The training images: in the given folder, else where they were at the time; none when they are gone."""
     named = listing is not None
     if listing is None:
         with contextlib.suppress(FileFormatError, ImageError):
             listing = scan(open_source(Path(StoredFingerprints.load(model.path.parent).places[0])))
-    trained = _known_files(model, listing).trained if listing else np.zeros(0, dtype=bool)
+    trained = _known_files(model, listing).rows if listing else np.zeros(0, dtype=bool)
     if listing is None or not (named or trained.any()):
-        yield Note("without the images it was trained on there are no baselines; name them with --training DIR")
+        yield Note("no baselines, because the training images are missing; name their folder with --training DIR")
         return Dataset.from_images(torch.empty(0))
     loading = yield from _loaded(model, listing)
     rows = np.arange(len(listing), dtype=np.int32)
@@ -154,8 +171,8 @@ def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[E
 
 
 def _findings(model: LoadedModel, evaluation: Evaluation, foreign: bool) -> tuple[Finding, ...]:
-    """The verdict, where the model file tells how it was trained."""
+    """The diagnosis, where the model file says how it was trained."""
     summary = model.training
     if summary is None:
         return ()
-    return tuple(verdict(Evidence(model.config, evaluation, summary, history.read(model.path.parent), foreign)))
+    return tuple(diagnose(Evidence(model.config, evaluation, summary, history.read(model.path.parent), foreign)))

@@ -23,7 +23,7 @@ from latentcli.errors import ConfigError, FileFormatError, ImageError, ModelMism
 from latentcli.events import Event, Note, Progress, Wrote
 from latentcli.latents import Latents
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.model.prior import Geometry, moments
+from latentcli.model.prior import Geometry, mean_and_covariance
 from latentcli.pipelines.encode import encode_all
 
 _EDITED = 200  # images that leaks are measured on
@@ -169,7 +169,7 @@ def _fit_and_save(
 
 def geometry(model: LoadedModel) -> Geometry:
     """Where the model's latents lie, by its fitted prior."""
-    mean, covariance = moments(model.prior, model.config.latent_dim)
+    mean, covariance = mean_and_covariance(model.prior, model.config.latent_dim)
     return Geometry(mean, covariance, model.prior.sample(range(_DRAWN), 1.0))
 
 

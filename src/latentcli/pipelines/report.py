@@ -1,4 +1,4 @@
-"""Pages of a model and of its concept vectors, written anew."""
+"""Reports of a model and of its concept vectors."""
 
 import os
 from collections.abc import Generator, Iterator
@@ -12,7 +12,7 @@ from latentcli import catalog
 from latentcli.concepts.vector import ConceptVector
 from latentcli.data.dataset import held_out_then
 from latentcli.data.sources import find_images
-from latentcli.errors import ConfigError, FileFormatError
+from latentcli.errors import ConfigError, FileFormatError, OutputExists
 from latentcli.evaluation.record import Record
 from latentcli.events import Event, Note, Wrote
 from latentcli.files import output_file, write_whole
@@ -20,18 +20,20 @@ from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.pipelines.encode import encode_all
 from latentcli.pipelines.fit_vectors import geometry
 from latentcli.report import vectors_page
-from latentcli.report.model_page import REPORT_FILE, build
+from latentcli.report.model_page import REPORT_FILE, build, is_report
 
 _SHOWN = 4  # images, or samples, in strips
 
 
 def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Iterator[Event]:
-    """Write `report.html` beside an own model, or where `output` says; of a bundled model into the current folder.
+    """Write `report.html` beside the user's own model, or to `output`; of a bundled model into the current folder.
 
-    Raises OutputExists when `output` is taken.
+    Raises OutputExists when `output` is taken, or `report.html` is not a report that latentcli wrote of this model.
     """
     if output is None and not entry.bundled:
         target = entry.path.parent / REPORT_FILE
+        if not force and os.path.lexists(target) and not is_report(target, entry.model_id):
+            raise OutputExists(f"{target} is not this model's report; add --force to replace it, or give --output")
     else:
         target = output_file(output, Path(f"{entry.name}-{REPORT_FILE}"), force)
     return _report(entry, _page_name(target))
@@ -39,7 +41,7 @@ def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Itera
 
 def _page_name(target: Path) -> Path:
     if target.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{target} would hold a page; give a name that ends in .html")
+        raise ConfigError(f"{target} would be an HTML page; give a name that ends in .html")
     return target
 
 
@@ -51,7 +53,7 @@ def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
 
 
 def _vectors(entry: catalog.ModelEntry, model: LoadedModel) -> Generator[Event, None, list[ConceptVector]]:
-    """Those of the model that can be read."""
+    """The model's vectors, but for unreadable ones."""
     found = []
     for path in catalog.vectors_of(entry).values():
         try:
@@ -62,7 +64,7 @@ def _vectors(entry: catalog.ModelEntry, model: LoadedModel) -> Generator[Event, 
 
 
 def _record(model: LoadedModel) -> Record | None:
-    """The evaluation of this very model, where its folder holds one."""
+    """The evaluation of exactly this model, where its folder holds one."""
     try:
         record = Record.load(model.path.parent)
     except FileFormatError:
@@ -72,7 +74,7 @@ def _record(model: LoadedModel) -> Record | None:
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """The vectors a page was drawn of."""
+    """The vectors that a report shows."""
 
     vectors: list[ConceptVector]
 
@@ -80,33 +82,34 @@ class Vectors:
 def report_vectors(
     entry: catalog.ModelEntry, images: Path | None, output: Path | None, force: bool
 ) -> Iterator[Event | Vectors]:
-    """Draw a page of what each vector is worth; ends with Vectors.
+    """Write a report of a model's vectors; ends with Vectors.
 
     Raises ImageError when `images` holds none, OutputExists when `output` is taken.
     """
     target = _page_name(output_file(output, Path(f"{entry.name}-vectors.html"), force))
-    shown, what = _held_out(entry, images) if images is not None else ([], "samples")
-    return _report_vectors(entry, shown, what, target)
+    shown, kind = _held_out(entry, images) if images is not None else ([], "samples")
+    return _report_vectors(entry, shown, kind, target)
 
 
 def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]:
-    """Some of the images that the vectors were not fitted on, by the same hash; any where there are too few."""
+    """Some images that the vectors were not fitted on, by the same hash; any images where those are too few."""
     found = find_images(folder)
     held = held_out_then((os.fsencode(path.relative_to(folder)) for path in found), entry.training)
     chosen = [path for path, is_held in zip(found, held, strict=True) if is_held]
-    what = "held-out images" if len(chosen) >= _SHOWN else "images"
+    kind = "held-out images" if len(chosen) >= _SHOWN else "images"
     chosen = chosen if len(chosen) >= _SHOWN else found
-    return [chosen[place] for place in np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)], what
+    return [chosen[row] for row in np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)], kind
 
 
-def _report_vectors(entry: catalog.ModelEntry, shown: list[Path], what: str, target: Path) -> Iterator[Event | Vectors]:
+def _report_vectors(entry: catalog.ModelEntry, shown: list[Path], kind: str, target: Path) -> Iterator[Event | Vectors]:
     model = load_model(entry.path)
     vectors = yield from _vectors(entry, model)
     if not vectors:
         raise ConfigError(f"{entry.name} has no vectors; make one with: latentcli vectors fit")
     encoded = (yield from encode_all(model, shown)) if shown else None
     z: Tensor = model.prior.sample(range(_SHOWN), model.prior.temperature) if encoded is None else encoded.mean
-    subject = vectors_page.Subject(model.vae, geometry(model), z, what=what if encoded is not None else "samples")
-    write_whole(target, vectors_page.build(model.name, subject, vectors).encode())
+    kind = kind if encoded is not None else "samples"
+    data = vectors_page.VectorReportData(model, geometry(model), vectors, z, kind)
+    write_whole(target, vectors_page.build(data).encode())
     yield Wrote(target)
     yield Vectors(vectors)

@@ -1,20 +1,19 @@
-"""The page of a model's concept vectors: what each is worth, what else it changes, and what it looks like."""
+"""Report of a model's concept vectors: diagnostics, side effects on other concepts, and edited pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from latentcli.concepts.diagnostics import Scores
-from latentcli.concepts.vector import ConceptVector
+from latentcli.concepts.vector import ConceptVector, vector_table
 from latentcli.images import grid, to_pictures
-from latentcli.model.device import device_of
+from latentcli.model.modelfile import LoadedModel
 from latentcli.model.prior import Geometry
-from latentcli.model.vae import VAE
-from latentcli.report.page import Line, Section, curves, page, paragraph, picture, table
+from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, Section, curves, page
+from latentcli.table import Table, cell
 
 _STRENGTHS = (-1.0, 2.0, 7)  # of the strips: from, to, pictures
 _POINTS = 100  # of a curve
@@ -22,69 +21,60 @@ _BINS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """What the strips are drawn of."""
+class VectorReportData:
+    """Everything a report of vectors is made from."""
 
-    vae: VAE
+    model: LoadedModel
     geometry: Geometry
-    z: Tensor  # (n, latent_dim)
-    what: str  # these are: held-out images, images or samples
+    vectors: Sequence[ConceptVector]
+    z: Tensor  # (n, latent_dim): the latents that the vectors are shown on
+    kind: str  # of these: held-out images, images or samples
 
 
-def build(name: str, subject: Subject, vectors: Sequence[ConceptVector]) -> str:
+def build(data: VectorReportData) -> str:
     """The page as HTML."""
-    sections = [Section("overview", "Overview", _overview(vectors)), Section("cosines", "Cosines", _cosines(vectors))]
-    sections += [
-        Section(f"vector-{place}", vector.name, _vector(subject, vector)) for place, vector in enumerate(vectors)
+    name, vectors = data.model.name, data.vectors
+    sections = [
+        Section("overview", "Overview", _overview(vectors)),
+        Section("cosines", "Cosines", [_cosines(vectors)] if len(vectors) > 1 else []),
+        *(Section(f"vector-{n}", vector.name, _vector(data, vector)) for n, vector in enumerate(vectors)),
     ]
-    introduction = paragraph(
-        f"{len(vectors)} concept vectors of the model {name}. Strength 1 goes from the mean of the images without a "
-        "concept to the mean of those with it. Edited pictures are synthetic."
+    introduction = (
+        f"{len(vectors)} concept vectors of the model {name}. Strength 1 goes from the mean of the "
+        "images without a concept to the mean of those with it. Edited pictures are synthetic."
     )
     return page(f"{name}: concept vectors", introduction, sections)
 
 
-def _overview(vectors: Sequence[ConceptVector]) -> str:
-    head = ("vector", "with", "without", "gap, sd", "AUC", "AUC of LDA", "AUC by chance", "expected cosine")
-    rows = []
-    for vector in vectors:
-        trust = vector.trust
-        numbers = (trust.auc, trust.auc_lda, trust.chance, trust.steadiness)
-        counts = str(vector.positives), str(vector.negatives)
-        rows.append((vector.name, *counts, f"{vector.gap_in_sigma:.2f}", *map(_number, numbers)))
-    caption = (
-        "AUC: how well projections onto the vector tell images apart that it was not fitted on; LDA shows what the "
-        "latent space knows at all, chance what vectors of shuffled labels reach. The expected cosine is that with the "
-        "vector from unlimited images."
-    )
-    advice = "".join(
-        f"<li class='note'><span class='grade'>{escape(vector.name)}:</span> {escape(vector.advice)}.</li>"
-        for vector in vectors
-        if vector.advice
-    )
-    return table(caption, head, rows) + (f"<ul class='findings'>{advice}</ul>" if advice else "")
+def _overview(vectors: Sequence[ConceptVector]) -> list[Part]:
+    advice = [Remark("note", vector.advice, vector.name) for vector in vectors if vector.advice]
+    return [vector_table(vectors), *([Remarks(advice)] if advice else [])]
 
 
-def _cosines(vectors: Sequence[ConceptVector]) -> str:
+def _cosines(vectors: Sequence[ConceptVector]) -> Table:
     rows = [(vector.name, *(f"{vector.cosine(other):+.2f}" for other in vectors)) for vector in vectors]
-    return table("", ("vector", *(vector.name for vector in vectors)), rows) if len(vectors) > 1 else ""
+    return Table("", ("vector", *(vector.name for vector in vectors)), rows)
 
 
-def _vector(subject: Subject, vector: ConceptVector) -> str:
-    trust = vector.trust
-    facts = [f"Method: {vector.method}"]
-    facts += [f"measured on {trust.measured_on}"] if trust.measured_on else []
-    facts += [f"threshold at projection {vector.threshold:+.2f}"]
-    facts += [f"balanced {trust.balanced}"] if trust.balanced else []
-    facts += [f"few images in {'; '.join(trust.thin)}"] if trust.thin else []
-    facts += [f"{trust.kept:.0%} of its length left after making it orthogonal"] if trust.kept < 1 else []
-    facts += [f"shrunk to {trust.dimensions} leading dimensions"] if trust.dimensions else []
-    advice = f"<ul class='findings'><li class='note'>{escape(vector.advice)}.</li></ul>" if vector.advice else ""
-    drawn = _roc(vector.scores) + _histogram(vector) if vector.scores is not None and len(vector.scores.shows) else ""
-    return advice + paragraph("; ".join(facts) + ".") + drawn + _leaks(vector) + _strips(subject, vector)
+def _vector(data: VectorReportData, vector: ConceptVector) -> list[Part]:
+    measured = vector.trust
+    facts = [
+        f"Method: {vector.method}",
+        f"measured on {measured.measured_on}" if measured.measured_on else "",
+        f"threshold at projection {vector.threshold:+.2f}",
+        f"balanced {measured.balanced}" if measured.balanced else "",
+        f"few images in {'; '.join(measured.thin)}" if measured.thin else "",
+        f"{measured.kept:.0%} of its length left after making it orthogonal" if measured.kept < 1 else "",
+        f"shrunk to {measured.dimensions} leading dimensions" if measured.dimensions else "",
+    ]
+    parts: list[Part] = [Remarks([Remark("note", vector.advice)])] if vector.advice else []
+    parts.append(f"{'; '.join(filter(None, facts))}.")
+    if vector.scores is not None and len(vector.scores.shows):
+        parts += [*_roc(vector.scores), *_histogram(vector.scores)]
+    return parts + _side_effects(vector) + _strips(data, vector)
 
 
-def _roc(scores: Scores) -> str:
+def _roc(scores: Scores) -> list[Chart]:
     """True against false positives: of the projection and of the discriminant."""
 
     def rates(values: np.ndarray) -> tuple[list[float], list[float]]:
@@ -97,48 +87,43 @@ def _roc(scores: Scores) -> str:
     return curves(lines, "ROC: true positives over false positives", "false positives", "")
 
 
-def _histogram(vector: ConceptVector) -> str:
-    assert vector.scores is not None
-    values = vector.scores.projection
-    counts = []
+def _histogram(scores: Scores) -> list[Chart]:
+    values = scores.projection
     edges = np.linspace(values.min(), values.max() + 1e-9, _BINS + 1)
-    for name, kind in (("with", vector.scores.shows), ("without", ~vector.scores.shows)):
+    middles = ((edges[1:] + edges[:-1]) / 2).tolist()
+    lines = []
+    for name, kind in (("with", scores.shows), ("without", ~scores.shows)):
         share = np.histogram(values[kind], edges)[0] / max(1, int(kind.sum()))
-        counts.append(Line(name, ((edges[1:] + edges[:-1]) / 2).tolist(), share.tolist()))
-    return curves(counts, "Projections of images with and without: share of each", "projection, latent units", "")
+        lines.append(Line(name, middles, share.tolist()))
+    return curves(lines, "Projections of images with and without: share of each", "projection, latent units", "")
 
 
-def _leaks(vector: ConceptVector) -> str:
+def _side_effects(vector: ConceptVector) -> list[Part]:
     shifts = [shift for shift in (vector.trust.own_shift, *vector.trust.leaks) if shift]
-    rows = [(shift.concept, f"{shift.shift:+.2f}", _number(shift.before)) for shift in shifts]
+    rows = [(shift.concept, f"{shift.shift:+.2f}", cell(shift.before)) for shift in shifts]
     caption = (
-        "What edits by strength 1 change: images are edited, decoded, encoded again and scored by a discriminant of "
-        "each concept; shifts in its within-class standard deviations, before: without balancing and orthogonalising."
+        "Effects of edits by strength 1: images are edited, decoded, encoded again and scored by a discriminant of "
+        "each concept. Shifts are in its within-class standard deviations; before: without balancing and "
+        "orthogonalising."
     )
-    return table(caption, ("concept", "shift, sd", "before"), rows)
+    return [Table(caption, ("concept", "shift, sd", "before"), rows)] if rows else []
 
 
-@torch.inference_mode()
-def _strips(subject: Subject, vector: ConceptVector) -> str:
+def _strips(data: VectorReportData, vector: ConceptVector) -> list[Part]:
     first, last, count = _STRENGTHS
-    generator = torch.Generator().manual_seed(0)
-    drawn = subject.geometry.drawn
-    pair = torch.randint(len(drawn), (2,), generator=generator)
+    drawn = data.geometry.drawn
+    pair = torch.randint(len(drawn), (2,), generator=torch.Generator().manual_seed(0))
     random = drawn[pair[0]] - drawn[pair[1]]
     random *= vector.direction.norm() / random.norm().clamp_min(1e-9)
-    what = subject.what
-    words = {
-        f"{what} at strengths {first:g} to {last:g} of {vector.name}": vector.direction,
-        f"the same {what} as far in a random direction": random,
+    kind = data.kind
+    directions = {
+        f"{kind} at strengths {first:g} to {last:g} of {vector.name}": vector.direction,
+        f"the same {kind} as far in a random direction": random,
     }
-    strengths = torch.linspace(first, last, count)
-    pictures = []
-    for told, direction in words.items():
-        z = subject.z[:, None] + strengths[:, None] * direction  # (n, count, latent_dim)
-        decoded = subject.vae.decode(z.flatten(0, 1).to(device_of(subject.vae))).cpu()
-        pictures.append(picture(grid(to_pictures(decoded), columns=count), told, told[0].upper() + told[1:] + "."))
-    return "".join(pictures)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    strengths = torch.linspace(first, last, count)[:, None]
+    parts: list[Part] = []
+    for words, direction in directions.items():
+        z = (data.z[:, None] + strengths * direction).flatten(0, 1)
+        sheet = grid(to_pictures(data.model.decode(z)), columns=count)
+        parts.append(Picture(sheet, words, f"{words[0].upper()}{words[1:]}."))
+    return parts

@@ -10,8 +10,8 @@ from PIL import Image
 
 from latentcli.config import MODEL_FILE, MOMENTS_FOLDER, RECONSTRUCTIONS_FILE, SAMPLES_FILE, ModelConfig
 from latentcli.data.dataset import Dataset
-from latentcli.evaluation.diagnosis import Evidence, verdict
-from latentcli.evaluation.evaluate import Neighbours, Subject, evaluate
+from latentcli.evaluation.diagnosis import Evidence, diagnose
+from latentcli.evaluation.evaluate import METRICS, Neighbours, Subject, evaluate, metrics_row
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Note, Progress
@@ -24,6 +24,7 @@ from latentcli.model.modelfile import LoadedModel, save_model
 from latentcli.model.prior import MOST_LATENTS, Prior, StandardPrior, fit
 from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
+from latentcli.table import Table, markdown
 from latentcli.training import events
 from latentcli.training.schedule import order
 from latentcli.training.step import in_order
@@ -82,7 +83,7 @@ def _evaluated(run: Trained, prior: Prior, model_id: str) -> Generator[events.Re
             neighbours = event
         else:
             evaluation = event
-    findings = verdict(Evidence(run.vae.config, evaluation, run.summary, run.history))
+    findings = diagnose(Evidence(run.vae.config, evaluation, run.summary, run.history))
     return Record(model_id, evaluation, tuple(findings), neighbours)
 
 
@@ -164,7 +165,7 @@ A variational autoencoder made with latentcli.
 
 ## On held-out images
 
-{_metrics_table(training.held_out)}
+{_card_table(training.held_out)}
 
 Metrics are as latentcli defines them: nats per image with one posterior draw and the stored sigma; PSNR of the 8-bit
 reconstruction from the posterior mean against the image resized with Lanczos.
@@ -176,23 +177,12 @@ latentcli sample --model {name} --n 64
 latentcli encode photo.png --model {name}
 ```
 
-What it draws is synthetic: say so where you show it. It knows what its training images show and nothing else; edits
-of people reproduce whatever bias those images and their labels have. Name the images' licence before you pass the
-model on.
+Its images are synthetic: say so where you show them. It knows its training images and nothing else; edits of people
+reproduce any bias of those images and their labels. Name the images' licence before you share the model.
 """
 
 
-def _metrics_table(held_out: Metrics | None) -> str:
+def _card_table(held_out: Metrics | None) -> str:
     if not held_out:
         return "No images were held out, so nothing was measured."
-    rows = [
-        ("-ELBO", held_out.negative_elbo, "{:.2f} nats"),
-        ("reconstruction", held_out.reconstruction, "{:.2f} nats"),
-        ("KL", held_out.kl, "{:.2f} nats"),
-        ("PSNR", held_out.psnr, "{:.2f} dB"),
-        ("active dimensions", held_out.active_dimensions, "{}"),
-        ("bits per dimension", held_out.bits_per_dimension, "{:.3f}"),
-    ]
-    known = [(name, text.format(value)) for name, value, text in rows if value is not None]
-    lines = "\n".join(f"| {name} | {value} |" for name, value in known)
-    return f"| figure ({held_out.images} images) | value |\n|---|---|\n{lines}"
+    return markdown(Table("", (f"on {held_out.images} images", *METRICS), [metrics_row("this model", held_out)]))

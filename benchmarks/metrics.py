@@ -1,7 +1,7 @@
-"""Every figure of `latentcli evaluate` beside another way of computing it, and what evaluating costs.
+"""Metrics of `latentcli evaluate` checked against other implementations, and the cost of evaluating.
 
     pip install scikit-image
-    python benchmarks/figures.py MODEL TRAINING HELD_OUT
+    python benchmarks/metrics.py MODEL TRAINING HELD_OUT
 
 MODEL is a model's folder, TRAINING and HELD_OUT are folders of images. The others: scikit-image (PSNR, SSIM), SciPy
 (matrix root), scikit-learn (principal components, neighbours), PyTorch's distributions (ELBO, bound) and loops written
