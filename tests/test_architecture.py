@@ -18,7 +18,7 @@ FLOORS = [
     {"files", "box", "events", "table"},
     {"tensorfile", "history", "faces"},
     {"images", "latents", "catalog"},
-    {"animation", "data", "model"},
+    {"data", "model"},
     {"concepts", "evaluation"},
     {"photo", "report"},
     {"training", "pipelines"},

@@ -7,27 +7,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latentcli.api import Model as Model
+    from latentcli.api import Sheet as Sheet
+    from latentcli.api import load as load
+    from latentcli.api import load_model as load_model
+    from latentcli.api import train as train
     from latentcli.concepts.vector import ConceptVector as ConceptVector
     from latentcli.config import ModelConfig as ModelConfig
+    from latentcli.errors import ConfigError as ConfigError
+    from latentcli.errors import FileFormatError as FileFormatError
+    from latentcli.errors import ImageError as ImageError
     from latentcli.errors import LatentCLIError as LatentCLIError
+    from latentcli.errors import ModelMismatch as ModelMismatch
+    from latentcli.errors import OutputExists as OutputExists
     from latentcli.latents import Latents as Latents
     from latentcli.model.modelfile import LoadedModel as LoadedModel
-    from latentcli.model.modelfile import load_model as load_model
     from latentcli.model.vae import VAE as VAE
     from latentcli.model.vae import Posterior as Posterior
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "ConceptVector": "latentcli.concepts.vector",
-    "LatentCLIError": "latentcli.errors",
-    "Latents": "latentcli.latents",
-    "LoadedModel": "latentcli.model.modelfile",
-    "ModelConfig": "latentcli.config",
-    "Posterior": "latentcli.model.vae",
-    "VAE": "latentcli.model.vae",
-    "load_model": "latentcli.model.modelfile",
-}
+_NAMES = {
+    "latentcli.api": ("Model", "Sheet", "load", "load_model", "train"),
+    "latentcli.concepts.vector": ("ConceptVector",),
+    "latentcli.config": ("ModelConfig",),
+    "latentcli.errors": (
+        "ConfigError", "FileFormatError", "ImageError", "LatentCLIError", "ModelMismatch", "OutputExists",
+    ),
+    "latentcli.latents": ("Latents",),
+    "latentcli.model.modelfile": ("LoadedModel",),
+    "latentcli.model.vae": ("VAE", "Posterior"),
+}  # fmt: skip
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - the names are the keys above
 
 

@@ -10,7 +10,8 @@ from latentcli.errors import ConfigError, ImageError
 from latentcli.faces import Face, find_faces, require_dlib
 from latentcli.images import model_box, open_picture, upright_size
 from latentcli.photo.photo import Photo
-from latentcli.pipelines.jobs import Source
+
+PhotoFile = tuple[Path, bytes | None]  # its name, and its bytes where they are not on the disk
 
 _MOST_TIMES = 2  # the photo's longer side: no tilted box is larger
 _DOUBTFUL = 0.15  # score of a face below which it may be none
@@ -28,11 +29,11 @@ class Aim:
     found: bool = False  # the places were found when the edit was made first
 
 
-def check_aim(aim: Aim, sources: Sequence[Source], config: ModelConfig, megapixels: float) -> None:
+def check_aim(aim: Aim, photos: Sequence[PhotoFile], config: ModelConfig, megapixels: float) -> None:
     """Raises ConfigError for a place that is not in the photo, or without dlib where faces are to be found."""
     if aim.places:
-        (source,) = sources
-        with open_picture(source.path, source.content, megapixels) as picture:
+        ((path, content),) = photos
+        with open_picture(path, content, megapixels) as picture:
             size = upright_size(picture)
         for place in aim.places:
             _check_place(size, place, config)
@@ -40,7 +41,7 @@ def check_aim(aim: Aim, sources: Sequence[Source], config: ModelConfig, megapixe
         try:
             require_dlib()
         except ConfigError:
-            if not all(_is_face_crop(_size(source), config) for source in sources):
+            if not all(_is_face_crop(_size(photo), config) for photo in photos):
                 raise
 
 
@@ -83,9 +84,9 @@ def _is_face_crop(size: tuple[int, int], config: ModelConfig) -> bool:
     return size[0] == size[1] <= _CROP_TIMES * config.width
 
 
-def _size(source: Source) -> tuple[int, int]:
+def _size(photo: PhotoFile) -> tuple[int, int]:
     try:
-        with open_picture(source.path, source.content) as picture:
+        with open_picture(*photo) as picture:
             return picture.size
     except ImageError:
         return 0, 0  # told when its turn comes

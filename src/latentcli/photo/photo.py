@@ -55,6 +55,13 @@ class Photo:
         """Width and height in pixels."""
         return self.picture.size
 
+    def visible(self) -> Image.Image:
+        """Its pixels as a PIL image: mode L, RGB or, with transparency, LA or RGBA."""
+        picture = self.picture.copy()
+        if self.alpha is not None:
+            picture.putalpha(self.alpha)
+        return picture
+
     @property
     def digest(self) -> str:
         """SHA-256 of its file."""
@@ -91,11 +98,7 @@ class Photo:
         options = self.traits.options(suffix, done)
         if self.deep is not None and can_hold(suffix, self.deep):
             return encode_deep(self.deep, suffix, **options)
-        picture = self.picture
-        if self.alpha is not None:
-            picture = picture.copy()
-            picture.putalpha(self.alpha)
-        return encode_picture(picture, suffix, **options)
+        return encode_picture(self.visible() if self.alpha is not None else self.picture, suffix, **options)
 
     def lost(self, suffix: str, in_sheet: bool = False) -> list[str]:
         """What a file of this type, or one of several versions, does not keep of the original's, in words."""

@@ -97,7 +97,7 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], how: PhotoEdit, jo
         raise ConfigError(f"--box belongs to one photo, but there are {len(work)}; edit them one by one")
     model = load_model(entry.path)
     moves = load_moves(entry, model, how.edit)
-    check_aim(how.aim, [target.source for target in work], model.config, job.megapixels)
+    check_aim(how.aim, [(target.source.path, target.source.content) for target in work], model.config, job.megapixels)
     return _edit(_Editor(model, moves, how, job, len(work) == 1), work)
 
 

@@ -87,11 +87,7 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
     Raises ConfigError for a prior the model does not have, OutputExists when the sheet is taken.
     """
     model = load_model(entry.path)
-    prior = _choose_prior(model, request.prior)
-    temperature = prior.temperature if request.temperature is None else request.temperature
-    if not 0 <= temperature <= 10:
-        raise ConfigError(f"--temperature must be 0 to 10, got {temperature:g}")
-    z = prior.sample(request.seeds, temperature)
+    z = draw(model, request)
     name = f"samples-{seeds_text(request.seeds)}"
     if each:
         check_folder(output, len(request.seeds))
@@ -99,6 +95,15 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
         paths = [folder / f"seed-{seed:05d}.png" for seed in request.seeds]
         return write_decoded(model, z, paths, keep=not force)
     return _sheet(model, z, check_writable(output_file(output, Path(f"{name}.png"), force)))
+
+
+def draw(model: LoadedModel, request: SampleRequest) -> Tensor:
+    """Latents of samples, one a seed: (n, latent_dim). Raises ConfigError for a prior the model does not have."""
+    prior = _choose_prior(model, request.prior)
+    temperature = prior.temperature if request.temperature is None else request.temperature
+    if not 0 <= temperature <= 10:
+        raise ConfigError(f"--temperature must be 0 to 10, got {temperature:g}")
+    return prior.sample(request.seeds, temperature)
 
 
 def _choose_prior(model: LoadedModel, wanted: PriorName | None) -> Prior:

@@ -1,0 +1,537 @@
+"""Python face of latentcli: load a model, sample it, edit photos, fit vectors, train.
+
+A thin layer over the functions behind the commands. Pictures come in as paths, PIL images or arrays and go out as PIL
+images; latents carry the id of their model.
+"""
+
+import base64
+import io
+import math
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latentcli import catalog, images
+from latentcli.box import Box
+from latentcli.catalog import ModelEntry, VectorRequest
+from latentcli.concepts import labels
+from latentcli.concepts.vector import ConceptVector
+from latentcli.config import (
+    DETAIL,
+    SAMPLES,
+    WALK_STEPS,
+    Crop,
+    Device,
+    InterpolationMethod,
+    Likelihood,
+    Merge,
+    ModelConfig,
+    Precision,
+    Preset,
+    PriorName,
+    VectorMethod,
+)  # fmt: skip
+from latentcli.data.sources import find_images
+from latentcli.errors import ConfigError, ImageError
+from latentcli.events import Progress, Skipped
+from latentcli.images import encode_picture, grid, to_pictures
+from latentcli.latents import Latents, walk
+from latentcli.model import modelfile
+from latentcli.model.device import choose_device, device_of, prepare
+from latentcli.model.modelfile import LoadedModel
+from latentcli.photo.locate import Aim, find_boxes
+from latentcli.photo.merge import MergeOptions
+from latentcli.photo.photo import Photo
+from latentcli.pipelines import apply_vector, edit, encode, evaluate, fit_vectors, sample
+from latentcli.pipelines.evaluate import Evaluated
+from latentcli.training import plan, run
+from latentcli.training.events import StepReport
+
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray
+ProgressOption = bool | Callable[[Progress], None]
+
+_SHOWN = 16  # samples in a notebook's picture of a model
+
+
+class Sheet(list[Image.Image]):
+    """A list of PIL images that shows and saves itself as a contact sheet.
+
+    Attributes:
+        columns: Pictures in a row.
+    """
+
+    def __init__(self, pictures: Iterable[Image.Image], columns: int | None = None) -> None:
+        super().__init__(pictures)
+        self.columns = columns or max(1, math.ceil(math.sqrt(len(self))))
+
+    def picture(self) -> Image.Image:
+        """All pictures as one, row by row.
+
+        Raises:
+            ConfigError: The sheet is empty.
+        """
+        if not self:
+            raise ConfigError("the sheet is empty; there is nothing to draw")
+        return grid(list(self), self.columns)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the sheet as one file, whole; the type follows the suffix. An existing file is replaced.
+
+        Raises:
+            LatentCLIError: The file cannot be written, or its type is unknown.
+        """
+        images.write_picture(self.picture(), Path(path))
+
+    def _repr_png_(self) -> bytes | None:
+        return encode_picture(self.picture(), ".png") if self else None
+
+
+class Model:
+    """A model on its device. `latentcli.load` gives one.
+
+    Attributes:
+        loaded: The network, its prior and its header.
+    """
+
+    def __init__(self, entry: ModelEntry, loaded: LoadedModel) -> None:
+        self._entry = entry
+        self.loaded = loaded
+
+    @property
+    def name(self) -> str:
+        """Name, as `--model` takes it."""
+        return self._entry.name
+
+    @property
+    def model_id(self) -> str:
+        """Twelve hex digits over the network's weights; latents and vectors carry them."""
+        return self.loaded.model_id
+
+    @property
+    def config(self) -> ModelConfig:
+        """Size in pixels, channels, latent dimension and the rest of what rebuilds the network."""
+        return self.loaded.config
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the network. Tensors come back on the CPU."""
+        return device_of(self.loaded.vae)
+
+    @property
+    def vectors(self) -> dict[str, ConceptVector]:
+        """Saved concept vectors by name.
+
+        Raises:
+            FileFormatError: A vector's file is damaged.
+        """
+        return {name: ConceptVector.load(path) for name, path in catalog.vectors_of(self._entry).items()}
+
+    def sample(
+        self,
+        n: int = SAMPLES,
+        seed: int = 0,
+        *,
+        seeds: Sequence[int] | None = None,
+        temperature: float | None = None,
+        prior: PriorName | None = None,
+    ) -> Sheet:
+        """Draw new images from the prior.
+
+        Args:
+            n: Number of images; their seeds are seed, seed + 1, ...
+            seed: First seed. The same seed gives the same image in any call.
+            seeds: Seeds, one an image, instead of n and seed.
+            temperature: Factor on the prior's standard deviation, 0 to 10; the prior's own by default.
+            prior: "fitted" or "standard"; the fitted one where the model has it.
+
+        Raises:
+            ConfigError: A value is out of range, or the model has no such prior.
+        """
+        chosen = tuple(seeds) if seeds is not None else tuple(range(seed, seed + n))
+        if not chosen or min(chosen) < 0 or max(chosen) >= 2**63:
+            raise ConfigError("sample takes one or more seeds from 0 to 2^63 - 1")
+        return self.decode(sample.draw(self.loaded, sample.SampleRequest(chosen, prior, temperature)))
+
+    def encode(self, pictures: Picture | Iterable[Picture]) -> Latents:
+        """Posterior means of pictures, never a draw.
+
+        Args:
+            pictures: A path, PIL image or array (height, width, 3), uint8 or float in [0, 1]; a list of them; or a
+                folder, which is searched.
+
+        Returns:
+            Latents: z (n, latent_dim) float32 on the CPU, with one name a row.
+
+        Raises:
+            ImageError: A picture cannot be read, or a folder holds none.
+        """
+        several = list(_several(pictures))
+        if not several:
+            raise ImageError("encode takes one or more pictures, got none")
+        pixels = np.stack([self._pixels(picture) for picture in several])
+        return Latents(self.loaded.encode(pixels), _names(several), self.model_id)
+
+    def decode(self, z: Latents | Tensor | np.ndarray) -> Sheet:
+        """Images of latents (n, latent_dim), at the model's size.
+
+        Raises:
+            ModelMismatch: The latents belong to another model.
+            ConfigError: The shape is not (n, latent_dim).
+        """
+        return Sheet(to_pictures(self.loaded.decode(self._z(z))))
+
+    def interpolate(
+        self,
+        *keyframes: Picture | Latents,
+        steps: int = WALK_STEPS,
+        method: InterpolationMethod = "lerp",
+        loop: bool = False,
+    ) -> Sheet:
+        """Images on the way from keyframe to keyframe, in one row.
+
+        Args:
+            keyframes: Pictures, `Latents` (each row is a keyframe), or texts like "seed:7".
+            steps: Images a leg, both ends included.
+            method: "lerp" is the straight line, "slerp" the great circle.
+            loop: Return to the first keyframe.
+
+        Raises:
+            ConfigError: There are fewer than two keyframes or steps.
+        """
+        stops = torch.cat([self._keyframe(keyframe) for keyframe in keyframes]) if keyframes else torch.empty(0)
+        if len(stops) < 2 or steps < 2:
+            raise ConfigError("interpolate takes two or more keyframes, and two or more steps")
+        sheet = self.decode(walk(stops, steps, method, loop))
+        sheet.columns = len(sheet)
+        return sheet
+
+    def edit(
+        self,
+        photo: Picture,
+        vectors: Mapping[str, float] | None = None,
+        *,
+        box: str | None = None,
+        face: int = 1,
+        all_faces: bool = False,
+        align: bool = True,
+        merge: Merge = "residual",
+        detail: float = DETAIL,
+        **strengths: float,
+    ) -> Image.Image:
+        """Edit a photo with saved vectors and merge the change at the photo's own resolution.
+
+        Args:
+            photo: Path, PIL image or array.
+            vectors: Strengths by the name of the vector; 1 is the distance between the two class means.
+            box: Part to edit, "x,y,width,height[,roll]" in pixels and degrees clockwise.
+            face: Face to edit, counted from the largest.
+            all_faces: Edit every face.
+            align: Find and align the face; False takes the centre.
+            merge: "residual", "ratio" or "decode".
+            detail: Share of the photo's own detail to keep where it is redrawn, 0 to 1.
+            strengths: Vectors as keywords: `smile=1.5`.
+
+        Raises:
+            ConfigError: The model has no such vector, or a value is out of range.
+            ImageError: The photo cannot be read, or shows no face.
+        """
+        asked = {**(vectors or {}), **strengths}
+        if not asked:
+            raise ConfigError("edit takes at least one vector, like smile=1.5")
+        known = catalog.vectors_of(self._entry)
+        for name in asked:
+            if name not in known:
+                raise ConfigError(f"{self.name} has no vector {name!r}; it has {', '.join(known) or 'none'}")
+        requests = tuple(VectorRequest(name, float(strength)) for name, strength in asked.items())
+        content = _content(photo)
+        opened = Photo.read(content[0], content[1])
+        aim = Aim((Box.parse(box),) if box else (), face, all_faces, align)
+        how = edit.PhotoEdit(apply_vector.Edit(requests), aim, MergeOptions(merge, detail))
+        moves = apply_vector.load_moves(self._entry, self.loaded, how.edit)
+        boxes, _ = find_boxes(opened, content[0], self.config, aim)
+        versions, _ = edit.edit_photo(self.loaded, opened, moves, how, boxes)
+        return versions[-1].visible()
+
+    def fit_vector(
+        self,
+        positive: str | os.PathLike[str],
+        negative: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        method: VectorMethod = "mean",
+        paired: bool = False,
+        save: bool = False,
+        force: bool = False,
+        progress: ProgressOption = False,
+    ) -> ConceptVector:
+        """Fit a concept vector to two folders of images, or two latents files.
+
+        Args:
+            positive: Images that show the concept.
+            negative: Images that do not.
+            name: Name of the vector; the name of the folder by default.
+            method: "mean" (difference of the class means), "lda", "logistic" or "svm".
+            paired: Images with the same file name are after and before.
+            save: Keep the vector with the model.
+            force: Replace a saved vector of this name.
+            progress: True for a line on stderr, or a function of `Progress` events.
+
+        Raises:
+            ImageError: A folder is empty.
+            ConfigError: The folders overlap, or one class is missing.
+            OutputExists: A vector of this name is saved already.
+        """
+        called = name or labels.vector_name(Path(positive).resolve().name.partition(".")[0])
+        labelled = labels.from_folders(called, Path(positive), Path(negative), paired)
+        options = fit_vectors.FitOptions(method)
+        if save:
+            events = fit_vectors.fit(self._entry, labelled, options, force)
+        else:
+            events = fit_vectors.compute(self.loaded, self._entry, labelled, options)
+        fitted = [event for event in _followed(events, progress) if isinstance(event, fit_vectors.Fitted)]
+        return fitted[-1].vector
+
+    def apply(self, z: Latents, vector: ConceptVector | str, strength: float = 1.0) -> Latents:
+        """Latents moved along a vector, given as an object or by the name of a saved one.
+
+        Args:
+            z: Latents of this model.
+            vector: Vector of this model.
+            strength: 1 is the distance between the two class means.
+
+        Raises:
+            ModelMismatch: Latents and vector belong to different models.
+            ConfigError: The model has no vector of this name.
+        """
+        if isinstance(vector, str):
+            known = catalog.vectors_of(self._entry)
+            if vector not in known:
+                raise ConfigError(f"{self.name} has no vector {vector!r}; it has {', '.join(known) or 'none'}")
+            vector = ConceptVector.load(known[vector])
+        return vector.apply(z, strength)
+
+    def evaluate(self, data: str | os.PathLike[str], *, progress: ProgressOption = False) -> Evaluated:
+        """Metrics on images the model was not trained on, beside baselines.
+
+        Args:
+            data: Folder, .zip or list of paths. Of the folder it was trained on, the held-out images are measured.
+            progress: True for a line on stderr, or a function of `Progress` events.
+
+        Returns:
+            Evaluated: metrics, baselines, samples and findings.
+
+        Raises:
+            ImageError: There are no readable images.
+        """
+        events = evaluate.evaluate(self.loaded, evaluate.EvaluateRequest(Path(data)))
+        return next(event for event in _followed(events, progress) if isinstance(event, Evaluated))
+
+    def __repr__(self) -> str:
+        config = self.config
+        size = f"{config.width}x{config.height}x{config.channels}"
+        return f"<Model {self.name} {self.model_id}: {size}, latent_dim {config.latent_dim}, {self.device}>"
+
+    def _repr_html_(self) -> str:
+        png = base64.b64encode(encode_picture(self.sample(_SHOWN).picture(), ".png")).decode()
+        words = repr(self).strip("<>").replace("&", "&amp;").replace("<", "&lt;")
+        return f'<p>{words}</p><img alt="{_SHOWN} samples" src="data:image/png;base64,{png}">'
+
+    def _pixels(self, picture: Picture) -> np.ndarray:
+        """uint8 (height, width, channels), cropped to what the model sees."""
+        with images.open_picture(*_content(picture)) as opened:
+            return images.fit(opened, self.config)
+
+    def _z(self, z: Latents | Tensor | np.ndarray) -> Tensor:
+        if isinstance(z, Latents):
+            z.require_model(self.model_id, "the latents", self.name, self.config.latent_dim)
+            return z.z
+        found = torch.as_tensor(z, dtype=torch.float32)
+        if found.dim() != 2 or found.shape[1] != self.config.latent_dim:
+            raise ConfigError(f"latents must be (n, {self.config.latent_dim}), got {tuple(found.shape)}")
+        return found
+
+    def _keyframe(self, keyframe: Picture | Latents) -> Tensor:
+        if isinstance(keyframe, Latents):
+            return self._z(keyframe)
+        if isinstance(keyframe, str | os.PathLike):
+            return encode.keyframes(self.loaded, os.fspath(keyframe))[0]
+        return self.encode(keyframe).z
+
+
+def load(model: str | os.PathLike[str] | None = None, device: Device = "auto") -> Model:
+    """Load a model.
+
+    Args:
+        model: Name, folder or file, resolved as on the command line; None takes your most recent model, else `faces`.
+        device: "auto" takes CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        ConfigError: There is no such model or device.
+        FileFormatError: The file is damaged.
+    """
+    entry = catalog.find_model(None if model is None else os.fspath(model))
+    loaded = modelfile.load_model(entry.path)
+    prepare(loaded.vae, choose_device(device))
+    return Model(entry, loaded)
+
+
+def load_model(model: str | os.PathLike[str]) -> LoadedModel:
+    """Network, prior and header of a model, for work with tensors.
+
+    Args:
+        model: Name, folder or file, resolved as on the command line.
+
+    Raises:
+        ConfigError: There is no such model.
+        FileFormatError: The file is damaged.
+    """
+    return load(model).loaded
+
+
+def train(
+    data: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    preset: Preset | None = None,
+    size: int | tuple[int, int] | None = None,
+    crop: Crop | None = None,
+    aligned: bool = False,
+    background: str | None = None,
+    latent_dim: int | None = None,
+    likelihood: Likelihood | None = None,
+    beta: float | None = None,
+    flip: bool | None = None,
+    held_out: str | float | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    precision: Precision | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+    progress: ProgressOption = False,
+) -> Model:
+    """Train a VAE on a folder of images, or resume an interrupted run of the same options.
+
+    Args:
+        data: Folder (sub-folders included), .zip, or text file of paths.
+        name: Name of the model; it is kept in models/<name>/. The folder's name by default.
+        epochs: Passes over the images.
+        minutes: Length of the training instead.
+        preset: "digits", "photo" or "book"; chosen from the images by default.
+        size: Pixels a side, or (width, height); 16 to 256.
+        crop: "centre", "none" or "face".
+        aligned: The pictures are upright face crops already.
+        background: Colour behind transparent pixels.
+        latent_dim: Numbers per latent.
+        likelihood: "gaussian" or "bernoulli".
+        beta: Weight of the KL; 0 is a classical autoencoder.
+        flip: Mirror half of the images.
+        held_out: Share of the images to measure on, or a folder.
+        batch_size: Images per step.
+        learning_rate: Peak learning rate.
+        precision: "auto", "fp32" or "bf16".
+        seed: Random seed (weights, shuffling, noise).
+        device: "auto", "cpu", "cuda" or "mps".
+        progress: True for a line on stderr, or a function of `Progress` events.
+
+    Raises:
+        ImageError: There is nothing to train on.
+        ConfigError: A value cannot work, or the folder of the model holds a run with other options.
+    """
+    called = catalog.check_name(name, "model") if name else catalog.new_model_name(Path(data))
+    folder = catalog.OWN_MODELS / called
+    request = plan.TrainRequest(
+        preset=preset,
+        size=(size, size) if isinstance(size, int) else size,
+        latent_dim=latent_dim,
+        likelihood=likelihood,
+        epochs=epochs,
+        minutes=minutes,
+        beta=beta,
+        flip=flip,
+        held_out=None if held_out is None else str(held_out),
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        precision=precision,
+        crop=crop,
+        aligned=aligned,
+        background=background,
+        device=device,
+    )
+    settled = plan.prepare(folder, Path(data), request)
+    if not settled.finished:
+        for _ in _followed(run.run(settled), progress):
+            pass
+    return load(folder, device)
+
+
+def _several(pictures: Picture | Iterable[Picture]) -> Iterator[Picture]:
+    """The pictures one by one; a folder gives those below it."""
+    if isinstance(pictures, Image.Image) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
+        yield pictures
+    elif isinstance(pictures, str | os.PathLike):
+        path = Path(pictures)
+        yield from find_images(path) if path.is_dir() else [path]
+    else:
+        yield from pictures
+
+
+def _content(picture: Picture) -> tuple[Path, bytes | None]:
+    """A path, or the bytes of a PNG file of the picture, as `images.open_picture` takes them."""
+    if isinstance(picture, str | os.PathLike):
+        return Path(picture), None
+    if isinstance(picture, np.ndarray):
+        picture = _from_array(picture)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return Path("picture.png"), buffer.getvalue()
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    """A picture of an array (height, width[, 1, 3 or 4]) of uint8, or float in [0, 1]."""
+    if np.issubdtype(array.dtype, np.floating):
+        array = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise ImageError(f"an array must be (height, width, 3) of uint8 or float, got {array.shape} {array.dtype}")
+    return Image.fromarray(array)
+
+
+def _names(pictures: Sequence[Picture]) -> tuple[str, ...]:
+    """A name for each picture: its file's, or its number."""
+    names = [
+        Path(picture).name if isinstance(picture, str | os.PathLike) else f"{number}.png"
+        for number, picture in enumerate(pictures)
+    ]
+    return tuple(f"{number}-{name}" if names.count(name) > 1 else name for number, name in enumerate(names))
+
+
+def _followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:
+    """All events; progress is reported, and skipped images become warnings."""
+    report = _print_progress if progress is True else progress or None
+    for event in events:
+        if isinstance(event, Skipped):
+            warnings.warn(f"skipped: {event.message}", stacklevel=3)
+        if report and isinstance(event, StepReport):
+            report(Progress("training", event.step, event.steps))
+        elif report and isinstance(event, Progress):
+            report(event)
+        yield event
+    if report is _print_progress:
+        sys.stderr.write("\n")
+
+
+def _print_progress(event: Progress) -> None:
+    sys.stderr.write(f"\r{event.what} {event.done}/{event.total}".ljust(60))
+    sys.stderr.flush()
