@@ -19,7 +19,7 @@ FLOORS = [
     {"tensorfile", "history", "faces"},
     {"images", "latents", "catalog"},
     {"data", "model"},
-    {"concepts", "evaluation"},
+    {"concepts", "evaluation", "pictures"},
     {"photo", "report"},
     {"training", "pipelines"},
     {"api"},

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentcli.api import Model as Model
-    from latentcli.api import Sheet as Sheet
     from latentcli.api import load as load
     from latentcli.api import load_model as load_model
     from latentcli.api import train as train
@@ -24,11 +23,12 @@ if TYPE_CHECKING:
     from latentcli.model.modelfile import LoadedModel as LoadedModel
     from latentcli.model.vae import VAE as VAE
     from latentcli.model.vae import Posterior as Posterior
+    from latentcli.pictures import Sheet as Sheet
 
 __version__ = "0.1.0"
 
 _NAMES = {
-    "latentcli.api": ("Model", "Sheet", "load", "load_model", "train"),
+    "latentcli.api": ("Model", "load", "load_model", "train"),
     "latentcli.concepts.vector": ("ConceptVector",),
     "latentcli.config": ("ModelConfig",),
     "latentcli.errors": (
@@ -37,6 +37,7 @@ _NAMES = {
     "latentcli.latents": ("Latents",),
     "latentcli.model.modelfile": ("LoadedModel",),
     "latentcli.model.vae": ("VAE", "Posterior"),
+    "latentcli.pictures": ("Sheet",),
 }  # fmt: skip
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - the names are the keys above

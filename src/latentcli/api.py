@@ -1,12 +1,9 @@
 """Python face of latentcli: load a model, sample it, edit photos, fit vectors, train.
 
-A thin layer over the functions behind the commands. Pictures come in as paths, PIL images or arrays and go out as PIL
-images; latents carry the id of their model.
+Pictures come in as paths, PIL images or arrays and go out as PIL images; latents carry the id of their model.
 """
 
 import base64
-import io
-import math
 import os
 import sys
 import warnings
@@ -19,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentcli import catalog, images
+from latentcli import catalog
 from latentcli.box import Box
 from latentcli.catalog import ModelEntry, VectorRequest
 from latentcli.concepts import labels
@@ -39,10 +36,9 @@ from latentcli.config import (
     PriorName,
     VectorMethod,
 )  # fmt: skip
-from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError, ImageError
 from latentcli.events import Progress, Skipped
-from latentcli.images import encode_picture, grid, to_pictures
+from latentcli.images import encode_picture, fit, open_picture, to_pictures
 from latentcli.latents import Latents, walk
 from latentcli.model import modelfile
 from latentcli.model.device import choose_device, device_of, prepare
@@ -50,48 +46,15 @@ from latentcli.model.modelfile import LoadedModel
 from latentcli.photo.locate import Aim, find_boxes
 from latentcli.photo.merge import MergeOptions
 from latentcli.photo.photo import Photo
+from latentcli.pictures import Picture, Sheet, picture_file, picture_names, pictures_of
 from latentcli.pipelines import apply_vector, edit, encode, evaluate, fit_vectors, sample
 from latentcli.pipelines.evaluate import Evaluated
 from latentcli.training import plan, run
 from latentcli.training.events import StepReport
 
-Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 ProgressOption = bool | Callable[[Progress], None]
 
 _SHOWN = 16  # samples in a notebook's picture of a model
-
-
-class Sheet(list[Image.Image]):
-    """A list of PIL images that shows and saves itself as a contact sheet.
-
-    Attributes:
-        columns: Pictures in a row.
-    """
-
-    def __init__(self, pictures: Iterable[Image.Image], columns: int | None = None) -> None:
-        super().__init__(pictures)
-        self.columns = columns or max(1, math.ceil(math.sqrt(len(self))))
-
-    def picture(self) -> Image.Image:
-        """All pictures as one, row by row.
-
-        Raises:
-            ConfigError: The sheet is empty.
-        """
-        if not self:
-            raise ConfigError("the sheet is empty; there is nothing to draw")
-        return grid(list(self), self.columns)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the sheet as one file, whole; the type follows the suffix. An existing file is replaced.
-
-        Raises:
-            LatentCLIError: The file cannot be written, or its type is unknown.
-        """
-        images.write_picture(self.picture(), Path(path))
-
-    def _repr_png_(self) -> bytes | None:
-        return encode_picture(self.picture(), ".png") if self else None
 
 
 class Model:
@@ -173,11 +136,11 @@ class Model:
         Raises:
             ImageError: A picture cannot be read, or a folder holds none.
         """
-        several = list(_several(pictures))
+        several = list(pictures_of(pictures))
         if not several:
             raise ImageError("encode takes one or more pictures, got none")
         pixels = np.stack([self._pixels(picture) for picture in several])
-        return Latents(self.loaded.encode(pixels), _names(several), self.model_id)
+        return Latents(self.loaded.encode(pixels), picture_names(several), self.model_id)
 
     def decode(self, z: Latents | Tensor | np.ndarray) -> Sheet:
         """Images of latents (n, latent_dim), at the model's size.
@@ -246,12 +209,10 @@ class Model:
         asked = {**(vectors or {}), **strengths}
         if not asked:
             raise ConfigError("edit takes at least one vector, like smile=1.5")
-        known = catalog.vectors_of(self._entry)
         for name in asked:
-            if name not in known:
-                raise ConfigError(f"{self.name} has no vector {name!r}; it has {', '.join(known) or 'none'}")
+            self._vector_file(name)
         requests = tuple(VectorRequest(name, float(strength)) for name, strength in asked.items())
-        content = _content(photo)
+        content = picture_file(photo)
         opened = Photo.read(content[0], content[1])
         aim = Aim((Box.parse(box),) if box else (), face, all_faces, align)
         how = edit.PhotoEdit(apply_vector.Edit(requests), aim, MergeOptions(merge, detail))
@@ -312,10 +273,7 @@ class Model:
             ConfigError: The model has no vector of this name.
         """
         if isinstance(vector, str):
-            known = catalog.vectors_of(self._entry)
-            if vector not in known:
-                raise ConfigError(f"{self.name} has no vector {vector!r}; it has {', '.join(known) or 'none'}")
-            vector = ConceptVector.load(known[vector])
+            vector = ConceptVector.load(self._vector_file(vector))
         return vector.apply(z, strength)
 
     def evaluate(self, data: str | os.PathLike[str], *, progress: ProgressOption = False) -> Evaluated:
@@ -344,10 +302,16 @@ class Model:
         words = repr(self).strip("<>").replace("&", "&amp;").replace("<", "&lt;")
         return f'<p>{words}</p><img alt="{_SHOWN} samples" src="data:image/png;base64,{png}">'
 
+    def _vector_file(self, name: str) -> Path:
+        known = catalog.vectors_of(self._entry)
+        if name not in known:
+            raise ConfigError(f"{self.name} has no vector {name!r}; it has {', '.join(known) or 'none'}")
+        return known[name]
+
     def _pixels(self, picture: Picture) -> np.ndarray:
         """uint8 (height, width, channels), cropped to what the model sees."""
-        with images.open_picture(*_content(picture)) as opened:
-            return images.fit(opened, self.config)
+        with open_picture(*picture_file(picture)) as opened:
+            return fit(opened, self.config)
 
     def _z(self, z: Latents | Tensor | np.ndarray) -> Tensor:
         if isinstance(z, Latents):
@@ -386,12 +350,7 @@ def load(model: str | os.PathLike[str] | None = None, device: Device = "auto") -
 def load_model(model: str | os.PathLike[str]) -> LoadedModel:
     """Network, prior and header of a model, for work with tensors.
 
-    Args:
-        model: Name, folder or file, resolved as on the command line.
-
-    Raises:
-        ConfigError: There is no such model.
-        FileFormatError: The file is damaged.
+    Takes and raises what `load` does.
     """
     return load(model).loaded
 
@@ -473,48 +432,6 @@ def train(
         for _ in _followed(run.run(settled), progress):
             pass
     return load(folder, device)
-
-
-def _several(pictures: Picture | Iterable[Picture]) -> Iterator[Picture]:
-    """The pictures one by one; a folder gives those below it."""
-    if isinstance(pictures, Image.Image) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
-        yield pictures
-    elif isinstance(pictures, str | os.PathLike):
-        path = Path(pictures)
-        yield from find_images(path) if path.is_dir() else [path]
-    else:
-        yield from pictures
-
-
-def _content(picture: Picture) -> tuple[Path, bytes | None]:
-    """A path, or the bytes of a PNG file of the picture, as `images.open_picture` takes them."""
-    if isinstance(picture, str | os.PathLike):
-        return Path(picture), None
-    if isinstance(picture, np.ndarray):
-        picture = _from_array(picture)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return Path("picture.png"), buffer.getvalue()
-
-
-def _from_array(array: np.ndarray) -> Image.Image:
-    """A picture of an array (height, width[, 1, 3 or 4]) of uint8, or float in [0, 1]."""
-    if np.issubdtype(array.dtype, np.floating):
-        array = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise ImageError(f"an array must be (height, width, 3) of uint8 or float, got {array.shape} {array.dtype}")
-    return Image.fromarray(array)
-
-
-def _names(pictures: Sequence[Picture]) -> tuple[str, ...]:
-    """A name for each picture: its file's, or its number."""
-    names = [
-        Path(picture).name if isinstance(picture, str | os.PathLike) else f"{number}.png"
-        for number, picture in enumerate(pictures)
-    ]
-    return tuple(f"{number}-{name}" if names.count(name) > 1 else name for number, name in enumerate(names))
 
 
 def _followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:
