@@ -90,11 +90,7 @@ class Model:
 
     @property
     def vectors(self) -> dict[str, ConceptVector]:
-        """Saved concept vectors by name.
-
-        Raises:
-            FileFormatError: A vector's file is damaged.
-        """
+        """Saved concept vectors by name. Raises FileFormatError for a damaged file."""
         return {name: ConceptVector.load(path) for name, path in catalog.vectors_of(self._entry).items()}
 
     def sample(
