@@ -14,7 +14,7 @@ def report(
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
-    named: Annotated[str | None, typer.Argument(hidden=True)] = None,  # as in earlier versions: report MODEL
+    named: Annotated[str | None, typer.Argument(hidden=True, help="The model, as in earlier versions.")] = None,
 ) -> None:
     """Write a model's report: verdict, metrics, curves, traversals, samples and vectors on one page.
 
