@@ -1,4 +1,4 @@
-"""What the tests share: drawn pictures, a tiny seeded model, and the command line run in this process."""
+"""Shared fixtures: drawn pictures, a tiny seeded model, and the command line run in this process."""
 
 import signal
 import sys
@@ -22,6 +22,8 @@ TINY = ModelConfig(width=16, height=16, channels=3, latent_dim=4, widths=(8, 8))
 
 @dataclass(frozen=True)
 class Outcome:
+    """Exit code and output of a command."""
+
     code: int
     out: str
     err: str

@@ -1,7 +1,7 @@
-"""Which models and vectors there are, and which one a name means. Reads headers only, so it needs no torch.
+"""Models and vectors by name. Reads headers only, so it needs no torch.
 
 The user's own models live under `./models/`; those shipped with latentcli carry `bundled: true` and never count as the
-user's own. Vectors lie beside their model; those made for a bundled model lie in the user's data folder.
+user's own. Vectors are kept beside their model, those of a bundled model in the user's data folder.
 """
 
 import math
@@ -20,15 +20,16 @@ from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageE
 from latentcli.history import TrainingSummary
 
 OWN_MODELS = Path("models")  # in the current folder
+CARD_FILE = "README.md"  # the model card, beside the model file
 VECTORS_FOLDER = "vectors"
 VECTOR_SUFFIX = ".safetensors"
-DEFAULT_MODEL = "faces"  # the bundled model that is taken when there is no own one
+DEFAULT_MODEL = "faces"  # the bundled model that is used where the user has none
 _NAME = re.compile(r"\w[\w.+-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model file that can be named, as its header tells."""
+    """A model file and its header."""
 
     name: str
     path: Path  # of the model file
@@ -36,7 +37,7 @@ class ModelEntry:
 
     @property
     def model_id(self) -> str:
-        """Twelve hex digits; the header is not trusted with more, since folders are named after it."""
+        """Twelve hex digits or "unknown": folders are named after it, so nothing else in the header will do."""
         found = str(self.header.get("model_id"))
         return found if re.fullmatch("[0-9a-f]{12}", found) else "unknown"
 
@@ -45,19 +46,24 @@ class ModelEntry:
         return self.header.get("bundled") is True
 
     @property
+    def card(self) -> Path:
+        """Model card."""
+        return self.path.with_name(CARD_FILE)
+
+    @property
     def training(self) -> TrainingSummary | None:
-        """How it was trained; None where its file does not say."""
+        """Summary of the training; None where the file has none."""
         return TrainingSummary.from_header(self.header)
 
     @property
     def finished_at(self) -> str:
-        """When training ended, ISO 8601 in UTC: sorts as text."""
+        """End of the training, ISO 8601 in UTC: sorts as text."""
         return str(self.header.get("finished_at", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class VectorRequest:
-    """What `--vector NAME|FILE[=S]` says."""
+    """A vector asked for as `NAME|FILE[=S]`."""
 
     reference: str
     strength: float | None  # None where the option has no =S
@@ -68,7 +74,7 @@ class VectorRequest:
 
 
 def new_model_name(data: Path) -> str:
-    """A model's name made of its data folder's, and not that of a bundled model, which it would hide.
+    """A model name made from its data folder's; never that of a bundled model, which it would hide.
 
     >>> new_model_name(Path("Photos (2020)"))
     'Photos-2020'
@@ -81,7 +87,7 @@ def new_model_name(data: Path) -> str:
 
 
 def check_name(name: str, what: str) -> str:
-    """A name for a model or a vector that can safely be a file's name. Raises ConfigError for anything else."""
+    """The name, if it is a safe file name. Raises ConfigError otherwise."""
     if not _NAME.fullmatch(name) or name.endswith(VECTOR_SUFFIX):
         raise ConfigError(f"{what} {name!r} cannot be a name; use letters, digits, -, _ and .")
     return name
@@ -108,13 +114,13 @@ def parse_vector(text: str) -> VectorRequest:
 
 
 def own_models() -> list[ModelEntry]:
-    """The user's models under `./models/`, the one that finished last first; unreadable files are left out."""
+    """The user's models under `./models/`, the most recently trained first; unreadable files are left out."""
     entries = [entry for entry in _scan(OWN_MODELS)[0] if not entry.bundled]
     return sorted(entries, key=lambda entry: entry.finished_at, reverse=True)
 
 
 def bundled_models() -> list[ModelEntry]:
-    """The models that came with latentcli, the one that is taken by default first."""
+    """The models that come with latentcli, the default one first."""
     package = Path(__file__).parent
     installed, _ = _scan(package / "bundled")
     found = installed or [entry for entry in _scan(package.parents[1] / "models")[0] if entry.bundled]
@@ -122,18 +128,18 @@ def bundled_models() -> list[ModelEntry]:
 
 
 def damaged_models() -> list[str]:
-    """What is wrong with each file under `./models/` that should be a model."""
+    """One message for each unreadable model file under `./models/`."""
     return _scan(OWN_MODELS)[1]
 
 
 def unfinished_runs() -> list[str]:
-    """Names of the runs under `./models/` that have been started and not finished."""
+    """Names of the unfinished trainings under `./models/`."""
     runs = sorted(path.parent for path in OWN_MODELS.glob(f"*/{RESUME_FILE}"))
     return [run.name for run in runs if not (run / MODEL_FILE).exists()]
 
 
 def _scan(folder: Path) -> tuple[list[ModelEntry], list[str]]:
-    """The models in a folder, sorted by name, and what is wrong with those that cannot be read."""
+    """The models in a folder, sorted by name, and a message for each that cannot be read."""
     entries, messages = [], []
     for path in sorted(folder.glob(f"*/{MODEL_FILE}")):
         try:
@@ -144,7 +150,7 @@ def _scan(folder: Path) -> tuple[list[ModelEntry], list[str]]:
 
 
 def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = ()) -> ModelEntry:
-    """The model a command works with: the named one, else the own one that finished last, else the bundled one.
+    """The named model, else the user's most recently trained one, else the bundled one.
 
     Named vectors narrow the choice to models that have them all. Raises ConfigError or FileFormatError when there is
     none.
@@ -169,7 +175,7 @@ def _named(wanted: str) -> ModelEntry:
         if os.path.isfile(path):
             return ModelEntry(path.resolve().parent.name, path, tensorfile.read_header(path, "model"))
     if _NAME.fullmatch(wanted) and wanted in unfinished_runs():
-        raise ConfigError(f"{OWN_MODELS / wanted} is not finished; its train command goes on with it")
+        raise ConfigError(f"{OWN_MODELS / wanted} is not finished; run the same train command to resume it")
     known = ", ".join(entry.name for entry in own_models() + bundled_models()) or "none yet"
     raise ConfigError(f"there is no model {wanted!r}; known: {known} (a path to a model folder works too)")
 
@@ -215,7 +221,7 @@ def vector_file(entry: ModelEntry, vector: VectorRequest) -> Path:
 
 
 def new_vector_file(entry: ModelEntry, name: str) -> Path:
-    """Where a vector of this name is kept: beside an own model, else in the user's data folder."""
+    """File for a new vector of this name: beside an own model, else in the user's data folder."""
     check_name(name, "vector")
     folder = _user_vectors(entry) if entry.bundled else entry.path.parent / VECTORS_FOLDER
     return folder / f"{name}{VECTOR_SUFFIX}"

@@ -1,19 +1,19 @@
-"""What can go wrong for a user, and is told in one line.
+"""Errors that are shown to the user in one line.
 
 LatentCLIError                   shown to the user, exit 1
 ├── ConfigError                  a value that cannot work: which one, got what, allowed what
-│   └── UsageError               an option that cannot be read, exit 2
+│   └── UsageError               an option that cannot be parsed, exit 2
 ├── ImageError                   unreadable file, empty folder
-├── FileFormatError              not ours, wrong kind, damaged, newer than this program
+├── FileFormatError              foreign, of the wrong kind, damaged, or newer than this program
 ├── ModelMismatch                latents or vector made by another model
 └── OutputExists                 a file would be overwritten
 
-Anything else that is raised is a bug of ours and keeps its traceback.
+Any other exception is a bug of latentcli and keeps its traceback.
 """
 
 
 class LatentCLIError(Exception):
-    """Base of everything that is shown to the user as a message: what, where, what next."""
+    """Base of all errors shown to the user; the message says what, where, and what next."""
 
 
 class ConfigError(LatentCLIError):
@@ -21,7 +21,7 @@ class ConfigError(LatentCLIError):
 
 
 class UsageError(ConfigError):
-    """An option that cannot be read as what it should be, or goes with another one."""
+    """An option that cannot be parsed, or that conflicts with another one."""
 
 
 class ImageError(LatentCLIError):
@@ -29,7 +29,7 @@ class ImageError(LatentCLIError):
 
 
 class FileFormatError(LatentCLIError):
-    """A file that is not ours, of another kind, damaged, or newer than this program."""
+    """A file of another program or kind, damaged, or newer than this program."""
 
 
 class ModelMismatch(LatentCLIError):

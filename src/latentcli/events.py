@@ -1,4 +1,4 @@
-"""Events: what a job reports while it works. The library yields them, the command line draws them.
+"""Events of a running job. The library yields them, the command line shows them.
 
 Training adds events of its own in `training.events`.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One part of the work has got this far."""
+    """Progress of one part of the work."""
 
     what: str  # the part, as a verb: "encoding"
     done: int
@@ -18,7 +18,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """A result is on disk."""
+    """A result was written to disk."""
 
     path: Path
 
@@ -39,14 +39,14 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An output of a folder job existed and was kept."""
+    """An output existed and was kept."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something the user should know, in one line."""
+    """One line for the user."""
 
     text: str
 

@@ -1,16 +1,14 @@
-"""`--help` answers before anything heavy is loaded."""
+"""Start-up: `--help` answers before anything heavy is loaded."""
 
 import subprocess
 import sys
 
 import pytest
 
+from tests.cli.test_help import COMMANDS as NAMES
+
 HEAVY = {"torch", "numpy", "PIL", "safetensors", "sklearn", "dlib"}
-COMMANDS = [
-    [], ["train"], ["check"], ["encode"], ["decode"], ["sample"], ["interpolate"], ["apply-vector"], ["edit"],
-    ["vectors"], ["vectors", "list"], ["vectors", "fit"], ["vectors", "report"],
-    ["vectors", "combine"], ["vectors", "refit"], ["models"], ["evaluate"], ["report"],
-]  # fmt: skip
+COMMANDS = [[], ["vectors"], *map(list, NAMES)]
 CODE = """
 import sys
 from latentcli.cli.app import main

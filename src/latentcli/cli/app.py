@@ -1,4 +1,4 @@
-"""The app, its commands, and what an error looks like from outside."""
+"""Command-line app: its commands, and errors as one line and an exit code."""
 
 import io
 import os
@@ -77,7 +77,7 @@ app.command("models")(models.models)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    print("latentcli: interrupted; files that were finished stay", file=sys.stderr)
+    print("latentcli: interrupted; files already written were kept", file=sys.stderr)
     sys.exit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""Talking to the user: results on stdout, one path a line; console on stderr; `--json` prints one object instead."""
+"""Console: results on stdout, one path a line; messages on stderr; `--json` prints one object instead."""
 
 import contextlib
 import json
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from latentcli.catalog import ModelEntry
 
-_NAMED = 10  # unreadable images that are named; the rest is counted
+_NAMED = 10  # skipped images that are named; the rest are counted
 _WIDE = 1000  # columns of a table that goes into a file or a pipe
 _PATIENCE = 1.0  # seconds before a progress bar appears
 
 
 class Console:
-    """What one command has to say."""
+    """Output of one command: its results, messages and the facts of its JSON object."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
@@ -35,41 +35,41 @@ class Console:
         self.started = time.monotonic()
 
     def say(self, text: str) -> None:
-        """A line of console."""
+        """Print a message to stderr."""
         print(text, file=sys.stderr)
 
     def wrote(self, path: Path) -> None:
-        """A result."""
+        """Print the path of a result."""
         self.outputs.append(str(path))
         if not self.as_json:
             self._print(str(path))
 
     def pipe(self, content: bytes) -> None:
-        """A result that is itself the standard output."""
-        with _told_when_full():
+        """Write a result to the standard output itself."""
+        with _full_output_as_error():
             sys.stdout.flush()
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
 
     def _print(self, text: str) -> None:
-        with _told_when_full():
+        with _full_output_as_error():
             print(text, flush=True)
 
     def took(self, entry: "ModelEntry", chosen: bool) -> None:
-        """Note which model is used; `chosen` when latentcli picked it."""
+        """Note the model in use; `chosen` when latentcli picked it."""
         self.facts |= {"model": entry.name, "model_id": entry.model_id}
         origin = "bundled" if entry.bundled else str(entry.path.parent)
         if chosen:
             self.introduction = f"model: {entry.name} ({origin}); another with --model"
 
     def introduce(self) -> None:
-        """Say which model was taken, once, when everything that can be refused has been checked."""
+        """Name the chosen model once, after every check that could refuse the command."""
         if self.introduction:
             self.say(self.introduction)
             self.introduction = ""
 
     def follow(self, events: Iterable[object], what: str) -> Iterator[object]:
-        """Draw progress, print results, collect what was left out; events of other kinds are passed on."""
+        """Draw progress, print results, collect skipped images; other events are passed on."""
         from latentcli.events import Kept, Note, Piped, Progress, Skipped, Wrote
 
         self.introduce()
@@ -92,19 +92,19 @@ class Console:
                         yield event
 
     def run(self, events: Iterable[object], what: str) -> None:
-        """Follow events that are all told by `follow`."""
+        """Follow events that all belong to `follow`."""
         for event in self.follow(events, what):
-            raise AssertionError(f"nobody tells {event}")
+            raise AssertionError(f"unexpected event {event}")
 
     def left_out(self, messages: Sequence[str]) -> None:
-        """Name the first unreadable images and count the rest."""
+        """Name the first skipped images and count the rest."""
         for message in messages[:_NAMED]:
             self.say(f"skipped: {message}")
         if len(messages) > _NAMED:
             self.say(f"skipped: {len(messages) - _NAMED} more")
 
     def close(self) -> None:
-        """The last words. Exits with 1 when images had to be left out."""
+        """Print the summary. Exits with 1 when images were skipped."""
         self.left_out(self.unreadable)
         if self.already_there:
             self.say(f"{self.already_there} outputs existed and were kept")
@@ -113,7 +113,7 @@ class Console:
             raise typer.Exit(1)
 
     def print_json(self) -> None:
-        """With --json, the one object."""
+        """Print the one JSON object, with --json."""
         if self.as_json:
             summary = {
                 "outputs": self.outputs,
@@ -126,8 +126,8 @@ class Console:
 
 
 @contextlib.contextmanager
-def _told_when_full() -> Iterator[None]:
-    """A standard output that takes no more is an error in one line; one that nobody reads is left to `main`."""
+def _full_output_as_error() -> Iterator[None]:
+    """Turn a full standard output into a LatentCLIError; a closed pipe is left to `main`."""
     try:
         yield
     except BrokenPipeError:
@@ -137,7 +137,7 @@ def _told_when_full() -> Iterator[None]:
 
 
 def check_pipe(as_json: bool) -> None:
-    """Refuse to print a picture where it cannot go."""
+    """Refuse to write a picture to a terminal, or together with JSON."""
     if as_json:
         raise typer.BadParameter("--json and the picture cannot both go to the standard output; give --output FILE")
     if sys.stdout is None or sys.stdout.isatty():
@@ -145,7 +145,7 @@ def check_pipe(as_json: bool) -> None:
 
 
 def print_table(table: "Table") -> None:
-    """A table on stdout, its cells whole where nobody's screen limits them."""
+    """Print a table to stdout, in full width unless a screen limits it."""
     from rich.console import Console as RichConsole
 
     RichConsole(width=None if sys.stdout.isatty() else _WIDE).print(table)
@@ -160,7 +160,7 @@ def _bar(what: str) -> Iterator[Any]:
     from rich.console import Console as RichConsole
     from rich.progress import Progress
 
-    # On one screen results must pass above the bar; into a file or a pipe they must not meet it.
+    # On one screen results are printed above the bar; a file or a pipe gets them directly.
     same_screen = sys.stdout.isatty()
     with Progress(console=RichConsole(stderr=True), transient=True, redirect_stdout=same_screen) as progress:
         task = progress.add_task(what, total=None, visible=False)
@@ -174,7 +174,7 @@ def _bar(what: str) -> Iterator[Any]:
 
 
 def choose_model(console: Console, wanted: str | None, vectors: Iterable[str] = ()) -> "ModelEntry":
-    """Find the model of a command and note which it is."""
+    """Find the model of a command and note it."""
     from latentcli import catalog
 
     entry = catalog.find_model(wanted, [catalog.parse_vector(text) for text in vectors])

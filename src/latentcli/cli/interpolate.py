@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
+from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption, between
 from latentcli.config import WALK_FPS, WALK_STEPS, InterpolationMethod
 
 KeyframesArg = Annotated[
@@ -20,11 +20,11 @@ KeyframesArg = Annotated[
 
 def interpolate(
     keyframes: KeyframesArg,
-    steps: Annotated[int, typer.Option(min=2, help="Images per leg, both ends included.")] = WALK_STEPS,
+    steps: Annotated[int, typer.Option(callback=between(2), help="Images per leg, both ends included.")] = WALK_STEPS,
     method: Annotated[
         InterpolationMethod, typer.Option(help="`lerp` is the straight line, `slerp` the great circle.")
     ] = "lerp",
-    loop: Annotated[bool, typer.Option("--loop", help="Come back to the first image.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Return to the first image.")] = False,
     fps: Annotated[float, typer.Option(help="Pictures a second in an animation.")] = WALK_FPS,
     model: ModelOption = None,
     output: OutputOption = None,

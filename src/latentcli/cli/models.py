@@ -1,7 +1,6 @@
-"""`latentcli models`: what `--model` can name."""
+"""`latentcli models`: a list of what `--model` can name."""
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latentcli.cli.console import Console, print_table
 from latentcli.cli.options import JsonOption
@@ -11,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def models(as_json: JsonOption = False) -> None:
-    """List the models that can be named, with where they are and how well they do.
+    """List the models that can be named, with their files and held-out PSNR.
 
-    Your own models are those under `./models/`; the first in the list is taken when no `--model` is given.
+    Your own models are those under `./models/`; the first in the list is used when no `--model` is given.
 
     Example:
 
@@ -24,29 +23,28 @@ def models(as_json: JsonOption = False) -> None:
     from latentcli import catalog
 
     entries = catalog.own_models() + catalog.bundled_models()
-    for message in catalog.damaged_models():
-        console.say(f"skipped: {message}")
+    damaged = catalog.damaged_models()
+    console.left_out(damaged)
     for name in catalog.unfinished_runs():
-        console.say(f"not finished: {catalog.OWN_MODELS / name}; its train command goes on with it")
-    if as_json:
-        print(json.dumps({"models": [_facts(entry) for entry in entries]}))
-    elif entries:
-        _print_table(entries)
-    else:
+        console.say(f"not finished: {catalog.OWN_MODELS / name}; run the same train command to resume it")
+    console.facts |= {"skipped": damaged, "models": [_to_json(entry) for entry in entries]}
+    console.print_json()
+    if not entries:
         console.say("there are no models yet; train one: latentcli train FOLDER")
+    elif not as_json:
+        _print_table(entries)
 
 
-def _facts(entry: "ModelEntry") -> dict[str, Any]:
+def _to_json(entry: "ModelEntry") -> dict[str, object]:
     from dataclasses import asdict
 
     from latentcli import catalog
 
     held_out = entry.training.held_out if entry.training else None
-
     return {
         "name": entry.name,
         "path": str(entry.path),
-        "card": str(entry.path.with_name("README.md")),
+        "card": str(entry.card),
         "bundled": entry.bundled,
         "model_id": entry.model_id,
         "finished_at": entry.finished_at,
@@ -61,11 +59,19 @@ def _print_table(entries: list["ModelEntry"]) -> None:
 
     table = Table("model", "network", "held-out PSNR", "vectors", "finished", "card", box=None)
     for entry in entries:
-        facts = _facts(entry)
-        config, held_out = facts["config"] or {}, facts["held_out"] or {}
-        size = f"{config.get('preset')} {config.get('width')}x{config.get('height')}"
-        psnr = f"{held_out['psnr']:.2f} dB" if held_out else "-"
-        name = f"{entry.name} (bundled)" if entry.bundled else entry.name
-        card = facts["card"]
-        table.add_row(name, size, psnr, ", ".join(facts["vectors"]) or "-", entry.finished_at[:16], card)
+        table.add_row(*_cells(entry))
     print_table(table)
+
+
+def _cells(entry: "ModelEntry") -> tuple[str, ...]:
+    from latentcli import catalog
+
+    config, training = entry.header.get("config") or {}, entry.training
+    return (
+        f"{entry.name} (bundled)" if entry.bundled else entry.name,
+        f"{config.get('preset')} {config.get('width')}x{config.get('height')}",
+        f"{training.held_out.psnr:.2f} dB" if training and training.held_out else "-",
+        ", ".join(catalog.vectors_of(entry)) or "-",
+        entry.finished_at[:16],
+        str(entry.card),
+    )

@@ -1,7 +1,9 @@
 """Options that several commands share, written once."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -20,10 +22,44 @@ PANEL_TRAINING = "Training"
 PANEL_OUTPUT = "Output"
 
 
-def _finite(value: float | None) -> float | None:
-    if value is not None and not abs(value) <= MOST_STRENGTH:
-        raise UsageError(f"--strength and --sigma take numbers up to {MOST_STRENGTH:g}, got {value:g}")
+Number = int | float | None
+
+
+def between(least: float, most: float = math.inf) -> Callable[[typer.CallbackParam, Number], Number]:
+    """A callback that refuses numbers out of range; unlike `min=` and `max=` it leaves the range out of the help."""
+
+    def check(parameter: typer.CallbackParam, value: Number) -> Number:
+        if value is None or least <= value <= most:
+            return value
+        allowed = f"{_plain(least)} or more" if most == math.inf else f"{_plain(least)} to {_plain(most)}"
+        raise UsageError(f"{max(parameter.opts, key=len)} takes {allowed}, got {_plain(value)}")
+
+    return check
+
+
+def _plain(number: float) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
+
+
+_strength = between(-MOST_STRENGTH, MOST_STRENGTH)
+
+
+def _positive(parameter: typer.CallbackParam, value: float) -> float:
+    if not value > 0:
+        raise UsageError(f"{max(parameter.opts, key=len)} takes more than 0, got {value:g}")
     return value
+
+
+def parse_crop(text: str) -> Crop:
+    """A way to crop, in British or American spelling.
+
+    >>> parse_crop("center")
+    'centre'
+    """
+    crop = {"center": "centre"}.get(text, text)
+    if crop not in get_args(Crop):
+        raise UsageError(f"--crop takes {', '.join(get_args(Crop))}, got {text!r}")
+    return cast(Crop, crop)
 
 
 ImagesArg = Annotated[list[Path], typer.Argument(help="Images, or folders of images.", show_default=False)]
@@ -41,18 +77,31 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="NAME|PATH",
-        help="The model. Without it: your model that finished last, else the bundled `faces`.",
+        help="The model. (default: your most recently trained one, else the bundled `faces`)",
         show_default=False,
     ),
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="A file, or a folder when several files are written.", show_default=False),
+    typer.Option(
+        "--output",
+        "-o",
+        help="Output file, or a folder when several files are written.",
+        show_default=False,
+        rich_help_panel=PANEL_OUTPUT,
+    ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of paths.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel=PANEL_OUTPUT)]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object instead of paths.", rich_help_panel=PANEL_OUTPUT)
+]
 MegapixelsOption = Annotated[
-    float, typer.Option(min=0.000001, help="Refuse larger photos; editing takes some 30 bytes a pixel.")
+    float,
+    typer.Option(
+        callback=_positive,
+        help="Largest photo to edit, in megapixels; editing takes about 30 bytes a pixel.",
+        rich_help_panel=PANEL_OUTPUT,
+    ),
 ]
 VectorOption = Annotated[
     list[str],
@@ -60,8 +109,9 @@ VectorOption = Annotated[
         "--vector",
         "-v",
         metavar="NAME|FILE[=S]",
-        help="A saved concept vector; repeat it for several, each with its own strength after `=`.",
+        help="A saved concept vector, with its strength after `=`. Repeatable.",
         show_default=False,
+        rich_help_panel=PANEL_CHANGE,
     ),
 ]
 StrengthOption = Annotated[
@@ -69,52 +119,87 @@ StrengthOption = Annotated[
     typer.Option(
         "--strength",
         "-s",
-        callback=_finite,
-        help="How far, for vectors without `=S`: 1 goes from the mean image without to the mean image with it. "
-        "(default: 1)",
+        callback=_strength,
+        help="Strength for vectors without `=S`. 1 = the distance between the two class means. (default: 1)",
         show_default=False,
+        rich_help_panel=PANEL_CHANGE,
     ),
 ]
 SigmaOption = Annotated[
     float | None,
-    typer.Option(callback=_finite, help="How far instead, in standard deviations within a class.", show_default=False),
+    typer.Option(
+        callback=_strength,
+        help="Strength in within-class standard deviations (instead of --strength).",
+        show_default=False,
+        rich_help_panel=PANEL_CHANGE,
+    ),
 ]
 ToOption = Annotated[
     str | None,
     typer.Option(
-        metavar="PLACE",
-        help="Where to instead: `p90` of the images it was fitted on, or the mean of the `positive` or the `negative`; "
-        "who is beyond that already stays.",
+        metavar="TARGET",
+        help="Move each image to a target instead: a percentile (`p90`) or the `positive` / `negative` class mean. "
+        "Images already past it are unchanged.",
         show_default=False,
+        rich_help_panel=PANEL_CHANGE,
     ),
 ]
 TypicalOption = Annotated[
     bool,
-    typer.Option("--stay-typical", help="Go no farther out than 99.5 % of what the model's prior draws."),
+    typer.Option(
+        "--stay-typical",
+        help="Limit edits to the region that holds 99.5 % of the model's samples.",
+        rich_help_panel=PANEL_CHANGE,
+    ),
 ]
 LatentsOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Take the images from this latents file, where they are encoded.", show_default=False
+        metavar="FILE",
+        help="Use latents already encoded in this file.",
+        show_default=False,
+        rich_help_panel=PANEL_LABELS,
     ),
 ]
 MethodOption = Annotated[
     VectorMethod,
-    typer.Option(help="`mean` is the difference of the two means; the others separate better and change images less."),
+    typer.Option(
+        help="`mean` is the difference of the class means; the others separate better and change images less.",
+        rich_help_panel=PANEL_METHOD,
+    ),
 ]
 PositiveOption = Annotated[
     Path | None,
-    typer.Option(help="A folder of images, or a latents file, that show the concept.", show_default=False),
+    typer.Option(
+        help="Positive class: a folder of images, or a latents file, that show the concept.",
+        show_default=False,
+        rich_help_panel=PANEL_LABELS,
+    ),
 ]
 NegativeOption = Annotated[
-    Path | None, typer.Option(help="A folder of images, or a latents file, that do not show it.", show_default=False)
+    Path | None,
+    typer.Option(
+        help="Negative class: a folder of images, or a latents file, that do not.",
+        show_default=False,
+        rich_help_panel=PANEL_LABELS,
+    ),
 ]
 OrthogonalOption = Annotated[
     list[str],
-    typer.Option(metavar="NAME", help="Leave another vector's concept as it is.", show_default=False),
+    typer.Option(
+        metavar="NAME",
+        help="Make the vector orthogonal to this one. Repeatable.",
+        show_default=False,
+        rich_help_panel=PANEL_METHOD,
+    ),
 ]
 PairedOption = Annotated[
-    bool, typer.Option("--paired", help="--positive and --negative are after and before, by name.")
+    bool,
+    typer.Option(
+        "--paired",
+        help="Treat images with the same file name as after/before pairs.",
+        rich_help_panel=PANEL_LABELS,
+    ),
 ]
 
 DataArg = Annotated[
@@ -130,28 +215,43 @@ PresetOption = Annotated[
         help="`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
         "Chollet's chapter. (default: chosen from the images)",
         show_default=False,
+        rich_help_panel=PANEL_NETWORK,
     ),
 ]
 SizeOption = Annotated[
     str | None,
-    typer.Option(help="`64` or `96x64`, pixels, 16 to 256. (default: chosen from the images)", show_default=False),
+    typer.Option(
+        help="Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)",
+        show_default=False,
+        rich_help_panel=PANEL_NETWORK,
+    ),
 ]
 CropOption = Annotated[
     Crop | None,
     typer.Option(
-        help="`centre` cuts the largest part of the model's shape out of each picture, `none` squeezes all of it, "
-        "`face` finds the face and turns it upright. (default: centre)",
+        parser=parse_crop,
+        metavar="|".join(get_args(Crop)),
+        help="`centre` (or `center`) keeps the largest centred part of the model's shape, `none` squeezes the whole "
+        "picture, `face` finds the face and turns it upright. (default: centre)",
         show_default=False,
+        rich_help_panel=PANEL_DATA,
     ),
 ]
 AlignedOption = Annotated[
     bool,
-    typer.Option("--aligned", help="The pictures are upright face crops already; `edit` is to find faces in photos."),
+    typer.Option(
+        "--aligned",
+        help="The images are upright face crops already; `edit` then finds faces in photos.",
+        rich_help_panel=PANEL_DATA,
+    ),
 ]
 BackgroundOption = Annotated[
     str | None,
     typer.Option(
-        metavar="COLOUR", help="What transparent pixels show: `black`, `#336699`. (default: white)", show_default=False
+        metavar="COLOUR",
+        help="Colour behind transparent pixels: `black`, `#336699`. (default: white)",
+        show_default=False,
+        rich_help_panel=PANEL_DATA,
     ),
 ]
 HeldOutOption = Annotated[
@@ -160,9 +260,13 @@ HeldOutOption = Annotated[
         metavar="SHARE|DIR",
         help=f"Images to measure on and not to train on: a share, or a folder. (default: {HELD_OUT_SHARE})",
         show_default=False,
+        rich_help_panel=PANEL_DATA,
     ),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="`auto` takes CUDA, else Apple's MPS, else the CPU.")]
+DeviceOption = Annotated[
+    Device,
+    typer.Option(help="`auto` takes CUDA, else Apple's MPS, else the CPU.", rich_help_panel=PANEL_TRAINING),
+]
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

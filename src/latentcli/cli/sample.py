@@ -5,18 +5,22 @@ from typing import Annotated
 import typer
 
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
+from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption, between
 from latentcli.config import FITTED_TEMPERATURE, SAMPLES, PriorName
 
 
 def sample(
     n: Annotated[
         int | None,
-        typer.Option("--n", "-n", min=1, help=f"How many images. (default: {SAMPLES})", show_default=False),
+        typer.Option(
+            "--n", "-n", callback=between(1), help=f"Number of images. (default: {SAMPLES})", show_default=False
+        ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**62, help="The first seed; each image has its own. (default: 0)", show_default=False),
+        typer.Option(
+            callback=between(0, 2**62), help="First seed; each image has its own. (default: 0)", show_default=False
+        ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Seeds and ranges, like `0,3-9`, instead of --n and --seed.", show_default=False)
@@ -29,8 +33,8 @@ def sample(
     temperature: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            help="Less is cleaner and less varied. "
+            callback=between(0),
+            help="Factor on the prior's standard deviation; less is cleaner and less varied. "
             f"(default: {FITTED_TEMPERATURE} for the fitted prior, 1 for the standard one)",
             show_default=False,
         ),

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from latentcli.catalog import CARD_FILE
 from latentcli.config import MODEL_FILE, MOMENTS_FOLDER, RECONSTRUCTIONS_FILE, SAMPLES_FILE, ModelConfig
 from latentcli.data.dataset import Dataset
 from latentcli.evaluation.diagnosis import Evidence, diagnose
@@ -28,8 +29,6 @@ from latentcli.table import Table, markdown
 from latentcli.training import events
 from latentcli.training.schedule import order
 from latentcli.training.step import in_order
-
-CARD_FILE = "README.md"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,59 @@
+"""`latentcli vectors`: fitting, saving and listing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from latentcli import catalog
+from tests.cli.conftest import MODEL
+from tests.conftest import draw_folder, write_model
+
+
+def test_fitted_vectors_are_kept_with_their_model_and_listed(run, vector, tmp_path):
+    assert (tmp_path / "models/tiny/vectors/dot.safetensors").exists()
+    assert "dot" in run("vectors", "list", *MODEL).out
+    listed = json.loads(run("vectors", "list", *MODEL, "--json").out)
+    assert listed["vectors"][0]["name"] == "dot"
+
+
+def test_vectors_of_a_bundled_model_go_to_the_users_folder(run, tmp_path, monkeypatch):
+    folder = write_model(tmp_path / "package" / "bundled" / "faces", bundled=True)
+    monkeypatch.setattr(catalog, "__file__", str(tmp_path / "package" / "catalog.py"))
+    yes, no = (draw_folder(tmp_path / "labels" / name, 4, first_seed=seed) for name, seed in (("a", 0), ("b", 9)))
+    result = run("vectors", "fit", "dot", "--positive", yes, "--negative", no, "--model", "faces")
+    assert result.code == 0, result.err
+    assert not (folder / "vectors").exists()
+    assert Path(result.paths[0]).is_relative_to(tmp_path / "user-data")
+    assert "dot" in run("vectors", "list", "--model", "faces").out
+
+
+def test_a_table_labels_images(run, tmp_path):
+    draw_folder(tmp_path / "pictures", 8)
+    (tmp_path / "labels").mkdir()
+    rows = "".join(f"{number:03d}.png,{number / 8}\n" for number in range(8))
+    Path("t.csv").write_text("file,score\n" + rows + "gone.png,1\n")
+    arguments = ("--labels", "t.csv", "--column", "score", "--above", 0.7, "--below", 0.3, "--root", "pictures")
+    result = run("vectors", "fit", "bright", *arguments, *MODEL)
+    assert result.code == 0
+    assert "1 files of t.csv are not in pictures and were left out" in result.err
+    assert "2 with, 3 without" in result.err
+    assert "label 20 or more of each kind" in result.err
+    result = run("vectors", "fit", "none", *arguments[:-1], "labels", *MODEL)
+    assert result.code == 1
+    assert "--root" in result.err
+
+
+def test_a_vector_is_not_replaced_without_force(run, vector, tmp_path):
+    arguments = ("vectors", "fit", "dot", "--positive", "labels/yes", "--negative", "labels/no", *MODEL)
+    assert "add --force" in run(*arguments).err
+    assert run(*arguments, "--force").code == 0
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden"])
+def test_names_that_are_no_names_are_refused(run, name, tmp_path):
+    draw_folder(tmp_path / "a", 2)
+    draw_folder(tmp_path / "b", 2)
+    result = run("vectors", "fit", name, "--positive", "a", "--negative", "b", *MODEL)
+    assert result.code == 1
+    assert "cannot be a name" in result.err
