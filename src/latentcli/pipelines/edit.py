@@ -32,6 +32,7 @@ from latentcli.pipelines.jobs import Naming, Source, Target, check_originals, ga
 
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
 _AHEAD = 2  # photos for each job that wait to be told
+_ROUNDING = 1e-6  # of the largest number of a latent: some units in the last place of float32
 _FRAMES = 13  # of an animation, from the photo to the edited photo
 _ANIMATED = (".webp", ".gif", ".png")
 
@@ -203,7 +204,7 @@ def edit_photo(
         before, *after = model.decode(torch.cat([z, moved]))
         versions = versions or [photo] * len(moved)
         versions = [
-            version if torch.equal(one, z[0]) else version.merged(before, drawn, place, merging)
+            version if _is_unmoved(one, z[0]) else version.merged(before, drawn, place, merging)
             for version, one, drawn in zip(versions, moved, after, strict=True)
         ]
         if how.compare:
@@ -211,6 +212,11 @@ def edit_photo(
     if how.compare:
         versions = [photo, reconstructed, *versions]
     return versions, torch.cat(latents)
+
+
+def _is_unmoved(moved: Tensor, z: Tensor) -> bool:
+    """Whether a latent is where it was, but for the rounding of vectors that cancel each other."""
+    return torch.allclose(moved, z, rtol=0.0, atol=_ROUNDING * float(z.abs().max()))
 
 
 def _provenance(editor: _Editor, source: Source, photo: Photo, places: Sequence[Box]) -> str:
