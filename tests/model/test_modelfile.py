@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from latentcli import load_model, tensorfile
-from latentcli.errors import FileFormatError
+from latentcli.errors import ConfigError, FileFormatError
+from latentcli.model import modelfile
 from latentcli.model.modelfile import KIND, save_model
 from latentcli.model.prior import StandardPrior
 from latentcli.model.vae import VAE
@@ -57,8 +58,10 @@ def test_the_prior_survives_the_file(tiny_model):
 
 
 def test_a_missing_model_is_named(tmp_path):
-    with pytest.raises(FileFormatError, match=r"model\.safetensors does not exist|nowhere does not exist"):
+    with pytest.raises(ConfigError, match=r"there is no model '.*nowhere'"):
         load_model(tmp_path / "nowhere")
+    with pytest.raises(FileFormatError, match=r"nowhere does not exist"):
+        modelfile.load_model(tmp_path / "nowhere")
 
 
 def test_a_network_that_does_not_fit_its_config_is_refused(tiny_model):
