@@ -20,6 +20,7 @@ from latentcli import catalog
 from latentcli.box import Box
 from latentcli.catalog import ModelEntry, VectorRequest
 from latentcli.concepts import labels
+from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import (
     DETAIL,
@@ -248,13 +249,12 @@ class Model:
         """
         called = name or labels.vector_name(Path(positive).resolve().name.partition(".")[0])
         labelled = labels.from_folders(called, Path(positive), Path(negative), paired)
-        options = fit_vectors.FitOptions(method)
+        settings = FitSettings(method)
         if save:
-            events = fit_vectors.fit(self._entry, labelled, options, force)
+            events = fit_vectors.fit(self._entry, labelled, settings, force)
         else:
-            events = fit_vectors.compute(self.loaded, self._entry, labelled, options)
-        fitted = [event for event in _followed(events, progress) if isinstance(event, fit_vectors.Fitted)]
-        return fitted[-1].vector
+            events = fit_vectors.compute(self.loaded, self._entry, labelled, settings)
+        return [event for event in _followed(events, progress) if isinstance(event, ConceptVector)][-1]
 
     def apply(self, z: Latents, vector: ConceptVector | str, strength: float = 1.0) -> Latents:
         """Latents moved along a vector, given as an object or by the name of a saved one.

@@ -38,7 +38,7 @@ def test_a_table_labels_images(run, tmp_path):
     assert result.code == 0
     assert "1 files of t.csv are not in pictures and were left out" in result.err
     assert "2 with, 3 without" in result.err
-    assert "label 20 or more of each kind" in result.err
+    assert "label 20 or more of each class" in result.err
     result = run("vectors", "fit", "none", *arguments[:-1], "labels", *MODEL)
     assert result.code == 1
     assert "--root" in result.err

@@ -1,4 +1,4 @@
-"""What is said of vectors that are good, useless, unsteady or confounded."""
+"""Diagnostics of vectors that are good, useless, unreliable or confounded."""
 
 from dataclasses import replace
 
@@ -12,8 +12,8 @@ from latentcli.concepts.fit import Examples, FitSettings, find
 from tests.concepts.conftest import ROUND, drawn
 
 
-def measure(examples, held_out, recipe, where):
-    return diagnostics.measure(examples, held_out, recipe, where, find(examples, recipe, where))
+def measure(examples, held_out, settings, where):
+    return diagnostics.measure(examples, held_out, settings, where, find(examples, settings, where))
 
 
 @pytest.fixture(scope="module")
@@ -30,34 +30,34 @@ def test_a_good_vector_needs_no_advice(good):
 
 def test_it_is_measured_on_the_held_out_images():
     train, held_out = drawn(600, 0), drawn(200, 1)
-    trust, scores = measure(train, held_out, FitSettings(), ROUND)
+    found, scores = measure(train, held_out, FitSettings(), ROUND)
     v = find(train, FitSettings(), ROUND).v
-    assert trust.auc == pytest.approx(roc_auc_score(held_out.shows, held_out.z @ v))
-    assert trust.measured_on == "100 with and 100 without: held-out images"
+    assert found.auc == pytest.approx(roc_auc_score(held_out.shows, held_out.z @ v))
+    assert found.measured_on == "100 with and 100 without: held-out images"
     assert len(scores.shows) == 200
 
 
 def test_without_held_out_images_it_is_cross_validated():
-    trust, _ = measure(drawn(60, 0), drawn(4, 1), FitSettings(), ROUND)
-    assert "5-fold cross-validated" in trust.measured_on
-    assert trust.auc > 0.9
+    found, _ = measure(drawn(60, 0), drawn(4, 1), FitSettings(), ROUND)
+    assert "5-fold cross-validated" in found.measured_on
+    assert found.auc > 0.9
     noise = drawn(60, 0, np.zeros(4))
     assert measure(noise, drawn(0, 1), FitSettings(), ROUND)[0].auc < 0.75  # not of the images it was fitted on
 
 
-def test_shuffled_labels_mean_nothing_and_it_is_said():
+def test_shuffled_labels_are_no_better_than_chance():
     shuffled = drawn(400, 0).shuffled(np.random.default_rng(5))
-    trust, _ = measure(shuffled, drawn(200, 1).shuffled(np.random.default_rng(6)), FitSettings(), ROUND)
-    assert trust.chance > 0.5
-    assert advise(trust).startswith("it means nothing")
+    found, _ = measure(shuffled, drawn(200, 1).shuffled(np.random.default_rng(6)), FitSettings(), ROUND)
+    assert found.chance > 0.5
+    assert advise(found).startswith("no better than chance")
 
 
 def test_five_and_five_images_give_a_figure_and_a_warning():
-    trust, _ = measure(drawn(10, 0), drawn(0, 0), FitSettings(), ROUND)
-    assert trust.auc is not None
-    trust, _ = measure(drawn(8, 0), drawn(0, 0), FitSettings(), ROUND)
-    assert trust.auc is None
-    assert "label 20 or more" in advise(trust)
+    found, _ = measure(drawn(10, 0), drawn(0, 0), FitSettings(), ROUND)
+    assert found.auc is not None
+    found, _ = measure(drawn(8, 0), drawn(0, 0), FitSettings(), ROUND)
+    assert found.auc is None
+    assert "label 20 or more" in advise(found)
 
 
 def test_the_expected_cosine_is_that_with_the_true_vector():
@@ -77,16 +77,16 @@ def test_the_expected_cosine_is_that_with_the_true_vector():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"auc": 0.6, "auc_lda": 0.6, "chance": 0.55}, "hardly in this latent space"),
+        ({"auc": 0.6, "auc_lda": 0.6, "chance": 0.55}, "barely encodes the concept"),
         ({"agreement": 0.2}, "too few images"),
-        ({"own_shift": Shift("smile", 3.0), "leaks": (Shift("male", -1.2),)}, "try --balance-by male"),
-        ({"own_shift": Shift("smile", 3.0), "leaks": (Shift("male", 1.2),), "balanced": "x"}, "--orthogonal-to male"),
-        ({"kept": 0.4}, "only 40% of it is left"),
-        ({"auc": 0.8}, "much else varies along it"),
-        ({"auc": None}, "too few images to say"),
+        ({"own_shift": Shift("smile", 3.0), "side_effects": (Shift("male", -1.2),)}, "try --balance-by male"),
+        ({"own_shift": Shift("smile", 3.0), "side_effects": (Shift("male", 1.2),), "balanced": "x"}, "--orthogonal-to male"),
+        ({"kept": 0.4}, "only 40% of its length is left"),
+        ({"auc": 0.8}, "other factors vary along this direction"),
+        ({"auc": None}, "too few images to measure"),
     ],
 )
-def test_what_is_off_is_told_with_what_to_do(good, changes, text):
+def test_the_worst_problem_comes_with_a_remedy(good, changes, text):
     assert text in advise(replace(good, **changes))
 
 
@@ -96,18 +96,18 @@ def test_paired_images_are_measured_pair_by_pair():
     after = before + np.array([1.0, 0, 0, 0])
     pairs = np.tile(np.arange(60), 2)
     examples = Examples(np.concatenate([after, before]), np.arange(120) < 60, {}, pairs)
-    trust, _ = measure(examples, examples.take(np.zeros(120, dtype=bool)), FitSettings(), ROUND)
+    found, _ = measure(examples, examples.take(np.zeros(120, dtype=bool)), FitSettings(), ROUND)
     assert find(examples, FitSettings(), ROUND).v == pytest.approx([1, 0, 0, 0])
-    assert trust.steadiness == pytest.approx(1)
+    assert found.steadiness == pytest.approx(1)
 
 
 def test_few_images_in_cells_are_fitted_all_the_same():
     """Halves, folds and shuffles of them may have empty cells."""
     examples = drawn(10, 0, cells={"c": np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])})
-    trust, _ = measure(examples, drawn(0, 0), FitSettings(), ROUND)
-    assert trust.balanced
+    found, _ = measure(examples, drawn(0, 0), FitSettings(), ROUND)
+    assert found.balanced
 
 
-def test_folders_cannot_be_balanced_and_are_not_told_to_be(good):
-    leaky = replace(good, own_shift=Shift("smile", 3.0), leaks=(Shift("male", -1.2),))
-    assert "try --orthogonal-to male" in advise(leaky, has_columns=False)
+def test_folders_cannot_be_balanced_and_the_advice_does_not_say_so(good):
+    confounded = replace(good, own_shift=Shift("smile", 3.0), side_effects=(Shift("male", -1.2),))
+    assert "try --orthogonal-to male" in advise(confounded, has_columns=False)

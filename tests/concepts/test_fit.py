@@ -101,26 +101,26 @@ def test_every_method_can_be_balanced(method):
 def test_orthogonal_in_plain_space_is_interfacegan_s_projection():
     """n1 - (n1 . n2) n2, and least squares for two conditions."""
     examples = Examples(np.array([[0.0] * 4, [3.0, 4.0, 5.0, 0.0]] * 4), np.arange(8) % 2 == 1)
-    one = find(examples, FitSettings(orthogonal_to=[np.array([0.0, 2.0, 0, 0])], whitened=False), ROUND)
+    one = find(examples, FitSettings(others=[np.array([0.0, 2.0, 0, 0])], whitened=False), ROUND)
     assert one.v == pytest.approx([3, 0, 5, 0])
     assert one.kept == pytest.approx((34 / 50) ** 0.5)
     others = [np.array([0.0, 1.0, 0, 0]), np.array([0.0, 1.0, 1.0, 0])]
-    assert find(examples, FitSettings(orthogonal_to=others, whitened=False), ROUND).v == pytest.approx([3, 0, 0, 0])
+    assert find(examples, FitSettings(others=others, whitened=False), ROUND).v == pytest.approx([3, 0, 0, 0])
 
 
 def test_orthogonal_in_whitened_space_leaves_the_other_s_discriminant_alone():
     covariance = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
     where = Geometry(torch.zeros(2), covariance, torch.randn(500, 2))
     other = np.array([1.0, 0.0])
-    found = find(Examples(POINTS, SHOWS), FitSettings(orthogonal_to=[other]), where).v
+    found = find(Examples(POINTS, SHOWS), FitSettings(others=[other]), where).v
     probe = np.linalg.inv(covariance.numpy()) @ other
     assert probe @ found == pytest.approx(0, abs=1e-4)
 
 
 def test_what_has_nothing_left_is_refused():
     examples = Examples(POINTS, SHOWS)
-    with pytest.raises(ConfigError, match="nothing of the concept is left"):
-        find(examples, FitSettings(orthogonal_to=[np.array([2.0, 3.0])]), FLAT)
+    with pytest.raises(ConfigError, match="nothing of the concept is left after"):
+        find(examples, FitSettings(others=[np.array([2.0, 3.0])]), FLAT)
     with pytest.raises(ConfigError, match="same mean latent"):
         find(Examples(np.ones((4, 2)), np.arange(4) % 2 == 0), FitSettings(), FLAT)
     with pytest.raises(ConfigError, match="got 8 and 0"):

@@ -1,30 +1,14 @@
-import numpy as np
 import pytest
 import torch
 
-from latentcli.concepts import label_table, labels
-from latentcli.concepts.label_table import Cut, Wanted
-from latentcli.errors import ConfigError, ImageError, LatentCLIError, ModelMismatch, UsageError
+from latentcli.concepts import labels
+from latentcli.errors import ConfigError, ImageError, ModelMismatch
 from latentcli.latents import Latents
 from tests.conftest import draw_folder
 
 
-@pytest.fixture
-def table(tmp_path):
-    (tmp_path / "sub").mkdir()
-    for name in ("a.png", "b.png", "sub/c.png", "d.png"):
-        (tmp_path / name).touch()
-    path = tmp_path / "attributes.csv"
-    path.write_text("file,age,smile,pet\na.png,30,0.95,cat\nb.png,40,0.5,dog\nsub/c.png,50,0.05,cat\nd.png,60,,\n")
-    return path
-
-
 def values(found, place=0):
     return found.concepts[place].values.tolist()
-
-
-def smile(table, cut=None, **more):
-    return label_table.from_table(table, Wanted("smile", cut=cut, **more))
 
 
 def test_folders_are_named_from_where_they_part(tmp_path):
@@ -84,132 +68,3 @@ def test_latents_files_are_labels_too(tmp_path):
     assert values(found) == [1, 1, 0, 0]
     with pytest.raises(ModelMismatch):
         labels.from_folders("x", files[0], files[2])
-
-
-def test_a_table_has_two_thresholds(table, tmp_path):
-    found = smile(table, Cut(0.9, 0.1))
-    assert found.names == ("a.png", "b.png", "sub/c.png", "d.png")
-    assert values(found) == [1, -1, 0, -1]
-    assert found.root == tmp_path
-    assert found.notes == ("1 rows have no usable smile and were left out (d.png)",)
-
-
-def test_one_threshold_divides_everything(table):
-    assert values(smile(table)) == [1, 1, 0, -1]
-    assert values(smile(table, Cut.of(0.9, None))) == [1, 0, 0, -1]
-    assert values(label_table.from_table(table, Wanted("age", cut=Cut.of(None, 40)))) == [0, 0, 1, 1]
-
-
-def test_numbers_can_be_between_or_at_the_extremes(table):
-    assert values(label_table.from_table(table, Wanted("age", cut=Cut.of(60, None, "35,45")))) == [-1, 0, -1, 1]
-    assert values(label_table.from_table(table, Wanted("age", extremes=0.25))) == [0, -1, -1, 1]
-    assert values(label_table.from_table(table, Wanted("age"))) == [
-        0,
-        -1,
-        -1,
-        1,
-    ]  # the quarters of numbers beyond 0 to 1
-
-
-def test_a_text_is_against_the_rest(table):
-    assert values(label_table.from_table(table, Wanted("pet", name="cat", one="cat"))) == [1, 0, 1, -1]
-    with pytest.raises(ConfigError, match="no row"):
-        label_table.from_table(table, Wanted("pet", one="horse"))
-
-
-def test_every_column_makes_a_concept(table):
-    table.write_text(table.read_text().replace("pet\n", "pet,same,id\n").replace("cat\n", "cat,1,q\n"))
-    found = label_table.from_table(table, Wanted(cuts={"age": Cut(60, 35, 20)}))
-    assert [concept.name for concept in found.concepts] == ["age", "smile", "pet-cat", "pet-dog"]
-    assert values(found, 0) == [0, -1, -1, 1]
-    assert any(note.startswith("same was left out") for note in found.notes)
-    assert any(note.startswith("id was left out: it has 1 different texts") for note in found.notes)
-
-
-def test_columns_to_balance_by_become_classes(table):
-    cells = smile(table, balance_by=("age", "pet", "smile"), cuts={"smile": Cut(0.9, 0.1)}).cells
-    assert cells["age"].tolist() == [0, 1, 2, 3]
-    assert cells["pet"].tolist() == [0, 1, 0, -1]
-    assert cells["smile"].tolist() == [1, -1, 0, -1]
-
-
-def test_many_numbers_are_balanced_in_quarters(tmp_path):
-    draw_folder(tmp_path, 40)
-    rows = "".join(f"{number:03d}.png,{number % 2},{number}\n" for number in range(40))
-    (tmp_path / "t.csv").write_text("file,x,age\n" + rows)
-    cells = label_table.from_table(tmp_path / "t.csv", Wanted("x", balance_by=("age",))).cells["age"]
-    assert np.bincount(cells).tolist() == [10, 10, 10, 10]
-
-
-def test_files_that_are_not_there_are_named(table, tmp_path):
-    (tmp_path / "b.png").unlink()
-    found = smile(table)
-    assert found.names == ("a.png", "sub/c.png", "d.png")
-    assert any("1 files" in note and "(b.png)" in note and "--root" in note for note in found.notes)
-
-
-def test_bad_tables_are_refused(table, tmp_path):
-    with pytest.raises(ConfigError, match="no column 'frown'; it has age, smile, pet"):
-        label_table.from_table(table, Wanted("frown"))
-    with pytest.raises(ConfigError, match="no column 'size'"):
-        smile(table, balance_by=("size",))
-    with pytest.raises(ConfigError, match="less than --above"):
-        Cut.of(0.1, 0.9)
-    with pytest.raises(ConfigError, match=r"nowhere\.csv does not exist"):
-        smile(tmp_path / "nowhere.csv")
-    with pytest.raises(ConfigError, match="--root"):
-        smile(table, root=tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="name their folder with --root"):
-        smile(table, root=tmp_path / "sub")
-    with pytest.raises(ConfigError, match="no numbers"):
-        label_table.from_table(table, Wanted("pet"))
-    table.write_text("file,smile\na.png,1\na.png,0\n")
-    with pytest.raises(ConfigError, match=r"names a\.png more than once"):
-        smile(table)
-    table.write_text("file,smile\na.png,nan\nb.png,inf\n")
-    with pytest.raises(ConfigError, match="no numbers"):
-        smile(table)
-    table.write_text("file,smile\na.png,1\nb.png,1\n")
-    with pytest.raises(ConfigError, match="no column that a vector can be made of"):
-        label_table.from_table(table, Wanted())
-    table.write_bytes(b"file,smile\n\xff\xfe\x00,1\n")
-    with pytest.raises(LatentCLIError, match="CSV"):
-        smile(table)
-    table.write_text("")
-    with pytest.raises(ConfigError, match="is empty"):
-        smile(table)
-
-
-@pytest.mark.parametrize("text", ["smile", "=1,2", "smile=", "smile=a,b", "smile=1,2:3:4", "smile=1,0,0"])
-def test_thresholds_that_cannot_be_read_are_refused(text):
-    with pytest.raises(UsageError, match="--threshold"):
-        Cut.parse(text)
-
-
-def test_one_kind_alone_makes_no_vector(table):
-    with pytest.raises(ConfigError, match="smile: a vector needs images with and without the concept, got 0 and 3"):
-        smile(table, Cut.of(2, None)).concepts[0].check()
-
-
-def test_awkward_columns_do_not_keep_the_others_from_being_fitted(tmp_path):
-    draw_folder(tmp_path, 8)
-    rows = "".join(f"{n:03d}.png,{n % 2},{1 if n else -1},{'dark brown' if n % 2 else 'red/x'},0.1\n" for n in range(8))
-    (tmp_path / "t.csv").write_text("file,x,rare,hair,low\n" + rows)
-    found = label_table.from_table(tmp_path / "t.csv", Wanted(balance_by=("x",)))
-    assert [concept.name for concept in found.concepts] == ["rare", "hair-dark-brown", "hair-red-x"]
-    assert values(found, 0) == [0, 1, 1, 1, 1, 1, 1, 1]
-    assert any(note.startswith("low was left out") for note in found.notes)
-
-
-def test_a_column_that_is_mostly_one_number_is_still_balanced_by(tmp_path):
-    draw_folder(tmp_path, 20)
-    rows = "".join(f"{n:03d}.png,{n % 2},{max(0, n - 15)}\n" for n in range(20))
-    (tmp_path / "t.csv").write_text("file,x,score\n" + rows)
-    cells = label_table.from_table(tmp_path / "t.csv", Wanted("x", balance_by=("score",))).cells["score"]
-    assert len(np.unique(cells)) > 1
-
-
-def test_the_column_that_names_files_is_found(tmp_path):
-    draw_folder(tmp_path, 2)
-    (tmp_path / "t.csv").write_text("img,name,x\n000.png,Ann,1\n001.png,Bob,0\n")
-    assert label_table.from_table(tmp_path / "t.csv", Wanted("x")).names == ("000.png", "001.png")

@@ -28,7 +28,7 @@ def test_sigma_counts_within_class_deviations(z, smile):
 @pytest.mark.parametrize("place", ["p90", "positive", "negative"])
 def test_to_a_place_is_the_same_place_for_all_who_are_not_beyond_it(z, smile, place):
     moved = move(z, [(smile, Amount(None, to=place))])
-    there, before = smile.place(place), smile.score(z)
+    there, before = smile.projection_of(place), smile.score(z)
     wanted = before.clamp(max=there) if place == "negative" else before.clamp(min=there)
     torch.testing.assert_close(smile.score(moved), wanted, atol=1e-4, rtol=0)
     again = move(moved, [(smile, Amount(None, to=place))])

@@ -67,12 +67,13 @@ def test_latents_of_another_model_are_refused(latents, smile):
 
 
 def test_it_survives_the_file(tmp_path, smile):
-    smile = smile.with_leaks(Shift("smile", 3.0), [Shift("male", -0.1, -0.6)])
+    shifts = {"own_shift": Shift("smile", 3.0), "side_effects": (Shift("male", -0.1, -0.6),)}
+    smile = replace(smile, diagnostics=replace(smile.diagnostics, **shifts))
     smile.save(tmp_path / "smile.safetensors")
     read = ConceptVector.load(tmp_path / "smile.safetensors")
     for name in ("direction", "percentiles", "probe"):
         assert torch.equal(getattr(read, name), getattr(smile, name))
-    for name in ("name", "model_id", "method", "positives", "negatives", "trust", "recipe", "sigma", "threshold"):
+    for name in ("name", "model_id", "method", "positives", "negatives", "diagnostics", "recipe", "sigma", "threshold"):
         assert getattr(read, name) == getattr(smile, name)
     assert read.scores.projection == pytest.approx(smile.scores.projection, abs=1e-5)
 

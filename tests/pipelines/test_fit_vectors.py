@@ -53,7 +53,7 @@ def test_a_vector_carries_its_label(run, pictures):
     assert 0 < found["auc"] <= 1
     assert found["own_shift"]["concept"] == "dot"
     outcome = run("vectors", "fit", "again", *DOT, *MODEL)
-    for text in ("30 with, 30 without", "AUC", "expected cosine", "edited by +1 and seen again: again"):
+    for text in ("30 with, 30 without", "AUC", "expected cosine", "shifts by edits of +1: again"):
         assert text in outcome.err
 
 
@@ -113,13 +113,13 @@ def test_shuffled_labels_are_said_to_mean_nothing(run, pictures):
     rows = "".join(f"{name},{value}\n" for name, value in zip(names, rng.permutation(60) % 2, strict=True))
     Path("noise.csv").write_text("file,x\n" + rows)
     (found,) = fitted(run, "noise", "--labels", "noise.csv", "--root", "all", "--column", "x")
-    assert found["advice"].startswith("it means nothing")
+    assert found["advice"].startswith("no better than chance")
 
 
 def test_the_same_picture_in_both_kinds_is_left_out_and_told(run, pictures):
     shutil.copyfile("all/with/003.png", "all/without/003.png")
     outcome = run("vectors", "fit", "dot", *DOT, *MODEL)
-    assert "2 images of dot are the same in both kinds and were left out" in outcome.err
+    assert "2 images of dot are the same in both classes and were left out" in outcome.err
     assert load("dot").positives == 29
 
 
@@ -137,7 +137,7 @@ def test_vectors_are_combined_and_refitted_on_another_model(run, pictures, tmp_p
     assert outcome.code == 0, outcome.err
     there = load("dot", Path("models/new/vectors"))
     assert there.model_id == load_model("models/new").model_id
-    assert (there.positives, there.trust.balanced) == (30, "by kind, within 2 cells")
+    assert (there.positives, there.diagnostics.balanced) == (30, "by kind, within 2 cells")
     combined = load("both", Path("models/new/vectors"))
     torch.testing.assert_close(
         combined.direction, there.direction - 0.5 * load("kind", Path("models/new/vectors")).direction

@@ -22,7 +22,7 @@ from latentcli.cli.options import (
     TypicalOption,
     VectorOption,
 )
-from latentcli.cli.tables import tell_vector
+from latentcli.cli.tables import show_vectors
 
 
 def apply_vector(
@@ -85,7 +85,8 @@ def apply_vector(
 
     from latentcli import catalog
     from latentcli.concepts import labels
-    from latentcli.pipelines import apply_vector, fit_vectors
+    from latentcli.concepts.fit import FitSettings
+    from latentcli.pipelines import apply_vector
 
     ranges = [apply_vector.Range.parse(text.rpartition("=")[2], "--grid") for text in grid]
     ranges += [apply_vector.Range.parse(strip, "--strip")] if strip else []
@@ -93,10 +94,9 @@ def apply_vector(
     if positive is not None and negative is not None:
         name = save or labels.vector_name(positive.resolve().name.partition(".")[0])
         edit = apply_vector.Edit((catalog.VectorRequest(name, None),), amount, stay_typical, rows=tuple(ranges))
-        how = fit_vectors.FitOptions(method, tuple(orthogonal_to))
-        new = apply_vector.NewVector(labels.from_folders(name, positive, negative, paired), how, edit, save)
-        for fitted in console.follow(apply_vector.apply_new(entry, images, new, output, force), "working"):
-            tell_vector(console, fitted)
+        settings = FitSettings(method, tuple(orthogonal_to))
+        new = apply_vector.NewVector(labels.from_folders(name, positive, negative, paired), settings, edit, save)
+        show_vectors(console, apply_vector.apply_new(entry, images, new, output, force), "working")
     else:
         wanted = tuple(catalog.parse_vector(text) for text in references)
         edit = apply_vector.Edit(wanted, amount, stay_typical, rows=tuple(ranges))

@@ -1,12 +1,15 @@
-"""`latentcli vectors`: a model's concept vectors: fit, combine, refit, and say what they are worth."""
+"""`latentcli vectors`: a model's concept vectors: fit, combine, refit, list and report."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import (
+    PANEL_LABELS,
+    PANEL_METHOD,
+    PANEL_OUTPUT,
     ForceOption,
     JsonOption,
     LatentsOption,
@@ -17,17 +20,20 @@ from latentcli.cli.options import (
     OutputOption,
     PairedOption,
     PositiveOption,
+    between,
 )
-from latentcli.cli.tables import describe, print_vectors, summary, tell_vector
+from latentcli.cli.tables import describe, draw_table, show_vectors, summary
+from latentcli.concepts.label_source import LabelSource
 from latentcli.config import AUGMENTATIONS
-from latentcli.errors import FileFormatError
 
-app = typer.Typer(help="The concept vectors of a model: fit them, and see what they are worth.", no_args_is_help=True)
+PANEL_TABLE = "Labels from a table"
+
+app = typer.Typer(help="Concept vectors of a model: fit them, and see how good they are.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None:
-    """List a model's vectors with how well they tell the concept on held-out images.
+    """List a model's vectors with how well they separate held-out images.
 
     Example:
 
@@ -36,105 +42,152 @@ def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None
     console = Console(as_json)
     entry = choose_model(console, model)
 
-    from latentcli import catalog
-    from latentcli.concepts.vector import ConceptVector
+    from latentcli.concepts.vector import load_all, vector_table
 
     console.introduce()
-    vectors = []
-    for path in catalog.vectors_of(entry).values():
-        try:
-            vectors.append(ConceptVector.load(path))
-        except FileFormatError as error:
-            console.say(f"skipped: {error}")
+    vectors, unreadable = load_all(entry)
+    for message in unreadable:
+        console.say(f"skipped: {message}")
+    console.facts["vectors"] = [summary(vector) for vector in vectors]
+    console.print_json()
     if as_json:
-        console.facts["vectors"] = [summary(vector) for vector in vectors]
-        console.print_json()
         return
-    if not vectors:
-        console.say(f"{entry.name} has no vectors; make one: latentcli vectors fit NAME --positive DIR --negative DIR")
+    if vectors:
+        draw_table(vector_table(vectors))
     else:
-        print_vectors(vectors)
+        console.say(f"{entry.name} has no vectors; make one: latentcli vectors fit NAME --positive DIR --negative DIR")
 
 
 @app.command("fit")
 def fit_vector(
     name: Annotated[
         str | None,
-        typer.Argument(help="What the vector will be called; not with --all and --folders.", show_default=False),
+        typer.Argument(help="Name of the vector. With --all and --folders the labels name them.", show_default=False),
     ] = None,
     positive: PositiveOption = None,
     negative: NegativeOption = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="A table with a column of file names and columns of labels.",
+            show_default=False,
+            rich_help_panel=PANEL_LABELS,
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(help="Column of the table with the labels.", show_default=False, rich_help_panel=PANEL_LABELS),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the table's files. (default: the table's folder)",
+            show_default=False,
+            rich_help_panel=PANEL_LABELS,
+        ),
+    ] = None,
     folders: Annotated[
         Path | None,
-        typer.Option(help="A folder whose sub-folders are a concept each, against the rest.", show_default=False),
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="A table with a file column and labels.", show_default=False)
-    ] = None,
-    column: Annotated[str | None, typer.Option(help="The table's column of labels.", show_default=False)] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every column of the table.")] = False,
-    above: Annotated[
-        float | None,
         typer.Option(
-            help="Values from here on show the concept. (default: 0.5 for 0 to 1, else the highest quarter)",
+            metavar="DIR",
+            help="A folder of sub-folders: one vector each, against all others.",
             show_default=False,
+            rich_help_panel=PANEL_LABELS,
         ),
     ] = None,
-    below: Annotated[
-        float | None,
-        typer.Option(help="Values up to here do not. (default: all below --above)", show_default=False),
-    ] = None,
-    between: Annotated[
-        str | None, typer.Option(metavar="LOW,HIGH", help="Or values from here to there do not.", show_default=False)
-    ] = None,
-    extremes: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0001,
-            max=0.5,
-            metavar="SHARE",
-            help="The highest share of the values against the lowest.",
-            show_default=False,
-        ),
-    ] = None,
-    one: Annotated[
-        str | None,
-        typer.Option("--is", metavar="TEXT", help="Rows with this text in the column show it.", show_default=False),
-    ] = None,
-    threshold: Annotated[
-        list[str],
-        typer.Option(
-            metavar="COLUMN=ABOVE,BELOW", help="The same for each column; BELOW may be LOW:HIGH.", show_default=False
-        ),
-    ] = [],  # noqa: B006  # Typer copies it
-    root: Annotated[
-        Path | None, typer.Option(help="The folder of the table's files. (default: the table's)", show_default=False)
-    ] = None,
-    method: MethodOption = "mean",
-    balance_by: Annotated[
-        list[str],
-        typer.Option(metavar="COLUMN", help="Compare only images that are alike in this column.", show_default=False),
-    ] = [],  # noqa: B006
-    orthogonal_to: OrthogonalOption = [],  # noqa: B006
-    orthogonal_in: Annotated[
-        Literal["whitened", "latent"],
-        typer.Option(help="The space that is measured in: `whitened` by the latents' covariance, or as they lie."),
-    ] = "whitened",
-    paired: PairedOption = False,
     augment: Annotated[
         str | None,
         typer.Option(
             metavar="CHANGE[=AMOUNT]",
-            help=f"Without labels: {', '.join(AUGMENTATIONS)} of the images in --positive.",
+            help=f"Without labels: a perturbation of the images in --positive: {', '.join(AUGMENTATIONS)}.",
             show_default=False,
+            rich_help_panel=PANEL_LABELS,
         ),
     ] = None,
+    paired: PairedOption = False,
     latents: LatentsOption = None,
+    above: Annotated[
+        float | None,
+        typer.Option(
+            help="Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)",
+            show_default=False,
+            rich_help_panel=PANEL_TABLE,
+        ),
+    ] = None,
+    below: Annotated[
+        float | None,
+        typer.Option(
+            help="Negative class: values <= this. (default: all below --above)",
+            show_default=False,
+            rich_help_panel=PANEL_TABLE,
+        ),
+    ] = None,
+    low_high: Annotated[
+        str | None,
+        typer.Option(
+            "--between",
+            metavar="LOW,HIGH",
+            help="Negative class: values in LOW..HIGH.",
+            show_default=False,
+            rich_help_panel=PANEL_TABLE,
+        ),
+    ] = None,
+    extremes: Annotated[
+        float | None,
+        typer.Option(
+            callback=between(0.0001, 0.5),
+            metavar="SHARE",
+            help="Compare the top and bottom SHARE of the values, 0.5 at most.",
+            show_default=False,
+            rich_help_panel=PANEL_TABLE,
+        ),
+    ] = None,
+    one: Annotated[
+        str | None,
+        typer.Option(
+            "--is",
+            metavar="TEXT",
+            help="Positive class: rows with this text in the column.",
+            show_default=False,
+            rich_help_panel=PANEL_TABLE,
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Fit one vector per column.", rich_help_panel=PANEL_TABLE)
+    ] = False,
+    threshold: Annotated[
+        list[str],
+        typer.Option(
+            metavar="COLUMN=ABOVE,BELOW",
+            help="Thresholds of one column, for --all and --balance-by; BELOW may be LOW:HIGH. Repeatable.",
+            show_default=False,
+            rich_help_panel=PANEL_TABLE,
+        ),
+    ] = [],  # noqa: B006  # Typer copies it
+    balance_by: Annotated[
+        list[str],
+        typer.Option(
+            metavar="COLUMN",
+            help="Compare only images that are alike in this column. Repeatable.",
+            show_default=False,
+            rich_help_panel=PANEL_TABLE,
+        ),
+    ] = [],  # noqa: B006
+    method: MethodOption = "mean",
+    orthogonal_to: OrthogonalOption = [],  # noqa: B006
+    orthogonal_in: Annotated[
+        Literal["whitened", "latent"],
+        typer.Option(
+            help="Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).",
+            rich_help_panel=PANEL_METHOD,
+        ),
+    ] = "whitened",
     model: ModelOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute concept vectors from labelled images and keep them with the model.
+    """Fit concept vectors to labelled images and keep them with the model.
 
     Examples:
 
@@ -148,51 +201,21 @@ def fit_vector(
 
     Strength 1 goes from the mean of the images without the concept to the mean of those with it.
     """
-    sources = [bool(positive), bool(folders), bool(labels)]
-    if sum(sources) != 1 or (positive and not (negative or augment)) or (negative and (not positive or augment)):
-        raise typer.BadParameter(
-            "give --positive DIR and --negative DIR, or --positive DIR and --augment CHANGE, or --folders DIR, "
-            "or --labels CSV"
-        )
-    if labels and bool(column) == every:
-        raise typer.BadParameter("--labels needs --column NAME, or --all")
-    if not labels and (column or every or root or one or threshold or balance_by or extremes):
-        raise typer.BadParameter(
-            "--column, --all, --is, --threshold, --extremes, --balance-by and --root belong to --labels"
-        )
-    if not labels and (above is not None or below is not None or between):
-        raise typer.BadParameter("--above, --below and --between belong to --labels CSV")
-    if sum((above is not None or below is not None, one is not None, extremes is not None)) > 1:
-        raise typer.BadParameter("give --above and --below, or --is, or --extremes")
-    if every and (above is not None or below is not None or between or one is not None or extremes):
-        raise typer.BadParameter("with --all each column has its own --threshold COLUMN=ABOVE,BELOW")
-    if augment and (latents or not positive):
-        raise typer.BadParameter("--augment takes the images of --positive, and no --latents")
-    if (name is not None) == bool(folders or every):
-        raise typer.BadParameter("name the vector; with --all and --folders the columns and folders name them")
-    if paired and not negative:
-        raise typer.BadParameter("--paired belongs to --positive and --negative")
+    source = LabelSource(
+        name=name, positive=positive, negative=negative, paired=paired, augment=augment, folders=folders,
+        table=labels, root=root, column=column, every=every, above=above, below=below, between=low_high,
+        extremes=extremes, one=one, thresholds=threshold, balance_by=balance_by, latents=latents,
+    )  # fmt: skip
     console = Console(as_json)
     entry = choose_model(console, model)
 
     from latentcli.concepts import label_table
-    from latentcli.concepts import labels as labelled
+    from latentcli.concepts.fit import FitSettings
     from latentcli.pipelines import fit_vectors
 
-    if positive is not None and negative is not None:
-        wanted = labelled.from_folders(name or "", positive, negative, paired)
-    elif positive is not None:
-        wanted = labelled.from_change(name or "", positive, augment or "")
-    elif folders is not None:
-        wanted = labelled.from_subfolders(folders)
-    else:
-        assert labels is not None, "checked above"
-        cut = label_table.Cut.of(above, below, between)
-        cuts = dict(map(label_table.Cut.parse, threshold))
-        asked = label_table.Wanted(column, name, cut, one, extremes, cuts, balance_by, root)
-        wanted = label_table.from_table(labels, asked)
-    how = fit_vectors.FitOptions(method, tuple(orthogonal_to), orthogonal_in == "whitened", latents)
-    _follow(console, fit_vectors.fit(entry, wanted, how, force), "encoding")
+    settings = FitSettings(method, tuple(orthogonal_to), orthogonal_in == "whitened")
+    show_vectors(console, fit_vectors.fit(entry, label_table.read(source), settings, force), "encoding")
+    console.close()
 
 
 @app.command("combine")
@@ -200,12 +223,12 @@ def combine_vectors(
     parts: Annotated[
         list[str], typer.Argument(metavar="NAME=S...", help="Vectors, each with a strength.", show_default=False)
     ],
-    save: Annotated[str, typer.Option(metavar="NAME", help="What the sum will be called.", show_default=False)],
+    save: Annotated[str, typer.Option(metavar="NAME", help="Name of the sum.", show_default=False)],
     model: ModelOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep a sum of vectors as one.
+    """Keep a sum of vectors as one vector.
 
     Example:
 
@@ -217,17 +240,17 @@ def combine_vectors(
     from latentcli import catalog
     from latentcli.pipelines import fit_vectors
 
-    _follow(
-        console, fit_vectors.combine(entry, save, [catalog.parse_vector(part) for part in parts], force), "combining"
-    )
+    requests = [catalog.parse_vector(part) for part in parts]
+    show_vectors(console, fit_vectors.combine(entry, save, requests, force), "combining")
+    console.close()
 
 
 @app.command("refit")
 def refit_vectors(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME|FILE...", help="Vectors to make again.", show_default=False)
+        list[str], typer.Argument(metavar="NAME|FILE...", help="Vectors to fit again.", show_default=False)
     ],
-    model: Annotated[str, typer.Option(metavar="NAME|PATH", help="The model to make them for.", show_default=False)],
+    model: Annotated[str, typer.Option(metavar="NAME|PATH", help="The model to fit them for.", show_default=False)],
     old: Annotated[
         str | None,
         typer.Option(
@@ -235,13 +258,16 @@ def refit_vectors(
         ),
     ] = None,
     root: Annotated[
-        Path | None, typer.Option(help="The folder of the images they were fitted to.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Folder of the images they were fitted to.", show_default=False, rich_help_panel=PANEL_LABELS
+        ),
     ] = None,
     latents: LatentsOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make vectors of one model again on another, by the images and settings they carry.
+    """Fit vectors of one model again for another, with the images and settings their files name.
 
     Example:
 
@@ -259,8 +285,7 @@ def refit_vectors(
     source = catalog.find_model(old, kept) if kept else entry
     for request in wanted:
         vector = ConceptVector.load(catalog.vector_file(source, request))
-        how = fit_vectors.FitOptions(latents=latents)
-        _tell(console, fit_vectors.refit(entry, vector, root, how, force), f"refitting {vector.name}")
+        show_vectors(console, fit_vectors.refit(entry, vector, root, latents, force), f"refitting {vector.name}")
     console.close()
 
 
@@ -269,46 +294,39 @@ def report_vectors(
     model: ModelOption = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="A folder: strips show its held-out images. (default: samples)", show_default=False),
+        typer.Option(
+            help="Folder of images for the strips, held-out ones first. (default: samples)",
+            show_default=False,
+            rich_help_panel=PANEL_OUTPUT,
+        ),
     ] = None,
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what each vector of a model is worth, and draw it on a page of its own.
+    """Print the diagnostics of a model's vectors, and write them to a page with pictures.
 
     Example:
 
         latentcli vectors report --model faces --images faces/
 
-    The page needs no network and no script: ROC curves, histograms, what else each vector changes, strips beside those
-    of a random direction.
+    The page shows ROC curves, histograms, side effects, and strips beside those of a random direction. It needs no
+    network and no script.
     """
     console = Console(as_json)
     entry = choose_model(console, model)
 
+    from latentcli.concepts.vector import ConceptVector, vector_table
     from latentcli.pipelines import report
 
-    for event in console.follow(report.report_vectors(entry, images, output, force), "drawing"):
-        assert isinstance(event, report.Vectors)
-        console.facts["vectors"] = [summary(vector, event.vectors) for vector in event.vectors]
-        if not as_json:
-            print_vectors(event.vectors)
-            for vector in event.vectors:
-                for line in describe(vector):
-                    typer.echo(line)
-                cosines = (
-                    f"{other.name} {vector.cosine(other):+.2f}" for other in event.vectors if other is not vector
-                )
-                typer.echo(f"  cosines: {', '.join(cosines) or 'there is no other vector'}")
+    events = console.follow(report.report_vectors(entry, images, output, force), "drawing")
+    vectors = [event for event in events if isinstance(event, ConceptVector)]
+    console.facts["vectors"] = [summary(vector, vectors) for vector in vectors]
+    if not as_json:
+        draw_table(vector_table(vectors))
+        for vector in vectors:
+            for line in describe(vector):
+                typer.echo(line)
+            cosines = [f"{other.name} {vector.cosine(other):+.2f}" for other in vectors if other is not vector]
+            typer.echo(f"  cosines: {', '.join(cosines) or 'there is no other vector'}")
     console.close()
-
-
-def _follow(console: Console, events: Any, what: str) -> None:
-    _tell(console, events, what)
-    console.close()
-
-
-def _tell(console: Console, events: Any, what: str) -> None:
-    for fitted in console.follow(events, what):
-        tell_vector(console, fitted)

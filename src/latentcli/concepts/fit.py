@@ -1,8 +1,8 @@
-"""Directions from labelled latents: the difference of means, and what corrects, classifies or shrinks it.
+"""Directions from labelled latents: the difference of means, balanced, orthogonalised, shrunk or from a classifier.
 
-A separating direction is a filter: it leaves out what the concept shares with noise, and decodes to changes that nobody
-sees (Haufe et al. 2014; Pahde et al. 2025). The difference of means is the pattern that was asked for, so it is the
-default; the others are rescaled to it.
+A classifier's direction is a filter: it leaves out whatever the concept shares with noise, and edits along it are weak
+(Haufe et al. 2014; Pahde et al. 2025). The difference of means is the pattern itself, so it is the default; the others
+are rescaled to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ METHODS: dict[VectorMethod, str] = {
     "svm": "linear support vector machine",
 }
 _VARIANCE_KEPT = 0.5  # of the training latents', by the principal directions that a vector from few images keeps
-_FEW_IN_CELL = 20  # images, below which a cell says little
+_FEW_IN_CELL = 20  # images of a class; cells with fewer are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +37,16 @@ class Examples:
         return len(self.z)
 
     def take(self, rows: np.ndarray) -> "Examples":
-        """Some of them: places or bool."""
+        """Some of them, by indices or a mask."""
         cells = {column: codes[rows] for column, codes in self.cells.items()}
         return Examples(self.z[rows], self.shows[rows], cells, None if self.pairs is None else self.pairs[rows])
 
     def shuffled(self, rng: np.random.Generator) -> "Examples":
-        """The same latents with labels that mean nothing."""
+        """The same latents with random labels."""
         return replace(self, shows=rng.permutation(self.shows), pairs=None)
 
-    def check(self) -> None:
-        """Raises ConfigError when one kind is missing."""
-        positive, negative = int(self.shows.sum()), int((~self.shows).sum())
-        if not positive or not negative:
-            raise ConfigError(
-                f"a vector needs images with and without the concept, got {positive} and {negative} readable ones"
-            )
-
     def halves(self, rng: np.random.Generator) -> "tuple[Examples, Examples]":
-        """Two random halves with as many of each kind; pairs stay together."""
+        """Two random halves with equal classes; pairs stay together."""
         first = np.zeros(len(self), dtype=bool)
         if self.pairs is not None:
             numbers = rng.permutation(np.unique(self.pairs))
@@ -68,59 +60,69 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """How a direction is made of examples."""
+    """Settings of a fit."""
 
     method: VectorMethod = "mean"
-    orthogonal_to: Sequence[np.ndarray] = ()  # directions (latent_dim,) whose own concepts are to stay as they are
-    whitened: bool = True  # orthogonal in the metric of the latents' covariance; else as they lie
-    shrunk: bool | None = None  # to the leading dimensions; None where there are fewer images than twice the dimensions
+    orthogonal_to: tuple[str, ...] = ()  # vectors of the model
+    whitened: bool = True  # orthogonal in the metric of the latents' covariance, else in the plain one
+    others: Sequence[np.ndarray] = ()  # directions (latent_dim,) of `orthogonal_to`
+    shrunk: bool | None = None  # to the leading dimensions; None for fewer images than twice the dimensions
 
-    def decided(self, examples: Examples) -> "FitSettings":
+    def resolved(self, examples: Examples) -> "FitSettings":
         """The same for these examples and for parts of them."""
         few = len(examples) < 2 * examples.z.shape[1]
         return replace(self, shrunk=few if self.shrunk is None else self.shrunk)
 
+    def to_json(self) -> dict[str, object]:
+        """For a vector's recipe."""
+        return {"method": self.method, "orthogonal_to": list(self.orthogonal_to), "whitened": self.whitened}
+
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """What came out."""
+    """A fitted direction."""
 
     v: np.ndarray  # (latent_dim,): strength 1.0 adds it once
-    kept: float = 1.0  # of its length, after making it orthogonal
-    balanced: str = ""  # how, in words
+    kept: float = 1.0  # share of its length after orthogonalising
+    balanced: str = ""  # by which columns, in words
     thin: tuple[str, ...] = ()  # cells with few images
-    dimensions: int | None = None  # that are left, where few images were shrunk to the leading ones
+    dimensions: int | None = None  # left after shrinking to the leading ones
 
 
-def find(examples: Examples, recipe: FitSettings, geometry: Geometry) -> Direction:
-    """The direction of a concept. Raises ConfigError when one kind is missing or nothing is left of it."""
-    examples.check()
+def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direction:
+    """Direction of a concept. Raises ConfigError when a class is empty or nothing is left of the direction."""
+    positive, negative = int(examples.shows.sum()), int((~examples.shows).sum())
+    if not positive or not negative:
+        raise ConfigError(
+            f"a vector needs images with and without the concept, got {positive} and {negative} readable ones"
+        )
     gap, found = gap_of(examples)
     v = gap
-    if recipe.method != "mean":
-        v = _rescaled(_filter(examples, gap, recipe.method), gap)
-    if recipe.decided(examples).shrunk:
+    if settings.method != "mean":
+        w = _filter(examples, gap, settings.method)
+        v = w * (w @ gap) / (w @ w)  # so far along w that w's own score moves by its class gap
+    if settings.resolved(examples).shrunk:
         leading = geometry.leading(_VARIANCE_KEPT)
         v = leading @ (leading.T @ v)
         found = replace(found, dimensions=leading.shape[1])
     kept = 1.0
-    if recipe.orthogonal_to:
-        metric = geometry.inverse() if recipe.whitened else np.eye(len(v))
-        v, kept = _orthogonal(v, np.stack(recipe.orthogonal_to), metric)
+    if settings.others:
+        metric = geometry.inverse() if settings.whitened else np.eye(len(v))
+        v, kept = _orthogonal(v, np.stack(settings.others), metric)
     if not np.linalg.norm(v) > 1e-6 * np.sqrt(np.trace(geometry.covariance.numpy())):
         raise ConfigError(
-            "nothing of the concept is left when it is made orthogonal to the others"
-            if recipe.orthogonal_to
+            "nothing of the concept is left after orthogonalising"
+            if settings.others
             else "the images with and without the concept have the same mean latent; check the labels"
         )
     return replace(found, v=v, kept=kept)
 
 
 def gap_of(examples: Examples) -> tuple[np.ndarray, Direction]:
-    """What divides the two means, (latent_dim,); with columns to balance by, among images that are alike in them."""
+    """Gap between the class means, (latent_dim,), within the cells where there are columns to balance by."""
     z, shows = examples.z, examples.shows
     weights = np.where(shows, 1 / shows.sum(), -1 / (~shows).sum())
-    plain = weights @ z  # without a copy of either kind
+    plain = weights @ z  # without a copy of either class
     if not examples.cells:
         return plain, Direction(plain)
     names = list(examples.cells)
@@ -132,14 +134,14 @@ def gap_of(examples: Examples) -> tuple[np.ndarray, Direction]:
         if min(with_it, without) < _FEW_IN_CELL:
             cell_name = ", ".join(f"{name} {value}" for name, value in zip(names, code, strict=True))
             thin.append(f"{cell_name}: {with_it} with, {without} without")
-    told = " and ".join(names)
+    columns = " and ".join(names)
     if not counts.min():
-        how = f"by regression on {told}, since some cells are empty"
-        return _regressed(examples), Direction(plain, balanced=how, thin=tuple(thin))
+        balanced = f"by regression on {columns}, since some cells are empty"
+        return _regressed(examples), Direction(plain, balanced=balanced, thin=tuple(thin))
     weights = counts[0] * counts[1] / counts.sum(axis=0)  # Cochran's: the least variance where cells agree
     means = [_cell_means(z[shows == kind], cell[shows == kind], len(codes)) for kind in (True, False)]
     gap = weights @ (means[0] - means[1]) / weights.sum()
-    return gap, Direction(gap, balanced=f"by {told}, within {len(codes)} cells", thin=tuple(thin))
+    return gap, Direction(gap, balanced=f"by {columns}, within {len(codes)} cells", thin=tuple(thin))
 
 
 def _cell_means(z: np.ndarray, cell: np.ndarray, count: int) -> np.ndarray:
@@ -149,22 +151,22 @@ def _cell_means(z: np.ndarray, cell: np.ndarray, count: int) -> np.ndarray:
 
 
 def _regressed(examples: Examples) -> np.ndarray:
-    """The concept's coefficient in a least-squares fit of the latents to it and to all classes of the columns."""
+    """Coefficient of the concept in a least-squares fit of the latents to it and to all classes of the columns."""
     columns = [np.ones(len(examples)), examples.shows.astype(np.float64)]
     for codes in examples.cells.values():
         columns += [(codes == code).astype(np.float64) for code in np.unique(codes)[1:]]
     design = np.stack(columns, axis=1)
     if np.linalg.matrix_rank(design) < len(columns):
-        raise ConfigError("the concept is the same as the columns it is balanced by; leave out a --balance-by")
+        raise ConfigError("the concept equals the columns it is balanced by; leave out a --balance-by")
     return np.asarray(np.linalg.lstsq(design, examples.z, rcond=None)[0][1])
 
 
 def _filter(examples: Examples, gap: np.ndarray, method: VectorMethod) -> np.ndarray:
-    """The normal of a plane that divides the kinds, (latent_dim,)."""
+    """Normal of a plane that separates the classes, (latent_dim,)."""
     if method == "lda":
         return discriminant(examples, gap)
     z, shows = examples.z, examples.shows
-    # What else differs between the kinds than the (balanced) gap is taken out before.
+    # Differences between the classes other than the (balanced) gap are removed first.
     plain = z[shows].mean(axis=0) - z[~shows].mean(axis=0)
     z = z - shows[:, None] * (plain - gap)
     if method == "logistic":
@@ -185,11 +187,6 @@ def discriminant(examples: Examples, gap: np.ndarray) -> np.ndarray:
     covariance, _ = ledoit_wolf(centred, assume_centered=True)
     ridge = 1e-9 * np.trace(covariance) + 1e-12
     return np.linalg.solve(covariance + ridge * np.eye(len(gap)), gap)
-
-
-def _rescaled(w: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """Along w, so far that w's own score moves by its class gap."""
-    return np.asarray(w * (w @ gap) / (w @ w))
 
 
 def _orthogonal(v: np.ndarray, others: np.ndarray, metric: np.ndarray) -> tuple[np.ndarray, float]:

@@ -1,4 +1,4 @@
-"""Concepts from the columns of a CSV table."""
+"""Labels from a label source, which may be the columns of a CSV table."""
 
 import csv
 import math
@@ -6,25 +6,28 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from latentcli.concepts import labels
+from latentcli.concepts.label_source import LabelSource
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels, one_against_rest, vector_name
 from latentcli.errors import ConfigError, LatentCLIError, UsageError
+from latentcli.latents import Latents
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
-_MOST_CLASSES = 20  # different texts in a column that is taken for one of classes
+_MOST_CLASSES = 20  # different texts in a column of classes
 _BINS = 4  # of a column of numbers that is balanced by
 _THRESHOLD = re.compile(r"[^,:]+(,[^,:]+(:[^,:]+)?)?")
-_NAMED = 3  # rows that are named
-_LOOKED_AT = 100  # rows, to see which column names files
+_NAMED = 3  # files in a message
+_SAMPLED = 100  # rows, to find the column of file names
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where numbers show a concept, and where they do not: from `above` on, and from `low` to `high`."""
+    """Thresholds of a column: `above` and more is the positive class, `low` to `high` the negative one."""
 
     above: float
     high: float
@@ -38,7 +41,7 @@ class Cut:
     def of(cls, above: float | None, below: float | None, between: str | None = None) -> "Cut | None":
         """From the options; without any, None. `between` is `20,35`."""
         if between is not None:
-            low, high = numbers(between, "--between", 2)
+            low, high = _numbers(between, "--between", 2)
             if low > high:
                 raise UsageError(f"--between takes LOW,HIGH, got {between!r}")
             if above is None or below is not None:
@@ -58,10 +61,9 @@ class Cut:
         20.0
         """
         column, _, rest = text.rpartition("=")
-        parts = rest.replace(":", ",").split(",")
         if not column or not _THRESHOLD.fullmatch(rest):
             raise UsageError(f"--threshold takes COLUMN=ABOVE,BELOW or COLUMN=ABOVE,LOW:HIGH, got {text!r}")
-        above, *others = numbers(",".join(parts), "--threshold")
+        above, *others = _numbers(rest.replace(":", ","), "--threshold")
         if not others:
             return column, cls(above, math.nextafter(above, -math.inf))
         return column, cls(above, others[-1], others[0] if len(others) == 2 else -math.inf)
@@ -75,7 +77,7 @@ class Cut:
         return {"above": self.above, "below": self.high, "from": None if math.isinf(self.low) else self.low}
 
 
-def numbers(text: str, option: str, count: int | None = None) -> tuple[float, ...]:
+def _numbers(text: str, option: str, count: int | None = None) -> tuple[float, ...]:
     """Finite numbers between commas. Raises UsageError."""
     try:
         found = tuple(float(part) for part in text.split(","))
@@ -86,64 +88,58 @@ def numbers(text: str, option: str, count: int | None = None) -> tuple[float, ..
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is wanted of a table."""
+def read(source: LabelSource) -> Labels:
+    """Labels of a source. Raises ImageError for a folder without images, ConfigError for unusable labels."""
+    if source.folders is not None:
+        found = labels.from_subfolders(source.folders)
+    elif source.positive is None:
+        found = from_table(source)
+    elif source.negative is not None:
+        found = labels.from_folders(source.name or "", source.positive, source.negative, source.paired)
+    else:
+        found = labels.from_change(source.name or "", source.positive, source.augment or "")
+    if source.latents is None or found.latents is not None:
+        return found
+    return replace(found, latents=Latents.load(source.latents))
 
-    column: str | None = None  # None for all of them
-    name: str | None = None  # of the concept; None for the column's
-    cut: Cut | None = None
-    one: str | None = None  # the text that shows the concept
-    extremes: float | None = None  # share of the highest and of the lowest numbers
-    cuts: Mapping[str, Cut] = field(default_factory=dict)  # by column
-    balance_by: Sequence[str] = ()
-    root: Path | None = None
 
-
-def from_table(path: Path, wanted: Wanted) -> Labels:
-    """A CSV with a file column and columns of numbers or texts, one concept from each wanted one.
-
-    File names are relative to `wanted.root`, or to the table's folder. Raises ConfigError when the table cannot be
-    used.
-    """
-    folder = wanted.root if wanted.root is not None else path.parent
+def from_table(source: LabelSource) -> Labels:
+    """A CSV with a file column and columns of numbers or texts, one concept from each wanted one."""
+    assert source.table is not None
+    folder = source.root if source.root is not None else source.table.parent
+    cut, cuts = Cut.of(source.above, source.below, source.between), dict(map(Cut.parse, source.thresholds))
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; --root names the folder the table's files are in")
-    table = _Table.read(path, folder)
-    for column in (wanted.column, *wanted.balance_by, *wanted.cuts):
-        table.check(column)
-    there = table.find_in(folder)
-    if wanted.column is None:
-        concepts, notes = _every_concept(table, wanted)
+    table = _Table.read(source.table, folder)
+    for column in (*([] if source.column is None else [source.column]), *source.balance_by, *cuts):
+        if column not in table.texts:
+            raise ConfigError(f"{table.path} has no column {column!r}; it has {', '.join(table.texts) or 'none'}")
+    exists = table.find_in(folder)
+    if source.column is None:
+        concepts, notes = _every_concept(table, cuts, source.balance_by)
     else:
-        concepts, notes = [_concept(table, wanted.column, wanted)], []
-    cells = {column: table.cells(column, wanted.cuts.get(column)) for column in wanted.balance_by}
-    notes = [*table.notes, *notes, *(table.unclear(wanted.column) if wanted.column else [])]
-    return Labels(
-        folder,
-        tuple(name for name, is_there in zip(table.names, there, strict=True) if is_there),
-        tuple(Concept(concept.name, concept.values[there], concept.recipe) for concept in concepts),
-        {column: found[there] for column, found in cells.items()},
-        tuple(notes),
-    )
+        cut, name = cuts.get(source.column, cut), source.name or source.column
+        concept = _one_text(table, source.column, name, source.one) if source.one is not None else None
+        concepts = [concept or _numeric(table, source.column, name, cut, source.extremes)]
+        notes = table.unclear(source.column)
+    cells = {column: table.cells(column, cuts.get(column)) for column in source.balance_by}
+    found = Labels(folder, tuple(table.names), tuple(concepts), cells, (*table.notes, *notes))
+    return found.take(exists)
 
 
-def _every_concept(table: "_Table", wanted: Wanted) -> tuple[list[Concept], list[str]]:
-    """One for each column of numbers, and one for each text of a column of classes; what is balanced by is none."""
+def _every_concept(
+    table: "_Table", cuts: Mapping[str, Cut], balance_by: Sequence[str]
+) -> tuple[list[Concept], list[str]]:
+    """One for each column of numbers, and one for each text of a column of classes; none of those to balance by."""
     concepts: list[Concept] = []
     notes: list[str] = []
-    for column in table.columns:
+    for column in (column for column in table.texts if column not in balance_by):
         found = sorted(set(table.texts[column]) - {""})
         try:
-            if column in wanted.balance_by:
-                continue
             if table.is_numeric(column):
-                made = [_concept(table, column, Wanted(cuts=wanted.cuts))]
+                made = [_numeric(table, column, column, cuts.get(column), None)]
             elif 2 <= len(found) <= _MOST_CLASSES:
-                names = [vector_name(f"{column}-{one}") for one in found]
-                made = [
-                    _concept(table, column, Wanted(one=one, name=name)) for one, name in zip(found, names, strict=True)
-                ]
+                made = [_one_text(table, column, vector_name(f"{column}-{one}"), one) for one in found]
             else:
                 raise ConfigError(f"it has {len(found)} different texts")
             for concept in made:
@@ -154,24 +150,25 @@ def _every_concept(table: "_Table", wanted: Wanted) -> tuple[list[Concept], list
         concepts += made
         notes += table.unclear(column)
     if not concepts:
-        raise ConfigError(f"{table.path} has no column that a vector can be made of; it has {', '.join(table.columns)}")
+        raise ConfigError(f"{table.path} has no column usable for a vector; it has {', '.join(table.texts)}")
     return concepts, notes
 
 
-def _concept(table: "_Table", column: str, wanted: Wanted) -> Concept:
-    name = wanted.name or column
-    if wanted.one is not None:
-        recipe = {"table": table.path.name, "column": column, "is": wanted.one}
-        if wanted.one not in table.texts[column]:
-            raise ConfigError(f"no row of {table.path} has {wanted.one!r} in {column}; check --is")
-        return one_against_rest(name, np.array(table.texts[column]), recipe, wanted.one)
+def _one_text(table: "_Table", column: str, name: str, one: str) -> Concept:
+    if one not in table.texts[column]:
+        raise ConfigError(f"no row of {table.path} has {one!r} in {column}; check --is")
+    recipe = {"table": table.path.name, "column": column, "is": one}
+    return one_against_rest(name, np.array(table.texts[column]), recipe, one)
+
+
+def _numeric(table: "_Table", column: str, name: str, cut: Cut | None, extremes: float | None) -> Concept:
     values = table.column(column)
-    cut = wanted.cuts.get(column) or wanted.cut or _natural_cut(values, wanted.extremes)
+    cut = cut or _default_cut(values, extremes)
     return Concept(name, cut.values(values), {"table": table.path.name, "column": column, **cut.to_json()})
 
 
-def _natural_cut(values: np.ndarray, extremes: float | None) -> Cut:
-    """0.5 for labels and scores from 0 to 1; of other numbers the highest against the lowest quarter."""
+def _default_cut(values: np.ndarray, extremes: float | None) -> Cut:
+    """0.5 for labels and scores from 0 to 1; for other numbers the highest against the lowest quarter."""
     known = values[np.isfinite(values)]
     if not len(known):
         raise ConfigError("the column holds no numbers; --is TEXT takes a text")
@@ -183,7 +180,7 @@ def _natural_cut(values: np.ndarray, extremes: float | None) -> Cut:
     share = 0.25 if extremes is None else extremes
     low, high = np.quantile(known, [share, 1 - share])
     if not low < high:
-        raise ConfigError(f"the column's numbers are all but the same ({low:g} to {high:g}); give --above and --below")
+        raise ConfigError(f"the column's numbers hardly differ ({low:g} to {high:g}); give --above and --below")
     return Cut(float(high), float(low))
 
 
@@ -210,7 +207,7 @@ class _Table:
         likely = [*(name for name in _FILE_COLUMNS if name in columns), columns[0]]
 
         def names_files(column: str) -> bool:
-            return any(row[column] and os.path.isfile(folder / row[column]) for row in rows[:_LOOKED_AT])
+            return any(row[column] and os.path.isfile(folder / row[column]) for row in rows[:_SAMPLED])
 
         file_column = next(filter(names_files, likely), likely[0])
         named = [row for row in rows if row[file_column]]
@@ -222,39 +219,31 @@ class _Table:
         texts = {column: [(row[column] or "").strip() for row in named] for column in kept}
         return cls(path, [row[file_column] for row in named], texts, notes)
 
-    @property
-    def columns(self) -> list[str]:
-        return list(self.texts)
-
-    def check(self, column: str | None) -> None:
-        if column is not None and column not in self.texts:
-            raise ConfigError(f"{self.path} has no column {column!r}; it has {', '.join(self.columns) or 'none'}")
-
     def find_in(self, folder: Path) -> np.ndarray:
-        """Which files are there: (n,) bool. Raises ConfigError when none is."""
-        there = np.fromiter((os.path.exists(folder / name) for name in self.names), dtype=bool, count=len(self.names))
-        if not there.any():
+        """Which files exist: (n,) bool. Raises ConfigError when none does."""
+        exists = np.array([os.path.exists(folder / name) for name in self.names], dtype=bool)
+        if not exists.any():
             raise ConfigError(
-                f"none of the {len(there)} files of {self.path} are in {folder}; name their folder with --root"
+                f"none of the {len(exists)} files of {self.path} are in {folder}; name their folder with --root"
             )
-        if not there.all():
-            gone = [name for name, is_there in zip(self.names, there, strict=True) if not is_there]
+        if not exists.all():
+            gone = [name for name, found in zip(self.names, exists, strict=True) if not found]
             self.notes.append(
                 f"{len(gone)} files of {self.path} are not in {folder} and were left out ({_some(gone)}); "
                 "is --root right?"
             )
-        return there
+        return exists
 
     def column(self, column: str) -> np.ndarray:
         """Numbers (n,), NaN where there is none."""
-        return np.fromiter(map(_number, self.texts[column]), dtype=np.float64, count=len(self.names))
+        return np.array([_number(text) for text in self.texts[column]], dtype=np.float64)
 
     def is_numeric(self, column: str) -> bool:
         known = [text for text in self.texts[column] if text]
         return sum(not math.isnan(_number(text)) for text in known) > len(known) / 2
 
     def unclear(self, column: str) -> list[str]:
-        """What to say of rows that have nothing usable in a column."""
+        """Note on the rows without a usable value in a column."""
         known = np.isfinite(self.column(column)) if self.is_numeric(column) else np.array(self.texts[column]) != ""
         empty = [name for name, is_known in zip(self.names, known, strict=True) if not is_known]
         return [f"{len(empty)} rows have no usable {column} and were left out ({_some(empty)})"] if empty else []

@@ -48,7 +48,7 @@ class Amount:
                 raise ConfigError(f"{vector.name} knows no deviation (too few images); give --strength")
             return torch.full((len(z),), self.sigma * vector.sigma / length)
         assert self.to is not None
-        way = (vector.place(self.to) - vector.score(z)) / length
+        way = (vector.projection_of(self.to) - vector.score(z)) / length
         upwards = self.to == "positive" or (self.to != "negative" and int(self.to[1:]) >= 50)
         return way.clamp(min=0) if upwards else way.clamp(max=0)  # who is beyond it already stays
 

@@ -1,4 +1,4 @@
-"""A concept vector: a direction in latent space, and what is known of it.
+"""Concept vectors: a direction in latent space with its diagnostics, and the file that holds them.
 
 Strength 1.0 goes from the mean of the images without the concept to the mean of those with it (White 2016, "Sampling
 generative networks", section 3.2).
@@ -6,7 +6,7 @@ generative networks", section 3.2).
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcli import tensorfile
-from latentcli.concepts import fit as fitting
-from latentcli.concepts.diagnostics import Diagnostics, Scores, Shift, advise, measure
-from latentcli.concepts.fit import METHODS, Examples, FitSettings
+from latentcli import catalog, tensorfile
+from latentcli.concepts.diagnostics import Diagnostics, Scores, advise, measure
+from latentcli.concepts.fit import METHODS, Examples, FitSettings, discriminant, find, gap_of
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.latents import Latents
 from latentcli.model.prior import Geometry
@@ -25,6 +24,7 @@ from latentcli.table import Table, cell
 
 KIND = "vector"
 _NUMBERS = ("mean_positive", "mean_negative", "sigma", "threshold")
+_TENSORS = ("direction", "percentiles", "probe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,47 +35,47 @@ class ConceptVector:
     direction: Tensor  # strength 1.0 adds it once
     model_id: str
     method: str
-    positives: int  # images it was fitted on, each kind
+    positives: int  # images it was fitted on, of each class
     negatives: int
-    mean_positive: float  # mean projection of each kind
+    mean_positive: float  # mean projection of each class
     mean_negative: float
     sigma: float  # pooled within-class standard deviation of the projections
-    threshold: float  # projection that divides the kinds best
+    threshold: float  # projection that separates the classes best
     percentiles: Tensor  # (101,): of the projections of the latents it was fitted on
     probe: Tensor  # (latent_dim,): discriminant whose scores have a within-class standard deviation of 1
     recipe: dict[str, Any]  # how to make it again; relative names
-    trust: Diagnostics = field(default_factory=Diagnostics)
-    scores: Scores | None = None  # of measured images, for drawings
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)  # "trust" in files
+    scores: Scores | None = None  # of measured images, for charts
 
     @property
     def auc(self) -> float | None:
-        """Of the projection, on images it was not fitted on; None where there are too few."""
-        return self.trust.auc
+        """AUC of the projection on images it was not fitted on; None where there are too few."""
+        return self.diagnostics.auc
 
     @property
     def auc_lda(self) -> float | None:
-        """Of a shrinkage LDA on the same images: what the latent space knows at all."""
-        return self.trust.auc_lda
+        """AUC of a shrinkage LDA on the same images: the most that the latent space encodes linearly."""
+        return self.diagnostics.auc_lda
 
     @property
     def advice(self) -> str:
-        """What is off, in one line; "" when nothing is."""
-        return advise(self.trust, "table" in self.recipe) if self.positives else ""
+        """The most important problem, in one line; "" without one."""
+        return advise(self.diagnostics, "table" in self.recipe) if self.positives else ""
 
     @property
     def gap_in_sigma(self) -> float:
-        """How far strength 1.0 goes, in within-class standard deviations."""
+        """Length of strength 1.0 in within-class standard deviations."""
         return float(self.direction.norm()) / self.sigma if self.sigma > 0 else math.inf
 
     def score(self, z: Tensor) -> Tensor:
         """Projection of latents (n, latent_dim) onto the unit direction: (n,)."""
         return z @ _unit(self.direction)
 
-    def place(self, text: str) -> float:
-        """The projection that `p90`, `positive` or `negative` stands for."""
-        if text.startswith("p") and text[1:].isdecimal():
-            return float(self.percentiles[int(text[1:])])
-        return self.mean_positive if text == "positive" else self.mean_negative
+    def projection_of(self, target: str) -> float:
+        """Projection at a target: `p90`, `positive` or `negative`."""
+        if target.startswith("p") and target[1:].isdecimal():
+            return float(self.percentiles[int(target[1:])])
+        return self.mean_positive if target == "positive" else self.mean_negative
 
     def percentile(self, scores: Tensor) -> Tensor:
         """Share of the latents it was fitted on below each projection, in percent: (n,)."""
@@ -88,12 +88,8 @@ class ConceptVector:
         return latents.with_z(latents.z + strength * self.direction)
 
     def cosine(self, other: "ConceptVector") -> float:
-        """With another vector of the same model, -1 to 1."""
+        """Cosine with another vector of the same model, -1 to 1."""
         return float(_unit(self.direction) @ _unit(other.direction))
-
-    def with_leaks(self, own: Shift, leaks: Sequence[Shift]) -> "ConceptVector":
-        """The same with what edits by it were seen to change."""
-        return replace(self, trust=replace(self.trust, own_shift=own, leaks=tuple(leaks)))
 
     def save(self, path: Path) -> None:
         """Write it whole. Raises LatentCLIError when that fails."""
@@ -104,24 +100,21 @@ class ConceptVector:
             "positives": self.positives,
             "negatives": self.negatives,
             "recipe": self.recipe,
-            "trust": self.trust.to_json(),
+            "trust": self.diagnostics.to_json(),
             **{name: getattr(self, name) for name in _NUMBERS},
         }
-        arrays = {"direction": self.direction, "percentiles": self.percentiles, "probe": self.probe}
-        kept = {name: tensor.float().contiguous().numpy() for name, tensor in arrays.items()}
+        arrays = {name: getattr(self, name).float().contiguous().numpy() for name in _TENSORS}
         if self.scores is not None:
-            kept["scores"] = np.stack([self.scores.projection, self.scores.discriminant]).astype(np.float32)
-            kept["shows"] = self.scores.shows.astype(np.uint8)
-        tensorfile.write(path, KIND, header, kept)
+            arrays["scores"] = np.stack([self.scores.projection, self.scores.discriminant]).astype(np.float32)
+            arrays["shows"] = self.scores.shows.astype(np.uint8)
+        tensorfile.write(path, KIND, header, arrays)
 
     @classmethod
     def load(cls, path: Path) -> "ConceptVector":
         """Raises FileFormatError when the file is no concept vector, or damaged."""
         header, arrays = tensorfile.read(path, KIND)
         try:
-            direction, percentiles, probe = (
-                torch.from_numpy(arrays[name].copy()).float() for name in ("direction", "percentiles", "probe")
-            )
+            direction, percentiles, probe = (torch.from_numpy(arrays[name].copy()).float() for name in _TENSORS)
             scores = arrays.get("scores")
             vector = cls(
                 name=str(header["name"]),
@@ -130,7 +123,7 @@ class ConceptVector:
                 positives=int(header["positives"]),
                 negatives=int(header["negatives"]),
                 recipe=dict(header["recipe"]),
-                trust=Diagnostics.from_json(header["trust"]),
+                diagnostics=Diagnostics.from_json(header["trust"]),
                 scores=None if scores is None else Scores(scores[0], scores[1], arrays["shows"].astype(bool)),
                 direction=direction,
                 percentiles=percentiles,
@@ -145,37 +138,46 @@ class ConceptVector:
         return vector
 
 
+def load_all(entry: catalog.ModelEntry) -> tuple[list[ConceptVector], list[str]]:
+    """A model's vectors, sorted by name, and a message for each file that cannot be read."""
+    vectors, messages = [], []
+    for path in catalog.vectors_of(entry).values():
+        try:
+            vectors.append(ConceptVector.load(path))
+        except FileFormatError as error:
+            messages.append(str(error))
+    return vectors, messages
+
+
 def fit(
-    name: str, examples: Examples, held_out: Examples, how: FitSettings, geometry: Geometry, model_id: str,
+    name: str, examples: Examples, held_out: Examples, settings: FitSettings, geometry: Geometry, model_id: str,
     recipe: Mapping[str, Any],
 ) -> ConceptVector:  # fmt: skip
     """Fit to `examples` and measure on `held_out`.
 
-    Raises ConfigError when a kind is missing or nothing is left of the direction.
+    Raises ConfigError when a class is empty or nothing is left of the direction.
     """
     try:
-        found = fitting.find(examples, how, geometry)
+        found = find(examples, settings, geometry)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
-    measured, scores = measure(examples, held_out, how, geometry, found)
-    unit = found.v / np.linalg.norm(found.v)
-    projections = examples.z @ unit
-    means = [float(projections[examples.shows == kind].mean()) for kind in (True, False)]
+    diagnostics, scores = measure(examples, held_out, settings, geometry, found)
+    shows, projections = examples.shows, examples.z @ (found.v / np.linalg.norm(found.v))
     return ConceptVector(
         name=name,
         direction=torch.from_numpy(found.v).float(),
         model_id=model_id,
-        method=METHODS[how.method],
-        positives=int(examples.shows.sum()),
-        negatives=int((~examples.shows).sum()),
-        mean_positive=means[0],
-        mean_negative=means[1],
-        sigma=_within(projections, examples.shows),
-        threshold=_best_threshold(projections, examples.shows),
+        method=METHODS[settings.method],
+        positives=int(shows.sum()),
+        negatives=int((~shows).sum()),
+        mean_positive=float(projections[shows].mean()),
+        mean_negative=float(projections[~shows].mean()),
+        sigma=_within(projections, shows),
+        threshold=_best_threshold(projections, shows),
         percentiles=torch.from_numpy(np.percentile(projections, np.arange(101))).float(),
         probe=torch.from_numpy(probe(examples)).float(),
         recipe=dict(recipe),
-        trust=measured,
+        diagnostics=diagnostics,
         scores=scores,
     )
 
@@ -211,9 +213,9 @@ def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: G
 def probe(examples: Examples) -> np.ndarray:
     """A discriminant (latent_dim,) whose scores have a within-class standard deviation of 1 on the examples.
 
-    With cells it is that of the gap within them: one that does not take the cells' own differences for the concept.
+    With cells it is that of the gap within them, free of differences between the cells.
     """
-    w = fitting.discriminant(examples, fitting.gap_of(examples)[0])
+    w = discriminant(examples, gap_of(examples)[0])
     return w / max(_within(examples.z @ w, examples.shows), 1e-12)
 
 
@@ -237,26 +239,17 @@ def _best_threshold(scores: np.ndarray, shows: np.ndarray) -> float:
 
 def vector_table(vectors: Sequence[ConceptVector]) -> Table:
     """Images, gap and diagnostics of each vector, one a row."""
-    columns = (
-        "vector",
-        "with",
-        "without",
-        "gap, sd",
-        "AUC",
-        "AUC of LDA",
-        "AUC by chance",
-        "expected cosine",
-        "method",
-    )
+    figures = ("gap, sd", "AUC", "AUC of LDA", "AUC by chance", "expected cosine")
+    columns = ("vector", "with", "without", *figures, "method")
     rows = []
     for vector in vectors:
-        found = vector.trust
+        found = vector.diagnostics
         numbers = map(cell, (found.auc, found.auc_lda, found.chance, found.steadiness))
         counts = str(vector.positives), str(vector.negatives)
         rows.append((vector.name, *counts, cell(vector.gap_in_sigma, 2), *numbers, vector.method))
     caption = (
-        "AUC: how well projections onto the vector separate images it was not fitted on. LDA shows what the latent "
-        "space knows at all, chance what vectors of shuffled labels reach. The expected cosine is that with the vector "
-        "from unlimited images."
+        "AUC: how well projections onto the vector separate images it was not fitted on. AUC of LDA: the same for a "
+        "linear discriminant, the most the latent space encodes linearly. AUC by chance: the reach of vectors of "
+        "shuffled labels. Expected cosine: with the vector from unlimited images."
     )
     return Table(caption, columns, rows)

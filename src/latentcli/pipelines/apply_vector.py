@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentcli import catalog
 from latentcli.catalog import ModelEntry, VectorRequest
+from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.labels import Labels
 from latentcli.concepts.strength import Amount, Move, describe, move
 from latentcli.concepts.vector import ConceptVector
@@ -137,7 +138,7 @@ def load_moves(entry: ModelEntry, model: LoadedModel, edit: Edit) -> Moves:
 
 
 def tell_way(before: list[Tensor], moves: Moves) -> Iterator[Event]:
-    """FitOptions far latents were moved, in each unit; nothing for strips, whose strengths were given."""
+    """How far latents were moved, in each unit; nothing for strips, whose strengths were given."""
     if before and not moves.rows:
         yield from map(Note, describe(torch.cat(before), moves.moves, moves.typical))
 
@@ -157,7 +158,7 @@ class NewVector:
     """A vector to be computed from labels first, and kept when `save` is given."""
 
     labels: Labels
-    how: fit_vectors.FitOptions
+    settings: FitSettings
     edit: Edit  # its vector is the new one
     save: str | None
 
@@ -173,7 +174,7 @@ def apply_saved(
 
 def apply_new(
     entry: ModelEntry, arguments: Sequence[Path], new: NewVector, output: Path | None, force: bool
-) -> Iterator[Event | fit_vectors.Fitted]:
+) -> Iterator[Event | ConceptVector]:
     """The same with a vector computed on the spot from labelled folders."""
     for concept in new.labels.concepts:
         concept.check()
@@ -185,14 +186,14 @@ def apply_new(
 
 def _compute_and_apply(
     model: LoadedModel, entry: ModelEntry, work: list[Target], new: NewVector, kept: Path | None
-) -> Iterator[Event | fit_vectors.Fitted]:
-    for event in fit_vectors.compute(model, entry, new.labels, new.how):
+) -> Iterator[Event | ConceptVector]:
+    for event in fit_vectors.compute(model, entry, new.labels, new.settings):
         yield event
-        if isinstance(event, fit_vectors.Fitted):
+        if isinstance(event, ConceptVector):
             if kept:
-                event.vector.save(kept)
+                event.save(kept)
                 yield Wrote(kept)
-            yield from _apply(model, work, moves_with(new.edit, model, [event.vector]))
+            yield from _apply(model, work, moves_with(new.edit, model, [event]))
 
 
 def _png(source: Source) -> str:

@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from latentcli import catalog
-from latentcli.concepts.vector import ConceptVector
+from latentcli.concepts.vector import ConceptVector, load_all
 from latentcli.data.dataset import held_out_then
 from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError, FileFormatError, OutputExists
@@ -54,13 +53,10 @@ def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
 
 def _vectors(entry: catalog.ModelEntry, model: LoadedModel) -> Generator[Event, None, list[ConceptVector]]:
     """The model's vectors, but for unreadable ones."""
-    found = []
-    for path in catalog.vectors_of(entry).values():
-        try:
-            found.append(ConceptVector.load(path))
-        except FileFormatError as error:
-            yield Note(f"left out: {error}")
-    return [vector for vector in found if vector.model_id == model.model_id]
+    vectors, unreadable = load_all(entry)
+    for message in unreadable:
+        yield Note(f"left out: {message}")
+    return [vector for vector in vectors if vector.model_id == model.model_id]
 
 
 def _record(model: LoadedModel) -> Record | None:
@@ -72,17 +68,10 @@ def _record(model: LoadedModel) -> Record | None:
     return record if record.model_id == model.model_id else None
 
 
-@dataclass(frozen=True, slots=True)
-class Vectors:
-    """The vectors that a report shows."""
-
-    vectors: list[ConceptVector]
-
-
 def report_vectors(
     entry: catalog.ModelEntry, images: Path | None, output: Path | None, force: bool
-) -> Iterator[Event | Vectors]:
-    """Write a report of a model's vectors; ends with Vectors.
+) -> Iterator[Event | ConceptVector]:
+    """Write a report of a model's vectors, and yield them.
 
     Raises ImageError when `images` holds none, OutputExists when `output` is taken.
     """
@@ -101,7 +90,9 @@ def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]
     return [chosen[row] for row in np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)], kind
 
 
-def _report_vectors(entry: catalog.ModelEntry, shown: list[Path], kind: str, target: Path) -> Iterator[Event | Vectors]:
+def _report_vectors(
+    entry: catalog.ModelEntry, shown: list[Path], kind: str, target: Path
+) -> Iterator[Event | ConceptVector]:
     model = load_model(entry.path)
     vectors = yield from _vectors(entry, model)
     if not vectors:
@@ -112,4 +103,4 @@ def _report_vectors(entry: catalog.ModelEntry, shown: list[Path], kind: str, tar
     data = vectors_page.VectorReportData(model, geometry(model), vectors, z, kind)
     write_whole(target, vectors_page.build(data).encode())
     yield Wrote(target)
-    yield Vectors(vectors)
+    yield from vectors

@@ -57,7 +57,7 @@ def _cosines(vectors: Sequence[ConceptVector]) -> Table:
 
 
 def _vector(data: VectorReportData, vector: ConceptVector) -> list[Part]:
-    measured = vector.trust
+    measured = vector.diagnostics
     facts = [
         f"Method: {vector.method}",
         f"measured on {measured.measured_on}" if measured.measured_on else "",
@@ -99,7 +99,7 @@ def _histogram(scores: Scores) -> list[Chart]:
 
 
 def _side_effects(vector: ConceptVector) -> list[Part]:
-    shifts = [shift for shift in (vector.trust.own_shift, *vector.trust.leaks) if shift]
+    shifts = vector.diagnostics.shifts
     rows = [(shift.concept, f"{shift.shift:+.2f}", cell(shift.before)) for shift in shifts]
     caption = (
         "Effects of edits by strength 1: images are edited, decoded, encoded again and scored by a discriminant of "
