@@ -12,12 +12,8 @@ from pathlib import Path
 
 from latentcli.errors import ConfigError, LatentCLIError, OutputExists
 
-try:
-    import fcntl
-except ImportError:  # Windows: no lock there
-    fcntl = None  # type: ignore[assignment]
 
-
+_LOCK_FILE = ".lock"
 PIPE = Path("-")  # as an argument the standard input, as an output the standard output
 _ONE_AT_A_TIME = threading.Lock()  # the umask is the whole program's
 
@@ -79,21 +75,19 @@ def check_writable_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keep a second program out of a folder, where the file system knows locks; a crash leaves none behind.
+    """Keep a second program out of a folder, where the file system knows locks; a crash leaves it free.
 
     Raises ConfigError when another program holds it.
     """
+    from filelock import FileLock, Timeout  # costs a tenth of a second
+
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, handle)
-            try:
-                if fcntl is not None:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ConfigError(
-                    f"another latentcli works in {folder}; wait for it, or choose another --name"
-                ) from error
+        try:
+            stack.enter_context(FileLock(folder / _LOCK_FILE, blocking=False))
+        except Timeout as error:
+            raise ConfigError(f"another latentcli works in {folder}; wait for it, or choose another --name") from error
+        except (OSError, NotImplementedError):  # a file system without locks
+            pass
         yield
 
 
