@@ -12,7 +12,6 @@ from pathlib import Path
 
 from latentcli.errors import ConfigError, LatentCLIError, OutputExists
 
-
 _LOCK_FILE = ".lock"
 PIPE = Path("-")  # as an argument the standard input, as an output the standard output
 _ONE_AT_A_TIME = threading.Lock()  # the umask is the whole program's
