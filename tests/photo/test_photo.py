@@ -6,14 +6,14 @@ import torch
 from PIL import Image
 
 from latentcli.box import Box
+from latentcli.concepts.edit import EditRequest
 from latentcli.errors import ImageError
-from latentcli.photo.merge import MergeOptions
 from latentcli.photo.photo import Photo, side_by_side
 from tests.conftest import TINY, draw
 
 BOX = Box(10, 5, 30, 30)
 GRAY, WHITE = torch.full((3, 16, 16), 0.4), torch.full((3, 16, 16), 0.9)
-PLAIN = MergeOptions("residual", detail=1)
+PLAIN = EditRequest(merge="residual", detail=1)
 
 
 def spot(channels=3, level=0.5):
@@ -33,12 +33,12 @@ def written(photo, suffix, done=None):
 
 
 def test_no_change_leaves_every_pixel():
-    merged = of().merged(GRAY, GRAY, BOX, MergeOptions())
+    merged = of().merged(GRAY, GRAY, BOX, EditRequest())
     np.testing.assert_array_equal(np.asarray(merged.picture), np.asarray(of().picture))
 
 
 def test_a_change_stays_inside_the_box():
-    before, after = np.asarray(of().picture), np.asarray(of().merged(*spot(), BOX, MergeOptions()).picture)
+    before, after = np.asarray(of().picture), np.asarray(of().merged(*spot(), BOX, EditRequest()).picture)
     changed = (before != after).any(axis=2)
     assert changed[5:35, 10:40].any()
     changed[5:35, 10:40] = False
@@ -48,7 +48,7 @@ def test_a_change_stays_inside_the_box():
 def test_a_change_stays_inside_a_tilted_box():
     place = Box(20, 10, 20, 20, roll=45)
     photo = Photo(Image.new("RGB", (60, 40), (90, 90, 90)))
-    after = np.asarray(photo.merged(GRAY, WHITE, place, MergeOptions("decode")).picture)[:, :, 0]
+    after = np.asarray(photo.merged(GRAY, WHITE, place, EditRequest(merge="decode")).picture)[:, :, 0]
     assert after[20, 30] == pytest.approx(230, abs=2)
     assert after[8, 30] > 90  # the corner that points up
     assert (after[11, 21], after[11, 39]) == (90, 90)  # corners of the upright box
@@ -62,25 +62,25 @@ def test_the_middle_of_the_spot_changes_by_what_was_asked():
 
 def test_a_gray_model_changes_all_channels_alike_and_a_gray_photo_stays_gray():
     colour = Photo(Image.new("RGB", (60, 40), (100, 120, 140)))
-    after = np.asarray(colour.merged(*spot(channels=1, level=0.2), BOX, MergeOptions()).picture)
+    after = np.asarray(colour.merged(*spot(channels=1, level=0.2), BOX, EditRequest()).picture)
     change = after.astype(int)[20, 25] - [100, 120, 140]
     assert len(set(change)) == 1
     assert change[0] > 40
-    assert of("L").merged(*spot(), BOX, MergeOptions()).picture.mode == "L"
+    assert of("L").merged(*spot(), BOX, EditRequest()).picture.mode == "L"
 
 
 def test_a_gray_photo_stored_as_colour_gets_no_tint():
     photo = Photo(draw((60, 40), 1, "L").convert("RGB"))
     before, after = spot()
     after[0] += 0.05 * (after[0] > 0.5)
-    levels = np.asarray(photo.merged(before, after, BOX, MergeOptions()).picture)
+    levels = np.asarray(photo.merged(before, after, BOX, EditRequest()).picture)
     assert (levels != np.asarray(photo.picture)).any()
     np.testing.assert_array_equal(levels[:, :, 0], levels[:, :, 1])
     np.testing.assert_array_equal(levels[:, :, 0], levels[:, :, 2])
 
 
 def test_transparency_survives():
-    merged = of(alpha=Image.new("L", (60, 40), 77)).merged(*spot(), BOX, MergeOptions())
+    merged = of(alpha=Image.new("L", (60, 40), 77)).merged(*spot(), BOX, EditRequest())
     again = written(merged, ".png")
     assert again.mode == "RGBA"
     np.testing.assert_array_equal(np.asarray(again.getchannel("A")), 77)
@@ -94,7 +94,7 @@ def test_sixteen_bits_survive_where_nothing_changes_and_change_elsewhere(tmp_pat
     path.write_bytes(photo.bytes(".png"))
     again = Photo.read(path)
     np.testing.assert_array_equal(again.deep, deep)
-    merged = again.merged(*spot(), BOX, MergeOptions()).deep
+    merged = again.merged(*spot(), BOX, EditRequest()).deep
     assert merged.dtype == np.uint16
     assert (merged[15:25, 20:30] != deep[15:25, 20:30]).any()
     np.testing.assert_array_equal(merged[:, :10], deep[:, :10])

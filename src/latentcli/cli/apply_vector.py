@@ -85,20 +85,18 @@ def apply_vector(
 
     from latentcli import catalog
     from latentcli.concepts import labels
+    from latentcli.concepts.edit import EditRequest, parse_row, strengths
     from latentcli.pipelines import apply_vector, fit_vectors
 
-    ranges = [apply_vector.Range.parse(text.rpartition("=")[2], "--grid") for text in grid]
-    ranges += [apply_vector.Range.parse(strip, "--strip")] if strip else []
-    amount = apply_vector.amount(strength, sigma, to)
+    rows = [parse_row(text.rpartition("=")[2], "--grid") for text in grid]
+    rows += [parse_row(strip, "--strip")] if strip else []
+    new, wanted = None, [catalog.parse_vector(text) for text in references]
     if positive is not None and negative is not None:
         name = save or labels.vector_name(positive.resolve().name.partition(".")[0])
-        edit = apply_vector.Edit((catalog.VectorRequest(name, None),), amount, stay_typical, rows=tuple(ranges))
-        how = fit_vectors.FitOptions(method, tuple(orthogonal_to))
-        new = apply_vector.NewVector(labels.from_folders(name, positive, negative, paired), how, edit, save)
-        for fitted in console.follow(apply_vector.apply_new(entry, images, new, output, force), "working"):
-            tell_vector(console, fitted)
-    else:
-        wanted = tuple(catalog.parse_vector(text) for text in references)
-        edit = apply_vector.Edit(wanted, amount, stay_typical, rows=tuple(ranges))
-        console.run(apply_vector.apply_saved(entry, images, edit, output, force), "working")
+        options = fit_vectors.FitOptions(method, tuple(orthogonal_to))
+        new = apply_vector.NewVector(labels.from_folders(name, positive, negative, paired), options, save)
+        wanted = [catalog.VectorRequest(name, None)]
+    request = EditRequest(vectors=strengths(wanted, strength, sigma, to), rows=tuple(rows), stay_typical=stay_typical)
+    for fitted in console.follow(apply_vector.apply(entry, images, request, output, force, new), "working"):
+        tell_vector(console, fitted)
     console.close()

@@ -125,15 +125,25 @@ def edit(
 
     from latentcli import catalog
     from latentcli.box import Box
-    from latentcli.photo import locate
-    from latentcli.photo.merge import MergeOptions
-    from latentcli.pipelines import apply_vector, edit
+    from latentcli.concepts.edit import EditRequest, parse_row, strengths
+    from latentcli.pipelines import edit
 
-    vectors = tuple(catalog.parse_vector(text) for text in vector)
-    rows = (apply_vector.Range.parse(strip, "--strip"),) if strip else ()
-    wanted = apply_vector.Edit(vectors, apply_vector.amount(strength, sigma, to), stay_typical, rows)
-    aim = locate.Aim(tuple(map(Box.parse, box)), face, all_faces, not no_align)
-    how = edit.PhotoEdit(wanted, aim, MergeOptions(merge, detail), refine, compare)
-    job = edit.Job(output, force, jobs, max_megapixels, not no_metadata, animate, fps)
-    console.run(edit.edit_photos(entry, photos, edit.animated(how) if animate else how, job), "editing")
+    request = EditRequest(
+        vectors=strengths([catalog.parse_vector(text) for text in vector], strength, sigma, to),
+        boxes=tuple(map(Box.parse, box)),
+        face=face,
+        every_face=all_faces,
+        align=not no_align,
+        given=bool(box),
+        rows=(parse_row(strip, "--strip"),) if strip else (),
+        merge=merge,
+        detail=detail,
+        refine=refine,
+        compare=compare,
+        stay_typical=stay_typical,
+    )
+    if animate is not None:
+        request = edit.animated(request, fps)
+    job = edit.Job(animate or output, force, jobs, max_megapixels, not no_metadata)
+    console.run(edit.edit_photos(entry, photos, request, job), "editing")
     console.close()

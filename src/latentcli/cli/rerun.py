@@ -44,7 +44,7 @@ def rerun(
 
     from latentcli.pipelines import edit
 
-    plan = edit.plan_rerun(edited, photo, model)
-    console.took(plan.entry, chosen=model is None)
-    console.run(edit.rerun(plan, output, force, max_megapixels), "editing")
+    entry, events = edit.rerun(edited, photo, model, edit.Job(output, force, megapixels=max_megapixels))
+    console.took(entry, chosen=model is None)
+    console.run(events, "editing")
     console.close()

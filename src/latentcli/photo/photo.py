@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from latentcli.box import Box
-from latentcli.config import PHOTO_MEGAPIXELS, ModelConfig
-from latentcli.images import encode_picture, grid, has_alpha, open_picture, plain, to_model_size, upright
-from latentcli.photo.merge import MergeOptions, coarse_size, merge
+from latentcli.concepts.edit import EditRequest
+from latentcli.config import PHOTO_MEGAPIXELS
+from latentcli.images import encode_picture, grid, has_alpha, open_picture, plain, upright
+from latentcli.photo.merge import coarse_size, merge
 from latentcli.photo.metadata import FileTraits, traits_of
 from latentcli.photo.sixteen_bit import can_hold, encode_deep, is_deep, read_deep
 
@@ -67,20 +68,16 @@ class Photo:
         """SHA-256 of its file."""
         return hashlib.sha256(self.content).hexdigest()
 
-    def crop(self, config: ModelConfig, place: Box) -> np.ndarray:
-        """What the model sees: uint8 (height, width, channels)."""
-        return to_model_size(self.picture, config, place)
-
-    def merged(self, before: Tensor, after: Tensor, place: Box, how: MergeOptions) -> "Photo":
-        """The photo with the way from one decoding (channels, height, width) of a place to the other merged in."""
-        region = place.region(self.size)
+    def merged(self, before: Tensor, after: Tensor, box: Box, request: EditRequest, rounded: bool = False) -> "Photo":
+        """The photo with the change from one decoding (channels, height, width) of a box to the other merged in."""
+        region = box.region(self.size)
         size = region[2] - region[0], region[3] - region[1]
         if min(size) < 1:
             return self
         shown = self.picture.crop(region)
         coarse = np.array(shown.resize(coarse_size(*size), Image.Resampling.BOX))
         x = torch.from_numpy(coarse).reshape(*coarse.shape[:2], -1).permute(2, 0, 1).float().div_(255)
-        change = merge(x, region, before, after, place, how)
+        change = merge(x, region, before, after, box, request, rounded)
         pixels = np.array(shown) if self.deep is None else self.deep.copy()
         part = pixels if self.deep is None else pixels[region[1] : region[3], region[0] : region[2]]
         for top in range(0, size[1], _BAND):
