@@ -32,10 +32,9 @@ MOST_LINES = 450
 # Words of a private dialect, as parts of identifiers; the field's words are describe, result, request, fingerprint, ...
 DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", "talk", "deep", "moments"}
 PENDING = {
-    "cli/apply_vector", "cli/check", "cli/tables", "cli/train", "cli/training_view", "cli/vectors",
+    "cli/check", "cli/tables", "cli/train", "cli/training_view", "cli/vectors",
     "concepts/diagnostics", "concepts/fit", "concepts/labels", "concepts/vector",
     "data/cache", "data/fingerprint", "data/sources", "model/device", "model/metrics", "model/objective", "model/prior",
-    "photo/photo", "photo/sixteen_bit",
     "pipelines/fit_vectors", "report/vectors_page",
     "training/check", "training/checkpoint", "training/plan", "training/results", "training/run", "training/schedule",
     "training/trainer",

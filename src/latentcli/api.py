@@ -209,14 +209,10 @@ class Model:
             self._vector_file(name)
         path, content = picture_file(photo)
         opened = Photo.read(path, content)
+        amounts = tuple(Strength(name, strength=float(strength)) for name, strength in asked.items())
+        given = (Box.parse(box),) if box else ()
         request = EditRequest(
-            vectors=tuple(Strength(name, strength=float(strength)) for name, strength in asked.items()),
-            boxes=(Box.parse(box),) if box else (),
-            face=face,
-            every_face=all_faces,
-            align=align,
-            merge=merge,
-            detail=detail,
+            vectors=amounts, boxes=given, face=face, every_face=all_faces, align=align, merge=merge, detail=detail
         )
         loaded, _ = apply_vector.load_vectors(self._entry, self.loaded, request)
         boxes, _ = find_boxes(opened, path, self.config, request)

@@ -155,7 +155,7 @@ def test_a_box_of_few_pixels_works():
     assert merge(photo[:, :1, :1], (0, 0, 1, 1), before, after, Box(0, 0, 1, 1), EditRequest()).change.isfinite().all()
 
 
-@pytest.mark.parametrize("wrong", [{"detail": -0.1}, {"detail": 1.5}, {"detail": float("nan")}, {"way": "paint"}])
+@pytest.mark.parametrize("wrong", [{"detail": -0.1}, {"detail": 1.5}, {"detail": float("nan")}, {"merge": "paint"}])
 def test_what_cannot_work_is_refused(wrong):
     with pytest.raises(ConfigError, match=r"--detail|--merge"):
         EditRequest(**wrong)

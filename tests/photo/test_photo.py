@@ -8,6 +8,7 @@ from PIL import Image
 from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
 from latentcli.errors import ImageError
+from latentcli.images import to_model_size
 from latentcli.photo.photo import Photo, side_by_side
 from tests.conftest import TINY, draw
 
@@ -24,8 +25,8 @@ def spot(channels=3, level=0.5):
     return before, after
 
 
-def of(mode="RGB", alpha=None, deep=None):
-    return Photo(draw((60, 40), 1, mode), alpha, deep)
+def of(mode="RGB", alpha=None, wide=None):
+    return Photo(draw((60, 40), 1, mode), alpha, wide)
 
 
 def written(photo, suffix, done=None):
@@ -88,39 +89,39 @@ def test_transparency_survives():
 
 @pytest.mark.parametrize("shape", [(40, 60), (40, 60, 3), (40, 60, 4)])
 def test_sixteen_bits_survive_where_nothing_changes_and_change_elsewhere(tmp_path, shape):
-    deep = np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
-    photo = of("L" if len(shape) == 2 else "RGB", deep=deep)
-    path = tmp_path / "deep.png"
+    wide = np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
+    photo = of("L" if len(shape) == 2 else "RGB", wide=wide)
+    path = tmp_path / "wide.png"
     path.write_bytes(photo.bytes(".png"))
     again = Photo.read(path)
-    np.testing.assert_array_equal(again.deep, deep)
-    merged = again.merged(*spot(), BOX, EditRequest()).deep
+    np.testing.assert_array_equal(again.wide, wide)
+    merged = again.merged(*spot(), BOX, EditRequest()).wide
     assert merged.dtype == np.uint16
-    assert (merged[15:25, 20:30] != deep[15:25, 20:30]).any()
-    np.testing.assert_array_equal(merged[:, :10], deep[:, :10])
+    assert (merged[15:25, 20:30] != wide[15:25, 20:30]).any()
+    np.testing.assert_array_equal(merged[:, :10], wide[:, :10])
     if len(shape) == 3 and shape[2] == 4:
-        np.testing.assert_array_equal(merged[:, :, 3], deep[:, :, 3])
+        np.testing.assert_array_equal(merged[:, :, 3], wide[:, :, 3])
 
 
 def test_sixteen_bit_gray_tiff_survives(tmp_path):
-    deep = np.random.default_rng(0).integers(0, 65536, (40, 60)).astype(np.uint16)
-    path = tmp_path / "deep.tiff"
-    path.write_bytes(of("L", deep=deep).bytes(".tiff"))
-    np.testing.assert_array_equal(Photo.read(path).deep, deep)
+    wide = np.random.default_rng(0).integers(0, 65536, (40, 60)).astype(np.uint16)
+    path = tmp_path / "wide.tiff"
+    path.write_bytes(of("L", wide=wide).bytes(".tiff"))
+    np.testing.assert_array_equal(Photo.read(path).wide, wide)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_sixteen_bits_are_turned_as_eight_are(tmp_path, orientation):
-    deep = (np.arange(12, dtype=np.uint16) * 5000).reshape(3, 4)
+    wide = (np.arange(12, dtype=np.uint16) * 5000).reshape(3, 4)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(deep).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(wide).save(tmp_path / "turned.png", exif=exif)
     photo = Photo.read(tmp_path / "turned.png")
-    np.testing.assert_allclose(photo.deep / 257, np.asarray(photo.picture), atol=1)
+    np.testing.assert_allclose(photo.wide / 257, np.asarray(photo.picture), atol=1)
 
 
 def test_levels_that_a_type_cannot_hold_are_told():
-    photo = of("RGB", deep=np.zeros((40, 60, 3), np.uint16))
+    photo = of("RGB", wide=np.zeros((40, 60, 3), np.uint16))
     assert photo.lost(".png") == []
     assert photo.lost(".jpg") == ["levels beyond 8 bits"]
     assert photo.lost(".png", in_sheet=True) == ["levels beyond 8 bits"]
@@ -133,8 +134,8 @@ def test_transparency_that_a_type_cannot_hold_is_told_and_lies_on_white():
 
 
 def test_sixteen_bits_with_a_transparent_colour_are_read_as_eight_and_told(tmp_path):
-    deep = np.full((20, 20), 30000, np.uint16)
-    Image.fromarray(deep).save(tmp_path / "clear.png", transparency=5)
+    wide = np.full((20, 20), 30000, np.uint16)
+    Image.fromarray(wide).save(tmp_path / "clear.png", transparency=5)
     photo = Photo.read(tmp_path / "clear.png")
     assert np.asarray(photo.picture)[0, 0] == 117
     assert set(photo.lost(".png")) == {"levels beyond 8 bits", "its transparency"}
@@ -146,8 +147,8 @@ def test_larger_photos_than_allowed_are_refused_by_their_header(photo):
 
 
 def test_the_crop_has_the_models_size():
-    assert of().crop(TINY, BOX).shape == (16, 16, 3)
-    assert of().crop(TINY, Box(10, 5, 20, 20, 30)).shape == (16, 16, 3)
+    for box in (BOX, Box(10, 5, 20, 20, 30)):
+        assert to_model_size(of().picture, TINY, box).shape == (16, 16, 3)
 
 
 def test_versions_lie_side_by_side():

@@ -6,6 +6,8 @@ import typer
 
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import (
+    PANEL_CHANGE,
+    PANEL_OUTPUT,
     ForceOption,
     JsonOption,
     MethodOption,
@@ -17,6 +19,7 @@ from latentcli.cli.options import (
     PositiveOption,
     SigmaOption,
     StrengthOption,
+    StripOption,
     SubjectsArg,
     ToOption,
     TypicalOption,
@@ -34,21 +37,27 @@ def apply_vector(
     sigma: SigmaOption = None,
     to: ToOption = None,
     stay_typical: TypicalOption = False,
-    strip: Annotated[
-        str | None,
-        typer.Option(metavar="FROM:TO:COUNT", help="A row of strengths of the first vector.", show_default=False),
-    ] = None,
+    strip: StripOption = None,
     grid: Annotated[
         list[str],
         typer.Option(
-            metavar="NAME=FROM:TO:COUNT", help="Twice: a sheet of two vectors against each other.", show_default=False
+            metavar="NAME=FROM:TO:COUNT",
+            help="Give it twice: a sheet of two vectors against each other.",
+            show_default=False,
+            rich_help_panel=PANEL_CHANGE,
         ),
     ] = [],  # noqa: B006
     method: MethodOption = "mean",
     orthogonal_to: OrthogonalOption = [],  # noqa: B006
     paired: PairedOption = False,
     save: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Keep the computed vector with the model.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Save the computed vector with the model.",
+            show_default=False,
+            rich_help_panel=PANEL_OUTPUT,
+        ),
     ] = None,
     model: ModelOption = None,
     output: OutputOption = None,

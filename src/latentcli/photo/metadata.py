@@ -1,4 +1,4 @@
-"""What a photo's file has besides pixels, so that the edited photo can be saved as the original came."""
+"""File traits of a photo besides its pixels, so that the edited photo can be saved as the original came."""
 
 import contextlib
 import re
@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from latentcli.concepts.edit import EditRequest
 from latentcli.errors import FileFormatError
 from latentcli.images import ORIENTATION, PILLOW_ERRORS, open_picture
-from latentcli.photo.sixteen_bit import is_deep
+from latentcli.photo.sixteen_bit import has_16_bits
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825  # EXIF tags
 _USER_COMMENT = 0x9286  # in the EXIF IFD
@@ -234,7 +234,7 @@ def _lost(picture: Image.Image) -> list[str]:
         lost.append("its palette")
     if picture.mode.startswith("I;16") and "transparency" in picture.info:
         lost.append("its transparency")
-    if picture.mode in ("I", "F") or (_says_16_bits(picture) and not is_deep(picture)):
+    if picture.mode in ("I", "F") or (_says_16_bits(picture) and not has_16_bits(picture)):
         lost.append("levels beyond 8 bits")
     return lost
 
