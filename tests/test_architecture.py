@@ -32,7 +32,7 @@ MOST_LINES = 450
 # Words of a private dialect, as parts of identifiers; the field's words are describe, result, request, fingerprint, ...
 DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", "talk", "deep", "moments"}
 PENDING = {
-    "cli/check", "cli/tables", "cli/train", "cli/training_view", "cli/vectors",
+    "cli/apply_vector", "cli/check", "cli/tables", "cli/train", "cli/training_view", "cli/vectors",
     "concepts/diagnostics", "concepts/fit", "concepts/labels", "concepts/vector",
     "data/cache", "data/fingerprint", "data/sources", "model/device", "model/metrics", "model/objective", "model/prior",
     "pipelines/fit_vectors", "report/vectors_page",

@@ -23,19 +23,8 @@ from latentcli.concepts import labels
 from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import (
-    DETAIL,
-    SAMPLES,
-    WALK_STEPS,
-    Crop,
-    Device,
-    InterpolationMethod,
-    Likelihood,
-    Merge,
-    ModelConfig,
-    Precision,
-    Preset,
-    PriorName,
-    VectorMethod,
+    DETAIL, SAMPLES, WALK_STEPS, Crop, Device, InterpolationMethod, Likelihood, Merge, ModelConfig, Precision, Preset,
+    PriorName, VectorMethod,
 )  # fmt: skip
 from latentcli.errors import ConfigError, ImageError
 from latentcli.events import Progress, Skipped
