@@ -7,7 +7,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from latentcli.errors import ConfigError, LatentCLIError, OutputExists
@@ -96,17 +96,20 @@ def remove_parts(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def free_name(path: Path) -> Path:
-    """`path`, or with -2, -3 … before its suffix where it is taken.
+def free_name(path: Path, taken: Container[str] = (), on_disk: bool = True, is_folder: bool = False) -> Path:
+    """`path`, or with -2, -3 … before its suffix where it is taken: by a file, or by one of some case-folded names.
 
     >>> free_name(Path("no-such-folder/samples.png")).name
     'samples.png'
+    >>> free_name(Path("pics+1.5"), {"pics+1.5", "pics+1.5-2"}, on_disk=False, is_folder=True).name
+    'pics+1.5-3'
     """
+    suffix = ".latents.safetensors" if path.name.endswith(".latents.safetensors") else path.suffix
+    stem = path.name if is_folder else path.name.removesuffix(suffix)
     candidate, number = path, 1
-    while os.path.lexists(candidate):
+    while str(candidate).casefold() in taken or (on_disk and os.path.lexists(candidate)):
         number += 1
-        suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".latents.safetensors") else path.suffix
-        candidate = path.with_name(f"{path.name.removesuffix(suffix)}-{number}{suffix}")
+        candidate = path.with_name(f"{stem}-{number}{'' if is_folder else suffix}")
     return candidate
 
 
