@@ -23,8 +23,19 @@ from latentcli.concepts import labels
 from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import (
-    DETAIL, SAMPLES, WALK_STEPS, Crop, Device, InterpolationMethod, Likelihood, Merge, ModelConfig, Precision, Preset,
-    PriorName, VectorMethod,
+    DETAIL,
+    SAMPLES,
+    WALK_STEPS,
+    Crop,
+    Device,
+    InterpolationMethod,
+    Likelihood,
+    Merge,
+    ModelConfig,
+    Precision,
+    Preset,
+    PriorName,
+    VectorMethod,
 )  # fmt: skip
 from latentcli.errors import ConfigError, ImageError
 from latentcli.events import Progress, Skipped
@@ -47,11 +58,7 @@ _SHOWN = 16  # samples in a notebook's picture of a model
 
 
 class Model:
-    """A model on its device. `latentcli.load` gives one.
-
-    Attributes:
-        loaded: The network, its prior and its header.
-    """
+    """A model on its device, from `latentcli.load`; `loaded` holds its network, prior and header."""
 
     def __init__(self, entry: ModelEntry, loaded: LoadedModel) -> None:
         self._entry = entry
