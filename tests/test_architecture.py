@@ -39,7 +39,7 @@ PENDING = {
     "training/check", "training/checkpoint", "training/plan", "training/results", "training/run", "training/schedule",
     "training/trainer",
 }  # fmt: skip  # modules whose words are still to be mended; take each out when it is
-LAZY_ELSEWHERE = {"sklearn", "onnxruntime", "dlib"}  # packages that may be imported inside functions outside cli
+LAZY_ELSEWHERE = {"sklearn", "onnxruntime", "dlib", "filelock"}  # packages that may be imported inside functions outside cli
 
 
 def sources() -> list[Path]:
