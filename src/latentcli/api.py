@@ -18,8 +18,9 @@ from torch import Tensor
 
 from latentcli import catalog
 from latentcli.box import Box
-from latentcli.catalog import ModelEntry, VectorRequest
+from latentcli.catalog import ModelEntry
 from latentcli.concepts import labels
+from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import (
@@ -44,8 +45,7 @@ from latentcli.latents import Latents, walk
 from latentcli.model import modelfile
 from latentcli.model.device import choose_device, device_of, prepare
 from latentcli.model.modelfile import LoadedModel
-from latentcli.photo.locate import Aim, find_boxes
-from latentcli.photo.merge import MergeOptions
+from latentcli.photo.locate import find_boxes
 from latentcli.photo.photo import Photo
 from latentcli.pictures import Picture, Sheet, picture_file, picture_names, pictures_of
 from latentcli.pipelines import apply_vector, edit, encode, evaluate, fit_vectors, sample
@@ -59,11 +59,7 @@ _SHOWN = 16  # samples in a notebook's picture of a model
 
 
 class Model:
-    """A model on its device. `latentcli.load` gives one.
-
-    Attributes:
-        loaded: The network, its prior and its header.
-    """
+    """A model on its device, from `latentcli.load`; `loaded` holds its network, prior and header."""
 
     def __init__(self, entry: ModelEntry, loaded: LoadedModel) -> None:
         self._entry = entry
@@ -208,14 +204,16 @@ class Model:
             raise ConfigError("edit takes at least one vector, like smile=1.5")
         for name in asked:
             self._vector_file(name)
-        requests = tuple(VectorRequest(name, float(strength)) for name, strength in asked.items())
-        content = picture_file(photo)
-        opened = Photo.read(content[0], content[1])
-        aim = Aim((Box.parse(box),) if box else (), face, all_faces, align)
-        how = edit.PhotoEdit(apply_vector.Edit(requests), aim, MergeOptions(merge, detail))
-        moves = apply_vector.load_moves(self._entry, self.loaded, how.edit)
-        boxes, _ = find_boxes(opened, content[0], self.config, aim)
-        versions, _ = edit.edit_photo(self.loaded, opened, moves, how, boxes)
+        path, content = picture_file(photo)
+        opened = Photo.read(path, content)
+        amounts = tuple(Strength(name, strength=float(strength)) for name, strength in asked.items())
+        given = (Box.parse(box),) if box else ()
+        request = EditRequest(
+            vectors=amounts, boxes=given, face=face, every_face=all_faces, align=align, merge=merge, detail=detail
+        )
+        loaded, _ = apply_vector.load_vectors(self._entry, self.loaded, request)
+        boxes, _ = find_boxes(opened, path, self.config, request)
+        versions, _ = edit.edit_photo(self.loaded, opened, request, boxes, loaded)
         return versions[-1].visible()
 
     def fit_vector(

@@ -7,17 +7,12 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from latentcli.errors import ConfigError, LatentCLIError, OutputExists
 
-try:
-    import fcntl
-except ImportError:  # Windows: no lock there
-    fcntl = None  # type: ignore[assignment]
-
-
+_LOCK_FILE = ".lock"
 PIPE = Path("-")  # as an argument the standard input, as an output the standard output
 _ONE_AT_A_TIME = threading.Lock()  # the umask is the whole program's
 
@@ -79,21 +74,19 @@ def check_writable_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keep a second program out of a folder, where the file system knows locks; a crash leaves none behind.
+    """Keep a second program out of a folder, where the file system knows locks; a crash leaves it free.
 
     Raises ConfigError when another program holds it.
     """
+    from filelock import FileLock, Timeout  # costs a tenth of a second
+
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, handle)
-            try:
-                if fcntl is not None:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ConfigError(
-                    f"another latentcli works in {folder}; wait for it, or choose another --name"
-                ) from error
+        try:
+            stack.enter_context(FileLock(folder / _LOCK_FILE, blocking=False))
+        except Timeout as error:
+            raise ConfigError(f"another latentcli works in {folder}; wait for it, or choose another --name") from error
+        except (OSError, NotImplementedError):  # a file system without locks
+            pass
         yield
 
 
@@ -103,17 +96,20 @@ def remove_parts(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def free_name(path: Path) -> Path:
-    """`path`, or with -2, -3 … before its suffix where it is taken.
+def free_name(path: Path, taken: Container[str] = (), on_disk: bool = True, is_folder: bool = False) -> Path:
+    """`path`, or with -2, -3 … before its suffix where it is taken: by a file, or by one of some case-folded names.
 
     >>> free_name(Path("no-such-folder/samples.png")).name
     'samples.png'
+    >>> free_name(Path("pics+1.5"), {"pics+1.5", "pics+1.5-2"}, on_disk=False, is_folder=True).name
+    'pics+1.5-3'
     """
+    suffix = ".latents.safetensors" if path.name.endswith(".latents.safetensors") else path.suffix
+    stem = path.name if is_folder else path.name.removesuffix(suffix)
     candidate, number = path, 1
-    while os.path.lexists(candidate):
+    while str(candidate).casefold() in taken or (on_disk and os.path.lexists(candidate)):
         number += 1
-        suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".latents.safetensors") else path.suffix
-        candidate = path.with_name(f"{path.name.removesuffix(suffix)}-{number}{suffix}")
+        candidate = path.with_name(f"{stem}-{number}{'' if is_folder else suffix}")
     return candidate
 
 

@@ -294,9 +294,3 @@ def parse_colour(text: str) -> str:
         return "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(text)[:3])
     except ValueError:
         raise ConfigError(f"{text!r} is no colour; give a name like black or a number like #336699") from None
-
-
-def encode_animation(pictures: list[Image.Image], suffix: str, fps: float, **options: object) -> bytes:
-    """The bytes of a GIF, WebP or APNG that repeats for ever, at `fps` pictures a second."""
-    motion = {"save_all": True, "append_images": pictures[1:], "loop": 0, "duration": 1000 / fps}
-    return encode_picture(pictures[0], suffix, **options | motion)

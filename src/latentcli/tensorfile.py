@@ -4,15 +4,15 @@ The header carries `format`, `kind` and a SHA-256 of the tensors, so a damaged f
 by name. Nothing here unpickles or runs anything. Tensors are numpy arrays, so that reading a header needs no torch.
 """
 
+import contextlib
 import hashlib
 import json
-import os
-import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from latentcli.errors import FileFormatError
@@ -20,7 +20,6 @@ from latentcli.files import write_whole
 
 FORMAT = 1  # rises when a file of today could no longer be read
 _KEY = "latentcli"  # the one metadata entry; its value is our JSON
-_LONGEST_HEADER = 100_000_000  # bytes, as in the safetensors format
 
 Header = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -47,21 +46,14 @@ def read_header(path: Path, kind: str) -> Header:
 
     Raises FileFormatError when the file is missing, not ours, of another kind, damaged or newer than this program.
     """
-    return _ours(path, kind, _layout(path))
+    with _opened(path, kind) as (header, _):
+        return header
 
 
 def read_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
     """Name and shape of each tensor, from the header alone."""
-    layout = _layout(path)
-    _ours(path, kind, layout)
-    try:
-        return {
-            name: tuple(int(length) for length in entry["shape"])
-            for name, entry in layout.items()
-            if name != "__metadata__"
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path) from error
+    with _opened(path, kind) as (_, file):
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
 def read(path: Path, kind: str) -> tuple[Header, Arrays]:
@@ -79,47 +71,25 @@ def read(path: Path, kind: str) -> tuple[Header, Arrays]:
     return header, arrays
 
 
-def _layout(path: Path) -> dict[str, Any]:
-    """The JSON at the start of a safetensors file: eight bytes of length, then the text."""
+@contextlib.contextmanager
+def _opened(path: Path, kind: str) -> Iterator[tuple[Header, Any]]:
+    """The header of one of our files, and the open file as safetensors gives it."""
     try:
-        with path.open("rb") as file:
-            start = file.read(8)
-            if len(start) < 8:
+        with safe_open(path, "np") as file:
+            header = json.loads((file.metadata() or {})[_KEY])
+            if not isinstance(header, dict) or not isinstance(header.get("format"), int):
                 raise _foreign(path)
-            (length,) = struct.unpack("<Q", start)
-            if length > min(_LONGEST_HEADER, os.fstat(file.fileno()).st_size):
-                raise _foreign(path)
-            layout = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
+            if header["format"] > FORMAT:
+                raise FileFormatError(f"{path} was written by a newer latentcli; upgrade latentcli to read it")
+            if header.get("kind") != kind:
+                raise FileFormatError(f"{path} is a {header.get('kind')} file, not a {kind} file; give a {kind} file")
+            yield header, file
     except FileNotFoundError as error:
         raise FileFormatError(f"{path} does not exist") from error
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise _foreign(path) from error
-    if not isinstance(layout, dict):
-        raise _foreign(path)
-    return layout
-
-
-def _ours(path: Path, kind: str, layout: dict[str, Any]) -> Header:
-    try:
-        header = json.loads(layout["__metadata__"][_KEY])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise _foreign(path) from error
-    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
-        raise _foreign(path)
-    if header["format"] > FORMAT:
-        raise FileFormatError(f"{path} was written by a newer latentcli; upgrade latentcli to read it")
-    if header.get("kind") != kind:
-        raise FileFormatError(f"{path} is a {header.get('kind')} file, not a {kind} file; give a {kind} file")
-    return header
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a name stands twice")
-    return result
 
 
 def _foreign(path: Path) -> FileFormatError:

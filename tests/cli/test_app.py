@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
-from latentcli import tensorfile
 from latentcli.cli.app import _interrupted
 from tests.cli.conftest import MODEL
 from tests.conftest import write_model
@@ -87,8 +87,8 @@ def test_unknown_commands_and_missing_options_are_usage_errors(run):
 def test_nothing_written_is_a_pickle(run, photo, vector, tmp_path):
     run("encode", photo, *MODEL)
     for path in tmp_path.rglob("*.safetensors"):
-        kind = tensorfile._layout(path)["__metadata__"]["latentcli"]
-        assert json.loads(kind)["format"] == 1
+        with safe_open(path, "np") as file:
+            assert json.loads(file.metadata()["latentcli"])["format"] == 1
 
 
 def test_an_interrupt_says_what_was_kept(capsys):

@@ -80,7 +80,10 @@ def test_the_expected_cosine_is_that_with_the_true_vector():
         ({"auc": 0.6, "auc_lda": 0.6, "chance": 0.55}, "barely encodes the concept"),
         ({"agreement": 0.2}, "too few images"),
         ({"own_shift": Shift("smile", 3.0), "side_effects": (Shift("male", -1.2),)}, "try --balance-by male"),
-        ({"own_shift": Shift("smile", 3.0), "side_effects": (Shift("male", 1.2),), "balanced": "x"}, "--orthogonal-to male"),
+        (
+            {"own_shift": Shift("smile", 3.0), "side_effects": (Shift("male", 1.2),), "balanced": "x"},
+            "--orthogonal-to male",
+        ),
         ({"kept": 0.4}, "only 40% of its length is left"),
         ({"auc": 0.8}, "other factors vary along this direction"),
         ({"auc": None}, "too few images to measure"),

@@ -114,7 +114,7 @@ def test_bad_tables_are_refused(table, tmp_path):
     with pytest.raises(ConfigError, match="no numbers"):
         smile(table)
     table.write_text("file,smile\na.png,1\nb.png,1\n")
-    with pytest.raises(ConfigError, match="no column that a vector can be made of"):
+    with pytest.raises(ConfigError, match="no column usable for a vector"):
         labels_of(table)
     table.write_bytes(b"file,smile\n\xff\xfe\x00,1\n")
     with pytest.raises(LatentCLIError, match="CSV"):

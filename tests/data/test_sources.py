@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from latentcli.data import sources
-from latentcli.data.sources import Reader, find_images, open_source, scan
+from latentcli.data.sources import find_images, open_source, scan
 from latentcli.errors import ImageError
 from tests.conftest import draw, draw_folder
 
@@ -80,9 +80,9 @@ def test_an_archive_is_a_folder(tmp_path):
     assert source.kind == "zip"
     assert names(source.path) == ["a.jpg", "b/2.PNG"]
     assert scan(source).passed_over == {sources.OTHER: 1}
-    with Reader(source) as reader:
+    with source.reader() as reader:
         assert reader.locate("b/2.PNG") == (source.path / "b/2.PNG", picture)
-        with pytest.raises(ImageError, match="cannot be taken out"):
+        with pytest.raises(ImageError, match="cannot be read from"):
             reader.locate("nowhere.png")
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_archive_is_an_image_error(tmp_path):
     data = bytearray(path.read_bytes())
     data[200:300] = bytes(100)
     path.write_bytes(bytes(data))
-    with Reader(open_source(path)) as reader, pytest.raises(ImageError, match="pack it again"):
+    with open_source(path).reader() as reader, pytest.raises(ImageError, match="pack it again"):
         reader.locate("0.png")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - 400] + whole[-22:])  # an end that points past it
@@ -102,7 +102,7 @@ def test_a_damaged_archive_is_an_image_error(tmp_path):
 def test_huge_entries_are_refused_unread(tmp_path, monkeypatch):
     path = packed(tmp_path / "d.zip", {"a.png": bytes(1000)})
     monkeypatch.setattr(sources, "_LARGEST_ENTRY", 999)
-    with Reader(open_source(path)) as reader, pytest.raises(ImageError, match="larger than a picture"):
+    with open_source(path).reader() as reader, pytest.raises(ImageError, match="exceeds 1 GiB"):
         reader.locate("a.png")
 
 
@@ -116,7 +116,7 @@ def test_a_text_file_lists_paths_from_its_own_folder(tmp_path, monkeypatch):
     assert names(source.path) == sorted([str(folder / "000.png"), "d/002.png", "d/gone.png"])
     assert listing.passed_over == {sources.TWICE: 1}
     assert sorted(np.sign(listing.sizes)) == [-1, 1, 1]
-    with Reader(source) as reader:
+    with source.reader() as reader:
         assert reader.locate("d/002.png") == (tmp_path / "d/002.png", None)
 
 
@@ -125,7 +125,7 @@ def test_what_is_no_source_is_refused(tmp_path):
     with pytest.raises(ImageError, match="single image"):
         open_source(picture)
     (tmp_path / "junk").write_bytes(b"\xff\xfe\x00junk")
-    with pytest.raises(ImageError, match="no list of images"):
+    with pytest.raises(ImageError, match="not a list of images"):
         scan(open_source(tmp_path / "junk"))
     (tmp_path / "list.txt").write_text("one.png\ntwo.png\n")
     (tmp_path / "photos.zip").write_bytes(b"PK not really")

@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 
 from latentcli.box import Box
+from latentcli.concepts.edit import EditRequest
 from latentcli.errors import ConfigError
-from latentcli.photo.merge import Merged, MergeOptions, merge
+from latentcli.photo.merge import Merged, merge
 
 SIDE, MODEL = 128, 64
 WHOLE = (0, 0, SIDE, SIDE)
@@ -48,14 +49,14 @@ def edges(image):
 
 def test_equal_decodings_change_nothing(lines):
     photo, before, _ = lines
-    merged = merge(photo, WHOLE, before, before, PLACE, MergeOptions())
+    merged = merge(photo, WHOLE, before, before, PLACE, EditRequest())
     assert not merged.change.any()
     assert not merged.mask.any()
 
 
 @pytest.mark.parametrize("way", ["residual", "ratio", "decode"])
 def test_nothing_changes_outside_the_mask(lines, way):
-    merged = merge(lines[0], WHOLE, *lines[1:], PLACE, MergeOptions(way))
+    merged = merge(lines[0], WHOLE, *lines[1:], PLACE, EditRequest(merge=way))
     assert merged.change.abs().max() > 0.1
     assert not merged.change[:, merged.mask == 0].any()
     assert (merged.mask == 0).any()
@@ -66,7 +67,7 @@ def test_no_ghost_of_what_is_edited_away_is_left(lines):
     old_line = slice(80, 84), slice(44, 84)
     ghosts = {}
     for detail in (0.5, 1.0):
-        result = photo + merge(photo, WHOLE, before, after, PLACE, MergeOptions(detail=detail)).change
+        result = photo + merge(photo, WHOLE, before, after, PLACE, EditRequest(detail=detail)).change
         ghosts[detail] = float((result[:, *old_line].mean() - result[:, 20:60, 44:84].mean()).abs())
     assert ghosts[0.5] < 0.5 * ghosts[1.0]
 
@@ -74,7 +75,7 @@ def test_no_ghost_of_what_is_edited_away_is_left(lines):
 def test_it_is_sharper_than_what_the_decoder_draws(lines):
     photo, before, after = lines
     sharpness = {}
-    for name, how in {"residual": MergeOptions(), "decode": MergeOptions("decode")}.items():
+    for name, how in {"residual": EditRequest(), "decode": EditRequest(merge="decode")}.items():
         result = photo + merge(photo, WHOLE, before, after, PLACE, how).change
         sharpness[name] = edges(result)[MOUTH].var() / edges(photo)[MOUTH].var()
     assert sharpness["residual"] < 1.2
@@ -83,7 +84,7 @@ def test_it_is_sharper_than_what_the_decoder_draws(lines):
 
 def test_texture_stays_where_the_photo_is_redrawn(lines):
     photo, before, after = lines
-    result = photo + merge(photo, WHOLE, before, after, PLACE, MergeOptions()).change
+    result = photo + merge(photo, WHOLE, before, after, PLACE, EditRequest()).change
     beside = slice(70, 76), slice(44, 84)
     kept = np.corrcoef(edges(result)[beside].ravel(), edges(photo)[beside].ravel())[0, 1]
     assert kept > 0.7
@@ -92,20 +93,22 @@ def test_texture_stays_where_the_photo_is_redrawn(lines):
 def test_light_that_changes_everywhere_alike_is_left_out_beside_a_local_change(lines):
     photo, before, after = lines
     warmer = (after + 0.04).clamp(0, 1)
-    plain, shifted = (merge(photo, WHOLE, before, other, PLACE, MergeOptions()).change for other in (after, warmer))
+    plain, shifted = (merge(photo, WHOLE, before, other, PLACE, EditRequest()).change for other in (after, warmer))
     assert (plain - shifted).abs().mean() < 0.004
 
 
 def test_a_vector_of_light_still_lights(lines):
     photo, before, _ = lines
-    change = merge(photo, WHOLE, before, (before + 0.2).clamp(0, 1), PLACE, MergeOptions(detail=1)).change
+    change = merge(photo, WHOLE, before, (before + 0.2).clamp(0, 1), PLACE, EditRequest(detail=1)).change
     assert change[:, 40:60, 40:90].mean() == pytest.approx(0.2, abs=0.02)
 
 
 def test_a_ratio_keeps_the_hue(lines):
     _, before, after = lines
     photo = torch.tensor([0.6, 0.4, 0.2])[:, None, None].expand(3, SIDE, SIDE)
-    result = photo + merge(photo, WHOLE, before.mean(0, True), after.mean(0, True), PLACE, MergeOptions("ratio")).change
+    result = (
+        photo + merge(photo, WHOLE, before.mean(0, True), after.mean(0, True), PLACE, EditRequest(merge="ratio")).change
+    )
     assert (result - photo).abs().max() > 0.05
     torch.testing.assert_close(result[0] / result[2], torch.full((SIDE, SIDE), 3.0), rtol=1e-4, atol=1e-4)
 
@@ -117,7 +120,7 @@ def test_an_edit_lies_where_its_tilted_box_does(roll):
     after = before.clone()
     after[:, 8:24, 8:24] = 0.9  # up and to the left of the middle, which is at (16, 16) of 64
     place = Box(60, 60, 80, 80, roll)
-    change = merge(photo, (0, 0, 200, 200), before, after, place, MergeOptions(detail=1)).change.mean(0).clamp_min(0)
+    change = merge(photo, (0, 0, 200, 200), before, after, place, EditRequest(detail=1)).change.mean(0).clamp_min(0)
     y, x = (
         float((change * torch.arange(200.0)[shape]).sum() / change.sum()) + 0.5
         for shape in (np.s_[:, None], np.s_[None, :])
@@ -131,8 +134,8 @@ def test_an_edit_lies_where_its_tilted_box_does(roll):
 def test_large_photos_change_as_small_ones_do():
     before, after = blurred(line(24, 40)), blurred(line(24, 45))
     large = F.interpolate(line(24, 40)[None], (1024, 1024), mode="bilinear")[0]
-    big = merge(large, (0, 0, 2400, 2400), before, after, Box(0, 0, 2400, 2400), MergeOptions())
-    small = merge(line(24, 40), WHOLE, before, after, PLACE, MergeOptions()).change
+    big = merge(large, (0, 0, 2400, 2400), before, after, Box(0, 0, 2400, 2400), EditRequest())
+    small = merge(line(24, 40), WHOLE, before, after, PLACE, EditRequest()).change
     rows = torch.cat([big.rows(top, top + 300, (2400, 2400)) for top in range(0, 2400, 300)], dim=1)
     shrunk = F.interpolate(rows[None], (SIDE, SIDE), mode="area")[0]
     assert (shrunk - small).abs().mean() < 0.01
@@ -148,11 +151,11 @@ def test_rows_of_a_change_are_those_of_the_whole():
 def test_a_box_of_few_pixels_works():
     before, after = blurred(line(24, 40)), blurred(line(24, 45))
     photo = torch.full((3, 20, 20), 0.5)
-    assert merge(photo, (5, 5, 12, 12), before, after, Box(5, 5, 7, 7), MergeOptions()).change.shape == (3, 20, 20)
-    assert merge(photo[:, :1, :1], (0, 0, 1, 1), before, after, Box(0, 0, 1, 1), MergeOptions()).change.isfinite().all()
+    assert merge(photo, (5, 5, 12, 12), before, after, Box(5, 5, 7, 7), EditRequest()).change.shape == (3, 20, 20)
+    assert merge(photo[:, :1, :1], (0, 0, 1, 1), before, after, Box(0, 0, 1, 1), EditRequest()).change.isfinite().all()
 
 
-@pytest.mark.parametrize("wrong", [{"detail": -0.1}, {"detail": 1.5}, {"detail": float("nan")}, {"way": "paint"}])
+@pytest.mark.parametrize("wrong", [{"detail": -0.1}, {"detail": 1.5}, {"detail": float("nan")}, {"merge": "paint"}])
 def test_what_cannot_work_is_refused(wrong):
     with pytest.raises(ConfigError, match=r"--detail|--merge"):
-        MergeOptions(**wrong)
+        EditRequest(**wrong)

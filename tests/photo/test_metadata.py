@@ -4,18 +4,20 @@ import struct
 import pytest
 from PIL import Image, PngImagePlugin
 
+from latentcli.box import Box
+from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.errors import FileFormatError
-from latentcli.photo.metadata import Provenance, earlier, read_provenance
+from latentcli.photo.metadata import earlier, read_request
 from latentcli.photo.photo import Photo
 from tests.conftest import draw
 
 EXIF_IFD, GPS_IFD, USER_COMMENT = 0x8769, 0x8825, 0x9286
 TYPES = (".jpg", ".png", ".webp", ".tiff", ".avif")
-DONE = Provenance(
+DONE = EditRequest(
     model="faces",
     model_id="0" * 12,
-    vectors=({"name": "smile", "digest": "1" * 12, "strength": 1.5},),
-    places=("1,2,30,30",),
+    vectors=(Strength("smile", "1" * 12, strength=1.5),),
+    boxes=(Box(1, 2, 30, 30),),
     original="m\u00e9.jpg",
     original_sha256="2" * 64,
 )
@@ -60,7 +62,7 @@ def test_icc_profile_survives(tmp_path, suffix):
 def test_what_was_done_is_told_by_the_file(tmp_path, suffix):
     path = tmp_path / f"edited{suffix}"
     path.write_bytes(photo(suffix, tmp_path, exif=exif()).bytes(suffix, DONE.text()))
-    assert read_provenance(path) == DONE
+    assert read_request(path) == DONE
     with Image.open(path) as edited:
         comment = edited.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
     assert comment.startswith(b"ASCII\0\0\0at the sea")
@@ -90,7 +92,7 @@ def test_a_comment_without_an_alphabet_survives(tmp_path):
 def test_a_comment_that_is_a_number_does_no_harm(tmp_path):
     path = tmp_path / "edited.jpg"
     path.write_bytes(photo(".jpg", tmp_path, exif=exif(7)).bytes(".jpg", DONE.text()))
-    assert read_provenance(path) == DONE
+    assert read_request(path) == DONE
 
 
 def test_exif_that_leaves_no_room_stays_and_what_was_done_is_left_out(tmp_path):
@@ -131,7 +133,7 @@ def test_a_progressive_jpeg_stays_one_of_the_same_quality(tmp_path):
 def test_tiff_keeps_its_compression_and_tells_what_was_done(tmp_path, compression):
     path = tmp_path / "edited.tiff"
     path.write_bytes(photo(".tiff", tmp_path, compression=compression).bytes(".tiff", DONE.text()))
-    assert read_provenance(path) == DONE
+    assert read_request(path) == DONE
     with Image.open(path) as edited:
         assert edited.info["compression"] == compression
 
@@ -172,5 +174,5 @@ def test_what_cannot_be_read_of_an_edit_is_refused(tmp_path, text):
     path = tmp_path / "edited.png"
     path.write_bytes(photo(".png", tmp_path).bytes(".png", text))
     with pytest.raises(FileFormatError, match=r"edited\.png"):
-        read_provenance(path)
+        read_request(path)
     assert earlier(text) is None

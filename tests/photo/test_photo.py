@@ -6,14 +6,15 @@ import torch
 from PIL import Image
 
 from latentcli.box import Box
+from latentcli.concepts.edit import EditRequest
 from latentcli.errors import ImageError
-from latentcli.photo.merge import MergeOptions
+from latentcli.images import to_model_size
 from latentcli.photo.photo import Photo, side_by_side
 from tests.conftest import TINY, draw
 
 BOX = Box(10, 5, 30, 30)
 GRAY, WHITE = torch.full((3, 16, 16), 0.4), torch.full((3, 16, 16), 0.9)
-PLAIN = MergeOptions("residual", detail=1)
+PLAIN = EditRequest(merge="residual", detail=1)
 
 
 def spot(channels=3, level=0.5):
@@ -24,8 +25,8 @@ def spot(channels=3, level=0.5):
     return before, after
 
 
-def of(mode="RGB", alpha=None, deep=None):
-    return Photo(draw((60, 40), 1, mode), alpha, deep)
+def of(mode="RGB", alpha=None, wide=None):
+    return Photo(draw((60, 40), 1, mode), alpha, wide)
 
 
 def written(photo, suffix, done=None):
@@ -33,12 +34,12 @@ def written(photo, suffix, done=None):
 
 
 def test_no_change_leaves_every_pixel():
-    merged = of().merged(GRAY, GRAY, BOX, MergeOptions())
+    merged = of().merged(GRAY, GRAY, BOX, EditRequest())
     np.testing.assert_array_equal(np.asarray(merged.picture), np.asarray(of().picture))
 
 
 def test_a_change_stays_inside_the_box():
-    before, after = np.asarray(of().picture), np.asarray(of().merged(*spot(), BOX, MergeOptions()).picture)
+    before, after = np.asarray(of().picture), np.asarray(of().merged(*spot(), BOX, EditRequest()).picture)
     changed = (before != after).any(axis=2)
     assert changed[5:35, 10:40].any()
     changed[5:35, 10:40] = False
@@ -48,7 +49,7 @@ def test_a_change_stays_inside_the_box():
 def test_a_change_stays_inside_a_tilted_box():
     place = Box(20, 10, 20, 20, roll=45)
     photo = Photo(Image.new("RGB", (60, 40), (90, 90, 90)))
-    after = np.asarray(photo.merged(GRAY, WHITE, place, MergeOptions("decode")).picture)[:, :, 0]
+    after = np.asarray(photo.merged(GRAY, WHITE, place, EditRequest(merge="decode")).picture)[:, :, 0]
     assert after[20, 30] == pytest.approx(230, abs=2)
     assert after[8, 30] > 90  # the corner that points up
     assert (after[11, 21], after[11, 39]) == (90, 90)  # corners of the upright box
@@ -62,25 +63,25 @@ def test_the_middle_of_the_spot_changes_by_what_was_asked():
 
 def test_a_gray_model_changes_all_channels_alike_and_a_gray_photo_stays_gray():
     colour = Photo(Image.new("RGB", (60, 40), (100, 120, 140)))
-    after = np.asarray(colour.merged(*spot(channels=1, level=0.2), BOX, MergeOptions()).picture)
+    after = np.asarray(colour.merged(*spot(channels=1, level=0.2), BOX, EditRequest()).picture)
     change = after.astype(int)[20, 25] - [100, 120, 140]
     assert len(set(change)) == 1
     assert change[0] > 40
-    assert of("L").merged(*spot(), BOX, MergeOptions()).picture.mode == "L"
+    assert of("L").merged(*spot(), BOX, EditRequest()).picture.mode == "L"
 
 
 def test_a_gray_photo_stored_as_colour_gets_no_tint():
     photo = Photo(draw((60, 40), 1, "L").convert("RGB"))
     before, after = spot()
     after[0] += 0.05 * (after[0] > 0.5)
-    levels = np.asarray(photo.merged(before, after, BOX, MergeOptions()).picture)
+    levels = np.asarray(photo.merged(before, after, BOX, EditRequest()).picture)
     assert (levels != np.asarray(photo.picture)).any()
     np.testing.assert_array_equal(levels[:, :, 0], levels[:, :, 1])
     np.testing.assert_array_equal(levels[:, :, 0], levels[:, :, 2])
 
 
 def test_transparency_survives():
-    merged = of(alpha=Image.new("L", (60, 40), 77)).merged(*spot(), BOX, MergeOptions())
+    merged = of(alpha=Image.new("L", (60, 40), 77)).merged(*spot(), BOX, EditRequest())
     again = written(merged, ".png")
     assert again.mode == "RGBA"
     np.testing.assert_array_equal(np.asarray(again.getchannel("A")), 77)
@@ -88,39 +89,39 @@ def test_transparency_survives():
 
 @pytest.mark.parametrize("shape", [(40, 60), (40, 60, 3), (40, 60, 4)])
 def test_sixteen_bits_survive_where_nothing_changes_and_change_elsewhere(tmp_path, shape):
-    deep = np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
-    photo = of("L" if len(shape) == 2 else "RGB", deep=deep)
-    path = tmp_path / "deep.png"
+    wide = np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
+    photo = of("L" if len(shape) == 2 else "RGB", wide=wide)
+    path = tmp_path / "wide.png"
     path.write_bytes(photo.bytes(".png"))
     again = Photo.read(path)
-    np.testing.assert_array_equal(again.deep, deep)
-    merged = again.merged(*spot(), BOX, MergeOptions()).deep
+    np.testing.assert_array_equal(again.wide, wide)
+    merged = again.merged(*spot(), BOX, EditRequest()).wide
     assert merged.dtype == np.uint16
-    assert (merged[15:25, 20:30] != deep[15:25, 20:30]).any()
-    np.testing.assert_array_equal(merged[:, :10], deep[:, :10])
+    assert (merged[15:25, 20:30] != wide[15:25, 20:30]).any()
+    np.testing.assert_array_equal(merged[:, :10], wide[:, :10])
     if len(shape) == 3 and shape[2] == 4:
-        np.testing.assert_array_equal(merged[:, :, 3], deep[:, :, 3])
+        np.testing.assert_array_equal(merged[:, :, 3], wide[:, :, 3])
 
 
 def test_sixteen_bit_gray_tiff_survives(tmp_path):
-    deep = np.random.default_rng(0).integers(0, 65536, (40, 60)).astype(np.uint16)
-    path = tmp_path / "deep.tiff"
-    path.write_bytes(of("L", deep=deep).bytes(".tiff"))
-    np.testing.assert_array_equal(Photo.read(path).deep, deep)
+    wide = np.random.default_rng(0).integers(0, 65536, (40, 60)).astype(np.uint16)
+    path = tmp_path / "wide.tiff"
+    path.write_bytes(of("L", wide=wide).bytes(".tiff"))
+    np.testing.assert_array_equal(Photo.read(path).wide, wide)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_sixteen_bits_are_turned_as_eight_are(tmp_path, orientation):
-    deep = (np.arange(12, dtype=np.uint16) * 5000).reshape(3, 4)
+    wide = (np.arange(12, dtype=np.uint16) * 5000).reshape(3, 4)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(deep).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(wide).save(tmp_path / "turned.png", exif=exif)
     photo = Photo.read(tmp_path / "turned.png")
-    np.testing.assert_allclose(photo.deep / 257, np.asarray(photo.picture), atol=1)
+    np.testing.assert_allclose(photo.wide / 257, np.asarray(photo.picture), atol=1)
 
 
 def test_levels_that_a_type_cannot_hold_are_told():
-    photo = of("RGB", deep=np.zeros((40, 60, 3), np.uint16))
+    photo = of("RGB", wide=np.zeros((40, 60, 3), np.uint16))
     assert photo.lost(".png") == []
     assert photo.lost(".jpg") == ["levels beyond 8 bits"]
     assert photo.lost(".png", in_sheet=True) == ["levels beyond 8 bits"]
@@ -133,8 +134,8 @@ def test_transparency_that_a_type_cannot_hold_is_told_and_lies_on_white():
 
 
 def test_sixteen_bits_with_a_transparent_colour_are_read_as_eight_and_told(tmp_path):
-    deep = np.full((20, 20), 30000, np.uint16)
-    Image.fromarray(deep).save(tmp_path / "clear.png", transparency=5)
+    wide = np.full((20, 20), 30000, np.uint16)
+    Image.fromarray(wide).save(tmp_path / "clear.png", transparency=5)
     photo = Photo.read(tmp_path / "clear.png")
     assert np.asarray(photo.picture)[0, 0] == 117
     assert set(photo.lost(".png")) == {"levels beyond 8 bits", "its transparency"}
@@ -146,8 +147,8 @@ def test_larger_photos_than_allowed_are_refused_by_their_header(photo):
 
 
 def test_the_crop_has_the_models_size():
-    assert of().crop(TINY, BOX).shape == (16, 16, 3)
-    assert of().crop(TINY, Box(10, 5, 20, 20, 30)).shape == (16, 16, 3)
+    for box in (BOX, Box(10, 5, 20, 20, 30)):
+        assert to_model_size(of().picture, TINY, box).shape == (16, 16, 3)
 
 
 def test_versions_lie_side_by_side():

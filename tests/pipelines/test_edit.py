@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from latentcli import faces
-from latentcli.photo.metadata import read_provenance
+from latentcli.photo.metadata import read_request
 from tests.conftest import TINY, draw, draw_folder, write_model
 
 MODEL = ("--model", "tiny")
@@ -51,9 +51,9 @@ def test_strength_0_copies_the_file(run, photo):
 
 
 def test_the_file_tells_what_was_done_unless_it_is_not_to(run, photo):
-    result = read_provenance(Path(run("edit", photo, "--vector", "dot=1000", *MODEL).paths[0]))
-    assert result.vectors[0]["strength"] == 1000
-    assert result.places == ("10,0,40,40",)
+    result = read_request(Path(run("edit", photo, "--vector", "dot=1000", *MODEL).paths[0]))
+    assert result.vectors[0].strength == 1000
+    assert [box.text() for box in result.boxes] == ["10,0,40,40"]
     assert result.original == "face.png"
     (path,) = run("edit", photo, "--vector", "dot=900", "--no-metadata", *MODEL).paths
     assert b"latentcli" not in Path(path).read_bytes()
@@ -99,7 +99,7 @@ def test_an_edit_can_be_done_to_another_photo(run, photo):
 
 def test_what_cannot_be_done_again_is_told(run, photo, tmp_path):
     (path,) = run("edit", photo, "--vector", "dot=1000", *MODEL).paths
-    assert "does not tell of an edit" in run("rerun", photo).err
+    assert "holds no edit by latentcli" in run("rerun", photo).err
     assert run("rerun", "gone.png").code == 1
     write_model(tmp_path / "models" / "other", seed=1)
     shutil.copytree("models/tiny/vectors", "models/other/vectors")
@@ -130,7 +130,7 @@ def test_an_animation_can_be_made_again(run, photo):
 
 
 def test_a_type_that_cannot_tell_what_was_done_is_told(run, photo):
-    assert ".bmp files cannot tell what was done" in run("edit", photo, "--vector", "dot=9", "-o", "a.bmp", *MODEL).err
+    assert ".bmp files cannot store edit metadata" in run("edit", photo, "--vector", "dot=9", "-o", "a.bmp", *MODEL).err
 
 
 @pytest.mark.parametrize("stream", ["stdin", "stdout"])
@@ -152,7 +152,7 @@ def test_one_damaged_photo_of_several_is_left_out(run, photo):
 def test_a_vector_fitted_anew_is_told(run, photo):
     (path,) = run("edit", photo, "--vector", "dot=1000", *MODEL).paths
     run("vectors", "fit", "dot", "--positive", "no", "--negative", "yes", *MODEL, "--force")
-    assert "dot has been fitted anew since" in run("rerun", path).err
+    assert "dot has been fitted again since" in run("rerun", path).err
 
 
 # pipes
@@ -293,7 +293,7 @@ def test_a_small_square_picture_is_a_face_crop_where_no_face_is_found(run, faces
     options = ("--vector", "dot=1000", "--model", "portraits")
     result = run("edit", "crop.png", *options)
     assert result.code == 0
-    assert "took crop.png for a face crop (no face was found)" in result.err
+    assert "treating crop.png as a face crop (no face was found)" in result.err
     monkeypatch.setitem(sys.modules, "dlib", None)
     faces._detector.cache_clear()
     result = run("edit", "crop.png", *options)

@@ -6,6 +6,8 @@ import typer
 
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import (
+    PANEL_CHANGE,
+    PANEL_OUTPUT,
     ForceOption,
     JsonOption,
     MethodOption,
@@ -17,6 +19,7 @@ from latentcli.cli.options import (
     PositiveOption,
     SigmaOption,
     StrengthOption,
+    StripOption,
     SubjectsArg,
     ToOption,
     TypicalOption,
@@ -34,21 +37,27 @@ def apply_vector(
     sigma: SigmaOption = None,
     to: ToOption = None,
     stay_typical: TypicalOption = False,
-    strip: Annotated[
-        str | None,
-        typer.Option(metavar="FROM:TO:COUNT", help="A row of strengths of the first vector.", show_default=False),
-    ] = None,
+    strip: StripOption = None,
     grid: Annotated[
         list[str],
         typer.Option(
-            metavar="NAME=FROM:TO:COUNT", help="Twice: a sheet of two vectors against each other.", show_default=False
+            metavar="NAME=FROM:TO:COUNT",
+            help="Give it twice: a sheet of two vectors against each other.",
+            show_default=False,
+            rich_help_panel=PANEL_CHANGE,
         ),
     ] = [],  # noqa: B006
     method: MethodOption = "mean",
     orthogonal_to: OrthogonalOption = [],  # noqa: B006
     paired: PairedOption = False,
     save: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Keep the computed vector with the model.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Save the computed vector with the model.",
+            show_default=False,
+            rich_help_panel=PANEL_OUTPUT,
+        ),
     ] = None,
     model: ModelOption = None,
     output: OutputOption = None,
@@ -85,20 +94,18 @@ def apply_vector(
 
     from latentcli import catalog
     from latentcli.concepts import labels
+    from latentcli.concepts.edit import EditRequest, parse_row, strengths
     from latentcli.concepts.fit import FitSettings
     from latentcli.pipelines import apply_vector
 
-    ranges = [apply_vector.Range.parse(text.rpartition("=")[2], "--grid") for text in grid]
-    ranges += [apply_vector.Range.parse(strip, "--strip")] if strip else []
-    amount = apply_vector.amount(strength, sigma, to)
+    rows = [parse_row(text.rpartition("=")[2], "--grid") for text in grid]
+    rows += [parse_row(strip, "--strip")] if strip else []
+    new, wanted = None, [catalog.parse_vector(text) for text in references]
     if positive is not None and negative is not None:
         name = save or labels.vector_name(positive.resolve().name.partition(".")[0])
-        edit = apply_vector.Edit((catalog.VectorRequest(name, None),), amount, stay_typical, rows=tuple(ranges))
         settings = FitSettings(method, tuple(orthogonal_to))
-        new = apply_vector.NewVector(labels.from_folders(name, positive, negative, paired), settings, edit, save)
-        show_vectors(console, apply_vector.apply_new(entry, images, new, output, force), "working")
-    else:
-        wanted = tuple(catalog.parse_vector(text) for text in references)
-        edit = apply_vector.Edit(wanted, amount, stay_typical, rows=tuple(ranges))
-        console.run(apply_vector.apply_saved(entry, images, edit, output, force), "working")
+        new = apply_vector.NewVector(labels.from_folders(name, positive, negative, paired), settings, save)
+        wanted = [catalog.VectorRequest(name, None)]
+    request = EditRequest(vectors=strengths(wanted, strength, sigma, to), rows=tuple(rows), stay_typical=stay_typical)
+    show_vectors(console, apply_vector.apply(entry, images, request, output, force, new), "working")
     console.close()

@@ -8,6 +8,10 @@ import typer
 
 from latentcli.cli.console import Console, check_pipe, choose_model
 from latentcli.cli.options import (
+    PANEL_CHANGE,
+    PANEL_MERGE,
+    PANEL_OUTPUT,
+    PANEL_REGION,
     ForceOption,
     JsonOption,
     MegapixelsOption,
@@ -15,9 +19,11 @@ from latentcli.cli.options import (
     OutputOption,
     SigmaOption,
     StrengthOption,
+    StripOption,
     ToOption,
     TypicalOption,
     VectorOption,
+    between,
 )
 from latentcli.config import DETAIL, PHOTO_MEGAPIXELS, WALK_FPS, Merge
 from latentcli.files import PIPE
@@ -28,61 +34,96 @@ _MOST_JOBS = 64
 def edit(
     photos: Annotated[
         list[Path],
-        typer.Argument(help="Photos, folders of photos, or `-` for the standard input.", show_default=False),
+        typer.Argument(
+            metavar="PHOTOS...", help="Photos, folders of photos, or `-` for the standard input.", show_default=False
+        ),
     ],
     vector: VectorOption,
     strength: StrengthOption = None,
     sigma: SigmaOption = None,
     to: ToOption = None,
     stay_typical: TypicalOption = False,
-    face: Annotated[int, typer.Option(min=1, help="Which face to edit, counted from the largest.")] = 1,
-    all_faces: Annotated[bool, typer.Option("--all-faces", help="Edit every face.")] = False,
-    box: Annotated[
-        list[str],
-        typer.Option(
-            metavar="X,Y,W,H[,ROLL]",
-            help="The part to edit, in pixels, turned by so many degrees clockwise; repeat it for several.",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006  # Typer copies it
-    no_align: Annotated[
-        bool, typer.Option("--no-align", help="Look for no face: edit the largest centred part.")
-    ] = False,
-    merge: Annotated[
-        Merge,
-        typer.Option(
-            help="`residual` adds what changes, `ratio` multiplies the brightness by it, `decode` puts in what the "
-            "model draws."
-        ),
-    ] = "residual",
-    detail: Annotated[
-        float,
-        typer.Option(help="How much of the photo's own detail stays where it is redrawn: 0 none, 1 all, with ghosts."),
-    ] = DETAIL,
-    refine: Annotated[
-        bool, typer.Option("--refine", help="Fit the latent to the photo first: some 1 dB nearer, and slower.")
-    ] = False,
-    strip: Annotated[
-        str | None,
-        typer.Option(metavar="FROM:TO:COUNT", help="A row of strengths of the first vector.", show_default=False),
-    ] = None,
+    strip: StripOption = None,
     animate: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="An animation (.webp, .gif, .png) of the strengths up to this one, there and back, or of --strip's.",
+            help="Write an animation (.gif, .webp, .apng) from strength 0 to --strength and back, or of --strip.",
             show_default=False,
+            rich_help_panel=PANEL_CHANGE,
         ),
     ] = None,
-    fps: Annotated[float, typer.Option(min=0.1, max=100, help="Pictures a second of the animation.")] = WALK_FPS,
+    fps: Annotated[
+        float,
+        typer.Option(callback=between(0.1, 100), help="Frames per second of --animate.", rich_help_panel=PANEL_CHANGE),
+    ] = WALK_FPS,
+    face: Annotated[
+        int,
+        typer.Option(callback=between(1), help="Face to edit, counted from the largest.", rich_help_panel=PANEL_REGION),
+    ] = 1,
+    all_faces: Annotated[
+        bool, typer.Option("--all-faces", help="Edit every face.", rich_help_panel=PANEL_REGION)
+    ] = False,
+    box: Annotated[
+        list[str],
+        typer.Option(
+            metavar="X,Y,W,H[,ROLL]",
+            help="Part to edit, in pixels; ROLL turns it clockwise, in degrees. Repeatable.",
+            show_default=False,
+            rich_help_panel=PANEL_REGION,
+        ),
+    ] = [],  # noqa: B006  # Typer copies it
+    no_align: Annotated[
+        bool,
+        typer.Option("--no-align", help="Skip face detection and edit the centre crop.", rich_help_panel=PANEL_REGION),
+    ] = False,
+    merge: Annotated[
+        Merge,
+        typer.Option(
+            help="`residual` adds the change to the photo, `ratio` scales its brightness, `decode` pastes the decoded "
+            "image.",
+            rich_help_panel=PANEL_MERGE,
+        ),
+    ] = "residual",
+    detail: Annotated[
+        float,
+        typer.Option(
+            help="How much original detail to keep in the edited area, 0 to 1. 1 keeps everything, including ghosts of "
+            "removed features.",
+            rich_help_panel=PANEL_MERGE,
+        ),
+    ] = DETAIL,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Optimise the latent for this photo first (about +1 dB, slower).",
+            rich_help_panel=PANEL_MERGE,
+        ),
+    ] = False,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Write before, reconstruction and after side by side.")
+        bool,
+        typer.Option(
+            "--compare",
+            help="Write photo, reconstruction and edit side by side.",
+            rich_help_panel=PANEL_OUTPUT,
+        ),
     ] = False,
     no_metadata: Annotated[
-        bool, typer.Option("--no-metadata", help="Do not write into the file what was done.")
+        bool,
+        typer.Option(
+            "--no-metadata", help="Do not store the edit in the file's metadata.", rich_help_panel=PANEL_OUTPUT
+        ),
     ] = False,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, max=_MOST_JOBS, help="Photos edited at the same time.")
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            callback=between(1, _MOST_JOBS),
+            help="Photos to edit at the same time.",
+            rich_help_panel=PANEL_OUTPUT,
+        ),
     ] = min(2, os.cpu_count() or 1),
     max_megapixels: MegapixelsOption = PHOTO_MEGAPIXELS,
     model: ModelOption = None,
@@ -104,13 +145,13 @@ def edit(
 
         cat me.jpg | latentcli edit - --vector smile > smiling.jpg
 
-    Writes `<stem>-smile+1.5.<ext>` in the photo's format; what the edit does not reach stays as it was.
-    `latentcli rerun FILE` does the same edit again.
+    Writes `<stem>-smile+1.5.<ext>` in the photo's format; pixels outside the
+    edited area are untouched. `latentcli rerun FILE` makes the same edit again.
     """
     if box and (face != 1 or all_faces or no_align):
-        raise typer.BadParameter("--box says where; leave out --face, --all-faces and --no-align")
+        raise typer.BadParameter("--box sets the part to edit; leave out --face, --all-faces and --no-align")
     if no_align and (face != 1 or all_faces):
-        raise typer.BadParameter("--no-align looks for no face; leave out --face and --all-faces")
+        raise typer.BadParameter("--no-align skips face detection; leave out --face and --all-faces")
     if all_faces and face != 1:
         raise typer.BadParameter("give --face or --all-faces")
     if compare and (strip or animate):
@@ -125,15 +166,25 @@ def edit(
 
     from latentcli import catalog
     from latentcli.box import Box
-    from latentcli.photo import locate
-    from latentcli.photo.merge import MergeOptions
-    from latentcli.pipelines import apply_vector, edit
+    from latentcli.concepts.edit import EditRequest, parse_row, strengths
+    from latentcli.pipelines import edit
 
-    vectors = tuple(catalog.parse_vector(text) for text in vector)
-    rows = (apply_vector.Range.parse(strip, "--strip"),) if strip else ()
-    wanted = apply_vector.Edit(vectors, apply_vector.amount(strength, sigma, to), stay_typical, rows)
-    aim = locate.Aim(tuple(map(Box.parse, box)), face, all_faces, not no_align)
-    how = edit.PhotoEdit(wanted, aim, MergeOptions(merge, detail), refine, compare)
-    job = edit.Job(output, force, jobs, max_megapixels, not no_metadata, animate, fps)
-    console.run(edit.edit_photos(entry, photos, edit.animated(how) if animate else how, job), "editing")
+    request = EditRequest(
+        vectors=strengths([catalog.parse_vector(text) for text in vector], strength, sigma, to),
+        boxes=tuple(map(Box.parse, box)),
+        face=face,
+        every_face=all_faces,
+        align=not no_align,
+        given=bool(box),
+        rows=(parse_row(strip, "--strip"),) if strip else (),
+        merge=merge,
+        detail=detail,
+        refine=refine,
+        compare=compare,
+        stay_typical=stay_typical,
+    )
+    if animate is not None:
+        request = edit.animated(request, fps)
+    job = edit.Job(animate or output, force, jobs, max_megapixels, not no_metadata)
+    console.run(edit.edit_photos(entry, photos, request, job), "editing")
     console.close()

@@ -25,7 +25,7 @@ def interpolate(
         InterpolationMethod, typer.Option(help="`lerp` is the straight line, `slerp` the great circle.")
     ] = "lerp",
     loop: Annotated[bool, typer.Option("--loop", help="Return to the first image.")] = False,
-    fps: Annotated[float, typer.Option(help="Pictures a second in an animation.")] = WALK_FPS,
+    fps: Annotated[float, typer.Option(help="Frames per second of an animation.")] = WALK_FPS,
     model: ModelOption = None,
     output: OutputOption = None,
     force: ForceOption = False,
@@ -39,7 +39,7 @@ def interpolate(
 
         latentcli interpolate seed:7 seed:8 seed:9 --loop --output walk.gif
 
-    Writes `<A>-<B>.png`; an output called `.gif` or `.webp` moves.
+    Writes `<A>-<B>.png`; an output named `.gif`, `.webp` or `.apng` is an animation.
     """
     console = Console(as_json)
     entry = choose_model(console, model)

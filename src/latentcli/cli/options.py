@@ -62,7 +62,9 @@ def parse_crop(text: str) -> Crop:
     return cast(Crop, crop)
 
 
-ImagesArg = Annotated[list[Path], typer.Argument(help="Images, or folders of images.", show_default=False)]
+ImagesArg = Annotated[
+    list[Path], typer.Argument(metavar="IMAGES...", help="Images, or folders of images.", show_default=False)
+]
 SubjectsArg = Annotated[
     list[Path],
     typer.Argument(
@@ -140,6 +142,15 @@ ToOption = Annotated[
         metavar="TARGET",
         help="Move each image to a target instead: a percentile (`p90`) or the `positive` / `negative` class mean. "
         "Images already past it are unchanged.",
+        show_default=False,
+        rich_help_panel=PANEL_CHANGE,
+    ),
+]
+StripOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FROM:TO:COUNT",
+        help="A strip of COUNT strengths of the first vector.",
         show_default=False,
         rich_help_panel=PANEL_CHANGE,
     ),

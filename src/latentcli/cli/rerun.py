@@ -1,4 +1,4 @@
-"""`latentcli rerun`: do an edit again, as the edited photo tells of it."""
+"""`latentcli rerun`: make an edit again from the metadata of the edited photo."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +28,7 @@ def rerun(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Do an edit again, on the same photo or on another one.
+    """Make an edit again, on the same photo or on another one.
 
     Examples:
 
@@ -36,7 +36,7 @@ def rerun(
 
         latentcli rerun me-smile+1.5.png --photo you.jpg
 
-    Of another photo the faces are found anew. Writes what the edit's own command would write.
+    In another photo the faces are found again. Writes what the command of the edit would write.
     """
     if output == PIPE:
         check_pipe(as_json)
@@ -44,7 +44,7 @@ def rerun(
 
     from latentcli.pipelines import edit
 
-    plan = edit.plan_rerun(edited, photo, model)
-    console.took(plan.entry, chosen=model is None)
-    console.run(edit.rerun(plan, output, force, max_megapixels), "editing")
+    entry, events = edit.rerun(edited, photo, model, edit.Job(output, force, megapixels=max_megapixels))
+    console.took(entry, chosen=model is None)
+    console.run(events, "editing")
     console.close()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from latentcli.config import HELD_OUT_NEEDS, HELD_OUT_SHARE
 from latentcli.data.cache import Decoded
-from latentcli.data.sources import Listing, Reader, name_hashes, open_source, scan
+from latentcli.data.sources import Folder, Listing, Reader, name_hashes, open_source, scan
 from latentcli.errors import ConfigError, ImageError
 from latentcli.history import TrainingSummary
 from latentcli.images import has_colour, open_picture, walk
@@ -124,7 +124,7 @@ def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]
 def _shared(listing: Listing, other: Listing) -> np.ndarray:
     """Which images of a listing are in another one, too: (n,) bool."""
     roots = [os.path.realpath(each.source.root) for each in (listing, other)]
-    folders_only = {listing.source.kind, other.source.kind} == {"folder"}
+    folders_only = all(isinstance(each.source, Folder) for each in (listing, other))
     if folders_only and os.path.commonpath(roots) not in roots:
         return np.zeros(len(listing), dtype=bool)
     held = set(_paths(other, roots[1]))
@@ -150,7 +150,7 @@ def survey(files: Selection) -> Survey:
     """Sizes and colours of a sample of the pictures. Raises ImageError when none of the sample can be read."""
     there = files.rows[files.listing.sizes[files.rows] >= 0]
     sample = [files.listing.name(row) for row in there[:: max(1, -(-len(there) // _SURVEYED))]]
-    with Reader(files.listing.source) as reader:
+    with files.listing.source.reader() as reader:
         found = [found for _, found in walk(sample, partial(_side_and_colour, reader))]
     seen = [facts for facts in found if not isinstance(facts, ImageError)]
     if not seen:

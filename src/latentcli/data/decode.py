@@ -23,7 +23,7 @@ import numpy as np
 
 import latentcli
 from latentcli.config import ModelConfig
-from latentcli.data.sources import Listing, Reader, Source
+from latentcli.data.sources import KINDS, Listing, Reader, Source
 from latentcli.errors import ImageError
 from latentcli.images import fit, open_picture
 
@@ -74,7 +74,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that asks decides when to stop
     job = json.loads(sys.stdin.buffer.readline())
     config = ModelConfig.from_json(job["config"])
-    with Reader(Source(job["kind"], Path(job["path"]))) as reader:
+    with KINDS[job["kind"]](Path(job["path"])).reader() as reader:
         for line in sys.stdin.buffer:
             answer = decode(reader, json.loads(line), config)
             sys.stdout.buffer.write(json.dumps(answer.facts).encode() + b"\n")
@@ -106,7 +106,7 @@ class _Team:
         self.size = os.cpu_count() or 1
         self._listing = listing
         self._config = config
-        self._reader = Reader(listing.source)
+        self._reader = listing.source.reader()
         self._threads = ThreadPoolExecutor(self.size)
         self._closing = False
         self._running: set[_Process] = set()

@@ -132,7 +132,7 @@ def _some(names: np.ndarray) -> str:
 
 def _checks(listing: Listing) -> np.ndarray:
     """(n,) int64: of files in an archive the CRC-32."""
-    return listing.stamps if listing.source.kind == "zip" else np.zeros_like(listing.sizes)
+    return listing.stamps if listing.source.checksummed else np.zeros_like(listing.sizes)
 
 
 def _marks(sizes: Sequence[np.ndarray], checks: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Where images come from: a folder tree, a `.zip` archive, or a text file of paths.
+"""Sources of images: a folder tree, a `.zip` archive, or a text file of paths.
 
-A listing names every image of a source in sorted order, with what tells whether it changed. Names are kept as arrays
-of bytes, so that a million of them take tens of megabytes.
+A listing names every image of a source in sorted order, with size and time stamp, by which changes are found. Names
+are arrays of bytes: a million of them take tens of megabytes.
 """
 
 import hashlib
@@ -9,11 +9,12 @@ import os
 import stat
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -31,32 +32,66 @@ _ARCHIVE_ERRORS = (
     KeyError, RuntimeError, OSError, EOFError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
-# What a listing passes over, in words.
+# Things that a listing passes over, as messages name them.
 DANGLING = "links that lead nowhere"
 LINKED_FOLDERS = "links to folders"
 OTHER = "files of other types"
 CLOSED = "folders that may not be read"
-TWICE = "names that stand twice"
+TWICE = "duplicate names"
 MODELS = "folders of models"
-NOTEWORTHY = (DANGLING, LINKED_FOLDERS, CLOSED, MODELS)  # what somebody may have meant to be there
+NOTEWORTHY = (DANGLING, LINKED_FOLDERS, CLOSED, MODELS)  # the user may have meant these to count
 
-_File = tuple[bytes, int, int]  # name, size, stamp
+File = tuple[bytes, int, int]  # name, size, stamp
+
+
+class Reader:
+    """Opens the files of a source by name. A context manager."""
+
+    def __init__(self, source: "Source") -> None:
+        self.source = source
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def locate(self, name: str) -> tuple[Path, bytes | None]:
+        """The file's path and, when it is not on the disk under that, its bytes. Raises ImageError."""
+        return self.source.root / name, None
 
 
 @dataclass(frozen=True)
-class Source:
-    """A folder, an archive or a list of images; open it with `open_source`."""
+class Source(ABC):
+    """Images under relative names: a folder, an archive, a list. Open it with `open_source`.
 
-    kind: Literal["folder", "zip", "list"]
+    A new kind is one subclass, added to `KINDS`.
+    """
+
     path: Path
+    kind: ClassVar[str]
+    checksummed: ClassVar[bool] = False  # whether stamps tell the content, wherever and whenever it was stored
 
     def __str__(self) -> str:
         return str(self.path)
 
     @property
     def root(self) -> Path:
-        """What names are relative to."""
-        return self.path.parent if self.kind == "list" else self.path
+        """The folder that names are relative to."""
+        return self.path
+
+    def reader(self) -> Reader:
+        """A reader of the files. Raises ImageError when the source cannot be opened any more."""
+        return Reader(self)
+
+    @staticmethod
+    @abstractmethod
+    def is_at(path: Path) -> bool:
+        """Whether a path that exists is a source of this kind."""
+
+    @abstractmethod
+    def files(self, passed_over: Counter[str]) -> Iterator[File]:
+        """Every image file, in any order; what is no image is counted in `passed_over`. Raises ImageError."""
 
 
 @dataclass(frozen=True)
@@ -93,23 +128,17 @@ def names_from_numbers(numbers: np.ndarray) -> np.ndarray:
 
 
 def open_source(path: Path) -> Source:
-    """What kind of source a path is. Raises ImageError when it is none."""
-    if os.path.isdir(path):
-        return Source("folder", path)
+    """The source at a path, of the first of `KINDS` that fits. Raises ImageError when there is none."""
     if not os.path.exists(path):
         raise ImageError(f"{path} does not exist; give a folder of images, a .zip, or a text file of paths")
-    if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
-        return Source("zip", path)
-    if path.suffix.lower() in SUFFIXES:
-        raise ImageError(f"{path} is a single image; give a folder of images")
-    return Source("list", path)
+    return next(kind for kind in KINDS.values() if kind.is_at(path))(path)
 
 
 def find_images(folder: Path) -> list[Path]:
     """Every image file below `folder`, sorted by relative path. Raises ImageError when there is none."""
     if not os.path.isdir(folder):
         raise ImageError(f"{folder} is not a folder; give a folder of images")
-    listing = scan(Source("folder", folder))
+    listing = scan(Folder(folder))
     return [folder / listing.name(row) for row in range(len(listing))]
 
 
@@ -121,12 +150,7 @@ def scan(source: Source) -> Listing:
     there is no image.
     """
     passed_over: Counter[str] = Counter()
-    walkers: dict[str, Callable[[Path, Counter[str]], Iterator[_File]]] = {
-        "folder": _walk_folder,
-        "zip": _walk_zip,
-        "list": _walk_list,
-    }
-    names, sizes, stamps = _as_arrays(walkers[source.kind](source.path, passed_over))
+    names, sizes, stamps = _as_arrays(source.files(passed_over))
     names, first = np.unique(names, return_index=True)  # sorted
     if len(first) < len(sizes):
         passed_over[TWICE] += len(sizes) - len(first)
@@ -143,10 +167,10 @@ def scan(source: Source) -> Listing:
     return Listing(source, names, sizes[first], stamps[first], passed_over)
 
 
-def _as_arrays(files: Iterable[_File]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _as_arrays(files: Iterable[File]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     names: list[np.ndarray] = [np.empty(0, dtype="S1")]
     numbers: list[np.ndarray] = [np.empty((0, 2), dtype=np.int64)]
-    waiting: list[_File] = []
+    waiting: list[File] = []
 
     def pack() -> None:
         names.append(np.array([name for name, _, _ in waiting], dtype=np.bytes_))
@@ -163,29 +187,38 @@ def _as_arrays(files: Iterable[_File]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return np.concatenate(names), both[:, 0].copy(), both[:, 1].copy()
 
 
-def _walk_folder(root: Path, passed_over: Counter[str]) -> Iterator[_File]:
-    top = os.fsencode(root)
-    waiting = [b""]
-    while waiting:
-        below = waiting.pop()
-        try:
-            with os.scandir(os.path.join(top, below)) as entries:
-                found, folders, is_model = _read_folder(entries, below, passed_over)
-        except OSError:
-            passed_over[CLOSED] += 1
-            continue
-        if is_model and below:
-            passed_over[MODELS] += 1
-            continue
-        waiting += folders
-        yield from found
+class Folder(Source):
+    """A folder tree."""
+
+    kind = "folder"
+
+    @staticmethod
+    def is_at(path: Path) -> bool:
+        return os.path.isdir(path)
+
+    def files(self, passed_over: Counter[str]) -> Iterator[File]:
+        top = os.fsencode(self.path)
+        waiting = [b""]
+        while waiting:
+            below = waiting.pop()
+            try:
+                with os.scandir(os.path.join(top, below)) as entries:
+                    found, folders, is_model = _read_folder(entries, below, passed_over)
+            except OSError:
+                passed_over[CLOSED] += 1
+                continue
+            if is_model and below:
+                passed_over[MODELS] += 1
+                continue
+            waiting += folders
+            yield from found
 
 
 def _read_folder(
     entries: Iterable["os.DirEntry[bytes]"], below: bytes, passed_over: Counter[str]
-) -> tuple[list[_File], list[bytes], bool]:
+) -> tuple[list[File], list[bytes], bool]:
     """The image files and the folders directly in a folder, and whether it is a model's."""
-    found: list[_File] = []
+    found: list[File] = []
     folders: list[bytes] = []
     is_model = False
     for entry in entries:
@@ -216,69 +249,94 @@ def _suffix(name: bytes) -> str:
     return os.path.splitext(os.fsdecode(name))[1].lower()
 
 
-def _walk_zip(path: Path, passed_over: Counter[str]) -> Iterator[_File]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                parts = entry.filename.split("/")
-                if entry.is_dir() or any(part.startswith((".", "__MACOSX")) for part in parts):
-                    continue
-                if _suffix(os.fsencode(entry.filename)) in SUFFIXES:
-                    yield os.fsencode(entry.filename), entry.file_size, entry.CRC
-                else:
-                    passed_over[OTHER] += 1
-    except _ARCHIVE_ERRORS as error:
-        raise ImageError(f"{path} is not a readable zip archive ({error}); pack it again") from error
+class Archive(Source):
+    """A `.zip` archive."""
 
+    kind = "zip"
+    checksummed = True
 
-def _walk_list(path: Path, passed_over: Counter[str]) -> Iterator[_File]:
-    try:
-        with path.open("rb") as file:
-            if b"\0" in file.read(_START):
-                raise ImageError(f"{path} is no list of images; give a folder, a .zip, or a text file of paths")
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except PermissionError as error:
-        raise ImageError(f"{path} may not be read; check its permissions") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImageError(
-            f"{path} is no list of images (no text in UTF-8); give a folder, a .zip, or a text file of paths"
-        ) from error
-    for line in map(str.strip, lines):
-        if not line or line.startswith("#"):
-            continue
+    @staticmethod
+    def is_at(path: Path) -> bool:
+        return path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)
+
+    def reader(self) -> Reader:
+        return _ArchiveReader(self)
+
+    def files(self, passed_over: Counter[str]) -> Iterator[File]:
         try:
-            facts = os.stat(path.parent / line)
-        except (OSError, ValueError):
-            yield os.fsencode(line.replace("\0", "?")), -1, 0
-        else:
-            yield os.fsencode(line), facts.st_size, facts.st_mtime_ns
+            with zipfile.ZipFile(self.path) as archive:
+                for entry in archive.infolist():
+                    parts = entry.filename.split("/")
+                    if entry.is_dir() or any(part.startswith((".", "__MACOSX")) for part in parts):
+                        continue
+                    if _suffix(os.fsencode(entry.filename)) in SUFFIXES:
+                        yield os.fsencode(entry.filename), entry.file_size, entry.CRC
+                    else:
+                        passed_over[OTHER] += 1
+        except _ARCHIVE_ERRORS as error:
+            raise ImageError(f"{self} is not a readable zip archive ({error}); pack it again") from error
 
 
-class Reader:
-    """Opens the files of a source by name; an archive stays open. A context manager."""
+class _ArchiveReader(Reader):
+    """Keeps the archive open."""
 
     def __init__(self, source: Source) -> None:
-        self.source = source
+        super().__init__(source)
         try:
-            self._archive = zipfile.ZipFile(source.path) if source.kind == "zip" else None
+            self._archive = zipfile.ZipFile(source.path)
         except _ARCHIVE_ERRORS as error:
             raise ImageError(f"{source} cannot be opened any more ({error})") from error
 
-    def __enter__(self) -> "Reader":
-        return self
-
     def __exit__(self, *error: object) -> None:
-        if self._archive:
-            self._archive.close()
+        self._archive.close()
 
     def locate(self, name: str) -> tuple[Path, bytes | None]:
-        """The file's path and, when it is not on the disk under that, its bytes. Raises ImageError."""
         path = self.source.root / name
-        if self._archive is None:
-            return path, None
         try:
             if self._archive.getinfo(name).file_size > _LARGEST_ENTRY:
-                raise ImageError(f"{path} is larger than a picture can be; take it out of the archive")
+                raise ImageError(f"{path} exceeds 1 GiB, the limit for an archived image; take it out of the archive")
             return path, self._archive.read(name)
         except _ARCHIVE_ERRORS as error:
-            raise ImageError(f"{path} cannot be taken out of the archive ({error}); pack it again") from error
+            raise ImageError(f"{path} cannot be read from the archive ({error}); pack it again") from error
+
+
+class PathList(Source):
+    """A text file of paths, relative to its own folder, one a line."""
+
+    kind = "list"
+
+    @property
+    def root(self) -> Path:
+        return self.path.parent
+
+    @staticmethod
+    def is_at(path: Path) -> bool:
+        if path.suffix.lower() in SUFFIXES:
+            raise ImageError(f"{path} is a single image; give a folder of images")
+        return True
+
+    def files(self, passed_over: Counter[str]) -> Iterator[File]:
+        for line in map(str.strip, self._text().splitlines()):
+            if not line or line.startswith("#"):
+                continue
+            try:
+                facts = os.stat(self.root / line)
+            except (OSError, ValueError):
+                yield os.fsencode(line.replace("\0", "?")), -1, 0
+            else:
+                yield os.fsencode(line), facts.st_size, facts.st_mtime_ns
+
+    def _text(self) -> str:
+        advice = "give a folder of images, a .zip, or a text file of paths"
+        try:
+            with self.path.open("rb") as file:
+                if b"\0" in file.read(_START):
+                    raise ImageError(f"{self} is not a list of images; {advice}")
+            return self.path.read_text(encoding="utf-8-sig")
+        except PermissionError as error:
+            raise ImageError(f"{self} may not be read; check its permissions") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ImageError(f"{self} is not a list of images (not UTF-8 text); {advice}") from error
+
+
+KINDS: dict[str, type[Source]] = {each.kind: each for each in (Folder, Archive, PathList)}  # tried in this order

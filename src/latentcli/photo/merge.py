@@ -10,15 +10,14 @@ sharpening what the decoder drew. The mask refines that of Brock et al. 2017 (ar
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from latentcli.box import Box
-from latentcli.config import DETAIL, Merge
-from latentcli.errors import ConfigError
+from latentcli.concepts.edit import EditRequest
+from latentcli.config import Merge
 
 _FINEST = 1024  # pixels along a region: finer detail than that is texture and stays
 _ABOVE = 2  # masks and sharpening are computed at this many times the model's size
@@ -38,21 +37,6 @@ _RATIO_FLOOR, _RATIO_LIMITS = 0.05, (0.5, 2.0)  # Liu, Shan and Zhang 2001
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow turns colour to gray
 
 Region = tuple[int, int, int, int]  # left, top, right, bottom
-
-
-@dataclass(frozen=True, slots=True)
-class MergeOptions:
-    """How an edit gets into a photo."""
-
-    way: Merge = "residual"  # add the difference; "ratio" multiplies by it, "decode" puts the decoding in
-    detail: float = DETAIL  # of the photo's own, where it is redrawn: 0 none, 1 all of it, ghosts included
-    rounded: bool = False  # leave the corners of the box as they are: they show no face
-
-    def __post_init__(self) -> None:
-        if self.way not in get_args(Merge):
-            raise ConfigError(f"--merge takes {', '.join(get_args(Merge))}, got {self.way!r}")
-        if not 0 <= self.detail <= 1:
-            raise ConfigError(f"--detail takes 0 to 1, got {self.detail:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +68,31 @@ def coarse_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * share)), max(1, round(height * share))
 
 
-def merge(coarse: Tensor, region: Region, before: Tensor, after: Tensor, place: Box, how: MergeOptions) -> Merged:
-    """What an edit adds to a photo's region, which is shown at its `coarse_size`: (channels, height, width) in [0, 1].
+def merge(
+    coarse: Tensor,
+    region: Region,
+    before: Tensor,
+    after: Tensor,
+    box: Box,
+    request: EditRequest,
+    rounded: bool = False,
+) -> Merged:
+    """Change of a photo's region, which is shown at its `coarse_size`: (channels, height, width) in [0, 1].
 
-    `before` and `after` are the decodings (channels, height, width) of what `place` shows, at the model's size.
+    `before` and `after` are the decodings (channels, height, width) of the box, at the model's size; `rounded` leaves
+    the corners of the box as they are: they show no face.
     """
     shown, before, after = _like(coarse, before, after)
-    drawn = _on_box(before, after, how)
-    shown = coarse if how.way == "ratio" else shown
-    side = place.width * coarse.shape[2] / (region[2] - region[0])
-    found = _WAYS[how.way](shown, _Drawn(*_onto(drawn, coarse, region, place)), side, how)
+    drawn = _on_box(before, after, request.merge, rounded)
+    shown = coarse if request.merge == "ratio" else shown
+    side = box.width * coarse.shape[2] / (region[2] - region[0])
+    found = _WAYS[request.merge](shown, _Drawn(*_onto(drawn, coarse, region, box)), side, request.detail)
     return Merged(found.change.expand(len(coarse), -1, -1), found.mask)
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """What the decoder says of a place, all of one height and width."""
+    """The decodings of a box, as layers of one height and width."""
 
     before: Tensor  # (channels, height, width)
     difference: Tensor  # the same
@@ -120,12 +113,12 @@ def _gray(image: Tensor) -> Tensor:
     return image if len(image) == 1 else (image * torch.tensor(_LUMA)[:, None, None]).sum(dim=0, keepdim=True)
 
 
-def _on_box(before: Tensor, after: Tensor, how: MergeOptions) -> _Drawn:
+def _on_box(before: Tensor, after: Tensor, way: Merge, rounded: bool) -> _Drawn:
     """Difference and masks, upright, at twice the model's size."""
     size = [_ABOVE * side for side in before.shape[1:]]
     old, new = F.interpolate(torch.stack([before, after]), size, mode="bicubic")
-    window = _window(size[0], size[1], how.rounded)
-    if how.way == "decode":
+    window = _window(size[0], size[1], rounded)
+    if way == "decode":
         return _Drawn(old, new - old, torch.zeros_like(old), window, window)
     difference = _levelled(new - old)
     amount = difference.abs().mean(dim=0, keepdim=True)
@@ -156,24 +149,24 @@ def _levelled(difference: Tensor) -> Tensor:
     return difference - (1 - kept) * level[:, None, None]
 
 
-def _onto(drawn: _Drawn, coarse: Tensor, region: Region, place: Box) -> tuple[Tensor, ...]:
+def _onto(drawn: _Drawn, coarse: Tensor, region: Region, box: Box) -> tuple[Tensor, ...]:
     """Each layer as it lies on the region's pixels."""
     layers = (drawn.before, drawn.difference, drawn.sharper, drawn.reach, drawn.redrawn)
     stack = torch.cat(layers)[None]
     height, width = coarse.shape[1:]
     left, top, right, bottom = region
     across, down = width / (right - left), height / (bottom - top)  # coarse pixels in one of the photo
-    smallest = min(place.width * across / stack.shape[3], place.height * down / stack.shape[2])
+    smallest = min(box.width * across / stack.shape[3], box.height * down / stack.shape[2])
     if smallest < 1:  # the box has fewer pixels than the layers
-        size = [max(1, round(place.height * down)), max(1, round(place.width * across))]
+        size = [max(1, round(box.height * down)), max(1, round(box.width * across))]
         stack = F.interpolate(stack, size, mode="bilinear", antialias=True)
-    x = left + (torch.arange(width) + 0.5) / across - place.middle[0]
-    y = top + (torch.arange(height) + 0.5) / down - place.middle[1]
-    cosine, sine = place.axes
+    x = left + (torch.arange(width) + 0.5) / across - box.middle[0]
+    y = top + (torch.arange(height) + 0.5) / down - box.middle[1]
+    cosine, sine = box.axes
     grid = torch.stack(
         [
-            (x[None, :] * cosine + y[:, None] * sine) / (place.width / 2),
-            (y[:, None] * cosine - x[None, :] * sine) / (place.height / 2),
+            (x[None, :] * cosine + y[:, None] * sine) / (box.width / 2),
+            (y[:, None] * cosine - x[None, :] * sine) / (box.height / 2),
         ],
         dim=2,
     )
@@ -185,26 +178,26 @@ def _onto(drawn: _Drawn, coarse: Tensor, region: Region, place: Box) -> tuple[Te
     return (*parts, *torch.split(on_masks, 1))
 
 
-def _residual(photo: Tensor, drawn: _Drawn, side: float, how: MergeOptions) -> Merged:
+def _residual(photo: Tensor, drawn: _Drawn, side: float, detail: float) -> Merged:
     own = photo - drawn.before  # what the photo has and its reconstruction has not
-    without_ghosts = drawn.difference - (own - _limited(own, drawn.redrawn, how.detail))
+    without_ghosts = drawn.difference - (own - _limited(own, drawn.redrawn, detail))
     plain, extra = drawn.reach * without_ghosts, drawn.reach * drawn.sharper
     gain = _matching(photo, plain, extra, drawn.reach * drawn.redrawn, side)
     return Merged(plain + gain * extra, drawn.reach[0])
 
 
-def _ratio(photo: Tensor, drawn: _Drawn, side: float, how: MergeOptions) -> Merged:
+def _ratio(photo: Tensor, drawn: _Drawn, side: float, detail: float) -> Merged:
     """Ratio image of the brightness: texture and hue of the photo stay (Liu, Shan and Zhang 2001)."""
     old = _gray(drawn.before) + _RATIO_FLOOR
     ratio = ((old + _gray(drawn.difference)) / old).clamp(*_RATIO_LIMITS)
     return Merged(drawn.reach * photo * (ratio - 1), drawn.reach[0])
 
 
-def _decoding(photo: Tensor, drawn: _Drawn, side: float, how: MergeOptions) -> Merged:
+def _decoding(photo: Tensor, drawn: _Drawn, side: float, detail: float) -> Merged:
     return Merged(drawn.reach * (drawn.before + drawn.difference - photo), drawn.reach[0])
 
 
-_WAYS: dict[Merge, Callable[[Tensor, _Drawn, float, MergeOptions], Merged]] = {
+_WAYS: dict[Merge, Callable[[Tensor, _Drawn, float, float], Merged]] = {
     "residual": _residual,
     "ratio": _ratio,
     "decode": _decoding,

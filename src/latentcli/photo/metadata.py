@@ -1,21 +1,20 @@
-"""What a photo's file has besides pixels, so that the edited photo can be saved as the original came."""
+"""File traits of a photo besides its pixels, so that the edited photo can be saved as the original came."""
 
 import contextlib
-import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from latentcli import __version__
+from latentcli.concepts.edit import EditRequest
 from latentcli.errors import FileFormatError
 from latentcli.images import ORIENTATION, PILLOW_ERRORS, open_picture
-from latentcli.photo.sixteen_bit import is_deep
+from latentcli.photo.sixteen_bit import has_16_bits
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825  # EXIF tags
 _USER_COMMENT = 0x9286  # in the EXIF IFD
@@ -122,8 +121,8 @@ def _as_one(found: re.Match[bytes]) -> bytes:
     return re.sub(rb"\d", b"1", found.group())
 
 
-def can_tell(suffix: str) -> bool:
-    """Whether a file of this type can say what was done to it."""
+def holds_metadata(suffix: str) -> bool:
+    """Whether a file of this type can hold the edit it came from."""
     return Image.EXTENSION.get(suffix.lower()) in _WITH_EXIF
 
 
@@ -235,7 +234,7 @@ def _lost(picture: Image.Image) -> list[str]:
         lost.append("its palette")
     if picture.mode.startswith("I;16") and "transparency" in picture.info:
         lost.append("its transparency")
-    if picture.mode in ("I", "F") or (_says_16_bits(picture) and not is_deep(picture)):
+    if picture.mode in ("I", "F") or (_says_16_bits(picture) and not has_16_bits(picture)):
         lost.append("levels beyond 8 bits")
     return lost
 
@@ -252,78 +251,20 @@ def _dpi(picture: Image.Image) -> tuple[float, float] | None:
     return (across, down) if 0 < across < _MOST_DPI and 0 < down < _MOST_DPI else None
 
 
-_KEY = "latentcli"  # holds the version
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """One edit. Names only, no folders: the file may be passed on."""
-
-    model: str
-    model_id: str
-    vectors: tuple[dict[str, Any], ...]  # name, digest of the direction, and strength, sigma or to
-    places: tuple[str, ...]  # as `--box` takes them
-    original: str  # name of the photo's file
-    original_sha256: str
-    face: int = 1  # how the places were chosen, where they were not given
-    every_face: bool = False
-    align: bool = True
-    given: bool = False
-    rows: tuple[str, ...] = ()  # FROM:TO:COUNT of strips
-    fps: float | None = None  # of an animation
-    merge: str = "residual"
-    detail: float = 0.5
-    refine: bool = False
-    compare: bool = False
-    stay_typical: bool = False
-    earlier: dict[str, Any] | None = None  # of the photo it was made from
-
-    def text(self) -> str:
-        """One line of ASCII JSON."""
-        return json.dumps({_KEY: __version__, "edited": True} | asdict(self))
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises ValueError for anything that was not written by `text`."""
-        found = json.loads(text)
-        if not isinstance(found, dict) or _KEY not in found:
-            raise ValueError("no edit")
-        known = {knob.name: found[knob.name] for knob in fields(cls) if knob.name in found}
-        try:
-            told = cls(**known | {name: tuple(known.get(name, ())) for name in ("vectors", "places", "rows")})
-            told._check()
-        except (TypeError, OverflowError) as error:
-            raise ValueError(str(error)) from error
-        return told
-
-    def _check(self) -> None:
-        """Raises ValueError for values of another kind: the file may come from anybody."""
-        kinds: dict[type, tuple[object, ...]] = {
-            str: (self.model, self.model_id, self.original, self.original_sha256, self.merge, *self.places, *self.rows),
-            bool: (self.every_face, self.align, self.given, self.refine, self.compare, self.stay_typical),
-            int: (self.face,),
-            dict: self.vectors,
-            float: (float(self.detail), *([] if self.fps is None else [float(self.fps)])),
-        }
-        if not self.vectors or any(type(value) is not kind for kind, values in kinds.items() for value in values):
-            raise ValueError("values of another kind")
-
-
 def earlier(text: str | None) -> dict[str, Any] | None:
-    """What was done to a photo before, as far as it can be read."""
-    try:
-        return asdict(Provenance.parse(text)) if text else None
-    except (ValueError, RecursionError):
-        return None
+    """The edit that a photo came from, as far as it can be read."""
+    with contextlib.suppress(ValueError):
+        return EditRequest.parse(text).to_json() if text else None
+    return None
 
 
-def read_provenance(path: Path) -> Provenance:
-    """What was done to the photo in a file. Raises ImageError for no image, FileFormatError where nothing is told."""
+def read_request(path: Path) -> EditRequest:
+    """The edit that a photo's file says was made. Raises ImageError for no image, FileFormatError without an edit."""
     with open_picture(path) as picture:
         text = done_to(picture)
     if text is None:
-        raise FileFormatError(f"{path} does not tell of an edit by latentcli; name a photo that `latentcli edit` wrote")
+        raise FileFormatError(f"{path} holds no edit by latentcli; name a photo that `latentcli edit` wrote")
     try:
-        return Provenance.parse(text)
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path} tells of an edit in a way that cannot be read; edit the photo again") from error
+        return EditRequest.parse(text)
+    except ValueError as error:
+        raise FileFormatError(f"{path} holds unreadable edit metadata ({error}); edit the photo again") from error

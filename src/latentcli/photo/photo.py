@@ -12,11 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from latentcli.box import Box
-from latentcli.config import PHOTO_MEGAPIXELS, ModelConfig
-from latentcli.images import encode_picture, grid, has_alpha, open_picture, plain, to_model_size, upright
-from latentcli.photo.merge import MergeOptions, coarse_size, merge
+from latentcli.concepts.edit import EditRequest
+from latentcli.config import PHOTO_MEGAPIXELS
+from latentcli.images import encode_picture, grid, has_alpha, open_picture, plain, upright
+from latentcli.photo.merge import coarse_size, merge
 from latentcli.photo.metadata import FileTraits, traits_of
-from latentcli.photo.sixteen_bit import can_hold, encode_deep, is_deep, read_deep
+from latentcli.photo.sixteen_bit import can_hold, encode_16_bits, has_16_bits, read_16_bits
 
 _BAND = 256  # rows that are changed at a time, so that no copy of a large photo is made in floating point
 
@@ -27,7 +28,7 @@ class Photo:
 
     picture: Image.Image  # mode L or RGB
     alpha: Image.Image | None = None
-    deep: np.ndarray | None = None  # uint16 (height, width[, 3 or 4]) where the file has 16 bits a channel
+    wide: np.ndarray | None = None  # uint16 (height, width[, 3 or 4]) where the file has 16 bits a channel
     traits: FileTraits = field(default_factory=FileTraits)
     content: bytes = b""  # of its file
 
@@ -39,16 +40,16 @@ class Photo:
         """
         with open_picture(path, content, megapixels) as picture:
             content = path.read_bytes() if content is None else content
-            deep = read_deep(io.BytesIO(content), picture) if is_deep(picture) else None
+            wide = read_16_bits(io.BytesIO(content), picture) if has_16_bits(picture) else None
             traits = traits_of(picture, content)
             turned = upright(picture)
             is_opaque = "A" not in turned.getbands() and "transparency" not in turned.info
             if is_opaque or picture.mode.startswith("I"):
-                return cls(_bare(plain(turned)), None, deep, traits, content)
+                return cls(_bare(plain(turned)), None, wide, traits, content)
             layers = turned.convert("RGBA")
             colours = layers.convert("RGB")
             shown = colours.convert("L") if picture.mode == "LA" else colours
-            return cls(_bare(shown), layers.getchannel("A"), deep, traits, content)
+            return cls(_bare(shown), layers.getchannel("A"), wide, traits, content)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -67,28 +68,24 @@ class Photo:
         """SHA-256 of its file."""
         return hashlib.sha256(self.content).hexdigest()
 
-    def crop(self, config: ModelConfig, place: Box) -> np.ndarray:
-        """What the model sees: uint8 (height, width, channels)."""
-        return to_model_size(self.picture, config, place)
-
-    def merged(self, before: Tensor, after: Tensor, place: Box, how: MergeOptions) -> "Photo":
-        """The photo with the way from one decoding (channels, height, width) of a place to the other merged in."""
-        region = place.region(self.size)
+    def merged(self, before: Tensor, after: Tensor, box: Box, request: EditRequest, rounded: bool = False) -> "Photo":
+        """The photo with the change from one decoding (channels, height, width) of a box to the other merged in."""
+        region = box.region(self.size)
         size = region[2] - region[0], region[3] - region[1]
         if min(size) < 1:
             return self
         shown = self.picture.crop(region)
         coarse = np.array(shown.resize(coarse_size(*size), Image.Resampling.BOX))
         x = torch.from_numpy(coarse).reshape(*coarse.shape[:2], -1).permute(2, 0, 1).float().div_(255)
-        change = merge(x, region, before, after, place, how)
-        pixels = np.array(shown) if self.deep is None else self.deep.copy()
-        part = pixels if self.deep is None else pixels[region[1] : region[3], region[0] : region[2]]
+        change = merge(x, region, before, after, box, request, rounded)
+        pixels = np.array(shown) if self.wide is None else self.wide.copy()
+        part = pixels if self.wide is None else pixels[region[1] : region[3], region[0] : region[2]]
         for top in range(0, size[1], _BAND):
             bottom = min(top + _BAND, size[1])
             _add(part[top:bottom], change.rows(top, bottom, size))
         picture = self.picture.copy()
-        picture.paste(Image.fromarray(part if self.deep is None else _eight_bits(part)), region)
-        return replace(self, picture=picture, deep=None if self.deep is None else pixels)
+        picture.paste(Image.fromarray(part if self.wide is None else _eight_bits(part)), region)
+        return replace(self, picture=picture, wide=None if self.wide is None else pixels)
 
     def bytes(self, suffix: str, done: str | None = None) -> bytes:
         """Its file in the type of the suffix; `done` is ASCII text that says there what was done to it.
@@ -96,14 +93,14 @@ class Photo:
         Raises ImageError for a type Pillow cannot write.
         """
         options = self.traits.options(suffix, done)
-        if self.deep is not None and can_hold(suffix, self.deep):
-            return encode_deep(self.deep, suffix, **options)
+        if self.wide is not None and can_hold(suffix, self.wide):
+            return encode_16_bits(self.wide, suffix, **options)
         return encode_picture(self.visible() if self.alpha is not None else self.picture, suffix, **options)
 
     def lost(self, suffix: str, in_sheet: bool = False) -> list[str]:
         """What a file of this type, or one of several versions, does not keep of the original's, in words."""
         lost = list(self.traits.lost)
-        if self.deep is not None and (in_sheet or not can_hold(suffix, self.deep)):
+        if self.wide is not None and (in_sheet or not can_hold(suffix, self.wide)):
             lost.append("levels beyond 8 bits")
         if self.alpha is not None and (in_sheet or not has_alpha(suffix)):
             lost.append("its transparency")
@@ -111,8 +108,8 @@ class Photo:
 
 
 def side_by_side(photos: Sequence[Photo], columns: int) -> Photo:
-    """A sheet of versions of one photo, at its size and with its traits, 8 bits deep and without transparency."""
-    return replace(photos[0], picture=grid([photo.picture for photo in photos], columns), alpha=None, deep=None)
+    """A sheet of versions of one photo, at its size and with its traits, 8 bits a channel and without transparency."""
+    return replace(photos[0], picture=grid([photo.picture for photo in photos], columns), alpha=None, wide=None)
 
 
 def _bare(picture: Image.Image) -> Image.Image:
@@ -129,7 +126,7 @@ def _add(pixels: np.ndarray, change: Tensor) -> None:
     colours[...] = np.clip(np.rint(colours + more[:, :, : colours.shape[2]]), 0, top)
 
 
-def _eight_bits(deep: np.ndarray) -> np.ndarray:
+def _eight_bits(wide: np.ndarray) -> np.ndarray:
     """The colours of 16-bit pixels as 8 bits."""
-    colours = deep if deep.ndim == 2 else deep[:, :, :3]
+    colours = wide if wide.ndim == 2 else wide[:, :, :3]
     return ((colours.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)

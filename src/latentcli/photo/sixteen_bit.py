@@ -25,16 +25,16 @@ _ORIENTATIONS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3,
 _LEVEL = 4  # of zlib: 16-bit noise hardly gets smaller above
 
 
-def is_deep(picture: Image.Image) -> bool:
+def has_16_bits(picture: Image.Image) -> bool:
     """Whether an opened picture has 16 bits a channel that can be kept."""
-    return (picture.mode.startswith("I;16") or _is_deep_colour(picture)) and "transparency" not in picture.info
+    return (picture.mode.startswith("I;16") or _is_16_bit_colour(picture)) and "transparency" not in picture.info
 
 
-def _is_deep_colour(picture: Image.Image) -> bool:
+def _is_16_bit_colour(picture: Image.Image) -> bool:
     return isinstance(picture, PngImageFile) and len(picture.tile) > 0 and picture.tile[0].args in _COLOUR
 
 
-def read_deep(file: io.BytesIO, opened: Image.Image) -> np.ndarray:
+def read_16_bits(file: io.BytesIO, opened: Image.Image) -> np.ndarray:
     """uint16 (height, width) of a gray file, or (height, width, 3 or 4), upright; `opened` is the same file."""
     if opened.mode.startswith("I;16"):
         with Image.open(file) as picture:
@@ -56,7 +56,7 @@ def _bytes(file: io.BytesIO, little: bool) -> np.ndarray:
         return np.asarray(picture)
 
 
-def encode_deep(pixels: np.ndarray, suffix: str, **options: object) -> bytes:
+def encode_16_bits(pixels: np.ndarray, suffix: str, **options: object) -> bytes:
     """The bytes of a PNG (gray and colour) or TIFF (gray) file of uint16 (height, width[, 3 or 4])."""
     if pixels.ndim == 2:
         return encode_picture(Image.fromarray(pixels), suffix, **options)

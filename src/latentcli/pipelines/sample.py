@@ -8,19 +8,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from latentcli.animation import encode_animation, is_animation
 from latentcli.catalog import ModelEntry
 from latentcli.config import WALK_FPS, WALK_STEPS, InterpolationMethod, PriorName
 from latentcli.errors import ConfigError, UsageError
 from latentcli.events import Event, Progress, Wrote
 from latentcli.files import free_name, output_file, write_whole
-from latentcli.images import check_writable, encode_animation, grid, to_pictures, write_picture
+from latentcli.images import check_writable, grid, to_pictures, write_picture
 from latentcli.latents import SUFFIX, walk
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.pipelines.encode import keyframes, write_decoded
 from latentcli.pipelines.jobs import check_folder
 
-ANIMATIONS = (".gif", ".webp", ".apng")
 _BATCH = 64  # images
 _MOST_SEEDS = 1_000_000  # in one range
 _SLOWEST = 0.1  # pictures a second
@@ -138,7 +138,9 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
         raise ConfigError("a walk needs two keyframes; give another image, latents file or seed:NUMBER")
     first, last = _short_name(request.keyframes[0]), _short_name(request.keyframes[-1])
     name = first if len(request.keyframes) == 1 else f"{first}-{last}"
-    target = check_writable(output_file(output, Path(f"{name}.png"), force))
+    target = output_file(output, Path(f"{name}.png"), force)
+    if not is_animation(target):
+        check_writable(target)
     z = walk(stops, request.steps, request.method, request.loop)
     return _walk(model, z, target, request.fps)
 
@@ -146,7 +148,7 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
 def _walk(model: LoadedModel, z: Tensor, target: Path, fps: float) -> Iterator[Event]:
     pictures = to_pictures(model.decode(z))
     yield Progress("decoding", len(z), len(z))
-    if target.suffix.lower() in ANIMATIONS:
+    if is_animation(target):
         write_whole(target, encode_animation(pictures, target.suffix, fps))
     else:
         write_picture(grid(pictures, columns=len(pictures)), target)

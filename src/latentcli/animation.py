@@ -1,0 +1,38 @@
+"""Animations: GIF, WebP and APNG that repeat for ever, one encoder for each suffix."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from latentcli.config import ANIMATIONS
+from latentcli.errors import UsageError
+from latentcli.images import encode_picture
+
+Encoder = Callable[..., bytes]  # of pictures, pictures a second, and options of the file type
+
+
+def _by_pillow(suffix: str, pictures: list[Image.Image], fps: float, **options: object) -> bytes:
+    motion = {"save_all": True, "append_images": pictures[1:], "loop": 0, "duration": 1000 / fps}
+    return encode_picture(pictures[0], suffix, **options | motion)
+
+
+ENCODERS: dict[str, Encoder] = {suffix: partial(_by_pillow, suffix) for suffix in (".gif", ".webp", ".apng")}
+_OLD = {".png": ".apng"}  # spellings that `edit --animate` takes besides
+
+
+def is_animation(path: Path) -> bool:
+    """Whether a name is that of an animation; `.png` is a still picture."""
+    return path.suffix.lower() in ENCODERS
+
+
+def check_animation(path: Path) -> None:
+    """Raises UsageError for a name that no animation can have."""
+    if not is_animation(path) and path.suffix.lower() not in _OLD:
+        raise UsageError(f"--animate writes {', '.join(ANIMATIONS)}, got {path}")
+
+
+def encode_animation(pictures: list[Image.Image], suffix: str, fps: float, **options: object) -> bytes:
+    """The bytes of an animation of `fps` pictures a second; `options` are those of `images.encode_picture`."""
+    return ENCODERS[_OLD.get(suffix.lower(), suffix.lower())](pictures, fps, **options)

@@ -1,0 +1,271 @@
+"""Edits: concept vectors with strengths, the part of the photo, the merge; and latents moved by them."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Self, get_args
+
+import torch
+from torch import Tensor
+
+from latentcli import __version__
+from latentcli.box import Box
+from latentcli.catalog import VECTOR_SUFFIX, VectorRequest
+from latentcli.concepts.vector import ConceptVector
+from latentcli.config import DETAIL, MOST_STRENGTH, Merge
+from latentcli.errors import ConfigError, LatentCLIError, UsageError
+from latentcli.model.prior import Geometry
+
+_TARGETS = re.compile(r"p(\d{1,2}|100)|positive|negative")
+_MOST_STEPS = 100  # of a row
+_MOST_FPS = 1000.0
+_KEY = "latentcli"  # holds the version
+
+Row = tuple[float, float, int]  # strengths: from, to, count
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """A vector of an edit, and how far to go along it: one of strength, sigma and to."""
+
+    name: str  # of a saved vector, or its file
+    digest: str = ""  # of its direction, once it is loaded
+    strength: float | None = None  # class gaps
+    sigma: float | None = None  # within-class standard deviations
+    to: str | None = None  # `p90`, a percentile of the labelled latents, or the mean of the `positive` or `negative`
+
+    def __post_init__(self) -> None:
+        if sum(value is not None for value in (self.strength, self.sigma, self.to)) != 1:
+            raise UsageError("give one of --strength, --sigma and --to")
+        if not abs(self.strength or self.sigma or 0.0) <= MOST_STRENGTH:
+            raise UsageError(f"strengths go up to {MOST_STRENGTH:g}, got {self.strength or self.sigma:g}")
+        if self.to is not None and not _TARGETS.fullmatch(self.to):
+            raise UsageError(f"--to takes p0 to p100, positive or negative, got {self.to!r}")
+
+    def tag(self) -> str:
+        """As a part of a file's name: `+1.5`, `+2sd`, `-p90`."""
+        if self.to is not None:
+            return f"-{self.to}"
+        return f"{self.strength:+g}" if self.strength is not None else f"{self.sigma:+g}sd"
+
+    def gaps(self, vector: ConceptVector, z: Tensor) -> Tensor:
+        """Strength for each latent (n, latent_dim), in class gaps: (n,)."""
+        if self.strength is not None:
+            return torch.full((len(z),), self.strength)
+        length = float(vector.direction.norm())
+        if self.sigma is not None:
+            if not vector.sigma > 0:
+                raise ConfigError(
+                    f"{vector.name} has no within-class standard deviation (too few images); give --strength"
+                )
+            return torch.full((len(z),), self.sigma * vector.sigma / length)
+        assert self.to is not None
+        way = (vector.projection_of(self.to) - vector.score(z)) / length
+        upwards = self.to == "positive" or (self.to != "negative" and int(self.to[1:]) >= 50)
+        return way.clamp(min=0) if upwards else way.clamp(max=0)  # latents beyond the target stay
+
+
+def strengths(
+    vectors: Sequence[VectorRequest], strength: float | None = None, sigma: float | None = None, to: str | None = None
+) -> tuple[Strength, ...]:
+    """Each vector with its own strength, or with the one they share, which is 1 by default.
+
+    Raises UsageError for two measures, or one that no vector is left for.
+    """
+    if strength is None and sigma is None and to is None:
+        strength = 1.0
+    shared = Strength("", strength=strength, sigma=sigma, to=to)
+    if strength != 1 and all(vector.strength is not None for vector in vectors):
+        raise UsageError("every vector has a strength of its own after =; leave out --strength, --sigma and --to")
+    return tuple(
+        replace(shared, name=vector.reference)
+        if vector.strength is None
+        else Strength(vector.reference, strength=vector.strength)
+        for vector in vectors
+    )
+
+
+def parse_row(text: str, option: str) -> Row:
+    """A row of strengths. Raises UsageError.
+
+    >>> parse_row("-1:2:7", "--strip")
+    (-1.0, 2.0, 7)
+    """
+    try:
+        first, last, count = text.split(":")
+        row = float(first), float(last), int(count)
+    except ValueError:
+        row = math.nan, 0.0, 0
+    if not (abs(row[0]) <= MOST_STRENGTH and abs(row[1]) <= MOST_STRENGTH and 2 <= row[2] <= _MOST_STEPS):
+        limits = f"strengths up to {MOST_STRENGTH:g}, a count of 2 to {_MOST_STEPS}"
+        raise UsageError(f"{option} takes FROM:TO:COUNT, like -1:2:7 ({limits}), got {text!r}")
+    return row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditRequest:
+    """One edit: what is asked for, what the edited photo's metadata says, and what `rerun` reads.
+
+    Model, digests and original are set once the edit is made. Names only, no folders: the file may be passed on.
+    """
+
+    model: str = ""
+    model_id: str = ""
+    vectors: tuple[Strength, ...] = ()
+    boxes: tuple[Box, ...] = ()  # to edit; without them they are found
+    original: str = ""  # name of the photo's file
+    original_sha256: str = ""
+    face: int = 1  # of a model of faces: which, from the largest
+    every_face: bool = False
+    align: bool = True  # find the face, or take the centre
+    given: bool = False  # the boxes were given, not found
+    rows: tuple[Row, ...] = ()  # of the first vectors: one makes a strip of each image, two a sheet
+    fps: float | None = None  # of an animation: the pictures of the strip one after the other
+    merge: Merge = "residual"  # add the difference; "ratio" multiplies by it, "decode" puts the decoding in
+    detail: float = DETAIL  # of the photo's own, where it is redrawn: 0 none, 1 all of it, ghosts included
+    refine: bool = False
+    compare: bool = False  # before, reconstruction and after, instead of the edited photo
+    stay_typical: bool = False
+    earlier: dict[str, Any] | None = None  # the edit that the photo came from
+
+    def __post_init__(self) -> None:
+        if len(self.rows) > len(self.vectors):
+            raise UsageError("more --strip or --grid ranges than vectors")
+        if self.merge not in get_args(Merge):
+            raise ConfigError(f"--merge takes {', '.join(get_args(Merge))}, got {self.merge!r}")
+        if not 0 <= self.detail <= 1:
+            raise ConfigError(f"--detail takes 0 to 1, got {self.detail:g}")
+        if self.face < 1:
+            raise ConfigError(f"--face takes 1 or more, got {self.face}")
+        if self.fps is not None and not 0 < self.fps <= _MOST_FPS:
+            raise ConfigError(f"--fps takes more than 0 to {_MOST_FPS:g}, got {self.fps:g}")
+
+    @property
+    def columns(self) -> int:
+        """Columns of the sheet that an image's versions make."""
+        return self.rows[-1][2] if self.rows else 1
+
+    def wanted(self) -> list[VectorRequest]:
+        """Vectors as the catalog takes them."""
+        return [VectorRequest(vector.name, vector.strength) for vector in self.vectors]
+
+    def tag(self) -> str:
+        """Part of the name of the edited file."""
+        tags = [f"{first:+g}..{last:g}x{count}" for first, last, count in self.rows]
+        tags += [vector.tag() for vector in self.vectors[len(tags) :]]
+        names = [Path(vector.name).name.removesuffix(VECTOR_SUFFIX) for vector in self.vectors]
+        parts = [f"-{name}{tag}" for name, tag in zip(names, tags, strict=True)]
+        return "".join(parts) + "-typical" * self.stay_typical + "-compared" * self.compare
+
+    def versions(self, vectors: Sequence[ConceptVector], typical: Geometry | None, z: Tensor) -> Tensor:
+        """Latents (n, latent_dim) moved, once or for each strength of the strip or sheet: (versions, n, latent_dim)."""
+        ahead = [
+            [Strength(vector.name, strength=strength) for strength in torch.linspace(*row).tolist()]
+            for vector, row in zip(self.vectors, self.rows, strict=False)
+        ]
+        behind = self.vectors[len(ahead) :]
+        return torch.stack([move(z, vectors, [*some, *behind], typical) for some in product(*ahead)])
+
+    def made_with(self, model: str, model_id: str, vectors: Sequence[ConceptVector]) -> Self:
+        """The same with the names of the model and of the loaded vectors."""
+        known = [
+            replace(strength, name=vector.name, digest=direction_digest(vector.direction))
+            for strength, vector in zip(self.vectors, vectors, strict=True)
+        ]
+        return replace(self, model=model, model_id=model_id, vectors=tuple(known))
+
+    def to_json(self) -> dict[str, Any]:
+        """The edit in the types of JSON."""
+        found = {"places" if key == "boxes" else key: value for key, value in asdict(self).items()}
+        return found | {
+            "vectors": [_without_none(vector) for vector in found["vectors"]],
+            "places": [box.text() for box in self.boxes],
+            "rows": [f"{first:.15g}:{last:.15g}:{count}" for first, last, count in self.rows],
+        }
+
+    def text(self) -> str:
+        """One line of ASCII JSON, for the edited photo's metadata."""
+        return json.dumps({_KEY: __version__, "edited": True} | self.to_json())
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError for anything that `text` did not write: the file may come from anybody."""
+        try:
+            found = json.loads(text)
+            if not found[_KEY]:
+                raise ValueError("no edit by latentcli")
+            request = cls(
+                **_known(cls, found)
+                | {
+                    "vectors": tuple(Strength(**_known(Strength, vector)) for vector in found["vectors"]),
+                    "boxes": tuple(Box.parse(box) for box in found["places"]),
+                    "rows": tuple(parse_row(row, "its strip") for row in found.get("rows", ())),
+                }
+            )
+            if not (request.vectors and request.model_id and request.original_sha256):
+                raise ValueError("no vectors, model or original")
+        except (LatentCLIError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
+            raise ValueError(str(error)) from error
+        return request
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _known(kind: type, found: dict[str, Any]) -> dict[str, Any]:
+    """The values of a JSON object that a class has. Raises TypeError for a text, number or truth of another type."""
+    known = {field.name: found[field.name] for field in fields(kind) if field.name in found}
+    for field in fields(kind):
+        if field.type in (str, int, bool) and type(known.get(field.name, field.default)) is not field.type:
+            raise TypeError(f"{field.name} of another type")
+    return known
+
+
+def direction_digest(direction: Tensor) -> str:
+    """Twelve hex digits, the same for the same direction."""
+    return hashlib.sha256(direction.float().numpy().tobytes()).hexdigest()[:12]
+
+
+def move(
+    z: Tensor, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
+) -> Tensor:
+    """Latents (n, latent_dim) moved along the vectors one after the other; with `typical`, no farther than that."""
+    moved = z
+    for vector, gaps in _steps(z, vectors, amounts):
+        moved = moved + gaps[:, None] * vector.direction
+    return moved if typical is None else typical.stay_typical(z, moved)
+
+
+def _steps(
+    z: Tensor, vectors: Sequence[ConceptVector], amounts: Sequence[Strength]
+) -> Iterator[tuple[ConceptVector, Tensor]]:
+    """Each vector with the strength of each latent, (n,), once those before it have been added."""
+    for vector, amount in zip(vectors, amounts, strict=True):
+        gaps = amount.gaps(vector, z)
+        yield vector, gaps
+        z = z + gaps[:, None] * vector.direction
+
+
+def describe(
+    z: Tensor, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
+) -> list[str]:
+    """Distance that latents are moved along each vector, in each unit; means where there are several."""
+    moved = move(z, vectors, amounts, typical)
+    unlimited = (move(z, vectors, amounts) - z).norm(dim=1).clamp_min(1e-12)
+    share = (moved - z).norm(dim=1) / unlimited  # of the way, where it would lead too far out
+    lines = []
+    for vector, gaps in _steps(z, vectors, amounts):
+        strength = float((gaps * share).mean())
+        sigma = strength * float(vector.direction.norm()) / max(vector.sigma, 1e-12)
+        start, end = (float(vector.percentile(vector.score(latents)).mean()) for latents in (z, moved))
+        lines.append(
+            f"{vector.name}: {'on average ' if len(z) > 1 else ''}strength {strength:+.2f} = {sigma:+.2f} sd, "
+            f"from p{start:.0f} to p{end:.0f} of the images it was fitted on"
+        )
+    return lines
