@@ -34,7 +34,7 @@ DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", 
 PENDING = {
     "cli/apply_vector", "cli/check", "cli/edit", "cli/tables", "cli/train", "cli/training_view", "cli/vectors",
     "concepts/diagnostics", "concepts/fit", "concepts/labels", "concepts/strength", "concepts/vector",
-    "data/cache", "data/fingerprint", "data/sources", "model/device", "model/metrics", "model/objective", "model/prior",
+    "data/cache", "data/fingerprint", "data/sources", "model/device", "model/prior",
     "photo/locate", "photo/metadata", "photo/photo", "photo/sixteen_bit",
     "pipelines/apply_vector", "pipelines/edit", "pipelines/fit_vectors", "pipelines/jobs", "report/vectors_page",
     "training/check", "training/checkpoint", "training/plan", "training/results", "training/run", "training/schedule",
