@@ -401,10 +401,10 @@ def test_a_step_without_finite_gradients_is_skipped_and_counted(pictures, monkey
     assert all(torch.from_numpy(array).isfinite().all() for array in weights().values())
 
 
-def test_a_run_that_goes_astray_says_so(pictures, monkeypatch):
+def test_a_run_that_diverges_says_so(pictures, monkeypatch):
     monkeypatch.setattr(schedule, "noise", lambda *position: torch.full(position[2:], float("nan")))
     monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.5))
-    with pytest.raises(LatentCLIError, match="went astray"):
+    with pytest.raises(LatentCLIError, match="training diverged"):
         train(pictures, epochs=100)
 
 

@@ -25,7 +25,7 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
     """Train as planned. `stop` is asked after each step; when it says yes the run is saved and ends, to be resumed.
 
     Raises ConfigError when another program trains in the same folder, LatentCLIError when the folder cannot be written
-    to, training goes astray or memory runs out.
+    to, training diverges or memory runs out.
     """
     check_writable_folder(plan.folder)
     with exclusive(plan.folder):

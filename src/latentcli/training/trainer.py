@@ -28,7 +28,7 @@ _LOOK_EVERY = 0.5  # seconds between step reports
 _SAVE_EVERY = 180.0  # seconds between saves, however long an epoch is
 _SAVING = 0.1  # share of the time that saving and pictures at the ends of epochs may take
 _GLANCE = 2000  # held-out images that are measured on before the end
-_MOST_SKIPPED = 50  # steps in a row without finite gradients: training has gone astray
+_MOST_SKIPPED = 50  # steps in a row without finite gradients: training has diverged
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +191,11 @@ class Trainer:
 
     def _check_course(self, step: int) -> None:
         if self.learner.skipped_in_a_row > _MOST_SKIPPED:
-            raise _gone_astray(step, f"{_MOST_SKIPPED} steps without finite gradients")
+            raise _diverged(step, f"{_MOST_SKIPPED} steps without finite gradients")
 
     def _check_finite(self, held_out: Metrics | None, step: int) -> None:
         if held_out is not None and not math.isfinite(held_out.reconstruction + (held_out.kl or 0.0)):
-            raise _gone_astray(step, "held-out figures are not finite")
+            raise _diverged(step, "held-out figures are not finite")
 
     def _save_in_passing(self, step: int, evaluated: VAE | None) -> Iterator[Note]:
         """What cannot be written now is told, and tried again next time; what was saved before stays."""
@@ -258,10 +258,9 @@ class Trainer:
         )
 
 
-def _gone_astray(step: int, why: str) -> LatentCLIError:
+def _diverged(step: int, why: str) -> LatentCLIError:
     return LatentCLIError(
-        f"training went astray at step {step}: {why}; "
-        "try a lower --learning-rate or --precision fp32 under another --name"
+        f"training diverged at step {step}: {why}; try a lower --learning-rate or --precision fp32 under another --name"
     )
 
 
