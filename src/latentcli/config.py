@@ -39,7 +39,6 @@ HISTORY_FILE = "history.jsonl"  # and that: a line per epoch
 RECONSTRUCTIONS_FILE = "reconstructions.png"  # and that: drawn again at every save
 SAMPLES_FILE = "samples.png"
 SNAPSHOT_FOLDERS = ("snapshots", "moments")  # pictures drawn in the course of training; the second of earlier versions
-MOMENTS_FOLDER = "moments"  # and that: pictures drawn in the course of training
 FILES_FILE = "files.safetensors"  # beside that: what is trained on
 WHITE = "#ffffff"  # what transparent pixels show
 MEGAPIXELS = 250.0  # larger pictures are refused before a pixel is decoded

@@ -52,34 +52,32 @@ class EpochReport:
         return cls(**known | {"held_out": Metrics(**known["held_out"]) if known["held_out"] else None})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSummary:
-    """How a model was trained, as its file says."""
+    """How a model was trained, in the order of the model file."""
 
-    images: int
-    steps: int
-    epochs: float
-    seconds: float
-    beta: float
-    learning_rate: float
     preset: str = ""
     data: str = "a folder"  # name of the folder, archive or list
+    images: int
     held_out_images: int = 0
     unreadable: int = 0
+    steps: int
     stages: int = 1
     batch_size: int = 0
     minutes: float | None = None  # that were asked for
+    epochs: float
+    seconds: float
     precision: str = ""
     optimizer: str = ""
+    learning_rate: float
+    beta: float
     flip: bool = False
     seed: int = 0
     held_out_share: float | None = None  # None where a folder was held out
     held_out: Metrics | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """In the order of the model file."""
-        values = asdict(self)
-        return {name: values[name] for name in _SUMMARY_ORDER}
+        return asdict(self)
 
     @classmethod
     def from_header(cls, header: dict[str, Any]) -> Self | None:
@@ -91,12 +89,6 @@ class TrainingSummary:
             return cls(**known | {"held_out": held_out})
         except (KeyError, TypeError, ValueError):
             return None
-
-
-_SUMMARY_ORDER = (
-    "preset", "data", "images", "held_out_images", "unreadable", "steps", "stages", "batch_size", "minutes", "epochs",
-    "seconds", "precision", "optimizer", "learning_rate", "beta", "flip", "seed", "held_out_share", "held_out",
-)  # fmt: skip
 
 
 def _known(cls: Any, values: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 
 from latentcli.config import ModelConfig
 from latentcli.model import objective
+from latentcli.model.likelihood import LIKELIHOODS
 from latentcli.model.metrics import measure
 from latentcli.model.objective import importance_bound
 from latentcli.model.vae import Posterior
@@ -30,6 +31,7 @@ class LinearGaussian:
 
     training = False
     config = ModelConfig(width=16, height=16, channels=1, latent_dim=3, widths=(8,))
+    likelihood = LIKELIHOODS["gaussian"]
     sigma = torch.tensor(0.1)
 
     def __init__(self):
@@ -50,9 +52,6 @@ class LinearGaussian:
 
     def decode(self, z):
         return self.decode_logits(z).sigmoid()
-
-    def bits_per_dimension(self, nats):
-        return nats / (256 * math.log(2)) + 8
 
     def log_likelihood(self, x):
         covariance = self.w @ self.w.T + self.sigma**2 * torch.eye(256)

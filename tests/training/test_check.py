@@ -49,8 +49,8 @@ def test_duplicates_across_the_split_are_pointed_out(run, tmp_path):
     for number in range(40):
         (folder / f"copy-{number}.png").write_bytes((folder / "000.png").read_bytes())
     result = run("check", folder)
-    assert "1 groups, 1 of them both trained on and held out" in result.out
-    assert "the images look all the same" in result.out
+    assert "1 group, 1 both in training and held-out images" in result.out
+    assert "all images are the same" in result.out
     assert "and 37 more" in result.out
 
 

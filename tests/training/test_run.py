@@ -61,8 +61,8 @@ def wait_for(process, text):
 def test_a_run_leaves_a_model_and_its_files(pictures):
     result = train(pictures)
     assert sorted(path.name for path in FOLDER.iterdir() if not path.name.startswith(".")) == [
-        "README.md", "evaluation.safetensors", "files.safetensors", "history.jsonl", "model.safetensors", "moments",
-        "reconstructions.png", "report.html", "resume.safetensors", "samples.png",
+        "README.md", "evaluation.safetensors", "files.safetensors", "history.jsonl", "model.safetensors",
+        "reconstructions.png", "report.html", "resume.safetensors", "samples.png", "snapshots",
     ]  # fmt: skip
     model = load_model(FOLDER)
     assert isinstance(result[-1], events.Finished)
@@ -126,7 +126,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(pictures, tmp_path):
     os.kill(victim.pid, signal.SIGKILL)
     victim.communicate()
     assert not (FOLDER / "model.safetensors").exists()
-    assert checkpoint.read_position(FOLDER / "resume.safetensors")[1].step > 0
+    assert checkpoint.Checkpoint.read(FOLDER / "resume.safetensors").position.step > 0
     train(pictures, epochs=12)
     train(pictures, folder=Path("models/whole"), epochs=12)
     expected, found = weights(Path("models/whole")), weights()
@@ -141,9 +141,9 @@ def test_a_signal_saves_and_says_how_to_go_on(pictures, number, code):
     process.send_signal(number)
     result = process.communicate(timeout=60)[1]
     assert process.returncode == code
-    assert "the same command goes on" in result
+    assert "the same command resumes it" in result
     assert "Traceback" not in result
-    assert checkpoint.read_position(FOLDER / "resume.safetensors")[1].step > 0
+    assert checkpoint.Checkpoint.read(FOLDER / "resume.safetensors").position.step > 0
 
 
 def test_other_options_are_refused_by_name(pictures):
@@ -238,11 +238,19 @@ def test_other_readable_images_than_at_the_start_are_refused(pictures):
         train(pictures)
 
 
+def test_a_run_of_an_older_version_keeps_its_folder_of_snapshots(pictures):
+    train(pictures, stop_after(2))
+    (FOLDER / "moments").mkdir()
+    train(pictures)
+    assert list((FOLDER / "moments").glob("*.png"))
+    assert not (FOLDER / "snapshots").exists()
+
+
 def test_what_a_killed_save_left_is_removed(pictures):
     train(pictures, stop_after(2))
     (FOLDER / ".resume.safetensors.x.part").write_bytes(b"half")
-    (FOLDER / "moments").mkdir(exist_ok=True)
-    (FOLDER / "moments/.00000004.png.x.part").write_bytes(b"half")
+    (FOLDER / "snapshots").mkdir(exist_ok=True)
+    (FOLDER / "snapshots/.00000004.png.x.part").write_bytes(b"half")
     train(pictures)
     assert not list(FOLDER.rglob(".*"))
 
@@ -401,10 +409,10 @@ def test_a_step_without_finite_gradients_is_skipped_and_counted(pictures, monkey
     assert all(torch.from_numpy(array).isfinite().all() for array in weights().values())
 
 
-def test_a_run_that_goes_astray_says_so(pictures, monkeypatch):
+def test_a_run_that_diverges_says_so(pictures, monkeypatch):
     monkeypatch.setattr(schedule, "noise", lambda *position: torch.full(position[2:], float("nan")))
     monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.5))
-    with pytest.raises(LatentCLIError, match="went astray"):
+    with pytest.raises(LatentCLIError, match="training diverged"):
         train(pictures, epochs=100)
 
 

@@ -1,4 +1,4 @@
-"""`latentcli check`: what training would see of a folder."""
+"""`latentcli check`: the images that training would read."""
 
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,7 +37,7 @@ def check(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Look at a folder of images as training would: what is there, what is wrong, how long an epoch takes.
+    """Check a folder of images as training reads it: sizes, unreadable files, duplicates, time of an epoch.
 
     Example:
 
@@ -51,7 +51,7 @@ def check(
     from latentcli.cli.training_view import TrainingView
     from latentcli.events import Progress
     from latentcli.training.check import Checked
-    from latentcli.training.check import check as look_at
+    from latentcli.training.check import check as run_check
     from latentcli.training.plan import TrainRequest
 
     request = TrainRequest(
@@ -64,15 +64,15 @@ def check(
         device=device,
     )
     with TrainingView(console) as view:
-        for report in look_at(data, request):
+        for report in run_check(data, request):
             if isinstance(report, Progress):
                 view.show(report)
             else:
                 checked: Checked = report
-    _tell(console, checked)
+    _report(console, checked)
 
 
-def _tell(console: Console, checked: "Checked") -> None:
+def _report(console: Console, checked: "Checked") -> None:
     if console.as_json:
         console.facts |= _as_dict(checked)
         console.unreadable = list(checked.unreadable)
@@ -84,7 +84,7 @@ def _tell(console: Console, checked: "Checked") -> None:
     for name, text in _rows(checked):
         table.add_row(name, text)
     print_table(table)
-    for title, lines in (("unreadable", checked.unreadable), ("look the same", _groups(checked))):
+    for title, lines in (("unreadable", checked.unreadable), ("duplicates", _groups(checked))):
         if lines:
             typer.echo(f"\n{title}:")
             for line in lines:
@@ -97,9 +97,9 @@ def _rows(checked: "Checked") -> list[tuple[str, str]]:
     rows = [
         ("images", f"{checked.images} to train on, {checked.held_out} held out"),
         ("unreadable", str(len(checked.unreadable))),
-        ("sizes", "{} smallest sides, {} median, {} largest".format(*sizes)),
+        ("sizes", "min {}, median {}, max {}".format(*sizes)),
         ("modes", ", ".join(f"{count} {mode}" for mode, count in checked.modes.items())),
-        ("look the same", f"{len(checked.duplicates)} groups{_shared(checked)}"),
+        ("duplicates", _duplicates(checked)),
         ("would train", checked.choice.describe()),
         ("precision", checked.precision),
         ("an epoch", f"about {minutes:.1f} minutes here" if minutes >= 1 else f"about {60 * minutes:.0f} s here"),
@@ -110,10 +110,13 @@ def _rows(checked: "Checked") -> list[tuple[str, str]]:
     return rows + [("note", note) for note in checked.notes]
 
 
-def _shared(checked: "Checked") -> str:
+def _duplicates(checked: "Checked") -> str:
+    if not checked.duplicates:
+        return "none"
+    groups = f"{len(checked.duplicates)} group{'s' if len(checked.duplicates) > 1 else ''}"
     if not checked.shared:
-        return ""
-    return f", {checked.shared} of them both trained on and held out: held-out figures will flatter"
+        return groups
+    return f"{groups}, {checked.shared} both in training and held-out images: held-out metrics will look too good"
 
 
 def _groups(checked: "Checked") -> list[str]:

@@ -1,15 +1,18 @@
-"""`latentcli train`: a folder of images to a model."""
+"""`latentcli train`: a model from a folder of images."""
 
 import contextlib
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from latentcli.cli.console import Console
 from latentcli.cli.options import (
+    PANEL_NETWORK,
+    PANEL_OUTPUT,
+    PANEL_TRAINING,
     AlignedOption,
     BackgroundOption,
     CropOption,
@@ -23,13 +26,16 @@ from latentcli.cli.options import (
 )
 from latentcli.config import DEFAULTS, MODEL_FILE, SIZES, Likelihood, Precision, Preset
 
+if TYPE_CHECKING:
+    from latentcli.training.plan import Plan
+
 _PHOTO, _DIGITS, _BOOK = DEFAULTS["photo"], DEFAULTS["digits"], DEFAULTS["book"]
 _LATENT_DIMS = (
     f"{_PHOTO.latent_dim} for photo, {_PHOTO.latent_dim_large} above {max(SIZES)} px; "
     f"{_DIGITS.latent_dim} for digits; {_BOOK.latent_dim} for book"
 )
 _EPOCHS = (
-    f"what shows {_PHOTO.images_seen:,} images for photo, {_DIGITS.images_seen:,} for digits, but 10 to 500; "
+    f"as many as show {_PHOTO.images_seen:,} images for photo, {_DIGITS.images_seen:,} for digits, but 10 to 500; "
     f"{_BOOK.train.epochs} for book"
 )
 
@@ -39,7 +45,9 @@ def train(
     name: Annotated[
         str | None,
         typer.Option(
-            help="The model's name: it is kept in `models/<name>/`. (default: the folder's name)", show_default=False
+            help="Name of the model, which is kept in `models/<name>/`. (default: the folder's name)",
+            show_default=False,
+            rich_help_panel=PANEL_OUTPUT,
         ),
     ] = None,
     preset: PresetOption = None,
@@ -48,55 +56,86 @@ def train(
     aligned: AlignedOption = False,
     background: BackgroundOption = None,
     latent_dim: Annotated[
-        int | None, typer.Option(help=f"Numbers per latent. (default: {_LATENT_DIMS})", show_default=False)
+        int | None,
+        typer.Option(
+            help=f"Numbers per latent. (default: {_LATENT_DIMS})", show_default=False, rich_help_panel=PANEL_NETWORK
+        ),
     ] = None,
     likelihood: Annotated[
         Likelihood | None,
         typer.Option(
-            help="What a pixel is taken for: `gaussian` for photos, `bernoulli` for drawings and digits that are all "
-            "but black and white. (default: gaussian for photo, bernoulli for digits and book)",
+            help="Pixel likelihood: `gaussian` for photos, `bernoulli` for near-black-and-white drawings and digits. "
+            "(default: gaussian for photo, bernoulli for digits and book)",
             show_default=False,
+            rich_help_panel=PANEL_NETWORK,
         ),
     ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help=f"Passes over the images; more of them go on with a run that has ended. (default: {_EPOCHS})",
+            help=f"Passes over the images; more of them extend a finished run. (default: {_EPOCHS})",
             show_default=False,
+            rich_help_panel=PANEL_TRAINING,
         ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Train about so long instead; the speed is measured once.", show_default=False)
+        float | None,
+        typer.Option(
+            help="Duration of the training instead of --epochs; the speed is measured once.",
+            show_default=False,
+            rich_help_panel=PANEL_TRAINING,
+        ),
     ] = None,
     beta: Annotated[
         float | None,
-        typer.Option(help="Weight of the KL; 0 is a classical autoencoder. (default: 1)", show_default=False),
+        typer.Option(
+            help="Weight of the KL; 0 is a classical autoencoder. (default: 1)",
+            show_default=False,
+            rich_help_panel=PANEL_TRAINING,
+        ),
     ] = None,
     flip: Annotated[
         bool | None,
         typer.Option(
-            "--flip/--no-flip", help="Mirror half of the images. (default: only for photo)", show_default=False
+            "--flip/--no-flip",
+            help="Mirror half of the images. (default: only for photo)",
+            show_default=False,
+            rich_help_panel=PANEL_TRAINING,
         ),
     ] = None,
     held_out: HeldOutOption = None,
-    batch_size: Annotated[int | None, typer.Option(min=2, help="Images per step.", show_default=False)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="At its highest.", show_default=False)] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=2, help="Images per step.", show_default=False, rich_help_panel=PANEL_TRAINING),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak learning rate.", show_default=False, rich_help_panel=PANEL_TRAINING)
+    ] = None,
     precision: Annotated[
         Precision | None,
         typer.Option(
-            help="`auto` takes bf16 where a test shows it faster. (default: auto; fp32 for book)", show_default=False
+            help="`auto` takes bf16 where a test shows that it is faster and as good. (default: auto; fp32 for book)",
+            show_default=False,
+            rich_help_panel=PANEL_TRAINING,
         ),
     ] = None,
     device: DeviceOption = "auto",
     log: Annotated[
         Literal["tensorboard"] | None,
-        typer.Option(help="Also write scalars and pictures into `models/<name>/tensorboard/`.", show_default=False),
+        typer.Option(
+            help="Also write scalars and pictures into `models/<name>/tensorboard/`.",
+            show_default=False,
+            rich_help_panel=PANEL_OUTPUT,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and noise.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Random seed (weights, shuffling, noise).", rich_help_panel=PANEL_TRAINING),
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a VAE on a folder of images. Only the images are required; what is chosen for you is said.
+    """Train a VAE on a folder of images. Only DATA is required; every default it chooses is printed.
 
     Examples:
 
@@ -106,8 +145,8 @@ def train(
 
         latentcli train photos.zip --size 128 --minutes 60 --name large
 
-    Stop it with Ctrl-C: the same command goes on where it stopped. It never overwrites another run. A run that has
-    ended goes on with more epochs or minutes. `latentcli check` shows what it would see.
+    Ctrl-C stops it; the same command resumes it. It never overwrites another run. More --epochs or --minutes extend
+    a finished run. `latentcli check` shows what it would read.
     """
     wanted = parse_size(size)
     console = Console(as_json)
@@ -115,7 +154,7 @@ def train(
     from latentcli import catalog
     from latentcli.cli.training_view import TensorBoardLog, TrainingView
     from latentcli.events import Progress
-    from latentcli.training import plan, run
+    from latentcli.training import hardware, plan, run
 
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
@@ -145,7 +184,7 @@ def train(
         "(change with --preset, --size, --latent-dim, --beta, --epochs, --minutes)"
     )
     if settled.finished:
-        _tell_finished(console, settled)
+        _say_finished(console, settled)
         return
     stop = _StopRequest()
     with TrainingView(console) as view, TensorBoardLog(folder) if log else contextlib.nullcontext() as board:
@@ -153,27 +192,30 @@ def train(
             view.show(report)
             if board:
                 board.show(report)
-            if stop() and isinstance(report, Progress):  # nothing is to be saved there
-                if report.what != "reading":
-                    console.say("stopped before everything was measured; the same command does the rest")
-                break
+            if isinstance(report, Progress):
+                if report.what == "reading" and report.done == report.total:
+                    hardware.keep_freed_memory()
+                if stop():  # there is nothing to save
+                    if report.what != "reading":
+                        console.say("stopped before everything was measured; the same command does the rest")
+                    break
     console.facts["interrupted"] = not view.finished
     console.print_json()
     if not view.finished:
         raise typer.Exit(128 + (stop.signal or signal.SIGINT))
 
 
-def _tell_finished(console: Console, settled: Any) -> None:
+def _say_finished(console: Console, settled: "Plan") -> None:
     from latentcli import catalog
 
-    console.say(f"already finished; train another with --name, or look: latentcli sample --model {settled.folder.name}")
+    console.say(f"already finished; train another with --name. Next: latentcli sample --model {settled.folder.name}")
     console.facts["model_id"] = catalog.find_model(settled.folder.name).model_id
     console.wrote(settled.folder / MODEL_FILE)
     console.print_json()
 
 
 class _StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a wish to stop after the step; the second stops at once."""
+    """First Ctrl-C or SIGTERM: stop after the step. The second one stops at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -185,6 +227,6 @@ class _StopRequest:
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
-        print("latentcli: stopping after this step; once more stops at once", file=sys.stderr)
+        print("latentcli: stopping after this step (press Ctrl-C again to quit immediately)", file=sys.stderr)
         for again in (signal.SIGINT, signal.SIGTERM):
             signal.signal(again, signal.SIG_DFL)

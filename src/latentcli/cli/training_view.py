@@ -1,4 +1,4 @@
-"""What training looks like: a live line on a terminal, a plain line per epoch anywhere."""
+"""Progress of a training: a live line on a terminal, a plain line per epoch anywhere; and TensorBoard's log."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -22,12 +22,12 @@ from latentcli.training import events
 
 
 class TrainingView:
-    """Draws the reports of a run."""
+    """Shows the events of a run."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.finished = False
-        self.measured = ""  # the last held-out figures, for the live line
+        self.measured = ""  # the last held-out metrics, for the live line
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -38,7 +38,7 @@ class TrainingView:
             transient=True,
             disable=not sys.stderr.isatty(),
         )
-        self.task = self.progress.add_task("looking", total=None, note="")
+        self.task = self.progress.add_task("surveying", total=None, note="")
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -65,7 +65,7 @@ class TrainingView:
             case Note(text):
                 self._say(text)
             case events.Interrupted(step, steps):
-                self._say(f"stopped at step {step} of {steps}, saved; the same command goes on from there")
+                self._say(f"stopped at step {step} of {steps}, saved; the same command resumes it")
             case job.Progress(what, done, total):
                 self._bar(what, done, total)
             case events.Finished():
@@ -84,31 +84,31 @@ class TrainingView:
     def _started(self, report: events.Started) -> None:
         self.console.left_out(report.unreadable)
         self.console.facts["skipped"] = list(report.unreadable)
-        held = f"{report.held_out} held out" if report.held_out else "none held out (too few, or not wanted)"
+        held = f"{report.held_out} held out" if report.held_out else "none held out (too few, or turned off)"
         seconds = report.estimated_seconds
         about = f", about {_duration(seconds)}" if seconds else ""
         for note in report.notes:
             self._say(note)
         if report.step:
-            self._say(f"going on at step {report.step} of {report.steps}")
+            self._say(f"resuming at step {report.step} of {report.steps}")
         if report.stage > 1:
-            self._say(f"stage {report.stage}: latents and vectors of the model as it was will not fit the new one")
+            self._say(f"stage {report.stage}: latents and vectors of the earlier model will not fit the new one")
         self._say(
             f"{report.images} images, {held}; {report.parameters:,} parameters on {report.device}, {report.precision}; "
             f"{report.steps} steps ({report.steps / report.steps_per_epoch:.1f} epochs){about}; "
             "Ctrl-C stops and saves"
         )
 
-    def _measured(self, figures: Metrics | None) -> None:
-        if figures is not None and figures.negative_elbo is not None:
+    def _measured(self, metrics: Metrics | None) -> None:
+        if metrics is not None and metrics.negative_elbo is not None:
             self.measured = (
-                f"  held-out ELBO {-figures.negative_elbo:.1f}, {figures.active_dimensions} active dimensions"
+                f"  held-out ELBO {-metrics.negative_elbo:.1f}, {metrics.active_dimensions} active dimensions"
             )
 
     def _epoch(self, report: EpochReport) -> str:
         training = f"training reconstruction {report.reconstruction:.1f} + KL {report.kl:.1f} nats"
         skipped = f"; {report.skipped_steps} steps skipped" if report.skipped_steps else ""
-        held_out = f"; held-out {figures_text(report.held_out)}" if report.held_out else ""
+        held_out = f"; held-out {metrics_text(report.held_out)}" if report.held_out else ""
         return training + held_out + skipped
 
     def _finished(self, report: events.Finished) -> None:
@@ -121,21 +121,21 @@ class TrainingView:
             self._say(finding.describe())
         for path in report.outputs:
             self.console.wrote(path)
-        self._say(f"look: latentcli sample --model {report.folder.name}")
+        self._say(f"next: latentcli sample --model {report.folder.name}")
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
-def figures_text(figures: Metrics) -> str:
-    """The held-out figures in one line."""
-    if figures.negative_elbo is None:
-        return f"reconstruction {figures.reconstruction:.2f} nats (no ELBO: beta 0), PSNR {figures.psnr:.2f} dB"
-    bits = f", {figures.bits_per_dimension:.3f} bits/dim" if figures.bits_per_dimension is not None else ""
+def metrics_text(metrics: Metrics) -> str:
+    """The held-out metrics in one line."""
+    if metrics.negative_elbo is None:
+        return f"reconstruction {metrics.reconstruction:.2f} nats (no ELBO: beta 0), PSNR {metrics.psnr:.2f} dB"
+    bits = f", {metrics.bits_per_dimension:.3f} bits/dim" if metrics.bits_per_dimension is not None else ""
     return (
-        f"-ELBO {figures.negative_elbo:.2f} nats (KL {figures.kl:.1f}, {figures.active_dimensions} active dimensions), "
-        f"PSNR {figures.psnr:.2f} dB{bits}"
+        f"-ELBO {metrics.negative_elbo:.2f} nats (KL {metrics.kl:.1f}, {metrics.active_dimensions} active dimensions), "
+        f"PSNR {metrics.psnr:.2f} dB{bits}"
     )
 
 
@@ -145,7 +145,7 @@ _HELD_OUT = ("negative_elbo", "reconstruction", "kl", "psnr", "active_dimensions
 
 
 class TensorBoardLog:
-    """Writes what a run reports into `tensorboard/` beside its model; a context manager.
+    """Writes the events of a run into `tensorboard/` beside its model; a context manager.
 
     Raises ConfigError without the package.
     """
@@ -155,14 +155,14 @@ class TensorBoardLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ConfigError(
-                "--log tensorboard takes the tensorboard package; install it: pip install 'latentcli[tensorboard]'"
+                "--log tensorboard needs the tensorboard package; install it: pip install 'latentcli[tensorboard]'"
             ) from error
         self._folder = folder
         self._writer: Any = None
         self._make: Callable[[int], Any] = lambda step: SummaryWriter(
             str(folder / LOG_FOLDER), purge_step=step and step + 1
         )
-        self._drawn = 0  # when the pictures that were logged last had been drawn
+        self._drawn = 0  # time of the last logged pictures
 
     def __enter__(self) -> Self:
         return self
@@ -188,8 +188,8 @@ class TensorBoardLog:
                 self._pictures()
             case events.Finished():
                 self._pictures()
-                told = "\n\n".join(finding.describe() for finding in report.findings)
-                self._writer.add_text("verdict", told, self._step)
+                findings = "\n\n".join(finding.describe() for finding in report.findings)
+                self._writer.add_text("verdict", findings, self._step)
 
     def _scalars(self, group: str, step: int, values: object, names: Sequence[str]) -> None:
         for name in names:
@@ -198,7 +198,7 @@ class TensorBoardLog:
                 self._writer.add_scalar(f"{group}/{name}", value, step)
 
     def _pictures(self) -> None:
-        """Those that were drawn since the last look."""
+        """Those drawn since the last call."""
         path = self._folder / SAMPLES_FILE
         drawn = path.stat().st_mtime_ns if path.exists() else 0
         if drawn <= self._drawn:

@@ -7,6 +7,7 @@ from typing import Literal
 from latentcli.config import DEFAULTS, ModelConfig
 from latentcli.evaluation.evaluate import Evaluation, SampleMetrics
 from latentcli.history import EpochReport, Metrics, TrainingSummary
+from latentcli.model.likelihood import LIKELIHOODS
 from latentcli.model.prior import ACTIVE_KL
 
 # Thresholds. benchmarks/spoiled.py checks them on seven trainings that are spoiled on purpose.
@@ -21,7 +22,6 @@ _ALMOST_NOTHING = 3.0  # nats of KL in all: log(20), enough to distinguish twent
 _STILL_FALLING = 0.1  # share of all that was gained which the last third of a run still gained
 _CROWDED = 3.0  # nats per latent dimension: each is full
 _SMALL_LATENT = 8  # dimensions
-_NEAR_BLACK_AND_WHITE = 0.7  # share of the pixel values at the ends of their range
 _MISFIT = 3.0  # times: the standard prior's Fréchet distance over the fitted one's
 _COPIED = 0.5  # of the distance that held-out images have to the nearest training image
 _MONOTONOUS = 0.5  # of the held-out images' diversity
@@ -134,23 +134,10 @@ def _collapse(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _likelihood(evidence: Evidence) -> Iterator[Finding]:
-    near_ends = evidence.evaluation.pixels.near_ends
-    black_and_white = near_ends > _NEAR_BLACK_AND_WHITE
-    if evidence.config.likelihood == "bernoulli" and not black_and_white:
-        yield Finding(
-            "problem",
-            "likelihood",
-            f"the Bernoulli likelihood is meant for black and white images, and only {near_ends:.0%} of these pixels "
-            "are nearly black or white: its metrics are not likelihoods, and contrasts come out weak",
-            "--likelihood gaussian",
-        )
-    if evidence.config.likelihood == "gaussian" and black_and_white and evidence.config.channels == 1:
-        yield Finding(
-            "problem",
-            "likelihood",
-            f"{near_ends:.0%} of these pixels are nearly black or white, which a Gaussian likelihood blurs",
-            "--likelihood bernoulli",
-        )
+    config = evidence.config
+    if misfit := LIKELIHOODS[config.likelihood].misfit(evidence.evaluation.pixels.near_ends, config.channels):
+        reason, better = misfit
+        yield Finding("problem", "likelihood", reason, f"--likelihood {better}")
 
 
 def _overfitting(evidence: Evidence) -> Iterator[Finding]:

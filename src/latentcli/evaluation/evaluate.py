@@ -203,21 +203,16 @@ def _baselines(vae: VAE, held_out: Dataset, train: Dataset | None) -> tuple[Base
 
 
 def _baseline(vae: VAE, name: str, pca: baselines.Pca, held_out: Dataset) -> Baseline:
-    bernoulli = vae.config.likelihood == "bernoulli"
     psnr = similarity = nats = 0.0
     for x in _floats(held_out):
         reconstruction = pca.reconstruct(x)
         psnr += float(psnr_per_image(x, reconstruction).double().sum())
         similarity += float(ssim(x, reconstruction).double().sum())
-        if not bernoulli and pca.has_likelihood:
-            nats += float(pca.negative_log_likelihood(x).double().sum())
-        elif bernoulli and not len(pca.variances):
-            # A mean of exactly 0 or 1 would make one stray pixel impossible.
-            chance = pca.mean.clamp(1e-3, 1 - 1e-3).view_as(x[0]).expand_as(x)
-            nats += float(torch.nn.functional.binary_cross_entropy(chance, x, reduction="sum"))
+        exact = vae.likelihood.baseline(x, pca)
+        nats += 0.0 if exact is None else float(exact)
     images = len(held_out)
     likely = nats / images if nats else None
-    bits = vae.bits_per_dimension(likely) if likely is not None and not bernoulli else None
+    bits = None if likely is None else vae.likelihood.bits_per_dimension(likely, vae.config.dimensions)
     return Baseline(name, psnr / images, similarity / images, likely, bits)
 
 

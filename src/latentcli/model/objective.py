@@ -1,11 +1,10 @@
-"""What training makes small: reconstruction + beta * KL, in nats per image."""
+"""Training loss, reconstruction + beta * KL in nats per image, and what else rests on the likelihood of images."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from latentcli.model.device import device_of
@@ -32,35 +31,19 @@ class Elbo:
 
 def evaluate_elbo(vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, beta: float = 1.0) -> Elbo:
     """The ELBO of images x with the sigma stored in the model; noise (n, latent_dim) is N(0, I)."""
-    return _elbo(vae, x, posterior, noise, beta, sigma=vae.sigma)
+    return _elbo(vae, x, posterior, noise, beta, vae.sigma)
 
 
 def training_elbo(vae: VAE, x: Tensor, noise: Tensor, beta: float) -> Elbo:
-    """The same with the sigma that is optimal for this batch: Rybkin et al. 2021, "Simple and effective VAE training
-    with calibrated decoders", eq. 7. Its gradient is that of D/2 * log(mse)."""
-    return _elbo(vae, x, vae.encode(x), noise, beta, sigma=None)
+    """The same with the sigma that is optimal for this batch: its gradient is that of D/2 * log(mse)."""
+    return _elbo(vae, x, vae.encode(x), noise, beta, None)
 
 
 def _elbo(vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, beta: float, sigma: Tensor | None) -> Elbo:
     logits = vae.decode_logits(posterior.draw(noise))
-    squared_error = (logits.sigmoid() - x).square().flatten(1).mean(dim=1)  # (n,)
-    if sigma is None:
-        sigma = squared_error.detach().mean().clamp_min(255.0**-2).sqrt()
-    if vae.config.likelihood == "bernoulli":
-        reconstruction = bernoulli(x, logits)
-    else:
-        reconstruction = gaussian(squared_error, sigma, vae.config.dimensions)
+    squared_error = vae.likelihood.squared_error(x, logits)
+    reconstruction = vae.likelihood.negative_log(x, logits, sigma, squared_error)
     return Elbo(reconstruction, posterior.kl(), beta, squared_error)
-
-
-def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
-    """-log p(x|z) in nats, (n,): binary cross-entropy summed over all numbers of an image."""
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(dim=1)
-
-
-def gaussian(squared_error: Tensor, sigma: Tensor, dimensions: int) -> Tensor:
-    """-log p(x|z) in nats, (n,), from the mean squared error over the `dimensions` numbers of an image, (n,)."""
-    return 0.5 * dimensions * (squared_error / sigma.square() + torch.log(2 * math.pi * sigma.square()))
 
 
 _DECODED_AT_ONCE = 250  # latents
@@ -74,16 +57,9 @@ def log_weights(vae: VAE, x: Tensor, posterior: Posterior, draws: int, generator
     sd = (0.5 * posterior.logvar).exp()[:, None]
     z = posterior.mean[:, None] + sd * noise  # (n, draws, latent_dim)
     prior_over_posterior = 0.5 * (noise.square() - z.square() + posterior.logvar[:, None]).sum(dim=2)
-    likelihood = -_reconstruction(vae, x.repeat_interleave(draws, dim=0), z.flatten(0, 1))
+    logits = vae.decode_logits(z.flatten(0, 1))
+    likelihood = -vae.likelihood.negative_log(x.repeat_interleave(draws, dim=0), logits, vae.sigma)
     return likelihood.cpu().view(n, draws).double() + prior_over_posterior.cpu().double()
-
-
-def _reconstruction(vae: VAE, x: Tensor, z: Tensor) -> Tensor:
-    logits = vae.decode_logits(z)
-    if vae.config.likelihood == "bernoulli":
-        return bernoulli(x, logits)
-    squared_error = (logits.sigmoid() - x).square().flatten(1).mean(dim=1)
-    return gaussian(squared_error, vae.sigma, vae.config.dimensions)
 
 
 def importance_bound(vae: VAE, batches: Iterable[Tensor], draws: int) -> Iterable[tuple[int, float]]:
@@ -122,12 +98,7 @@ def refine(vae: VAE, x: Tensor, z: Tensor, steps: int = STEPS) -> Tensor:
     optimizer = torch.optim.Adam([refined], lr=_RATE)
     with torch.enable_grad():
         for _ in range(steps):
-            logits = vae.decode_logits(refined)
-            if vae.config.likelihood == "bernoulli":
-                reconstruction = bernoulli(x, logits)
-            else:
-                squared_error = (logits.sigmoid() - x).square().flatten(1).mean(dim=1)
-                reconstruction = gaussian(squared_error, vae.sigma, vae.config.dimensions)
+            reconstruction = vae.likelihood.negative_log(x, vae.decode_logits(refined), vae.sigma)
             loss = (reconstruction + (refined - start).square().sum(dim=1) / 2).sum()
             (refined.grad,) = torch.autograd.grad(loss, [refined])
             optimizer.step()

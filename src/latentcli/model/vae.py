@@ -1,7 +1,6 @@
-"""q(z|x), the Gaussian that the encoder answers with."""
+"""The variational autoencoder: its posterior, residual blocks, encoder, decoder, and the two together."""
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +9,9 @@ from torch import Tensor, nn
 
 from latentcli.config import ModelConfig
 from latentcli.model.book import BookDecoder, BookEncoder, initialise_as_keras
+from latentcli.model.likelihood import LIKELIHOODS, SMALLEST_SIGMA
 
-_LOGVAR_RANGE = (-12.0, 6.0)  # keeps exp() finite when training goes astray
+_LOGVAR_RANGE = (-12.0, 6.0)  # keeps exp() finite when training diverges
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +134,6 @@ class ResidualDecoder(nn.Module):
         return h[:, :, : self.size[0], : self.size[1]]
 
 
-_SMALLEST_SIGMA = 1 / 255  # one gray level: 8-bit images cannot be known better
-
-
 class VAE(nn.Module):
     """A network built from its config alone. Images are (n, channels, height, width) float in [0, 1]."""
 
@@ -145,6 +142,7 @@ class VAE(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.likelihood = LIKELIHOODS[config.likelihood]
         self.encoder: nn.Module
         self.decoder: nn.Module
         if config.preset == "book":
@@ -160,16 +158,12 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, channels, height, width) in [0, 1] from latents (n, latent_dim)."""
-        return self.decode_logits(z).sigmoid()
+        return self.likelihood.activation(self.decode_logits(z))
 
     def decode_logits(self, z: Tensor) -> Tensor:
-        """The images before the sigmoid, float32."""
+        """The images before the activation, float32."""
         return self.decoder(z).float()  # type: ignore[no-any-return]
 
     def set_sigma(self, mean_squared_error: Tensor) -> None:
         """Store the likelihood's sigma, at least one gray level (Rybkin et al. 2021, sigma-VAE)."""
-        self.sigma.copy_(mean_squared_error.sqrt().clamp_min(_SMALLEST_SIGMA))
-
-    def bits_per_dimension(self, negative_elbo: float) -> float:
-        """Bits per 8-bit number from -ELBO in nats per image; defined for Gaussian models."""
-        return negative_elbo / (self.config.dimensions * math.log(2)) + 8
+        self.sigma.copy_(mean_squared_error.sqrt().clamp_min(SMALLEST_SIGMA))

@@ -1,4 +1,4 @@
-"""What training would see of a source, without training."""
+"""Check of a source: what training would read of it, without training."""
 
 import hashlib
 from collections import Counter
@@ -18,7 +18,7 @@ from latentcli.training.run import images_of, read
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What there is to see."""
+    """Facts about a source."""
 
     choice: Choice
     images: int  # readable, to train on
@@ -30,14 +30,14 @@ class Checked:
     smallest: tuple[int, int]  # width and height in pixels
     median: tuple[int, int]
     largest: tuple[int, int]
-    duplicates: tuple[tuple[str, ...], ...]  # names of images that look the same at the model's size
+    duplicates: tuple[tuple[str, ...], ...]  # names of images with the same pixels at the model's size
     shared: int  # groups of duplicates with images on both sides, training and held-out
     seconds_per_epoch: float
     precision: str  # and why
 
 
 def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
-    """Decode every image once (training finds them in the cache then), and look at all of them.
+    """Decode every image once, into the cache where training finds them, and compare them.
 
     Raises ImageError when there is nothing to train on, ConfigError for values that cannot work.
     """
@@ -45,7 +45,7 @@ def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
     choice = choose(source, request)
     loadings = yield from read(choice)
     images = images_of(choice, loadings)
-    loading = loadings[id(choice.train.listing)]
+    loading = loadings[0]
     decoded = loading.decoded
     sides = decoded.sides[decoded.readable]
     groups = _duplicates(decoded)

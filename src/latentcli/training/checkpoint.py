@@ -1,12 +1,12 @@
-"""The resume file: all it takes to go on training exactly where a run stopped.
+"""Checkpoint of a run, `resume.safetensors`: what it takes to resume training exactly where it stopped.
 
-It is replaced whole at each save. A run's options are stored with it, so that the same command goes on and another is
-refused by the name of what differs; so is a digest of its files.
+It is replaced whole at each save. It holds the options of the run and a digest of its files, so that the same command
+resumes it and another is refused by the name of what differs.
 """
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -19,13 +19,13 @@ from latentcli.training.schedule import Stage
 from latentcli.training.step import TrainState
 
 KIND = "resume"
-_TOLD = 3  # differing options that are named
+_NAMED = 3  # differing options
 LENGTH = ("epochs", "minutes")  # options that may grow when a run has ended
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a run stands."""
+    """Progress of a run."""
 
     step: int
     stage: Stage
@@ -41,8 +41,75 @@ class Position:
         return self.step >= self.stage.end
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint without its tensors, which `restore` reads."""
+
+    path: Path
+    stamp: int | None  # time of change in nanoseconds
+    options: dict[str, Any]
+    files: str  # a digest
+    position: Position
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises FileFormatError when the file is damaged."""
+        stamp = changed_at(path)
+        header = tensorfile.read_header(path, KIND)
+        try:
+            found = dict(header["position"])
+            found["stage"] = Stage(**found["stage"])
+            found["epoch_sums"] = (float(found["epoch_sums"][0]), float(found["epoch_sums"][1]))
+            return cls(path, stamp, dict(header["options"]), str(header.get("files")), Position(**found))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise FileFormatError(f"{path} is damaged; remove its folder to train anew") from error
+
+    def restore(self, learner: TrainState) -> None:
+        """Put the state of the run into a new learner, bit for bit, in the memory layout it had."""
+        _, arrays = tensorfile.read(self.path, KIND)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        try:
+            learner.vae.load_state_dict(_part(tensors, "network."))
+            learner.averaged.load_state_dict(_part(tensors, "averaged."))
+            learner.optimizer.restore(_part(tensors, "optimizer."))
+        except (KeyError, RuntimeError) as error:
+            raise FileFormatError(f"{self.path} does not fit its run; remove its folder to train anew") from error
+
+    def check_same(self, asked: dict[str, Any], files: Fingerprints) -> None:
+        """Raises ConfigError naming every option, the length aside, and the images in which the run differs."""
+        if self.files != files.digest:
+            raise ConfigError(
+                f"the images have changed since {self.path.parent} was started: "
+                f"{files.changes_since(self.path.parent)}; "
+                "put them back, or choose another --name to train on them"
+            )
+        differing = [
+            f"{name.replace('_', ' ')} is {self.options.get(name)} there, {asked[name]} asked"
+            for name in asked
+            if self.options.get(name) != asked[name] and name not in LENGTH
+        ]
+        if differing:
+            same_preset = self.options.get("preset") == asked["preset"]
+            raise self.other_options("; ".join(differing[: _NAMED if same_preset else 1]))  # the rest follows
+
+    def other_options(self, differing: str) -> ConfigError:
+        """The error where a run is asked to resume with other options than its own."""
+        return ConfigError(
+            f"{self.path.parent} holds a run with other options ({differing}); "
+            "repeat its options, or choose another --name"
+        )
+
+
+def changed_at(path: Path) -> int | None:
+    """Time of change in nanoseconds; None where there is no such file."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def save(path: Path, options: dict[str, Any], files: str, position: Position, learner: TrainState) -> None:
-    """Write the state of a run; its options and the digest of its files are what `check_same` compares."""
+    """Write the state of a run; `Checkpoint.check_same` compares its options and the digest of its files."""
     tensors: dict[str, Tensor] = {}
     tensors |= {f"network.{name}": tensor for name, tensor in learner.vae.state_dict().items()}
     tensors |= {f"averaged.{name}": tensor for name, tensor in learner.averaged.state_dict().items()}
@@ -52,55 +119,5 @@ def save(path: Path, options: dict[str, Any], files: str, position: Position, le
     tensorfile.write(path, KIND, header, arrays)
 
 
-def read_position(path: Path) -> tuple[dict[str, Any], Position]:
-    """Options and position of the run a resume file belongs to. Raises FileFormatError when it is damaged."""
-    header = tensorfile.read_header(path, KIND)
-    try:
-        found = dict(header["position"])
-        found["stage"] = Stage(**found["stage"])
-        found["epoch_sums"] = (float(found["epoch_sums"][0]), float(found["epoch_sums"][1]))
-        return dict(header["options"]), Position(**found)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise FileFormatError(f"{path} is damaged; remove its folder to train anew") from error
-
-
-def restore(path: Path, learner: TrainState) -> None:
-    """Put a run's state into a new learner, bit for bit, in the memory layout it had."""
-    _, arrays = tensorfile.read(path, KIND)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    try:
-        learner.vae.load_state_dict(_part(tensors, "network."))
-        learner.averaged.load_state_dict(_part(tensors, "averaged."))
-        learner.optimizer.restore(_part(tensors, "optimizer."))
-    except (KeyError, RuntimeError) as error:
-        raise FileFormatError(f"{path} does not fit its run; remove its folder to train anew") from error
-
-
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def check_same(path: Path, asked: dict[str, Any], prints: Fingerprints) -> None:
-    """Raises ConfigError naming every option, the length aside, and the images in which the run at `path` differs."""
-    header = tensorfile.read_header(path, KIND)
-    stored = header["options"]
-    if header.get("files") != prints.digest:
-        raise ConfigError(
-            f"the images have changed since {path.parent} was started: {prints.changes_since(path.parent)}; "
-            "put them back, or choose another --name to train on them"
-        )
-    differing = [
-        f"{name.replace('_', ' ')} is {stored.get(name)} there, {asked[name]} asked"
-        for name in asked
-        if stored.get(name) != asked[name] and name not in LENGTH
-    ]
-    if differing:
-        told = differing[:1] if stored.get("preset") != asked["preset"] else differing[:_TOLD]  # the rest follows
-        raise other_options(path.parent, "; ".join(told))
-
-
-def other_options(folder: Path, differing: str) -> ConfigError:
-    """What to say when a run is asked to go on with other options than its own."""
-    return ConfigError(
-        f"{folder} holds a run with other options ({differing}); repeat its options, or choose another --name"
-    )

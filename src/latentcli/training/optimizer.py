@@ -30,7 +30,6 @@ class Optimizer:
             (self._matrices if config.optimizer == "muon" and is_matrix else self._rest).append(parameter)
         self._is_rmsprop = config.optimizer == "rmsprop"
         self._decay = config.weight_decay
-        self._precision = torch.bfloat16 if config.precision == "bf16" else torch.float32
         device = self._rest[0].device
         self._momenta = [torch.zeros_like(matrix) for matrix in self._matrices]
         self._means = [] if self._is_rmsprop else [torch.zeros_like(weight) for weight in self._rest]
@@ -86,7 +85,7 @@ class Optimizer:
         for matrix, momentum in zip(self._matrices, self._momenta, strict=True):
             momentum.lerp_(_gradient(matrix), (1 - _MOMENTUM) * keep)
             directions.append(_as_matrix(_gradient(matrix).lerp_(momentum, _MOMENTUM)))  # Nesterov
-        updates = orthogonal(directions, self._precision)
+        updates = orthogonal(directions)
         for matrix, update in zip(self._matrices, updates, strict=True):
             size = rate * _SIZE * max(update.shape) ** 0.5
             matrix.mul_(1 - rate * self._decay * keep).sub_(_as_weight(update.mul_(size * keep), matrix))
@@ -105,21 +104,22 @@ class Optimizer:
             value.copy_(tensors[name])
 
 
-def orthogonal(matrices: Sequence[Tensor], precision: torch.dtype = torch.float32) -> list[Tensor]:
+def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
     """About U V^T of the singular value decomposition U S V^T of each matrix (rows, columns), in float32.
 
     Newton-Schulz iteration with the coefficients of Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural
     networks". X becomes P X with P = aI + bM + cM^2 and M = X X^T in each round; as all of them commute, only the
     product of the P is kept, which for wide matrices is a third of the work. Matrices of one height go together.
+    bf16 would not do: rounded to 8 bits, M has negative eigenvalues, which the iteration blows up some hundred times.
     """
     wide = [matrix if len(matrix) <= matrix.shape[1] else matrix.T for matrix in matrices]
-    normed = [(matrix / (matrix.norm() + 1e-30)).to(precision) for matrix in wide]
+    normed = [matrix / (matrix.norm() + 1e-30) for matrix in wide]
     products: dict[int, Tensor] = {}
     for height in {len(x) for x in normed}:
         places = [place for place, x in enumerate(normed) if len(x) == height]
         found = _newton_schulz(torch.stack([normed[place] @ normed[place].T for place in places]))
         products |= dict(zip(places, found, strict=True))
-    results = [(products[place] @ x).float() for place, x in enumerate(normed)]
+    results = [products[place] @ x for place, x in enumerate(normed)]
     return [x if x.shape == matrix.shape else x.T for x, matrix in zip(results, matrices, strict=True)]
 
 

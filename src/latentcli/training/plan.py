@@ -1,4 +1,4 @@
-"""Everything about a run that is settled before the first image is decoded."""
+"""Plan of a run: model, options and images, settled before the first image is decoded."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from latentcli.config import (
 )
 from latentcli.data.dataset import Selection, split, survey
 from latentcli.data.fingerprint import Fingerprints
-from latentcli.data.sources import open_source, scan
+from latentcli.data.sources import Listing, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, UsageError
 from latentcli.evaluation.record import Record
 from latentcli.faces import require_dlib
@@ -36,13 +36,14 @@ from latentcli.images import finds_faces, parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import KIND
 from latentcli.training import checkpoint
+from latentcli.training.checkpoint import Checkpoint
 
 _COLOUR_SHARE = 0.01  # of the images with chroma, above which a model gets colour
 
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """What the user asked for; None leaves the choice to latentcli."""
+    """Options of a training; None leaves the choice to latentcli."""
 
     preset: Preset | None = None
     size: tuple[int, int] | None = None  # width, height in pixels
@@ -69,15 +70,21 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is trained, and on what."""
+    """The model, its training, and the images."""
 
     model: ModelConfig
     config: TrainConfig
     train: Selection
     held_out: Selection | None
 
+    @property
+    def listings(self) -> tuple[Listing, ...]:
+        """That of the training images first, that of the held-out ones last; often they are the same."""
+        first, last = self.train.listing, (self.held_out or self.train).listing
+        return (first,) if last is first else (first, last)
+
     def describe(self) -> str:
-        """What was chosen, in one line."""
+        """The choice in one line."""
         model, config = self.model, self.config
         colour = "colour" if model.channels == 3 else "gray"
         length = f"{config.minutes:g} minutes" if config.minutes else f"{config.epochs} epochs"
@@ -89,21 +96,21 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run, settled."""
+    """A run, and its checkpoint where it is resumed."""
 
     folder: Path  # the run's: models/<name>
     choice: Choice
     device: torch.device
-    options: dict[str, Any]  # what must be the same to go on with the run
-    prints: Fingerprints  # and so must the images
+    options: dict[str, Any]  # must be the same to resume the run
+    fingerprints: Fingerprints  # and so must the images
     may_grow: bool  # a length was asked for: a run that has ended may get another stage
-    resumed: checkpoint.Position | None = None  # None for a new run
+    resumed: Checkpoint | None = None  # None for a new run
     grows: bool = False  # another stage is to follow those that have ended
     finished: bool = False  # nothing is left to do
 
 
 def choose(source: Path, request: TrainRequest) -> Choice:
-    """Look at the images and settle what the request left open.
+    """List and survey the images, and choose what the request left open.
 
     Raises ImageError when there is nothing to train on, ConfigError for values that cannot work.
     """
@@ -127,33 +134,32 @@ def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
     """
     device = choose_device(request.device)
     choice = choose(source, request)
-    listings = [choice.train.listing]
-    if choice.held_out and choice.held_out.listing is not choice.train.listing:
-        listings.append(choice.held_out.listing)
     may_grow = request.epochs is not None or request.minutes is not None
-    return located(Plan(folder, choice, device, _options(choice), Fingerprints(listings), may_grow))
+    plan = Plan(folder, choice, device, _options(choice), Fingerprints(choice.listings), may_grow)
+    if not (folder / RESUME_FILE).exists() and (folder / MODEL_FILE).exists():
+        raise ConfigError(f"{folder} holds a model that cannot be trained on; choose another --name")
+    return up_to_date(plan)
 
 
-def located(plan: Plan) -> Plan:
-    """The plan with what its folder holds now. Raises ConfigError when that is another run."""
+def up_to_date(plan: Plan) -> Plan:
+    """The plan with the checkpoint that its folder holds now. Raises ConfigError when that is another run's."""
     file = plan.folder / RESUME_FILE
-    if not file.exists():
-        if (plan.folder / MODEL_FILE).exists():
-            raise ConfigError(f"{plan.folder} holds a model that cannot be trained on; choose another --name")
+    if checkpoint.changed_at(file) == (plan.resumed and plan.resumed.stamp):
         return plan
-    stored, position = checkpoint.read_position(file)
-    checkpoint.check_same(file, plan.options, plan.prints)
+    resumed = Checkpoint.read(file)
+    resumed.check_same(plan.options, plan.fingerprints)
+    stored, position = resumed.options, resumed.position
     # A run that was killed while its last files were written has all its steps and not their model or its evaluation.
     ended = position.has_ended and _finished_at_step(plan.folder) == position.stage.end
     same_length = all(stored.get(name) == plan.options.get(name) for name in checkpoint.LENGTH)
     grows = ended and plan.may_grow and _is_longer(stored, plan.options)
     if not same_length and not grows:
-        raise checkpoint.other_options(plan.folder, f"{_length(stored)} there, {_length(plan.options)} asked")
-    return replace(plan, resumed=position, grows=grows, finished=ended and same_length)
+        raise resumed.other_options(f"{_length(stored)} there, {_length(plan.options)} asked")
+    return replace(plan, resumed=resumed, grows=grows, finished=ended and same_length)
 
 
 def _finished_at_step(folder: Path) -> int | None:
-    """How many steps the model in a run's folder was trained for; None when there is none, or none evaluated."""
+    """Steps of the model in a run's folder; None when there is none, or it was not evaluated."""
     try:
         header = tensorfile.read_header(folder / MODEL_FILE, KIND)
     except FileFormatError:
@@ -215,6 +221,6 @@ def _choose_training(preset: Preset, images: int, request: TrainRequest) -> Trai
 def _options(choice: Choice) -> dict[str, Any]:
     training = asdict(choice.config)
     del training["epochs" if choice.config.minutes is not None else "minutes"]
-    if choice.held_out is not None and choice.held_out.listing is not choice.train.listing:
-        training["held_out"] = choice.held_out.listing.source.path.name
+    if len(choice.listings) > 1:
+        training["held_out"] = choice.listings[1].source.path.name
     return choice.model.to_json() | training

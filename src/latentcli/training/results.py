@@ -1,4 +1,4 @@
-"""The end of a run: the prior, the model file, the card, the pictures, the evaluation and its verdict, the report."""
+"""Results of a run: the prior, the model file, the card, pictures, the evaluation and its diagnosis, the report."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from latentcli.catalog import CARD_FILE
-from latentcli.config import MODEL_FILE, MOMENTS_FOLDER, RECONSTRUCTIONS_FILE, SAMPLES_FILE, ModelConfig
+from latentcli.config import MODEL_FILE, RECONSTRUCTIONS_FILE, SAMPLES_FILE, SNAPSHOT_FOLDERS, ModelConfig
 from latentcli.data.dataset import Dataset
 from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.evaluate import METRICS, Neighbours, Subject, evaluate, metrics_row
@@ -60,7 +60,7 @@ def finish(run: Trained) -> Iterator[events.Report]:
     write_whole(card, model_card(folder.name, vae.config, summary).encode())
     shown = run.held_out or run.train
     write_pictures(folder, vae, prior, shown)
-    keep_moment(folder, summary.steps, vae, shown, is_last=True)
+    keep_snapshot(folder, summary.steps, vae, shown, is_last=True)
     record = yield from _evaluated(run, prior, model_id)
     write_whole(report, build(LoadedModel(path, vae, prior, model_id, header), record, vectors=[]).encode())
     kept = record.save(folder)
@@ -99,8 +99,8 @@ def fit_prior(vae: VAE, train: Dataset, beta: float, seed: int) -> Prior:
 
 _SHOWN = 16  # reconstructions: originals above, reconstructions below
 _SAMPLES = 64  # seeds 0 to 63
-_MOMENT = 8  # originals, reconstructions and samples in a moment's sheet
-_APART = 1.6  # times as many steps as at the last moment: a dozen moments in any run
+_IN_SNAPSHOT = 8  # originals, reconstructions and samples
+_APART = 1.6  # times as many steps as at the last snapshot: a dozen snapshots in any run
 
 
 @torch.inference_mode()
@@ -112,22 +112,19 @@ def write_pictures(folder: Path, vae: VAE, prior: Prior, shown: Dataset) -> None
 
 
 @torch.inference_mode()
-def keep_moment(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bool = False) -> None:
+def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bool = False) -> None:
     """Add a sheet for this step where the last one is long ago: originals, reconstructions, samples from N(0, I)."""
-    moments = folder / MOMENTS_FOLDER
-    steps = [int(path.stem) for path in moments.glob("*.png") if path.stem.isdecimal()]
+    own = [folder / name for name in SNAPSHOT_FOLDERS if (folder / name).is_dir()]  # of a resumed run
+    snapshots = own[0] if own else folder / SNAPSHOT_FOLDERS[0]
+    steps = [int(path.stem) for path in snapshots.glob("*.png") if path.stem.isdecimal()]
     for later in (known for known in steps if known > step):  # from before a crash
-        _sheet(moments, later).unlink(missing_ok=True)
+        (snapshots / f"{later:08d}.png").unlink(missing_ok=True)
     last = max((known for known in steps if known <= step), default=0)
     if step < _APART * last and not is_last:
         return
-    both = _reconstructed(vae, shown, _MOMENT)
+    both = _reconstructed(vae, shown, _IN_SNAPSHOT)
     samples = _sampled(vae, StandardPrior(vae.config.latent_dim), len(both) // 2)
-    write_picture(grid([*both, *samples], columns=len(samples)), _sheet(moments, step))
-
-
-def _sheet(moments: Path, step: int) -> Path:
-    return moments / f"{step:08d}.png"
+    write_picture(grid([*both, *samples], columns=len(samples)), snapshots / f"{step:08d}.png")
 
 
 def _reconstructed(vae: VAE, shown: Dataset, count: int) -> list[Image.Image]:

@@ -1,43 +1,40 @@
-"""A run from the first image read to the model file, reported as it goes."""
+"""Run of a plan, from the first image read to the last file written."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import torch
 
 from latentcli.config import FILES_FILE, RESUME_FILE
 from latentcli.data.cache import Loading
-from latentcli.data.dataset import Dataset, Selection, readable_part
+from latentcli.data.dataset import Dataset, readable_part
 from latentcli.data.sources import NOTEWORTHY
 from latentcli.errors import ImageError, LatentCLIError
 from latentcli.events import Progress
 from latentcli.files import check_writable_folder, exclusive, remove_parts
-from latentcli.training import events, hardware
-from latentcli.training.plan import Choice, Plan, located
+from latentcli.training import events
+from latentcli.training.plan import Choice, Plan, up_to_date
 from latentcli.training.trainer import Images, Trainer
 
-Loadings = dict[int, Loading]  # by the identity of their listings
-_COMPARED = 256  # images that are looked at for any difference
+_COMPARED = 256  # images that are searched for any difference
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
-    """Train as planned. `stop` is asked after each step; when it says yes the run is saved and ends, to be resumed.
+    """Train as planned. `stop` is called after each step; when it is true the run is saved and ends, to be resumed.
 
     Raises ConfigError when another program trains in the same folder, LatentCLIError when the folder cannot be written
-    to, training goes astray or memory runs out.
+    to, training diverges or memory runs out.
     """
     check_writable_folder(plan.folder)
     with exclusive(plan.folder):
         try:
             remove_parts(plan.folder)
-            plan = located(plan)  # another program may have gone on with the run since the plan was made
+            plan = up_to_date(plan)  # another program may have resumed the run since the plan was made
             if plan.resumed is None:
-                plan.prints.write(plan.folder, plan.choice.train.rows)
+                plan.fingerprints.write(plan.folder, plan.choice.train.rows)
             with _advice_on_memory(plan.choice):
-                # What was read besides the pixels is needed no more, and with a million images it is not small.
                 images = images_of(plan.choice, (yield from read(plan.choice)))
-                hardware.settle()
                 yield from Trainer(plan, images).run(stop)
         finally:
             if not (plan.folder / RESUME_FILE).exists():  # nothing was trained
@@ -46,51 +43,41 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
                 plan.folder.rmdir()
 
 
-def read(choice: Choice) -> Generator[Progress, None, Loadings]:
-    """Decode what is not in the cache of all the listings of a choice."""
-    selections = [choice.train, *([choice.held_out] if choice.held_out else [])]
-    loadings = {id(selection.listing): Loading(selection.listing, choice.model) for selection in selections}
-    total = sum(len(loading.listing) for loading in loadings.values())
+def read(choice: Choice) -> Generator[Progress, None, list[Loading]]:
+    """Decode the images of the listings of a choice that are not in the cache."""
+    loadings = [Loading(listing, choice.model) for listing in choice.listings]
+    total = sum(len(listing) for listing in choice.listings)
     before = 0
-    for loading in loadings.values():
+    for loading in loadings:
         for done in loading:
             yield Progress("reading", before + done, total)
         before += len(loading.listing)
     return loadings
 
 
-def images_of(choice: Choice, loadings: Loadings) -> Images:
-    """The images that can be read, of loadings that are done.
-
-    Raises ImageError when there are not two to train on.
-    """
-
-    def of(selection: Selection | None) -> Dataset | None:
-        if selection is None:
-            return None
-        found = readable_part(loadings[id(selection.listing)].decoded, selection.rows)
-        return found if len(found) else None
-
+def images_of(choice: Choice, loadings: Sequence[Loading]) -> Images:
+    """The images that can be read, of finished loadings. Raises ImageError when there are not two to train on."""
     source = choice.train.listing.source
-    train = of(choice.train)
-    if train is None:
+    train = readable_part(loadings[0].decoded, choice.train.rows)
+    held_out = readable_part(loadings[-1].decoded, choice.held_out.rows) if choice.held_out else None
+    if not len(train):
         raise ImageError(f"none of the {len(choice.train)} images in {source} can be read; check the files")
     if len(train) == 1:
         raise ImageError(f"only one image of {source} can be read; training takes two or more")
-    problems = (sorted(loading.decoded.problems.items()) for loading in loadings.values())
+    problems = (sorted(loading.decoded.problems.items()) for loading in loadings)
     unreadable = dict.fromkeys(text for some in problems for _, text in some)  # a held-out folder may lie inside
     counts = sorted((count, what) for what, count in choice.train.listing.passed_over.items() if what in NOTEWORTHY)
     return Images(
         train,
-        of(choice.held_out),
+        held_out if held_out and len(held_out) else None,
         tuple(unreadable),
         tuple(f"passed over: {count} {what}" for count, what in counts),
-        tuple(_notes(choice, train, list(loadings.values()))),
+        tuple(_notes(choice, train, loadings)),
     )
 
 
-def _notes(choice: Choice, train: Dataset, loadings: list[Loading]) -> Iterator[str]:
-    """What to know about the images before they are trained on."""
+def _notes(choice: Choice, train: Dataset, loadings: Sequence[Loading]) -> Iterator[str]:
+    """Notes on images that will not train as well as they might."""
     model, first = choice.model, loadings[0]
     smaller = first.decoded.smaller_than(model, choice.train.rows)
     if smaller:
@@ -100,7 +87,7 @@ def _notes(choice: Choice, train: Dataset, loadings: list[Loading]) -> Iterator[
         )
     some = train.spread(_COMPARED)
     if bool((some.take(torch.arange(len(some))) == train.take(torch.tensor([0]))).all()):
-        yield "the images look all the same; there is nothing to learn from them but that one image"
+        yield "all images are the same; there is nothing to learn from them but that one image"
     if not all(loading.kept for loading in loadings):
         yield "the cache folder has no room or cannot be written to, so the images will be read again next time"
 

@@ -94,7 +94,7 @@ class TrainState:
             with autocast(self.device, self.config.precision):
                 draw_error(self.averaged, in_order(some), self.noise_scale)
         self.averaged.eval()
-        if self.averaged.config.likelihood == "gaussian":
+        if self.averaged.likelihood.has_sigma:
             self.averaged.set_sigma(draw_error(self.averaged, in_order(some), self.noise_scale))
         return self.averaged
 

@@ -1,4 +1,4 @@
-"""One sitting of a run: from its start, or where it was interrupted, to its end or the next interruption."""
+"""Trainer of one session of a run: from its start or last interruption to its end or the next interruption."""
 
 import math
 import time
@@ -28,22 +28,22 @@ _LOOK_EVERY = 0.5  # seconds between step reports
 _SAVE_EVERY = 180.0  # seconds between saves, however long an epoch is
 _SAVING = 0.1  # share of the time that saving and pictures at the ends of epochs may take
 _GLANCE = 2000  # held-out images that are measured on before the end
-_MOST_SKIPPED = 50  # steps in a row without finite gradients: training has gone astray
+_MOST_SKIPPED = 50  # steps in a row without finite gradients: training has diverged
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What a run sees."""
+    """The images of a run, and notes on them."""
 
     train: Dataset
     held_out: Dataset | None
     unreadable: tuple[str, ...]  # messages
-    passed_over: tuple[str, ...]  # what somebody may have meant to be among them
-    notes: tuple[str, ...]  # what else to know about them
+    passed_over: tuple[str, ...]  # files that may have been meant to be among them
+    notes: tuple[str, ...]  # other notes on the images
 
 
 class Trainer:
-    """Trains, and tells what happens."""
+    """Trains, measures, saves, and yields events."""
 
     def __init__(self, plan: Plan, images: Images) -> None:
         self.plan = plan
@@ -53,14 +53,14 @@ class Trainer:
         self.steps_per_epoch = len(self.train) // self.batch_size
         self.resume_file = plan.folder / RESUME_FILE
         self.speed: hardware.Speed | None = None  # None where it was not measured again
-        self.seen = self.train.digest()
-        position = plan.resumed or self._first_position()
-        if position.images != self.seen:
+        self.readable = self.train.digest()
+        position = plan.resumed.position if plan.resumed else self._first_position()
+        if position.images != self.readable:
             raise ConfigError(
                 f"other images can be read than when {plan.folder} was started ({len(self.train)} now); "
                 f"see latentcli check, or choose another --name"
             )
-        self.stage = self._next_stage(position) if plan.grows else position.stage
+        self.stage = self._next_stage(plan.resumed) if plan.resumed and plan.grows else position.stage
         self.precision, self.seconds = cast(Precision, position.precision), position.seconds
         config = replace(plan.choice.config, precision=self.precision, batch_size=self.batch_size)
         self.learner = TrainState(untrained(plan.choice.model, config.seed), config, self.stage, plan.device)
@@ -72,7 +72,7 @@ class Trainer:
         self.order = torch.empty(0, dtype=torch.int64)  # of the images in this epoch
         self.history = history.until(plan.folder, position.step)
         if plan.resumed:
-            checkpoint.restore(self.resume_file, self.learner)
+            plan.resumed.restore(self.learner)
             self.learner.resume(position.skipped_steps)
 
     def _first_position(self) -> checkpoint.Position:
@@ -87,16 +87,15 @@ class Trainer:
                 speed = replace(speed, seconds_per_image=timed.seconds_per_image)
             steps = max(1, int(minutes * 60 / self._seconds_per_step(speed)))
         self.speed = speed
-        return checkpoint.Position(0, Stage(0, steps), speed.precision, 0.0, 0, (0.0, 0.0), 0, self.seen)
+        return checkpoint.Position(0, Stage(0, steps), speed.precision, 0.0, 0, (0.0, 0.0), 0, self.readable)
 
     def _seconds_per_step(self, speed: hardware.Speed) -> float:
-        """With what evaluation adds: in fp32, an image takes about as long as training on it does in bf16."""
+        """With the share of evaluation: in fp32, an image takes about as long as training on it does in bf16."""
         evaluated = min(_GLANCE, len(self.images.held_out)) if self.images.held_out else 0
         return speed.seconds_per_image * (self.batch_size + evaluated / self.steps_per_epoch)
 
-    def _next_stage(self, position: checkpoint.Position) -> Stage:
-        stored, _ = checkpoint.read_position(self.resume_file)
-        asked = self.plan.options
+    def _next_stage(self, ended: checkpoint.Checkpoint) -> Stage:
+        position, stored, asked = ended.position, ended.options, self.plan.options
         if "minutes" in asked:
             end = round(position.step * asked["minutes"] / stored["minutes"])
         else:
@@ -161,7 +160,7 @@ class Trainer:
         return events.StepReport(step, self.stage.end, rate, reconstruction, kl)
 
     def _end_epoch(self, step: int) -> Iterator[events.Report]:
-        """Measure, tell, draw, save, in this order: history beyond the resume file is dropped on resuming."""
+        """Measure, draw, save, report, in this order: history beyond the checkpoint is dropped on resuming."""
         self._check_course(step)
         is_last = step == self.stage.end
         vae = self.learner.evaluated(self.train)
@@ -191,25 +190,25 @@ class Trainer:
 
     def _check_course(self, step: int) -> None:
         if self.learner.skipped_in_a_row > _MOST_SKIPPED:
-            raise _gone_astray(step, f"{_MOST_SKIPPED} steps without finite gradients")
+            raise _diverged(step, f"{_MOST_SKIPPED} steps without finite gradients")
 
     def _check_finite(self, held_out: Metrics | None, step: int) -> None:
         if held_out is not None and not math.isfinite(held_out.reconstruction + (held_out.kl or 0.0)):
-            raise _gone_astray(step, "held-out figures are not finite")
+            raise _diverged(step, "held-out metrics are not finite")
 
     def _save_in_passing(self, step: int, evaluated: VAE | None) -> Iterator[Note]:
-        """What cannot be written now is told, and tried again next time; what was saved before stays."""
+        """Draw and save; where a file cannot be written, a note says so, and the last checkpoint stays."""
         started = time.monotonic()
         try:
             if step > self.first_step + 1:
                 vae = evaluated or self.learner.evaluated(self.train)
                 shown = self.images.held_out or self.train
                 results.write_pictures(self.plan.folder, vae, StandardPrior(vae.config.latent_dim), shown)
-                results.keep_moment(self.plan.folder, step, vae, shown)
+                results.keep_snapshot(self.plan.folder, step, vae, shown)
             self._save(step)
         except LatentCLIError as error:
             self.saved = time.monotonic()
-            yield Note(f"{error}; training goes on and tries again in a few minutes")
+            yield Note(f"{error}; training continues and saves again in a few minutes")
         self.saving = time.monotonic() - started
 
     def _save(self, step: int) -> None:
@@ -223,13 +222,13 @@ class Trainer:
             skipped_steps=self.learner.skipped_steps,
             epoch_sums=(reconstruction, kl),
             summed=int(summed),
-            images=self.seen,
+            images=self.readable,
         )
-        checkpoint.save(self.resume_file, self.plan.options, self.plan.prints.digest, position, self.learner)
+        checkpoint.save(self.resume_file, self.plan.options, self.plan.fingerprints.digest, position, self.learner)
         self.saved = time.monotonic()
 
     def _finish(self) -> Iterator[events.Report]:
-        vae = self.learner.averaged  # as the last epoch's end, or the resume file, left it
+        vae = self.learner.averaged  # as the last epoch's end, or the checkpoint, left it
         images = self.images
         yield from finish(Trained(self.plan.folder, vae, self.train, images.held_out, self._summary(), self.history))
 
@@ -258,10 +257,9 @@ class Trainer:
         )
 
 
-def _gone_astray(step: int, why: str) -> LatentCLIError:
+def _diverged(step: int, why: str) -> LatentCLIError:
     return LatentCLIError(
-        f"training went astray at step {step}: {why}; "
-        "try a lower --learning-rate or --precision fp32 under another --name"
+        f"training diverged at step {step}: {why}; try a lower --learning-rate or --precision fp32 under another --name"
     )
 
 

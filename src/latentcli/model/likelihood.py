@@ -1,0 +1,112 @@
+"""Likelihoods p(x|z) of the pixels, and all that depends on which one a model has.
+
+A new one is a subclass of `Likelihood`, an entry of `LIKELIHOODS` and its name in `config.Likelihood`. Images x are
+(n, channels, height, width) in [0, 1]; logits are the output of the decoder in the same shape.
+"""
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SMALLEST_SIGMA = 1 / 255  # one gray level: 8-bit images cannot be known better
+_NEAR_BLACK_AND_WHITE = 0.7  # share of the pixel values at the ends of their range
+
+
+class LinearModel(Protocol):
+    """The mean image and principal components of the training images."""
+
+    @property
+    def mean(self) -> Tensor: ...  # (dimensions,)
+    @property
+    def variances(self) -> Tensor: ...  # (components,)
+    @property
+    def has_likelihood(self) -> bool: ...
+    def negative_log_likelihood(self, x: Tensor) -> Tensor: ...
+
+
+class Likelihood:
+    """The interface, with what the likelihoods share."""
+
+    has_sigma = False  # whether the model stores a standard deviation
+
+    def activation(self, logits: Tensor) -> Tensor:
+        """The decoded image."""
+        return logits.sigmoid()
+
+    def squared_error(self, x: Tensor, logits: Tensor) -> Tensor:
+        """Mean over the numbers of each image: (n,)."""
+        return (self.activation(logits) - x).square().flatten(1).mean(dim=1)
+
+    def negative_log(self, x: Tensor, logits: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
+        """-log p(x|z) in nats: (n,).
+
+        Without `sigma` the one that is best for these images is used; `error` is their squared error, where known.
+        """
+        raise NotImplementedError
+
+    def bits_per_dimension(self, nats: float, dimensions: int) -> float | None:
+        """Bits per 8-bit number from -ELBO in nats per image; None where pixel values have no density."""
+        return None
+
+    def baseline(self, x: Tensor, model: LinearModel) -> Tensor | None:
+        """-log p(x) in nats, summed over the images, of a linear model; None where it has no such likelihood."""
+        return None
+
+    def misfit(self, near_ends: float, channels: int) -> tuple[str, str] | None:
+        """Why the images do not fit the likelihood, and the one to take; from the share of nearly black or white."""
+        return None
+
+
+class Gaussian(Likelihood):
+    """One standard deviation, sigma, for all pixels."""
+
+    has_sigma = True
+
+    def negative_log(self, x: Tensor, logits: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
+        if error is None:
+            error = self.squared_error(x, logits)
+        if sigma is None:  # Rybkin et al. 2021, "Simple and effective VAE training with calibrated decoders", eq. 7
+            sigma = error.detach().mean().clamp_min(SMALLEST_SIGMA**2).sqrt()
+        dimensions = x[0].numel()
+        return 0.5 * dimensions * (error / sigma.square() + torch.log(2 * math.pi * sigma.square()))
+
+    def bits_per_dimension(self, nats: float, dimensions: int) -> float | None:
+        return nats / (dimensions * math.log(2)) + 8
+
+    def baseline(self, x: Tensor, model: LinearModel) -> Tensor | None:
+        return model.negative_log_likelihood(x).double().sum() if model.has_likelihood else None
+
+    def misfit(self, near_ends: float, channels: int) -> tuple[str, str] | None:
+        if near_ends <= _NEAR_BLACK_AND_WHITE or channels > 1:
+            return None
+        reason = f"{near_ends:.0%} of these pixels are nearly black or white, which a Gaussian likelihood blurs"
+        return reason, "bernoulli"
+
+
+class Bernoulli(Likelihood):
+    """Binary cross-entropy, summed over the numbers of an image."""
+
+    def negative_log(self, x: Tensor, logits: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(dim=1)
+
+    def baseline(self, x: Tensor, model: LinearModel) -> Tensor | None:
+        if len(model.variances):
+            return None
+        # A mean of exactly 0 or 1 would make one stray pixel impossible.
+        chance = model.mean.clamp(1e-3, 1 - 1e-3).view_as(x[0]).expand_as(x)
+        return F.binary_cross_entropy(chance, x, reduction="sum")
+
+    def misfit(self, near_ends: float, channels: int) -> tuple[str, str] | None:
+        if near_ends > _NEAR_BLACK_AND_WHITE:
+            return None
+        reason = (
+            f"the Bernoulli likelihood is meant for black and white images, and only {near_ends:.0%} of these pixels "
+            "are nearly black or white: its metrics are not likelihoods, and contrasts come out weak"
+        )
+        return reason, "gaussian"
+
+
+LIKELIHOODS: dict[str, Likelihood] = {"bernoulli": Bernoulli(), "gaussian": Gaussian()}
