@@ -31,21 +31,11 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 MOST_LINES = 450
 # Words of a private dialect, as parts of identifiers; the field's words are describe, result, request, fingerprint, ...
 DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", "talk", "deep", "moments"}
-PENDING = {
-    "cli/tables", "cli/vectors",
-    "concepts/diagnostics", "concepts/fit", "concepts/labels", "concepts/vector",
-    "data/cache", "data/fingerprint", "data/sources", "model/device", "model/prior",
-    "pipelines/fit_vectors", "report/vectors_page", "training/schedule",
-}  # fmt: skip  # modules whose words are still to be mended; take each out when it is
 LAZY_ELSEWHERE = {"sklearn", "onnxruntime", "dlib", "filelock"}  # functions outside cli may import these
 
 
 def sources() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
-
-
-def plain() -> list[Path]:
-    return [path for path in sources() if path.relative_to(PACKAGE).with_suffix("").as_posix() not in PENDING]
 
 
 def identifiers(path: Path) -> set[str]:
@@ -132,22 +122,18 @@ def test_lazy_names_resolve():
         _ = latentcli.nonsense
 
 
-@pytest.mark.parametrize("path", plain(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_module_docstrings_open_with_a_noun(path):
     text = ast.get_docstring(ast.parse(path.read_text()))
     assert text
     assert not re.match(r"(What|Where|How|Which|Who|When)\b", text)
 
 
-@pytest.mark.parametrize("path", plain(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_identifiers_use_the_words_of_the_field(path):
     for name in identifiers(path):
         words = re.findall("[a-z]+", re.sub("([A-Z])", r"_\1", name).lower())
         assert not DIALECT & set(words), name
-
-
-def test_modules_with_pending_words_exist():
-    assert all((PACKAGE / f"{name}.py").exists() for name in PENDING)
 
 
 def test_the_reference_lists_every_public_name():
