@@ -120,7 +120,7 @@ def test_files_of_the_same_name_in_two_folders_are_two_files(tmp_path):
 
 def test_a_lost_list_of_files_is_told(tmp_path):
     now = Fingerprints([listed(draw_folder(tmp_path / "d", 3))])
-    assert now.changes_since(tmp_path) == "files.safetensors does not tell how"
+    assert now.changes_since(tmp_path) == "files.safetensors is missing or damaged"
 
 
 def test_times_do_not_count_as_changes(tmp_path):

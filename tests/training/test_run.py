@@ -20,7 +20,7 @@ from latentcli.training import checkpoint, events, hardware, results, schedule, 
 from latentcli.training.plan import TrainRequest, prepare
 from latentcli.training.run import run
 from latentcli.training.schedule import Stage
-from latentcli.training.step import TrainState, in_order, untrained
+from latentcli.training.step import TrainState, untrained
 from tests.conftest import draw_folder
 
 FOLDER = Path("models/d")
@@ -364,7 +364,7 @@ def test_batch_statistics_fit_the_averaged_weights():
     for step in range(5):
         learner.step(images.take(torch.arange(32)), step)
     vae = learner.evaluated(images)
-    (x,) = in_order(images)
+    (x,) = images.floats()
     stored = vae.encode(x).mean
     vae.train()  # statistics of the batch itself
     torch.testing.assert_close(stored, vae.encode(x).mean, atol=0.02, rtol=0.05)

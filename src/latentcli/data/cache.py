@@ -1,4 +1,4 @@
-"""What the images of a listing became: pixels of one size, and a few facts about each file."""
+"""Cache of decoded images: pixels of one size, and a few facts about each file."""
 
 import contextlib
 import hashlib
@@ -29,7 +29,7 @@ UNREADABLE = ""  # in place of a mode
 
 @dataclass
 class Decoded:
-    """One row per image of a listing; rows of unreadable images are black and told in `problems`."""
+    """One row per image of a listing; those of unreadable images are black, with the reason in `problems`."""
 
     pixels: np.ndarray  # uint8 (n, height, width, channels), in memory or mapped from a file
     sides: np.ndarray  # int32 (n, 2): width and height of the picture in its file; 0 where unreadable
@@ -47,7 +47,7 @@ class Decoded:
         return self.sides[:, 0] > 0
 
     def put(self, rows: np.ndarray, answer: DecodedBatch) -> None:
-        """Take in what a worker made of the images at `rows`."""
+        """Store the decoded images of `rows`."""
         self.pixels[rows] = answer.pixels
         for row, facts in zip(rows, answer.facts, strict=True):
             if isinstance(facts, str):
@@ -63,7 +63,7 @@ class Decoded:
         self.modes[row] = self.mode_names.index(mode)
 
     def take_over(self, rows: np.ndarray, other: "Decoded", there: np.ndarray) -> None:
-        """Copy what another listing's readable `there` rows became to `rows`."""
+        """Copy the readable images `there` of another listing to `rows`."""
         for mine, theirs in zip(rows, there, strict=True):
             self.pixels[mine] = other.pixels[theirs]
             width, height = other.sides[theirs]
@@ -92,7 +92,7 @@ _MEMORY_SHARE = 0.5  # of the available memory, where the disk cannot be used
 
 
 class Cache:
-    """The place for one source prepared for one shape of images."""
+    """The folder of one source, decoded for one shape of images."""
 
     def __init__(self, source: Source, config: ModelConfig) -> None:
         self.source = source
@@ -117,14 +117,14 @@ class Cache:
             yield True
 
     def load(self) -> tuple[Listing, Decoded] | None:
-        """What is kept, whole and right, or None."""
+        """The stored images, if they are complete and undamaged."""
         try:
             header, arrays = tensorfile.read(self.folder / _INDEX_FILE, KIND)
             listing = Listing(self.source, names_from_numbers(arrays["names"]), arrays["sizes"], arrays["stamps"])
             pixels = self._mapped(self.folder / str(header["pixels"]), len(listing))
-            told = json.loads(arrays["told"].tobytes())
-            problems = {int(row): text for row, text in told["problems"].items()}
-            decoded = Decoded(pixels, arrays["sides"], arrays["modes"], told["mode_names"], problems)
+            facts = json.loads(arrays["told"].tobytes())
+            problems = {int(row): text for row, text in facts["problems"].items()}
+            decoded = Decoded(pixels, arrays["sides"], arrays["modes"], facts["mode_names"], problems)
             right = header["prepared"] == self._prepared and header["digest"] == digest(pixels)
             whole = {len(part) for part in (listing.sizes, listing.stamps, decoded.sides, decoded.modes)}
         except (FileFormatError, OSError, KeyError, TypeError, ValueError, AttributeError):
@@ -160,16 +160,16 @@ class Cache:
             return None
 
     def keep(self, listing: Listing, decoded: Decoded) -> bool:
-        """Describe the pixels that `new_pixels` gave and that are filled now; what was kept before goes.
+        """Write the index of the pixels that `new_pixels` gave and that are filled now; earlier ones are removed.
 
-        False when they serve this run alone, since the description cannot be written.
+        False when the index cannot be written, so that they serve this run alone.
         """
         assert isinstance(decoded.pixels, np.memmap)
         file = Path(str(decoded.pixels.filename))
         header = {"pixels": file.name, "digest": digest(decoded.pixels), "prepared": self._prepared}
-        told = json.dumps({"mode_names": decoded.mode_names, "problems": decoded.problems})
+        facts = json.dumps({"mode_names": decoded.mode_names, "problems": decoded.problems})
         arrays = {
-            "told": np.frombuffer(told.encode(), dtype=np.uint8),
+            "told": np.frombuffer(facts.encode(), dtype=np.uint8),
             "names": names_as_numbers(listing.names),
             "sizes": listing.sizes,
             "stamps": listing.stamps,
@@ -185,7 +185,7 @@ class Cache:
         return True
 
     def discard(self, pixels: np.ndarray) -> None:
-        """Take the file of pixels that will not be kept out of the folder; who has it mapped keeps it."""
+        """Remove a file of pixels that has no index; processes that have it mapped keep it."""
         if isinstance(pixels, np.memmap):
             Path(str(pixels.filename)).unlink(missing_ok=True)
 
@@ -233,7 +233,7 @@ def digest(pixels: np.ndarray) -> str:
 
 
 def _used(folder: Path) -> float:
-    """When a cache was used last, in seconds since 1970."""
+    """Time of the last use of a cache, in seconds since 1970."""
     for path in (folder / _INDEX_FILE, folder):
         with contextlib.suppress(OSError):
             return path.stat().st_mtime
@@ -254,7 +254,7 @@ def _home() -> Path:
 
 
 def _available_memory() -> int:
-    """Bytes; all there is where the system does not tell what is in use."""
+    """Bytes; all of it where the system does not say how much is in use."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -262,7 +262,7 @@ def _available_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE if hasattr(os, "sysconf") else 1 << 33
 
 
-_POLL = 0.2  # seconds between looks whether another program is done with the same images
+_POLL = 0.2  # seconds between attempts while another program reads the same images
 
 
 class Loading:
@@ -276,19 +276,19 @@ class Loading:
         self.kept = True  # whether the cache will have them next time
 
     def __iter__(self) -> Iterator[int]:
-        place = Cache(self.listing.source, self.config)
+        cache = Cache(self.listing.source, self.config)
         with contextlib.ExitStack() as stack:
             while True:
                 try:
-                    may_keep = stack.enter_context(place.alone())
+                    may_keep = stack.enter_context(cache.alone())
                     break
                 except ConfigError:  # another program reads the same images
                     yield 0
                     time.sleep(_POLL)
-            yield from self._read(place, may_keep)
+            yield from self._read(cache, may_keep)
 
-    def _read(self, place: Cache, may_keep: bool) -> Iterator[int]:
-        known = place.load() if may_keep else None
+    def _read(self, cache: Cache, may_keep: bool) -> Iterator[int]:
+        known = cache.load() if may_keep else None
         mine, theirs = unchanged(self.listing, known[0]) if known else (np.empty(0, dtype=np.int64),) * 2
         if known and len(mine) == len(self.listing) == len(known[0]) and not self._any_healed(known[1]):
             self.decoded, self.cached = known[1], len(mine)
@@ -298,7 +298,7 @@ class Loading:
             good = known[1].readable[theirs]
             mine, theirs = mine[good], theirs[good]
         self.cached = len(mine)
-        pixels = place.new_pixels(len(self.listing)) if may_keep else None
+        pixels = cache.new_pixels(len(self.listing)) if may_keep else None
         self.kept = pixels is not None
         self.decoded = Decoded.empty(
             in_memory(len(self.listing), self.config, self.listing.source) if pixels is None else pixels
@@ -308,10 +308,10 @@ class Loading:
                 self.decoded.take_over(mine, known[1], theirs)
             yield from self._decode(mine)
         except BaseException:  # also when nobody wants the rest
-            place.discard(self.decoded.pixels)
+            cache.discard(self.decoded.pixels)
             raise
         if self.kept:
-            self.kept = place.keep(self.listing, self.decoded)
+            self.kept = cache.keep(self.listing, self.decoded)
 
     def _decode(self, there: np.ndarray) -> Iterator[int]:
         done = len(there)

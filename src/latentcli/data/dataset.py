@@ -20,7 +20,7 @@ from latentcli.data.cache import Decoded
 from latentcli.data.sources import Folder, Listing, Reader, name_hashes, open_source, scan
 from latentcli.errors import ConfigError, ImageError
 from latentcli.history import TrainingSummary
-from latentcli.images import has_colour, open_picture, walk
+from latentcli.images import as_float, has_colour, open_picture, walk
 
 _BATCH = 256  # images that are gathered at once when they are taken in order
 
@@ -58,8 +58,12 @@ class Dataset:
         for start in range(0, len(self), _BATCH):
             yield self.take(torch.arange(start, min(start + _BATCH, len(self))))
 
+    def floats(self) -> Iterator[Tensor]:
+        """The same batches as the networks take them: float (n, channels, height, width) in [0, 1]."""
+        return map(as_float, self.batches())
+
     def digest(self) -> str:
-        """Which of all images these are: 16 hex digits."""
+        """Digest of the rows: 16 hex digits."""
         return hashlib.sha256(self.rows.numpy().tobytes()).hexdigest()[:16]
 
     def spread(self, count: int) -> "Dataset":
@@ -74,7 +78,7 @@ class Dataset:
 
 
 def readable_part(decoded: Decoded, rows: np.ndarray) -> Dataset:
-    """Those of the images at `rows` that can be read."""
+    """The readable images among those at `rows`."""
     readable = decoded.readable[rows]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # and nobody writes
@@ -83,7 +87,7 @@ def readable_part(decoded: Decoded, rows: np.ndarray) -> Dataset:
 
 
 def is_held_out(hashes: np.ndarray, share: float) -> np.ndarray:
-    """Which images are held out, from the hashes of their relative paths alone: (n,) bool.
+    """Whether each image is held out, from the hash of its relative path alone: (n,) bool.
 
     >>> from latentcli.data.sources import name_hashes
     >>> int(is_held_out(name_hashes(b"%d.png" % number for number in range(10_000)), 0.05).sum())
@@ -93,7 +97,7 @@ def is_held_out(hashes: np.ndarray, share: float) -> np.ndarray:
 
 
 def held_out_then(names: Iterable[bytes], training: TrainingSummary | None) -> np.ndarray:
-    """Which images were held out of a training, by its summary in the model file and their relative paths: (n,)."""
+    """Whether each image was held out of a training, by its summary and the relative paths: (n,) bool."""
     share = (training and training.held_out_share) or HELD_OUT_SHARE
     return is_held_out(name_hashes(names), share)
 
@@ -122,7 +126,7 @@ def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]
 
 
 def _shared(listing: Listing, other: Listing) -> np.ndarray:
-    """Which images of a listing are in another one, too: (n,) bool."""
+    """Whether each image of a listing is in another one, too: (n,) bool."""
     roots = [os.path.realpath(each.source.root) for each in (listing, other)]
     folders_only = all(isinstance(each.source, Folder) for each in (listing, other))
     if folders_only and os.path.commonpath(roots) not in roots:
@@ -140,7 +144,7 @@ _SURVEYED = 400  # pictures
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a source's pictures are like, judged from at most 400 of them spread over it."""
+    """Size and colour of a source's pictures, from at most 400 of them spread over it."""
 
     shorter_side: int  # pixels, median
     colour_share: float  # of the pictures, 0 to 1
@@ -155,7 +159,7 @@ def survey(files: Selection) -> Survey:
     seen = [facts for facts in found if not isinstance(facts, ImageError)]
     if not seen:
         raise ImageError(
-            f"none of the {len(sample)} images looked at in {files.listing.source} can be read; check the files"
+            f"none of the {len(sample)} pictures surveyed in {files.listing.source} can be read; check the files"
         )
     sides, colours = zip(*seen, strict=True)
     return Survey(int(np.median(sides)), sum(colours) / len(colours))

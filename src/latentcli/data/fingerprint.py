@@ -1,7 +1,7 @@
-"""What tells whether the files of a run are still the same: their names and sizes.
+"""Fingerprints of the files of a run: names and sizes, which show whether they are still the same.
 
 A run keeps their digest beside its position, and once, in a file of its own, the names and sizes themselves, so that
-what has changed can be told.
+a message can say what has changed.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _SAME_FOLDER = 0.5  # share of the files, of the smaller listing, above which tw
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Of all the listings a run reads, one after the other."""
+    """Fingerprints of all the listings a run reads, one after the other."""
 
     listings: Sequence[Listing]
 
@@ -53,13 +53,13 @@ class Fingerprints:
         tensorfile.write(folder / FILES_FILE, KIND, header, arrays)
 
     def changes_since(self, folder: Path) -> str:
-        """In which files they differ from those kept in a run's folder, in words."""
+        """The files in which they differ from those stored in a run's folder, in words."""
         try:
             kept = StoredFingerprints.load(folder)
         except FileFormatError:
-            return f"{FILES_FILE} does not tell how"
-        names_before, marks_before = _told_apart(kept.names), _marks(kept.sizes, kept.checks)
-        names = _told_apart([listing.names for listing in self.listings])
+            return f"{FILES_FILE} is missing or damaged"
+        names_before, marks_before = _numbered(kept.names), _marks(kept.sizes, kept.checks)
+        names = _numbered([listing.names for listing in self.listings])
         marks = _marks([listing.sizes for listing in self.listings], [_checks(listing) for listing in self.listings])
         _, here, there = np.intersect1d(names, names_before, assume_unique=True, return_indices=True)
         kinds = {
@@ -72,7 +72,7 @@ class Fingerprints:
 
 @dataclass(frozen=True, slots=True)
 class StoredFingerprints:
-    """What `Fingerprints.write` kept of a run's listings."""
+    """Fingerprints of a run's listings, as `Fingerprints.write` stored them."""
 
     places: tuple[str, ...]  # folders, archives and lists, as they were called
     roots: tuple[str, ...]  # what the names are relative to
@@ -96,9 +96,9 @@ class StoredFingerprints:
         return cls(places, roots, names, sizes, checks, trained)
 
     def trained_on(self, listing: Listing) -> np.ndarray | None:
-        """Which of the files were trained on, (n,) bool; None where they have nothing to do with the run.
+        """Whether each file was trained on, (n,) bool; None where they have nothing to do with the run.
 
-        Paths tell where they lie as they did then. Elsewhere names and sizes do when half of them are the same: in a
+        Paths decide where the files have not moved. Elsewhere names and sizes do, when half of them are the same: in a
         folder that has moved, was unpacked, is a part of the old one or has grown out of it.
         """
         for key, least in ((_by_path, 0.0), (_by_name, _SAME_FOLDER)):
@@ -120,7 +120,7 @@ def _by_name(root: str, names: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return name_hashes(b"%b %d" % (name.rpartition(b"/")[2], size) for name, size in zip(names, sizes, strict=True))
 
 
-def _told_apart(listings: Sequence[np.ndarray]) -> np.ndarray:
+def _numbered(listings: Sequence[np.ndarray]) -> np.ndarray:
     """All names in one array: a file of the same name in the second listing is another one."""
     return np.concatenate([np.char.add(b"%d/" % place, names) for place, names in enumerate(listings)])
 
@@ -136,5 +136,5 @@ def _checks(listing: Listing) -> np.ndarray:
 
 
 def _marks(sizes: Sequence[np.ndarray], checks: Sequence[np.ndarray]) -> np.ndarray:
-    """What changes with a file's content: (n, 2)."""
+    """Numbers that change with a file's content: (n, 2)."""
     return np.stack([np.concatenate(sizes), np.concatenate(checks)], axis=1)

@@ -123,19 +123,19 @@ def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
     vae, held_out, train = subject.vae, subject.held_out, subject.train
     watch = pixels = _Watch(vae.config.latent_dim)
     yield Progress("reconstructing", 0, len(held_out))
-    metrics = measure(vae, _floats(held_out), subject.noise_scale, watch)
+    metrics = measure(vae, held_out.floats(), subject.noise_scale, watch)
     training = None
     if train and not subject.on_training:
         yield Progress("reconstructing training images", 0, len(train))
         pixels = _Watch(vae.config.latent_dim)
-        training = measure(vae, _floats(train.spread(_RECONSTRUCTED)), subject.noise_scale, pixels)
+        training = measure(vae, train.spread(_RECONSTRUCTED).floats(), subject.noise_scale, pixels)
     yield Progress("comparing with baselines", 0, len(held_out))
     simpler = _baselines(vae, held_out, train)
     yield Progress("sampling", 0, _COMPARED)
     samples, neighbours = _samples(subject)
     bound = None
     if subject.draws:
-        for done, estimate in objective.importance_bound(vae, _floats(held_out), subject.draws):
+        for done, estimate in objective.importance_bound(vae, held_out.floats(), subject.draws):
             bound = estimate
             yield Progress("drawing", done, len(held_out))
     if neighbours:
@@ -180,10 +180,6 @@ class _Watch:
         return Pixels(self._images, self._near_ends / self._images, max(0.0, variance) ** 0.5)
 
 
-def _floats(images: Dataset) -> Iterator[Tensor]:
-    return map(as_float, images.batches())
-
-
 @torch.inference_mode()
 def _baselines(vae: VAE, held_out: Dataset, train: Dataset | None) -> tuple[Baseline, ...]:
     """The mean image and principal components of the training images; none without those.
@@ -193,10 +189,10 @@ def _baselines(vae: VAE, held_out: Dataset, train: Dataset | None) -> tuple[Base
     if train is None:
         return ()
     train = train.spread(_FITTED)
-    mean = baselines.fit(lambda: _floats(train), 0)
+    mean = baselines.fit(train.floats, 0)
     found = [_baseline(vae, "mean image", mean, held_out)]
     if vae.config.latent_dim < len(train) - 1:
-        pca = baselines.fit(lambda: _floats(train), vae.config.latent_dim)
+        pca = baselines.fit(train.floats, vae.config.latent_dim)
         k = len(pca.variances)
         found.append(_baseline(vae, f"PCA, {k} component{'s' if k != 1 else ''}", pca, held_out))
     return tuple(found)
@@ -204,7 +200,7 @@ def _baselines(vae: VAE, held_out: Dataset, train: Dataset | None) -> tuple[Base
 
 def _baseline(vae: VAE, name: str, pca: baselines.Pca, held_out: Dataset) -> Baseline:
     psnr = similarity = nats = 0.0
-    for x in _floats(held_out):
+    for x in held_out.floats():
         reconstruction = pca.reconstruct(x)
         psnr += float(psnr_per_image(x, reconstruction).double().sum())
         similarity += float(ssim(x, reconstruction).double().sum())
@@ -235,7 +231,7 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
     ratios: dict[str, float] = {}
     if train:
         shown = {"": real.some} | {name: pictures.some for name, pictures in made.items()}
-        found, rows = sample_metrics.nearest(torch.cat(list(shown.values())), _floats(train))
+        found, rows = sample_metrics.nearest(torch.cat(list(shown.values())), train.floats())
         medians = [float(part.quantile(0.5)) for part in torch.split(found, [len(some) for some in shown.values()])]
         if not subject.on_training:
             ratios = {name: median / max(medians[0], 1e-6) for name, median in zip(shown, medians, strict=True)}
@@ -256,7 +252,7 @@ class _Pictures:
     @classmethod
     def of(cls, space: FeatureSpace, images: Dataset) -> "_Pictures":
         some = images.spread(_SEARCHED)  # of all folders
-        return cls(torch.cat([space(batch) for batch in _floats(images)]), torch.cat(list(_floats(some))))
+        return cls(torch.cat([space(batch) for batch in images.floats()]), torch.cat(list(some.floats())))
 
     @classmethod
     def sampled(cls, subject: Subject, prior: Prior, count: int) -> "_Pictures":

@@ -1,4 +1,4 @@
-"""Where the arithmetic happens, in which precision, and how tensors lie in memory."""
+"""Device, precision and memory layout of the network."""
 
 from contextlib import AbstractContextManager
 
@@ -26,7 +26,7 @@ def prepare(vae: VAE, device: torch.device | None = None) -> VAE:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Run what follows in bf16 where that is safe, or all in fp32."""
+    """A context that computes in bf16 where that is safe, or all in fp32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
@@ -36,5 +36,5 @@ def to_numpy_ready(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def device_of(vae: VAE) -> torch.device:
-    """Where the network is."""
+    """The device of a network."""
     return vae.sigma.device

@@ -1,4 +1,4 @@
-"""Where new latents come from: N(0, I), or a density fitted to the encoded training images.
+"""Priors over latents: N(0, I), and a density fitted to the encoded training images.
 
 A calibrated VAE leaves holes between the encodings, where N(0, I) would put most of its samples; a Gaussian mixture
 fitted afterwards does not (Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4). Every
@@ -28,7 +28,7 @@ class StandardPrior:
     """N(0, I)."""
 
     latent_dim: int
-    temperature: float = 1.0  # what `sample` takes unless told
+    temperature: float = 1.0  # the default of `sample`
 
     def sample(self, seeds: Sequence[int], temperature: float) -> Tensor:
         """One latent per seed: (len(seeds), latent_dim)."""

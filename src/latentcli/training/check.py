@@ -59,7 +59,7 @@ def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
         unreadable=images.unreadable,
         notes=images.notes,
         passed_over=dict(loading.listing.passed_over),
-        modes=_modes(decoded),
+        modes=dict(Counter(decoded.mode_names[mode] for mode in decoded.modes[decoded.readable]).most_common()),
         smallest=_shape(sides.min(axis=0)),
         median=_shape(np.median(sides, axis=0)),
         largest=_shape(sides.max(axis=0)),
@@ -68,11 +68,6 @@ def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
         seconds_per_epoch=speed.seconds_per_image * len(images.train),
         precision=speed.describe(),
     )
-
-
-def _modes(decoded: Decoded) -> dict[str, int]:
-    counts = Counter(decoded.mode_names[number] for number in decoded.modes[decoded.readable])
-    return dict(counts.most_common())
 
 
 def _shape(sides: np.ndarray) -> tuple[int, int]:

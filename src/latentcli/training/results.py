@@ -17,7 +17,7 @@ from latentcli.evaluation.record import Record
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Note, Progress
 from latentcli.files import write_whole
-from latentcli.history import EpochReport, Metrics, TrainingSummary
+from latentcli.history import EpochReport, TrainingSummary
 from latentcli.images import as_float, grid, to_pictures, write_picture
 from latentcli.model.device import device_of
 from latentcli.model.metrics import encode_all
@@ -28,7 +28,6 @@ from latentcli.report.model_page import REPORT_FILE, build
 from latentcli.table import Table, markdown
 from latentcli.training import events
 from latentcli.training.schedule import order
-from latentcli.training.step import in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Trained:
 
 
 def finish(run: Trained) -> Iterator[events.Report]:
-    """Everything that follows the last step. The weights come first; the record makes the run finished."""
+    """Write the results, the weights first; with the record the run counts as finished."""
     folder, vae, summary = run.folder, run.vae, run.summary
     encoded = min(len(run.train), MOST_LATENTS)
     yield Note(f"fitting the prior to {encoded} encoded images")
@@ -91,7 +90,7 @@ def fit_prior(vae: VAE, train: Dataset, beta: float, seed: int) -> Prior:
     if vae.config.latent_dim <= 2:
         return StandardPrior(vae.config.latent_dim)
     some = order(seed, 0, len(train))[:MOST_LATENTS]
-    posterior = encode_all(vae, in_order(Dataset(train.pixels, train.rows[some])))
+    posterior = encode_all(vae, Dataset(train.pixels, train.rows[some]).floats())
     if beta == 0:  # an autoencoder's variances mean nothing: its latents are the means
         posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))
     return fit(posterior, seed)
@@ -150,6 +149,9 @@ def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str
             f"beta {training.beta:g}, seed {training.seed}"
         ),
     }
+    held_out = "No images were held out, so nothing was measured."
+    if found := training.held_out:
+        held_out = markdown(Table("", (f"on {found.images} images", *METRICS), [metrics_row("this model", found)]))
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     return f"""# {name}
 
@@ -161,7 +163,7 @@ A variational autoencoder made with latentcli.
 
 ## On held-out images
 
-{_card_table(training.held_out)}
+{held_out}
 
 Metrics are as latentcli defines them: nats per image with one posterior draw and the stored sigma; PSNR of the 8-bit
 reconstruction from the posterior mean against the image resized with Lanczos.
@@ -176,9 +178,3 @@ latentcli encode photo.png --model {name}
 Its images are synthetic: say so where you show them. It knows its training images and nothing else; edits of people
 reproduce any bias of those images and their labels. Name the images' licence before you share the model.
 """
-
-
-def _card_table(held_out: Metrics | None) -> str:
-    if not held_out:
-        return "No images were held out, so nothing was measured."
-    return markdown(Table("", (f"on {held_out.images} images", *METRICS), [metrics_row("this model", held_out)]))

@@ -1,4 +1,4 @@
-"""What each step uses, as a function of (seed, step): a position in a run is a number, nothing is carried along."""
+"""Schedule of a run: order, noise and rates of each step, as functions of (seed, step) alone."""
 
 import hashlib
 import math
@@ -39,7 +39,7 @@ def noise(seed: int, step: int, count: int, latent_dim: int) -> Tensor:
 
 
 def flips(seed: int, step: int, count: int) -> Tensor:
-    """Which images of a step are mirrored: (count,) bool, half of them on average."""
+    """Whether each image of a step is mirrored: (count,) bool, half of them on average."""
     return torch.rand(count, generator=stream(seed, "flip", step)) < 0.5
 
 

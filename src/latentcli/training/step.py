@@ -1,7 +1,6 @@
 """One training step, and the state it changes: weights, their average, the optimizer."""
 
 import copy
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -92,10 +91,10 @@ class TrainState:
             norm.train()
         if norms:
             with autocast(self.device, self.config.precision):
-                draw_error(self.averaged, in_order(some), self.noise_scale)
+                draw_error(self.averaged, some.floats(), self.noise_scale)
         self.averaged.eval()
         if self.averaged.likelihood.has_sigma:
-            self.averaged.set_sigma(draw_error(self.averaged, in_order(some), self.noise_scale))
+            self.averaged.set_sigma(draw_error(self.averaged, some.floats(), self.noise_scale))
         return self.averaged
 
 
@@ -104,8 +103,3 @@ def untrained(model: ModelConfig, seed: int) -> VAE:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return VAE(model)
-
-
-def in_order(images: Dataset) -> Iterator[Tensor]:
-    """float batches (n, channels, height, width) over all the images."""
-    return map(as_float, images.batches())

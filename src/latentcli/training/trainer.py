@@ -13,7 +13,7 @@ from latentcli.config import RESUME_FILE, Precision
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.events import Note
-from latentcli.history import EpochReport, Metrics, TrainingSummary
+from latentcli.history import EpochReport, TrainingSummary
 from latentcli.model.metrics import measure
 from latentcli.model.objective import Elbo
 from latentcli.model.prior import StandardPrior
@@ -22,12 +22,12 @@ from latentcli.training import checkpoint, events, hardware, results
 from latentcli.training.plan import Plan
 from latentcli.training.results import Trained, finish
 from latentcli.training.schedule import Stage, order
-from latentcli.training.step import TrainState, in_order, untrained
+from latentcli.training.step import TrainState, untrained
 
-_LOOK_EVERY = 0.5  # seconds between step reports
+_REPORT_EVERY = 0.5  # seconds between step reports
 _SAVE_EVERY = 180.0  # seconds between saves, however long an epoch is
 _SAVING = 0.1  # share of the time that saving and pictures at the ends of epochs may take
-_GLANCE = 2000  # held-out images that are measured on before the end
+_HELD_OUT_SOME = 2000  # held-out images that are measured on before the end
 _MOST_SKIPPED = 50  # steps in a row without finite gradients: training has diverged
 
 
@@ -91,7 +91,7 @@ class Trainer:
 
     def _seconds_per_step(self, speed: hardware.Speed) -> float:
         """With the share of evaluation: in fp32, an image takes about as long as training on it does in bf16."""
-        evaluated = min(_GLANCE, len(self.images.held_out)) if self.images.held_out else 0
+        evaluated = min(_HELD_OUT_SOME, len(self.images.held_out)) if self.images.held_out else 0
         return speed.seconds_per_image * (self.batch_size + evaluated / self.steps_per_epoch)
 
     def _next_stage(self, ended: checkpoint.Checkpoint) -> Stage:
@@ -105,15 +105,18 @@ class Trainer:
     def run(self, stop: Callable[[], bool]) -> Iterator[events.Report]:
         yield self._started()
         started, before = time.monotonic(), self.seconds
-        looked, looked_at = started, self.first_step
+        reported, reported_at = started, self.first_step
         for step in range(self.first_step, self.stage.end):
             elbo = self._step(step)
             done = step + 1
             now = time.monotonic()
             self.seconds = before + now - started
-            if now - looked > _LOOK_EVERY:
-                yield self._look(done, elbo, (done - looked_at) * self.batch_size / (now - looked))
-                looked, looked_at = now, done
+            if now - reported > _REPORT_EVERY:
+                self._check_course(done)
+                reconstruction, kl = float(elbo.reconstruction.detach().mean()), float(elbo.kl.detach().mean())
+                rate = (done - reported_at) * self.batch_size / (now - reported)
+                yield events.StepReport(done, self.stage.end, rate, reconstruction, kl)
+                reported, reported_at = now, done
             if done % self.steps_per_epoch == 0 or done == self.stage.end:
                 yield from self._end_epoch(done)
             elif step == self.first_step or now - self.saved > _SAVE_EVERY:
@@ -122,7 +125,9 @@ class Trainer:
                 self._save(done)
                 yield events.Interrupted(done, self.stage.end)
                 return
-        yield from self._finish()
+        vae = self.learner.averaged  # as the last epoch's end, or the checkpoint, left it
+        held_out = self.images.held_out
+        yield from finish(Trained(self.plan.folder, vae, self.train, held_out, self._summary(), self.history))
 
     def _started(self) -> events.Started:
         speed = self.speed
@@ -154,11 +159,6 @@ class Trainer:
         self.sums += torch.where(mean.isfinite().all(), summands, 0.0)
         return elbo
 
-    def _look(self, step: int, elbo: Elbo, rate: float) -> events.StepReport:
-        self._check_course(step)
-        reconstruction, kl = float(elbo.reconstruction.detach().mean()), float(elbo.kl.detach().mean())
-        return events.StepReport(step, self.stage.end, rate, reconstruction, kl)
-
     def _end_epoch(self, step: int) -> Iterator[events.Report]:
         """Measure, draw, save, report, in this order: history beyond the checkpoint is dropped on resuming."""
         self._check_course(step)
@@ -166,8 +166,8 @@ class Trainer:
         vae = self.learner.evaluated(self.train)
         held_out = None
         if shown := self.images.held_out:
-            some = shown if is_last else shown.spread(_GLANCE)
-            held_out = measure(vae, in_order(some), self.learner.noise_scale)
+            some = shown if is_last else shown.spread(_HELD_OUT_SOME)
+            held_out = measure(vae, some.floats(), self.learner.noise_scale)
         reconstruction, kl, summed = (float(number) for number in self.sums)
         report = EpochReport(
             epoch=-(-step // self.steps_per_epoch),
@@ -179,7 +179,8 @@ class Trainer:
             skipped_steps=self.learner.skipped_steps,
             held_out=held_out,
         )
-        self._check_finite(held_out, step)
+        if held_out is not None and not math.isfinite(held_out.reconstruction + (held_out.kl or 0.0)):
+            raise _diverged(step, "held-out metrics are not finite")
         self.history.append(report)
         self.sums.zero_()
         if is_last:
@@ -191,10 +192,6 @@ class Trainer:
     def _check_course(self, step: int) -> None:
         if self.learner.skipped_in_a_row > _MOST_SKIPPED:
             raise _diverged(step, f"{_MOST_SKIPPED} steps without finite gradients")
-
-    def _check_finite(self, held_out: Metrics | None, step: int) -> None:
-        if held_out is not None and not math.isfinite(held_out.reconstruction + (held_out.kl or 0.0)):
-            raise _diverged(step, "held-out metrics are not finite")
 
     def _save_in_passing(self, step: int, evaluated: VAE | None) -> Iterator[Note]:
         """Draw and save; where a file cannot be written, a note says so, and the last checkpoint stays."""
@@ -226,11 +223,6 @@ class Trainer:
         )
         checkpoint.save(self.resume_file, self.plan.options, self.plan.fingerprints.digest, position, self.learner)
         self.saved = time.monotonic()
-
-    def _finish(self) -> Iterator[events.Report]:
-        vae = self.learner.averaged  # as the last epoch's end, or the checkpoint, left it
-        images = self.images
-        yield from finish(Trained(self.plan.folder, vae, self.train, images.held_out, self._summary(), self.history))
 
     def _summary(self) -> TrainingSummary:
         config = self.plan.choice.config
