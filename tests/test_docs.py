@@ -213,3 +213,11 @@ def test_headings_go_down_one_level_at_a_time(page: Path) -> None:
     levels = [len(line.split()[0]) for line in re.findall(r"^#+ .*", without_blocks(page.read_text()), re.MULTILINE)]
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_the_bundled_models_are_listed_with_all_their_vectors() -> None:
+    rows = [line for line in (ROOT / "models" / "README.md").read_text().splitlines() if line.startswith("| [")]
+    for model in (path.parent for path in (ROOT / "models").glob("*/model.safetensors")):
+        (row,) = (row for row in rows if f"]({model.name}/" in row)
+        for vector in model.glob("vectors/*.safetensors"):
+            assert f"`{vector.stem}`" in row
