@@ -12,7 +12,7 @@ from pathlib import Path
 
 from latentcli.errors import ConfigError, LatentCLIError, OutputExists
 
-_LOCK_FILE = ".lock"
+LOCK_FILE = ".lock"
 PIPE = Path("-")  # as an argument the standard input, as an output the standard output
 _ONE_AT_A_TIME = threading.Lock()  # the umask is the whole program's
 
@@ -82,7 +82,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(FileLock(folder / _LOCK_FILE, blocking=False))
+            stack.enter_context(FileLock(folder / LOCK_FILE, blocking=False))
         except Timeout as error:
             raise ConfigError(f"another latentcli works in {folder}; wait for it, or choose another --name") from error
         except (OSError, NotImplementedError):  # a file system without locks

@@ -252,7 +252,7 @@ def test_what_a_killed_save_left_is_removed(pictures):
     (FOLDER / "snapshots").mkdir(exist_ok=True)
     (FOLDER / "snapshots/.00000004.png.x.part").write_bytes(b"half")
     train(pictures)
-    assert not list(FOLDER.rglob(".*"))
+    assert not list(FOLDER.rglob(".*.part"))
 
 
 def test_a_run_of_an_older_version_is_refused_in_one_line(pictures):
@@ -267,7 +267,7 @@ def test_a_run_of_an_older_version_is_refused_in_one_line(pictures):
 def test_more_minutes_after_the_end_are_a_new_stage(pictures, monkeypatch):
     monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.1))
     train(pictures, epochs=None, minutes=0.1)
-    steps = planned(pictures, epochs=None, minutes=0.1).resumed.step
+    steps = planned(pictures, epochs=None, minutes=0.1).resumed.position.step
     result = train(pictures, epochs=None, minutes=0.2)
     started = next(report for report in result if isinstance(report, events.Started))
     assert (started.step, started.steps) == (steps, 2 * steps)
@@ -504,7 +504,7 @@ def test_identical_images_train_and_are_noted(tmp_path):
         (source / f"{number:03d}.png").write_bytes((source / "000.png").read_bytes())
     result = train(source)
     started = next(report for report in result if isinstance(report, events.Started))
-    assert any("all the same" in note for note in started.notes)
+    assert any("all images are the same" in note for note in started.notes)
     assert load_model(FOLDER).prior.sample(range(3), 1.0).isfinite().all()
 
 

@@ -11,7 +11,7 @@ from latentcli.data.dataset import Dataset, readable_part
 from latentcli.data.sources import NOTEWORTHY
 from latentcli.errors import ImageError, LatentCLIError
 from latentcli.events import Progress
-from latentcli.files import check_writable_folder, exclusive, remove_parts
+from latentcli.files import LOCK_FILE, check_writable_folder, exclusive, remove_parts
 from latentcli.training import events
 from latentcli.training.plan import Choice, Plan, up_to_date
 from latentcli.training.trainer import Images, Trainer
@@ -39,8 +39,9 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
         finally:
             if not (plan.folder / RESUME_FILE).exists():  # nothing was trained
                 (plan.folder / FILES_FILE).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # stays unless nothing was written
-                plan.folder.rmdir()
+                with contextlib.suppress(OSError):  # stays unless nothing was written
+                    (plan.folder / LOCK_FILE).unlink(missing_ok=True)
+                    plan.folder.rmdir()
 
 
 def read(choice: Choice) -> Generator[Progress, None, list[Loading]]:
