@@ -18,6 +18,7 @@ from latentcli.cli import (
     edit,
     encode,
     evaluate,
+    export,
     interpolate,
     models,
     report,
@@ -74,6 +75,7 @@ app.add_typer(vectors.app, name="vectors")
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("models")(models.models)
+app.command("export")(export.export)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

@@ -1,0 +1,45 @@
+"""`latentcli export`: a model as ONNX files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentcli.cli.console import Console, choose_model
+from latentcli.cli.options import PANEL_OUTPUT, ForceOption, JsonOption
+
+ModelArg = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="Name or path. (default: your most recently trained one, else the bundled `faces`)",
+        show_default=False,
+    ),
+]
+
+
+def export(
+    onnx: Annotated[
+        Path,
+        typer.Option("--onnx", metavar="DIR", help="Folder for the two files.", rich_help_panel=PANEL_OUTPUT),
+    ],
+    model: ModelArg = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a model's encoder and decoder as ONNX files, for use in other programs.
+
+    Example:
+
+        latentcli export faces --onnx faces-onnx/
+
+    Writes `encoder.onnx` (images to posterior means) and `decoder.onnx` (latents to images) once they agree with PyTorch.
+    Size, channels and preprocessing are in their metadata. Needs `latentcli[onnx]`.
+    """
+    console = Console(as_json)
+    entry = choose_model(console, model)
+
+    from latentcli.pipelines import export
+
+    console.run(export.export(entry, onnx, force), "exporting")
+    console.close()

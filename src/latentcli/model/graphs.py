@@ -1,0 +1,126 @@
+"""Encoder and decoder as ONNX graphs, made from a model's weights alone: what `model/vae.py` computes, in eval mode."""
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from latentcli.config import ModelConfig
+from latentcli.model.onnx import Graph
+
+_NORM_EPSILON = 1e-5  # of BatchNorm2d and LayerNorm
+
+
+def encoder(config: ModelConfig, weights: Mapping[str, np.ndarray]) -> bytes:
+    """Images (n, channels, height, width) float32 in [0, 1] to posterior means `z` (n, latent_dim)."""
+    net = _Network(weights, "encoder.")
+    images = net.graph.input("images", ("n", config.channels, config.height, config.width))
+    z = _book_encoder(net, images) if config.preset == "book" else _residual_encoder(net, images, config)
+    net.graph.output("z", z, ("n", config.latent_dim))
+    return net.graph.model(_metadata(config))
+
+
+def decoder(config: ModelConfig, weights: Mapping[str, np.ndarray]) -> bytes:
+    """Latents `z` (n, latent_dim) float32 to images (n, channels, height, width) in [0, 1]."""
+    net = _Network(weights, "decoder.")
+    z = net.graph.input("z", ("n", config.latent_dim))
+    logits = _book_decoder(net, z, config) if config.preset == "book" else _residual_decoder(net, z, config)
+    shape = ("n", config.channels, config.height, config.width)
+    net.graph.output("images", net.graph.node("Sigmoid", logits), shape)
+    return net.graph.model(_metadata(config))
+
+
+def _metadata(config: ModelConfig) -> dict[str, str]:
+    return {"config": json.dumps(config.to_json()), "preprocessing": "RGB or gray, uint8 / 255, NCHW"}
+
+
+class _Network:
+    """A graph, and the layers that it is made of; each takes and gives the name of a value."""
+
+    def __init__(self, weights: Mapping[str, np.ndarray], prefix: str) -> None:
+        self.graph = Graph()
+        self._weights = weights
+        self._prefix = prefix
+
+    def array(self, name: str) -> np.ndarray:
+        return self._weights[self._prefix + name].astype(np.float32)
+
+    def constant(self, *numbers: int) -> str:
+        return self.graph.weight(np.array(numbers, dtype=np.int64))
+
+    def conv(self, x: str, name: str, norm: str = "", stride: int = 1, pads: tuple[int, ...] = (1, 1, 1, 1)) -> str:
+        """A convolution; the batch norm that follows it is folded into its weights."""
+        kernel = self.array(f"{name}.weight")
+        bias = self.array(f"{name}.bias") if f"{self._prefix}{name}.bias" in self._weights else 0.0
+        if norm:
+            mean, variance = self.array(f"{norm}.running_mean"), self.array(f"{norm}.running_var")
+            factor = self.array(f"{norm}.weight") / np.sqrt(variance.astype(np.float64) + _NORM_EPSILON)
+            kernel = kernel * factor[:, None, None, None]
+            bias = self.array(f"{norm}.bias") + (bias - mean) * factor
+        parts = (self.graph.weight(np.asarray(array, dtype=np.float32)) for array in (kernel, bias))
+        sides = kernel.shape[2:]
+        return self.graph.node("Conv", x, *parts, kernel_shape=sides, strides=(stride, stride), pads=pads)
+
+    def linear(self, x: str, name: str) -> str:
+        parts = (self.graph.weight(self.array(f"{name}.{part}")) for part in ("weight", "bias"))
+        return self.graph.node("Gemm", x, *parts, transB=1)
+
+    def silu(self, x: str) -> str:
+        return self.graph.node("Mul", x, self.graph.node("Sigmoid", x))
+
+    def hidden(self, x: str, name: str) -> str:
+        """Linear, layer norm and SiLU, where the network has such a layer."""
+        if f"{self._prefix}{name}.0.weight" not in self._weights:
+            return x
+        scale, bias = (self.graph.weight(self.array(f"{name}.1.{part}")) for part in ("weight", "bias"))
+        x = self.linear(x, f"{name}.0")
+        return self.silu(self.graph.node("LayerNormalization", x, scale, bias, epsilon=_NORM_EPSILON))
+
+    def residual(self, x: str, name: str) -> str:
+        h = self.silu(self.conv(x, f"{name}.conv1", f"{name}.norm1"))
+        return self.silu(self.graph.node("Add", x, self.conv(h, f"{name}.conv2", f"{name}.norm2")))
+
+    def shuffled(self, x: str) -> str:
+        """PixelShuffle by 2 (Shi et al. 2016)."""
+        return self.graph.node("DepthToSpace", x, blocksize=2, mode="CRD")
+
+    def cropped(self, x: str, height: int, width: int) -> str:
+        return self.graph.node("Slice", x, self.constant(0, 0), self.constant(height, width), self.constant(2, 3))
+
+
+def _residual_encoder(net: _Network, x: str, config: ModelConfig) -> str:
+    factor = 2 ** len(config.widths)
+    pads = [0, 0, 0, 0, 0, 0, -config.height % factor, -config.width % factor]
+    if any(pads):
+        x = net.graph.node("Pad", x, net.constant(*pads), mode="edge")
+    for level in range(len(config.widths)):
+        x = net.silu(net.conv(x, f"downs.{level}.0", f"downs.{level}.1", stride=2))
+    x = net.graph.node("Flatten", net.residual(x, "block"))
+    return net.linear(net.hidden(x, "hidden"), "mean")
+
+
+def _residual_decoder(net: _Network, z: str, config: ModelConfig) -> str:
+    factor, width = 2 ** len(config.widths), config.widths[-1]
+    coarsest = (width, -(-config.height // factor), -(-config.width // factor))
+    x = net.linear(net.hidden(z, "hidden"), "dense")
+    x = net.residual(net.graph.node("Reshape", x, net.constant(-1, *coarsest)), "block")
+    for level in range(len(config.widths) - 1):
+        x = net.shuffled(net.conv(x, f"ups.{level}.0", pads=(0, 0, 0, 0)))
+        x = net.silu(net.conv(x, f"ups.{level}.2", f"ups.{level}.3"))
+    return net.cropped(net.shuffled(net.conv(x, "last.0")), config.height, config.width)
+
+
+def _book_encoder(net: _Network, x: str) -> str:
+    x = net.graph.node("Relu", net.conv(x, "conv1"))
+    x = net.graph.node("Relu", net.conv(x, "conv2", stride=2, pads=(0, 0, 1, 1)))
+    x = net.graph.node("Relu", net.conv(x, "conv3"))
+    x = net.graph.node("Flatten", net.graph.node("Relu", net.conv(x, "conv4")))
+    return net.linear(net.graph.node("Relu", net.linear(x, "dense")), "z_mean")
+
+
+def _book_decoder(net: _Network, z: str, config: ModelConfig) -> str:
+    x = net.graph.node("Relu", net.linear(z, "dense"))
+    x = net.graph.node("Reshape", x, net.constant(-1, config.widths[-1], 14, 14))
+    parts = (net.graph.weight(net.array(f"up.{part}")) for part in ("weight", "bias"))
+    x = net.graph.node("ConvTranspose", x, *parts, kernel_shape=(3, 3), strides=(2, 2))
+    return net.conv(net.graph.node("Relu", net.cropped(x, 28, 28)), "conv")

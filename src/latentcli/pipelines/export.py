@@ -1,0 +1,63 @@
+"""Encoder and decoder of a model as ONNX files, for use in other programs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latentcli.catalog import ModelEntry
+from latentcli.errors import ConfigError, LatentCLIError, OutputExists
+from latentcli.events import Event, Wrote
+from latentcli.files import check_writable_folder, write_whole
+from latentcli.model import graphs
+from latentcli.model.modelfile import LoadedModel, load_model
+
+ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
+_COMPARED = 4  # images and latents
+_IMAGES_AGREE = 0.5 / 255  # half a gray level
+_LATENTS_AGREE = 1e-4  # of the largest number
+
+
+def export(entry: ModelEntry, folder: Path, force: bool) -> Iterator[Event]:
+    """Write `encoder.onnx` and `decoder.onnx` once ONNX Runtime computes with them what PyTorch computes.
+
+    Raises OutputExists when one of them is there and `force` is not given, ConfigError without onnxruntime.
+    """
+    for name in (ENCODER, DECODER):
+        if (folder / name).exists() and not force:
+            raise OutputExists(f"{folder / name} exists; add --force to replace it, or give another --onnx folder")
+    model = load_model(entry.path)
+    weights = {name: tensor.cpu().numpy() for name, tensor in model.vae.state_dict().items()}
+    files = {ENCODER: graphs.encoder(model.config, weights), DECODER: graphs.decoder(model.config, weights)}
+    _check(model, files)
+    check_writable_folder(folder)
+    return _written(folder, files)
+
+
+def _written(folder: Path, files: dict[str, bytes]) -> Iterator[Event]:
+    for name, content in files.items():
+        write_whole(folder / name, content)
+        yield Wrote(folder / name)
+
+
+def _check(model: LoadedModel, files: dict[str, bytes]) -> None:
+    """Raises LatentCLIError where the graphs give other images or latents than the network."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError("export needs onnxruntime; install it: pip install 'latentcli[onnx]'") from error
+    z = model.prior.sample(range(_COMPARED), 1.0)
+    images = model.decode(z)
+    found = {}
+    for name, feed in ((DECODER, {"z": z.numpy()}), (ENCODER, {"images": images.numpy()})):
+        session = onnxruntime.InferenceSession(files[name], providers=["CPUExecutionProvider"])
+        found[name] = torch.from_numpy(session.run(None, feed)[0])
+    expected = model.encode_float(images)
+    off = float((found[ENCODER] - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
+    levels = float((found[DECODER] - images).abs().max())
+    if not (off <= _LATENTS_AGREE and levels <= _IMAGES_AGREE and np.isfinite(off)):
+        raise LatentCLIError(
+            f"the exported network differs from the model (latents by {off:.1e} of their range, images by "
+            f"{255 * levels:.2f} gray levels); nothing was written"
+        )

@@ -1,0 +1,71 @@
+"""`latentcli export`: a model as ONNX files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from latentcli import load_model
+from latentcli.config import ModelConfig, model_config
+from latentcli.errors import LatentCLIError
+from latentcli.model import graphs
+from latentcli.pipelines import export
+from tests.conftest import write_model
+
+SHAPES = [
+    ("book", 28, 28, 1), ("digits", 28, 28, 1), ("photo", 16, 16, 3), ("photo", 51, 37, 1), ("photo", 96, 64, 3),
+]  # fmt: skip
+
+
+def session(path):
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_network_gives_the_same_images_and_latents(run, tmp_path, shape):
+    write_model(tmp_path / "models" / "m", model_config(*shape, latent_dim=5))
+    result = run("export", "m", "--onnx", "out")
+    assert result.paths == ["out/encoder.onnx", "out/decoder.onnx"]
+    model = load_model("m")
+    z = model.prior.sample(range(70), 1.0)
+    images = model.decode(z)
+    (decoded,) = session("out/decoder.onnx").run(None, {"z": z.numpy()})
+    (encoded,) = session("out/encoder.onnx").run(None, {"images": images.numpy()})
+    np.testing.assert_allclose(decoded, images.numpy(), atol=1e-5)
+    expected = model.encode_float(images).numpy()
+    np.testing.assert_allclose(encoded, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_files_say_what_they_take(run, tiny_model):
+    run("export", "tiny", "--onnx", "out")
+    metadata = session("out/encoder.onnx").get_modelmeta().custom_metadata_map
+    assert ModelConfig.from_json(json.loads(metadata["config"])) == load_model(tiny_model).config
+    assert "/ 255" in metadata["preprocessing"]
+
+
+def test_nothing_is_replaced_without_force(run, tiny_model):
+    run("export", "tiny", "--onnx", "out")
+    before = Path("out/decoder.onnx").read_bytes()
+    again = run("export", "tiny", "--onnx", "out")
+    assert again.code == 1
+    assert "--force" in again.err
+    assert Path("out/decoder.onnx").read_bytes() == before
+    assert run("export", "tiny", "--onnx", "out", "--force").code == 0
+
+
+def test_a_graph_that_differs_is_not_written(tiny_model, monkeypatch):
+    wrong = graphs.decoder
+
+    def spoiled(config, weights):
+        return wrong(config, {name: array + 0.1 for name, array in weights.items()})
+
+    monkeypatch.setattr(graphs, "decoder", spoiled)
+    model = load_model(tiny_model)
+    weights = {name: tensor.numpy() for name, tensor in model.vae.state_dict().items()}
+    files = {"encoder.onnx": graphs.encoder(model.config, weights), "decoder.onnx": spoiled(model.config, weights)}
+    with pytest.raises(LatentCLIError, match="nothing was written"):
+        export._check(model, files)
+    assert torch.isfinite(model.decode(model.prior.sample([0], 1.0))).all()
