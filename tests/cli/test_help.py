@@ -57,6 +57,7 @@ def test_the_commands_are_those_of_the_design():
         "check",
         "evaluate",
         "report",
+        "export",
         "rerun",
     }
     assert {" ".join(name) for name in COMMANDS} == plain | {
