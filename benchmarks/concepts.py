@@ -1,4 +1,4 @@
-"""What concept vectors are worth on 20,000 labelled faces: AUC, leaks, few labels, shuffled labels, and the time.
+"""What concept vectors are worth on 20,000 labelled faces: AUC, side effects, few labels, shuffled labels, and the time.
 
     python benchmarks/concepts.py MODEL DATA
 
@@ -22,16 +22,15 @@ import torch
 from latentcli import catalog
 from latentcli.concepts.diagnostics import MIN_HELD_OUT, advise, measure
 from latentcli.concepts.fit import Examples, FitSettings, find
-from latentcli.concepts.label_table import Wanted, from_table
-from latentcli.concepts.labels import Cut
+from latentcli.concepts.label_source import LabelSource
+from latentcli.concepts.label_table import read
 from latentcli.concepts.vector import ConceptVector
 from latentcli.events import Event
 from latentcli.latents import Latents
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.pipelines import encode, fit_vectors
 
-CUTS = {"smile": Cut(0.9, 0.1), "glasses": Cut(0.95, 0.1), "male": Cut(0.5, 0.4), "old": Cut(60, 35, 20)}
-COLUMNS = {"old": "age"}
+THRESHOLDS = {"smile": "smile=0.9,0.1", "glasses": "glasses=0.95,0.1", "male": "male=0.5,0.4", "old": "age=60,20:35"}
 DRAWS, EACH = 30, 20  # of few labelled images
 
 
@@ -53,17 +52,17 @@ class Faces:
         self.latents = Latents.load(self.file)
 
     def labels(self, name: str, balance_by: Sequence[str] = ()):
-        wanted = Wanted(COLUMNS.get(name, name), name, CUTS[name], balance_by=balance_by, root=self.data / "faces")
-        return from_table(self.data / "attributes.csv", wanted)
+        column = THRESHOLDS[name].partition("=")[0]
+        return self.read(name=name, column=column, thresholds=(THRESHOLDS[name],), balance_by=balance_by)
+
+    def read(self, **options):
+        table, root = self.data / "attributes.csv", self.data / "faces"
+        return read(LabelSource(table=table, root=root, latents=self.file, **options))
 
     def fit(self, name: str, balance_by: Sequence[str] = (), labels=None) -> ConceptVector:
         labels = labels or self.labels(name, balance_by)
-        how = fit_vectors.FitOptions(latents=self.file)
-        return next(
-            event.vector
-            for event in fit_vectors.compute(self.model, self.entry, labels, how)
-            if isinstance(event, fit_vectors.Fitted)
-        )
+        events = fit_vectors.compute(self.model, self.entry, labels, FitSettings())
+        return next(event for event in events if isinstance(event, ConceptVector))
 
     def examples(self, name: str) -> Examples:
         labels = self.labels(name)
@@ -78,7 +77,7 @@ def few_labels(faces: Faces) -> None:
     """Vectors from 20 + 20 images against the one from all of them."""
     where = fit_vectors.geometry(faces.model)
     print(f"\n{EACH} + {EACH} labelled images, {DRAWS} draws: cosine with the vector from all")
-    for name in CUTS:
+    for name in THRESHOLDS:
         everything = faces.examples(name)
         full = find(everything, FitSettings(), where).v
         cosines, result, plain = [], [], []
@@ -93,7 +92,7 @@ def few_labels(faces: Faces) -> None:
             result.append(measure(some, nothing, FitSettings(), where, found)[0].steadiness)
         print(
             f"  {name:8} median {np.median(cosines):.3f}, 10th percentile {np.percentile(cosines, 10):.3f}; "
-            f"told {np.median(result):.3f}; not shrunk: median {np.median(plain):.3f}"
+            f"expected {np.median(result):.3f}; not shrunk: median {np.median(plain):.3f}"
         )
 
 
@@ -106,27 +105,27 @@ def shuffled(faces: Faces) -> None:
     (concept,) = labels.concepts
     values = np.random.default_rng(0).permutation(concept.values)
     found = faces.fit("smile", labels=replace(labels, concepts=(replace(concept, values=values),)))
-    print(f"\nshuffled labels: AUC {found.trust.auc:.3f}; {advise(found.trust)}")
+    print(f"\nshuffled labels: AUC {found.diagnostics.auc:.3f}; {advise(found.diagnostics)}")
 
 
-def leaks(faces: Faces) -> None:
+def side_effects(faces: Faces) -> None:
     """Of smile, balanced by male and age, judged by the vectors male and old that the model has."""
     for name in ("male", "old"):
         target = catalog.new_vector_file(faces.entry, name)
         if not target.exists():
             faces.fit(name).save(target)
-    balanced = faces.fit("smile", ("male", "age")).trust
+    balanced = faces.fit("smile", ("male", "age")).diagnostics
     print(f"\nsmile, balanced {balanced.balanced}: own shift {balanced.own_shift.shift:+.2f} sd, ", end="")
     print(f"{balanced.own_shift.shift / balanced.own_shift.before:.2f} of the unbalanced vector's")
-    for leak in balanced.leaks:
-        print(f"  into {leak.concept:8} {leak.shift:+.2f} sd, before {leak.before:+.2f}")
+    for other in balanced.side_effects:
+        print(f"  into {other.concept:8} {other.shift:+.2f} sd, before {other.before:+.2f}")
 
 
 def every_column(faces: Faces) -> tuple[float, list[Event]]:
     started = time.perf_counter()
-    cuts = {name: CUTS[name] for name in ("smile", "glasses")} | {"age": CUTS["old"]}
-    labels = from_table(faces.data / "attributes.csv", Wanted(cuts=cuts, root=faces.data / "faces"))
-    result = list(fit_vectors.compute(faces.model, faces.entry, labels, fit_vectors.FitOptions(latents=faces.file)))
+    thresholds = [THRESHOLDS[name] for name in ("smile", "glasses", "old")]
+    labels = faces.read(every=True, thresholds=thresholds)
+    result = list(fit_vectors.compute(faces.model, faces.entry, labels, FitSettings()))
     return time.perf_counter() - started, result
 
 
@@ -138,11 +137,12 @@ def main() -> None:
     faces = Faces(asked.model, asked.data)
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}; {len(faces.latents)} faces")
     print(f"concept   with/without  AUC    LDA    (mean difference; {MIN_HELD_OUT} or more held out of each kind)")
-    for name in CUTS:
+    for name in THRESHOLDS:
         found = faces.fit(name)
         counts = f"{found.positives}/{found.negatives}"
-        print(f"{name:9} {counts:13} {found.trust.auc:.3f}  {found.trust.auc_lda:.3f}  {found.trust.measured_on}")
-    leaks(faces)
+        measured = found.diagnostics
+        print(f"{name:9} {counts:13} {measured.auc:.3f}  {measured.auc_lda:.3f}  {measured.measured_on}")
+    side_effects(faces)
     few_labels(faces)
     shuffled(faces)
     seconds = min(every_column(faces)[0] for _ in range(2))

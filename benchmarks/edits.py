@@ -29,14 +29,13 @@ from torch import Tensor
 
 from latentcli import catalog
 from latentcli.box import Box
+from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.data.dataset import held_out_then
 from latentcli.faces import find_faces
 from latentcli.images import grid, to_pictures
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.photo.locate import Aim
-from latentcli.photo.merge import MergeOptions, merge
-from latentcli.pipelines.apply_vector import Edit
-from latentcli.pipelines.edit import Job, PhotoEdit, edit_photos
+from latentcli.photo.merge import merge
+from latentcli.pipelines.edit import Job, edit_photos
 from latentcli.pipelines.encode import encode_all
 from latentcli.pipelines.fit_vectors import load_vector
 
@@ -95,12 +94,11 @@ def encoded(model: LoadedModel, paths: Sequence[Path]) -> Tensor:
             return end.value.mean
 
 
-def edited(model: LoadedModel, paths: Sequence[Path], strength: float, how: MergeOptions) -> list[Path]:
+def edited(model: LoadedModel, paths: Sequence[Path], strength: float, how: EditRequest) -> list[Path]:
     """The files that `latentcli edit --no-align` writes."""
     output = Path(tempfile.mkdtemp())
-    request = Edit((catalog.VectorRequest("smile", strength),))
-    job = Job(output, workers=2)
-    for _ in edit_photos(catalog.find_model("faces"), list(paths), PhotoEdit(request, Aim(align=False), how), job):
+    request = replace(how, vectors=(Strength("smile", strength=strength),), align=False)
+    for _ in edit_photos(catalog.find_model("faces"), list(paths), request, Job(output, workers=2)):
         pass
     return [output / f"{path.stem}{request.tag()}.png" for path in paths]
 
@@ -134,17 +132,17 @@ def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
             for shown in (pictures, to_pictures(reconstruction), to_pictures(model.decode(z + random)))
         ]
         moved = model.decode(z + strength * smile)
-        for how in (MergeOptions(), MergeOptions(detail=1.0), MergeOptions("ratio"), MergeOptions("decode")):
+        for how in (EditRequest(), EditRequest(detail=1.0), EditRequest(merge="ratio"), EditRequest(merge="decode")):
             files = edited(model, paths, strength, how)
             after = opened(files)
             ratios, identical = [], True
             for before, shown, one, other in zip(pictures, after, reconstruction, moved, strict=True):
                 x, y = tensor(before), tensor(shown)
-                mask = merge(x, (0, 0, SIDE, SIDE), one, other, whole, replace(how, rounded=True)).mask
+                mask = merge(x, (0, 0, SIDE, SIDE), one, other, whole, how, rounded=True).mask
                 ratios.append(sharpness(x, y, mask))
                 identical &= bool((x == y)[:, mask == 0].all())
             cosine = F.cosine_similarity(encoded(model, files) - mean, z - mean).mean()
-            name = how.way if how.detail != 1 else "plain sum"
+            name = how.merge if how.detail != 1 else "plain sum"
             print(
                 f"{strength:+8.1f}  {name:9} {controls[0]:5.1%}  {controls[1]:14.1%}  {controls[2]:16.1%}  "
                 f"{judge.smiling(after).mean():6.1%}    {np.median(ratios):.2f} ({np.percentile(ratios, 10):.2f}-"
@@ -152,7 +150,7 @@ def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
             )
         others = F.cosine_similarity(z - mean, z.roll(1, 0) - mean).mean()
         print(f"          cosine with the photo of somebody else: {float(others):+.3f}")
-        sheet(pictures, opened(edited(model, paths, strength, MergeOptions())), f"pairs{strength:+g}.png")
+        sheet(pictures, opened(edited(model, paths, strength, EditRequest())), f"pairs{strength:+g}.png")
 
 
 def sheet(before: list[Image.Image], after: list[Image.Image], name: str) -> None:
@@ -201,8 +199,8 @@ LARGE_PHOTO = """
 import sys, time
 from pathlib import Path
 from latentcli import catalog
-from latentcli.pipelines.editing import Job, PhotoEdit, edit_photos
-from latentcli.pipelines.moving import Edit
+from latentcli.concepts.edit import EditRequest, Strength
+from latentcli.pipelines.edit import Job, edit_photos
 from latentcli.faces import require_dlib
 require_dlib()
 
@@ -211,8 +209,8 @@ def most():
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
 
 started = time.perf_counter()
-edit = PhotoEdit(Edit((catalog.VectorRequest("smile", 1.5),)))
-for event in edit_photos(catalog.find_model("faces"), [Path(sys.argv[1])], edit, Job(Path(sys.argv[2]), True)):
+request = EditRequest(vectors=(Strength("smile", strength=1.5),))
+for event in edit_photos(catalog.find_model("faces"), [Path(sys.argv[1])], request, Job(Path(sys.argv[2]), True)):
     pass
 print(f"{time.perf_counter() - started:.2f} s beyond start-up, at most {most()} MB resident, the program included")
 """

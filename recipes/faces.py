@@ -70,10 +70,10 @@ def write_card() -> None:
     rows = []
     for concept in VECTORS:
         vector = ConceptVector.load(MODEL / "vectors" / f"{concept}.safetensors")
-        trust = vector.trust
+        found = vector.diagnostics
         counts = f"{vector.positives} / {vector.negatives}"
-        shifts = ", ".join(f"{shift.concept} {shift.shift:+.2f}" for shift in (trust.own_shift, *trust.leaks))
-        figures = f"{vector.gap_in_sigma:.2f} | {trust.auc:.3f} | {trust.auc_lda:.3f} | {shifts}"
+        shifts = ", ".join(f"{shift.concept} {shift.shift:+.2f}" for shift in (found.own_shift, *found.side_effects))
+        figures = f"{vector.gap_in_sigma:.2f} | {found.auc:.3f} | {found.auc_lda:.3f} | {shifts}"
         rows.append(f"| `{concept}` | {counts} | {figures} |")
     card = model_card("faces", ModelConfig.from_json(header["config"]), TrainingSummary.from_header(header))
     card = card.partition("What it draws is synthetic")[0].rstrip() + "\n" + NOTES.format(vectors="\n".join(rows))
