@@ -1,4 +1,4 @@
-"""What concept vectors are worth on 20,000 labelled faces: AUC, side effects, few labels, shuffled labels, and the time.
+"""Concept vectors on 20,000 labelled faces: AUC, side effects, few labels, shuffled labels, and the time.
 
     python benchmarks/concepts.py MODEL DATA
 
