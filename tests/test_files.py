@@ -1,6 +1,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,18 @@ def test_a_wanted_name_must_be_free_or_forced(tmp_path):
         files.output_file(taken, taken, force=False)
     assert files.output_file(taken, taken, force=True) == taken
     assert files.output_file(tmp_path, taken, force=False) == tmp_path / "a-2.png"
+
+
+def test_taken_names_are_numbered(tmp_path):
+    for name in ("a.png", "a-2.png", "b.latents.safetensors"):
+        (tmp_path / name).touch()
+    assert files.free_name(tmp_path / "a.png").name == "a-3.png"
+    assert files.free_name(tmp_path / "b.latents.safetensors").name == "b-2.latents.safetensors"
+
+
+def test_folders_of_one_name_are_numbered_without_end():
+    taken = set()
+    for expected in ("pics+1.5", "pics+1.5-2", "pics+1.5-3"):
+        found = files.free_name(Path("pics+1.5"), taken, on_disk=False, is_folder=True)
+        assert found.name == expected
+        taken.add(str(found).casefold())
