@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from latentcli.animation import check_animation, encode_animation, is_animation
-from latentcli.config import ANIMATIONS
+from latentcli.animation import ENCODERS, check_animation, encode_animation, is_animation
 from latentcli.errors import UsageError
 from tests.conftest import draw
 
 
-@pytest.mark.parametrize("suffix", [*ANIMATIONS, ".png", ".GIF"])
+@pytest.mark.parametrize("suffix", [*ENCODERS, ".png", ".GIF"])
 def test_every_suffix_is_written_as_an_animation(suffix):
     content = encode_animation([draw((20, 20), seed) for seed in range(3)], suffix, fps=10)
     with Image.open(io.BytesIO(content)) as animation:
@@ -21,7 +20,7 @@ def test_every_suffix_is_written_as_an_animation(suffix):
 
 
 def test_png_is_a_still_picture_by_name_and_an_old_spelling_of_an_animation():
-    assert [is_animation(Path(f"x{suffix}")) for suffix in (*ANIMATIONS, ".png")] == [True, True, True, False]
+    assert [is_animation(Path(f"x{suffix}")) for suffix in (*ENCODERS, ".png")] == [True, True, True, False]
     check_animation(Path("x.png"))
     with pytest.raises(UsageError, match=r"\.gif, \.webp, \.apng, got x\.mp4"):
         check_animation(Path("x.mp4"))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from latentcli.config import ANIMATIONS
 from latentcli.errors import UsageError
 from latentcli.images import encode_picture
 
@@ -30,7 +29,7 @@ def is_animation(path: Path) -> bool:
 def check_animation(path: Path) -> None:
     """Raises UsageError for a name that no animation can have."""
     if not is_animation(path) and path.suffix.lower() not in _OLD:
-        raise UsageError(f"--animate writes {', '.join(ANIMATIONS)}, got {path}")
+        raise UsageError(f"--animate writes {', '.join(ENCODERS)}, got {path}")
 
 
 def encode_animation(pictures: list[Image.Image], suffix: str, fps: float, **options: object) -> bytes:

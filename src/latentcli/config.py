@@ -30,7 +30,6 @@ FITTED_TEMPERATURE = 0.8  # cleaner and a little less varied than the training i
 HELD_OUT_SHARE = 0.05  # of the images, by a hash of their relative path
 HELD_OUT_NEEDS = 10  # images below which nothing is held out
 SAMPLES = 64  # drawn by `sample` unless told
-ANIMATIONS = (".gif", ".webp", ".apng")  # each has its encoder in `animation`
 WALK_STEPS = 9  # images per leg of a walk, both ends included
 WALK_FPS = 12.0  # pictures a second in an animation
 MODEL_FILE = "model.safetensors"  # in a model's folder

@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import PANEL_OUTPUT, ForceOption, JsonOption
+from latentcli.cli.options import MODEL_DEFAULT, PANEL_OUTPUT, ForceOption, JsonOption
 
 ModelArg = Annotated[
     str | None,
     typer.Argument(
         metavar="[MODEL]",
-        help="Name or path. (default: your most recently trained one, else the bundled `faces`)",
+        help=f"Name or path. {MODEL_DEFAULT}",
         show_default=False,
     ),
 ]

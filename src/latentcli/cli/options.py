@@ -73,13 +73,14 @@ SubjectsArg = Annotated[
         show_default=False,
     ),
 ]
+MODEL_DEFAULT = "(default: your most recently trained one, else the bundled `faces`)"
 ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
         metavar="NAME|PATH",
-        help="The model. (default: your most recently trained one, else the bundled `faces`)",
+        help=f"The model. {MODEL_DEFAULT}",
         show_default=False,
     ),
 ]

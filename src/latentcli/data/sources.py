@@ -131,7 +131,10 @@ def open_source(path: Path) -> Source:
     """The source at a path, of the first of `KINDS` that fits. Raises ImageError when there is none."""
     if not os.path.exists(path):
         raise ImageError(f"{path} does not exist; give a folder of images, a .zip, or a text file of paths")
-    return next(kind for kind in KINDS.values() if kind.is_at(path))(path)
+    for kind in KINDS.values():
+        if kind.is_at(path):
+            return kind(path)
+    raise ImageError(f"{path} is a single image; give a folder of images")
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -311,9 +314,7 @@ class PathList(Source):
 
     @staticmethod
     def is_at(path: Path) -> bool:
-        if path.suffix.lower() in SUFFIXES:
-            raise ImageError(f"{path} is a single image; give a folder of images")
-        return True
+        return path.suffix.lower() not in SUFFIXES  # those are single images
 
     def files(self, passed_over: Counter[str]) -> Iterator[File]:
         for line in map(str.strip, self._text().splitlines()):

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentcli.errors import ConfigError, FileFormatError
+from latentcli.model.onnx import require_onnxruntime
 
 _FILTERS = 16  # per level
 _SMALLEST = 8  # pixels: no further halving below
@@ -77,10 +78,7 @@ def _torchscript(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ConfigError("reading .onnx needs onnxruntime; install it: pip install 'latentcli[onnx]'") from error
+    onnxruntime = require_onnxruntime("reading .onnx")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name

@@ -4,16 +4,28 @@ The field numbers are those of onnx.proto3 (IR version 8); https://github.com/on
 """
 
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 
 import numpy as np
 
-OPSET = 17
+from latentcli.errors import ConfigError
+
+_OPSET = 17
 _IR_VERSION = 8
-_TYPES = {"float32": 1, "uint8": 2, "int64": 7, "float16": 10}  # TensorProto.DataType
+_TYPES = {"float32": 1, "int64": 7}  # TensorProto.DataType
 _FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
 
 Attribute = float | int | str | tuple[int, ...]
 Shape = tuple[int | str, ...]  # a text names a length that varies
+
+
+def require_onnxruntime(purpose: str) -> ModuleType:
+    """The onnxruntime package. Raises ConfigError where it is not installed; `purpose` opens the message."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(f"{purpose} needs onnxruntime; install it: pip install 'latentcli[onnx]'") from error
+    return onnxruntime  # type: ignore[no-any-return]
 
 
 class Graph:
@@ -25,13 +37,13 @@ class Graph:
         self._inputs: list[bytes] = []
         self._outputs: list[bytes] = []
 
-    def input(self, name: str, shape: Shape, dtype: str = "float32") -> str:
-        self._inputs.append(_value(name, shape, dtype))
+    def input(self, name: str, shape: Shape) -> str:
+        self._inputs.append(_value(name, shape))
         return name
 
     def output(self, name: str, value: str, shape: Shape) -> None:
         self._nodes.append(_node("Identity", [value], name, {}))
-        self._outputs.append(_value(name, shape, "float32"))
+        self._outputs.append(_value(name, shape))
 
     def weight(self, array: np.ndarray) -> str:
         """A constant."""
@@ -42,7 +54,7 @@ class Graph:
         return name
 
     def node(self, kind: str, *inputs: str, **attributes: Attribute) -> str:
-        """A node of one output; inputs that are left out are empty names."""
+        """A node of one output."""
         name = f"n{len(self._nodes)}"
         self._nodes.append(_node(kind, inputs, name, attributes))
         return name
@@ -53,7 +65,7 @@ class Graph:
         parts += [_bytes(5, weight) for weight in self._weights.values()]
         parts += [_bytes(11, value) for value in self._inputs] + [_bytes(12, value) for value in self._outputs]
         properties = (_bytes(14, _text(1, key) + _text(2, value)) for key, value in metadata.items())
-        opset = _bytes(8, _text(1, "") + _number(2, OPSET))
+        opset = _bytes(8, _text(1, "") + _number(2, _OPSET))
         producer = _text(2, "latentcli")
         return _number(1, _IR_VERSION) + producer + opset + _bytes(7, b"".join(parts)) + b"".join(properties)
 
@@ -75,10 +87,10 @@ def _attribute(value: Attribute) -> bytes:
             return b"".join(_number(8, number) for number in value) + _number(20, _INTS)
 
 
-def _value(name: str, shape: Shape, dtype: str) -> bytes:
-    """ValueInfoProto of a tensor."""
+def _value(name: str, shape: Shape) -> bytes:
+    """ValueInfoProto of a float32 tensor."""
     lengths = (_text(2, each) if isinstance(each, str) else _number(1, each) for each in shape)
-    tensor = _number(1, _TYPES[dtype]) + _bytes(2, b"".join(_bytes(1, length) for length in lengths))
+    tensor = _number(1, _TYPES["float32"]) + _bytes(2, b"".join(_bytes(1, length) for length in lengths))
     return _text(1, name) + _bytes(2, _bytes(1, tensor))
 
 

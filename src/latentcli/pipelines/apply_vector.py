@@ -61,7 +61,11 @@ def load_vectors(
     Raises ModelMismatch for a vector of another model.
     """
     vectors = [fit_vectors.load_vector(entry, model, vector) for vector in request.wanted()]
-    return vectors, fit_vectors.geometry(model) if request.stay_typical else None
+    return vectors, _typical(model, request)
+
+
+def _typical(model: LoadedModel, request: EditRequest) -> Geometry | None:
+    return fit_vectors.geometry(model) if request.stay_typical else None
 
 
 def _compute_and_apply(
@@ -73,8 +77,7 @@ def _compute_and_apply(
             if target:
                 event.save(target)
                 yield Wrote(target)
-            typical = fit_vectors.geometry(model) if request.stay_typical else None
-            yield from _apply(model, items, request, [event], typical)
+            yield from _apply(model, items, request, [event], _typical(model, request))
 
 
 def _subjects(model: LoadedModel, arguments: Sequence[Path]) -> list[Item]:

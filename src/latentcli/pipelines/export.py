@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from latentcli.catalog import ModelEntry
-from latentcli.errors import ConfigError, LatentCLIError, OutputExists
+from latentcli.errors import LatentCLIError, OutputExists
 from latentcli.events import Event, Wrote
 from latentcli.files import check_writable_folder, write_whole
 from latentcli.model import graphs
 from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.onnx import require_onnxruntime
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 _COMPARED = 4  # images and latents
@@ -43,10 +43,7 @@ def _written(folder: Path, files: dict[str, bytes]) -> Iterator[Event]:
 
 def _check(model: LoadedModel, files: dict[str, bytes]) -> None:
     """Raises LatentCLIError where the graphs give other images or latents than the network."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ConfigError("export needs onnxruntime; install it: pip install 'latentcli[onnx]'") from error
+    onnxruntime = require_onnxruntime("export")
     z = model.prior.sample(range(_COMPARED), 1.0)
     images = model.decode(z)
     found = {}
@@ -56,7 +53,7 @@ def _check(model: LoadedModel, files: dict[str, bytes]) -> None:
     expected = model.encode_float(images)
     off = float((found[ENCODER] - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
     levels = float((found[DECODER] - images).abs().max())
-    if not (off <= _LATENTS_AGREE and levels <= _IMAGES_AGREE and np.isfinite(off)):
+    if not (off <= _LATENTS_AGREE and levels <= _IMAGES_AGREE):  # also where they are NaN
         raise LatentCLIError(
             f"the exported network differs from the model (latents by {off:.1e} of their range, images by "
             f"{255 * levels:.2f} gray levels); nothing was written"
