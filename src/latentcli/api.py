@@ -9,12 +9,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from latentcli import catalog
 from latentcli.box import Box
@@ -29,6 +27,7 @@ from latentcli.config import (
     WALK_STEPS,
     Crop,
     Device,
+    EngineName,
     InterpolationMethod,
     Likelihood,
     Merge,
@@ -43,15 +42,14 @@ from latentcli.events import Progress, Skipped
 from latentcli.images import encode_picture, fit, open_picture, to_pictures
 from latentcli.latents import Latents, walk
 from latentcli.model import modelfile
-from latentcli.model.device import choose_device, device_of, prepare
 from latentcli.model.modelfile import LoadedModel
 from latentcli.photo.locate import find_boxes
 from latentcli.photo.photo import Photo
 from latentcli.pictures import Picture, Sheet, picture_file, picture_names, pictures_of
-from latentcli.pipelines import apply_vector, edit, encode, evaluate, fit_vectors, sample
-from latentcli.pipelines.evaluate import Evaluated
-from latentcli.training import plan, run
-from latentcli.training.events import StepReport
+from latentcli.pipelines import apply_vector, edit, encode, fit_vectors, sample
+
+if TYPE_CHECKING:
+    from latentcli.pipelines.evaluate import Evaluated
 
 ProgressOption = bool | Callable[[Progress], None]
 
@@ -81,9 +79,9 @@ class Model:
         return self.loaded.config
 
     @property
-    def device(self) -> torch.device:
-        """Device of the network. Tensors come back on the CPU."""
-        return device_of(self.loaded.vae)
+    def device(self) -> str:
+        """Name of the device that computes: "cpu", "cuda:0", "mps:0"."""
+        return self.loaded.engine.device
 
     @property
     def vectors(self) -> dict[str, ConceptVector]:
@@ -124,7 +122,7 @@ class Model:
                 folder, which is searched.
 
         Returns:
-            Latents: z (n, latent_dim) float32 on the CPU, with one name a row.
+            Latents: z (n, latent_dim) float32, with one name a row.
 
         Raises:
             ImageError: A picture cannot be read, or a folder holds none.
@@ -135,7 +133,7 @@ class Model:
         pixels = np.stack([self._pixels(picture) for picture in several])
         return Latents(self.loaded.encode(pixels), picture_names(several), self.model_id)
 
-    def decode(self, z: Latents | Tensor | np.ndarray) -> Sheet:
+    def decode(self, z: Latents | np.ndarray) -> Sheet:
         """Images of latents (n, latent_dim), at the model's size.
 
         Raises:
@@ -162,10 +160,10 @@ class Model:
         Raises:
             ConfigError: There are fewer than two keyframes or steps.
         """
-        stops = torch.cat([self._keyframe(keyframe) for keyframe in keyframes]) if keyframes else torch.empty(0)
+        stops = [z for keyframe in keyframes for z in self._keyframe(keyframe)]
         if len(stops) < 2 or steps < 2:
             raise ConfigError("interpolate takes two or more keyframes, and two or more steps")
-        sheet = self.decode(walk(stops, steps, method, loop))
+        sheet = self.decode(walk(np.stack(stops), steps, method, loop))
         sheet.columns = len(sheet)
         return sheet
 
@@ -270,7 +268,7 @@ class Model:
             vector = ConceptVector.load(self._vector_file(vector))
         return vector.apply(z, strength)
 
-    def evaluate(self, data: str | os.PathLike[str], *, progress: ProgressOption = False) -> Evaluated:
+    def evaluate(self, data: str | os.PathLike[str], *, progress: ProgressOption = False) -> "Evaluated":
         """Metrics on images the model was not trained on, beside baselines.
 
         Args:
@@ -283,7 +281,9 @@ class Model:
         Raises:
             ImageError: There are no readable images.
         """
-        events = evaluate.evaluate(self.loaded, evaluate.EvaluateRequest(Path(data)))
+        from latentcli.pipelines.evaluate import Evaluated, EvaluateRequest, evaluate
+
+        events = evaluate(self.loaded, EvaluateRequest(Path(data)))
         return next(event for event in _followed(events, progress) if isinstance(event, Evaluated))
 
     def __repr__(self) -> str:
@@ -307,16 +307,16 @@ class Model:
         with open_picture(*picture_file(picture)) as opened:
             return fit(opened, self.config)
 
-    def _z(self, z: Latents | Tensor | np.ndarray) -> Tensor:
+    def _z(self, z: Latents | np.ndarray) -> np.ndarray:
         if isinstance(z, Latents):
             z.require_model(self.model_id, "the latents", self.name, self.config.latent_dim)
             return z.z
-        found = torch.as_tensor(z, dtype=torch.float32)
-        if found.dim() != 2 or found.shape[1] != self.config.latent_dim:
-            raise ConfigError(f"latents must be (n, {self.config.latent_dim}), got {tuple(found.shape)}")
+        found = np.asarray(z, dtype=np.float32)
+        if found.ndim != 2 or found.shape[1] != self.config.latent_dim:
+            raise ConfigError(f"latents must be (n, {self.config.latent_dim}), got {found.shape}")
         return found
 
-    def _keyframe(self, keyframe: Picture | Latents) -> Tensor:
+    def _keyframe(self, keyframe: Picture | Latents) -> np.ndarray:
         if isinstance(keyframe, Latents):
             return self._z(keyframe)
         if isinstance(keyframe, str | os.PathLike):
@@ -324,21 +324,23 @@ class Model:
         return self.encode(keyframe).z
 
 
-def load(model: str | os.PathLike[str] | None = None, device: Device = "auto") -> Model:
+def load(
+    model: str | os.PathLike[str] | None = None, device: Device = "auto", *, engine: EngineName = "auto"
+) -> Model:
     """Load a model.
 
     Args:
         model: Name, folder or file, resolved as on the command line; None takes your most recent model, else `faces`.
-        device: "auto" takes CUDA, else Apple's MPS, else the CPU.
+        device: "auto" and "cpu" are the CPU; "cuda" and "mps" compute with PyTorch. With engine="torch", "auto" takes
+            CUDA, else Apple's MPS, else the CPU.
+        engine: "onnx", "torch", or "auto": ONNX Runtime, but for a device that only PyTorch has.
 
     Raises:
         ConfigError: There is no such model or device.
         FileFormatError: The file is damaged.
     """
     entry = catalog.find_model(None if model is None else os.fspath(model))
-    loaded = modelfile.load_model(entry.path)
-    prepare(loaded.vae, choose_device(device))
-    return Model(entry, loaded)
+    return Model(entry, modelfile.load_model(entry.path, engine, device))
 
 
 def load_model(model: str | os.PathLike[str]) -> LoadedModel:
@@ -400,6 +402,8 @@ def train(
         ImageError: There is nothing to train on.
         ConfigError: A value cannot work, or the folder of the model holds a run with other options.
     """
+    from latentcli.training import plan, run
+
     called = catalog.check_name(name, "model") if name else catalog.new_model_name(Path(data))
     folder = catalog.OWN_MODELS / called
     request = plan.TrainRequest(
@@ -423,9 +427,17 @@ def train(
     )
     settled = plan.prepare(folder, Path(data), request)
     if not settled.finished:
-        for _ in _followed(run.run(settled), progress):
+        for _ in _followed(_as_progress(run.run(settled)), progress):
             pass
     return load(folder, device)
+
+
+def _as_progress(events: Iterable[Any]) -> Iterator[Any]:
+    """The events of a training, each step as progress."""
+    from latentcli.training.events import StepReport
+
+    for event in events:
+        yield Progress("training", event.step, event.steps) if isinstance(event, StepReport) else event
 
 
 def _followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:
@@ -434,9 +446,7 @@ def _followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:
     for event in events:
         if isinstance(event, Skipped):
             warnings.warn(f"skipped: {event.message}", stacklevel=3)
-        if report and isinstance(event, StepReport):
-            report(Progress("training", event.step, event.steps))
-        elif report and isinstance(event, Progress):
+        if report and isinstance(event, Progress):
             report(event)
         yield event
     if report is _print_progress:

@@ -19,6 +19,7 @@ PriorName = Literal["fitted", "standard"]
 Crop = Literal["centre", "none", "face"]
 Merge = Literal["residual", "ratio", "decode"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+EngineName = Literal["auto", "onnx", "torch"]
 InterpolationMethod = Literal["lerp", "slerp"]
 
 PRESETS: tuple[Preset, ...] = get_args(Preset)
@@ -27,6 +28,7 @@ SIZES = (16, 24, 28, 32, 48, 64)  # pixels, what `train` chooses from
 DIGITS_UP_TO = 32  # pixels: gray pictures up to this side get the preset `digits`
 BOOK_SIZE = 28  # pixels, the side of the chapter's images
 FITTED_TEMPERATURE = 0.8  # cleaner and a little less varied than the training images
+ACTIVE_KL = 0.01  # nats on average, above which a latent dimension carries information
 HELD_OUT_SHARE = 0.05  # of the images, by a hash of their relative path
 HELD_OUT_NEEDS = 10  # images below which nothing is held out
 SAMPLES = 64  # drawn by `sample` unless told

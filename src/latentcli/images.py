@@ -1,6 +1,6 @@
 """Pictures in and out: read, write, grid.
 
-Pillow's pictures and their 0..255 stay in this file; everywhere else an image is a tensor (n, channels, height, width)
+Pillow's pictures and their 0..255 stay in this file; everywhere else images are (n, channels, height, width)
 of float32 in [0, 1], or, while waiting to be trained on, (n, height, width, channels) of uint8. Nothing here imports
 torch, so that the processes that decode a folder start at once.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
@@ -24,9 +24,6 @@ from latentcli.config import MEGAPIXELS, WHITE, ModelConfig
 from latentcli.errors import ConfigError, ImageError
 from latentcli.faces import NoFace, find_faces
 from latentcli.files import write_whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  # never EPS, PDF …
 ORIENTATION = 0x0112  # the EXIF tag
@@ -220,18 +217,18 @@ def has_colour(picture: Image.Image) -> bool:
     return bool((pixels.max(axis=2) - pixels.min(axis=2)).mean() > 4)
 
 
-def as_float(images: "Tensor") -> "Tensor":
-    """uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1], channels last in memory."""
-    return images.permute(0, 3, 1, 2).float().div_(255)
+def as_float(images: np.ndarray) -> np.ndarray:
+    """uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1]."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
 
 
-def as_uint8(images: "Tensor") -> np.ndarray:
-    """float (n, channels, height, width) to uint8 (n, height, width, channels), rounded."""
-    levels = images.detach().float().mul(255).round_().clamp_(0, 255)
-    return levels.byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+def as_uint8(images: np.ndarray) -> np.ndarray:
+    """float32 (n, channels, height, width) to uint8 (n, height, width, channels), rounded."""
+    levels = np.clip(np.rint(images * np.float32(255)), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(levels.transpose(0, 2, 3, 1))
 
 
-def to_pictures(images: "Tensor") -> list[Image.Image]:
+def to_pictures(images: np.ndarray) -> list[Image.Image]:
     """One picture per image of a batch (n, channels, height, width) in [0, 1]."""
     return [Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image) for image in as_uint8(images)]
 

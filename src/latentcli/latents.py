@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from latentcli import tensorfile
 from latentcli.config import InterpolationMethod
@@ -22,41 +21,41 @@ SUFFIX = ".latents.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Latents:
-    """Codes z (n, latent_dim) float32 on the CPU, one name each, and the model they belong to."""
+    """Codes z (n, latent_dim) float32, one name each, and the model they belong to."""
 
-    z: Tensor
+    z: np.ndarray
     names: tuple[str, ...]  # relative POSIX paths with suffix
     model_id: str
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def with_z(self, z: Tensor) -> "Latents":
+    def with_z(self, z: np.ndarray) -> "Latents":
         """The same names with other codes."""
         return replace(self, z=z)
 
-    def row(self, name: str) -> Tensor:
+    def row(self, name: str) -> np.ndarray:
         """The code of one name: (latent_dim,). Raises FileFormatError when there is none."""
         if name not in self.names:
             raise FileFormatError(f"there are no latents named {name!r}; the first is {self.names[0]!r}")
-        return self.z[self.names.index(name)]
+        return np.asarray(self.z[self.names.index(name)])
 
     def save(self, path: Path) -> None:
         """Write them whole. Raises LatentCLIError when that fails."""
         header = {"names": list(self.names), "model_id": self.model_id}
-        tensorfile.write(path, KIND, header, {"z": self.z.contiguous().numpy()})
+        tensorfile.write(path, KIND, header, {"z": np.ascontiguousarray(self.z)})
 
     @classmethod
     def load(cls, path: Path) -> "Latents":
         """Raises FileFormatError when the file is no latents file, damaged, or names places outside its folder."""
         header, arrays = tensorfile.read(path, KIND)
         names, model_id = header.get("names"), header.get("model_id")
-        z = torch.from_numpy(arrays["z"].copy()).float() if "z" in arrays else torch.empty(0)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or z.dim() != 2:
+        z = arrays["z"].astype(np.float32) if "z" in arrays else np.empty(0, dtype=np.float32)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or z.ndim != 2:
             raise FileFormatError(f"{path} does not hold named latents; encode the images again")
         if len(names) != len(z) or not names or not isinstance(model_id, str):
             raise FileFormatError(f"{path} does not hold one name per latent; encode the images again")
-        if not bool(z.isfinite().all()):
+        if not np.isfinite(z).all():
             raise FileFormatError(f"{path} holds latents that are not numbers; encode the images again")
         for name in names:
             if not _stays_inside(name):
@@ -83,40 +82,44 @@ def _stays_inside(name: str) -> bool:
 _PARALLEL = 1e-4  # sine of the angle below which slerp has no plane to turn in
 
 
-def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+def lerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
     """The straight line from a (d,) to b (d,) at each t in [0, 1]: (len(t), d).
 
-    >>> lerp(torch.zeros(2), torch.ones(2), torch.tensor([0.0, 0.25]))
-    tensor([[0.0000, 0.0000],
-            [0.2500, 0.2500]])
+    >>> lerp(np.zeros(2), np.ones(2), np.array([0.0, 0.25]))
+    array([[0.  , 0.  ],
+           [0.25, 0.25]])
     """
-    return torch.lerp(a, b, t[:, None])
+    t = t[:, None]
+    return np.asarray(np.where(t < 0.5, a + t * (b - a), b - (1 - t) * (b - a)))  # exact at both ends
 
 
-def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
     """The great circle from a (d,) to b (d,) at each t: (len(t), d). White 2016, "Sampling generative networks".
 
     The ends keep their lengths; where they are parallel, opposite or zero there is no circle, and the line is taken.
     """
-    cosine = torch.nn.functional.cosine_similarity(a, b, dim=0).clamp(-1, 1)
-    angle = torch.arccos(cosine)
-    sine = torch.sin(angle)
-    if sine < _PARALLEL or not a.any() or not b.any():
+    lengths = np.linalg.norm(a) * np.linalg.norm(b)
+    angle = np.arccos(np.clip(a @ b / lengths, -1, 1)) if lengths else np.float32(0)
+    sine = np.sin(angle)
+    if sine < _PARALLEL:
         return lerp(a, b, t)
     t = t[:, None]
-    return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / sine
+    return np.asarray((np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / sine)
 
 
-METHODS: dict[InterpolationMethod, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"lerp": lerp, "slerp": slerp}
+METHODS: dict[InterpolationMethod, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+    "lerp": lerp,
+    "slerp": slerp,
+}
 
 
-def walk(keyframes: Tensor, steps: int, method: InterpolationMethod, loop: bool = False) -> Tensor:
+def walk(keyframes: np.ndarray, steps: int, method: InterpolationMethod, loop: bool = False) -> np.ndarray:
     """From keyframe to keyframe (k, d), `steps` latents per leg with both its ends, shared ends once.
 
     Without `loop` the walk has (k - 1) * (steps - 1) + 1 latents; with it one more leg leads back to the first
     keyframe, whose second visit is left out.
     """
-    stops = torch.cat([keyframes, keyframes[:1]]) if loop else keyframes
-    t = torch.linspace(0, 1, steps)[:-1]
+    stops = np.concatenate([keyframes, keyframes[:1]]) if loop else keyframes
+    t = np.linspace(0, 1, steps, dtype=np.float32)[:-1]
     legs = [METHODS[method](a, b, t) for a, b in itertools.pairwise(stops)]
-    return torch.cat(legs if loop else [*legs, stops[-1:]])
+    return np.concatenate(legs if loop else [*legs, stops[-1:]])

@@ -34,7 +34,7 @@ def export(
         latentcli export faces --onnx faces-onnx/
 
     Writes `encoder.onnx` (images to posterior means) and `decoder.onnx` (latents to images) once they agree with
-    PyTorch. Size, channels and preprocessing are in their metadata. Needs `latentcli[onnx]`.
+    PyTorch. Size, channels and preprocessing are in their metadata.
     """
     console = Console(as_json)
     entry = choose_model(console, model)

@@ -10,8 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Self, get_args
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from latentcli import __version__
 from latentcli.box import Box
@@ -53,21 +52,21 @@ class Strength:
             return f"-{self.to}"
         return f"{self.strength:+g}" if self.strength is not None else f"{self.sigma:+g}sd"
 
-    def gaps(self, vector: ConceptVector, z: Tensor) -> Tensor:
+    def gaps(self, vector: ConceptVector, z: np.ndarray) -> np.ndarray:
         """Strength for each latent (n, latent_dim), in class gaps: (n,)."""
         if self.strength is not None:
-            return torch.full((len(z),), self.strength)
-        length = float(vector.direction.norm())
+            return np.full(len(z), self.strength, dtype=np.float32)
+        length = float(np.linalg.norm(vector.direction))
         if self.sigma is not None:
             if not vector.sigma > 0:
                 raise ConfigError(
                     f"{vector.name} has no within-class standard deviation (too few images); give --strength"
                 )
-            return torch.full((len(z),), self.sigma * vector.sigma / length)
+            return np.full(len(z), self.sigma * vector.sigma / length, dtype=np.float32)
         assert self.to is not None
-        way = (vector.projection_of(self.to) - vector.score(z)) / length
+        way = np.asarray((vector.projection_of(self.to) - vector.score(z)) / length)
         upwards = self.to == "positive" or (self.to != "negative" and int(self.to[1:]) >= 50)
-        return way.clamp(min=0) if upwards else way.clamp(max=0)  # latents beyond the target stay
+        return np.maximum(way, 0) if upwards else np.minimum(way, 0)  # latents beyond the target stay
 
 
 def strengths(
@@ -162,14 +161,14 @@ class EditRequest:
         parts = [f"-{name}{tag}" for name, tag in zip(names, tags, strict=True)]
         return "".join(parts) + "-typical" * self.stay_typical + "-compared" * self.compare
 
-    def versions(self, vectors: Sequence[ConceptVector], typical: Geometry | None, z: Tensor) -> Tensor:
+    def versions(self, vectors: Sequence[ConceptVector], typical: Geometry | None, z: np.ndarray) -> np.ndarray:
         """Latents (n, latent_dim) moved, once or for each strength of the strip or sheet: (versions, n, latent_dim)."""
         ahead = [
-            [Strength(vector.name, strength=strength) for strength in torch.linspace(*row).tolist()]
+            [Strength(vector.name, strength=strength) for strength in np.linspace(*row).tolist()]
             for vector, row in zip(self.vectors, self.rows, strict=False)
         ]
         behind = self.vectors[len(ahead) :]
-        return torch.stack([move(z, vectors, [*some, *behind], typical) for some in product(*ahead)])
+        return np.stack([move(z, vectors, [*some, *behind], typical) for some in product(*ahead)])
 
     def made_with(self, model: str, model_id: str, vectors: Sequence[ConceptVector]) -> Self:
         """The same with the names of the model and of the loaded vectors."""
@@ -227,14 +226,14 @@ def _known(kind: type, found: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
-def direction_digest(direction: Tensor) -> str:
+def direction_digest(direction: np.ndarray) -> str:
     """Twelve hex digits, the same for the same direction."""
-    return hashlib.sha256(direction.float().numpy().tobytes()).hexdigest()[:12]
+    return hashlib.sha256(direction.astype(np.float32).tobytes()).hexdigest()[:12]
 
 
 def move(
-    z: Tensor, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
-) -> Tensor:
+    z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
+) -> np.ndarray:
     """Latents (n, latent_dim) moved along the vectors one after the other; with `typical`, no farther than that."""
     moved = z
     for vector, gaps in _steps(z, vectors, amounts):
@@ -243,8 +242,8 @@ def move(
 
 
 def _steps(
-    z: Tensor, vectors: Sequence[ConceptVector], amounts: Sequence[Strength]
-) -> Iterator[tuple[ConceptVector, Tensor]]:
+    z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength]
+) -> Iterator[tuple[ConceptVector, np.ndarray]]:
     """Each vector with the strength of each latent, (n,), once those before it have been added."""
     for vector, amount in zip(vectors, amounts, strict=True):
         gaps = amount.gaps(vector, z)
@@ -253,16 +252,16 @@ def _steps(
 
 
 def describe(
-    z: Tensor, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
+    z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
 ) -> list[str]:
     """Distance that latents are moved along each vector, in each unit; means where there are several."""
     moved = move(z, vectors, amounts, typical)
-    unlimited = (move(z, vectors, amounts) - z).norm(dim=1).clamp_min(1e-12)
-    share = (moved - z).norm(dim=1) / unlimited  # of the way, where it would lead too far out
+    unlimited = np.linalg.norm(move(z, vectors, amounts) - z, axis=1)
+    share = np.linalg.norm(moved - z, axis=1) / np.maximum(unlimited, 1e-12)  # of the way, where it would lead too far out
     lines = []
     for vector, gaps in _steps(z, vectors, amounts):
         strength = float((gaps * share).mean())
-        sigma = strength * float(vector.direction.norm()) / max(vector.sigma, 1e-12)
+        sigma = strength * float(np.linalg.norm(vector.direction)) / max(vector.sigma, 1e-12)
         start, end = (float(vector.percentile(vector.score(latents)).mean()) for latents in (z, moved))
         lines.append(
             f"{vector.name}: {'on average ' if len(z) > 1 else ''}strength {strength:+.2f} = {sigma:+.2f} sd, "

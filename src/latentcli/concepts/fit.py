@@ -109,7 +109,7 @@ def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direc
     if settings.others:
         metric = geometry.inverse() if settings.whitened else np.eye(len(v))
         v, kept = _orthogonal(v, np.stack(settings.others), metric)
-    if not np.linalg.norm(v) > 1e-6 * np.sqrt(np.trace(geometry.covariance.numpy())):
+    if not np.linalg.norm(v) > 1e-6 * np.sqrt(np.trace(geometry.covariance)):
         raise ConfigError(
             "nothing of the concept is left after orthogonalising"
             if settings.others

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from latentcli.concepts import perturb
 from latentcli.data.sources import find_images
@@ -74,7 +73,7 @@ def from_folders(name: str, positive: Path, negative: Path, paired: bool = False
             raise ModelMismatch(f"{positive} and {negative} were made with different models; encode the images again")
         root, files = positive.parent, [positive.name, negative.name]
         names = inner = [part.names for part in parts]
-        latents = Latents(torch.cat([part.z for part in parts]), names[0] + names[1], parts[0].model_id)
+        latents = Latents(np.concatenate([part.z for part in parts]), names[0] + names[1], parts[0].model_id)
     else:
         folders = [folder.resolve() for folder in (positive, negative)]
         if folders[0] in (folders[1], *folders[1].parents) or folders[1] in folders[0].parents:

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from latentcli import catalog, tensorfile
 from latentcli.concepts.diagnostics import Diagnostics, Scores, advise, measure
@@ -32,7 +30,7 @@ class ConceptVector:
     """A direction (latent_dim,) and its diagnostics. Projections are onto the unit direction, in latent units."""
 
     name: str
-    direction: Tensor  # strength 1.0 adds it once
+    direction: np.ndarray  # strength 1.0 adds it once
     model_id: str
     method: str
     positives: int  # images it was fitted on, of each class
@@ -41,8 +39,8 @@ class ConceptVector:
     mean_negative: float
     sigma: float  # pooled within-class standard deviation of the projections
     threshold: float  # projection that separates the classes best
-    percentiles: Tensor  # (101,): of the projections of the latents it was fitted on
-    probe: Tensor  # (latent_dim,): discriminant whose scores have a within-class standard deviation of 1
+    percentiles: np.ndarray  # (101,): of the projections of the latents it was fitted on
+    probe: np.ndarray  # (latent_dim,): discriminant whose scores have a within-class standard deviation of 1
     recipe: dict[str, Any]  # how to make it again; relative names
     diagnostics: Diagnostics = field(default_factory=Diagnostics)  # "trust" in files
     scores: Scores | None = None  # of measured images, for charts
@@ -65,11 +63,11 @@ class ConceptVector:
     @property
     def gap_in_sigma(self) -> float:
         """Length of strength 1.0 in within-class standard deviations."""
-        return float(self.direction.norm()) / self.sigma if self.sigma > 0 else math.inf
+        return float(np.linalg.norm(self.direction)) / self.sigma if self.sigma > 0 else math.inf
 
-    def score(self, z: Tensor) -> Tensor:
+    def score(self, z: np.ndarray) -> np.ndarray:
         """Projection of latents (n, latent_dim) onto the unit direction: (n,)."""
-        return z @ _unit(self.direction)
+        return np.asarray(z @ _unit(self.direction))
 
     def projection_of(self, target: str) -> float:
         """Projection at a target: `p90`, `positive` or `negative`."""
@@ -77,15 +75,14 @@ class ConceptVector:
             return float(self.percentiles[int(target[1:])])
         return self.mean_positive if target == "positive" else self.mean_negative
 
-    def percentile(self, scores: Tensor) -> Tensor:
+    def percentile(self, scores: np.ndarray) -> np.ndarray:
         """Share of the latents it was fitted on below each projection, in percent: (n,)."""
-        below = torch.searchsorted(self.percentiles.contiguous(), scores.contiguous())
-        return below.clamp(0, 100).float()
+        return np.minimum(np.searchsorted(self.percentiles, scores), 100)
 
     def apply(self, latents: Latents, strength: float) -> Latents:
         """Move every latent by `strength` times the direction. Raises ModelMismatch for latents of another model."""
         latents.require_model(self.model_id, "the latents", f"the model of vector {self.name}", len(self.direction))
-        return latents.with_z(latents.z + strength * self.direction)
+        return latents.with_z(latents.z + np.float32(strength) * self.direction)
 
     def cosine(self, other: "ConceptVector") -> float:
         """Cosine with another vector of the same model, -1 to 1."""
@@ -103,7 +100,7 @@ class ConceptVector:
             "trust": self.diagnostics.to_json(),
             **{name: getattr(self, name) for name in _NUMBERS},
         }
-        arrays = {name: getattr(self, name).float().contiguous().numpy() for name in _TENSORS}
+        arrays = {name: np.ascontiguousarray(getattr(self, name), dtype=np.float32) for name in _TENSORS}
         if self.scores is not None:
             arrays["scores"] = np.stack([self.scores.projection, self.scores.discriminant]).astype(np.float32)
             arrays["shows"] = self.scores.shows.astype(np.uint8)
@@ -114,7 +111,7 @@ class ConceptVector:
         """Raises FileFormatError when the file is no concept vector, or damaged."""
         header, arrays = tensorfile.read(path, KIND)
         try:
-            direction, percentiles, probe = (torch.from_numpy(arrays[name].copy()).float() for name in _TENSORS)
+            direction, percentiles, probe = (arrays[name].astype(np.float32) for name in _TENSORS)
             scores = arrays.get("scores")
             vector = cls(
                 name=str(header["name"]),
@@ -132,8 +129,8 @@ class ConceptVector:
             )
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path} lacks a part of a concept vector ({error}); fit it again") from error
-        shapes_fit = direction.dim() == 1 and percentiles.shape == (101,) and probe.shape == direction.shape
-        if not shapes_fit or not bool(direction.isfinite().all()) or not float(direction.norm()) > 0:
+        shapes_fit = direction.ndim == 1 and percentiles.shape == (101,) and probe.shape == direction.shape
+        if not shapes_fit or not np.isfinite(direction).all() or not np.linalg.norm(direction) > 0:
             raise FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
         return vector
 
@@ -165,7 +162,7 @@ def fit(
     shows, projections = examples.shows, examples.z @ (found.v / np.linalg.norm(found.v))
     return ConceptVector(
         name=name,
-        direction=torch.from_numpy(found.v).float(),
+        direction=found.v.astype(np.float32),
         model_id=model_id,
         method=METHODS[settings.method],
         positives=int(shows.sum()),
@@ -174,8 +171,8 @@ def fit(
         mean_negative=float(projections[~shows].mean()),
         sigma=_within(projections, shows),
         threshold=_best_threshold(projections, shows),
-        percentiles=torch.from_numpy(np.percentile(projections, np.arange(101))).float(),
-        probe=torch.from_numpy(probe(examples)).float(),
+        percentiles=np.percentile(projections, np.arange(101)).astype(np.float32),
+        probe=probe(examples).astype(np.float32),
         recipe=dict(recipe),
         diagnostics=diagnostics,
         scores=scores,
@@ -187,12 +184,12 @@ def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: G
 
     Raises ConfigError when they cancel.
     """
-    direction = torch.stack([strength * vector.direction for vector, strength in parts]).sum(dim=0)
-    if not float(direction.norm()) > 0:
+    direction = np.sum([np.float32(strength) * vector.direction for vector, strength in parts], axis=0)
+    if not np.linalg.norm(direction) > 0:
         raise ConfigError("these vectors cancel each other; nothing is left to combine")
     unit = _unit(direction)
     scores = geometry.drawn @ unit
-    middle, half = float(geometry.mean @ unit), float(direction.norm()) / 2
+    middle, half = float(geometry.mean @ unit), float(np.linalg.norm(direction)) / 2
     return ConceptVector(
         name=name,
         direction=direction,
@@ -202,10 +199,10 @@ def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: G
         negatives=0,
         mean_positive=middle + half,
         mean_negative=middle - half,
-        sigma=float((unit @ geometry.covariance @ unit).sqrt()),
+        sigma=float(np.sqrt(unit @ geometry.covariance @ unit)),
         threshold=middle,
-        percentiles=torch.quantile(scores, torch.linspace(0, 1, 101)),
-        probe=torch.from_numpy(geometry.inverse()).float() @ direction,
+        percentiles=np.percentile(scores, np.arange(101)).astype(np.float32),
+        probe=geometry.inverse().astype(np.float32) @ direction,
         recipe={"combine": [[vector.name, strength] for vector, strength in parts]},
     )
 
@@ -225,8 +222,8 @@ def _within(scores: np.ndarray, shows: np.ndarray) -> float:
     return float(np.sqrt(np.square(around).sum() / max(1, len(around) - 2)))
 
 
-def _unit(direction: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(direction, dim=0)
+def _unit(direction: np.ndarray) -> np.ndarray:
+    return np.asarray(direction / np.linalg.norm(direction))
 
 
 def _best_threshold(scores: np.ndarray, shows: np.ndarray) -> float:

@@ -6,7 +6,7 @@ Which side an image falls on depends on its relative path alone, so adding photo
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcli.config import HELD_OUT_NEEDS, HELD_OUT_SHARE
+from latentcli.config import HELD_OUT_NEEDS
 from latentcli.data.cache import Decoded
-from latentcli.data.sources import Folder, Listing, Reader, name_hashes, open_source, scan
+from latentcli.data.sources import Folder, Listing, Reader, is_held_out, name_hashes, open_source, scan
 from latentcli.errors import ConfigError, ImageError
-from latentcli.history import TrainingSummary
-from latentcli.images import as_float, has_colour, open_picture, walk
+from latentcli.images import has_colour, open_picture, walk
 
 _BATCH = 256  # images that are gathered at once when they are taken in order
+
+
+def as_float(images: Tensor) -> Tensor:
+    """uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1], channels last in memory."""
+    return images.permute(0, 3, 1, 2).float().div_(255)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +88,6 @@ def readable_part(decoded: Decoded, rows: np.ndarray) -> Dataset:
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # and nobody writes
         pixels = torch.from_numpy(decoded.pixels)
     return Dataset(pixels, torch.from_numpy(rows if readable.all() else rows[readable]))
-
-
-def is_held_out(hashes: np.ndarray, share: float) -> np.ndarray:
-    """Whether each image is held out, from the hash of its relative path alone: (n,) bool.
-
-    >>> from latentcli.data.sources import name_hashes
-    >>> int(is_held_out(name_hashes(b"%d.png" % number for number in range(10_000)), 0.05).sum())
-    493
-    """
-    return hashes.astype(np.float64) < share * 2.0**64
-
-
-def held_out_then(names: Iterable[bytes], training: TrainingSummary | None) -> np.ndarray:
-    """Whether each image was held out of a training, by its summary and the relative paths: (n,) bool."""
-    share = (training and training.held_out_share) or HELD_OUT_SHARE
-    return is_held_out(name_hashes(names), share)
 
 
 def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]:

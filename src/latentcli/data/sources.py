@@ -18,8 +18,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from latentcli.config import MODEL_FILE, RESUME_FILE
+from latentcli.config import HELD_OUT_SHARE, MODEL_FILE, RESUME_FILE
 from latentcli.errors import ImageError
+from latentcli.history import TrainingSummary
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".avif")
@@ -115,6 +116,21 @@ def name_hashes(names: Iterable[bytes]) -> np.ndarray:
     """The first eight bytes of each name's SHA-256 as one number: (n,) uint64."""
     digests = b"".join(hashlib.sha256(name).digest()[:8] for name in names)
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
+
+
+def is_held_out(hashes: np.ndarray, share: float) -> np.ndarray:
+    """Whether each image is held out, from the hash of its relative path alone: (n,) bool.
+
+    >>> int(is_held_out(name_hashes(b"%d.png" % number for number in range(10_000)), 0.05).sum())
+    493
+    """
+    return hashes.astype(np.float64) < share * 2.0**64
+
+
+def held_out_then(names: Iterable[bytes], training: TrainingSummary | None) -> np.ndarray:
+    """Whether each image was held out of a training, by its summary and the relative paths: (n,) bool."""
+    share = (training and training.held_out_share) or HELD_OUT_SHARE
+    return is_held_out(name_hashes(names), share)
 
 
 def names_as_numbers(names: np.ndarray) -> np.ndarray:

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from latentcli.config import DEFAULTS, ModelConfig
+from latentcli.config import ACTIVE_KL, DEFAULTS, ModelConfig
 from latentcli.evaluation.evaluate import Evaluation, SampleMetrics
 from latentcli.history import EpochReport, Metrics, TrainingSummary
 from latentcli.model.likelihood import LIKELIHOODS
-from latentcli.model.prior import ACTIVE_KL
 
 # Thresholds. benchmarks/spoiled.py checks them on seven trainings that are spoiled on purpose.
 _WON = 0.5  # dB over a baseline: a clear win

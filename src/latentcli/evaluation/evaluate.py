@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from latentcli.data.dataset import Dataset
+from latentcli.data.dataset import Dataset, as_float
 from latentcli.evaluation import baselines, sample_metrics
 from latentcli.evaluation.sample_metrics import FeatureSpace
 from latentcli.events import Progress
 from latentcli.history import Metrics
-from latentcli.images import as_float
 from latentcli.model import objective
 from latentcli.model.device import device_of
 from latentcli.model.metrics import measure, psnr_per_image, ssim
@@ -100,8 +100,8 @@ class Evaluation:
 class Neighbours:
     """Samples beside the training images nearest to them: two batches (n, channels, height, width)."""
 
-    samples: Tensor
-    training: Tensor
+    samples: np.ndarray
+    training: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
         if not subject.on_training:
             ratios = {name: median / max(medians[0], 1e-6) for name, median in zip(shown, medians, strict=True)}
         own = next(iter(made.values())).some[:_SHOWN]
-        neighbours = Neighbours(own, as_float(train.take(rows[len(real.some) :][: len(own)])))
+        neighbours = Neighbours(own.numpy(), as_float(train.take(rows[len(real.some) :][: len(own)])).numpy())
         if len(train) > 1 and not subject.on_training:
             made["training images"] = _Pictures.of(subject.features, train.spread(count))
     return tuple(_compare(name, pictures, real, ratios.get(name)) for name, pictures in made.items()), neighbours
@@ -256,7 +256,7 @@ class _Pictures:
 
     @classmethod
     def sampled(cls, subject: Subject, prior: Prior, count: int) -> "_Pictures":
-        z = prior.sample(range(count), prior.temperature).to(device_of(subject.vae))
+        z = torch.from_numpy(prior.sample(range(count), prior.temperature)).to(device_of(subject.vae))
         features, some = [], torch.empty(0)
         for latents in torch.split(z, _BATCH):
             decoded = subject.vae.decode(latents).cpu()

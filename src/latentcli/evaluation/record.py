@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from latentcli import tensorfile
 from latentcli.errors import FileFormatError
 from latentcli.evaluation.diagnosis import Finding
@@ -54,7 +52,7 @@ class Record:
         try:
             evaluation = Evaluation.from_json(header["evaluation"])
             findings = tuple(Finding(**found) for found in header["findings"])
-            pictures = [as_float(torch.from_numpy(arrays[name].copy())) for name in ("samples", "training") if arrays]
+            pictures = [as_float(arrays[name]) for name in ("samples", "training") if arrays]
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path} lacks a part of an evaluation ({error}); train again") from error
         return cls(str(header.get("model_id")), evaluation, findings, Neighbours(*pictures) if pictures else None)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentcli.errors import ConfigError, FileFormatError
-from latentcli.model.onnx import require_onnxruntime
+from latentcli.model.engine import session
 
 _FILTERS = 16  # per level
 _SMALLEST = 8  # pixels: no further halving below
@@ -78,13 +78,12 @@ def _torchscript(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    onnxruntime = require_onnxruntime("reading .onnx")
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
+        network = session(str(path))
+        name = network.get_inputs()[0].name
     except Exception as error:  # onnxruntime has exceptions of its own
         raise FileFormatError(f"{path} is not an ONNX network that can be run") from error
-    return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
+    return lambda images: torch.from_numpy(network.run(None, {name: images.numpy()})[0])
 
 
 def random_filters(images: Tensor) -> Tensor:

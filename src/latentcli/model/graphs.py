@@ -1,5 +1,6 @@
 """Encoder and decoder as ONNX graphs, made from a model's weights alone: what `model/vae.py` computes, in eval mode."""
 
+import itertools
 import json
 from collections.abc import Mapping
 
@@ -32,6 +33,68 @@ def decoder(config: ModelConfig, weights: Mapping[str, np.ndarray]) -> bytes:
 
 def _metadata(config: ModelConfig) -> dict[str, str]:
     return {"config": json.dumps(config.to_json()), "preprocessing": "RGB or gray, uint8 / 255, NCHW"}
+
+
+def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each tensor of a network, without PyTorch."""
+    if config.preset == "book":
+        return _book_shapes(config)
+    factor = 2 ** len(config.widths)
+    coarsest = config.widths[-1]
+    features = coarsest * -(-config.height // factor) * -(-config.width // factor)
+    found: dict[str, tuple[int, ...]] = {"sigma": ()}
+    for level, (before, after) in enumerate(itertools.pairwise((config.channels, *config.widths))):
+        found |= _conv_shapes(f"encoder.downs.{level}.0", before, after, 4, bias=False)
+        found |= _norm_shapes(f"encoder.downs.{level}.1", after)
+    for level, (before, after) in enumerate(itertools.pairwise(config.widths[::-1])):
+        found |= _conv_shapes(f"decoder.ups.{level}.0", before, 4 * after, 1)
+        found |= _conv_shapes(f"decoder.ups.{level}.2", after, after, 3, bias=False)
+        found |= _norm_shapes(f"decoder.ups.{level}.3", after)
+    for part in ("encoder", "decoder"):
+        for number in (1, 2):
+            found |= _conv_shapes(f"{part}.block.conv{number}", coarsest, coarsest, 3, bias=False)
+            found |= _norm_shapes(f"{part}.block.norm{number}", coarsest)
+    if config.hidden:
+        for part, before in (("encoder", features), ("decoder", config.latent_dim)):
+            found |= _linear_shapes(f"{part}.hidden.0", before, config.hidden)
+            found |= {f"{part}.hidden.1.{name}": (config.hidden,) for name in ("weight", "bias")}
+    for head in ("mean", "logvar"):
+        found |= _linear_shapes(f"encoder.{head}", config.hidden or features, config.latent_dim)
+    found |= _linear_shapes("decoder.dense", config.hidden or config.latent_dim, features)
+    return found | _conv_shapes("decoder.last.0", config.widths[0], 4 * config.channels, 3)
+
+
+def _book_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    first, second, third, last = config.widths
+    convolutions = (
+        ("encoder.conv1", config.channels, first), ("encoder.conv2", first, second), ("encoder.conv3", second, third),
+        ("encoder.conv4", third, last), ("decoder.conv", first, config.channels),
+    )  # fmt: skip
+    layers = (
+        ("encoder.dense", last * 14 * 14, 32), ("encoder.z_mean", 32, config.latent_dim),
+        ("encoder.z_log_var", 32, config.latent_dim), ("decoder.dense", config.latent_dim, last * 14 * 14),
+    )  # fmt: skip
+    found: dict[str, tuple[int, ...]] = {"sigma": (), "decoder.up.weight": (last, first, 3, 3)}
+    found["decoder.up.bias"] = (first,)
+    for name, before, after in convolutions:
+        found |= _conv_shapes(name, before, after, 3)
+    for name, before, after in layers:
+        found |= _linear_shapes(name, before, after)
+    return found
+
+
+def _conv_shapes(name: str, before: int, after: int, side: int, bias: bool = True) -> dict[str, tuple[int, ...]]:
+    weight: dict[str, tuple[int, ...]] = {f"{name}.weight": (after, before, side, side)}
+    return weight | ({f"{name}.bias": (after,)} if bias else {})
+
+
+def _linear_shapes(name: str, before: int, after: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (after, before), f"{name}.bias": (after,)}
+
+
+def _norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    parts = ("weight", "bias", "running_mean", "running_var")
+    return {f"{name}.num_batches_tracked": ()} | {f"{name}.{part}": (width,) for part in parts}
 
 
 class _Network:

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from latentcli.config import ACTIVE_KL
 from latentcli.history import Metrics
 from latentcli.model.device import device_of
 from latentcli.model.objective import Elbo, evaluate_elbo
-from latentcli.model.prior import ACTIVE_KL
 from latentcli.model.vae import VAE, Posterior
 
 Watch = Callable[[Tensor, Posterior, Tensor], None]

@@ -5,57 +5,61 @@ stored, so latents and vectors can say which model they belong to.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from latentcli import tensorfile
-from latentcli.config import MODEL_FILE, ModelConfig
+from latentcli.config import MODEL_FILE, Device, EngineName, ModelConfig
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.history import TrainingSummary
 from latentcli.images import as_float
-from latentcli.model.device import device_of, prepare, to_numpy_ready
+from latentcli.model import graphs
+from latentcli.model.engine import Engine, Weights, choose_engine
 from latentcli.model.prior import MixturePrior, Prior, StandardPrior
-from latentcli.model.vae import VAE
+
+if TYPE_CHECKING:
+    from latentcli.model.vae import VAE
 
 KIND = "model"
 _NETWORK, _PRIOR = "network.", "prior."
 _BATCH = 64  # images, or latents, at once
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to use: the network in eval mode on its device."""
+    """A model ready to use; images and latents are NumPy arrays, whatever computes them."""
 
     path: Path
-    vae: VAE
+    config: ModelConfig
+    weights: Weights  # of the network, by the names of PyTorch's modules
     prior: Prior
     model_id: str
     header: dict[str, Any]
+    engine: Engine
 
-    @property
-    def config(self) -> ModelConfig:
-        return self.vae.config
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Posterior means (n, latent_dim) of uint8 images (n, height, width, channels). Never a draw."""
+        return self.encode_float(as_float(images))
 
-    def encode(self, images: np.ndarray) -> Tensor:
-        """Posterior means (n, latent_dim), on the CPU, of uint8 images (n, height, width, channels). Never a draw."""
-        return self.encode_float(as_float(torch.from_numpy(images)))
+    def encode_float(self, x: np.ndarray) -> np.ndarray:
+        """Posterior means (n, latent_dim) of float32 images (n, channels, height, width) in [0, 1]."""
+        return np.concatenate([self.engine.encode(some) for some in _batches(x)])
 
-    @torch.inference_mode()
-    def encode_float(self, x: Tensor) -> Tensor:
-        """Posterior means (n, latent_dim), on the CPU, of images (n, channels, height, width) in [0, 1]."""
-        device = device_of(self.vae)
-        return torch.cat([self.vae.encode(some.to(device)).mean.cpu() for some in torch.split(x, _BATCH)])
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """Images (n, channels, height, width) in [0, 1] of latents (n, latent_dim), both float32."""
+        return np.concatenate([self.engine.decode(some) for some in _batches(z)])
 
-    @torch.inference_mode()
-    def decode(self, z: Tensor) -> Tensor:
-        """Images (n, channels, height, width) in [0, 1], on the CPU, from latents (n, latent_dim) on any device."""
-        device = device_of(self.vae)
-        return torch.cat([self.vae.decode(some.to(device)).cpu() for some in torch.split(z, _BATCH)])
+    @cached_property
+    def vae(self) -> "VAE":
+        """The network as a PyTorch module, in eval mode; PyTorch is loaded when this is first used."""
+        from latentcli.model.network import TorchEngine, build
+
+        return self.engine.vae if isinstance(self.engine, TorchEngine) else build(self.config, self.weights)
 
     @property
     def training(self) -> TrainingSummary | None:
@@ -68,52 +72,53 @@ class LoadedModel:
         return self.path.parent.name
 
 
-def save_model(path: Path, vae: VAE, prior: Prior, summary: dict[str, Any], half: bool = False) -> str:
+def _batches(values: np.ndarray) -> list[np.ndarray]:
+    """At least one, which may be empty."""
+    return [values[start : start + _BATCH] for start in range(0, max(1, len(values)), _BATCH)]
+
+
+def save_model(path: Path, vae: "VAE", prior: Prior, summary: dict[str, Any], half: bool = False) -> str:
     """Write weights, config and prior with a summary of the training; returns the model_id.
 
     `half` stores matrices and kernels in 16 bits. Raises LatentCLIError when the file cannot be written.
     """
-    network = _arrays(_NETWORK, vae.state_dict(), half)
-    stored = _arrays(_PRIOR, prior.tensors(), half) if isinstance(prior, MixturePrior) else {}
+    state = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in vae.state_dict().items()}
+    network = _stored(_NETWORK, state, half)
+    stored = _stored(_PRIOR, prior.arrays(), half) if isinstance(prior, MixturePrior) else {}
     model_id = tensorfile.digest(network)[:12]
     header = {**summary, "model_id": model_id, "config": vae.config.to_json()}
     tensorfile.write(path, KIND, header, network | stored)
     return model_id
 
 
-def _arrays(prefix: str, tensors: dict[str, Tensor], half: bool) -> tensorfile.Arrays:
-    arrays = {}
-    for name, tensor in to_numpy_ready(tensors).items():
-        narrow = half and tensor.is_floating_point() and tensor.dim() > 1  # batch statistics need their range
-        arrays[prefix + name] = (tensor.half() if narrow else tensor).numpy()
-    return arrays
+def _stored(prefix: str, arrays: Mapping[str, np.ndarray], half: bool) -> tensorfile.Arrays:
+    """Under their names in the file; batch statistics, which need their range, are never narrowed."""
+    narrow = {name for name, array in arrays.items() if half and array.dtype == np.float32 and array.ndim > 1}
+    return {prefix + name: array.astype(np.float16) if name in narrow else array for name, array in arrays.items()}
 
 
-def load_model(path: str | Path) -> LoadedModel:
+def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "auto") -> LoadedModel:
     """Load a model from its file, or from the folder that holds it.
 
-    Raises FileFormatError when the file is missing, damaged, or does not fit its own config.
+    Raises FileFormatError when the file is missing, damaged, or does not fit its own config, ConfigError when the
+    machine has no such device.
     """
     path = Path(path)
     if os.path.isdir(path):
         path = path / MODEL_FILE
     config = read_config(path)
-    with torch.device("meta"):
-        skeleton = VAE(config)
-    expected = {_NETWORK + name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+    expected = {_NETWORK + name: shape for name, shape in graphs.shapes(config).items()}
     shapes = tensorfile.read_shapes(path, KIND)
-    network = {name: shape for name, shape in shapes.items() if name.startswith(_NETWORK)}
-    if network != expected:
+    if {name: shape for name, shape in shapes.items() if name.startswith(_NETWORK)} != expected:
         raise FileFormatError(f"{path} does not hold the network its config describes; make the model again")
     header, arrays = tensorfile.read(path, KIND)
     stored = {name: array for name, array in arrays.items() if name.startswith(_NETWORK)}
     model_id = tensorfile.digest(stored)[:12]
-    state = {name.removeprefix(_NETWORK): _tensor(array) for name, array in stored.items()}
-    if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+    weights = {name.removeprefix(_NETWORK): _as_float32(array) for name, array in stored.items()}
+    if not all(np.isfinite(array).all() for array in weights.values()):
         raise FileFormatError(f"{path} holds weights that are not numbers; train the model again")
-    vae = VAE(config)
-    vae.load_state_dict(state)
-    return LoadedModel(path, prepare(vae).eval().requires_grad_(False), _prior(path, config, arrays), model_id, header)
+    prior = _prior(path, config, arrays)
+    return LoadedModel(path, config, weights, prior, model_id, header, choose_engine(config, weights, engine, device))
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -125,20 +130,19 @@ def read_config(path: Path) -> ModelConfig:
 
 
 def _prior(path: Path, config: ModelConfig, arrays: tensorfile.Arrays) -> Prior:
-    parts = {name.removeprefix(_PRIOR): _tensor(array) for name, array in arrays.items() if name.startswith(_PRIOR)}
+    parts = {name.removeprefix(_PRIOR): _as_float32(array) for name, array in arrays.items() if name.startswith(_PRIOR)}
     if not parts:
         return StandardPrior(config.latent_dim)
-    shapes = {name: tuple(tensor.shape) for name, tensor in parts.items()}
-    components = len(parts["weights"]) if parts.get("weights") is not None and parts["weights"].dim() == 1 else 0
+    shapes = {name: array.shape for name, array in parts.items()}
+    components = len(parts["weights"]) if parts.get("weights") is not None and parts["weights"].ndim == 1 else 0
     d = config.latent_dim
     if shapes != {"weights": (components,), "means": (components, d), "factors": (components, d, d)} or not components:
         raise FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
-    if not all(bool(tensor.isfinite().all()) for tensor in parts.values()):
+    if not all(np.isfinite(array).all() for array in parts.values()):
         raise FileFormatError(f"{path} holds a prior that is not made of numbers; make the model again")
     return MixturePrior(parts["weights"], parts["means"], parts["factors"])
 
 
-def _tensor(array: np.ndarray) -> Tensor:
+def _as_float32(array: np.ndarray) -> np.ndarray:
     """float32 from any stored float; whole numbers stay whole."""
-    tensor = torch.from_numpy(array.copy())
-    return tensor.float() if tensor.is_floating_point() else tensor
+    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array

@@ -4,11 +4,8 @@ The field numbers are those of onnx.proto3 (IR version 8); https://github.com/on
 """
 
 from collections.abc import Iterable, Mapping
-from types import ModuleType
 
 import numpy as np
-
-from latentcli.errors import ConfigError
 
 _OPSET = 17
 _IR_VERSION = 8
@@ -17,15 +14,6 @@ _FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
 
 Attribute = float | int | str | tuple[int, ...]
 Shape = tuple[int | str, ...]  # a text names a length that varies
-
-
-def require_onnxruntime(purpose: str) -> ModuleType:
-    """The onnxruntime package. Raises ConfigError where it is not installed; `purpose` opens the message."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ConfigError(f"{purpose} needs onnxruntime; install it: pip install 'latentcli[onnx]'") from error
-    return onnxruntime  # type: ignore[no-any-return]
 
 
 class Graph:

@@ -11,9 +11,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
+from PIL import Image
 
 from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
@@ -32,9 +31,8 @@ _OCTAVES = 1 / 16  # of the region's side: coarser differences to the reconstruc
 _SHARPENING, _HALO = 4.0, 0.75  # times the difference to a blur of this deviation, in model pixels
 _EDGE = 5  # pixels of the layers: sharpening stays within the levels so near by
 _SHARPNESS_SIDE = 128  # pixels of a box in which sharpness is compared
-_SHARED = (0.25, 0.5)  # a level shared by the whole box is left out up to this share of the change, kept from that
 _RATIO_FLOOR, _RATIO_LIMITS = 0.05, (0.5, 2.0)  # Liu, Shan and Zhang 2001
-_LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow turns colour to gray
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Rec. 601, as Pillow turns colour to gray
 
 Region = tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -43,19 +41,14 @@ Region = tuple[int, int, int, int]  # left, top, right, bottom
 class Merged:
     """What to add to a region of a photo, and where: both are exactly 0 where the edit does not reach."""
 
-    change: Tensor  # (channels, height, width) in [-1, 1]
-    mask: Tensor  # (height, width) in [0, 1]
+    change: np.ndarray  # (channels, height, width) in [-1, 1]
+    mask: np.ndarray  # (height, width) in [0, 1]
 
-    def rows(self, first: int, last: int, size: tuple[int, int]) -> Tensor:
+    def rows(self, first: int, last: int, size: tuple[int, int]) -> np.ndarray:
         """Rows of the change as it is in a region of (width, height), bilinear: (channels, last - first, width)."""
-        width, height = size
-        coarse = self.change.shape[1]
-        y = ((torch.arange(first, last) + 0.5) * coarse / height - 0.5).clamp(0, coarse - 1)
-        above = y.floor().long()
-        share = (y - above)[None, :, None]
-        below = (above + 1).clamp(max=coarse - 1)
-        rows = self.change[:, above] * (1 - share) + self.change[:, below] * share
-        return F.interpolate(rows[None], (last - first, width), mode="bilinear")[0]
+        scale = self.change.shape[1] / size[1]
+        box = (0, first * scale, self.change.shape[2], last * scale)
+        return _resized(self.change, (size[0], last - first), Image.Resampling.BILINEAR, box)
 
 
 def coarse_size(width: int, height: int) -> tuple[int, int]:
@@ -69,10 +62,10 @@ def coarse_size(width: int, height: int) -> tuple[int, int]:
 
 
 def merge(
-    coarse: Tensor,
+    coarse: np.ndarray,
     region: Region,
-    before: Tensor,
-    after: Tensor,
+    before: np.ndarray,
+    after: np.ndarray,
     box: Box,
     request: EditRequest,
     rounded: bool = False,
@@ -80,28 +73,28 @@ def merge(
     """Change of a photo's region, which is shown at its `coarse_size`: (channels, height, width) in [0, 1].
 
     `before` and `after` are the decodings (channels, height, width) of the box, at the model's size; `rounded` leaves
-    the corners of the box as they are: they show no face.
+    the corners of the box as they are: they show no face. All are float32.
     """
     shown, before, after = _like(coarse, before, after)
     drawn = _on_box(before, after, request.merge, rounded)
     shown = coarse if request.merge == "ratio" else shown
     side = box.width * coarse.shape[2] / (region[2] - region[0])
-    found = _WAYS[request.merge](shown, _Drawn(*_onto(drawn, coarse, region, box)), side, request.detail)
-    return Merged(found.change.expand(len(coarse), -1, -1), found.mask)
+    found = _WAYS[request.merge](shown, _onto(drawn, coarse.shape[1:], region, box), side, request.detail)
+    return Merged(np.broadcast_to(found.change, coarse.shape), found.mask)
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
     """The decodings of a box, as layers of one height and width."""
 
-    before: Tensor  # (channels, height, width)
-    difference: Tensor  # the same
-    sharper: Tensor  # the same: what sharpening adds
-    reach: Tensor  # (1, height, width) in [0, 1]: where the edit counts
-    redrawn: Tensor  # the same: where the photo's own edges go
+    before: np.ndarray  # (channels, height, width)
+    difference: np.ndarray  # the same
+    sharper: np.ndarray  # the same: what sharpening adds
+    reach: np.ndarray  # (1, height, width) in [0, 1]: where the edit counts
+    redrawn: np.ndarray  # the same: where the photo's own edges go
 
 
-def _like(coarse: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _like(coarse: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Photo and decodings in the channels they are compared in: a gray one of them makes the edit one of brightness."""
     is_gray = bool((coarse == coarse[:1]).all())  # also when it is stored as RGB
     if len(before) == len(coarse) and not is_gray:
@@ -109,20 +102,20 @@ def _like(coarse: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor
     return _gray(coarse), _gray(before), _gray(after)
 
 
-def _gray(image: Tensor) -> Tensor:
-    return image if len(image) == 1 else (image * torch.tensor(_LUMA)[:, None, None]).sum(dim=0, keepdim=True)
+def _gray(image: np.ndarray) -> np.ndarray:
+    return image if len(image) == 1 else np.tensordot(_LUMA, image, axes=1)[None]
 
 
-def _on_box(before: Tensor, after: Tensor, way: Merge, rounded: bool) -> _Drawn:
+def _on_box(before: np.ndarray, after: np.ndarray, way: Merge, rounded: bool) -> _Drawn:
     """Difference and masks, upright, at twice the model's size."""
-    size = [_ABOVE * side for side in before.shape[1:]]
-    old, new = F.interpolate(torch.stack([before, after]), size, mode="bicubic")
-    window = _window(size[0], size[1], rounded)
+    height, width = (_ABOVE * side for side in before.shape[1:])
+    old, new = (_resized(image, (width, height), Image.Resampling.BICUBIC) for image in (before, after))
+    window = _window(height, width, rounded)
     if way == "decode":
-        return _Drawn(old, new - old, torch.zeros_like(old), window, window)
-    difference = _levelled(new - old)
-    amount = difference.abs().mean(dim=0, keepdim=True)
-    side = min(size)
+        return _Drawn(old, new - old, np.zeros_like(old), window, window)
+    difference = new - old
+    amount = np.abs(difference).mean(axis=0, keepdims=True)
+    side = min(height, width)
     reach = _smoothstep(_blur(amount, _NEAR * side), *_REACH) * window
     redrawn = _smoothstep(_blur(amount, _AROUND * side), *_REDRAWN)
     redrawn *= _smoothstep(_unlikeness(_gray(old), _gray(old + difference), _STRUCTURE * side), *_UNLIKE)
@@ -130,55 +123,56 @@ def _on_box(before: Tensor, after: Tensor, way: Merge, rounded: bool) -> _Drawn:
     return _Drawn(old, difference, sharper, reach, redrawn)
 
 
-def _unlikeness(a: Tensor, b: Tensor, deviation: float) -> Tensor:
+def _unlikeness(a: np.ndarray, b: np.ndarray, deviation: float) -> np.ndarray:
     """1 less the local correlation of two gray images (1, height, width): SSIM's structure (Wang et al. 2004, eq. 10).
 
     Eyes that get narrower are still those eyes, and keep their detail; a mouth that opens is another one.
     """
-    mean_a, mean_b, of_a, of_b, of_both = _blur(torch.cat([a, b, a * a, b * b, a * b]), deviation)[:, None]
-    variances = (of_a - mean_a.square()).clamp_min(0) * (of_b - mean_b.square()).clamp_min(0)
-    alike: Tensor = (of_both - mean_a * mean_b + _FLAT) / (variances.sqrt() + _FLAT)
-    return 1 - alike
+    blurred = _blur(np.concatenate([a, b, a * a, b * b, a * b]), deviation)
+    mean_a, mean_b, of_a, of_b, of_both = blurred[:, None]
+    variances = np.maximum(of_a - np.square(mean_a), 0) * np.maximum(of_b - np.square(mean_b), 0)
+    alike = (of_both - mean_a * mean_b + _FLAT) / (np.sqrt(variances) + _FLAT)
+    return np.asarray(1 - alike)
 
 
-def _levelled(difference: Tensor) -> Tensor:
-    """Without the level that the whole box shares, unless that is most of what changes: a smile is no warmer light."""
-    level = difference.flatten(1).median(dim=1).values
-    most = difference.abs().mean(dim=0).flatten().quantile(0.99).clamp_min(1e-6)
-    kept = _smoothstep(level.abs().mean() / most, *_SHARED)
-    return difference - (1 - kept) * level[:, None, None]
-
-
-def _onto(drawn: _Drawn, coarse: Tensor, region: Region, box: Box) -> tuple[Tensor, ...]:
-    """Each layer as it lies on the region's pixels."""
-    layers = (drawn.before, drawn.difference, drawn.sharper, drawn.reach, drawn.redrawn)
-    stack = torch.cat(layers)[None]
-    height, width = coarse.shape[1:]
+def _onto(drawn: _Drawn, shape: tuple[int, ...], region: Region, box: Box) -> _Drawn:
+    """Each layer as it lies on the pixels (height, width) of the region."""
     left, top, right, bottom = region
-    across, down = width / (right - left), height / (bottom - top)  # coarse pixels in one of the photo
-    smallest = min(box.width * across / stack.shape[3], box.height * down / stack.shape[2])
-    if smallest < 1:  # the box has fewer pixels than the layers
-        size = [max(1, round(box.height * down)), max(1, round(box.width * across))]
-        stack = F.interpolate(stack, size, mode="bilinear", antialias=True)
-    x = left + (torch.arange(width) + 0.5) / across - box.middle[0]
-    y = top + (torch.arange(height) + 0.5) / down - box.middle[1]
+    across, down = shape[1] / (right - left), shape[0] / (bottom - top)  # coarse pixels in one of the photo
+    rows, columns = drawn.before.shape[1:]
+    if min(box.width * across / columns, box.height * down / rows) < 1:  # the box has fewer pixels than the layers
+        columns, rows = max(1, round(box.width * across)), max(1, round(box.height * down))
     cosine, sine = box.axes
-    grid = torch.stack(
-        [
-            (x[None, :] * cosine + y[:, None] * sine) / (box.width / 2),
-            (y[:, None] * cosine - x[None, :] * sine) / (box.height / 2),
-        ],
-        dim=2,
-    )
-    inside = (grid.abs() <= 1).all(dim=2)
-    smooth, masks = stack[:, :-2], stack[:, -2:]
-    on = F.grid_sample(smooth, grid[None], mode="bicubic", padding_mode="border", align_corners=False)[0]
-    on_masks = F.grid_sample(masks, grid[None], mode="bilinear", padding_mode="border", align_corners=False)[0] * inside
-    parts = torch.split(on, [len(layer) for layer in layers[:3]])
-    return (*parts, *torch.split(on_masks, 1))
+    x, y = left - box.middle[0], top - box.middle[1]  # the region's corner, from the middle of the box
+    wide, high = columns / box.width, rows / box.height  # pixels of a layer in one of the photo
+    matrix = (
+        wide * cosine / across, wide * sine / down, wide * (x * cosine + y * sine) + columns / 2,
+        -high * sine / across, high * cosine / down, high * (y * cosine - x * sine) + rows / 2,
+    )  # fmt: skip
+    corners = [(u, v) for u in (0, shape[1]) for v in (0, shape[0])]
+    reached = [[matrix[at] * u + matrix[at + 1] * v + matrix[at + 2] for u, v in corners] for at in (0, 3)]
+    margin = 3 + max(0, *(math.ceil(-min(each)) for each in reached), *(
+        math.ceil(max(each) - side) for each, side in zip(reached, (columns, rows), strict=True)
+    ))  # fmt: skip
+
+    def laid(layers: np.ndarray, way: Image.Resampling) -> np.ndarray:
+        layers = _resized(layers, (columns, rows), Image.Resampling.BILINEAR)
+        wider = np.pad(layers, [(0, 0), (margin, margin), (margin, margin)], mode="edge")
+        shift = tuple(number + margin if at in (2, 5) else number for at, number in enumerate(matrix))
+        turned = [
+            Image.fromarray(layer).transform((shape[1], shape[0]), Image.Transform.AFFINE, shift, way) for layer in wider
+        ]
+        return np.stack([np.asarray(layer) for layer in turned])
+
+    u, v = np.arange(shape[1], dtype=np.float32) + 0.5, np.arange(shape[0], dtype=np.float32)[:, None] + 0.5
+    at_x, at_y = (matrix[at] * u + matrix[at + 1] * v + matrix[at + 2] for at in (0, 3))
+    inside = (at_x >= 0) & (at_x <= columns) & (at_y >= 0) & (at_y <= rows)
+    smooth = [laid(layers, Image.Resampling.BICUBIC) for layers in (drawn.before, drawn.difference, drawn.sharper)]
+    masks = [laid(mask, Image.Resampling.BILINEAR) * inside for mask in (drawn.reach, drawn.redrawn)]
+    return _Drawn(smooth[0], smooth[1], smooth[2], masks[0], masks[1])
 
 
-def _residual(photo: Tensor, drawn: _Drawn, side: float, detail: float) -> Merged:
+def _residual(photo: np.ndarray, drawn: _Drawn, side: float, detail: float) -> Merged:
     own = photo - drawn.before  # what the photo has and its reconstruction has not
     without_ghosts = drawn.difference - (own - _limited(own, drawn.redrawn, detail))
     plain, extra = drawn.reach * without_ghosts, drawn.reach * drawn.sharper
@@ -186,103 +180,122 @@ def _residual(photo: Tensor, drawn: _Drawn, side: float, detail: float) -> Merge
     return Merged(plain + gain * extra, drawn.reach[0])
 
 
-def _ratio(photo: Tensor, drawn: _Drawn, side: float, detail: float) -> Merged:
+def _ratio(photo: np.ndarray, drawn: _Drawn, side: float, detail: float) -> Merged:
     """Ratio image of the brightness: texture and hue of the photo stay (Liu, Shan and Zhang 2001)."""
     old = _gray(drawn.before) + _RATIO_FLOOR
-    ratio = ((old + _gray(drawn.difference)) / old).clamp(*_RATIO_LIMITS)
+    ratio = np.clip((old + _gray(drawn.difference)) / old, *_RATIO_LIMITS)
     return Merged(drawn.reach * photo * (ratio - 1), drawn.reach[0])
 
 
-def _decoding(photo: Tensor, drawn: _Drawn, side: float, detail: float) -> Merged:
+def _decoding(photo: np.ndarray, drawn: _Drawn, side: float, detail: float) -> Merged:
     return Merged(drawn.reach * (drawn.before + drawn.difference - photo), drawn.reach[0])
 
 
-_WAYS: dict[Merge, Callable[[Tensor, _Drawn, float, float], Merged]] = {
+_WAYS: dict[Merge, Callable[[np.ndarray, _Drawn, float, float], Merged]] = {
     "residual": _residual,
     "ratio": _ratio,
     "decode": _decoding,
 }
 
 
-def _limited(own: Tensor, redrawn: Tensor, detail: float) -> Tensor:
+def _limited(own: np.ndarray, redrawn: np.ndarray, detail: float) -> np.ndarray:
     """Detail (channels, height, width) with its edges limited, octave by octave, where it is redrawn."""
     if detail == 1:
         return own
     times = detail / (1 - detail)  # the median amplitude: 1 at a half
     octaves = max(1, round(math.log2(max(2.0, _OCTAVES * max(own.shape[1:])))))
-    rest, where, bands = own[None], redrawn[None], []
+    rest, where, bands = own, redrawn, []
     for _ in range(octaves):
-        if min(rest.shape[2:]) < 4:
+        if min(rest.shape[1:]) < 4:
             break
-        half = F.avg_pool2d(rest, 2, ceil_mode=True, count_include_pad=False)
-        band = rest - F.interpolate(half, rest.shape[2:], mode="bilinear")
-        amplitude = band.square().sum(dim=1, keepdim=True).sqrt_()
+        half = _halved(rest)
+        band = rest - _resized(half, rest.shape[:0:-1], Image.Resampling.BILINEAR)
+        amplitude = np.sqrt(np.square(band).sum(axis=0, keepdims=True))
         changed = amplitude[where > 0.05]
-        usual = (changed if len(changed) else amplitude.flatten()).median()
-        limit = (times * usual / amplitude.clamp_min(1e-6)).clamp(max=1)
+        usual = np.median(changed if len(changed) else amplitude)
+        limit = np.minimum(times * usual / np.maximum(amplitude, 1e-6), 1)
         bands.append(band * (1 - where * (1 - limit)))
-        rest, where = half, F.avg_pool2d(where, 2, ceil_mode=True, count_include_pad=False)
+        rest, where = half, _halved(where)
     for band in reversed(bands):
-        rest = F.interpolate(rest, band.shape[2:], mode="bilinear") + band
-    return rest[0]
+        rest = _resized(rest, band.shape[:0:-1], Image.Resampling.BILINEAR) + band
+    return rest
 
 
-def _matching(photo: Tensor, plain: Tensor, extra: Tensor, where: Tensor, side: float) -> Tensor:
+def _matching(photo: np.ndarray, plain: np.ndarray, extra: np.ndarray, where: np.ndarray, side: float) -> np.float32:
     """How much of the sharpening, 0 to 1, gives the edit the photo's sharpness: the energy of its Laplacian there."""
-    share = min(1.0, _SHARPNESS_SIDE / side)
-    layers = torch.cat([_gray(photo), _gray(plain), _gray(extra), where])[None]
-    if share < 1:
-        size = [max(3, round(length * share)) for length in layers.shape[2:]]
-        layers = F.interpolate(layers, size, mode="area")
-    before, change, more = _laplacian(layers[:, :3].transpose(0, 1)).squeeze(1)
-    weight = layers[0, 3]
+    from scipy.ndimage import laplace
 
-    def energy(a: Tensor, b: Tensor) -> Tensor:
-        return (weight * a * b).sum()
+    share = min(1.0, _SHARPNESS_SIDE / side)
+    layers = np.concatenate([_gray(photo), _gray(plain), _gray(extra), where])
+    if share < 1:
+        height, width = (max(3, round(length * share)) for length in layers.shape[1:])
+        layers = _resized(layers, (width, height), Image.Resampling.BOX)
+    before, change, more = (laplace(layer, mode="nearest") for layer in layers[:3])
+    weight = layers[3]
+
+    def energy(a: np.ndarray, b: np.ndarray) -> float:
+        return float((weight * a * b).sum(dtype=np.float64))
 
     after = before + change
     square, slope = energy(more, more), 2 * energy(after, more)
     lacking = energy(after, after) - energy(before, before)
-    root = (slope.square() - 4 * square * lacking).clamp_min(0).sqrt()
-    return ((root - slope) / (2 * square).clamp_min(1e-12)).clamp(0, 1)
+    root = math.sqrt(max(slope * slope - 4 * square * lacking, 0.0))
+    return np.float32(min(max((root - slope) / max(2 * square, 1e-12), 0.0), 1.0))
 
 
-def _laplacian(layers: Tensor) -> Tensor:
-    """Of each (n, 1, height, width)."""
-    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
-    return F.conv2d(F.pad(layers, (1, 1, 1, 1), mode="replicate"), kernel)
-
-
-def _sharpening(image: Tensor) -> Tensor:
+def _sharpening(image: np.ndarray) -> np.ndarray:
     """What sharpening adds to an image (channels, height, width): edges get steeper, and no brighter or darker."""
-    most = F.max_pool2d(image, _EDGE, stride=1, padding=_EDGE // 2)
-    least = -F.max_pool2d(-image, _EDGE, stride=1, padding=_EDGE // 2)
-    away = _SHARPENING * (image - _blur(image, _HALO * _ABOVE))
-    return (image + away).maximum(least).minimum(most) - image
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    away = np.float32(_SHARPENING) * (image - _blur(image, _HALO * _ABOVE))
+    around = (1, _EDGE, _EDGE)
+    limited = np.clip(image + away, minimum_filter(image, around), maximum_filter(image, around))
+    return np.asarray(limited - image)
 
 
-def _blur(image: Tensor, deviation: float) -> Tensor:
+def _blur(image: np.ndarray, deviation: float) -> np.ndarray:
     """Gaussian blur of (channels, height, width); the border goes on."""
+    from scipy.ndimage import gaussian_filter1d
+
     reach = max(1, math.ceil(3 * deviation))
-    kernel = torch.exp(-torch.arange(-reach, reach + 1.0).square() / (2 * deviation * deviation))
-    kernel /= kernel.sum()
-    layers = image[:, None]
-    layers = F.conv2d(F.pad(layers, (reach, reach, 0, 0), mode="replicate"), kernel[None, None, None, :])
-    return F.conv2d(F.pad(layers, (0, 0, reach, reach), mode="replicate"), kernel[None, None, :, None])[:, 0]
+    for axis in (1, 2):
+        image = gaussian_filter1d(image, deviation, axis, mode="nearest", radius=reach)
+    return image
 
 
-def _smoothstep(values: Tensor, low: float, high: float) -> Tensor:
+def _resized(
+    layers: np.ndarray,
+    size: tuple[int, ...],
+    way: Image.Resampling,
+    box: tuple[float, float, float, float] | None = None,
+) -> np.ndarray:
+    """Layers (n, height, width) at another (width, height), or a box of them."""
+    if box is None and size == layers.shape[:0:-1]:
+        return layers
+    resized = [Image.fromarray(layer).resize((size[0], size[1]), way, box) for layer in layers]
+    return np.stack([np.asarray(layer) for layer in resized])
+
+
+def _halved(layers: np.ndarray) -> np.ndarray:
+    """Layers (n, height, width) at half the size, rounded up: means of two by two pixels."""
+    odd = [(0, 0), *((0, length % 2) for length in layers.shape[1:])]
+    even = np.pad(layers, odd, mode="edge")
+    count, height, width = even.shape
+    return np.asarray(even.reshape(count, height // 2, 2, width // 2, 2).mean(axis=(2, 4)))
+
+
+def _smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """0 up to `low`, 1 from `high`, smooth between."""
-    share = ((values - low) / (high - low)).clamp(0, 1)
-    return share * share * (3 - 2 * share)
+    share = np.clip((values - low) / (high - low), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share))
 
 
-def _window(height: int, width: int, rounded: bool) -> Tensor:
+def _window(height: int, width: int, rounded: bool) -> np.ndarray:
     """1 inside, falling to 0 at the border along a half cosine: (1, height, width). `rounded` cuts the corners off."""
-    y, x = (((2 * torch.arange(length) + 1) / length - 1).abs() for length in (height, width))
+    y, x = (np.abs((2 * np.arange(length, dtype=np.float32) + 1) / length - 1) for length in (height, width))
     if rounded:
         out = (x[None, :] ** _ROUNDED + y[:, None] ** _ROUNDED) ** (1 / _ROUNDED)
     else:
-        out = torch.maximum(x[None, :], y[:, None])
-    share = ((1 - 1 / max(height, width) - out) / (2 * _FEATHER)).clamp(0, 1)
-    return (0.5 - 0.5 * torch.cos(torch.pi * share))[None]
+        out = np.maximum(x[None, :], y[:, None])
+    share = np.clip((1 - 1 / max(height, width) - out) / (2 * _FEATHER), 0, 1)
+    return np.asarray(0.5 - 0.5 * np.cos(np.float32(np.pi) * share))[None]

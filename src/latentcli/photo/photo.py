@@ -7,14 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
 from latentcli.config import PHOTO_MEGAPIXELS
-from latentcli.images import encode_picture, grid, has_alpha, open_picture, plain, upright
+from latentcli.images import as_float, encode_picture, grid, has_alpha, open_picture, plain, upright
 from latentcli.photo.merge import coarse_size, merge
 from latentcli.photo.metadata import FileTraits, traits_of
 from latentcli.photo.sixteen_bit import can_hold, encode_16_bits, has_16_bits, read_16_bits
@@ -68,7 +66,7 @@ class Photo:
         """SHA-256 of its file."""
         return hashlib.sha256(self.content).hexdigest()
 
-    def merged(self, before: Tensor, after: Tensor, box: Box, request: EditRequest, rounded: bool = False) -> "Photo":
+    def merged(self, before: np.ndarray, after: np.ndarray, box: Box, request: EditRequest, rounded: bool = False) -> "Photo":
         """The photo with the change from one decoding (channels, height, width) of a box to the other merged in."""
         region = box.region(self.size)
         size = region[2] - region[0], region[3] - region[1]
@@ -76,7 +74,7 @@ class Photo:
             return self
         shown = self.picture.crop(region)
         coarse = np.array(shown.resize(coarse_size(*size), Image.Resampling.BOX))
-        x = torch.from_numpy(coarse).reshape(*coarse.shape[:2], -1).permute(2, 0, 1).float().div_(255)
+        x = as_float(coarse.reshape(1, *coarse.shape[:2], -1))[0]
         change = merge(x, region, before, after, box, request, rounded)
         pixels = np.array(shown) if self.wide is None else self.wide.copy()
         part = pixels if self.wide is None else pixels[region[1] : region[3], region[0] : region[2]]
@@ -118,11 +116,11 @@ def _bare(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def _add(pixels: np.ndarray, change: Tensor) -> None:
+def _add(pixels: np.ndarray, change: np.ndarray) -> None:
     """Add a change (1 or 3, rows, width) to whole numbers (rows, width[, 3 or 4]), in place; transparency stays."""
     top = np.iinfo(pixels.dtype).max
     colours = pixels[:, :, :3] if pixels.ndim == 3 else pixels[:, :, None]
-    more = change.permute(1, 2, 0).numpy() * np.float32(top)
+    more = change.transpose(1, 2, 0) * np.float32(top)
     colours[...] = np.clip(np.rint(colours + more[:, :, : colours.shape[2]]), 0, top)
 
 

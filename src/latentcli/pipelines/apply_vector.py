@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from latentcli.catalog import ModelEntry
 from latentcli.concepts.edit import EditRequest, describe
@@ -105,14 +104,14 @@ def _apply(
 ) -> Iterator[Event]:
     yield from kept(items)
     open_items = [item for item in items if not item.is_done]
-    before: list[Tensor] = []
+    before: list[np.ndarray] = []
     for z, some in _encoded(model, open_items):
         if isinstance(some, Skipped):
             yield some
             continue
         if request.rows:  # a strip or sheet for each latent
             sheets = [
-                to_pictures(model.decode(request.versions(vectors, typical, one)[:, 0])) for one in torch.split(z, 1)
+                to_pictures(model.decode(request.versions(vectors, typical, one)[:, 0])) for one in z[:, None]
             ]
             pictures = [grid(sheet, request.columns) for sheet in sheets]
         else:
@@ -126,22 +125,22 @@ def _apply(
 
 
 def distances(
-    before: list[Tensor], request: EditRequest, vectors: Sequence[ConceptVector], typical: Geometry | None
+    before: list[np.ndarray], request: EditRequest, vectors: Sequence[ConceptVector], typical: Geometry | None
 ) -> Iterator[Note]:
     """Notes on how far latents were moved, in each unit; none for strips, whose strengths were given."""
     if before and not request.rows:
-        yield from map(Note, describe(torch.cat(before), vectors, request.vectors, typical))
+        yield from map(Note, describe(np.concatenate(before), vectors, request.vectors, typical))
 
 
-def _encoded(model: LoadedModel, items: list[Item]) -> Iterator[tuple[Tensor, list[Item] | Skipped]]:
+def _encoded(model: LoadedModel, items: list[Item]) -> Iterator[tuple[np.ndarray, list[Item] | Skipped]]:
     """Latents and their items: those that are latents already, then the images."""
     latents = [(item.z, item) for item in items if item.z is not None]
     for start in range(0, len(latents), _BATCH):
         z, some = zip(*latents[start : start + _BATCH], strict=True)
-        yield torch.stack(z), list(some)
+        yield np.stack(z), list(some)
     images = [item for item in items if item.z is None]
     for result in encode_paths(model, [item.path for item in images]):
         if isinstance(result, Skipped):
-            yield torch.empty(0), result
+            yield np.empty(0), result
         else:
             yield result.mean, [images[position] for position in result.positions]

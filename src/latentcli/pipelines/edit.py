@@ -8,8 +8,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from latentcli import catalog
 from latentcli.animation import check_animation, encode_animation
@@ -23,7 +22,6 @@ from latentcli.events import Event, Note, Piped, Progress, Skipped, Wrote
 from latentcli.files import PIPE, free_name, output_file, write_whole
 from latentcli.images import as_float, to_model_size, walk
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.model.objective import refine
 from latentcli.model.prior import Geometry
 from latentcli.photo.locate import check_boxes, find_boxes
 from latentcli.photo.metadata import earlier, holds_metadata, read_request
@@ -85,7 +83,7 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
     def edited() -> Iterator[Event]:
         yield from kept(items)
         open_items = [item for item in items if not item.is_done]
-        before: list[Tensor] = []
+        before: list[np.ndarray] = []
         results = walk(open_items, edit_one, at_once=_AHEAD * job.workers, workers=job.workers)
         for done, (item, result) in enumerate(results, start=1):
             if isinstance(result, ImageError):
@@ -115,7 +113,7 @@ def _edit_one(
     typical: Geometry | None,
     job: Job,
     item: Item,
-) -> tuple[bytes, Tensor, list[str], list[str]]:
+) -> tuple[bytes, np.ndarray, list[str], list[str]]:
     """Read, edit and write one photo; its file, its latents, and notes on the file and on the boxes.
 
     Raises ImageError for a photo that cannot be read or has no such face.
@@ -174,7 +172,7 @@ def edit_photo(
     boxes: Sequence[Box],
     vectors: Sequence[ConceptVector],
     typical: Geometry | None = None,
-) -> tuple[list[Photo], Tensor]:
+) -> tuple[list[Photo], np.ndarray]:
     """The edited photo, or its strip of strengths, or what `compare` asks for; and the latents (boxes, latent_dim).
 
     Where nothing changes it is the very photo that was given.
@@ -183,18 +181,18 @@ def edit_photo(
     reconstructed, latents = photo, []
     rounded = model.config.crop == "face"
     for box in boxes:
-        x = to_model_size(photo.picture, model.config, box)[None]
-        z = model.encode(x)
+        x = as_float(to_model_size(photo.picture, model.config, box)[None])
+        z = model.encode_float(x)
         if request.refine:
-            z = refine(model.vae, as_float(torch.from_numpy(x)), z)
+            z = _refined(model, x, z)
         latents.append(z)
         moved = request.versions(vectors, typical, z)[:, 0]
-        before, *after = model.decode(torch.cat([z, moved]))
+        before, *after = model.decode(np.concatenate([z, moved]))
         versions = versions or [photo] * len(moved)
         versions = [
             # Vectors that cancel each other, but for rounding, leave the version as it is.
             version
-            if torch.allclose(one, z[0], rtol=0.0, atol=_ROUNDING * float(z.abs().max()))
+            if np.allclose(one, z[0], rtol=0.0, atol=_ROUNDING * float(np.abs(z).max()))
             else version.merged(before, image, box, request, rounded)
             for version, one, image in zip(versions, moved, after, strict=True)
         ]
@@ -203,7 +201,16 @@ def edit_photo(
             reconstructed = reconstructed.merged(before, before, box, decoding, rounded)
     if request.compare:
         versions = [photo, reconstructed, *versions]
-    return versions, torch.cat(latents)
+    return versions, np.concatenate(latents)
+
+
+def _refined(model: LoadedModel, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Latents that explain the images better, by gradients: the one edit that needs PyTorch."""
+    import torch
+
+    from latentcli.model.objective import refine
+
+    return refine(model.vae, torch.from_numpy(x), torch.from_numpy(z)).numpy()
 
 
 def rerun(edited: Path, photo: Path | None, model: str | None, job: Job) -> tuple[ModelEntry, Iterator[Event]]:

@@ -9,8 +9,6 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from latentcli.catalog import ModelEntry
 from latentcli.concepts.perturb import Change, changed
@@ -30,7 +28,7 @@ class Encoded:
     """A few images and their posterior means."""
 
     positions: list[int]  # in the list that was given
-    mean: Tensor  # (n, latent_dim) on the CPU
+    mean: np.ndarray  # (n, latent_dim)
 
 
 def encode_paths(
@@ -58,7 +56,7 @@ def encode_all(
 ) -> Generator[Event, None, Encoded | None]:
     """Encode into one piece, telling the progress; returns None when no image can be read."""
     positions: list[int] = []
-    parts: list[Tensor] = []
+    parts: list[np.ndarray] = []
     for result in encode_paths(model, paths, change):
         if isinstance(result, Skipped):
             yield result
@@ -66,7 +64,7 @@ def encode_all(
         positions += result.positions
         parts.append(result.mean)
         yield Progress("encoding", len(positions), len(paths))
-    return Encoded(positions, torch.cat(parts)) if parts else None
+    return Encoded(positions, np.concatenate(parts)) if parts else None
 
 
 def encode(entry: ModelEntry, arguments: Sequence[Path], output: Path | None, force: bool) -> Iterator[Event]:
@@ -114,7 +112,7 @@ def _png_names(names: Sequence[str]) -> list[str]:
     return [new if counts[new.casefold()] == 1 else f"{name}.png" for name, new in zip(names, short, strict=True)]
 
 
-def write_decoded(model: LoadedModel, z: Tensor, paths: Sequence[Path], keep: bool) -> Iterator[Event]:
+def write_decoded(model: LoadedModel, z: np.ndarray, paths: Sequence[Path], keep: bool) -> Iterator[Event]:
     """Decode each latent into a file of its own; `keep` leaves files that exist as they are."""
     for start in range(0, len(paths), _BATCH):
         pictures = to_pictures(model.decode(z[start : start + _BATCH]))
@@ -127,7 +125,7 @@ def write_decoded(model: LoadedModel, z: Tensor, paths: Sequence[Path], keep: bo
         yield Progress("decoding", min(start + _BATCH, len(paths)), len(paths))
 
 
-def keyframes(model: LoadedModel, text: str) -> tuple[Tensor, tuple[str, ...]]:
+def keyframes(model: LoadedModel, text: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """One or more latents (n, latent_dim), and a name for each.
 
     Raises UsageError for a bad seed, ImageError, FileFormatError or ModelMismatch for what cannot be read.

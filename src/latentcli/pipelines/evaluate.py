@@ -10,9 +10,9 @@ import torch
 
 from latentcli import catalog, history
 from latentcli.data.cache import Loading
-from latentcli.data.dataset import Dataset, is_held_out, readable_part
+from latentcli.data.dataset import Dataset, readable_part
 from latentcli.data.fingerprint import StoredFingerprints
-from latentcli.data.sources import Listing, name_hashes, open_source, scan
+from latentcli.data.sources import Listing, is_held_out, name_hashes, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.evaluation.diagnosis import Evidence, Finding, diagnose
 from latentcli.evaluation.evaluate import Baseline, Evaluation, SampleMetrics, Subject

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from latentcli.catalog import ModelEntry
 from latentcli.errors import LatentCLIError, OutputExists
 from latentcli.events import Event, Wrote
 from latentcli.files import check_writable_folder, write_whole
 from latentcli.model import graphs
+from latentcli.model.engine import session
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.model.onnx import require_onnxruntime
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 _COMPARED = 4  # images and latents
@@ -22,14 +22,16 @@ _LATENTS_AGREE = 1e-4  # of the largest number
 def export(entry: ModelEntry, folder: Path, force: bool) -> Iterator[Event]:
     """Write `encoder.onnx` and `decoder.onnx` once ONNX Runtime computes with them what PyTorch computes.
 
-    Raises OutputExists when one of them is there and `force` is not given, ConfigError without onnxruntime.
+    Raises OutputExists when one of them is there and `force` is not given.
     """
     for name in (ENCODER, DECODER):
         if (folder / name).exists() and not force:
             raise OutputExists(f"{folder / name} exists; add --force to replace it, or give another --onnx folder")
-    model = load_model(entry.path)
-    weights = {name: tensor.cpu().numpy() for name, tensor in model.vae.state_dict().items()}
-    files = {ENCODER: graphs.encoder(model.config, weights), DECODER: graphs.decoder(model.config, weights)}
+    model = load_model(entry.path, "torch")
+    files = {
+        ENCODER: graphs.encoder(model.config, model.weights),
+        DECODER: graphs.decoder(model.config, model.weights),
+    }
     _check(model, files)
     check_writable_folder(folder)
     return _written(folder, files)
@@ -43,16 +45,14 @@ def _written(folder: Path, files: dict[str, bytes]) -> Iterator[Event]:
 
 def _check(model: LoadedModel, files: dict[str, bytes]) -> None:
     """Raises LatentCLIError where the graphs give other images or latents than the network."""
-    onnxruntime = require_onnxruntime("export")
     z = model.prior.sample(range(_COMPARED), 1.0)
     images = model.decode(z)
     found = {}
-    for name, feed in ((DECODER, {"z": z.numpy()}), (ENCODER, {"images": images.numpy()})):
-        session = onnxruntime.InferenceSession(files[name], providers=["CPUExecutionProvider"])
-        found[name] = torch.from_numpy(session.run(None, feed)[0])
+    for name, feed in ((DECODER, {"z": z}), (ENCODER, {"images": images})):
+        (found[name],) = session(files[name]).run(None, feed)
     expected = model.encode_float(images)
-    off = float((found[ENCODER] - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
-    levels = float((found[DECODER] - images).abs().max())
+    off = float(np.abs(found[ENCODER] - expected).max() / max(np.abs(expected).max(), 1e-6))
+    levels = float(np.abs(found[DECODER] - images).max())
     if not (off <= _LATENTS_AGREE and levels <= _IMAGES_AGREE):  # also where they are NaN
         raise LatentCLIError(
             f"the exported network differs from the model (latents by {off:.1e} of their range, images by "

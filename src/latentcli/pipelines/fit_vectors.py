@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from latentcli import catalog
 from latentcli.concepts import perturb, vector
@@ -17,7 +15,7 @@ from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels
 from latentcli.concepts.vector import ConceptVector, load_all
 from latentcli.config import HELD_OUT_NEEDS
-from latentcli.data.dataset import held_out_then
+from latentcli.data.sources import held_out_then
 from latentcli.errors import ConfigError, ImageError, ModelMismatch, OutputExists
 from latentcli.events import Event, Note, Progress, Wrote
 from latentcli.latents import Latents
@@ -96,7 +94,7 @@ def compute(
     missing = [name for name in settings.orthogonal_to if name not in others]
     if missing:
         raise ConfigError(f"{model.name} has no vector {missing[0]!r}; it has {', '.join(others) or 'none'}")
-    settings = replace(settings, others=[others[name].direction.double().numpy() for name in settings.orthogonal_to])
+    settings = replace(settings, others=[others[name].direction.astype(np.float64) for name in settings.orthogonal_to])
     yield from map(Note, labels.notes)
     z, rows = yield from _encoded(model, labels)
     labels = labels.take(rows)
@@ -111,37 +109,37 @@ def compute(
         found = vector.fit(concept.name, examples, held_out, settings, where, model.model_id, recipe)
         fitted.append((concept, examples, found))
     edited = np.flatnonzero(held) if held.sum() >= _MIN_EDITED else np.arange(len(z))
-    some = z[torch.from_numpy(edited[:: -(-len(edited) // _EDITED)])]
+    some = z[edited[:: -(-len(edited) // _EDITED)]]
     again = _reencoded(model, some)
     for concept, examples, found in fitted:
         if min(found.positives, found.negatives) < _MIN_PROBED:  # discriminants would be noise
             yield found
             continue
         probes = {
-            name: known.probe.double().numpy()
+            name: known.probe.astype(np.float64)
             for name, known in others.items()
             if known.positives and abs(known.cosine(found)) < _SAME
         }
         probes |= _probes(concept, labels, z, held)
         names = [found.name, *(name for name in probes if name != found.name)]
-        probes[found.name] = found.probe.double().numpy()
-        scored = torch.from_numpy(np.stack([probes[name] for name in names])).float()
-        directions: list[Tensor] = [found.direction]
+        probes[found.name] = found.probe.astype(np.float64)
+        scored = np.stack([probes[name] for name in names]).astype(np.float32)
+        directions: list[np.ndarray] = [found.direction]
         if examples.cells or settings.orthogonal_to:
             plain = find(Examples(examples.z, examples.shows), FitSettings(settings.method), where).v
-            directions.append(torch.from_numpy(plain).float())
-        shifts = [((_reencoded(model, some + v) - again) @ scored.T).mean(dim=0).tolist() for v in directions]
+            directions.append(plain.astype(np.float32))
+        shifts = [((_reencoded(model, some + v) - again) @ scored.T).mean(axis=0).tolist() for v in directions]
         own, *side_effects = (Shift(*shift) for shift in zip(names, *shifts, strict=True))
         diagnostics = replace(found.diagnostics, own_shift=own, side_effects=tuple(side_effects))
         yield replace(found, diagnostics=diagnostics)
 
 
-def _reencoded(model: LoadedModel, z: Tensor) -> Tensor:
+def _reencoded(model: LoadedModel, z: np.ndarray) -> np.ndarray:
     """Latents (n, latent_dim) decoded and encoded again."""
     return model.encode_float(model.decode(z))
 
 
-def _probes(concept: Concept, labels: Labels, z: Tensor, held: np.ndarray) -> dict[str, np.ndarray]:
+def _probes(concept: Concept, labels: Labels, z: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
     """Discriminants of all other concepts of the labels, fitted within the classes of this one.
 
     Otherwise what correlates with the concept would count for the others. Of a column to balance by it is the highest
@@ -158,11 +156,11 @@ def _probes(concept: Concept, labels: Labels, z: Tensor, held: np.ndarray) -> di
         if name != concept.name and min(shows.sum(), (~shows).sum()) >= _MIN_PROBED:
             cells = {concept.name: concept.values[chosen].astype(np.int64)}
             with contextlib.suppress(ConfigError):  # the same concept under another name
-                found[name] = vector.probe(Examples(z[torch.from_numpy(chosen)].double().numpy(), shows, cells))
+                found[name] = vector.probe(Examples(z[chosen].astype(np.float64), shows, cells))
     return found
 
 
-def _encoded(model: LoadedModel, labels: Labels) -> Generator[Event, None, tuple[Tensor, np.ndarray]]:
+def _encoded(model: LoadedModel, labels: Labels) -> Generator[Event, None, tuple[np.ndarray, np.ndarray]]:
     """Latents (n, latent_dim) of the labelled images that are available, and their positions in the labels: (n,)."""
     wanted = np.flatnonzero(np.any([concept.values != NEITHER for concept in labels.concepts], axis=0))
     if labels.latents is not None:
@@ -177,13 +175,13 @@ def _encoded(model: LoadedModel, labels: Labels) -> Generator[Event, None, tuple
     if labels.augment is not None:  # the changed images, then as they were
         plain = yield from encode_all(model, [paths[position] for position in positions])
         assert plain is not None, "they could be read before"
-        positions, z = [*positions, *(position + count for position in positions)], torch.cat([z, plain.mean])
+        positions, z = [*positions, *(position + count for position in positions)], np.concatenate([z, plain.mean])
     return z, wanted[positions]
 
 
 def _from_latents(
     model: LoadedModel, labels: Labels, known: Latents, wanted: np.ndarray
-) -> Generator[Event, None, tuple[Tensor, np.ndarray]]:
+) -> Generator[Event, None, tuple[np.ndarray, np.ndarray]]:
     known.require_model(model.model_id, "the latents file", model.name, model.config.latent_dim)
     if known.names == labels.names:
         return known.z[wanted], wanted
@@ -206,7 +204,7 @@ def _held_out(model: LoadedModel, labels: Labels) -> np.ndarray:
     return held if len(names) >= HELD_OUT_NEEDS else np.zeros_like(held)
 
 
-def _usable(concept: Concept, labels: Labels, z: Tensor) -> tuple[np.ndarray, list[str]]:
+def _usable(concept: Concept, labels: Labels, z: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Images with a label and with cells to balance by, (n,) bool; and notes on the others."""
     notes = []
     usable, shows = concept.values != NEITHER, concept.values == SHOWS
@@ -218,7 +216,7 @@ def _usable(concept: Concept, labels: Labels, z: Tensor) -> tuple[np.ndarray, li
     if labels.pairs is not None:
         pairs = labels.pairs
         usable &= np.isin(pairs, np.intersect1d(pairs[usable & shows], pairs[usable & ~shows]))
-    pixels = np.ascontiguousarray(z.numpy()).view(f"V{z.element_size() * z.shape[1]}").reshape(-1)
+    pixels = np.ascontiguousarray(z).view(f"V{z.itemsize * z.shape[1]}").reshape(-1)
     both = np.intersect1d(pixels[usable & shows], pixels[usable & ~shows])
     if len(both):
         twice = usable & np.isin(pixels, both)
@@ -228,14 +226,14 @@ def _usable(concept: Concept, labels: Labels, z: Tensor) -> tuple[np.ndarray, li
 
 
 def _split(
-    concept: Concept, labels: Labels, z: Tensor, usable: np.ndarray, held: np.ndarray
+    concept: Concept, labels: Labels, z: np.ndarray, usable: np.ndarray, held: np.ndarray
 ) -> tuple[Examples, Examples]:
     """Examples to fit on and to measure on; none of these where they would be too few, or all of a class."""
     shows = concept.values == SHOWS
     classes = [usable & (shows == kind) for kind in (True, False)]
     if any((kind & held).sum() < MIN_HELD_OUT or not (kind & ~held).any() for kind in classes):
         held = np.zeros_like(held)
-    everything = Examples(z.double().numpy(), shows, labels.cells, labels.pairs)
+    everything = Examples(z.astype(np.float64), shows, labels.cells, labels.pairs)
     return everything.take(usable & ~held), everything.take(usable & held)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from torch import Tensor
+import numpy as np
 
 from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError, ImageError, OutputExists
@@ -30,7 +30,7 @@ class Item:
     path: Path
     name: str  # relative POSIX path with suffix: below its folder, or the file's own name
     folder: Path | None  # the argument it was found in
-    z: Tensor | None = None  # (latent_dim,): where it is no image but a latent
+    z: np.ndarray | None = None  # (latent_dim,): where it is no image but a latent
     content: bytes | None = None  # of the file: where it came through the standard input
     target: Path = PIPE
     is_done: bool = False  # a folder job finds its result there already

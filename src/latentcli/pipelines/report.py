@@ -5,12 +5,10 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from latentcli import catalog
 from latentcli.concepts.vector import ConceptVector, load_all
-from latentcli.data.dataset import held_out_then
-from latentcli.data.sources import find_images
+from latentcli.data.sources import find_images, held_out_then
 from latentcli.errors import ConfigError, FileFormatError, OutputExists
 from latentcli.evaluation.record import Record
 from latentcli.events import Event, Note, Wrote
@@ -98,7 +96,7 @@ def _report_vectors(
     if not vectors:
         raise ConfigError(f"{entry.name} has no vectors; make one with: latentcli vectors fit")
     encoded = (yield from encode_all(model, shown)) if shown else None
-    z: Tensor = model.prior.sample(range(_SHOWN), model.prior.temperature) if encoded is None else encoded.mean
+    z = model.prior.sample(range(_SHOWN), model.prior.temperature) if encoded is None else encoded.mean
     kind = kind if encoded is not None else "samples"
     data = vectors_page.VectorReportData(model, geometry(model), vectors, z, kind)
     write_whole(target, vectors_page.build(data).encode())

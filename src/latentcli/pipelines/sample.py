@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from latentcli.animation import encode_animation, is_animation
 from latentcli.catalog import ModelEntry
@@ -97,7 +96,7 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
     return _sheet(model, z, check_writable(output_file(output, Path(f"{name}.png"), force)))
 
 
-def draw(model: LoadedModel, request: SampleRequest) -> Tensor:
+def draw(model: LoadedModel, request: SampleRequest) -> np.ndarray:
     """Latents of samples, one a seed: (n, latent_dim). Raises ConfigError for a prior the model does not have."""
     prior = _choose_prior(model, request.prior)
     temperature = prior.temperature if request.temperature is None else request.temperature
@@ -114,10 +113,10 @@ def _choose_prior(model: LoadedModel, wanted: PriorName | None) -> Prior:
     return model.prior
 
 
-def _sheet(model: LoadedModel, z: Tensor, target: Path) -> Iterator[Event]:
+def _sheet(model: LoadedModel, z: np.ndarray, target: Path) -> Iterator[Event]:
     pictures = []
-    for some in torch.split(z, _BATCH):
-        pictures += to_pictures(model.decode(some))
+    for start in range(0, len(z), _BATCH):
+        pictures += to_pictures(model.decode(z[start : start + _BATCH]))
         yield Progress("sampling", len(pictures), len(z))
     write_picture(grid(pictures, columns=math.ceil(math.sqrt(len(pictures)))), target)
     yield Wrote(target)
@@ -133,7 +132,7 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
     if not _SLOWEST <= request.fps <= 100:
         raise ConfigError(f"--fps must be {_SLOWEST} to 100, got {request.fps:g}")
     model = load_model(entry.path)
-    stops = torch.cat([keyframes(model, text)[0] for text in request.keyframes])
+    stops = np.concatenate([keyframes(model, text)[0] for text in request.keyframes])
     if len(stops) < 2:
         raise ConfigError("a walk needs two keyframes; give another image, latents file or seed:NUMBER")
     first, last = _short_name(request.keyframes[0]), _short_name(request.keyframes[-1])
@@ -145,7 +144,7 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
     return _walk(model, z, target, request.fps)
 
 
-def _walk(model: LoadedModel, z: Tensor, target: Path, fps: float) -> Iterator[Event]:
+def _walk(model: LoadedModel, z: np.ndarray, target: Path, fps: float) -> Iterator[Event]:
     pictures = to_pictures(model.decode(z))
     yield Progress("decoding", len(z), len(z))
     if is_animation(target):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
+import numpy as np
 from PIL import Image
 
 from latentcli import history
@@ -19,7 +19,7 @@ from latentcli.evaluation.record import Record
 from latentcli.history import EpochReport
 from latentcli.images import grid, open_picture, to_pictures
 from latentcli.model.modelfile import LoadedModel
-from latentcli.model.prior import mean_and_covariance
+from latentcli.model.prior import StandardPrior, mean_and_covariance
 from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, Section, bars, curves, page
 from latentcli.table import Table
 
@@ -158,15 +158,14 @@ def _dimensions(data: ReportData) -> list[Chart]:
 def _traversals(data: ReportData) -> Picture:
     model = data.model
     mean, covariance = mean_and_covariance(model.prior, model.config.latent_dim)
-    deviation = covariance.diagonal().sqrt()
+    deviation = np.sqrt(np.diag(covariance))
     kl = _kl_per_dimension(data)
-    leading = (torch.tensor(kl) if kl else deviation).argsort(descending=True)[:_TRAVERSED].tolist()
-    directions = [torch.diag(deviation)[dimension] for dimension in leading]
-    random = torch.randn(len(mean), generator=torch.Generator().manual_seed(0)) * deviation
-    length = torch.stack(directions).norm(dim=1).mean()
-    directions.append(random / random.norm() * length)
-    t = torch.linspace(-_REACH, _REACH, _STEPS)
-    z = torch.cat([mean + t[:, None] * direction for direction in directions])
+    leading = np.argsort(-np.asarray(kl if kl else deviation), kind="stable")[:_TRAVERSED].tolist()
+    directions = [np.diag(deviation)[dimension] for dimension in leading]
+    random = StandardPrior(len(mean)).sample([0], 1.0)[0] * deviation
+    directions.append(random / np.linalg.norm(random) * np.linalg.norm(directions, axis=1).mean())
+    t = np.linspace(-_REACH, _REACH, _STEPS, dtype=np.float32)
+    z = np.concatenate([mean + t[:, None] * direction for direction in directions])
     sheet = grid(to_pictures(model.decode(z)), columns=_STEPS)
     words = (
         f"Each row moves one latent dimension from {_REACH} standard deviations below the mean to as many above. "
@@ -187,7 +186,7 @@ def _neighbours(data: ReportData) -> list[Picture]:
     neighbours = data.record.neighbours if data.record else None
     if neighbours is None:
         return []
-    shown = to_pictures(torch.cat([neighbours.samples, neighbours.training]))
+    shown = to_pictures(np.concatenate([neighbours.samples, neighbours.training]))
     words = "Samples in the first row, below each the training image nearest to it, by pixels"
     sheet = grid(shown, columns=len(neighbours.samples))
     return [Picture(sheet, words, f"{words}: equal pairs would be copies.")]
@@ -196,6 +195,6 @@ def _neighbours(data: ReportData) -> list[Picture]:
 def _settings(model: LoadedModel) -> Table:
     training = model.training.to_json() if model.training else {}
     training.pop("held_out", None)
-    parameters = sum(parameter.numel() for parameter in model.vae.parameters())
+    parameters = sum(array.size for name, array in model.weights.items() if name.endswith(("weight", "bias")))
     settings = {"parameters": f"{parameters:,}"} | model.config.to_json() | training
     return Table("", ("setting", "value"), [(name.replace("_", " "), str(value)) for name, value in settings.items()])

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from latentcli.concepts.diagnostics import Scores
 from latentcli.concepts.vector import ConceptVector, vector_table
@@ -27,7 +25,7 @@ class VectorReportData:
     model: LoadedModel
     geometry: Geometry
     vectors: Sequence[ConceptVector]
-    z: Tensor  # (n, latent_dim): the latents that the vectors are shown on
+    z: np.ndarray  # (n, latent_dim): the latents that the vectors are shown on
     kind: str  # of these: held-out images, images or samples
 
 
@@ -112,18 +110,17 @@ def _side_effects(vector: ConceptVector) -> list[Part]:
 def _strips(data: VectorReportData, vector: ConceptVector) -> list[Part]:
     first, last, count = _STRENGTHS
     drawn = data.geometry.drawn
-    pair = torch.randint(len(drawn), (2,), generator=torch.Generator().manual_seed(0))
-    random = drawn[pair[0]] - drawn[pair[1]]
-    random *= vector.direction.norm() / random.norm().clamp_min(1e-9)
+    random = drawn[0] - drawn[1]
+    random *= np.linalg.norm(vector.direction) / max(float(np.linalg.norm(random)), 1e-9)
     kind = data.kind
     directions = {
         f"{kind} at strengths {first:g} to {last:g} of {vector.name}": vector.direction,
         f"the same {kind} as far in a random direction": random,
     }
-    strengths = torch.linspace(first, last, count)[:, None]
+    strengths = np.linspace(first, last, count, dtype=np.float32)[:, None]
     parts: list[Part] = []
     for words, direction in directions.items():
-        z = (data.z[:, None] + strengths * direction).flatten(0, 1)
+        z = (data.z[:, None] + strengths * direction).reshape(-1, len(direction))
         sheet = grid(to_pictures(data.model.decode(z)), columns=count)
         parts.append(Picture(sheet, words, f"{words[0].upper()}{words[1:]}."))
     return parts

@@ -10,7 +10,7 @@ from PIL import Image
 
 from latentcli.catalog import CARD_FILE
 from latentcli.config import MODEL_FILE, RECONSTRUCTIONS_FILE, SAMPLES_FILE, SNAPSHOT_FOLDERS, ModelConfig
-from latentcli.data.dataset import Dataset
+from latentcli.data.dataset import Dataset, as_float
 from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.evaluate import METRICS, Neighbours, Subject, evaluate, metrics_row
 from latentcli.evaluation.record import Record
@@ -18,15 +18,16 @@ from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Note, Progress
 from latentcli.files import write_whole
 from latentcli.history import EpochReport, TrainingSummary
-from latentcli.images import as_float, grid, to_pictures, write_picture
+from latentcli.images import grid, to_pictures, write_picture
 from latentcli.model.device import device_of
 from latentcli.model.metrics import encode_all
-from latentcli.model.modelfile import LoadedModel, save_model
-from latentcli.model.prior import MOST_LATENTS, Prior, StandardPrior, fit
+from latentcli.model.modelfile import load_model, save_model
+from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
 from latentcli.table import Table, markdown
 from latentcli.training import events
+from latentcli.training.mixture import MOST_LATENTS, fit
 from latentcli.training.schedule import order
 
 
@@ -61,7 +62,7 @@ def finish(run: Trained) -> Iterator[events.Report]:
     write_pictures(folder, vae, prior, shown)
     keep_snapshot(folder, summary.steps, vae, shown, is_last=True)
     record = yield from _evaluated(run, prior, model_id)
-    write_whole(report, build(LoadedModel(path, vae, prior, model_id, header), record, vectors=[]).encode())
+    write_whole(report, build(load_model(path), record, vectors=[]).encode())
     kept = record.save(folder)
     pictures = (folder / RECONSTRUCTIONS_FILE, folder / SAMPLES_FILE)
     yield events.Finished(
@@ -129,11 +130,13 @@ def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bo
 def _reconstructed(vae: VAE, shown: Dataset, count: int) -> list[Image.Image]:
     """Some of the images, then their reconstructions."""
     x = as_float(next(shown.spread(count).batches()))
-    return to_pictures(torch.cat([x, vae.decode(vae.encode(x.to(device_of(vae))).mean).cpu()]))
+    both = torch.cat([x, vae.decode(vae.encode(x.to(device_of(vae))).mean).cpu()])
+    return to_pictures(both.numpy())
 
 
 def _sampled(vae: VAE, prior: Prior, count: int) -> list[Image.Image]:
-    return to_pictures(vae.decode(prior.sample(range(count), prior.temperature).to(device_of(vae))))
+    z = torch.from_numpy(prior.sample(range(count), prior.temperature))
+    return to_pictures(vae.decode(z.to(device_of(vae))).cpu().numpy())
 
 
 def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from latentcli.config import ModelConfig, TrainConfig
-from latentcli.data.dataset import Dataset
-from latentcli.images import as_float
+from latentcli.data.dataset import Dataset, as_float
 from latentcli.model.device import autocast, prepare
 from latentcli.model.metrics import draw_error
 from latentcli.model.objective import Elbo, training_elbo

@@ -1,0 +1,56 @@
+"""PyTorch's random numbers of a seed, computed with NumPy: a seed gives the same sample with and without PyTorch.
+
+Both draw from MT19937 (Matsumoto & Nishimura 1998); what differs is how its whole numbers become fractions and normal
+deviates. This is what PyTorch does on the CPU (aten/src/ATen/native/cpu/DistributionTemplates.h).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+_BLOCK = 16  # normal deviates that are made at once
+
+
+def uniform_and_normal(seeds: Sequence[int], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """`torch.rand(())`, then `torch.randn(count)`, of a generator for each seed: float32 (n,) and (n, count)."""
+    blocks = count % _BLOCK and count >= _BLOCK
+    numbers = 1 + (count + _BLOCK * bool(blocks) if count >= _BLOCK else 4 * ((count + 1) // 2))
+    raw = np.stack([_raw(seed, numbers) for seed in seeds])
+    uniform = _fractions(raw[:, 0])
+    if count < _BLOCK:
+        return uniform, _few(raw[:, 1:], count)
+    x = _fractions(raw[:, 1:])
+    normal = np.empty((len(seeds), count), dtype=np.float32)
+    whole = count - count % _BLOCK
+    normal[:, :whole] = _block(x[:, :whole].reshape(len(seeds), -1, _BLOCK)).reshape(len(seeds), whole)
+    if blocks:  # the last block is drawn again
+        normal[:, -_BLOCK:] = _block(x[:, count:])
+    return uniform, normal
+
+
+def _raw(seed: int, count: int) -> np.ndarray:
+    """Whole numbers of 32 bits, as uint64."""
+    generator = np.random.MT19937()
+    generator._legacy_seeding(seed & 0xFFFFFFFF)
+    return generator.random_raw(count)
+
+
+def _fractions(raw: np.ndarray) -> np.ndarray:
+    return ((raw & 0xFFFFFF) * 2.0**-24).astype(np.float32)
+
+
+def _block(x: np.ndarray) -> np.ndarray:
+    """Box-Muller: 16 fractions on the last axis to eight cosines, then eight sines."""
+    radius = np.sqrt(-2 * np.log(1 - x[..., :8]))
+    angle = np.float32(2 * np.pi) * x[..., 8:]
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+
+
+def _few(raw: np.ndarray, count: int) -> np.ndarray:
+    """The same in double precision, from pairs of fractions of 53 bits: cosine and sine in turn."""
+    high, low = raw[:, 0::2], raw[:, 1::2]
+    fractions = ((high << np.uint64(32) | low) & np.uint64((1 << 53) - 1)) * 2.0**-53
+    radius = np.sqrt(-2 * np.log1p(-fractions[:, 1::2]))
+    angle = 2 * np.pi * fractions[:, 0::2]
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2)
+    return pairs.reshape(len(raw), -1)[:, :count].astype(np.float32)

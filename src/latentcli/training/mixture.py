@@ -1,0 +1,74 @@
+"""Fit of the prior: a Gaussian mixture over the encoded training images."""
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentcli.config import ACTIVE_KL
+from latentcli.model.prior import MixturePrior
+from latentcli.model.vae import Posterior
+
+_MOST_COMPONENTS = 10
+_PER_COMPONENT = 20  # latents per component and dimension
+MOST_LATENTS = 30_000  # that the mixture is fitted to
+_RIDGE = 1e-3  # added to each variance
+
+
+def fit(posterior: Posterior, seed: int) -> MixturePrior:
+    """Fit a mixture to one draw per training image; dimensions that carry nothing stay N(0, 1).
+
+    The number of components grows with the latents there are, and one Gaussian is taken where a held-out fifth says
+    it is at least as likely. With fewer latents than twice the dimensions its covariance is shrunk (Ledoit & Wolf
+    2004).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(posterior.mean), generator=generator)[:MOST_LATENTS]
+    mean, logvar = posterior.mean[order], posterior.logvar[order]
+    kl = Posterior(mean, logvar).kl_per_dimension().mean(dim=0)
+    active = torch.nonzero(kl > ACTIVE_KL).flatten()
+    z = Posterior(mean, logvar).draw(torch.randn(mean.shape, generator=generator))
+    if len(active) == 0:
+        latent_dim = mean.shape[1]
+        return _embed(np.ones(1), np.zeros((1, 0)), np.zeros((1, 0, 0)), active, latent_dim)
+    weights, means, covariances = _fit_components(z[:, active].double().numpy(), seed)
+    return _embed(weights, means, covariances, active, mean.shape[1])
+
+
+def _fit_components(z: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights (k,), means (k, d) and covariances (k, d, d) of the better of a mixture and one Gaussian."""
+    from sklearn.covariance import ledoit_wolf
+
+    count, dims = z.shape
+    components = min(_MOST_COMPONENTS, count // (_PER_COMPONENT * dims))
+    if components >= 2:
+        train, test = z[: -count // 5], z[-count // 5 :]
+        if _mixture(train, components, seed).score(test) > _mixture(train, 1, seed).score(test):
+            chosen = _mixture(z, components, seed)
+            return chosen.weights_, chosen.means_, chosen.covariances_
+    covariance = ledoit_wolf(z)[0] if count < 2 * dims else np.cov(z, rowvar=False).reshape(dims, dims)
+    return np.ones(1), z.mean(axis=0, keepdims=True), (covariance + _RIDGE * np.eye(dims))[None]
+
+
+def _mixture(z: np.ndarray, components: int, seed: int):  # type: ignore[no-untyped-def]  # sklearn has no types
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(components, reg_covar=_RIDGE, max_iter=40, tol=1e-2, random_state=seed % 2**32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # forty rounds are plenty for sampling
+        return mixture.fit(z)
+
+
+def _embed(
+    weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, active: Tensor, latent_dim: int
+) -> MixturePrior:
+    """From the active dimensions to all: the others are N(0, 1)."""
+    components, rows = len(weights), active.numpy()
+    all_means = np.zeros((components, latent_dim), dtype=np.float32)
+    all_means[:, rows] = means
+    factors = np.tile(np.eye(latent_dim, dtype=np.float32), (components, 1, 1))
+    lower = torch.linalg.cholesky(torch.from_numpy(covariances)).numpy()
+    factors[:, rows[:, None], rows[None, :]] = lower
+    return MixturePrior(weights.astype(np.float32), all_means, factors)
