@@ -1,6 +1,6 @@
 """What edits of photos are worth: judged smiles, sharpness, identity, faces found, time and memory.
 
-    python benchmarks/edits.py DATA
+    python benchmarks/edits.py DATA [--ablate]
 
 DATA holds `faces/` (128x128 JPEG), `attributes.csv` (file, age, male, smile, glasses) and `smiles/` for the judge
 (see judge.py). The bundled model edits faces that it was not trained on, as PNG files. A sheet of pairs to look at is
@@ -8,6 +8,7 @@ written into the current folder; it shows faces of the data set.
 """
 
 import argparse
+import contextlib
 import csv
 import os
 import platform
@@ -19,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ from latentcli.data.dataset import held_out_then
 from latentcli.faces import find_faces
 from latentcli.images import grid, to_pictures
 from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.photo import merge as merging
 from latentcli.photo.merge import merge
 from latentcli.pipelines.edit import Job, edit_photos
 from latentcli.pipelines.encode import encode_all
@@ -44,6 +47,15 @@ SIDE = 128  # pixels
 STRENGTH = 1.5
 PORTRAITS = 40
 LARGE = (4000, 3000)  # pixels of the large photo
+ABLATIONS = {  # of functions of photo/merge.py
+    "everything": {},
+    "shared level": {"_levelled": lambda difference: difference},
+    "rounded corners": {"_window": lambda height, width, rounded, window=merging._window: window(height, width, False)},
+    "unlikeness": {"_unlikeness": lambda a, b, deviation: torch.ones_like(a)},
+    "limited edges": {"_limited": lambda own, redrawn, detail: own},
+    "sharpening": {"_sharpening": torch.zeros_like},
+    "matched sharpness": {"_matching": lambda photo, plain, extra, where, side: torch.ones(())},
+}
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 
 
@@ -153,6 +165,33 @@ def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
         sheet(pictures, opened(edited(model, paths, strength, EditRequest())), f"pairs{strength:+g}.png")
 
 
+def ablations(judge: Judge, model: LoadedModel, held: Held) -> None:
+    """Merging without each of its parts; a sheet of the same faces, one part a row."""
+    print("                              judged   sharpness        identity  shift of the mean  change of the corners")
+    print("strength  without             smiling  median (10-90 %)   cosine         gray levels            gray levels")
+    for paths, strength in ((held.plain, STRENGTH), (held.smiling, -STRENGTH)):
+        pictures, z = opened(paths), encoded(model, paths)
+        mean = encoded(model, held.every).mean(dim=0)
+        shown = pictures[:: EACH // 12][:12]
+        mask = merging._window(SIDE, SIDE, True)[0]
+        for name, parts in ABLATIONS.items():
+            with patch.multiple(merging, **parts) if parts else contextlib.nullcontext():
+                files = edited(model, paths, strength, EditRequest())
+            after = opened(files)
+            pairs = [(tensor(before), tensor(one)) for before, one in zip(pictures, after, strict=True)]
+            ratios = [sharpness(x, y, mask) for x, y in pairs]
+            cosine = F.cosine_similarity(encoded(model, files) - mean, z - mean).mean()
+            shift = 255 * np.mean([float((y - x).mean().abs()) for x, y in pairs])
+            corners = 255 * np.mean([float((y - x).abs().mean(0)[mask == 0].mean()) for x, y in pairs])
+            print(
+                f"{strength:+8.1f}  {name:18}  {judge.smiling(after).mean():7.1%}  {np.median(ratios):.2f} "
+                f"({np.percentile(ratios, 10):.2f}-{np.percentile(ratios, 90):.2f})  {float(cosine):9.3f}  "
+                f"{shift:17.2f}  {corners:21.2f}"
+            )
+            shown += after[:: EACH // 12][:12]
+        grid([one.resize((2 * SIDE, 2 * SIDE)) for one in shown], 12).save(f"ablations{strength:+g}.png")
+
+
 def sheet(before: list[Image.Image], after: list[Image.Image], name: str) -> None:
     """24 pairs, twice as large."""
     pairs = [picture for pair in list(zip(before, after, strict=True))[:: EACH // 24][:24] for picture in pair]
@@ -240,13 +279,18 @@ def large_photo(example: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    data = parser.parse_args().data
+    parser.add_argument("--ablate", action="store_true")
+    arguments = parser.parse_args()
+    data = arguments.data
     os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()  # the bundled vectors, not the user's own
     judge = judge_of(data / "smiles")
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
     print(f"judge of smiles: AUC {judge.auc:.3f} on its own held-out tenth, threshold at equal errors\n")
     model = load_model(catalog.find_model("faces").path)
     held = Held(data, model)
+    if arguments.ablate:
+        ablations(judge, model, held)
+        return
     faces_edited(judge, model, held)
     tilted(held)
     large_photo(Path(__file__).parents[1] / "examples" / "grace-hopper.jpg")
