@@ -1,5 +1,9 @@
 """Shared fixtures: drawn pictures, a tiny seeded model, and the command line run in this process."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in as many processes as there are cores
+
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +38,11 @@ class Outcome:
 
 
 Run = Callable[..., Outcome]
+
+
+def close(actual: np.ndarray, expected: np.ndarray, atol: float = 1e-5, rtol: float = 1e-5) -> None:
+    """Asserts that two arrays are equal but for rounding in single precision."""
+    np.testing.assert_allclose(actual, expected, atol=atol, rtol=rtol)
 
 
 @pytest.fixture(autouse=True)
@@ -104,11 +113,9 @@ def tiny_model(tmp_path: Path) -> Path:
 def write_model(folder: Path, config: ModelConfig = TINY, seed: int = 0, **header: object) -> Path:
     torch.manual_seed(seed)
     vae = VAE(config).eval()
-    prior = MixturePrior(
-        torch.tensor([0.5, 0.5]),
-        torch.randn(2, config.latent_dim),
-        torch.eye(config.latent_dim).repeat(2, 1, 1),
-    )
+    means = torch.randn(2, config.latent_dim).numpy()
+    factors = np.tile(np.eye(config.latent_dim, dtype=np.float32), (2, 1, 1))
+    prior = MixturePrior(np.array([0.5, 0.5], dtype=np.float32), means, factors)
     save_model(folder / "model.safetensors", vae, prior, {"finished_at": "2026-01-01T00:00:00+00:00", **header})
     return folder
 

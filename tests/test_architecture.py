@@ -1,6 +1,7 @@
 """Architecture: imports point down, modules have plain names, and the public surface is what the docs list."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -31,7 +32,7 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 MOST_LINES = 450
 # Words of a private dialect, as parts of identifiers; the field's words are describe, result, request, fingerprint, ...
 DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", "talk", "deep", "moments"}
-LAZY_ELSEWHERE = {"sklearn", "onnxruntime", "dlib", "filelock"}  # functions outside cli may import these
+LAZY_ELSEWHERE = {"sklearn", "scipy", "onnxruntime", "dlib", "filelock", "torch"}  # in functions
 
 
 def sources() -> list[Path]:
@@ -43,6 +44,27 @@ def identifiers(path: Path) -> set[str]:
     fields = ("name", "id", "attr", "arg")
     nodes = list(ast.walk(ast.parse(path.read_text())))
     return {name for node in nodes for field in fields if isinstance(name := getattr(node, field, None), str)}
+
+
+@functools.cache
+def torch_modules() -> frozenset[Path]:
+    """Modules that PyTorch is imported with: their own imports at the top, or those of what they import there."""
+    tops = {path: [name for node in ast.parse(path.read_text()).body for name in imported(node)] for path in sources()}
+    names = {".".join(("latentcli", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in tops}
+    found: set[Path] = set()
+    while True:
+        more = {
+            path
+            for path, imports in tops.items()
+            if path not in found
+            and any(
+                name.split(".")[0] == "torch" or names.get(name) in found or names.get(name.rpartition(".")[0]) in found
+                for name in imports
+            )
+        }
+        if not more:
+            return frozenset(found)
+        found |= more
 
 
 def room(path: Path) -> str:
@@ -80,11 +102,21 @@ def test_every_room_has_a_floor():
 def test_only_the_command_line_imports_inside_functions(path):
     if room(path) == "cli":
         return
+    with_torch = set(torch_modules())  # these may be imported by what works without PyTorch as well
     for function in ast.walk(ast.parse(path.read_text())):
         if isinstance(function, ast.FunctionDef):
             for node in ast.walk(function):
                 for name in imported(node):
-                    assert name.split(".")[0] in LAZY_ELSEWHERE, f"{function.name} imports {name}"
+                    home = PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py")
+                    is_lazy = name.split(".")[0] in LAZY_ELSEWHERE or home in with_torch
+                    assert is_lazy, f"{function.name} imports {name}"
+
+
+def test_using_a_model_needs_no_pytorch():
+    names = {path.relative_to(PACKAGE).as_posix() for path in torch_modules()}
+    rooms = ("photo/", "concepts/", "cli/", "data/sources", "data/decode", "data/cache", "latents", "images", "api")
+    assert not [name for name in names if name.startswith(rooms)]
+    assert {name for name in names if name.startswith("pipelines/")} == {"pipelines/evaluate.py", "pipelines/report.py"}
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())

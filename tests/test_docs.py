@@ -97,7 +97,7 @@ def test_commands_and_options_in_the_text_exist(page: Path) -> None:
         words = code.split()
         if words[0] == "latentcli" and len(words) > 1 and re.fullmatch(r"[a-z][a-z-]*", words[1]):
             assert tuple(words[1:2]) in GROUPS or command_named(words[1:])
-        if not code.startswith(("pip ", "python", "git ", "ruff ")):
+        if not code.startswith(("pip ", "python", "git ", "ruff ", "benchmarks/")):
             options = re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)
             assert set(options) <= OPTIONS | FOREIGN, code
 

@@ -324,15 +324,12 @@ class Model:
         return self.encode(keyframe).z
 
 
-def load(
-    model: str | os.PathLike[str] | None = None, device: Device = "auto", *, engine: EngineName = "auto"
-) -> Model:
+def load(model: str | os.PathLike[str] | None = None, device: Device = "auto", *, engine: EngineName = "auto") -> Model:
     """Load a model.
 
     Args:
         model: Name, folder or file, resolved as on the command line; None takes your most recent model, else `faces`.
-        device: "auto" and "cpu" are the CPU; "cuda" and "mps" compute with PyTorch. With engine="torch", "auto" takes
-            CUDA, else Apple's MPS, else the CPU.
+        device: "cuda" and "mps" compute with PyTorch; "auto" is the CPU, with engine="torch" the best there is.
         engine: "onnx", "torch", or "auto": ONNX Runtime, but for a device that only PyTorch has.
 
     Raises:
@@ -344,10 +341,7 @@ def load(
 
 
 def load_model(model: str | os.PathLike[str]) -> LoadedModel:
-    """Network, prior and header of a model, for work with tensors.
-
-    Takes and raises what `load` does.
-    """
+    """Network, prior and header of a model, for work with arrays and tensors; takes and raises what `load` does."""
     return load(model).loaded
 
 
@@ -402,11 +396,13 @@ def train(
         ImageError: There is nothing to train on.
         ConfigError: A value cannot work, or the folder of the model holds a run with other options.
     """
-    from latentcli.training import plan, run
+    from latentcli.training.events import StepReport
+    from latentcli.training.plan import TrainRequest, prepare
+    from latentcli.training.run import run
 
     called = catalog.check_name(name, "model") if name else catalog.new_model_name(Path(data))
     folder = catalog.OWN_MODELS / called
-    request = plan.TrainRequest(
+    request = TrainRequest(
         preset=preset,
         size=(size, size) if isinstance(size, int) else size,
         latent_dim=latent_dim,
@@ -425,19 +421,14 @@ def train(
         background=background,
         device=device,
     )
-    settled = plan.prepare(folder, Path(data), request)
+    settled = prepare(folder, Path(data), request)
     if not settled.finished:
-        for _ in _followed(_as_progress(run.run(settled)), progress):
-            pass
+        events = (
+            Progress("training", event.step, event.steps) if isinstance(event, StepReport) else event
+            for event in run(settled)
+        )
+        list(_followed(events, progress))
     return load(folder, device)
-
-
-def _as_progress(events: Iterable[Any]) -> Iterator[Any]:
-    """The events of a training, each step as progress."""
-    from latentcli.training.events import StepReport
-
-    for event in events:
-        yield Progress("training", event.step, event.steps) if isinstance(event, StepReport) else event
 
 
 def _followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:

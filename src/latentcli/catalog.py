@@ -15,7 +15,7 @@ from typing import Any
 import platformdirs
 
 from latentcli import tensorfile
-from latentcli.config import MODEL_FILE, MOST_STRENGTH, RESUME_FILE
+from latentcli.config import MODEL_FILE, MOST_STRENGTH, RESUME_FILE, EngineName
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageError
 from latentcli.history import TrainingSummary
 
@@ -34,6 +34,7 @@ class ModelEntry:
     name: str
     path: Path  # of the model file
     header: dict[str, Any]
+    engine: EngineName = "auto"  # to compute with
 
     @property
     def model_id(self) -> str:

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from tests.cli.test_help import COMMANDS as NAMES
+from tests.conftest import draw_folder
 
-HEAVY = {"torch", "numpy", "PIL", "safetensors", "sklearn", "dlib"}
+HEAVY = {"torch", "numpy", "PIL", "safetensors", "sklearn", "scipy", "onnxruntime", "dlib"}
 COMMANDS = [[], ["vectors"], *map(list, NAMES)]
 CODE = """
 import sys
@@ -22,7 +23,7 @@ except SystemExit as end:
 
 def modules_after(*arguments: str) -> tuple[str, str, set[str]]:
     result = subprocess.run([sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, check=True)
-    code, *modules = result.stderr.split()
+    code, *modules = result.stderr.splitlines()[-1].split()
     return code, result.stdout, set(modules)
 
 
@@ -32,6 +33,32 @@ def test_help_is_light_and_teaches_by_example(command):
     assert code in ("0", "None")
     assert not modules & HEAVY
     assert command == ["vectors"] or "latentcli " + " ".join(command) in text
+
+
+USES = [
+    "sample --n 2",
+    "encode face.png",
+    "decode face.latents.safetensors --output decoded",
+    "interpolate seed:1 face.png",
+    "vectors fit dot --positive with --negative without",
+    "vectors combine dot=2 --save more",
+    "vectors list",
+    "vectors report",
+    "apply-vector face.png --vector dot --output applied.png",
+    "edit face.png --vector dot",
+    "rerun face-dot+1.png --output again.png",
+    "models",
+]
+
+
+def test_using_a_model_loads_no_pytorch(tiny_model, photo, tmp_path):
+    draw_folder(tmp_path / "with", 6, dot=True)
+    draw_folder(tmp_path / "without", 6, first_seed=20)
+    for command in USES:
+        code, _, modules = modules_after(*command.split())
+        assert code in ("0", "None"), command
+        assert not {"torch", "dlib"} & modules, command
+        assert "sklearn" not in modules or command.startswith("vectors fit"), command
 
 
 def test_version_is_light():

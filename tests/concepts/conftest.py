@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
-import torch
 
 from latentcli.concepts.fit import Examples, FitSettings
 from latentcli.concepts.vector import fit
 from latentcli.model.prior import Geometry
 
 GAP = np.array([3.0, 0.0, 1.0, 0.0])
-ROUND = Geometry(torch.zeros(4), torch.eye(4), torch.randn(4000, 4, generator=torch.Generator().manual_seed(3)))
+ROUND = Geometry(
+    np.zeros(4, dtype=np.float32),
+    np.eye(4, dtype=np.float32),
+    np.random.default_rng(3).standard_normal((4000, 4), np.float32),
+)
 
 
 def drawn(count, seed, gap=GAP, **more):

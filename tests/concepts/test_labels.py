@@ -1,5 +1,5 @@
+import numpy as np
 import pytest
-import torch
 
 from latentcli.concepts import labels
 from latentcli.errors import ConfigError, ImageError, ModelMismatch
@@ -62,7 +62,7 @@ def test_each_sub_folder_is_against_the_rest(tmp_path):
 def test_latents_files_are_labels_too(tmp_path):
     files = [tmp_path / f"{name}.latents.safetensors" for name in ("a", "b", "c")]
     for number, (path, model) in enumerate(zip(files, ("m", "m", "other"), strict=True)):
-        Latents(torch.full((2, 3), float(number)), ("x.png", "y.png"), model).save(path)
+        Latents(np.full((2, 3), float(number), dtype=np.float32), ("x.png", "y.png"), model).save(path)
     found = labels.from_folders("x", files[0], files[1])
     assert found.latents.z[:, 0].tolist() == [0, 0, 1, 1]
     assert values(found) == [1, 1, 0, 0]

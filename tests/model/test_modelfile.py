@@ -1,13 +1,15 @@
+import numpy as np
 import pytest
 import torch
 
 from latentcli import load_model, tensorfile
+from latentcli.config import model_config
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model import modelfile
 from latentcli.model.modelfile import KIND, save_model
 from latentcli.model.prior import StandardPrior
 from latentcli.model.vae import VAE
-from tests.conftest import TINY, write_model
+from tests.conftest import TINY, close, write_model
 
 
 def rewrite(folder, change):
@@ -26,8 +28,33 @@ def test_a_model_survives_the_file(tmp_path):
     model = load_model(tmp_path / "m")
     assert (model.model_id, model.name, model.config) == (model_id, "m", TINY)
     z = torch.randn(2, 4)
-    torch.testing.assert_close(model.vae.decode(z), vae.decode(z), atol=1e-5, rtol=0)
+    close(model.decode(z.numpy()), vae.decode(z).detach().numpy())
     assert not model.vae.training
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(model_config("photo", side, side, channels) for side in (16, 51, 128) for channels in (1, 3)),
+        model_config("photo", 96, 64, 3),
+        model_config("digits", 28, 28, 1),
+        model_config("book", 28, 28, 1),
+    ],
+    ids=lambda config: f"{config.preset} {config.width}x{config.height}x{config.channels}",
+)
+def test_both_engines_draw_the_same_pictures_and_find_the_same_latents(tmp_path, config):
+    path = write_model(tmp_path / "m", config)
+    fast, exact = modelfile.load_model(path), modelfile.load_model(path, "torch", "cpu")
+    z = exact.prior.sample(range(70), 1.0)
+    images = exact.decode(z)
+    close(fast.decode(z), images, atol=0.5 / 255)
+    latents = exact.encode_float(images)
+    close(fast.encode_float(images), latents, atol=1e-4 * np.abs(latents).max())
+
+
+def test_nothing_decodes_to_nothing(tiny_model):
+    model = load_model(tiny_model)
+    assert model.decode(np.empty((0, 4), dtype=np.float32)).shape == (0, 3, 16, 16)
 
 
 def test_half_precision_halves_the_file_and_changes_little(tmp_path):

@@ -2,7 +2,6 @@ import io
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from latentcli.box import Box
@@ -13,14 +12,14 @@ from latentcli.photo.photo import Photo, side_by_side
 from tests.conftest import TINY, draw
 
 BOX = Box(10, 5, 30, 30)
-GRAY, WHITE = torch.full((3, 16, 16), 0.4), torch.full((3, 16, 16), 0.9)
+GRAY, WHITE = np.full((3, 16, 16), 0.4, dtype=np.float32), np.full((3, 16, 16), 0.9, dtype=np.float32)
 PLAIN = EditRequest(merge="residual", detail=1)
 
 
 def spot(channels=3, level=0.5):
     """A decoding with a spot in its middle, and the same without."""
-    before = torch.full((channels, 16, 16), 0.4)
-    after = before.clone()
+    before = np.full((channels, 16, 16), 0.4, dtype=np.float32)
+    after = before.copy()
     after[:, 4:12, 4:12] += level
     return before, after
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from latentcli.concepts.vector import ConceptVector
 from latentcli.latents import Latents
 from latentcli.model.modelfile import load_model
-from tests.conftest import draw_folder, write_model
+from tests.conftest import close, draw_folder, write_model
 
 MODEL = ("--model", "tiny")
 VECTORS = Path("models/tiny/vectors")
@@ -95,12 +94,12 @@ def test_methods_balance_and_orthogonality_are_told(run, pictures):
 
 def test_sub_folders_latents_files_pairs_and_changes_make_vectors(run, pictures, tmp_path):
     assert [each["name"] for each in fitted(run, "--folders", "all")] == ["with", "without"]
-    torch.testing.assert_close(load("with").direction, -load("without").direction)
+    close(load("with").direction, -load("without").direction)
     for name in ("with", "without"):
         run("encode", f"all/{name}", *MODEL, "-o", f"{name}.latents.safetensors")
     files = ("--positive", "with.latents.safetensors", "--negative", "without.latents.safetensors")
     fitted(run, "files", *files)
-    torch.testing.assert_close(load("files").direction, load("with").direction, atol=1e-5, rtol=1e-4)
+    close(load("files").direction, load("with").direction, atol=1e-5, rtol=1e-4)
     (paired,) = fitted(run, "paired", "--positive", "all/with", "--negative", "all/without", "--paired")
     assert paired["positives"] == 30
     (blur,) = fitted(run, "blur", "--positive", "all", "--augment", "blur=3")
@@ -128,7 +127,7 @@ def test_vectors_are_combined_and_refitted_on_another_model(run, pictures, tmp_p
     fitted(run, "kind", *TABLE, "--column", "kind", "--is", "a")
     outcome = run("vectors", "combine", "dot=1", "kind=-0.5", "--save", "both", *MODEL)
     assert outcome.code == 0, outcome.err
-    torch.testing.assert_close(load("both").direction, load("dot").direction - 0.5 * load("kind").direction)
+    close(load("both").direction, load("dot").direction - 0.5 * load("kind").direction)
     write_model(tmp_path / "models/new", seed=7)
     new = ("--from", "tiny", "--model", "new")
     assert "refit dot, kind first" in run("vectors", "refit", "both", *new).err
@@ -139,9 +138,7 @@ def test_vectors_are_combined_and_refitted_on_another_model(run, pictures, tmp_p
     assert there.model_id == load_model("models/new").model_id
     assert (there.positives, there.diagnostics.balanced) == (30, "by kind, within 2 cells")
     combined = load("both", Path("models/new/vectors"))
-    torch.testing.assert_close(
-        combined.direction, there.direction - 0.5 * load("kind", Path("models/new/vectors")).direction
-    )
+    close(combined.direction, there.direction - 0.5 * load("kind", Path("models/new/vectors")).direction)
 
 
 class Page(HTMLParser):
@@ -202,7 +199,7 @@ def test_latents_and_samples_are_moved_like_images(run, pictures):
     by_latent, by_image = (np.asarray(Image.open(name)) for name in ("001-dot+1.png", "image.png"))
     assert np.abs(by_latent.astype(int) - by_image).max() <= 1
     assert run("apply-vector", "seed:x", *arguments).code == 2
-    Latents(torch.zeros(1, 4), ("a",), "ffff").save(Path("other.latents.safetensors"))
+    Latents(np.zeros((1, 4), dtype=np.float32), ("a",), "ffff").save(Path("other.latents.safetensors"))
     assert run("apply-vector", "other.latents.safetensors", *arguments).code == 1
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -326,7 +327,7 @@ def test_choices_follow_the_images(tmp_path):
 def test_beta_zero_is_an_autoencoder(pictures):
     train(pictures, beta=0.0)
     model = load_model(FOLDER)
-    assert model.prior.sample(range(3), 1.0).isfinite().all()
+    assert np.isfinite(model.prior.sample(range(3), 1.0)).all()
 
 
 def test_one_image_is_not_enough(tmp_path):
@@ -505,7 +506,7 @@ def test_identical_images_train_and_are_noted(tmp_path):
     result = train(source)
     started = next(report for report in result if isinstance(report, events.Started))
     assert any("all images are the same" in note for note in started.notes)
-    assert load_model(FOLDER).prior.sample(range(3), 1.0).isfinite().all()
+    assert np.isfinite(load_model(FOLDER).prior.sample(range(3), 1.0)).all()
 
 
 def test_images_smaller_than_the_network_are_scaled_up_with_a_warning(pictures):

@@ -8,6 +8,7 @@ from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import (
     PANEL_CHANGE,
     PANEL_OUTPUT,
+    EngineOption,
     ForceOption,
     JsonOption,
     MethodOption,
@@ -60,6 +61,7 @@ def apply_vector(
         ),
     ] = None,
     model: ModelOption = None,
+    engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -90,7 +92,7 @@ def apply_vector(
         raise typer.BadParameter("give --grid twice, once for each vector, and not with --strip")
     console = Console(as_json)
     references = [text.rpartition("=")[0] for text in grid] + vector
-    entry = choose_model(console, model, references)
+    entry = choose_model(console, model, references, engine)
 
     from latentcli import catalog
     from latentcli.concepts import labels

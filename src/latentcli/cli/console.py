@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from latentcli.catalog import ModelEntry
+    from latentcli.config import EngineName
 
 _NAMED = 10  # skipped images that are named; the rest are counted
 _WIDE = 1000  # columns of a table that goes into a file or a pipe
@@ -173,7 +175,9 @@ def _bar(what: str) -> Iterator[Any]:
         yield draw
 
 
-def choose_model(console: Console, wanted: str | None, vectors: Iterable[str] = ()) -> "ModelEntry":
+def choose_model(
+    console: Console, wanted: str | None, vectors: Iterable[str] = (), engine: "EngineName" = "auto"
+) -> "ModelEntry":
     """Find the model of a command and note it."""
     from latentcli import catalog
 
@@ -181,4 +185,4 @@ def choose_model(console: Console, wanted: str | None, vectors: Iterable[str] = 
     if wanted is None:
         console.left_out(catalog.damaged_models())
     console.took(entry, chosen=wanted is None)
-    return entry
+    return replace(entry, engine=engine)

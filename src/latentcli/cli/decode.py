@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
+from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption
 
 LatentsArg = Annotated[Path, typer.Argument(help="A `.latents.safetensors` file.", show_default=False)]
 
@@ -14,6 +14,7 @@ LatentsArg = Annotated[Path, typer.Argument(help="A `.latents.safetensors` file.
 def decode(
     latents: LatentsArg,
     model: ModelOption = None,
+    engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -27,7 +28,7 @@ def decode(
     Writes `<stem of the latents file>/<name>.png`; pictures that exist in a folder given with -o are kept.
     """
     console = Console(as_json)
-    entry = choose_model(console, model)
+    entry = choose_model(console, model, engine=engine)
 
     from latentcli.pipelines import encode
 

@@ -12,6 +12,7 @@ from latentcli.cli.options import (
     PANEL_MERGE,
     PANEL_OUTPUT,
     PANEL_REGION,
+    EngineOption,
     ForceOption,
     JsonOption,
     MegapixelsOption,
@@ -127,6 +128,7 @@ def edit(
     ] = min(2, os.cpu_count() or 1),
     max_megapixels: MegapixelsOption = PHOTO_MEGAPIXELS,
     model: ModelOption = None,
+    engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -162,7 +164,7 @@ def edit(
     if pipes:
         check_pipe(as_json)
     console = Console(as_json)
-    entry = choose_model(console, model, vector)
+    entry = choose_model(console, model, vector, engine)
 
     from latentcli import catalog
     from latentcli.box import Box

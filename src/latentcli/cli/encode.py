@@ -1,12 +1,13 @@
 """`latentcli encode`: images to latents."""
 
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import ForceOption, ImagesArg, JsonOption, ModelOption, OutputOption
+from latentcli.cli.options import EngineOption, ForceOption, ImagesArg, JsonOption, ModelOption, OutputOption
 
 
 def encode(
     images: ImagesArg,
     model: ModelOption = None,
+    engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -22,7 +23,7 @@ def encode(
     Writes `<stem>.latents.safetensors`, or `images.latents.safetensors` for several arguments.
     """
     console = Console(as_json)
-    entry = choose_model(console, model)
+    entry = choose_model(console, model, engine=engine)
 
     from latentcli.pipelines import encode
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption, between
+from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption, between
 from latentcli.config import WALK_FPS, WALK_STEPS, InterpolationMethod
 
 KeyframesArg = Annotated[
@@ -27,6 +27,7 @@ def interpolate(
     loop: Annotated[bool, typer.Option("--loop", help="Return to the first image.")] = False,
     fps: Annotated[float, typer.Option(help="Frames per second of an animation.")] = WALK_FPS,
     model: ModelOption = None,
+    engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -42,7 +43,7 @@ def interpolate(
     Writes `<A>-<B>.png`; an output named `.gif`, `.webp` or `.apng` is an animation.
     """
     console = Console(as_json)
-    entry = choose_model(console, model)
+    entry = choose_model(console, model, engine=engine)
 
     from latentcli.pipelines import sample
 

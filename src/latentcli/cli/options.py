@@ -7,7 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from latentcli.config import HELD_OUT_SHARE, MOST_STRENGTH, PRESETS, Crop, Device, VectorMethod
+from latentcli.config import HELD_OUT_SHARE, MOST_STRENGTH, PRESETS, Crop, Device, EngineName, VectorMethod
 from latentcli.errors import UsageError
 
 # Panels of the help pages, in the order in which people need them.
@@ -81,6 +81,14 @@ ModelOption = Annotated[
         "-m",
         metavar="NAME|PATH",
         help=f"The model. {MODEL_DEFAULT}",
+        show_default=False,
+    ),
+]
+EngineOption = Annotated[
+    EngineName,
+    typer.Option(
+        help="`onnx` is ONNX Runtime on the CPU, `torch` PyTorch on a CUDA or MPS device, else the CPU. `auto` takes "
+        "`onnx`.",
         show_default=False,
     ),
 ]

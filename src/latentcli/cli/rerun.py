@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from latentcli.cli.console import Console, check_pipe
-from latentcli.cli.options import ForceOption, JsonOption, MegapixelsOption, ModelOption, OutputOption
+from latentcli.cli.options import EngineOption, ForceOption, JsonOption, MegapixelsOption, ModelOption, OutputOption
 from latentcli.config import PHOTO_MEGAPIXELS
 from latentcli.files import PIPE
 
@@ -24,6 +24,7 @@ def rerun(
     ] = None,
     max_megapixels: MegapixelsOption = PHOTO_MEGAPIXELS,
     model: ModelOption = None,
+    engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -44,7 +45,7 @@ def rerun(
 
     from latentcli.pipelines import edit
 
-    entry, events = edit.rerun(edited, photo, model, edit.Job(output, force, megapixels=max_megapixels))
+    entry, events = edit.rerun(edited, photo, model, edit.Job(output, force, megapixels=max_megapixels), engine)
     console.took(entry, chosen=model is None)
     console.run(events, "editing")
     console.close()

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption, between
+from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption, between
 from latentcli.config import FITTED_TEMPERATURE, SAMPLES, PriorName
 
 
@@ -40,6 +40,7 @@ def sample(
         ),
     ] = None,
     model: ModelOption = None,
+    engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -57,7 +58,7 @@ def sample(
     if seeds is not None and (n is not None or seed is not None):
         raise typer.BadParameter("--seeds replaces --n and --seed; give one or the other")
     console = Console(as_json)
-    entry = choose_model(console, model)
+    entry = choose_model(console, model, engine=engine)
 
     from latentcli.pipelines import sample
 

@@ -10,6 +10,7 @@ from latentcli.cli.options import (
     PANEL_LABELS,
     PANEL_METHOD,
     PANEL_OUTPUT,
+    EngineOption,
     ForceOption,
     JsonOption,
     LatentsOption,
@@ -184,6 +185,7 @@ def fit_vector(
         ),
     ] = "whitened",
     model: ModelOption = None,
+    engine: EngineOption = "auto",
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -207,7 +209,7 @@ def fit_vector(
         extremes=extremes, one=one, thresholds=threshold, balance_by=balance_by, latents=latents,
     )  # fmt: skip
     console = Console(as_json)
-    entry = choose_model(console, model)
+    entry = choose_model(console, model, engine=engine)
 
     from latentcli.concepts import label_table
     from latentcli.concepts.fit import FitSettings

@@ -14,7 +14,7 @@ from latentcli.config import Device, EngineName, ModelConfig
 from latentcli.model import graphs
 
 if TYPE_CHECKING:
-    from latentcli.model.vae import VAE
+    pass
 
 Weights = Mapping[str, np.ndarray]
 
@@ -79,7 +79,7 @@ class _Session:
 
 
 def session(graph: bytes | str) -> Any:
-    """An ONNX Runtime session of a graph, or of the file at a path, on the CPU; its threads sleep while there is nothing to do."""
+    """An ONNX Runtime session on the CPU, of a graph or of the file at a path; idle threads sleep."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

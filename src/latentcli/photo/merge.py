@@ -144,32 +144,34 @@ def _onto(drawn: _Drawn, shape: tuple[int, ...], region: Region, box: Box) -> _D
         columns, rows = max(1, round(box.width * across)), max(1, round(box.height * down))
     cosine, sine = box.axes
     x, y = left - box.middle[0], top - box.middle[1]  # the region's corner, from the middle of the box
-    wide, high = columns / box.width, rows / box.height  # pixels of a layer in one of the photo
-    matrix = (
-        wide * cosine / across, wide * sine / down, wide * (x * cosine + y * sine) + columns / 2,
-        -high * sine / across, high * cosine / down, high * (y * cosine - x * sine) + rows / 2,
-    )  # fmt: skip
-    corners = [(u, v) for u in (0, shape[1]) for v in (0, shape[0])]
-    reached = [[matrix[at] * u + matrix[at + 1] * v + matrix[at + 2] for u, v in corners] for at in (0, 3)]
-    margin = 3 + max(0, *(math.ceil(-min(each)) for each in reached), *(
-        math.ceil(max(each) - side) for each, side in zip(reached, (columns, rows), strict=True)
-    ))  # fmt: skip
+    turn = np.array([[cosine / across, sine / down, x * cosine + y * sine],
+                     [-sine / across, cosine / down, y * cosine - x * sine]])  # fmt: skip
+    onto = turn * [[columns / box.width], [rows / box.height]] + [[0, 0, columns / 2], [0, 0, rows / 2]]
+    u, v = np.meshgrid(np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5)
+    at = np.tensordot(onto[:, :2], np.stack([u, v]), axes=1) + onto[:, 2:, None]  # (2, height, width), in the layers
+    inside = ((at >= 0) & (at <= np.array([columns, rows])[:, None, None])).all(axis=0)
+    farthest = max(-at.min(), at[0].max() - columns, at[1].max() - rows)
 
     def laid(layers: np.ndarray, way: Image.Resampling) -> np.ndarray:
         layers = _resized(layers, (columns, rows), Image.Resampling.BILINEAR)
-        wider = np.pad(layers, [(0, 0), (margin, margin), (margin, margin)], mode="edge")
-        shift = tuple(number + margin if at in (2, 5) else number for at, number in enumerate(matrix))
-        turned = [
-            Image.fromarray(layer).transform((shape[1], shape[0]), Image.Transform.AFFINE, shift, way) for layer in wider
-        ]
-        return np.stack([np.asarray(layer) for layer in turned])
+        return _turned(layers, onto, 3 + max(0, math.ceil(farthest)), shape, way)
 
-    u, v = np.arange(shape[1], dtype=np.float32) + 0.5, np.arange(shape[0], dtype=np.float32)[:, None] + 0.5
-    at_x, at_y = (matrix[at] * u + matrix[at + 1] * v + matrix[at + 2] for at in (0, 3))
-    inside = (at_x >= 0) & (at_x <= columns) & (at_y >= 0) & (at_y <= rows)
     smooth = [laid(layers, Image.Resampling.BICUBIC) for layers in (drawn.before, drawn.difference, drawn.sharper)]
     masks = [laid(mask, Image.Resampling.BILINEAR) * inside for mask in (drawn.reach, drawn.redrawn)]
     return _Drawn(smooth[0], smooth[1], smooth[2], masks[0], masks[1])
+
+
+def _turned(
+    layers: np.ndarray, onto: np.ndarray, margin: int, shape: tuple[int, ...], way: Image.Resampling
+) -> np.ndarray:
+    """Layers (n, rows, columns) seen from pixels (height, width) that the matrix (2, 3) takes to theirs.
+
+    Beyond the layers their border goes on, for `margin` pixels.
+    """
+    wider = np.pad(layers, [(0, 0), (margin, margin), (margin, margin)], mode="edge")
+    matrix = (onto + np.array([0, 0, margin])).ravel().tolist()
+    size, affine = (shape[1], shape[0]), Image.Transform.AFFINE
+    return np.stack([np.asarray(Image.fromarray(layer).transform(size, affine, matrix, way)) for layer in wider])
 
 
 def _residual(photo: np.ndarray, drawn: _Drawn, side: float, detail: float) -> Merged:

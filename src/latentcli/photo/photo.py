@@ -66,7 +66,9 @@ class Photo:
         """SHA-256 of its file."""
         return hashlib.sha256(self.content).hexdigest()
 
-    def merged(self, before: np.ndarray, after: np.ndarray, box: Box, request: EditRequest, rounded: bool = False) -> "Photo":
+    def merged(
+        self, before: np.ndarray, after: np.ndarray, box: Box, request: EditRequest, rounded: bool = False
+    ) -> "Photo":
         """The photo with the change from one decoding (channels, height, width) of a box to the other merged in."""
         region = box.region(self.size)
         size = region[2] - region[0], region[3] - region[1]

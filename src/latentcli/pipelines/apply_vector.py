@@ -44,7 +44,7 @@ def apply(
     if new:
         for concept in new.labels.concepts:
             concept.check()
-    model = load_model(entry.path)
+    model = load_model(entry.path, entry.engine)
     items = targets(_subjects(model, arguments), request.tag(), lambda item: ".png", output, force)
     if new is None:
         return _apply(model, items, request, *load_vectors(entry, model, request))
@@ -110,9 +110,7 @@ def _apply(
             yield some
             continue
         if request.rows:  # a strip or sheet for each latent
-            sheets = [
-                to_pictures(model.decode(request.versions(vectors, typical, one)[:, 0])) for one in z[:, None]
-            ]
+            sheets = [to_pictures(model.decode(request.versions(vectors, typical, one)[:, 0])) for one in z[:, None]]
             pictures = [grid(sheet, request.columns) for sheet in sheets]
         else:
             pictures = to_pictures(model.decode(request.versions(vectors, typical, z)[0]))

@@ -16,7 +16,7 @@ from latentcli.box import Box
 from latentcli.catalog import ModelEntry
 from latentcli.concepts.edit import EditRequest, direction_digest
 from latentcli.concepts.vector import ConceptVector
-from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS
+from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS, EngineName
 from latentcli.errors import ConfigError, ImageError, ModelMismatch, UsageError
 from latentcli.events import Event, Note, Piped, Progress, Skipped, Wrote
 from latentcli.files import PIPE, free_name, output_file, write_whole
@@ -74,7 +74,7 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
         check_originals(items)
     if request.boxes and len(items) > 1:
         raise ConfigError(f"--box belongs to one photo, but there are {len(items)}; edit them one by one")
-    model = load_model(entry.path)
+    model = load_model(entry.path, entry.engine)
     vectors, typical = load_vectors(entry, model, request)
     check_boxes(request, [(item.path, item.content) for item in items], model.config, job.megapixels)
     request = request.made_with(model.name, model.model_id, vectors)
@@ -213,7 +213,9 @@ def _refined(model: LoadedModel, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     return refine(model.vae, torch.from_numpy(x), torch.from_numpy(z)).numpy()
 
 
-def rerun(edited: Path, photo: Path | None, model: str | None, job: Job) -> tuple[ModelEntry, Iterator[Event]]:
+def rerun(
+    edited: Path, photo: Path | None, model: str | None, job: Job, engine: EngineName = "auto"
+) -> tuple[ModelEntry, Iterator[Event]]:
     """The model and the events of an edit that is made again, on its own photo or on another one.
 
     Raises FileFormatError where the file holds no edit, ImageError when the original is not there, ModelMismatch when
@@ -222,7 +224,7 @@ def rerun(edited: Path, photo: Path | None, model: str | None, job: Job) -> tupl
     request = read_request(edited)
     is_same = photo is None or _digest(photo) == request.original_sha256
     photo = photo or _original(edited, Path(request.original).name, request.original_sha256)
-    entry = catalog.find_model(model or request.model, request.wanted())
+    entry = replace(catalog.find_model(model or request.model, request.wanted()), engine=engine)
     if entry.model_id != request.model_id:
         raise ModelMismatch(
             f"{edited} was made with model {request.model} ({request.model_id}), but {entry.name} is "

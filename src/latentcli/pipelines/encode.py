@@ -77,7 +77,7 @@ def encode(entry: ModelEntry, arguments: Sequence[Path], output: Path | None, fo
     target = output_file(output, Path(f"{stem}{SUFFIX}"), force)
     if target.suffix != Path(SUFFIX).suffix:
         raise ConfigError(f"{target} would hold latents; give a name that ends in {SUFFIX}")
-    return _encode(load_model(entry.path), [source.path for source in sources], names_of(sources), target)
+    return _encode(load_model(entry.path, entry.engine), [source.path for source in sources], names_of(sources), target)
 
 
 def _encode(model: LoadedModel, paths: list[Path], names: tuple[str, ...], target: Path) -> Iterator[Event]:
@@ -95,7 +95,7 @@ def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) ->
     Raises FileFormatError for a bad file, ModelMismatch when another model made it.
     """
     latents = Latents.load(source)
-    model = load_model(entry.path)
+    model = load_model(entry.path, entry.engine)
     latents.require_model(model.model_id, str(source), model.name, model.config.latent_dim)
     if output is not None and len(latents) == 1 and output.suffix:
         target = check_writable(output_file(output, output, force))

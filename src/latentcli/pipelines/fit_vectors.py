@@ -43,7 +43,7 @@ def fit(
         if names.count(concept.name.casefold()) > 1:
             raise ConfigError(f"two concepts are called {concept.name}; rename a column or folder")
     targets = {concept.name: check_new(entry, concept.name, force) for concept in labels.concepts}
-    model = load_model(entry.path)
+    model = load_model(entry.path, entry.engine)
     return _saved(compute(model, entry, labels, settings), targets)
 
 
@@ -255,7 +255,7 @@ def combine(
 ) -> Iterator[Event | ConceptVector]:
     """Keep a sum of vectors as a new one. Raises ConfigError when they cancel."""
     target = check_new(entry, name, force)
-    model = load_model(entry.path)
+    model = load_model(entry.path, entry.engine)
     weighted = [(load_vector(entry, model, part), 1.0 if part.strength is None else part.strength) for part in parts]
     return _saved(iter([vector.combine(name, weighted, geometry(model))]), {name: target})
 

@@ -43,7 +43,7 @@ def _page_name(target: Path) -> Path:
 
 
 def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
-    model = load_model(entry.path)
+    model = load_model(entry.path, entry.engine)
     vectors = yield from _vectors(entry, model)
     write_whole(target, build(model, _record(model), vectors).encode())
     yield Wrote(target)
@@ -91,7 +91,7 @@ def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]
 def _report_vectors(
     entry: catalog.ModelEntry, shown: list[Path], kind: str, target: Path
 ) -> Iterator[Event | ConceptVector]:
-    model = load_model(entry.path)
+    model = load_model(entry.path, entry.engine)
     vectors = yield from _vectors(entry, model)
     if not vectors:
         raise ConfigError(f"{entry.name} has no vectors; make one with: latentcli vectors fit")

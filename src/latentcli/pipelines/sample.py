@@ -85,7 +85,7 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
 
     Raises ConfigError for a prior the model does not have, OutputExists when the sheet is taken.
     """
-    model = load_model(entry.path)
+    model = load_model(entry.path, entry.engine)
     z = draw(model, request)
     name = f"samples-{seeds_text(request.seeds)}"
     if each:
@@ -131,7 +131,7 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
         raise ConfigError(f"--steps must be 2 or more, got {request.steps}")
     if not _SLOWEST <= request.fps <= 100:
         raise ConfigError(f"--fps must be {_SLOWEST} to 100, got {request.fps:g}")
-    model = load_model(entry.path)
+    model = load_model(entry.path, entry.engine)
     stops = np.concatenate([keyframes(model, text)[0] for text in request.keyframes])
     if len(stops) < 2:
         raise ConfigError("a walk needs two keyframes; give another image, latents file or seed:NUMBER")
