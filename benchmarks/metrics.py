@@ -27,7 +27,8 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from latentcli.data.dataset import Dataset
 from latentcli.data.sources import find_images
-from latentcli.evaluation.evaluate import Evaluation, Subject, evaluate
+from latentcli.evaluation.evaluate import Subject, evaluate
+from latentcli.evaluation.result import Evaluation
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.images import as_float, read_image
 from latentcli.model.modelfile import LoadedModel, load_model

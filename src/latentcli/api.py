@@ -47,6 +47,7 @@ from latentcli.photo.locate import find_boxes
 from latentcli.photo.photo import Photo
 from latentcli.pictures import Picture, Sheet, picture_file, picture_names, pictures_of
 from latentcli.pipelines import apply_vector, edit, encode, fit_vectors, sample
+from latentcli.training.events import StepReport
 
 if TYPE_CHECKING:
     from latentcli.pipelines.evaluate import Evaluated
@@ -396,7 +397,6 @@ def train(
         ImageError: There is nothing to train on.
         ConfigError: A value cannot work, or the folder of the model holds a run with other options.
     """
-    from latentcli.training.events import StepReport
     from latentcli.training.plan import TrainRequest, prepare
     from latentcli.training.run import run
 
@@ -423,11 +423,8 @@ def train(
     )
     settled = prepare(folder, Path(data), request)
     if not settled.finished:
-        events = (
-            Progress("training", event.step, event.steps) if isinstance(event, StepReport) else event
-            for event in run(settled)
-        )
-        list(_followed(events, progress))
+        for _ in _followed(run(settled), progress):
+            pass
     return load(folder, device)
 
 
@@ -437,7 +434,9 @@ def _followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:
     for event in events:
         if isinstance(event, Skipped):
             warnings.warn(f"skipped: {event.message}", stacklevel=3)
-        if report and isinstance(event, Progress):
+        if report and isinstance(event, StepReport):
+            report(Progress("training", event.step, event.steps))
+        elif report and isinstance(event, Progress):
             report(event)
         yield event
     if report is _print_progress:

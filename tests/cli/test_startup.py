@@ -44,6 +44,7 @@ USES = [
     "vectors combine dot=2 --save more",
     "vectors list",
     "vectors report",
+    "report",
     "apply-vector face.png --vector dot --output applied.png",
     "edit face.png --vector dot",
     "rerun face-dot+1.png --output again.png",

@@ -8,8 +8,8 @@ from PIL import Image
 
 from latentcli.config import ModelConfig
 from latentcli.evaluation.diagnosis import Evidence, diagnose
-from latentcli.evaluation.evaluate import Baseline, Evaluation, Pixels, SampleMetrics
 from latentcli.evaluation.record import Record
+from latentcli.evaluation.result import Baseline, Evaluation, Pixels, SampleMetrics
 from latentcli.history import EpochReport, Metrics, TrainingSummary
 from latentcli.training import events, plan, run
 from tests.conftest import draw

@@ -59,7 +59,7 @@ def evaluate(
     console = Console(as_json)
     entry = choose_model(console, model)
 
-    from latentcli.evaluation.evaluate import metrics_table, samples_table
+    from latentcli.evaluation.result import metrics_table, samples_table
     from latentcli.pipelines import evaluate
 
     request = evaluate.EvaluateRequest(data, training, iwae, features)

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from latentcli.config import ACTIVE_KL, DEFAULTS, ModelConfig
-from latentcli.evaluation.evaluate import Evaluation, SampleMetrics
+from latentcli.evaluation.result import Evaluation, SampleMetrics
 from latentcli.history import EpochReport, Metrics, TrainingSummary
-from latentcli.model.likelihood import LIKELIHOODS
 
 # Thresholds. benchmarks/spoiled.py checks them on seven trainings that are spoiled on purpose.
 _WON = 0.5  # dB over a baseline: a clear win
@@ -133,6 +132,8 @@ def _collapse(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _likelihood(evidence: Evidence) -> Iterator[Finding]:
+    from latentcli.model.likelihood import LIKELIHOODS
+
     config = evidence.config
     if misfit := LIKELIHOODS[config.likelihood].misfit(evidence.evaluation.pixels.near_ends, config.channels):
         reason, better = misfit

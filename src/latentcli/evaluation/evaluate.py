@@ -1,24 +1,21 @@
 """Evaluation of a model on images it was not trained on, beside the baselines it should beat."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from latentcli.data.dataset import Dataset, as_float
 from latentcli.evaluation import baselines, sample_metrics
+from latentcli.evaluation.result import Baseline, Evaluation, Neighbours, Pixels, SampleMetrics
 from latentcli.evaluation.sample_metrics import FeatureSpace
 from latentcli.events import Progress
-from latentcli.history import Metrics
 from latentcli.model import objective
 from latentcli.model.device import device_of
 from latentcli.model.metrics import measure, psnr_per_image, ssim
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
-from latentcli.table import Table, cell
 
 _COMPARED = 1000  # samples, and as many images, whose features are compared
 _RECONSTRUCTED = 500  # training images that are reconstructed
@@ -27,81 +24,6 @@ _SEARCHED = 64  # samples whose nearest training image is searched
 _SHOWN = 8  # of them, beside that image
 _BATCH = 250  # samples decoded at once
 _END = 0.02  # of the range of a pixel: values nearer to black or white count as that
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """Metrics of a simpler model on the same images."""
-
-    name: str
-    psnr: float  # dB
-    ssim: float
-    negative_log_likelihood: float | None  # nats per image; exact, so a model's -ELBO may stay above it a little
-    bits_per_dimension: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class SampleMetrics:
-    """A set of pictures compared with as many held-out images."""
-
-    name: str
-    images: int
-    frechet: float
-    kernel: float
-    precision: float  # share of the samples that lie among the images
-    recall: float  # share of the images that lie among the samples
-    diversity: float  # mean distance of two samples over that of two images
-    nearest: float | None  # median distance to the nearest training image over that of held-out images, if any
-
-
-@dataclass(frozen=True, slots=True)
-class Pixels:
-    """Statistics of the training images; where they are not at hand, of the evaluated ones."""
-
-    images: int
-    near_ends: float  # share of the values that are nearly 0 or 1
-    deviation: float  # standard deviation around the mean image, of the range 0 to 1
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """How good a model is."""
-
-    held_out: Metrics
-    ssim: float
-    kl_per_dimension: tuple[float, ...]  # nats, on average
-    training: Metrics | None  # the same metrics on images it was trained on
-    baselines: tuple[Baseline, ...]
-    samples: tuple[SampleMetrics, ...]
-    feature_space: str
-    pixels: Pixels
-    on_training: bool = False  # nothing was held out: `held_out` is measured on training images
-    draws: int | None = None  # of the importance-weighted bound
-    importance_bound: float | None = None  # on log p(x), nats per image
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Evaluation":
-        """The reverse of `to_json`. Raises TypeError or KeyError for anything else."""
-        parts = {
-            "held_out": Metrics(**values["held_out"]),
-            "training": Metrics(**values["training"]) if values["training"] else None,
-            "kl_per_dimension": tuple(values["kl_per_dimension"]),
-            "baselines": tuple(Baseline(**found) for found in values["baselines"]),
-            "samples": tuple(SampleMetrics(**found) for found in values["samples"]),
-            "pixels": Pixels(**values["pixels"]),
-        }
-        return cls(**values | parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """Samples beside the training images nearest to them: two batches (n, channels, height, width)."""
-
-    samples: np.ndarray
-    training: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,51 +198,4 @@ def _compare(name: str, made: _Pictures, real: _Pictures, nearest: float | None)
         recall=recall,
         diversity=sample_metrics.spread(made.some) / max(sample_metrics.spread(real.some), 1e-6),
         nearest=nearest,
-    )
-
-
-def metrics_table(found: Evaluation) -> Table:
-    """Metrics on held-out images, of the model and of its baselines."""
-    images = "training" if found.on_training else "held-out"
-    rows = [metrics_row("this model", found.held_out, found.ssim)]
-    if found.importance_bound is not None:
-        bound = cell(-found.importance_bound)
-        rows.append((f"  importance-weighted, {found.draws} draws", "-", "-", bound, "-", "-", "-"))
-    if found.training:
-        rows.append(metrics_row(f"this model on {found.training.images} training images", found.training))
-    for simpler in found.baselines:
-        numbers = (simpler.psnr, simpler.ssim, simpler.negative_log_likelihood, None, simpler.bits_per_dimension, None)
-        rows.append((simpler.name, *map(cell, numbers)))
-    caption = "Baselines have an exact -log likelihood, not an -ELBO." if found.baselines else ""
-    return Table(caption, (f"on {found.held_out.images} {images} images", *METRICS), rows)
-
-
-METRICS = ("PSNR, dB", "SSIM", "-ELBO, nats", "KL, nats", "bits/dim", "active")
-
-
-def metrics_row(name: str, metrics: Metrics, similarity: float | None = None) -> Sequence[str]:
-    """The cells under METRICS."""
-    numbers = (metrics.psnr, similarity, metrics.negative_elbo, metrics.kl, metrics.bits_per_dimension)
-    return name, *map(cell, numbers), cell(metrics.active_dimensions, 0)
-
-
-def samples_table(found: Evaluation) -> Table:
-    """Metrics of samples, one row a prior."""
-    rows = [
-        (row.name, *map(cell, (row.frechet, row.kernel, row.precision, row.recall, row.diversity, row.nearest)))
-        for row in found.samples
-    ]
-    columns = (f"in the space of {found.feature_space}", "Fréchet", "kernel", "precision", "recall", "diversity",
-               "nearest")  # fmt: skip
-    images = "training" if found.on_training else "held-out"
-    return Table(
-        f"Each against as many {images} images. "
-        + (
-            "Diversity is a share of theirs."
-            if found.on_training
-            else "Training images show what a perfect model would get. Diversity and the distance to the nearest "
-            "training image are shares of those of held-out images."
-        ),
-        columns,
-        rows,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from latentcli import tensorfile
 from latentcli.errors import FileFormatError
 from latentcli.evaluation.diagnosis import Finding
-from latentcli.evaluation.evaluate import Evaluation, Neighbours
+from latentcli.evaluation.result import Evaluation, Neighbours
 from latentcli.images import as_float, as_uint8
 
 KIND = "evaluation"

@@ -15,8 +15,9 @@ from latentcli.data.fingerprint import StoredFingerprints
 from latentcli.data.sources import Listing, is_held_out, name_hashes, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.evaluation.diagnosis import Evidence, Finding, diagnose
-from latentcli.evaluation.evaluate import Baseline, Evaluation, SampleMetrics, Subject
+from latentcli.evaluation.evaluate import Subject
 from latentcli.evaluation.evaluate import evaluate as measure
+from latentcli.evaluation.result import Baseline, Evaluation, SampleMetrics
 from latentcli.evaluation.sample_metrics import FeatureSpace, open_features
 from latentcli.events import Event, Note, Progress, Skipped
 from latentcli.history import Metrics

@@ -14,8 +14,8 @@ from latentcli.concepts.vector import ConceptVector, vector_table
 from latentcli.config import SNAPSHOT_FOLDERS
 from latentcli.errors import ImageError
 from latentcli.evaluation import diagnosis
-from latentcli.evaluation.evaluate import metrics_table, samples_table
 from latentcli.evaluation.record import Record
+from latentcli.evaluation.result import metrics_table, samples_table
 from latentcli.history import EpochReport
 from latentcli.images import grid, open_picture, to_pictures
 from latentcli.model.modelfile import LoadedModel

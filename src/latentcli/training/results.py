@@ -12,8 +12,9 @@ from latentcli.catalog import CARD_FILE
 from latentcli.config import MODEL_FILE, RECONSTRUCTIONS_FILE, SAMPLES_FILE, SNAPSHOT_FOLDERS, ModelConfig
 from latentcli.data.dataset import Dataset, as_float
 from latentcli.evaluation.diagnosis import Evidence, diagnose
-from latentcli.evaluation.evaluate import METRICS, Neighbours, Subject, evaluate, metrics_row
+from latentcli.evaluation.evaluate import Subject, evaluate
 from latentcli.evaluation.record import Record
+from latentcli.evaluation.result import METRICS, Neighbours, metrics_row
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Note, Progress
 from latentcli.files import write_whole
