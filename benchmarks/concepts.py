@@ -69,7 +69,7 @@ class Faces:
         rows = {image: row for row, image in enumerate(self.latents.names)}
         values = labels.concepts[0].values
         known = np.flatnonzero(values >= 0)
-        z = self.latents.z[[rows[labels.names[place]] for place in known]].double().numpy()
+        z = self.latents.z[[rows[labels.names[place]] for place in known]].astype(np.float64)
         return Examples(z, values[known] == 1)
 
 

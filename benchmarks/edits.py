@@ -24,17 +24,16 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from judge import Judge, judge_of
 from PIL import Image
-from torch import Tensor
+from scipy.ndimage import laplace
 
 from latentcli import catalog
 from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest, Strength
-from latentcli.data.dataset import held_out_then
+from latentcli.data.sources import held_out_then
 from latentcli.faces import find_faces
-from latentcli.images import grid, to_pictures
+from latentcli.images import as_float, grid, to_pictures
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.photo import merge as merging
 from latentcli.photo.merge import merge
@@ -49,14 +48,13 @@ PORTRAITS = 40
 LARGE = (4000, 3000)  # pixels of the large photo
 ABLATIONS = {  # of functions of photo/merge.py
     "everything": {},
-    "shared level": {"_levelled": lambda difference: difference},
     "rounded corners": {"_window": lambda height, width, rounded, window=merging._window: window(height, width, False)},
-    "unlikeness": {"_unlikeness": lambda a, b, deviation: torch.ones_like(a)},
+    "unlikeness": {"_unlikeness": lambda a, b, deviation: np.ones_like(a)},
     "limited edges": {"_limited": lambda own, redrawn, detail: own},
-    "sharpening": {"_sharpening": torch.zeros_like},
-    "matched sharpness": {"_matching": lambda photo, plain, extra, where, side: torch.ones(())},
+    "sharpening": {"_sharpening": np.zeros_like},
+    "matched sharpness": {"_matching": lambda photo, plain, extra, where, side: np.float32(1)},
 }
-LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 class Held:
@@ -92,12 +90,12 @@ def opened(paths: Sequence[Path]) -> list[Image.Image]:
     return pictures
 
 
-def tensor(picture: Image.Image) -> Tensor:
+def floats(picture: Image.Image) -> np.ndarray:
     """(3, height, width) in [0, 1]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div(255)
+    return as_float(np.asarray(picture)[None])[0]
 
 
-def encoded(model: LoadedModel, paths: Sequence[Path]) -> Tensor:
+def encoded(model: LoadedModel, paths: Sequence[Path]) -> np.ndarray:
     events = encode_all(model, list(paths))
     while True:
         try:
@@ -115,20 +113,23 @@ def edited(model: LoadedModel, paths: Sequence[Path], strength: float, how: Edit
     return [output / f"{path.stem}{request.tag()}.png" for path in paths]
 
 
-def sharpness(before: Tensor, after: Tensor, mask: Tensor) -> float:
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of each row of a with that of b."""
+    return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+
+
+def sharpness(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> float:
     """Variance of the Laplacian inside the mask, after over before."""
-    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
 
-    def variance(image: Tensor) -> Tensor:
-        gray = (image * LUMA).sum(0)[None, None]
-        return F.conv2d(F.pad(gray, (1, 1, 1, 1), mode="replicate"), kernel)[0, 0][mask > 0].var()
+    def variance(image: np.ndarray) -> float:
+        return float(laplace(np.tensordot(LUMA, image, axes=1), mode="nearest")[mask > 0].var())
 
-    return float(variance(after) / variance(before))
+    return variance(after) / variance(before)
 
 
 def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
     smile = load_vector(catalog.find_model("faces"), model, catalog.VectorRequest("smile", None)).direction
-    mean = encoded(model, held.every).mean(dim=0)
+    mean = encoded(model, held.every).mean(axis=0)
     whole = Box(0, 0, SIDE, SIDE)
     print(
         "faces               judged smiling                                     sharpness         identity  identical"
@@ -137,8 +138,8 @@ def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
     for paths, strength in ((held.plain, STRENGTH), (held.smiling, -STRENGTH)):
         pictures, z = opened(paths), encoded(model, paths)
         reconstruction = model.decode(z)
-        generator = torch.Generator().manual_seed(0)
-        random = F.normalize(torch.randn(z.shape, generator=generator), dim=1) * smile.norm() * STRENGTH
+        random = np.random.default_rng(0).standard_normal(z.shape, dtype=np.float32)
+        random *= np.linalg.norm(smile) * STRENGTH / np.linalg.norm(random, axis=1, keepdims=True)
         controls = [
             judge.smiling(shown).mean()
             for shown in (pictures, to_pictures(reconstruction), to_pictures(model.decode(z + random)))
@@ -149,18 +150,18 @@ def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
             after = opened(files)
             ratios, identical = [], True
             for before, shown, one, other in zip(pictures, after, reconstruction, moved, strict=True):
-                x, y = tensor(before), tensor(shown)
+                x, y = floats(before), floats(shown)
                 mask = merge(x, (0, 0, SIDE, SIDE), one, other, whole, how, rounded=True).mask
                 ratios.append(sharpness(x, y, mask))
                 identical &= bool((x == y)[:, mask == 0].all())
-            cosine = F.cosine_similarity(encoded(model, files) - mean, z - mean).mean()
+            cosine = cosines(encoded(model, files) - mean, z - mean).mean()
             name = how.merge if how.detail != 1 else "plain sum"
             print(
                 f"{strength:+8.1f}  {name:9} {controls[0]:5.1%}  {controls[1]:14.1%}  {controls[2]:16.1%}  "
                 f"{judge.smiling(after).mean():6.1%}    {np.median(ratios):.2f} ({np.percentile(ratios, 10):.2f}-"
                 f"{np.percentile(ratios, 90):.2f})  {float(cosine):8.3f}  {identical}"
             )
-        others = F.cosine_similarity(z - mean, z.roll(1, 0) - mean).mean()
+        others = cosines(z - mean, np.roll(z, 1, axis=0) - mean).mean()
         print(f"          cosine with the photo of somebody else: {float(others):+.3f}")
         sheet(pictures, opened(edited(model, paths, strength, EditRequest())), f"pairs{strength:+g}.png")
 
@@ -171,18 +172,18 @@ def ablations(judge: Judge, model: LoadedModel, held: Held) -> None:
     print("strength  without             smiling  median (10-90 %)   cosine         gray levels            gray levels")
     for paths, strength in ((held.plain, STRENGTH), (held.smiling, -STRENGTH)):
         pictures, z = opened(paths), encoded(model, paths)
-        mean = encoded(model, held.every).mean(dim=0)
+        mean = encoded(model, held.every).mean(axis=0)
         shown = pictures[:: EACH // 12][:12]
         mask = merging._window(SIDE, SIDE, True)[0]
         for name, parts in ABLATIONS.items():
             with patch.multiple(merging, **parts) if parts else contextlib.nullcontext():
                 files = edited(model, paths, strength, EditRequest())
             after = opened(files)
-            pairs = [(tensor(before), tensor(one)) for before, one in zip(pictures, after, strict=True)]
+            pairs = [(floats(before), floats(one)) for before, one in zip(pictures, after, strict=True)]
             ratios = [sharpness(x, y, mask) for x, y in pairs]
-            cosine = F.cosine_similarity(encoded(model, files) - mean, z - mean).mean()
-            shift = 255 * np.mean([float((y - x).mean().abs()) for x, y in pairs])
-            corners = 255 * np.mean([float((y - x).abs().mean(0)[mask == 0].mean()) for x, y in pairs])
+            cosine = cosines(encoded(model, files) - mean, z - mean).mean()
+            shift = 255 * np.mean([abs(float((y - x).mean())) for x, y in pairs])
+            corners = 255 * np.mean([float(np.abs(y - x).mean(0)[mask == 0].mean()) for x, y in pairs])
             print(
                 f"{strength:+8.1f}  {name:18}  {judge.smiling(after).mean():7.1%}  {np.median(ratios):.2f} "
                 f"({np.percentile(ratios, 10):.2f}-{np.percentile(ratios, 90):.2f})  {float(cosine):9.3f}  "
@@ -240,8 +241,6 @@ from pathlib import Path
 from latentcli import catalog
 from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.pipelines.edit import Job, edit_photos
-from latentcli.faces import require_dlib
-require_dlib()
 
 def most():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -13,12 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.spatial.distance import pdist
 
 from latentcli import tensorfile
 from latentcli.data.dataset import split
 from latentcli.data.sources import open_source, scan
-from latentcli.images import as_float, read_image
+from latentcli.images import read_image
 from latentcli.model.modelfile import KIND, load_model
 
 RUNS = {
@@ -48,11 +50,9 @@ def sample_spread(name: str, faces: Path) -> float:
     _, held_out = split(scan(open_source(faces)), "0.05")
     assert held_out
     shown = [faces / held for held in held_out.names()[:: len(held_out) // 64][:64]]
-    x = as_float(torch.stack([torch.from_numpy(read_image(path, model.config)) for path in shown]))
-    with torch.inference_mode():
-        samples = model.vae.decode(model.prior.sample(range(64), model.prior.temperature))
-        reconstructions = model.vae.decode(model.vae.encode(x).mean)
-    distances = [float(torch.pdist(images.flatten(1)).mean()) for images in (samples, reconstructions)]
+    samples = model.decode(model.prior.sample(range(64), model.prior.temperature))
+    z = model.encode(np.stack([read_image(path, model.config) for path in shown]))
+    distances = [float(pdist(images.reshape(64, -1)).mean()) for images in (samples, model.decode(z))]
     return distances[0] / distances[1]
 
 

@@ -25,12 +25,12 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from torch.distributions import Independent, Normal, kl_divergence
 
-from latentcli.data.dataset import Dataset
+from latentcli.data.dataset import Dataset, as_float
 from latentcli.data.sources import find_images
 from latentcli.evaluation.evaluate import Subject, evaluate
 from latentcli.evaluation.result import Evaluation
 from latentcli.evaluation.sample_metrics import open_features
-from latentcli.images import as_float, read_image
+from latentcli.images import read_image
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.objective import importance_bound
 
@@ -137,7 +137,7 @@ def compared(model: LoadedModel, training: Dataset, held_out: Dataset) -> dict[s
     space = open_features(None)
     real_images = held_out.spread(1000)
     real = space(floats(real_images)).double().numpy()
-    z = model.prior.sample(range(len(real_images)), model.prior.temperature)
+    z = torch.from_numpy(model.prior.sample(range(len(real_images)), model.prior.temperature))
     samples = torch.cat([model.vae.decode(some) for some in z.split(200)])
     made = space(samples).double().numpy()
     root = linalg.sqrtm(np.cov(made, rowvar=False) @ np.cov(real, rowvar=False)).real

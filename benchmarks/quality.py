@@ -19,9 +19,9 @@ import others
 import torch
 
 from latentcli.config import model_config
-from latentcli.data.dataset import Dataset
+from latentcli.data.dataset import Dataset, as_float
 from latentcli.history import EpochReport
-from latentcli.images import as_float, grid, to_pictures, write_picture
+from latentcli.images import grid, to_pictures, write_picture
 from latentcli.model.metrics import psnr_per_image
 from latentcli.model.modelfile import load_model
 from latentcli.model.vae import VAE
@@ -49,7 +49,7 @@ def ours(faces: Path, minutes: float) -> tuple[VAE, torch.Tensor, int, float]:
             print(report.epoch, report.held_out and round(report.held_out.psnr, 2), flush=True)
     model = load_model(folder)
     with torch.inference_mode():
-        samples = model.vae.decode(model.prior.sample(range(SAMPLES), model.prior.temperature))
+        samples = torch.from_numpy(model.decode(model.prior.sample(range(SAMPLES), model.prior.temperature)))
     training = model.training
     return model.vae, samples, training.steps * training.batch_size, training.seconds
 
@@ -81,7 +81,7 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {len(held_out)} held-out faces")
     for name, (vae, _, seen, seconds) in sides.items():
         print(f"{name:10} {seconds / 60:5.1f} min {seen:8} images seen  held-out PSNR {psnr(vae, held_out):.2f} dB")
-    pictures = [picture for _, samples, _, _ in sides.values() for picture in to_pictures(samples)]
+    pictures = [picture for _, samples, _, _ in sides.values() for picture in to_pictures(samples.numpy())]
     write_picture(grid(pictures, columns=8), asked.sheet)
     print(f"{asked.sheet}: the upper {SAMPLES} samples are latentcli's")
 

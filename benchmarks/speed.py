@@ -22,8 +22,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from latentcli.config import DEFAULTS, Precision, model_config
-from latentcli.data.dataset import Dataset
-from latentcli.images import as_float
+from latentcli.data.dataset import Dataset, as_float
 from latentcli.model.device import choose_device
 from latentcli.model.vae import VAE
 from latentcli.training.schedule import Stage, order

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from latentcli import faces
 from latentcli.config import FRAMING
-from latentcli.errors import ConfigError
 from latentcli.faces import Face, find_faces
 from tests.conftest import draw
 
@@ -28,7 +27,7 @@ def collins():
         return picture.convert("RGB")
 
 
-def is_at(face, expected, tolerance=0.12):
+def is_at(face, expected, tolerance=0.18):  # detectors differ by as much
     left, top, side = expected
     wanted = np.array([left + side / 2, top + side / 2, side])
     return np.abs(np.array([face.x, face.y, face.side]) - wanted).max() < tolerance * side
@@ -59,7 +58,7 @@ def test_a_head_on_its_side_is_found(hopper):
 def test_small_and_large_photos_are_searched(hopper, scale):
     size = round(hopper.width * scale), round(hopper.height * scale)
     (face,) = find_faces(hopper.resize(size, Image.Resampling.LANCZOS))
-    assert is_at(face, [scale * value for value in HOPPER], 0.15)
+    assert is_at(face, [scale * value for value in HOPPER])
 
 
 def test_a_small_face_in_a_large_photo_is_found(hopper):
@@ -93,8 +92,12 @@ def test_a_place_frames_the_face_as_training_crops_are():
     assert tilted.middle == pytest.approx((95.0, 100.0))  # the crop's middle is below the box's: to the left, turned
 
 
-def test_without_dlib_the_install_line_is_told(monkeypatch, hopper):
-    monkeypatch.setitem(__import__("sys").modules, "dlib", None)
-    faces._detector.cache_clear()
-    with pytest.raises(ConfigError, match=r"pip install 'latentcli\[faces\]', or give --box"):
-        find_faces(hopper)
+def test_a_dark_face_is_found(hopper):
+    (face,) = find_faces(ImageEnhance.Brightness(hopper).enhance(0.2))
+    assert is_at(face, HOPPER)
+
+
+def test_what_only_one_network_takes_for_a_face_is_none(hopper, monkeypatch):
+    detect = faces._detect
+    monkeypatch.setattr(faces, "_detect", lambda view, least: detect(view, least) if len(view) == 256 else [])
+    assert find_faces(hopper) == []

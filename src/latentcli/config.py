@@ -46,7 +46,7 @@ MEGAPIXELS = 250.0  # larger pictures are refused before a pixel is decoded
 PHOTO_MEGAPIXELS = 100.0  # the same for photos to be edited, which take more memory
 MOST_STRENGTH = 10_000.0  # of an edit; one is already a class gap
 DETAIL = 0.5  # of a photo's own, where an edit redraws it
-# A face's crop: its side over that of dlib's box, and where in it the middle of the box lies.
+# A face's crop: its side over that of the face's box (`faces.Face`), and where in it the middle of the box lies.
 FRAMING = (1.106, 0.503, 0.491)
 
 # Feature maps per level of the residual networks, coarsest last; a model takes as many as it has levels.

@@ -124,7 +124,7 @@ def finds_faces(config: ModelConfig) -> bool:
 
 
 def _face_place(picture: Image.Image, config: ModelConfig) -> Box:
-    """Where the largest face of a picture is, as the model frames it. Raises NoFace, or ConfigError without dlib."""
+    """Where the largest face of a picture is, as the model frames it. Raises NoFace."""
     found = find_faces(picture)
     if not found:
         raise NoFace

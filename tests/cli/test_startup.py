@@ -8,7 +8,7 @@ import pytest
 from tests.cli.test_help import COMMANDS as NAMES
 from tests.conftest import draw_folder
 
-HEAVY = {"torch", "numpy", "PIL", "safetensors", "sklearn", "scipy", "onnxruntime", "dlib"}
+HEAVY = {"torch", "numpy", "PIL", "safetensors", "sklearn", "scipy", "onnxruntime"}
 COMMANDS = [[], ["vectors"], *map(list, NAMES)]
 CODE = """
 import sys
@@ -58,7 +58,7 @@ def test_using_a_model_loads_no_pytorch(tiny_model, photo, tmp_path):
     for command in USES:
         code, _, modules = modules_after(*command.split())
         assert code in ("0", "None"), command
-        assert not {"torch", "dlib"} & modules, command
+        assert "torch" not in modules, command
         assert "sklearn" not in modules or command.startswith("vectors fit"), command
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from latentcli import faces
 from latentcli.photo.metadata import read_request
 from tests.conftest import TINY, draw, draw_folder, write_model
 
@@ -288,28 +287,12 @@ def test_a_photo_without_a_face_is_told(run, photo, faces_model):
     assert run("edit", photo, "--vector", "dot=999", "--model", "portraits", "--box", "0,0,40,40,30").code == 0
 
 
-def test_a_small_square_picture_is_a_face_crop_where_no_face_is_found(run, faces_model, monkeypatch):
+def test_a_small_square_picture_is_a_face_crop_where_no_face_is_found(run, faces_model):
     draw((60, 60), 3).save("crop.png")
     options = ("--vector", "dot=1000", "--model", "portraits")
     result = run("edit", "crop.png", *options)
     assert result.code == 0
     assert "treating crop.png as a face crop (no face was found)" in result.err
-    monkeypatch.setitem(sys.modules, "dlib", None)
-    faces._detector.cache_clear()
-    result = run("edit", "crop.png", *options)
-    assert result.code == 0
-    assert "pip install 'latentcli[faces]'" in result.err
-
-
-def test_without_dlib_larger_photos_are_refused_before_any_work(run, photo, faces_model, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dlib", None)
-    faces._detector.cache_clear()
-    before = sorted(os.listdir())
-    result = run("edit", photo, "--vector", "dot=1000", "--model", "portraits")
-    assert result.code == 1
-    assert "pip install 'latentcli[faces]', or give --box" in result.err
-    assert sorted(os.listdir()) == before
-    assert run("edit", photo, "--vector", "dot=1000", "--model", "portraits", "--box", "0,0,40,40").code == 0
 
 
 def test_training_pictures_are_cropped_to_their_faces(run, tmp_path):

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentcli.errors import ConfigError, FileFormatError
-from latentcli.model.engine import session
+from latentcli.runtime import open_session
 
 _FILTERS = 16  # per level
 _SMALLEST = 8  # pixels: no further halving below
@@ -79,7 +79,7 @@ def _torchscript(path: Path) -> Callable[[Tensor], Tensor]:
 
 def _onnx(path: Path) -> Callable[[Tensor], Tensor]:
     try:
-        network = session(str(path))
+        network = open_session(path)
         name = network.get_inputs()[0].name
     except Exception as error:  # onnxruntime has exceptions of its own
         raise FileFormatError(f"{path} is not an ONNX network that can be run") from error

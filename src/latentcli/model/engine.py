@@ -12,6 +12,7 @@ import numpy as np
 
 from latentcli.config import Device, EngineName, ModelConfig
 from latentcli.model import graphs
+from latentcli.runtime import open_session
 
 if TYPE_CHECKING:
     pass
@@ -73,15 +74,6 @@ class _Session:
     def run(self, values: np.ndarray) -> np.ndarray:
         with self._lock:
             if self._session is None:
-                self._session = session(self._graph())
+                self._session = open_session(self._graph())
         (result,) = self._session.run(None, {self._session.get_inputs()[0].name: np.ascontiguousarray(values)})
         return np.asarray(result)
-
-
-def session(graph: bytes | str) -> Any:
-    """An ONNX Runtime session on the CPU, of a graph or of the file at a path; idle threads sleep."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

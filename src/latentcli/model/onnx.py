@@ -9,7 +9,7 @@ import numpy as np
 
 _OPSET = 17
 _IR_VERSION = 8
-_TYPES = {"float32": 1, "int64": 7}  # TensorProto.DataType
+_TYPES = {"float32": 1, "int64": 7, "float16": 10}  # TensorProto.DataType
 _FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
 
 Attribute = float | int | str | tuple[int, ...]

@@ -7,31 +7,25 @@ from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
 from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError, ImageError
-from latentcli.faces import Face, find_faces, require_dlib
+from latentcli.faces import Face, find_faces
 from latentcli.images import model_box, open_picture, upright_size
 from latentcli.photo.photo import Photo
 
 PhotoFile = tuple[Path, bytes | None]  # its name, and its bytes where they are not on the disk
 
 _MOST_TIMES = 2  # the photo's longer side: no tilted box is larger
-_DOUBTFUL = 0.15  # score of a face below which it may be none
+_DOUBTFUL = 0.7  # score of a face below which it may be none
 _CROP_TIMES = 4  # the model's size, up to which a square picture may be a face crop
 
 
 def check_boxes(request: EditRequest, photos: Sequence[PhotoFile], config: ModelConfig, megapixels: float) -> None:
-    """Raises ConfigError for a box that is not in the photo, or without dlib where faces are to be found."""
+    """Raises ConfigError for a box that is not in the photo."""
     if request.boxes:
         ((path, content),) = photos
         with open_picture(path, content, megapixels) as picture:
             size = upright_size(picture)
         for box in request.boxes:
             _check_box(size, box, config)
-    elif config.crop == "face" and request.align:
-        try:
-            require_dlib()
-        except ConfigError:
-            if not all(_is_face_crop(_size(photo), config) for photo in photos):
-                raise
 
 
 def find_boxes(photo: Photo, path: Path, config: ModelConfig, request: EditRequest) -> tuple[list[Box], list[str]]:
@@ -43,12 +37,7 @@ def find_boxes(photo: Photo, path: Path, config: ModelConfig, request: EditReque
         return [centre], _describe_crop(photo, centre, config)
     if not request.align:
         return [centre], [f"treating the centred {centre.width:g}x{centre.height:g} pixels as a face"]
-    try:
-        faces = find_faces(photo.picture, at_least=2 if request.every_face else request.face)
-    except ConfigError as error:
-        if _is_face_crop(photo.size, config):
-            return [centre], [f"treating {path} as a face crop ({error})"]
-        raise
+    faces = find_faces(photo.picture, at_least=2 if request.every_face else request.face)
     if not faces and _is_face_crop(photo.size, config):
         return [centre], [f"treating {path} as a face crop (no face was found)"]
     if not faces:
@@ -71,14 +60,6 @@ def _describe_faces(chosen: list[Face], faces: list[Face], request: EditRequest,
 def _is_face_crop(size: tuple[int, int], config: ModelConfig) -> bool:
     """A small square picture may be a face crop already, as training pictures are."""
     return size[0] == size[1] <= _CROP_TIMES * config.width
-
-
-def _size(photo: PhotoFile) -> tuple[int, int]:
-    try:
-        with open_picture(*photo) as picture:
-            return picture.size
-    except ImageError:
-        return 0, 0  # an error of its own, later
 
 
 def _describe_crop(photo: Photo, box: Box, config: ModelConfig) -> list[str]:

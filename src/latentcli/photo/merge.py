@@ -109,7 +109,7 @@ def _gray(image: np.ndarray) -> np.ndarray:
 def _on_box(before: np.ndarray, after: np.ndarray, way: Merge, rounded: bool) -> _Drawn:
     """Difference and masks, upright, at twice the model's size."""
     height, width = (_ABOVE * side for side in before.shape[1:])
-    old, new = (_resized(image, (width, height), Image.Resampling.BICUBIC) for image in (before, after))
+    old, new = (_resized(image, (width, height), Image.Resampling.LANCZOS) for image in (before, after))
     window = _window(height, width, rounded)
     if way == "decode":
         return _Drawn(old, new - old, np.zeros_like(old), window, window)

@@ -60,8 +60,7 @@ def animated(request: EditRequest, fps: float) -> EditRequest:
 def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditRequest, job: Job) -> Iterator[Event]:
     """Edit photos and folders of photos.
 
-    Raises ConfigError for a box outside a photo or without dlib where faces are to be found, OutputExists when a named
-    output is taken.
+    Raises ConfigError for a box outside a photo, OutputExists when a named output is taken.
     """
     items = gather(arguments, pipes=True)
     if request.fps is None:

@@ -10,8 +10,8 @@ from latentcli.errors import LatentCLIError, OutputExists
 from latentcli.events import Event, Wrote
 from latentcli.files import check_writable_folder, write_whole
 from latentcli.model import graphs
-from latentcli.model.engine import session
 from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.runtime import open_session
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 _COMPARED = 4  # images and latents
@@ -49,7 +49,7 @@ def _check(model: LoadedModel, files: dict[str, bytes]) -> None:
     images = model.decode(z)
     found = {}
     for name, feed in ((DECODER, {"z": z}), (ENCODER, {"images": images})):
-        (found[name],) = session(files[name]).run(None, feed)
+        (found[name],) = open_session(files[name]).run(None, feed)
     expected = model.encode_float(images)
     off = float(np.abs(found[ENCODER] - expected).max() / max(np.abs(expected).max(), 1e-6))
     levels = float(np.abs(found[DECODER] - images).max())

@@ -30,9 +30,8 @@ from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import Listing, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, UsageError
 from latentcli.evaluation.record import Record
-from latentcli.faces import require_dlib
 from latentcli.history import TrainingSummary
-from latentcli.images import finds_faces, parse_colour
+from latentcli.images import parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import KIND
 from latentcli.training import checkpoint
@@ -192,16 +191,13 @@ def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
     background = config.background if request.background is None else parse_colour(request.background)
     if request.aligned and request.crop not in (None, "face"):
         raise ConfigError(f"--aligned says that pictures are face crops, so it does not go with --crop {request.crop}")
-    chosen = replace(
+    return replace(
         config,
         crop="face" if request.aligned else request.crop or config.crop,
         aligned=request.aligned,
         background=background,
         likelihood=request.likelihood or config.likelihood,
     )
-    if finds_faces(chosen):
-        require_dlib()
-    return chosen
 
 
 def _choose_training(preset: Preset, images: int, request: TrainRequest) -> TrainConfig:

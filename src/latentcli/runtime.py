@@ -1,0 +1,18 @@
+"""ONNX Runtime: sessions of a graph on the CPU."""
+
+from pathlib import Path
+from typing import Any
+
+
+def open_session(graph: bytes | Path, threads: int = 0) -> Any:
+    """A session of a graph, or of the file that holds one; 0 threads are as many as there are cores.
+
+    Idle threads sleep: they would take the cores from those that read pictures.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    source = graph if isinstance(graph, bytes) else str(graph)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
