@@ -5,6 +5,7 @@ import importlib.util
 import re
 import shlex
 import shutil
+import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -137,6 +138,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_navigation_names_every_page() -> None:
     named = set(re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text()))
     assert named == {page.name for page in DOCS.glob("*.md")}
+
+
+def test_the_install_without_pytorch_names_every_other_package() -> None:
+    (line,) = re.findall(r"^pip install (.*onnxruntime.*)$", (DOCS / "index.md").read_text(), re.MULTILINE)
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert re.findall(r"'([^']+)'", line) == [package for package in needed if not package.startswith("torch")]
 
 
 def test_every_picture_is_shown_somewhere() -> None:

@@ -62,6 +62,16 @@ def test_using_a_model_loads_no_pytorch(tiny_model, photo, tmp_path):
         assert "sklearn" not in modules or command.startswith("vectors fit"), command
 
 
+@pytest.mark.parametrize("command", ["train with", "check with", "sample --engine torch", "evaluate with"])
+def test_what_takes_pytorch_says_so_where_it_is_not_installed(tiny_model, tmp_path, command):
+    draw_folder(tmp_path / "with", 6)
+    code = CODE.replace("import sys", "import sys; sys.modules['torch'] = None")
+    command = [sys.executable, "-c", code, *command.split()]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "latentcli: this takes PyTorch; install it: pip install 'torch>=2.6,<2.14'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_version_is_light():
     _, text, modules = modules_after("--version")
     assert text.startswith("latentcli ")

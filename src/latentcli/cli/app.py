@@ -96,6 +96,11 @@ def main() -> None:
     except LatentCLIError as error:
         print(f"latentcli: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except ModuleNotFoundError as error:  # only PyTorch can be left out of an install, for using models
+        if error.name != "torch":
+            raise
+        print("latentcli: this takes PyTorch; install it: pip install 'torch>=2.6,<2.14'", file=sys.stderr)
+        sys.exit(1)
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
