@@ -88,9 +88,8 @@ def turn(path: Path) -> float:
     with Image.open(path) as opened:
         view = Image.new("RGB", (256, 256))
         view.paste(opened.convert("RGB").resize((90, 90), Image.Resampling.LANCZOS), (83, 83))
-    images = np.ascontiguousarray((np.asarray(view, dtype=np.float32) / 127.5 - 1).transpose(2, 0, 1)[None])
-    boxes, logits = faces._session(256).run(None, {"images": images})
-    eye, other, nose, mouth = boxes[0, logits[0, :, 0].argmax()].reshape(8, 2)[2:6]
+    points, scores = faces._run(np.asarray(view))
+    eye, other, nose, mouth = points[scores.argmax(), 2:6]
     middle = (eye + other) / 2
     down = mouth - middle
     across = np.array([down[1], -down[0]]) / np.square(down).sum()

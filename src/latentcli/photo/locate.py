@@ -14,7 +14,7 @@ from latentcli.photo.photo import Photo
 PhotoFile = tuple[Path, bytes | None]  # its name, and its bytes where they are not on the disk
 
 _MOST_TIMES = 2  # the photo's longer side: no tilted box is larger
-_DOUBTFUL = 0.7  # score of a face below which it may be none
+_DOUBTFUL = 0.73  # score of a face below which it may be none
 _CROP_TIMES = 4  # the model's size, up to which a square picture may be a face crop
 
 
