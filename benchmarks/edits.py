@@ -1,4 +1,4 @@
-"""What edits of photos are worth: judged smiles, sharpness, identity, faces found, time and memory.
+"""What edits of photos are worth: judged smiles, sharpness, identity, time and memory.
 
     python benchmarks/edits.py DATA [--ablate]
 
@@ -12,7 +12,6 @@ import contextlib
 import csv
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,6 @@ from latentcli import catalog
 from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.data.sources import held_out_then
-from latentcli.faces import find_faces
 from latentcli.images import as_float, grid, to_pictures
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.photo import merge as merging
@@ -44,7 +42,6 @@ from latentcli.pipelines.fit_vectors import load_vector
 EACH = 200  # faces that do not smile, and that do
 SIDE = 128  # pixels
 STRENGTH = 1.5
-PORTRAITS = 40
 LARGE = (4000, 3000)  # pixels of the large photo
 ABLATIONS = {  # of functions of photo/merge.py
     "everything": {},
@@ -199,42 +196,6 @@ def sheet(before: list[Image.Image], after: list[Image.Image], name: str) -> Non
     grid([picture.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC) for picture in pairs], 8).save(name)
 
 
-def tilted(held: Held) -> None:
-    """Faces on a canvas, tilted by up to 30 degrees: how many are found, and how well the tilt is result."""
-    rng = np.random.default_rng(0)
-    chosen = rng.choice(len(held.every), PORTRAITS, replace=False)
-    errors, others, spent = [], 0, []
-    for number, position in enumerate(chosen):
-        roll = -30 + 60 * number / (PORTRAITS - 1)
-        (face,) = opened([held.every[position]])
-        side = int(rng.integers(100, 300))
-        canvas, middle = portrait(face.resize((side, side), Image.Resampling.LANCZOS), roll, rng)
-        started = time.perf_counter()
-        found = find_faces(canvas)
-        spent.append(time.perf_counter() - started)
-        here = [one for one in found if np.hypot(one.x - middle[0], one.y - middle[1]) < 0.3 * side]
-        others += len(found) - len(here)
-        errors += [abs(here[0].roll - roll)] if here else []
-    errors.sort()
-    print(f"\n{PORTRAITS} portraits tilted by -30 to +30 degrees: {len(errors) / PORTRAITS:.1%} found", end="")
-    print(f", {sum(error <= 8 for error in errors) / PORTRAITS:.1%} with the tilt within 8 degrees", end="")
-    print(
-        f" (median {errors[len(errors) // 2]:.1f}, most {errors[-1]:.1f}); {others} places that are no face; ", end=""
-    )
-    print(f"{statistics.median(spent):.2f} s each")
-
-
-def portrait(face: Image.Image, roll: float, rng: np.random.Generator) -> tuple[Image.Image, tuple[float, float]]:
-    """A face turned clockwise on a plain canvas of 640x480, and where its middle is."""
-    colour = tuple(int(level) for level in np.asarray(face)[:6].mean((0, 1)))
-    canvas = Image.new("RGB", (640, 480), colour)
-    turned = face.rotate(-roll, Image.Resampling.BICUBIC, expand=True)
-    mask = Image.new("L", face.size, 255).rotate(-roll, Image.Resampling.BICUBIC, expand=True)
-    x, y = (int(rng.integers(0, room - size)) for room, size in zip(canvas.size, turned.size, strict=True))
-    canvas.paste(turned, (x, y), mask)
-    return canvas, (x + turned.width / 2, y + turned.height / 2)
-
-
 LARGE_PHOTO = """
 import sys, time
 from pathlib import Path
@@ -291,7 +252,6 @@ def main() -> None:
         ablations(judge, model, held)
         return
     faces_edited(judge, model, held)
-    tilted(held)
     large_photo(Path(__file__).parents[1] / "examples" / "grace-hopper.jpg")
 
 

@@ -182,3 +182,10 @@ def test_tensors_go_to_the_device_of_the_network_and_come_back(tiny_model, monke
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: torch.zeros(tensor.shape, dtype=tensor.dtype))
     assert len(model.sample(3)) == 3
     assert model.encode(draw((16, 16), 1)).z.shape == (1, 4)
+
+
+def test_an_engine_without_the_device_is_refused(tiny_model):
+    with pytest.raises(latentcli.ConfigError, match="ONNX Runtime computes on the CPU"):
+        latentcli.load("tiny", "cuda", engine="onnx")
+    with pytest.raises(latentcli.ConfigError, match="has no mps"):
+        latentcli.load("tiny", "mps")

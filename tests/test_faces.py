@@ -1,5 +1,6 @@
 """On the public-domain portraits in `examples/`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from latentcli.faces import Face, find_faces
 from tests.conftest import draw
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-HOPPER, COLLINS = (171.0, 130.0, 189.0), (179.0, 83.0, 88.0)  # left, top and side of the box, by eye
+HOPPER, COLLINS = (171.0, 130.0, 189.0), (175.0, 76.0, 98.0)  # left, top and side of the box, by eye
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +107,15 @@ def test_what_only_one_network_takes_for_a_face_is_none(hopper, monkeypatch):
 
     monkeypatch.setattr(faces, "_run", doubtful)
     assert find_faces(hopper) == []
+
+
+def test_a_face_does_not_vouch_for_a_place_beside_it(hopper):
+    (face,) = find_faces(hopper)
+    for shift in (0.8, 1.0):
+        beside = replace(face, x=face.x + shift * face.side)
+        assert faces._checked(lambda times: hopper.reduce(2**times) if times else hopper, beside).score < 0.5
+
+
+def test_an_upside_down_head_has_a_roll_of_half_a_turn_at_most(hopper):
+    for face in find_faces(hopper.rotate(180)):
+        assert -180 <= face.roll <= 180

@@ -51,3 +51,7 @@ def test_a_row_is_found_by_name():
     assert np.array_equal(LATENTS.row("sub/b.jpg"), LATENTS.z[1])
     with pytest.raises(FileFormatError, match=r"no latents named 'c'; the first is 'a\.png'"):
         LATENTS.row("c")
+
+
+def test_numbers_of_any_precision_become_single():
+    assert Latents(np.zeros((2, 4)), ("a", "b"), "0123456789ab").z.dtype == np.float32

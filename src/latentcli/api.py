@@ -248,7 +248,7 @@ class Model:
         labelled = labels.from_folders(called, Path(positive), Path(negative), paired)
         settings = FitSettings(method)
         if save:
-            events = fit_vectors.fit(self._entry, labelled, settings, force)
+            events = fit_vectors.fit(self._entry, labelled, settings, force, self.loaded)
         else:
             events = fit_vectors.compute(self.loaded, self._entry, labelled, settings)
         return [event for event in _followed(events, progress) if isinstance(event, ConceptVector)][-1]

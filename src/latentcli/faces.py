@@ -6,7 +6,7 @@ smaller network is asked as well.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
@@ -23,17 +23,20 @@ _SIDE = 256  # pixels of a window of the search, and of a closer look
 _SIDE_OF_CHECK = 128  # pixels of what the smaller network is asked
 _GRIDS = ((16, 2), (8, 6))  # cells along a side of the networks' two maps, and boxes of each cell
 _LEVELS = (1, 2, 4)  # windows along the photo's longer side, while searching
-_SIDEWAYS = (90, -90)  # degrees the photo is turned by where no upright face is found
+_TURNS = {90: Image.Transpose.ROTATE_90, -90: Image.Transpose.ROTATE_270}  # where no upright face is found
 _SMALLEST = 128  # pixels of the photo in a window: nothing smaller is to be seen
 _WORTH_A_LOOK = 0.3  # score, while searching
 _LOOKS = ((0.33,), (0.28, 0.38))  # views of a closer look, by the share of the face's box: first, then for the result
 _SHARES_OF_CHECK = (0.3, 0.45)
 _PERHAPS, _SURE = 0.45, 0.66  # scores: of the looks, and of the smaller network in the end
 _MOST = 50  # faces
+_SPARE = 4  # times a view's side: a face is cut from no larger copy of the photo
 _SAME = 0.5  # of a face's side: detections nearer than that are one face
 # dlib's box, fitted to faces of the data set: its side over that of BlazeFace's box (within 4 %), and the place of its
 # middle on the way from the eyes to the mouth.
-_BOX, _DOWN = 0.977, 0.46
+_BOX, _DOWN = 0.993, 0.475
+
+Halved = Callable[[int], Image.Image]  # the photo, halved so many times
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +65,52 @@ class NoFace(Exception):
 
 def find_faces(picture: Image.Image, at_least: int = 1) -> list[Face]:
     """The faces of a picture, largest first; smaller ones are searched for until there are `at_least` so many."""
-    rgb = picture.convert("RGB")
+    rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+    halved = cache(lambda times: rgb.reduce(2**times) if times else rgb)
     found: list[Face] = []
     for level in _LEVELS:
         if level > 1 and max(rgb.size) / level < _SMALLEST:
             break
-        found = _looked_at(rgb, found + _search(rgb, level))
+        found += _looked_at(halved, _elsewhere(_search(rgb, level), found))
         if not found and level == 1:
-            turned = [_turned_back(face, rgb.size, by) for by in _SIDEWAYS for face in _search(_rotated(rgb, by), 1)]
-            found = _looked_at(rgb, turned)
+            found = _looked_at(halved, [face for turn in _TURNS for face in _search(rgb, 1, turn)])
         if len(found) >= at_least:
             break
     return sorted(found, key=lambda face: -face.side)
 
 
-def _search(rgb: Image.Image, level: int) -> list[Face]:
-    """Faces seen in windows that overlap by half, `level` of them along the longer side."""
+def _elsewhere(faces: Iterable[Face], known: Sequence[Face]) -> list[Face]:
+    """Faces that lie on none of the known ones."""
+    return [face for face in faces if all(_apart(face, other) for other in known)]
+
+
+def _apart(a: Face, b: Face) -> bool:
+    return math.hypot(a.x - b.x, a.y - b.y) > _SAME * max(a.side, b.side)
+
+
+def _search(rgb: Image.Image, level: int, turn: int = 0) -> list[Face]:
+    """Faces seen in windows that overlap by half, `level` of them along the longer side.
+
+    With `turn` the photo is searched turned by so many degrees, counter-clockwise.
+    """
     scale = level * _SIDE / max(rgb.size)
     size = max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale))
-    pixels = np.asarray(rgb.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    small = rgb.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    pixels = np.asarray(small.transpose(_TURNS[turn]) if turn else small)
     found = []
-    for x, y in product(_starts(size[0]), _starts(size[1])):
+    for x, y in product(_starts(pixels.shape[1]), _starts(pixels.shape[0])):
         part = pixels[y : y + _SIDE, x : x + _SIDE]
         window = np.zeros((_SIDE, _SIDE, 3), dtype=np.uint8)  # black around a narrow photo
         window[: part.shape[0], : part.shape[1]] = part
         for face in _detect(window, _WORTH_A_LOOK):
-            place = (x + face.x) / scale, (y + face.y) / scale
-            found.append(replace(face, x=place[0], y=place[1], side=face.side / scale))
+            place = _turned_back(x + face.x, y + face.y, size, turn)
+            found.append(Face(place[0] / scale, place[1] / scale, face.side / scale, face.roll + turn, face.score))
     return found
+
+
+def _turned_back(x: float, y: float, size: tuple[int, int], turn: int) -> tuple[float, float]:
+    """A place of a photo that was turned, in the photo of (width, height)."""
+    return {0: (x, y), 90: (size[0] - y, x), -90: (y, size[1] - x)}[turn]
 
 
 def _starts(length: int) -> range:
@@ -97,20 +118,20 @@ def _starts(length: int) -> range:
     return range(0, max(1, length - _SIDE // 2), _SIDE // 2)
 
 
-def _looked_at(rgb: Image.Image, faces: list[Face]) -> list[Face]:
+def _looked_at(halved: Halved, faces: list[Face]) -> list[Face]:
     """Those that are faces under a closer look, with place, size and tilt as means over it."""
     for shares in _LOOKS:
-        found = (_look(rgb, face, shares) for face in _merged(faces)[:_MOST])
+        found = (_look(halved, face, shares) for face in _merged(faces)[:_MOST])
         faces = [face for face in found if face and face.score >= _PERHAPS]
-    return [face for face in map(partial(_checked, rgb), _merged(faces)) if face.score >= _SURE]
+    return [face for face in map(partial(_checked, halved), _merged(faces)) if face.score >= _SURE]
 
 
-def _look(rgb: Image.Image, face: Face, shares: Sequence[float]) -> Face | None:
+def _look(halved: Halved, face: Face, shares: Sequence[float]) -> Face | None:
     """The face as views of it show it, whose side it takes up these shares of; None where it is in none."""
     found = []
     for share in shares:
         box = Box.about(face.x, face.y, face.side / share, face.roll)
-        nearest = _nearest(_detect(np.asarray(cut(rgb, box, (_SIDE, _SIDE))), _WORTH_A_LOOK))
+        nearest = _nearest(_detect(_view(halved, box, _SIDE), _WORTH_A_LOOK))
         found += [_from_view(nearest, box)] if nearest else []
     if not found:
         return None
@@ -118,7 +139,7 @@ def _look(rgb: Image.Image, face: Face, shares: Sequence[float]) -> Face | None:
     return Face(x, y, side, roll, score * len(found) / len(shares))
 
 
-def _checked(rgb: Image.Image, face: Face) -> Face:
+def _checked(halved: Halved, face: Face) -> Face:
     """The face with the score that the smaller network gives it and its mirror image, in views of two sizes.
 
     What deceives one network, or one view, seldom deceives them all.
@@ -126,9 +147,23 @@ def _checked(rgb: Image.Image, face: Face) -> Face:
     scores = []
     for share in _SHARES_OF_CHECK:
         box = Box.about(face.x, face.y, face.side / share, face.roll)
-        view = np.asarray(cut(rgb, box, (_SIDE_OF_CHECK, _SIDE_OF_CHECK)))
-        scores += [_run(one)[1].max() for one in (view, view[:, ::-1])]
-    return replace(face, score=float(np.mean(scores)))
+        view = _view(halved, box, _SIDE_OF_CHECK)
+        scores += [_score_in_the_middle(one) for one in (view, view[:, ::-1])]
+    return replace(face, roll=(face.roll + 180) % 360 - 180, score=float(np.mean(scores)))
+
+
+def _score_in_the_middle(view: np.ndarray) -> float:
+    points, scores = _run(view)
+    off = np.linalg.norm(points[:, 0] - len(view) / 2, axis=1)
+    return float(scores[off < _SAME * points[:, 1, 0]].max(initial=0.0))
+
+
+def _view(halved: Halved, box: Box, side: int) -> np.ndarray:
+    """A box of the photo as (side, side, 3), cut from a copy that is not much larger: photos may be huge."""
+    times = max(0, int(math.log2(box.width / (_SPARE * side))))
+    scale = 2.0**-times
+    small = Box(box.x * scale, box.y * scale, box.width * scale, box.height * scale, box.roll)
+    return np.asarray(cut(halved(times), small, (side, side)))
 
 
 def _nearest(faces: list[Face]) -> Face | None:
@@ -147,22 +182,11 @@ def _from_view(face: Face, box: Box) -> Face:
     return Face(*middle, face.side * scale, box.roll + face.roll, face.score)
 
 
-def _rotated(rgb: Image.Image, degrees: int) -> Image.Image:
-    return rgb.transpose(Image.Transpose.ROTATE_90 if degrees == 90 else Image.Transpose.ROTATE_270)
-
-
-def _turned_back(face: Face, size: tuple[int, int], degrees: int) -> Face:
-    """A face of a photo that was turned counter-clockwise, in the photo of (width, height)."""
-    x, y = (size[0] - face.y, face.x) if degrees == 90 else (face.y, size[1] - face.x)
-    return Face(x, y, face.side, face.roll + degrees, face.score)
-
-
 def _merged(faces: list[Face]) -> list[Face]:
     """One face where several detections lie on each other: the surest."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(math.hypot(face.x - other.x, face.y - other.y) > _SAME * max(face.side, other.side) for other in kept):
-            kept.append(face)
+        kept += _elsewhere([face], kept)
     return kept
 
 

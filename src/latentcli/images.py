@@ -219,13 +219,16 @@ def has_colour(picture: Image.Image) -> bool:
 
 def as_float(images: np.ndarray) -> np.ndarray:
     """uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1]."""
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+    floats = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    floats /= 255
+    return floats
 
 
 def as_uint8(images: np.ndarray) -> np.ndarray:
     """float32 (n, channels, height, width) to uint8 (n, height, width, channels), rounded."""
-    levels = np.clip(np.rint(images * np.float32(255)), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(levels.transpose(0, 2, 3, 1))
+    levels = images.transpose(0, 2, 3, 1) * np.float32(255)
+    np.clip(np.rint(levels, out=levels), 0, 255, out=levels)
+    return levels.astype(np.uint8, order="C")
 
 
 def to_pictures(images: np.ndarray) -> list[Image.Image]:

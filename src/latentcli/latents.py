@@ -27,6 +27,9 @@ class Latents:
     names: tuple[str, ...]  # relative POSIX paths with suffix
     model_id: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "z", np.asarray(self.z, dtype=np.float32))
+
     def __len__(self) -> int:
         return len(self.names)
 

@@ -5,12 +5,13 @@ from typing import Annotated
 import typer
 
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import ForceOption, JsonOption, ModelOption, OutputOption
+from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption
 from latentcli.errors import UsageError
 
 
 def report(
     model: ModelOption = None,
+    engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -29,7 +30,7 @@ def report(
     if model and named:
         raise UsageError("the model is named twice; give --model alone")
     console = Console(as_json)
-    entry = choose_model(console, model or named)
+    entry = choose_model(console, model or named, engine=engine)
 
     from latentcli.pipelines import report
 

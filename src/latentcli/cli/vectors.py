@@ -266,6 +266,7 @@ def refit_vectors(
         ),
     ] = None,
     latents: LatentsOption = None,
+    engine: EngineOption = "auto",
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -276,7 +277,7 @@ def refit_vectors(
         latentcli vectors refit smile --from faces --model larger --root faces/
     """
     console = Console(as_json)
-    entry = choose_model(console, model)
+    entry = choose_model(console, model, engine=engine)
 
     from latentcli import catalog
     from latentcli.concepts.vector import ConceptVector
@@ -294,6 +295,7 @@ def refit_vectors(
 @app.command("report")
 def report_vectors(
     model: ModelOption = None,
+    engine: EngineOption = "auto",
     images: Annotated[
         Path | None,
         typer.Option(
@@ -316,7 +318,7 @@ def report_vectors(
     network and no script.
     """
     console = Console(as_json)
-    entry = choose_model(console, model)
+    entry = choose_model(console, model, engine=engine)
 
     from latentcli.concepts.vector import ConceptVector, vector_table
     from latentcli.pipelines import report

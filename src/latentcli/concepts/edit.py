@@ -256,10 +256,8 @@ def describe(
 ) -> list[str]:
     """Distance that latents are moved along each vector, in each unit; means where there are several."""
     moved = move(z, vectors, amounts, typical)
-    unlimited = np.linalg.norm(move(z, vectors, amounts) - z, axis=1)
-    share = np.linalg.norm(moved - z, axis=1) / np.maximum(
-        unlimited, 1e-12
-    )  # of the way, where it would lead too far out
+    unlimited = np.maximum(np.linalg.norm(move(z, vectors, amounts) - z, axis=1), 1e-12)
+    share = np.linalg.norm(moved - z, axis=1) / unlimited  # of the way, where it would lead too far out
     lines = []
     for vector, gaps in _steps(z, vectors, amounts):
         strength = float((gaps * share).mean())

@@ -22,7 +22,7 @@ from latentcli.table import Table, cell
 
 KIND = "vector"
 _NUMBERS = ("mean_positive", "mean_negative", "sigma", "threshold")
-_TENSORS = ("direction", "percentiles", "probe")
+_ARRAYS = ("direction", "percentiles", "probe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class ConceptVector:
             "trust": self.diagnostics.to_json(),
             **{name: getattr(self, name) for name in _NUMBERS},
         }
-        arrays = {name: np.ascontiguousarray(getattr(self, name), dtype=np.float32) for name in _TENSORS}
+        arrays = {name: np.ascontiguousarray(getattr(self, name), dtype=np.float32) for name in _ARRAYS}
         if self.scores is not None:
             arrays["scores"] = np.stack([self.scores.projection, self.scores.discriminant]).astype(np.float32)
             arrays["shows"] = self.scores.shows.astype(np.uint8)
@@ -111,7 +111,7 @@ class ConceptVector:
         """Raises FileFormatError when the file is no concept vector, or damaged."""
         header, arrays = tensorfile.read(path, KIND)
         try:
-            direction, percentiles, probe = (arrays[name].astype(np.float32) for name in _TENSORS)
+            direction, percentiles, probe = (arrays[name].astype(np.float32) for name in _ARRAYS)
             scores = arrays.get("scores")
             vector = cls(
                 name=str(header["name"]),

@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,9 +31,9 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def to_numpy_ready(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Detached, contiguous CPU copies, as a file wants them."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Contiguous arrays, as a file wants them."""
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
 
 
 def device_of(vae: VAE) -> torch.device:

@@ -6,16 +6,14 @@ from the model file when they are first needed, which is quicker than reading th
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from latentcli.config import Device, EngineName, ModelConfig
+from latentcli.errors import ConfigError
 from latentcli.model import graphs
 from latentcli.runtime import open_session
-
-if TYPE_CHECKING:
-    pass
 
 Weights = Mapping[str, np.ndarray]
 
@@ -39,6 +37,8 @@ def choose_engine(config: ModelConfig, weights: Weights, wanted: EngineName, dev
 
     Raises ConfigError where the machine has no such device.
     """
+    if wanted == "onnx" and device in ("cuda", "mps"):
+        raise ConfigError(f"ONNX Runtime computes on the CPU; for {device} leave the engine out, or give torch")
     if wanted == "torch" or device in ("cuda", "mps"):
         from latentcli.model.device import choose_device
         from latentcli.model.network import TorchEngine, build

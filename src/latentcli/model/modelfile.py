@@ -41,6 +41,7 @@ class LoadedModel:
     model_id: str
     header: dict[str, Any]
     engine: Engine
+    device: Device = "auto"  # of the network as a PyTorch module
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Posterior means (n, latent_dim) of uint8 images (n, height, width, channels). Never a draw."""
@@ -57,9 +58,12 @@ class LoadedModel:
     @cached_property
     def vae(self) -> "VAE":
         """The network as a PyTorch module, in eval mode; PyTorch is loaded when this is first used."""
+        from latentcli.model.device import choose_device
         from latentcli.model.network import TorchEngine, build
 
-        return self.engine.vae if isinstance(self.engine, TorchEngine) else build(self.config, self.weights)
+        if isinstance(self.engine, TorchEngine):
+            return self.engine.vae
+        return build(self.config, self.weights, choose_device(self.device))
 
     @property
     def training(self) -> TrainingSummary | None:
@@ -82,8 +86,9 @@ def save_model(path: Path, vae: "VAE", prior: Prior, summary: dict[str, Any], ha
 
     `half` stores matrices and kernels in 16 bits. Raises LatentCLIError when the file cannot be written.
     """
-    state = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in vae.state_dict().items()}
-    network = _stored(_NETWORK, state, half)
+    from latentcli.model.device import to_numpy
+
+    network = _stored(_NETWORK, to_numpy(vae.state_dict()), half)
     stored = _stored(_PRIOR, prior.arrays(), half) if isinstance(prior, MixturePrior) else {}
     model_id = tensorfile.digest(network)[:12]
     header = {**summary, "model_id": model_id, "config": vae.config.to_json()}
@@ -118,7 +123,8 @@ def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "
     if not all(np.isfinite(array).all() for array in weights.values()):
         raise FileFormatError(f"{path} holds weights that are not numbers; train the model again")
     prior = _prior(path, config, arrays)
-    return LoadedModel(path, config, weights, prior, model_id, header, choose_engine(config, weights, engine, device))
+    chosen = choose_engine(config, weights, engine, device)
+    return LoadedModel(path, config, weights, prior, model_id, header, chosen, device)
 
 
 def read_config(path: Path) -> ModelConfig:

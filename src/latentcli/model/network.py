@@ -6,15 +6,15 @@ import numpy as np
 import torch
 
 from latentcli.config import ModelConfig
-from latentcli.model.device import choose_device, device_of, prepare
+from latentcli.model.device import device_of, prepare
 from latentcli.model.vae import VAE
 
 
-def build(config: ModelConfig, weights: Mapping[str, np.ndarray], device: torch.device | None = None) -> VAE:
+def build(config: ModelConfig, weights: Mapping[str, np.ndarray], device: torch.device) -> VAE:
     """The network in eval mode, without gradients."""
     vae = VAE(config)
     vae.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
-    return prepare(vae, device or choose_device()).eval().requires_grad_(False)
+    return prepare(vae, device).eval().requires_grad_(False)
 
 
 class TorchEngine:

@@ -13,8 +13,8 @@ _BLOCK = 16  # normal deviates that are made at once
 
 def uniform_and_normal(seeds: Sequence[int], count: int) -> tuple[np.ndarray, np.ndarray]:
     """`torch.rand(())`, then `torch.randn(count)`, of a generator for each seed: float32 (n,) and (n, count)."""
-    blocks = count % _BLOCK and count >= _BLOCK
-    numbers = 1 + (count + _BLOCK * bool(blocks) if count >= _BLOCK else 4 * ((count + 1) // 2))
+    again = count > _BLOCK and count % _BLOCK != 0  # the last block is drawn
+    numbers = 1 + (count + _BLOCK * again if count >= _BLOCK else 4 * ((count + 1) // 2))
     raw = np.stack([_raw(seed, numbers) for seed in seeds])
     uniform = _fractions(raw[:, 0])
     if count < _BLOCK:
@@ -23,7 +23,7 @@ def uniform_and_normal(seeds: Sequence[int], count: int) -> tuple[np.ndarray, np
     normal = np.empty((len(seeds), count), dtype=np.float32)
     whole = count - count % _BLOCK
     normal[:, :whole] = _block(x[:, :whole].reshape(len(seeds), -1, _BLOCK)).reshape(len(seeds), whole)
-    if blocks:  # the last block is drawn again
+    if again:
         normal[:, -_BLOCK:] = _block(x[:, count:])
     return uniform, normal
 

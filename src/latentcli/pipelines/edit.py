@@ -74,6 +74,8 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
     if request.boxes and len(items) > 1:
         raise ConfigError(f"--box belongs to one photo, but there are {len(items)}; edit them one by one")
     model = load_model(entry.path, entry.engine)
+    if request.refine:
+        _ = model.vae  # before any photo is read: it takes PyTorch, which may be missing
     vectors, typical = load_vectors(entry, model, request)
     check_boxes(request, [(item.path, item.content) for item in items], model.config, job.megapixels)
     request = request.made_with(model.name, model.model_id, vectors)

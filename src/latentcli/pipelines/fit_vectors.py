@@ -31,9 +31,9 @@ _DRAWN = 2000  # latents of the prior that stand for the training images
 
 
 def fit(
-    entry: catalog.ModelEntry, labels: Labels, settings: FitSettings, force: bool
+    entry: catalog.ModelEntry, labels: Labels, settings: FitSettings, force: bool, model: LoadedModel | None = None
 ) -> Iterator[Event | ConceptVector]:
-    """Fit a vector for each concept, keep them with the model, and yield them.
+    """Fit a vector for each concept, keep them with the model, which may be loaded already, and yield them.
 
     Raises ConfigError for unusable labels, OutputExists when the model has a vector of that name.
     """
@@ -43,7 +43,7 @@ def fit(
         if names.count(concept.name.casefold()) > 1:
             raise ConfigError(f"two concepts are called {concept.name}; rename a column or folder")
     targets = {concept.name: check_new(entry, concept.name, force) for concept in labels.concepts}
-    model = load_model(entry.path, entry.engine)
+    model = model or load_model(entry.path, entry.engine)
     return _saved(compute(model, entry, labels, settings), targets)
 
 

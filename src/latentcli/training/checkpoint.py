@@ -14,7 +14,7 @@ from torch import Tensor
 from latentcli import tensorfile
 from latentcli.data.fingerprint import Fingerprints
 from latentcli.errors import ConfigError, FileFormatError
-from latentcli.model.device import to_numpy_ready
+from latentcli.model.device import to_numpy
 from latentcli.training.schedule import Stage
 from latentcli.training.step import TrainState
 
@@ -114,7 +114,7 @@ def save(path: Path, options: dict[str, Any], files: str, position: Position, le
     tensors |= {f"network.{name}": tensor for name, tensor in learner.vae.state_dict().items()}
     tensors |= {f"averaged.{name}": tensor for name, tensor in learner.averaged.state_dict().items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in learner.optimizer.tensors().items()}
-    arrays = {name: tensor.numpy() for name, tensor in to_numpy_ready(tensors).items()}
+    arrays = to_numpy(tensors)
     header = {"options": options, "files": files, "position": asdict(position)}
     tensorfile.write(path, KIND, header, arrays)
 
