@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentcli.box import Box, cut
+from latentcli.box import Box
 from latentcli.runtime import open_session
 
 _SIDE = 256  # pixels of a window of the search, and of a closer look
@@ -30,7 +30,6 @@ _LOOKS = ((0.33,), (0.28, 0.38))  # views of a closer look, by the share of the 
 _SHARES_OF_CHECK = (0.3, 0.45)
 _PERHAPS, _SURE = 0.45, 0.66  # scores: of the looks, and of the smaller network in the end
 _MOST = 50  # faces
-_SPARE = 4  # times a view's side: a face is cut from no larger copy of the photo
 _SAME = 0.5  # of a face's side: detections nearer than that are one face
 # dlib's box, fitted to faces of the data set: its side over that of BlazeFace's box (within 4 %), and the place of its
 # middle on the way from the eyes to the mouth.
@@ -159,11 +158,17 @@ def _score_in_the_middle(view: np.ndarray) -> float:
 
 
 def _view(halved: Halved, box: Box, side: int) -> np.ndarray:
-    """A box of the photo as (side, side, 3), cut from a copy that is not much larger: photos may be huge."""
-    times = max(0, int(math.log2(box.width / (_SPARE * side))))
-    scale = 2.0**-times
-    small = Box(box.x * scale, box.y * scale, box.width * scale, box.height * scale, box.roll)
-    return np.asarray(cut(halved(times), small, (side, side)))
+    """A box of the photo as (side, side, 3), turned upright; black where it leaves the photo.
+
+    It is sampled from a halved copy with one to two pixels for each of the view's.
+    """
+    times = max(0, int(math.log2(box.width / side)))
+    copy, step = halved(times), box.width * 2.0**-times / side
+    cosine, sine = (step * axis for axis in box.axes)
+    x, y = (middle * 2.0**-times for middle in box.middle)
+    half = side / 2
+    matrix = cosine, -sine, x - half * (cosine - sine), sine, cosine, y - half * (cosine + sine)
+    return np.asarray(copy.transform((side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC))
 
 
 def _nearest(faces: list[Face]) -> Face | None:
@@ -229,4 +234,4 @@ def _anchors(side: int) -> np.ndarray:
 
 @cache
 def _session(side: int) -> Any:
-    return open_session(Path(__file__).parent / "blazeface" / f"{side}.onnx", threads=1)
+    return open_session(Path(__file__).parent / "blazeface" / f"{side}.onnx")

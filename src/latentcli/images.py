@@ -27,6 +27,7 @@ from latentcli.files import write_whole
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  # never EPS, PDF …
 ORIENTATION = 0x0112  # the EXIF tag
+_PNG_LEVEL = 3  # of 9: a third of the time of Pillow's own 6, for files that are 4 % larger
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
 
 # What Pillow raises for damaged files, over all its formats.
@@ -258,6 +259,8 @@ def encode_picture(picture: Image.Image, suffix: str, **options: object) -> byte
     format_name = Image.EXTENSION[suffix.lower()]
     if "A" in picture.getbands() and not has_alpha(suffix):
         picture = plain(picture)
+    if format_name == "PNG":
+        options = {"compress_level": _PNG_LEVEL, **options}
     buffer = io.BytesIO()
     try:
         picture.save(buffer, format=format_name, **options)

@@ -15,7 +15,8 @@ def uniform_and_normal(seeds: Sequence[int], count: int) -> tuple[np.ndarray, np
     """`torch.rand(())`, then `torch.randn(count)`, of a generator for each seed: float32 (n,) and (n, count)."""
     again = count > _BLOCK and count % _BLOCK != 0  # the last block is drawn
     numbers = 1 + (count + _BLOCK * again if count >= _BLOCK else 4 * ((count + 1) // 2))
-    raw = np.stack([_raw(seed, numbers) for seed in seeds])
+    generator = np.random.MT19937()
+    raw = np.stack([_raw(generator, seed, numbers) for seed in seeds])
     uniform = _fractions(raw[:, 0])
     if count < _BLOCK:
         return uniform, _few(raw[:, 1:], count)
@@ -28,9 +29,8 @@ def uniform_and_normal(seeds: Sequence[int], count: int) -> tuple[np.ndarray, np
     return uniform, normal
 
 
-def _raw(seed: int, count: int) -> np.ndarray:
+def _raw(generator: np.random.MT19937, seed: int, count: int) -> np.ndarray:
     """Whole numbers of 32 bits, as uint64."""
-    generator = np.random.MT19937()
     generator._legacy_seeding(seed & 0xFFFFFFFF)
     return generator.random_raw(count)
 

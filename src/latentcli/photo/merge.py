@@ -8,11 +8,13 @@ sharpening what the decoder drew. The mask refines that of Brock et al. 2017 (ar
 """
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
@@ -20,6 +22,7 @@ from latentcli.config import Merge
 
 _FINEST = 1024  # pixels along a region: finer detail than that is texture and stays
 _ABOVE = 2  # masks and sharpening are computed at this many times the model's size
+_TURNED_AT = 3  # times the size of the layers: they are turned at that, and then scaled up
 _FEATHER = 0.08  # share of the box's side over which an edit fades out towards its border
 _ROUNDED = 3.0  # exponent of the superellipse inside a box whose corners are left as they are
 _REACH = (3 / 255, 9 / 255)  # mean change at which an edit begins to count, and counts in full
@@ -152,9 +155,14 @@ def _onto(drawn: _Drawn, shape: tuple[int, ...], region: Region, box: Box) -> _D
     inside = ((at >= 0) & (at <= np.array([columns, rows])[:, None, None])).all(axis=0)
     farthest = max(-at.min(), at[0].max() - columns, at[1].max() - rows)
 
+    share = min(1.0, _TURNED_AT * columns / (box.width * across))
+    rough = [max(1, round(length * share)) for length in shape]  # turned at no more pixels than the layers have to show
+    matrix = onto * (shape[1] / rough[1], shape[0] / rough[0], 1)
+
     def laid(layers: np.ndarray, way: Image.Resampling) -> np.ndarray:
         layers = _resized(layers, (columns, rows), Image.Resampling.BILINEAR)
-        return _turned(layers, onto, 3 + max(0, math.ceil(farthest)), shape, way)
+        turned = _turned(layers, matrix, 3 + max(0, math.ceil(farthest)), rough, way)
+        return _resized(turned, shape[::-1], way)
 
     smooth = [laid(layers, Image.Resampling.BICUBIC) for layers in (drawn.before, drawn.difference, drawn.sharper)]
     masks = [laid(mask, Image.Resampling.BILINEAR) * inside for mask in (drawn.reach, drawn.redrawn)]
@@ -162,7 +170,7 @@ def _onto(drawn: _Drawn, shape: tuple[int, ...], region: Region, box: Box) -> _D
 
 
 def _turned(
-    layers: np.ndarray, onto: np.ndarray, margin: int, shape: tuple[int, ...], way: Image.Resampling
+    layers: np.ndarray, onto: np.ndarray, margin: int, shape: Sequence[int], way: Image.Resampling
 ) -> np.ndarray:
     """Layers (n, rows, columns) seen from pixels (height, width) that the matrix (2, 3) takes to theirs.
 
@@ -171,7 +179,9 @@ def _turned(
     wider = np.pad(layers, [(0, 0), (margin, margin), (margin, margin)], mode="edge")
     matrix = (onto + np.array([0, 0, margin])).ravel().tolist()
     size, affine = (shape[1], shape[0]), Image.Transform.AFFINE
-    return np.stack([np.asarray(Image.fromarray(layer).transform(size, affine, matrix, way)) for layer in wider])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        turned = pool.map(lambda layer: Image.fromarray(layer).transform(size, affine, matrix, way), wider)
+        return np.stack([np.asarray(layer) for layer in turned])
 
 
 def _residual(photo: np.ndarray, drawn: _Drawn, side: float, detail: float) -> Merged:
@@ -225,14 +235,12 @@ def _limited(own: np.ndarray, redrawn: np.ndarray, detail: float) -> np.ndarray:
 
 def _matching(photo: np.ndarray, plain: np.ndarray, extra: np.ndarray, where: np.ndarray, side: float) -> np.float32:
     """How much of the sharpening, 0 to 1, gives the edit the photo's sharpness: the energy of its Laplacian there."""
-    from scipy.ndimage import laplace
-
     share = min(1.0, _SHARPNESS_SIDE / side)
     layers = np.concatenate([_gray(photo), _gray(plain), _gray(extra), where])
     if share < 1:
         height, width = (max(3, round(length * share)) for length in layers.shape[1:])
         layers = _resized(layers, (width, height), Image.Resampling.BOX)
-    before, change, more = (laplace(layer, mode="nearest") for layer in layers[:3])
+    before, change, more = map(_laplacian, layers[:3])
     weight = layers[3]
 
     def energy(a: np.ndarray, b: np.ndarray) -> float:
@@ -245,24 +253,39 @@ def _matching(photo: np.ndarray, plain: np.ndarray, extra: np.ndarray, where: np
     return np.float32(min(max((root - slope) / max(2 * square, 1e-12), 0.0), 1.0))
 
 
+def _laplacian(layer: np.ndarray) -> np.ndarray:
+    """Of a layer (height, width); the border goes on."""
+    around = np.pad(layer, 1, mode="edge")
+    beside = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
+    return np.asarray(beside - 4 * layer)
+
+
 def _sharpening(image: np.ndarray) -> np.ndarray:
     """What sharpening adds to an image (channels, height, width): edges get steeper, and no brighter or darker."""
-    from scipy.ndimage import maximum_filter, minimum_filter
-
     away = np.float32(_SHARPENING) * (image - _blur(image, _HALO * _ABOVE))
-    around = (1, _EDGE, _EDGE)
-    limited = np.clip(image + away, minimum_filter(image, around), maximum_filter(image, around))
-    return np.asarray(limited - image)
+    layers = [Image.fromarray(layer) for layer in image]
+    least, most = (
+        np.stack([np.asarray(layer.filter(rank(_EDGE))) for layer in layers])
+        for rank in (ImageFilter.MinFilter, ImageFilter.MaxFilter)
+    )
+    return np.asarray(np.clip(image + away, least, most) - image)
 
 
 def _blur(image: np.ndarray, deviation: float) -> np.ndarray:
     """Gaussian blur of (channels, height, width); the border goes on."""
-    from scipy.ndimage import gaussian_filter1d
+    down, across = (_blurring(length, deviation) for length in image.shape[1:])
+    return np.asarray(down @ image @ across.T)
 
+
+def _blurring(length: int, deviation: float) -> np.ndarray:
+    """The matrix (length, length) that blurs a row of pixels: SciPy would take longer to load than it saves."""
     reach = max(1, math.ceil(3 * deviation))
-    for axis in (1, 2):
-        image = gaussian_filter1d(image, deviation, axis, mode="nearest", radius=reach)
-    return image
+    offsets = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * np.square(offsets / deviation))
+    rows = np.repeat(np.arange(length), len(offsets)).reshape(length, -1)
+    matrix = np.zeros((length, length))
+    np.add.at(matrix, (rows, np.clip(rows + offsets, 0, length - 1)), weights / weights.sum())
+    return matrix.astype(np.float32)
 
 
 def _resized(
