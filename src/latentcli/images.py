@@ -143,8 +143,11 @@ def _draft(picture: Image.Image, config: ModelConfig) -> None:
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """The EXIF orientation applied; a broken one is ignored."""
+    """The EXIF orientation applied; a broken one is ignored. It is the same picture where there is nothing to turn."""
     try:
+        if picture.getexif().get(ORIENTATION, 1) == 1:
+            picture.load()
+            return picture
         return ImageOps.exif_transpose(picture)
     except PILLOW_ERRORS:
         picture.load()  # damaged pixels still raise
@@ -161,7 +164,10 @@ def upright_size(picture: Image.Image) -> tuple[int, int]:
 
 
 def plain(picture: Image.Image, background: str = WHITE) -> Image.Image:
-    """Mode L or RGB from any mode, without clipping 16-bit values; what is transparent shows the background."""
+    """Mode L or RGB from any mode, without clipping 16-bit values; what is transparent shows the background.
+
+    It is the same picture where there is nothing to convert.
+    """
     mode = picture.mode
     if mode.startswith("I") or mode == "F":
         return _eight_bit(picture)
@@ -170,7 +176,8 @@ def plain(picture: Image.Image, background: str = WHITE) -> Image.Image:
         ground = Image.new("RGBA", picture.size, background)
         stays_gray = mode in ("LA", "L", "1") and _is_gray(background)
         return Image.alpha_composite(ground, picture).convert("L" if stays_gray else "RGB")
-    return picture.convert("L" if mode in ("1", "L") else "RGB")
+    kind = "L" if mode in ("1", "L") else "RGB"
+    return picture if mode == kind else picture.convert(kind)
 
 
 def _is_gray(colour: str) -> bool:

@@ -25,6 +25,9 @@ class Engine(Protocol):
     def device(self) -> str:
         """Name of the device, as PyTorch calls it."""
 
+    def prepare(self) -> None:
+        """Load now what would be loaded at the first use."""
+
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Posterior means of images."""
 
@@ -56,6 +59,10 @@ class OnnxEngine:
         self._encoder = _Session(lambda: graphs.encoder(config, weights))
         self._decoder = _Session(lambda: graphs.decoder(config, weights))
 
+    def prepare(self) -> None:
+        self._encoder.load()
+        self._decoder.load()
+
     def encode(self, images: np.ndarray) -> np.ndarray:
         return self._encoder.run(images)
 
@@ -71,9 +78,13 @@ class _Session:
         self._lock = threading.Lock()
         self._session: Any = None
 
-    def run(self, values: np.ndarray) -> np.ndarray:
+    def load(self) -> Any:
         with self._lock:
             if self._session is None:
                 self._session = open_session(self._graph())
-        (result,) = self._session.run(None, {self._session.get_inputs()[0].name: np.ascontiguousarray(values)})
+        return self._session
+
+    def run(self, values: np.ndarray) -> np.ndarray:
+        session = self.load()
+        (result,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(values)})
         return np.asarray(result)

@@ -27,6 +27,9 @@ class TorchEngine:
     def device(self) -> str:
         return str(device_of(self.vae))
 
+    def prepare(self) -> None:
+        """Nothing is left to load."""
+
     @torch.inference_mode()
     def encode(self, images: np.ndarray) -> np.ndarray:
         return self.vae.encode(self._tensor(images)).mean.cpu().numpy()

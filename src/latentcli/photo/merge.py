@@ -303,10 +303,7 @@ def _resized(
 
 def _halved(layers: np.ndarray) -> np.ndarray:
     """Layers (n, height, width) at half the size, rounded up: means of two by two pixels."""
-    odd = [(0, 0), *((0, length % 2) for length in layers.shape[1:])]
-    even = np.pad(layers, odd, mode="edge")
-    count, height, width = even.shape
-    return np.asarray(even.reshape(count, height // 2, 2, width // 2, 2).mean(axis=(2, 4)))
+    return np.stack([np.asarray(Image.fromarray(layer).reduce(2)) for layer in layers])
 
 
 def _smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 
@@ -82,6 +83,7 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
     edit_one = partial(_edit_one, model, request, vectors, typical, job)
 
     def edited() -> Iterator[Event]:
+        Thread(target=model.engine.prepare).start()  # while the first photo is read and its faces are found
         yield from kept(items)
         open_items = [item for item in items if not item.is_done]
         before: list[np.ndarray] = []
