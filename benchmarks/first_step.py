@@ -29,11 +29,11 @@ print(time.perf_counter() - imported)
 TRAINING = """
 import sys, time
 from pathlib import Path
-from latentcli.training import plan, reports, run
+from latentcli.training import events, plan, run
 imported = time.perf_counter()
 request = plan.TrainRequest(size=(64, 64), epochs=1)
 for report in run.run(plan.prepare(Path("models/timed"), Path(sys.argv[1]), request), stop=lambda: True):
-    if isinstance(report, reports.Started):
+    if isinstance(report, events.Started):
         print(time.perf_counter() - imported)
 """
 

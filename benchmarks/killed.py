@@ -23,7 +23,7 @@ from latentcli import tensorfile
 from latentcli.model.modelfile import KIND
 
 EAGER = (
-    "from latentcli.training import session; session._SAVE_EVERY = 2.0; session._SAVING = 1e9; "
+    "from latentcli.training import trainer; trainer._SAVE_EVERY = 2.0; trainer._SAVING = 1e9; "
     "from latentcli.cli.app import main; main()"
 )
 

@@ -23,13 +23,13 @@ PER_FOLDER = 10_000
 TRAINING = """
 import sys, time
 from pathlib import Path
-from latentcli.training import plan, reports, run, session
-session._SAVE_EVERY = 15.0
+from latentcli.training import events, plan, run, trainer
+trainer._SAVE_EVERY = 15.0
 request = plan.TrainRequest(size=(64, 64), epochs=10, precision="fp32")
 for report in run.run(plan.prepare(Path(sys.argv[2]), Path(sys.argv[1]), request)):
-    if isinstance(report, reports.Started):
+    if isinstance(report, events.Started):
         print("started", report.images, flush=True)
-    if isinstance(report, reports.StepReport):
+    if isinstance(report, events.StepReport):
         print(report.images_per_second, flush=True)
 """
 

@@ -1,6 +1,7 @@
 """The documentation is true: its commands parse, its Python runs, its links lead somewhere, its messages exist."""
 
 import ast
+import importlib
 import importlib.util
 import re
 import shlex
@@ -228,3 +229,19 @@ def test_the_bundled_models_are_listed_with_all_their_vectors() -> None:
         (row,) = (row for row in rows if f"]({model.name}/" in row)
         for vector in model.glob("vectors/*.safetensors"):
             assert f"`{vector.stem}`" in row
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_benchmarks_import_what_is_there(path: Path) -> None:
+    """Also in the programs that they hold as texts and run in processes of their own."""
+    texts = [path.read_text(), *(node.value for node in ast.walk(ast.parse(path.read_text())) if is_program(node))]
+    for text in texts:
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("latentcli"):
+                module = importlib.import_module(node.module)
+                for alias in node.names:
+                    assert hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}"), alias
+
+
+def is_program(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and "from latentcli" in node.value
