@@ -25,7 +25,7 @@ _GRIDS = ((16, 2), (8, 6))  # cells along a side of the networks' two maps, and 
 _LEVELS = (1, 2, 4)  # windows along the photo's longer side, while searching
 _TURNS = {90: Image.Transpose.ROTATE_90, -90: Image.Transpose.ROTATE_270}  # where no upright face is found
 _SMALLEST = 128  # pixels of the photo in a window: nothing smaller is to be seen
-_WORTH_A_LOOK = 0.3  # score, while searching
+_WORTH_A_LOOK = 0.3  # score of a detection
 _LOOKS = ((0.33,), (0.28, 0.38))  # views of a closer look, by the share of the face's box: first, then for the result
 _SHARES_OF_CHECK = (0.3, 0.45)
 _PERHAPS, _SURE = 0.45, 0.66  # scores: of the looks, and of the smaller network in the end
@@ -70,7 +70,7 @@ def find_faces(picture: Image.Image, at_least: int = 1) -> list[Face]:
     for level in _LEVELS:
         if level > 1 and max(rgb.size) / level < _SMALLEST:
             break
-        found += _looked_at(halved, _elsewhere(_search(rgb, level), found))
+        found = _merged(found + _looked_at(halved, _elsewhere(_search(rgb, level), found)))
         if not found and level == 1:
             found = _looked_at(halved, [face for turn in _TURNS for face in _search(rgb, 1, turn)])
         if len(found) >= at_least:
@@ -101,7 +101,7 @@ def _search(rgb: Image.Image, level: int, turn: int = 0) -> list[Face]:
         part = pixels[y : y + _SIDE, x : x + _SIDE]
         window = np.zeros((_SIDE, _SIDE, 3), dtype=np.uint8)  # black around a narrow photo
         window[: part.shape[0], : part.shape[1]] = part
-        for face in _detect(window, _WORTH_A_LOOK):
+        for face in _detect(window):
             place = _turned_back(x + face.x, y + face.y, size, turn)
             found.append(Face(place[0] / scale, place[1] / scale, face.side / scale, face.roll + turn, face.score))
     return found
@@ -130,7 +130,7 @@ def _look(halved: Halved, face: Face, shares: Sequence[float]) -> Face | None:
     found = []
     for share in shares:
         box = Box.about(face.x, face.y, face.side / share, face.roll)
-        nearest = _nearest(_detect(_view(halved, box, _SIDE), _WORTH_A_LOOK))
+        nearest = _nearest(_detect(_view(halved, box, _SIDE)))
         found += [_from_view(nearest, box)] if nearest else []
     if not found:
         return None
@@ -195,10 +195,10 @@ def _merged(faces: list[Face]) -> list[Face]:
     return kept
 
 
-def _detect(window: np.ndarray, least: float) -> list[Face]:
-    """Faces in a window, uint8 (side, side, 3), in its pixels; those that lie on each other are one."""
+def _detect(window: np.ndarray) -> list[Face]:
+    """What is worth a look in a window, uint8 (side, side, 3), in its pixels; those that lie on each other are one."""
     points, scores = _run(window)
-    rows = np.flatnonzero(scores >= least)
+    rows = np.flatnonzero(scores >= _WORTH_A_LOOK)
     return _merged([_face(face, float(score)) for face, score in zip(points[rows], scores[rows], strict=True)])
 
 
