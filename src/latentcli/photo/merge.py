@@ -121,8 +121,8 @@ def _on_box(before: np.ndarray, after: np.ndarray, way: Merge, rounded: bool) ->
     side = min(height, width)
     reach = _smoothstep(_blur(amount, _NEAR * side), *_REACH) * window
     redrawn = _smoothstep(_blur(amount, _AROUND * side), *_REDRAWN)
-    redrawn *= _smoothstep(_unlikeness(_gray(old), _gray(old + difference), _STRUCTURE * side), *_UNLIKE)
-    sharper = redrawn * (_sharpening(old + difference) - _sharpening(old) * (1 - redrawn))
+    redrawn *= _smoothstep(_unlikeness(_gray(old), _gray(new), _STRUCTURE * side), *_UNLIKE)
+    sharper = redrawn * (_sharpening(new) - _sharpening(old) * (1 - redrawn))
     return _Drawn(old, difference, sharper, reach, redrawn)
 
 

@@ -83,9 +83,10 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
     edit_one = partial(_edit_one, model, request, vectors, typical, job)
 
     def edited() -> Iterator[Event]:
-        Thread(target=model.engine.prepare).start()  # while the first photo is read and its faces are found
         yield from kept(items)
         open_items = [item for item in items if not item.is_done]
+        if open_items:
+            Thread(target=model.engine.prepare).start()  # while the first photo is read and its faces are found
         before: list[np.ndarray] = []
         results = walk(open_items, edit_one, at_once=_AHEAD * job.workers, workers=job.workers)
         for done, (item, result) in enumerate(results, start=1):
