@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from latentcli.errors import UsageError
-from latentcli.images import encode_picture
+from latentcli.images import encode_picture, on_checks
 
 Encoder = Callable[..., bytes]  # of pictures, pictures a second, and options of the file type
 
@@ -33,5 +33,9 @@ def check_animation(path: Path) -> None:
 
 
 def encode_animation(pictures: list[Image.Image], suffix: str, fps: float, **options: object) -> bytes:
-    """The bytes of an animation of `fps` pictures a second; `options` are those of `images.encode_picture`."""
-    return ENCODERS[_OLD.get(suffix.lower(), suffix.lower())](pictures, fps, **options)
+    """The bytes of an animation of `fps` pictures a second; what is transparent lies on a checkerboard.
+
+    `options` are those of `images.encode_picture`.
+    """
+    shown = [on_checks(picture) for picture in pictures]  # GIF knows no half-transparent pixel
+    return ENCODERS[_OLD.get(suffix.lower(), suffix.lower())](shown, fps, **options)

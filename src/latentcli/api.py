@@ -380,7 +380,7 @@ def train(
         size: Pixels a side, or (width, height); 16 to 256.
         crop: "centre", "none" or "face".
         aligned: The pictures are upright face crops already.
-        background: Colour behind transparent pixels.
+        background: Colour that transparent pixels are filled with; by default transparency is learned.
         latent_dim: Numbers per latent.
         likelihood: "gaussian" or "bernoulli".
         beta: Weight of the KL; 0 is a classical autoencoder.

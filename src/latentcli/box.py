@@ -123,4 +123,5 @@ def _with_border(picture: Image.Image, bounds: tuple[int, int, int, int]) -> Ima
     rows = np.clip(np.arange(top, bottom), 0, picture.height - 1)
     touched = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     pixels = np.asarray(picture.crop(touched))
-    return Image.fromarray(pixels[rows[:, None] - touched[1], columns[None, :] - touched[0]])
+    wider = pixels[rows[:, None] - touched[1], columns[None, :] - touched[0]]
+    return Image.frombytes(picture.mode, (len(columns), len(rows)), wider.tobytes())  # premultiplied stays that

@@ -46,6 +46,7 @@ MEGAPIXELS = 250.0  # larger pictures are refused before a pixel is decoded
 PHOTO_MEGAPIXELS = 100.0  # the same for photos to be edited, which take more memory
 MOST_STRENGTH = 10_000.0  # of an edit; one is already a class gap
 DETAIL = 0.5  # of a photo's own, where an edit redraws it
+WITH_ALPHA = (2, 4)  # channels of images with transparency: gray or RGB, then alpha
 # A face's crop: its side over that of the face's box (`faces.Face`), and where in it the middle of the box lies.
 FRAMING = (1.106, 0.503, 0.491)
 
@@ -69,7 +70,7 @@ class ModelConfig:
     preset: Preset = "photo"
     width: int = 64  # pixels
     height: int = 64  # pixels
-    channels: int = 3  # 1 is gray, 3 is RGB
+    channels: int = 3  # 1 is gray, 3 is RGB; 2 and 4 are these premultiplied by the alpha that follows
     latent_dim: int = 192
     widths: tuple[int, ...] = (32, 64, 128, 192)  # feature maps per halving, finest first
     hidden: int = 0  # numbers in a dense layer on both sides of the latent; 0 is no such layer
@@ -78,7 +79,7 @@ class ModelConfig:
     framing: tuple[float, float, float] = FRAMING  # with the crop "face": how a face lies in it
     aligned: bool = False  # with the crop "face": the training pictures were such crops already
     resampling: Literal["lanczos"] = "lanczos"
-    background: str = WHITE  # what transparent pixels show, #rrggbb
+    background: str = WHITE  # what transparent pixels show where the model has no alpha, #rrggbb
 
     def __post_init__(self) -> None:
         _require(self.preset in PRESETS, f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
@@ -89,7 +90,11 @@ class ModelConfig:
                 SMALLEST <= side <= LARGEST,
                 f"size must be {SMALLEST} to {LARGEST} pixels a side, got {self.width}x{self.height}",
             )
-        _require(self.channels in (1, 3), f"channels must be 1 or 3, got {self.channels}")
+        _require(self.channels in (1, 2, 3, 4), f"channels must be 1 to 4, got {self.channels}")
+        _require(
+            not self.has_alpha or (self.preset == "photo" and self.crop != "face"),
+            "transparency is learned with the preset photo, and not from faces; give --background white",
+        )
         _require(1 <= self.latent_dim <= 4096, f"latent dimension must be 1 to 4096, got {self.latent_dim}")
         _require(self.likelihood in get_args(Likelihood), f"likelihood cannot be {self.likelihood!r}")
         _require(0 <= self.hidden <= 4096, f"hidden must be 0 to 4096, got {self.hidden}")
@@ -124,6 +129,20 @@ class ModelConfig:
     def dimensions(self) -> int:
         """Numbers per image: channels times height times width."""
         return self.channels * self.height * self.width
+
+    @property
+    def has_colour(self) -> bool:
+        return self.channels in (3, 4)
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the images are transparent in places: their last channel is alpha, and colours are premultiplied."""
+        return self.channels in WITH_ALPHA
+
+    @property
+    def colours(self) -> str:
+        """What the channels show, in words."""
+        return f"{'colour' if self.has_colour else 'gray'}{' with transparency' if self.has_alpha else ''}"
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self) | {"widths": list(self.widths), "framing": list(self.framing)}

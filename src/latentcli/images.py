@@ -1,8 +1,10 @@
 """Pictures in and out: read, write, grid.
 
 Pillow's pictures and their 0..255 stay in this file; everywhere else images are (n, channels, height, width)
-of float32 in [0, 1], or, while waiting to be trained on, (n, height, width, channels) of uint8. Nothing here imports
-torch, so that the processes that decode a folder start at once.
+of float32 in [0, 1], or, while waiting to be trained on, (n, height, width, channels) of uint8. Where they have alpha,
+it is the last channel and colours are premultiplied by it: what is invisible is 0, and nothing of it can bleed into
+what is visible. Pillow's pictures are not premultiplied. Nothing here imports torch, so that the processes that decode
+a folder start at once.
 """
 
 import contextlib
@@ -20,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
 from latentcli.box import Box, cut
-from latentcli.config import MEGAPIXELS, WHITE, ModelConfig
+from latentcli.config import MEGAPIXELS, WHITE, WITH_ALPHA, ModelConfig
 from latentcli.errors import ConfigError, ImageError
 from latentcli.faces import NoFace, find_faces
 from latentcli.files import write_whole
@@ -29,6 +31,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  #
 ORIENTATION = 0x0112  # the EXIF tag
 _PNG_LEVEL = 3  # of 9: a third of the time of Pillow's own 6, for files that are 4 % larger
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
+_OPAQUE = 230  # alpha, of 255, below which a pixel is transparent: a tenth of what lies behind it shows
+_CHECK, _CHECKS = 8, (255, 228)  # the checkerboard behind transparent pictures: pixels of a square, and its two grays
 
 # What Pillow raises for damaged files, over all its formats.
 PILLOW_ERRORS = (
@@ -94,17 +98,24 @@ def fit(picture: Image.Image, config: ModelConfig) -> np.ndarray:
         whole = plain(upright(picture), config.background)
         return to_model_size(whole, config, _face_place(whole, config))
     _draft(picture, config)
-    return to_model_size(plain(upright(picture), config.background), config)
+    whole = upright(picture)
+    return to_model_size(whole if config.has_alpha else plain(whole, config.background), config)
 
 
 def to_model_size(picture: Image.Image, config: ModelConfig, place: Box | None = None) -> np.ndarray:
     """Cut out a place (else what the model sees), resize: uint8 (height, width, channels)."""
-    picture = picture.convert("L" if config.channels == 1 else "RGB")
+    if config.has_alpha:
+        picture = premultiplied(picture, config.has_colour)
+    else:
+        picture = picture.convert("RGB" if config.has_colour else "L")
     place = place or model_box(picture.width, picture.height, config)
     size = (config.width, config.height)
     if place != Box(0, 0, *size) or picture.size != size:
         picture = cut(picture, place, size)
-    return np.array(picture, dtype=np.uint8).reshape(config.height, config.width, config.channels)
+    pixels = np.array(picture, dtype=np.uint8).reshape(config.height, config.width, config.channels)
+    if config.has_alpha:  # Lanczos overshoots, and no colour is above its alpha
+        np.minimum(pixels[:, :, :-1], pixels[:, :, -1:], out=pixels[:, :, :-1])
+    return pixels
 
 
 def model_box(width: int, height: int, config: ModelConfig) -> Box:
@@ -171,13 +182,26 @@ def plain(picture: Image.Image, background: str = WHITE) -> Image.Image:
     mode = picture.mode
     if mode.startswith("I") or mode == "F":
         return _eight_bit(picture)
-    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+    if _says_alpha(picture):
         picture = picture.convert("RGBA")
         ground = Image.new("RGBA", picture.size, background)
         stays_gray = mode in ("LA", "L", "1") and _is_gray(background)
         return Image.alpha_composite(ground, picture).convert("L" if stays_gray else "RGB")
     kind = "L" if mode in ("1", "L") else "RGB"
     return picture if mode == kind else picture.convert(kind)
+
+
+def premultiplied(picture: Image.Image, colour: bool) -> Image.Image:
+    """Mode RGBa, or La without `colour`, from any mode: colours times alpha, which is 255 in pictures without it."""
+    if picture.mode.startswith("I") or picture.mode == "F" or not _says_alpha(picture):
+        picture = plain(picture)
+    straight = picture.convert("RGBA")
+    return straight.convert("RGBa") if colour else straight.convert("LA").convert("La")
+
+
+def _says_alpha(picture: Image.Image) -> bool:
+    """Whether a picture's pixels may be transparent, by its header."""
+    return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
 
 
 def _is_gray(colour: str) -> bool:
@@ -225,6 +249,13 @@ def has_colour(picture: Image.Image) -> bool:
     return bool((pixels.max(axis=2) - pixels.min(axis=2)).mean() > 4)
 
 
+def has_transparency(picture: Image.Image) -> bool:
+    """Whether some of a picture can be seen through: many have an alpha channel that is full."""
+    if picture.mode.startswith("I") or not _says_alpha(picture):
+        return False
+    return int(np.asarray(picture.convert("RGBA").getchannel("A")).min()) < _OPAQUE
+
+
 def as_float(images: np.ndarray) -> np.ndarray:
     """uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1]."""
     floats = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")
@@ -239,13 +270,29 @@ def as_uint8(images: np.ndarray) -> np.ndarray:
     return levels.astype(np.uint8, order="C")
 
 
+def straight(images: np.ndarray) -> np.ndarray:
+    """Premultiplied images (n, 2 or 4, height, width) with their colours divided by alpha; black where that is 0."""
+    alpha = np.clip(images[:, -1:], 0, 1)
+    colours = np.zeros_like(images[:, :-1])
+    np.divide(images[:, :-1], alpha, out=colours, where=alpha * 255 >= 0.5)
+    return np.concatenate([np.clip(colours, 0, 1), alpha], axis=1)
+
+
+def on_white(images: np.ndarray) -> np.ndarray:
+    """Images (n, 1 or 3, height, width): those with alpha lie on white, others are the same."""
+    return images if images.shape[1] not in WITH_ALPHA else images[:, :-1] + (1 - images[:, -1:])
+
+
 def to_pictures(images: np.ndarray) -> list[Image.Image]:
-    """One picture per image of a batch (n, channels, height, width) in [0, 1]."""
+    """One picture per image of a batch (n, channels, height, width) in [0, 1]: mode L, LA, RGB or RGBA."""
+    if images.shape[1] in WITH_ALPHA:
+        images = straight(images)
     return [Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image) for image in as_uint8(images)]
 
 
 def grid(pictures: list[Image.Image], columns: int, gap: int = 2) -> Image.Image:
-    """A contact sheet, row by row, with white gaps of `gap` pixels."""
+    """A contact sheet, row by row, with white gaps of `gap` pixels; what is transparent lies on a checkerboard."""
+    pictures = [on_checks(picture) for picture in pictures]
     width, height = pictures[0].size
     rows = -(-len(pictures) // columns)
     mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"
@@ -255,6 +302,17 @@ def grid(pictures: list[Image.Image], columns: int, gap: int = 2) -> Image.Image
         row, column = divmod(index, columns)
         sheet.paste(picture, (column * (width + gap), row * (height + gap)))
     return sheet
+
+
+def on_checks(picture: Image.Image) -> Image.Image:
+    """Mode L or RGB: a transparent picture on a light checkerboard. Others are the same picture."""
+    if "A" not in picture.getbands():
+        return picture
+    y, x = np.indices(picture.size[::-1]) // _CHECK
+    board = Image.fromarray(np.where((x + y) % 2 == 0, *_CHECKS).astype(np.uint8))
+    shown = board.convert("L" if picture.mode == "LA" else "RGB")
+    shown.paste(picture.convert(shown.mode), mask=picture.getchannel("A"))
+    return shown
 
 
 def encode_picture(picture: Image.Image, suffix: str, **options: object) -> bytes:

@@ -269,7 +269,8 @@ BackgroundOption = Annotated[
     str | None,
     typer.Option(
         metavar="COLOUR",
-        help="Colour behind transparent pixels: `black`, `#336699`. (default: white)",
+        help="Colour that transparent pixels are filled with: `black`, `#336699`. (default: transparency is learned; "
+        "white for faces and the presets `digits` and `book`)",
         show_default=False,
         rich_help_panel=PANEL_DATA,
     ),

@@ -9,6 +9,22 @@ from latentcli.errors import UsageError
 
 Change = Callable[[Image.Image], Image.Image]
 
+_PREMULTIPLIED = {2: "La", 4: "RGBa"}  # modes of images with alpha, by channels
+
+
+def _on_colours(change: Callable[[Image.Image, float], Image.Image]) -> Callable[[Image.Image, float], Image.Image]:
+    """The change made to the colours of a premultiplied picture as they are under its alpha, which stays."""
+
+    def changed_colours(picture: Image.Image, amount: float) -> Image.Image:
+        if picture.mode not in _PREMULTIPLIED.values():
+            return change(picture, amount)
+        straight = picture.convert(picture.mode.upper())
+        colours = change(straight.convert(straight.mode.removesuffix("A")), amount)
+        colours.putalpha(straight.getchannel("A"))
+        return colours.convert(picture.mode)
+
+    return changed_colours
+
 
 def _hue(picture: Image.Image, degrees: float) -> Image.Image:
     if picture.mode == "L":
@@ -24,7 +40,8 @@ def _rotate(picture: Image.Image, degrees: float) -> Image.Image:
     margin = max(width, height) // 2
     pixels = np.asarray(picture)
     around = [(margin, margin), (margin, margin), *[(0, 0)] * (pixels.ndim - 2)]
-    wide = Image.fromarray(np.pad(pixels, around, mode="edge"))
+    wider = np.pad(pixels, around, mode="edge")
+    wide = Image.frombytes(picture.mode, (wider.shape[1], wider.shape[0]), wider.tobytes())
     turned = wide.rotate(degrees, Image.Resampling.BICUBIC)
     return turned.crop((margin, margin, margin + width, margin + height))
 
@@ -38,9 +55,9 @@ def _zoom(picture: Image.Image, factor: float) -> Image.Image:
 _KINDS: dict[str, tuple[float, float, float, Callable[[Image.Image, float], Image.Image]]] = {
     # its usual, smallest and largest amount, and what it does
     "blur": (1.5, 0.1, 50, lambda picture, radius: picture.filter(ImageFilter.GaussianBlur(radius))),
-    "brightness": (1.3, 0, 10, lambda picture, factor: ImageEnhance.Brightness(picture).enhance(factor)),
-    "contrast": (1.3, 0, 10, lambda picture, factor: ImageEnhance.Contrast(picture).enhance(factor)),
-    "hue": (20, -180, 180, _hue),
+    "brightness": (1.3, 0, 10, _on_colours(lambda picture, factor: ImageEnhance.Brightness(picture).enhance(factor))),
+    "contrast": (1.3, 0, 10, _on_colours(lambda picture, factor: ImageEnhance.Contrast(picture).enhance(factor))),
+    "hue": (20, -180, 180, _on_colours(_hue)),
     "rotate": (8, -180, 180, _rotate),
     "zoom": (1.15, 1, 10, _zoom),
 }
@@ -66,7 +83,8 @@ def parse(text: str) -> Change:
 
 
 def changed(pixels: np.ndarray, change: Change) -> np.ndarray:
-    """uint8 (height, width, channels) changed."""
-    gray = pixels.shape[2] == 1
-    picture = change(Image.fromarray(pixels[:, :, 0] if gray else pixels))
+    """uint8 (height, width, channels) changed; those with alpha are premultiplied."""
+    height, width, channels = pixels.shape
+    mode = _PREMULTIPLIED.get(channels) or ("L" if channels == 1 else "RGB")
+    picture = change(Image.frombytes(mode, (width, height), pixels.tobytes()))
     return np.asarray(picture).reshape(pixels.shape)

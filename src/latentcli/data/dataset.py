@@ -19,7 +19,7 @@ from latentcli.config import HELD_OUT_NEEDS
 from latentcli.data.cache import Decoded
 from latentcli.data.sources import Folder, Listing, Reader, is_held_out, name_hashes, open_source, scan
 from latentcli.errors import ConfigError, ImageError
-from latentcli.images import has_colour, open_picture, walk
+from latentcli.images import has_colour, has_transparency, open_picture, walk
 
 _BATCH = 256  # images that are gathered at once when they are taken in order
 
@@ -132,27 +132,29 @@ _SURVEYED = 400  # pictures
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Size and colour of a source's pictures, from at most 400 of them spread over it."""
+    """Size, colour and transparency of a source's pictures, from at most 400 of them spread over it."""
 
     shorter_side: int  # pixels, median
     colour_share: float  # of the pictures, 0 to 1
+    transparent_share: float  # the same: those that can be seen through somewhere
 
 
 def survey(files: Selection) -> Survey:
-    """Sizes and colours of a sample of the pictures. Raises ImageError when none of the sample can be read."""
+    """Survey a sample of the pictures. Raises ImageError when none of the sample can be read."""
     there = files.rows[files.listing.sizes[files.rows] >= 0]
     sample = [files.listing.name(row) for row in there[:: max(1, -(-len(there) // _SURVEYED))]]
     with files.listing.source.reader() as reader:
-        found = [found for _, found in walk(sample, partial(_side_and_colour, reader))]
+        found = [found for _, found in walk(sample, partial(_traits, reader))]
     seen = [facts for facts in found if not isinstance(facts, ImageError)]
     if not seen:
         raise ImageError(
             f"none of the {len(sample)} pictures surveyed in {files.listing.source} can be read; check the files"
         )
-    sides, colours = zip(*seen, strict=True)
-    return Survey(int(np.median(sides)), sum(colours) / len(colours))
+    sides, colours, transparent = zip(*seen, strict=True)
+    return Survey(int(np.median(sides)), sum(colours) / len(seen), sum(transparent) / len(seen))
 
 
-def _side_and_colour(reader: Reader, name: str) -> tuple[int, bool]:
+def _traits(reader: Reader, name: str) -> tuple[int, bool, bool]:
+    """Shorter side in pixels, whether there is colour, whether there is transparency."""
     with open_picture(*reader.locate(name)) as picture:
-        return min(picture.size), has_colour(picture)
+        return min(picture.size), has_colour(picture), has_transparency(picture)

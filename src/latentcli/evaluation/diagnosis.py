@@ -135,7 +135,7 @@ def _likelihood(evidence: Evidence) -> Iterator[Finding]:
     from latentcli.model.likelihood import LIKELIHOODS
 
     config = evidence.config
-    if misfit := LIKELIHOODS[config.likelihood].misfit(evidence.evaluation.pixels.near_ends, config.channels):
+    if misfit := LIKELIHOODS[config.likelihood].misfit(evidence.evaluation.pixels.near_ends, config):
         reason, better = misfit
         yield Finding("problem", "likelihood", reason, f"--likelihood {better}")
 

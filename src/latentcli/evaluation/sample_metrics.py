@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentcli.errors import ConfigError, FileFormatError
+from latentcli.images import on_white
 from latentcli.runtime import open_session
 
 _FILTERS = 16  # per level
@@ -35,8 +36,8 @@ class FeatureSpace:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Features (n, d) of images (n, channels, height, width) in [0, 1]; gray images are shown as colour."""
-        colour = images.expand(-1, 3, -1, -1)
+        """Features (n, d) of images (n, channels, height, width) in [0, 1], seen as colour and on white."""
+        colour = torch.from_numpy(on_white(images.numpy())).expand(-1, 3, -1, -1)
         return torch.cat([self.network(some).float().cpu() for some in torch.split(colour, _CHUNK)])
 
 

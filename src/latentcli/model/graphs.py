@@ -32,7 +32,10 @@ def decoder(config: ModelConfig, weights: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _metadata(config: ModelConfig) -> dict[str, str]:
-    return {"config": json.dumps(config.to_json()), "preprocessing": "RGB or gray, uint8 / 255, NCHW"}
+    kinds = "RGB or gray"
+    if config.has_alpha:
+        kinds = f"{'RGBA' if config.has_colour else 'gray and alpha'}, premultiplied (colours times alpha)"
+    return {"config": json.dumps(config.to_json()), "preprocessing": f"{kinds}, uint8 / 255, NCHW"}
 
 
 def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from latentcli.config import ModelConfig
+
 SMALLEST_SIGMA = 1 / 255  # one gray level: 8-bit images cannot be known better
 _NEAR_BLACK_AND_WHITE = 0.7  # share of the pixel values at the ends of their range
 
@@ -55,7 +57,7 @@ class Likelihood:
         """-log p(x) in nats, summed over the images, of a linear model; None where it has no such likelihood."""
         return None
 
-    def misfit(self, near_ends: float, channels: int) -> tuple[str, str] | None:
+    def misfit(self, near_ends: float, config: ModelConfig) -> tuple[str, str] | None:
         """Why the images do not fit the likelihood, and the one to take; from the share of nearly black or white."""
         return None
 
@@ -79,8 +81,8 @@ class Gaussian(Likelihood):
     def baseline(self, x: Tensor, model: LinearModel) -> Tensor | None:
         return model.negative_log_likelihood(x).double().sum() if model.has_likelihood else None
 
-    def misfit(self, near_ends: float, channels: int) -> tuple[str, str] | None:
-        if near_ends <= _NEAR_BLACK_AND_WHITE or channels > 1:
+    def misfit(self, near_ends: float, config: ModelConfig) -> tuple[str, str] | None:
+        if near_ends <= _NEAR_BLACK_AND_WHITE or config.has_colour or config.has_alpha:
             return None
         reason = f"{near_ends:.0%} of these pixels are nearly black or white, which a Gaussian likelihood blurs"
         return reason, "bernoulli"
@@ -99,7 +101,7 @@ class Bernoulli(Likelihood):
         chance = model.mean.clamp(1e-3, 1 - 1e-3).view_as(x[0]).expand_as(x)
         return F.binary_cross_entropy(chance, x, reduction="sum")
 
-    def misfit(self, near_ends: float, channels: int) -> tuple[str, str] | None:
+    def misfit(self, near_ends: float, config: ModelConfig) -> tuple[str, str] | None:
         if near_ends > _NEAR_BLACK_AND_WHITE:
             return None
         reason = (

@@ -5,6 +5,8 @@ the edited photo as well, and the sharp edges of what is edited away, which do n
 ghost of the old one. Texture is faint and edges are not. So in each octave of detail, where the edit changes much, the
 photo's detail is limited to the amplitude it has in most places; and what sharpness that costs is given back by
 sharpening what the decoder drew. The mask refines that of Brock et al. 2017 (arXiv 1609.07093, section 3).
+
+Images with alpha are premultiplied by it, so that one sum moves colours and outline together.
 """
 
 import math
@@ -18,7 +20,7 @@ from PIL import Image, ImageFilter
 
 from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
-from latentcli.config import Merge
+from latentcli.config import WITH_ALPHA, Merge
 
 _FINEST = 1024  # pixels along a region: finer detail than that is texture and stays
 _ABOVE = 2  # masks and sharpening are computed at this many times the model's size
@@ -45,7 +47,7 @@ class Merged:
     """What to add to a region of a photo, and where: both are exactly 0 where the edit does not reach."""
 
     change: np.ndarray  # (channels, height, width) in [-1, 1]
-    mask: np.ndarray  # (height, width) in [0, 1]
+    mask: np.ndarray  # (height, width) in [0, 1], of all channels
 
     def rows(self, first: int, last: int, size: tuple[int, int]) -> np.ndarray:
         """Rows of the change as it is in a region of (width, height), bilinear: (channels, last - first, width)."""
@@ -76,14 +78,15 @@ def merge(
     """Change of a photo's region, which is shown at its `coarse_size`: (channels, height, width) in [0, 1].
 
     `before` and `after` are the decodings (channels, height, width) of the box, at the model's size; `rounded` leaves
-    the corners of the box as they are: they show no face. All are float32.
+    the corners of the box as they are: they show no face. All are float32. Photo and decodings have alpha, or none of
+    them has; with it, colours are premultiplied.
     """
     shown, before, after = _like(coarse, before, after)
     drawn = _on_box(before, after, request.merge, rounded)
     shown = coarse if request.merge == "ratio" else shown
     side = box.width * coarse.shape[2] / (region[2] - region[0])
     found = _WAYS[request.merge](shown, _onto(drawn, coarse.shape[1:], region, box), side, request.detail)
-    return Merged(np.broadcast_to(found.change, coarse.shape), found.mask)
+    return Merged(_for_channels(found.change, len(coarse)), found.mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +96,36 @@ class _Drawn:
     before: np.ndarray  # (channels, height, width)
     difference: np.ndarray  # the same
     sharper: np.ndarray  # the same: what sharpening adds
-    reach: np.ndarray  # (1, height, width) in [0, 1]: where the edit counts
-    redrawn: np.ndarray  # the same: where the photo's own edges go
+    reach: np.ndarray  # (1 or channels, height, width) in [0, 1]: where the edit counts
+    redrawn: np.ndarray  # (1, height, width) in [0, 1]: where the photo's own edges go
 
 
 def _like(coarse: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Photo and decodings in the channels they are compared in: a gray one of them makes the edit one of brightness."""
-    is_gray = bool((coarse == coarse[:1]).all())  # also when it is stored as RGB
+    colours = coarse[:-1] if len(coarse) in WITH_ALPHA else coarse
+    is_gray = bool((colours == colours[:1]).all())  # also when it is stored as RGB
     if len(before) == len(coarse) and not is_gray:
         return coarse, before, after
     return _gray(coarse), _gray(before), _gray(after)
 
 
 def _gray(image: np.ndarray) -> np.ndarray:
-    return image if len(image) == 1 else np.tensordot(_LUMA, image, axes=1)[None]
+    """Brightness, followed by alpha where there is one."""
+    if len(image) < 3:
+        return image
+    return np.concatenate([np.tensordot(_LUMA, image[:3], axes=1)[None], image[3:]])
+
+
+def _structure(image: np.ndarray) -> np.ndarray:
+    """One layer that shows all edges: brightness, or its mean with alpha: 0 is nothing, 0.5 black and 1 white."""
+    return np.asarray(_gray(image).mean(axis=0, keepdims=True))
+
+
+def _for_channels(change: np.ndarray, channels: int) -> np.ndarray:
+    """A change of brightness as that of each colour, with that of alpha behind it."""
+    if channels in WITH_ALPHA:
+        return np.concatenate([_for_channels(change[:-1], channels - 1), change[-1:]])
+    return np.broadcast_to(change, (channels, *change.shape[1:]))
 
 
 def _on_box(before: np.ndarray, after: np.ndarray, way: Merge, rounded: bool) -> _Drawn:
@@ -120,8 +139,11 @@ def _on_box(before: np.ndarray, after: np.ndarray, way: Merge, rounded: bool) ->
     amount = np.abs(difference).mean(axis=0, keepdims=True)
     side = min(height, width)
     reach = _smoothstep(_blur(amount, _NEAR * side), *_REACH) * window
+    if len(old) in WITH_ALPHA:  # where only colours change, the outline stays as it is
+        outline = reach * _smoothstep(_blur(np.abs(difference[-1:]), _NEAR * side), *_REACH)
+        reach = np.concatenate([*[reach] * (len(old) - 1), outline])
     redrawn = _smoothstep(_blur(amount, _AROUND * side), *_REDRAWN)
-    redrawn *= _smoothstep(_unlikeness(_gray(old), _gray(new), _STRUCTURE * side), *_UNLIKE)
+    redrawn *= _smoothstep(_unlikeness(_structure(old), _structure(new), _STRUCTURE * side), *_UNLIKE)
     sharper = redrawn * (_sharpening(new) - _sharpening(old) * (1 - redrawn))
     return _Drawn(old, difference, sharper, reach, redrawn)
 
@@ -188,7 +210,7 @@ def _residual(photo: np.ndarray, drawn: _Drawn, side: float, detail: float) -> M
     own = photo - drawn.before  # what the photo has and its reconstruction has not
     without_ghosts = drawn.difference - (own - _limited(own, drawn.redrawn, detail))
     plain, extra = drawn.reach * without_ghosts, drawn.reach * drawn.sharper
-    gain = _matching(photo, plain, extra, drawn.reach * drawn.redrawn, side)
+    gain = _matching(photo, plain, extra, drawn.reach[:1] * drawn.redrawn, side)
     return Merged(plain + gain * extra, drawn.reach[0])
 
 
@@ -236,7 +258,7 @@ def _limited(own: np.ndarray, redrawn: np.ndarray, detail: float) -> np.ndarray:
 def _matching(photo: np.ndarray, plain: np.ndarray, extra: np.ndarray, where: np.ndarray, side: float) -> np.float32:
     """How much of the sharpening, 0 to 1, gives the edit the photo's sharpness: the energy of its Laplacian there."""
     share = min(1.0, _SHARPNESS_SIDE / side)
-    layers = np.concatenate([_gray(photo), _gray(plain), _gray(extra), where])
+    layers = np.concatenate([*map(_structure, (photo, plain, extra)), where])
     if share < 1:
         height, width = (max(3, round(length * share)) for length in layers.shape[1:])
         layers = _resized(layers, (width, height), Image.Resampling.BOX)

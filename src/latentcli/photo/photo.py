@@ -11,9 +11,20 @@ from PIL import Image
 
 from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
-from latentcli.config import PHOTO_MEGAPIXELS
-from latentcli.images import as_float, encode_picture, grid, has_alpha, open_picture, plain, upright
-from latentcli.photo.merge import coarse_size, merge
+from latentcli.config import PHOTO_MEGAPIXELS, WITH_ALPHA
+from latentcli.images import (
+    as_float,
+    encode_picture,
+    grid,
+    has_alpha,
+    on_white,
+    open_picture,
+    plain,
+    premultiplied,
+    straight,
+    upright,
+)
+from latentcli.photo.merge import Region, coarse_size, merge
 from latentcli.photo.metadata import FileTraits, traits_of
 from latentcli.photo.sixteen_bit import can_hold, encode_16_bits, has_16_bits, read_16_bits
 
@@ -61,6 +72,13 @@ class Photo:
             picture.putalpha(self.alpha)
         return picture
 
+    def _part(self, region: Region, with_alpha: bool) -> Image.Image:
+        """A region's pixels: mode L or RGB, or with alpha LA or RGBA."""
+        part = self.picture.crop(region)
+        if with_alpha and self.alpha is not None:
+            part.putalpha(self.alpha.crop(region))
+        return part
+
     @property
     def digest(self) -> str:
         """SHA-256 of its file."""
@@ -69,23 +87,36 @@ class Photo:
     def merged(
         self, before: np.ndarray, after: np.ndarray, box: Box, request: EditRequest, rounded: bool = False
     ) -> "Photo":
-        """The photo with the change from one decoding (channels, height, width) of a box to the other merged in."""
+        """The photo with the change from one decoding (channels, height, width) of a box to the other merged in.
+
+        Decodings with alpha change the photo's, too. Where it has none, or only its brightness is changed, they are
+        laid on white first.
+        """
         region = box.region(self.size)
         size = region[2] - region[0], region[3] - region[1]
         if min(size) < 1:
             return self
-        shown = self.picture.crop(region)
-        coarse = np.array(shown.resize(coarse_size(*size), Image.Resampling.BOX))
+        edits_alpha = len(before) in WITH_ALPHA and self.alpha is not None and request.merge != "ratio"
+        if not edits_alpha:
+            before, after = on_white(np.stack([before, after]))
+        shown = self._part(region, edits_alpha)
+        seen = premultiplied(shown, colour=shown.mode == "RGBA") if edits_alpha else shown
+        coarse = np.array(seen.resize(coarse_size(*size), Image.Resampling.BOX))
         x = as_float(coarse.reshape(1, *coarse.shape[:2], -1))[0]
         change = merge(x, region, before, after, box, request, rounded)
         pixels = np.array(shown) if self.wide is None else self.wide.copy()
         part = pixels if self.wide is None else pixels[region[1] : region[3], region[0] : region[2]]
         for top in range(0, size[1], _BAND):
             bottom = min(top + _BAND, size[1])
-            _add(part[top:bottom], change.rows(top, bottom, size))
-        picture = self.picture.copy()
-        picture.paste(Image.fromarray(part if self.wide is None else _eight_bits(part)), region)
-        return replace(self, picture=picture, wide=None if self.wide is None else pixels)
+            add = _add_premultiplied if edits_alpha else _add
+            add(part[top:bottom], change.rows(top, bottom, size))
+        edited = Image.fromarray(part if self.wide is None else _eight_bits(part))
+        return replace(
+            self,
+            picture=_pasted(self.picture, edited, region),
+            alpha=_pasted(self.alpha, edited.getchannel("A"), region) if self.alpha and edits_alpha else self.alpha,
+            wide=None if self.wide is None else pixels,
+        )
 
     def bytes(self, suffix: str, done: str | None = None) -> bytes:
         """Its file in the type of the suffix; `done` is ASCII text that says there what was done to it.
@@ -108,8 +139,11 @@ class Photo:
 
 
 def side_by_side(photos: Sequence[Photo], columns: int) -> Photo:
-    """A sheet of versions of one photo, at its size and with its traits, 8 bits a channel and without transparency."""
-    return replace(photos[0], picture=grid([photo.picture for photo in photos], columns), alpha=None, wide=None)
+    """A sheet of versions of one photo, at its size and with its traits, 8 bits a channel.
+
+    What is transparent lies on a checkerboard.
+    """
+    return replace(photos[0], picture=grid([photo.visible() for photo in photos], columns), alpha=None, wide=None)
 
 
 def _bare(picture: Image.Image) -> Image.Image:
@@ -126,7 +160,25 @@ def _add(pixels: np.ndarray, change: np.ndarray) -> None:
     colours[...] = np.clip(np.rint(colours + more[:, :, : colours.shape[2]]), 0, top)
 
 
+def _add_premultiplied(pixels: np.ndarray, change: np.ndarray) -> None:
+    """Add a premultiplied change (2 or 4, rows, width) to whole numbers (rows, width, 2 or 4), in place.
+
+    Colours are stored as they are under their alpha. Pixels without a change keep theirs, also invisible ones.
+    """
+    top = np.iinfo(pixels.dtype).max
+    x = pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(top)
+    x[:-1] *= x[-1:]
+    changed = np.rint(straight((x + change)[None])[0] * np.float32(top)).transpose(1, 2, 0)
+    np.copyto(pixels, changed.astype(pixels.dtype), where=np.asarray(change.any(axis=0))[:, :, None])
+
+
+def _pasted(picture: Image.Image, part: Image.Image, region: Region) -> Image.Image:
+    """A copy of a picture with another part; transparency of the part is left out where the picture has none."""
+    whole = picture.copy()
+    whole.paste(part if part.mode == whole.mode else part.convert(whole.mode), region)
+    return whole
+
+
 def _eight_bits(wide: np.ndarray) -> np.ndarray:
-    """The colours of 16-bit pixels as 8 bits."""
-    colours = wide if wide.ndim == 2 else wide[:, :, :3]
-    return ((colours.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    """16-bit pixels as 8 bits."""
+    return ((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)

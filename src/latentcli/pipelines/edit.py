@@ -156,7 +156,7 @@ def _edit_one(
 def _encoded(versions: list[Photo], request: EditRequest, suffix: str, done: str | None) -> bytes:
     """The file of an edited photo, of a sheet of its versions, or of an animation that goes there and back."""
     if request.fps is not None:
-        frames = [version.picture for version in versions]
+        frames = [version.visible() for version in versions]
         options = versions[0].traits.options(suffix, done)
         return encode_animation(frames + frames[-2:0:-1], suffix, request.fps, **options)
     if len(versions) == 1:
@@ -185,7 +185,8 @@ def edit_photo(
     reconstructed, latents = photo, []
     rounded = model.config.crop == "face"
     for box in boxes:
-        x = as_float(to_model_size(photo.picture, model.config, box)[None])
+        seen = photo.visible() if model.config.has_alpha else photo.picture
+        x = as_float(to_model_size(seen, model.config, box)[None])
         z = model.encode_float(x)
         if request.refine:
             z = _refined(model, x, z)

@@ -78,10 +78,9 @@ def sections(data: ReportData) -> list[Section]:
 
 def _introduction(model: LoadedModel) -> str:
     config, training = model.config, model.training
-    colour = "colour" if config.channels == 3 else "gray"
     text = (
-        f"A variational autoencoder of {config.width}x{config.height} {colour} images, preset {config.preset}, latent "
-        f"dimension {config.latent_dim}, model {model.model_id}."
+        f"A variational autoencoder of {config.width}x{config.height} images, {config.colours}; "
+        f"preset {config.preset}, latent dimension {config.latent_dim}, model {model.model_id}."
     )
     if not training:
         return text

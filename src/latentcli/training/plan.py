@@ -38,6 +38,7 @@ from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Checkpoint
 
 _COLOUR_SHARE = 0.01  # of the images with chroma, above which a model gets colour
+_TRANSPARENT_SHARE = 0.05  # of the images with transparency, above which a model gets alpha
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class TrainRequest:
     precision: str | None = None
     crop: Crop | None = None
     aligned: bool = False  # the pictures are face crops already
-    background: str | None = None  # a colour, by name or number
+    background: str | None = None  # a colour, by name or number, instead of transparency
     device: Device = "auto"
 
     def __post_init__(self) -> None:
@@ -85,10 +86,9 @@ class Choice:
     def describe(self) -> str:
         """The choice in one line."""
         model, config = self.model, self.config
-        colour = "colour" if model.channels == 3 else "gray"
         length = f"{config.minutes:g} minutes" if config.minutes else f"{config.epochs} epochs"
         return (
-            f"preset {model.preset}, {model.width}x{model.height} {colour}, "
+            f"preset {model.preset}, {model.width}x{model.height} {model.colours}, "
             f"latent dimension {model.latent_dim}, beta {config.beta:g}, {length}"
         )
 
@@ -180,10 +180,12 @@ def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
     seen = survey(train)
     side = max((size for size in SIZES if size <= seen.shorter_side), default=SIZES[0])
     width, height = request.size or (side, side)
-    channels = 3 if seen.colour_share > _COLOUR_SHARE else 1
+    of_faces = request.aligned or request.crop == "face"
+    alpha = seen.transparent_share > _TRANSPARENT_SHARE and request.background is None and not of_faces
+    channels = (3 if seen.colour_share > _COLOUR_SHARE else 1) + alpha
     small_and_gray = channels == 1 and max(width, height) <= DIGITS_UP_TO
     preset: Preset = request.preset or ("digits" if small_and_gray else "photo")
-    if preset != "photo":
+    if preset != "photo":  # these lay transparent pictures on the background
         channels = 1
         small = BOOK_SIZE if preset == "book" else min(side, DIGITS_UP_TO)
         width, height = request.size or (small, small)

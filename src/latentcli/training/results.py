@@ -142,9 +142,9 @@ def _sampled(vae: VAE, prior: Prior, count: int) -> list[Image.Image]:
 
 def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str:
     """Markdown, from the config and the training summary that the model file keeps."""
-    colour = "colour" if config.channels == 3 else "gray"
+    shape = f"{config.width}x{config.height} {config.colours}"
     rows = {
-        "network": f"`{config.preset}`, {config.width}x{config.height} {colour}, latent dimension {config.latent_dim}",
+        "network": f"`{config.preset}`, {shape}, latent dimension {config.latent_dim}",
         "likelihood": config.likelihood,
         "images": f"{training.images} from `{training.data}`, {training.held_out_images} held out",
         "training": (
