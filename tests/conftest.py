@@ -22,6 +22,7 @@ from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import VAE
 
 TINY = ModelConfig(width=16, height=16, channels=3, latent_dim=4, widths=(8, 8))
+TINY_ALPHA = ModelConfig(width=16, height=16, channels=4, latent_dim=4, widths=(8, 8))
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,22 @@ def draw(size: tuple[int, int], seed: int, mode: str = "RGB", dot: bool = False)
     return picture.convert(mode)
 
 
+def draw_cut_out(size: tuple[int, int], seed: int, mode: str = "RGBA", dot: bool = False) -> Image.Image:
+    """The disc of `draw` on a transparent ground, whose hidden colour is that of `draw`."""
+    picture = draw(size, seed, "RGB", dot)
+    shape = Image.new("L", size)
+    width, height = size
+    ImageDraw.Draw(shape).ellipse((width // 8, height // 8, width * 7 // 8, height * 7 // 8), fill=255)
+    picture.putalpha(shape)
+    return picture.convert(mode)
+
+
 def draw_folder(folder: Path, count: int, dot: bool = False, first_seed: int = 0, mode: str = "RGB") -> Path:
-    """A folder of drawn 20x20 PNG pictures."""
+    """A folder of drawn 20x20 PNG pictures, with transparency where the mode has it."""
     folder.mkdir(parents=True, exist_ok=True)
+    pen = draw_cut_out if mode in ("RGBA", "LA") else draw
     for number in range(count):
-        draw((20, 20), first_seed + number, mode, dot).save(folder / f"{number:03d}.png")
+        pen((20, 20), first_seed + number, mode, dot).save(folder / f"{number:03d}.png")
     return folder
 
 

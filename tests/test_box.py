@@ -41,3 +41,11 @@ def test_what_is_no_box_is_refused(text):
 def test_text_and_place_are_one():
     place = Box(1.25, -3, 40.5, 40.5, -12.75)
     assert Box.parse(place.text()) == place
+
+
+def test_a_premultiplied_picture_stays_premultiplied():
+    picture = Image.new("RGBA", (20, 20), (200, 100, 50, 128)).convert("RGBa")
+    for place in (Box(0, 0, 20, 20), Box(-5, -5, 30, 30), Box(5, 5, 10, 10, 30)):
+        shown = cut(picture, place, (8, 8))
+        assert shown.mode == "RGBa"
+        assert np.abs(np.asarray(shown).astype(int) - [100, 50, 25, 128]).max() <= 1

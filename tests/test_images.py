@@ -10,9 +10,10 @@ from latentcli.box import Box
 from latentcli.config import ModelConfig, model_config
 from latentcli.errors import ConfigError, ImageError
 from latentcli.photo.photo import Photo
-from tests.conftest import TINY, draw, draw_folder, write_bytes
+from tests.conftest import TINY, TINY_ALPHA, draw, draw_cut_out, draw_folder, write_bytes
 
 GRAY = model_config("digits", 16, 16, 1)
+GRAY_ALPHA = model_config("photo", 16, 16, 2)
 
 
 def saved(tmp_path, picture, name="x.png", **options):
@@ -173,3 +174,92 @@ def test_colour_is_seen_and_gray_in_rgb_is_not():
 def test_unknown_output_types_are_refused():
     with pytest.raises(ImageError, match=r"cannot write picture\.xyz"):
         images.encode_picture(draw((8, 8), 0), ".xyz")
+
+
+# transparency
+
+
+def test_a_transparent_picture_comes_out_as_it_went_in(tmp_path):
+    picture = draw_cut_out((16, 16), 1)
+    pixels = images.read_image(saved(tmp_path, picture), TINY_ALPHA)
+    (again,) = images.to_pictures(images.as_float(pixels[None]))
+    visible = np.asarray(picture)[:, :, 3] > 0
+    np.testing.assert_array_equal(np.asarray(again)[visible], np.asarray(picture)[visible])
+    assert not np.asarray(again)[~visible].any()
+
+
+@pytest.mark.parametrize("place", [Box(0, 0, 40, 40), Box(5, 5, 30, 30, 20), Box(-8, -8, 56, 56)])
+def test_no_hidden_colour_shows_after_resizing(place):
+    picture = Image.new("RGBA", (40, 40), (0, 255, 0, 0))
+    picture.paste((255, 0, 0, 255), (0, 0, 20, 40))
+    pixels = images.to_model_size(picture, TINY_ALPHA, place)
+    assert not pixels[:, :, 1].any()
+    np.testing.assert_allclose(pixels[:, :, 0].astype(int), pixels[:, :, 3], atol=1)
+
+
+def test_no_colour_is_above_its_alpha():
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 2, (64, 64, 4), dtype=np.uint8) * 255)
+    for config in (TINY_ALPHA, GRAY_ALPHA):
+        pixels = images.to_model_size(picture, config)
+        assert (pixels[:, :, :-1] <= pixels[:, :, -1:]).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "I;16", "F"])
+def test_a_picture_without_transparency_is_opaque(tmp_path, mode):
+    gray = mode in ("I;16", "F")
+    picture = draw((20, 20), 1, "L" if gray else "RGB").convert(mode)
+    path = saved(tmp_path, picture, "x.jpg" if mode == "CMYK" else "x.tiff")
+    pixels = images.read_image(path, TINY_ALPHA)
+    assert (pixels[:, :, 3] == 255).all()
+    plain = images.read_image(path, TINY).astype(int)
+    np.testing.assert_allclose(pixels[:, :, :3].astype(int), plain, atol=1)
+
+
+def test_a_transparent_colour_of_a_palette_is_transparent(tmp_path):
+    picture = Image.new("P", (16, 16), 0)
+    picture.putpalette([255, 0, 0, 0, 0, 255])
+    picture.paste(1, (8, 0, 16, 16))
+    pixels = images.read_image(saved(tmp_path, picture, transparency=0), TINY_ALPHA)
+    assert pixels[0, 0].tolist() == [0, 0, 0, 0]
+    assert pixels[0, 15].tolist() == [0, 0, 255, 255]
+
+
+def test_a_gray_model_with_transparency_draws_gray_pictures_with_alpha(tmp_path):
+    pixels = images.read_image(saved(tmp_path, draw_cut_out((16, 16), 1)), GRAY_ALPHA)
+    (again,) = images.to_pictures(images.as_float(pixels[None]))
+    assert again.mode == "LA"
+    assert again.getpixel((0, 0)) == (0, 0)
+    assert again.getpixel((8, 8))[1] == 255
+
+
+def test_decoded_colours_above_their_alpha_are_full_and_invisible_ones_are_black():
+    decoded = np.zeros((1, 4, 1, 2), dtype=np.float32)
+    decoded[0, :, 0, 0] = 0.5, 0.25, 0.9, 0.5
+    decoded[0, :, 0, 1] = 0.001, 0.001, 0.001, 0.001
+    (picture,) = images.to_pictures(decoded)
+    assert picture.getpixel((0, 0)) == (255, 128, 255, 128)
+    assert picture.getpixel((1, 0)) == (0, 0, 0, 0)
+
+
+def test_a_full_alpha_channel_is_no_transparency(tmp_path):
+    assert images.has_transparency(draw_cut_out((20, 20), 1))
+    assert not images.has_transparency(draw((20, 20), 1, "RGBA"))
+    almost = draw((20, 20), 1, "RGBA")
+    almost.putalpha(250)
+    assert not images.has_transparency(almost)
+
+
+def test_a_sheet_shows_transparency_on_a_checkerboard():
+    clear = Image.new("RGBA", (32, 32), (255, 0, 0, 0))
+    sheet = np.asarray(images.grid([clear, draw((32, 32), 1)], columns=2))
+    squares = sheet[:, :32].reshape(4, 8, 4, 8, 3)
+    assert squares[0, :, 0].min() == squares[1, :, 1].max() == 255
+    assert len(np.unique(squares[0, :, 1])) == 1
+    assert 200 < squares[0, :, 1].max() < 255
+    np.testing.assert_array_equal(sheet[:, 34:], np.asarray(draw((32, 32), 1)))
+
+
+def test_a_jpeg_of_a_transparent_picture_lies_on_white(tmp_path):
+    images.write_picture(Image.new("RGBA", (16, 16), (255, 0, 0, 0)), tmp_path / "x.jpg")
+    assert np.asarray(Image.open(tmp_path / "x.jpg")).min() > 250

@@ -1,6 +1,7 @@
 """`latentcli export`: a model as ONNX files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from latentcli.config import ModelConfig, model_config
 from latentcli.errors import LatentCLIError
 from latentcli.model import graphs, modelfile
 from latentcli.pipelines import export
-from tests.conftest import write_model
+from tests.conftest import TINY, write_model
 
 SHAPES = [
     ("book", 28, 28, 1), ("digits", 28, 28, 1), ("photo", 16, 16, 3), ("photo", 51, 37, 1), ("photo", 96, 64, 3),
@@ -43,6 +44,14 @@ def test_the_files_say_what_they_take(run, tiny_model):
     metadata = session("out/encoder.onnx").get_modelmeta().custom_metadata_map
     assert ModelConfig.from_json(json.loads(metadata["config"])) == load_model(tiny_model).config
     assert "/ 255" in metadata["preprocessing"]
+
+
+@pytest.mark.parametrize(("channels", "layout"), [(4, "RGBA"), (2, "gray and alpha")])
+def test_the_files_say_that_they_take_premultiplied_images(run, tmp_path, channels, layout):
+    write_model(tmp_path / "models" / "m", replace(TINY, channels=channels))
+    run("export", "m", "--onnx", "out")
+    preprocessing = session("out/encoder.onnx").get_modelmeta().custom_metadata_map["preprocessing"]
+    assert preprocessing.startswith(f"{layout}, premultiplied")
 
 
 def test_nothing_is_replaced_without_force(run, tiny_model):

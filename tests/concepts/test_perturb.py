@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -5,7 +7,8 @@ from PIL import Image
 from latentcli.concepts import perturb
 from latentcli.config import AUGMENTATIONS
 from latentcli.errors import UsageError
-from tests.conftest import draw
+from latentcli.images import to_model_size
+from tests.conftest import TINY_ALPHA, draw, draw_cut_out
 
 
 def pixels(mode="RGB"):
@@ -52,3 +55,21 @@ def test_rotating_brings_no_black_corners_in():
 def test_changes_that_cannot_be_are_refused(text):
     with pytest.raises(UsageError, match="--augment"):
         perturb.parse(text)
+
+
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_change_of_a_transparent_image_adds_nothing_where_nothing_is(kind, channels):
+    if (kind, channels) == ("hue", 2):
+        return
+    before = to_model_size(draw_cut_out((16, 16), 1), replace(TINY_ALPHA, channels=channels))
+    after = perturb.changed(before, perturb.parse(kind))
+    assert (after != before).any()
+    assert (after[:, :, :-1].astype(int) <= after[:, :, -1:].astype(int) + 8).all()  # bicubic overshoots
+
+
+@pytest.mark.parametrize("kind", ["brightness", "contrast", "hue"])
+def test_a_change_of_colours_leaves_the_outline(kind):
+    before = to_model_size(draw_cut_out((16, 16), 1), TINY_ALPHA)
+    after = perturb.changed(before, perturb.parse(kind))
+    np.testing.assert_array_equal(after[:, :, 3], before[:, :, 3])

@@ -73,6 +73,11 @@ def test_looking_tells_size_and_colour(tmp_path):
     assert gray.colour_share == 0
 
 
+@pytest.mark.parametrize(("mode", "share"), [("RGBA", 1), ("LA", 1), ("RGB", 0)])
+def test_a_survey_counts_pictures_with_transparency(tmp_path, mode, share):
+    assert survey(split(listed(draw_folder(tmp_path / "d", 6, mode=mode)), "0")[0]).transparent_share == share
+
+
 def test_looking_at_nothing_readable_is_an_error(tmp_path):
     folder = draw_folder(tmp_path / "d", 1)
     (folder / "000.png").write_text("text")

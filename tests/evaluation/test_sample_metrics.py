@@ -80,6 +80,15 @@ def test_random_filters_never_change():
     assert found[0, :3].tolist() == pytest.approx([0.77717, 0.18989, 0.0], rel=1e-4)
 
 
+@pytest.mark.parametrize("colours", [1, 3])
+def test_transparent_images_are_compared_on_white(colours):
+    alpha = torch.rand(4, 1, 16, 16, generator=rng())
+    straight = torch.rand(4, colours, 16, 16, generator=rng(1))
+    space = open_features(None)
+    expected = space(straight * alpha + 1 - alpha)
+    torch.testing.assert_close(space(torch.cat([straight * alpha, alpha], dim=1)), expected)
+
+
 class Means(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.mean(dim=(2, 3))

@@ -35,7 +35,7 @@ def test_a_model_survives_the_file(tmp_path):
 @pytest.mark.parametrize(
     "config",
     [
-        *(model_config("photo", side, side, channels) for side in (16, 51, 128) for channels in (1, 3)),
+        *(model_config("photo", side, side, channels) for side in (16, 51, 128) for channels in (1, 2, 3, 4)),
         model_config("photo", 96, 64, 3),
         model_config("digits", 28, 28, 1),
         model_config("book", 28, 28, 1),

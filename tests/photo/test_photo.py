@@ -6,10 +6,11 @@ from PIL import Image
 
 from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
+from latentcli.config import ModelConfig
 from latentcli.errors import ImageError
-from latentcli.images import to_model_size
+from latentcli.images import as_float, to_model_size
 from latentcli.photo.photo import Photo, side_by_side
-from tests.conftest import TINY, draw
+from tests.conftest import TINY, TINY_ALPHA, draw, draw_cut_out
 
 BOX = Box(10, 5, 30, 30)
 GRAY, WHITE = np.full((3, 16, 16), 0.4, dtype=np.float32), np.full((3, 16, 16), 0.9, dtype=np.float32)
@@ -152,3 +153,106 @@ def test_the_crop_has_the_models_size():
 
 def test_versions_lie_side_by_side():
     assert side_by_side([of(), of(), of()], 3).picture.size == (184, 40)
+
+
+# transparency of the model
+
+
+WHOLE = Box(0, 0, 64, 64)
+
+
+def cut_out(mode="RGBA", seed=1):
+    picture = draw_cut_out((64, 64), seed, mode)
+    return Photo(picture.convert(mode.removesuffix("A")), picture.getchannel("A"))
+
+
+def decoded(photo, channels=4):
+    """What a perfect model of 16 pixels decodes."""
+    config = ModelConfig.from_json(TINY_ALPHA.to_json() | {"channels": channels})
+    return as_float(to_model_size(photo.visible(), config, WHOLE)[None])[0]
+
+
+def fading(photo, share=0.5):
+    """The same with less and less of it to the right."""
+    return decoded(photo) * np.linspace(1, share, 16, dtype=np.float32)
+
+
+def alpha_of(photo):
+    return np.asarray(photo.alpha).astype(int)
+
+
+def test_the_decoded_transparency_replaces_that_of_the_photo():
+    photo, other = cut_out(), Photo(Image.new("RGB", (64, 64), "red"), Image.new("L", (64, 64), 100))
+    merged = photo.merged(decoded(photo), decoded(other), WHOLE, EditRequest(merge="decode"))
+    assert merged.visible().getpixel((32, 32)) == (255, 0, 0, 100)
+
+
+def test_an_edit_that_fades_a_part_fades_it_in_the_photo():
+    photo = cut_out()
+    merged = photo.merged(decoded(photo), fading(photo), WHOLE, EditRequest())
+    assert alpha_of(photo)[32, 44] == 255
+    assert alpha_of(merged)[32, 44] == pytest.approx(255 * 0.65, abs=12)
+    assert merged.picture.getpixel((44, 32)) == pytest.approx(photo.picture.getpixel((44, 32)), abs=12)
+
+
+def test_an_edit_of_colours_leaves_the_outline():
+    photo = cut_out()
+    before = decoded(photo)
+    after = before.copy()
+    after[0] += 0.3 * before[3] * (1 - before[0])
+    merged = photo.merged(before, after, WHOLE, EditRequest())
+    assert (np.asarray(merged.picture) != np.asarray(photo.picture)).any()
+    np.testing.assert_array_equal(alpha_of(merged), alpha_of(photo))
+
+
+def test_hidden_colours_stay_where_nothing_changes():
+    photo = cut_out()
+    merged = photo.merged(decoded(photo), fading(photo), WHOLE, EditRequest())
+    np.testing.assert_array_equal(np.asarray(merged.visible())[:2], np.asarray(photo.visible())[:2])
+    assert np.asarray(merged.picture)[0, 0].any()
+
+
+@pytest.mark.parametrize("merge", ["residual", "decode", "ratio"])
+def test_an_opaque_photo_stays_opaque(merge):
+    opaque = Photo(draw((64, 64), 1))
+    merged = opaque.merged(decoded(opaque), fading(opaque), WHOLE, EditRequest(merge=merge))
+    assert merged.alpha is None
+    assert (np.asarray(merged.picture) != np.asarray(opaque.picture)).any()
+
+
+def test_a_ratio_changes_brightness_and_leaves_the_outline():
+    photo = cut_out()
+    merged = photo.merged(decoded(photo), fading(photo), WHOLE, EditRequest(merge="ratio"))
+    assert merged.alpha is photo.alpha
+    assert (np.asarray(merged.picture) != np.asarray(photo.picture)).any()
+
+
+def test_a_gray_model_with_transparency_changes_all_colours_alike():
+    photo = Photo(Image.new("RGB", (64, 64), (100, 120, 140)), Image.new("L", (64, 64), 255))
+    before = decoded(photo, channels=2)
+    after = before.copy()
+    after[0, 4:12, 4:12] += 0.2
+    change = np.asarray(photo.merged(before, after, WHOLE, PLAIN).picture).astype(int)[32, 32] - [100, 120, 140]
+    assert len(set(change)) == 1
+    assert change[0] > 40
+
+
+def test_a_gray_photo_with_transparency_stays_gray():
+    photo = cut_out("LA")
+    merged = photo.merged(decoded(photo), fading(photo), WHOLE, EditRequest())
+    assert merged.visible().mode == "LA"
+    assert alpha_of(merged)[32, 44] < 200
+
+
+def test_transparency_of_sixteen_bits_is_edited(tmp_path):
+    straight = np.asarray(cut_out().visible())
+    photo = Photo(cut_out().picture, cut_out().alpha, straight.astype(np.uint16) * 257)
+    merged = photo.merged(decoded(photo), fading(photo), WHOLE, EditRequest())
+    assert merged.wide[32, 44, 3] == pytest.approx(65535 * 0.65, abs=12 * 257)
+    np.testing.assert_allclose(merged.wide[:, :, 3] / 257, alpha_of(merged), atol=1)
+
+
+def test_versions_with_transparency_lie_on_a_checkerboard():
+    sheet = side_by_side([cut_out(), cut_out()], 2)
+    assert (sheet.alpha, sheet.picture.mode) == (None, "RGB")
+    assert len({sheet.picture.getpixel((x, 0)) for x in range(64)}) == 2

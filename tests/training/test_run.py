@@ -324,6 +324,43 @@ def test_choices_follow_the_images(tmp_path):
     assert (chosen("RGB", preset="book").width, chosen("RGB", preset="book").channels) == (28, 1)
 
 
+@pytest.mark.parametrize(
+    ("mode", "options", "preset", "channels"),
+    [
+        ("RGBA", {}, "photo", 4),
+        ("LA", {}, "photo", 2),
+        ("RGBA", {"background": "white"}, "photo", 3),
+        ("LA", {"background": "white"}, "digits", 1),
+        ("LA", {"preset": "digits"}, "digits", 1),
+        ("RGBA", {"preset": "book"}, "book", 1),
+        ("RGBA", {"crop": "face", "size": (16, 16)}, "photo", 3),
+        ("RGBA", {"aligned": True, "size": (16, 16)}, "photo", 3),
+    ],
+)
+def test_transparent_pictures_get_a_model_with_transparency(tmp_path, mode, options, preset, channels):
+    model = prepare(FOLDER, draw_folder(tmp_path / "d", 4, mode=mode), TrainRequest(**options)).choice.model
+    assert (model.preset, model.channels) == (preset, channels)
+
+
+def test_a_few_transparent_pictures_are_laid_on_the_background(tmp_path):
+    folder = draw_folder(tmp_path / "d", 40)
+    draw_folder(folder / "cut out", 1, mode="RGBA")
+    assert prepare(FOLDER, folder, TrainRequest()).choice.model.channels == 3
+
+
+def test_the_choice_names_transparency(tmp_path):
+    choice = prepare(FOLDER, draw_folder(tmp_path / "d", 4, mode="RGBA"), TrainRequest(epochs=1)).choice
+    assert "16x16 colour with transparency" in choice.describe()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_pictures_train_to_the_end(tmp_path, mode):
+    train(draw_folder(tmp_path / "d", 12, mode=mode), epochs=1)
+    config = load_model(FOLDER).config
+    assert (config.has_alpha, config.has_colour) == (True, mode == "RGBA")
+    assert "with transparency" in (FOLDER / "report.html").read_text()
+
+
 def test_beta_zero_is_an_autoencoder(pictures):
     train(pictures, beta=0.0)
     model = load_model(FOLDER)
