@@ -119,7 +119,7 @@ class Model:
         """Posterior means of pictures, never a draw.
 
         Args:
-            pictures: A path, PIL image or array (height, width, 3), uint8 or float in [0, 1]; a list of them; or a
+            pictures: A path, PIL image or array (height, width, 3 or 4), uint8 or float in [0, 1]; a list of them; or a
                 folder, which is searched.
 
         Returns:
@@ -380,7 +380,7 @@ def train(
         size: Pixels a side, or (width, height); 16 to 256.
         crop: "centre", "none" or "face".
         aligned: The pictures are upright face crops already.
-        background: Colour that transparent pixels are filled with; by default transparency is learned.
+        background: Colour that fills transparent pixels; by default transparency is learned.
         latent_dim: Numbers per latent.
         likelihood: "gaussian" or "bernoulli".
         beta: Weight of the KL; 0 is a classical autoencoder.

@@ -269,8 +269,8 @@ BackgroundOption = Annotated[
     str | None,
     typer.Option(
         metavar="COLOUR",
-        help="Colour that transparent pixels are filled with: `black`, `#336699`. (default: transparency is learned; "
-        "white for faces and the presets `digits` and `book`)",
+        help="Colour that fills transparent pixels: `black`, `#336699`. (default: transparency is learned; white for "
+        "faces, `digits` and `book`)",
         show_default=False,
         rich_help_panel=PANEL_DATA,
     ),
