@@ -31,7 +31,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  #
 ORIENTATION = 0x0112  # the EXIF tag
 _PNG_LEVEL = 3  # of 9: a third of the time of Pillow's own 6, for files that are 4 % larger
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
-_OPAQUE = 230  # alpha, of 255, below which a pixel is transparent: a tenth of what lies behind it shows
+_TRANSPARENT = 230  # alpha, of 255, below which a pixel is transparent: a tenth of what lies behind it shows
 _CHECK, _CHECKS = 8, (255, 228)  # the checkerboard behind transparent pictures: pixels of a square, and its two grays
 
 # What Pillow raises for damaged files, over all its formats.
@@ -253,7 +253,7 @@ def has_transparency(picture: Image.Image) -> bool:
     """Whether some of a picture can be seen through: many have an alpha channel that is full."""
     if picture.mode.startswith("I") or not _says_alpha(picture):
         return False
-    return int(np.asarray(picture.convert("RGBA").getchannel("A")).min()) < _OPAQUE
+    return int(np.asarray(picture.convert("RGBA").getchannel("A")).min()) < _TRANSPARENT
 
 
 def as_float(images: np.ndarray) -> np.ndarray:
@@ -308,8 +308,8 @@ def on_checks(picture: Image.Image) -> Image.Image:
     """Mode L or RGB: a transparent picture on a light checkerboard. Others are the same picture."""
     if "A" not in picture.getbands():
         return picture
-    y, x = np.indices(picture.size[::-1]) // _CHECK
-    board = Image.fromarray(np.where((x + y) % 2 == 0, *_CHECKS).astype(np.uint8))
+    across, down = (np.arange(side) // _CHECK % 2 for side in picture.size)
+    board = Image.fromarray(np.array(_CHECKS, dtype=np.uint8)[across ^ down[:, None]])
     shown = board.convert("L" if picture.mode == "LA" else "RGB")
     shown.paste(picture.convert(shown.mode), mask=picture.getchannel("A"))
     return shown
