@@ -402,8 +402,7 @@ def train(
     from latentcli.training.plan import TrainRequest, prepare
     from latentcli.training.run import run
 
-    called = catalog.check_name(name, "model") if name else catalog.new_model_name(Path(data))
-    folder = catalog.OWN_MODELS / called
+    folder = catalog.OWN_MODELS / (catalog.check_name(name, "model") if name else catalog.new_model_name(Path(data)))
     request = TrainRequest(
         preset=preset,
         size=(size, size) if isinstance(size, int) else size,

@@ -278,8 +278,13 @@ def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bo
     """
     defaults = DEFAULTS[preset]
     few = images < FEW_IMAGES and preset != "book"
-    changes = {"shift": defaults.shift, "jitter": defaults.jitter} if (few if augment is None else augment) else {}
-    return replace(config, patience=_PATIENCE if few else 0.0, **changes)
+    augmented = few if augment is None else augment
+    return replace(
+        config,
+        shift=defaults.shift if augmented else 0.0,
+        jitter=defaults.jitter if augmented else 0.0,
+        patience=_PATIENCE if few else 0.0,
+    )
 
 
 def default_epochs(preset: Preset, images: int) -> int:
