@@ -89,9 +89,10 @@ class Choice:
         model, config = self.model, self.config
         colour = "colour" if model.channels == 3 else "gray"
         length = f"{config.minutes:g} minutes" if config.minutes else f"{config.epochs} epochs"
+        augmented = ", augmented" if config.shift or config.jitter else ""
         return (
             f"preset {model.preset}, {model.width}x{model.height} {colour}, "
-            f"latent dimension {model.latent_dim}, beta {config.beta:g}, {length}"
+            f"latent dimension {model.latent_dim}, beta {config.beta:g}, {length}{augmented}"
         )
 
 
