@@ -161,9 +161,7 @@ class TrainConfig:
     flip: bool = False  # mirror half of the images left to right
     shift: float = 0.0  # farthest move of an image each way, a share of its side
     jitter: float = 0.0  # strongest change of brightness and of contrast, 0 to 0.5
-    patience: float = (
-        0.0  # share of the steps without a better held-out loss, then training stops; 0 stores the last weights
-    )
+    patience: float = 0.0  # share of the steps to wait for a better held-out loss; 0 stores the last weights
     held_out: str = str(HELD_OUT_SHARE)  # a share of the images, or a folder
     seed: int = 0
     precision: Precision = "auto"

@@ -23,5 +23,5 @@ def jittered(x: Tensor, jitters: Tensor) -> Tensor:
     if x.shape[1] not in (2, 4):
         return x + x * (1 - x) * (brightness + contrast * (2 * x - 1))
     alpha = x[:, -1:]
-    colour = jittered(x[:, :-1] / alpha.clamp_min(1e-6), jitters)
+    colour = jittered((x[:, :-1] / alpha.clamp_min(1e-6)).clamp(max=1), jitters)
     return torch.cat([colour * alpha, alpha], dim=1)
