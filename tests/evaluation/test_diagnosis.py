@@ -232,3 +232,9 @@ def test_weights_kept_from_near_the_end_are_not_worth_a_word():
 def test_few_images_are_advised_to_start_from_another_model():
     found = judged({"training": replace(METRICS, psnr=30.0)}, {"images": 300})
     assert "--from MODEL" in found["overfitting"].advice
+
+
+def test_samples_are_not_judged_by_a_handful_of_images():
+    few = tuple(replace(row, images=9) for row in (GOOD.samples[0], replace(FAR, diversity=0.3)))
+    assert judged({"samples": few}) == {}
+    assert judged({"samples": (replace(ALIKE, images=9),)}) == {}

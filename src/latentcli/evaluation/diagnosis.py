@@ -14,7 +14,7 @@ _ALIKE = 0.02  # standard deviation around the mean image below which there is n
 _FEW_IMAGES = 200  # a network can learn so many by heart
 _OVERFITTED = 1.5  # dB between training and held-out images
 _TURNED, _TURNED_FAR = 0.02, 0.1  # rise of the held-out -ELBO from its best, as a share of its whole range
-_SURE = 50  # held-out images: fewer are too few to be sure
+_SURE = 50  # held-out images: fewer are too few to be sure, and for a Fréchet distance
 _FEW_EPOCHS = 5  # passes over the images within which no curve has settled, unless there are very many images
 _ALMOST_NOTHING = 3.0  # nats of KL in all: log(20), enough to distinguish twenty images
 _STILL_FALLING = 0.1  # share of all that was gained which the last third of a run still gained
@@ -243,7 +243,7 @@ def _latent(evidence: Evidence) -> Iterator[Finding]:
 def _prior(evidence: Evidence) -> Iterator[Finding]:
     rows = {row.name.split(" prior")[0]: row for row in evidence.evaluation.samples}
     fitted, standard = rows.get("fitted"), rows.get("standard")
-    if fitted and standard and standard.frechet > _MISFIT * fitted.frechet:
+    if fitted and standard and standard.images >= _SURE and standard.frechet > _MISFIT * fitted.frechet:
         yield Finding(
             "note",
             "prior",
@@ -255,7 +255,7 @@ def _prior(evidence: Evidence) -> Iterator[Finding]:
 
 def _samples(evidence: Evidence) -> Iterator[Finding]:
     first: SampleMetrics | None = next(iter(evidence.evaluation.samples), None)
-    if first is None:
+    if first is None or first.images < HELD_OUT_NEEDS:
         return
     if first.diversity < _MONOTONOUS:
         yield Finding(
