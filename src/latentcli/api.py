@@ -361,6 +361,7 @@ def train(
     likelihood: Likelihood | None = None,
     beta: float | None = None,
     flip: bool | None = None,
+    augment: bool | None = None,
     held_out: str | float | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -385,6 +386,7 @@ def train(
         likelihood: "gaussian" or "bernoulli".
         beta: Weight of the KL; 0 is a classical autoencoder.
         flip: Mirror half of the images.
+        augment: Also move images a little, and change brightness and contrast of photos.
         held_out: Share of the images to measure on, or a folder.
         batch_size: Images per step.
         learning_rate: Peak learning rate.
@@ -400,8 +402,7 @@ def train(
     from latentcli.training.plan import TrainRequest, prepare
     from latentcli.training.run import run
 
-    called = catalog.check_name(name, "model") if name else catalog.new_model_name(Path(data))
-    folder = catalog.OWN_MODELS / called
+    folder = catalog.OWN_MODELS / (catalog.check_name(name, "model") if name else catalog.new_model_name(Path(data)))
     request = TrainRequest(
         preset=preset,
         size=(size, size) if isinstance(size, int) else size,
@@ -411,6 +412,7 @@ def train(
         minutes=minutes,
         beta=beta,
         flip=flip,
+        augment=augment,
         held_out=None if held_out is None else str(held_out),
         batch_size=batch_size,
         learning_rate=learning_rate,

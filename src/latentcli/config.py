@@ -5,7 +5,7 @@
 
 import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from latentcli.errors import ConfigError
@@ -30,6 +30,7 @@ BOOK_SIZE = 28  # pixels, the side of the chapter's images
 FITTED_TEMPERATURE = 0.8  # cleaner and a little less varied than the training images
 ACTIVE_KL = 0.01  # nats on average, above which a latent dimension carries information
 HELD_OUT_SHARE = 0.05  # of the images, by a hash of their relative path
+FEW_IMAGES = 1000  # training images below which they are augmented and the best weights on held-out images are stored
 HELD_OUT_NEEDS = 10  # images below which nothing is held out
 SAMPLES = 64  # drawn by `sample` unless told
 WALK_STEPS = 9  # images per leg of a walk, both ends included
@@ -177,6 +178,9 @@ class TrainConfig:
     clip: float = 1.0  # largest norm of the gradient of the loss per number of the image; 0 is none
     ema: float = 0.999  # decay of the averaged weights, which are the ones stored; 0 stores the last
     flip: bool = False  # mirror half of the images left to right
+    shift: float = 0.0  # farthest move of an image each way, a share of its side
+    jitter: float = 0.0  # strongest change of brightness and of contrast, 0 to 0.5
+    patience: float = 0.0  # share of the steps to wait for a better held-out loss; 0 stores the last weights
     held_out: str = str(HELD_OUT_SHARE)  # a share of the images, or a folder
     seed: int = 0
     precision: Precision = "auto"
@@ -194,6 +198,9 @@ class TrainConfig:
         _require(self.precision in get_args(Precision), f"precision cannot be {self.precision!r}")
         _require(self.batch_size >= 2, f"batch size must be 2 or more, got {self.batch_size}")
         _require(math.isfinite(self.beta) and self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
+        _require(0 <= self.shift <= 0.25, f"shift must be 0 to 0.25, got {self.shift}")
+        _require(0 <= self.jitter <= 0.5, f"jitter must be 0 to 0.5, got {self.jitter}")
+        _require(0 <= self.patience <= 1, f"patience must be 0 to 1, got {self.patience}")
         _require(0 <= self.seed < 2**63, f"seed must be 0 or more, got {self.seed}")
 
 
@@ -206,10 +213,13 @@ class PresetDefaults:
     latent_dim: int  # for models up to 64 px
     latent_dim_large: int  # above
     likelihood: Likelihood
+    shift: float  # of the augmentation, which is for few images, or asked for
+    jitter: float
     widths: tuple[int, ...] = ()
     hidden: int = 0
 
 
+_PATIENCE = 0.2  # share of the steps
 DEFAULTS: dict[Preset, PresetDefaults] = {
     "book": PresetDefaults(
         train=TrainConfig(
@@ -228,6 +238,8 @@ DEFAULTS: dict[Preset, PresetDefaults] = {
         latent_dim=2,
         latent_dim_large=2,
         likelihood="bernoulli",
+        shift=0.04,
+        jitter=0.0,
         widths=(32, 64, 64, 64),
     ),
     "digits": PresetDefaults(
@@ -236,6 +248,8 @@ DEFAULTS: dict[Preset, PresetDefaults] = {
         latent_dim=32,
         latent_dim_large=32,
         likelihood="bernoulli",
+        shift=0.04,
+        jitter=0.0,
         widths=_DIGITS_WIDTHS,
         hidden=_DIGITS_HIDDEN,
     ),
@@ -245,6 +259,8 @@ DEFAULTS: dict[Preset, PresetDefaults] = {
         latent_dim=192,
         latent_dim_large=256,
         likelihood="gaussian",
+        shift=0.04,
+        jitter=0.3,
         widths=_PHOTO_WIDTHS,
     ),
 }
@@ -269,6 +285,22 @@ def model_config(preset: Preset, width: int, height: int, channels: int, latent_
         widths=widths,
         hidden=defaults.hidden,
         likelihood=defaults.likelihood,
+    )
+
+
+def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bool | None) -> TrainConfig:
+    """The training with what helps few images; `augment` is whether to augment them, None leaves it to their number.
+
+    The preset `book` stays as the chapter has it.
+    """
+    defaults = DEFAULTS[preset]
+    few = images < FEW_IMAGES and preset != "book"
+    augmented = few if augment is None else augment
+    return replace(
+        config,
+        shift=defaults.shift if augmented else 0.0,
+        jitter=defaults.jitter if augmented else 0.0,
+        patience=_PATIENCE if few else 0.0,
     )
 
 

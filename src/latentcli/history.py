@@ -29,13 +29,13 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """The end of a pass over the images: one line of `history.jsonl`."""
+    """The measured end of a pass over the images: one line of `history.jsonl`."""
 
     epoch: int
     step: int
     stage: int
     seconds: float  # of training so far, over all sessions of the run
-    reconstruction: float  # nats per image, mean over the epoch's training batches
+    reconstruction: float  # nats per image, mean over the training batches since the last line
     kl: float
     skipped_steps: int  # with non-finite gradients, so far
     held_out: Metrics | None
@@ -66,12 +66,16 @@ class TrainingSummary:
     batch_size: int = 0
     minutes: float | None = None  # that were asked for
     epochs: float
+    planned_epochs: float | None = None  # where training stopped early
+    kept_epoch: int | None = None  # whose weights are stored, the best on held-out images; None for the last
     seconds: float
     precision: str = ""
     optimizer: str = ""
     learning_rate: float
     beta: float
     flip: bool = False
+    shift: float = 0.0
+    jitter: float = 0.0
     seed: int = 0
     held_out_share: float | None = None  # None where a folder was held out
     held_out: Metrics | None = None

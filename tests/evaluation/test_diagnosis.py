@@ -90,6 +90,19 @@ def test_a_run_without_held_out_images_says_so(tmp_path):
     assert "nothing held out" in found
 
 
+def test_a_handful_of_images_gets_one_note_on_its_number(tmp_path):
+    found = trained(tmp_path, discs(4), epochs=10)
+    assert list(found) == ["nothing held out"]
+    assert found["nothing held out"].text.startswith("4 images are too few to hold some out")
+
+
+@pytest.mark.parametrize(("images", "compared"), [(30, False), (60, True)])
+def test_images_that_pca_knows_by_heart_are_no_comparison(tmp_path, images, compared):
+    trained(tmp_path, discs(images), held_out="0", epochs=1, latent_dim=4)
+    names = [baseline.name for baseline in Record.load(tmp_path / "models/x").evaluation.baselines]
+    assert ("PCA, 4 components" in names) == compared
+
+
 # From here on the metrics are made up.
 
 METRICS = Metrics(500, 100.0, 80.0, 20.0, 25.0, 16, None)
@@ -195,3 +208,33 @@ def test_where_nothing_was_held_out_nothing_is_compared_with_training_images(tmp
     assert found.training is None
     assert [row.nearest for row in found.samples] == [None, None]
     assert "training images" not in [row.name for row in found.samples]
+
+
+TURNED = [*SETTLED[:10], *(line(epoch, 100 + 5 * (epoch - 10)) for epoch in range(11, 21))]
+
+
+def test_an_early_stop_is_told_with_the_epoch_that_is_kept():
+    found = judged(training={"images": 300, "planned_epochs": 500.0, "kept_epoch": 10}, history=TURNED)
+    assert found["length"].text == (
+        "training stopped early, at epoch 20 of 500: held-out images came out best at epoch 10, whose weights are kept"
+    )
+
+
+def test_a_curve_that_turned_is_no_overfitting_where_the_best_weights_are_kept():
+    assert list(judged(training={"kept_epoch": 10}, history=TURNED)) == ["length"]
+    assert list(judged(history=TURNED)) == ["overfitting"]
+
+
+def test_weights_kept_from_near_the_end_are_not_worth_a_word():
+    assert judged(training={"kept_epoch": 20}) == {}
+
+
+def test_few_images_are_advised_to_start_from_another_model():
+    found = judged({"training": replace(METRICS, psnr=30.0)}, {"images": 300})
+    assert "--from MODEL" in found["overfitting"].advice
+
+
+def test_samples_are_not_judged_by_a_handful_of_images():
+    few = tuple(replace(row, images=9) for row in (GOOD.samples[0], replace(FAR, diversity=0.3)))
+    assert judged({"samples": few}) == {}
+    assert judged({"samples": (replace(ALIKE, images=9),)}) == {}

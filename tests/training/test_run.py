@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from latentcli import load_model, tensorfile
-from latentcli.config import TrainConfig, model_config
+from latentcli import config, load_model, tensorfile
+from latentcli.config import DEFAULTS, TrainConfig, model_config
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
 from latentcli.evaluation.record import Record
 from latentcli.events import Note
-from latentcli.history import EpochReport
-from latentcli.training import checkpoint, events, hardware, results, schedule, trainer
+from latentcli.history import EpochReport, TrainingSummary
+from latentcli.training import checkpoint, early_stop, events, hardware, results, schedule, trainer
+from latentcli.training.early_stop import Course
 from latentcli.training.plan import TrainRequest, prepare
 from latentcli.training.run import run
 from latentcli.training.schedule import Stage
@@ -191,6 +192,100 @@ def test_an_interrupted_second_stage_goes_on(pictures):
     train(pictures, epochs=5)
     expected, found = weights(whole), weights()
     assert all((expected[name] == found[name]).all() for name in expected)
+
+
+@pytest.fixture
+def over_at_20(monkeypatch):
+    """Runs on few images are stopped at step 20, and the first epoch counts as the best."""
+    monkeypatch.setattr(Course, "is_over", lambda self, step, stage, patience: step == 20)
+    monkeypatch.setattr(early_stop, "loss", lambda metrics, beta: -metrics.images)
+
+
+def summary(folder=FOLDER):
+    return TrainingSummary.from_header(load_model(folder).header)
+
+
+def test_a_run_on_few_images_keeps_the_best_weights(pictures, monkeypatch):
+    losses = iter([3, 2, 1, 4, 5])
+    monkeypatch.setattr(early_stop, "loss", lambda metrics, beta: next(losses))
+    result = train(pictures, epochs=5)
+    third = [report for report in result if isinstance(report, EpochReport)][2]
+    assert summary().kept_epoch == 3
+    assert result[-1].held_out == third.held_out
+    assert Record.load(FOLDER).evaluation.held_out.psnr == pytest.approx(third.held_out.psnr, abs=1e-4)
+
+
+def test_a_run_that_stops_early_says_so(pictures, over_at_20):
+    result = train(pictures, epochs=10)
+    notes = [report.text for report in result if isinstance(report, Note)]
+    told = "stopped early at epoch 5 of 10: held-out images came out best at epoch 1, whose weights are kept"
+    assert told in notes
+    assert (summary().steps, summary().epochs, summary().planned_epochs) == (20, 5, 10)
+    assert planned(pictures, epochs=10).finished
+
+
+@pytest.mark.parametrize("steps", [1, 6, 17])
+def test_an_interrupted_run_that_stops_early_ends_as_one_that_was_not_interrupted(pictures, over_at_20, steps):
+    train(pictures, folder=Path("models/whole"), epochs=10)
+    train(pictures, stop_after(steps), epochs=10)
+    train(pictures, epochs=10)
+    expected, found = weights(Path("models/whole")), weights()
+    assert all((expected[name] == found[name]).all() for name in expected)
+
+
+def test_a_stopped_run_killed_while_it_finishes_does_the_rest_next_time(pictures, over_at_20, monkeypatch):
+    train(pictures, folder=Path("models/whole"), epochs=10)
+
+    def killed(*arguments, **named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(results, "save_model", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(pictures, epochs=10)
+    assert isinstance(train(pictures, epochs=10)[-1], events.Finished)
+    expected, found = weights(Path("models/whole")), weights()
+    assert all((expected[name] == found[name]).all() for name in expected)
+    assert summary().steps == 20
+
+
+def test_more_epochs_after_an_early_stop_are_a_new_stage(pictures, over_at_20):
+    train(pictures, epochs=10)
+    result = train(pictures, epochs=12)
+    started = next(report for report in result if isinstance(report, events.Started))
+    assert (started.step, started.stage, started.steps) == (20, 2, 48)
+    assert (summary().steps, summary().planned_epochs) == (48, None)
+
+
+def test_short_epochs_are_not_all_measured(pictures):
+    result = train(pictures, epochs=45, batch_size=32)
+    measured = [report.epoch for report in result if isinstance(report, EpochReport)]
+    assert measured == [*range(2, 45, 2), 45]
+
+
+def test_few_images_are_augmented(pictures, monkeypatch):
+    photos = planned(pictures).choice.config
+    assert (photos.shift, photos.jitter, photos.patience) == (DEFAULTS["photo"].shift, DEFAULTS["photo"].jitter, 0.2)
+    alone = planned(pictures, augment=False).choice.config
+    assert (alone.shift, alone.jitter, alone.patience) == (0, 0, 0.2)
+    assert planned(pictures, preset="digits").choice.config.jitter == 0
+    monkeypatch.setattr(config, "FEW_IMAGES", 30)
+    many = planned(pictures).choice.config
+    assert (many.shift, many.jitter, many.patience) == (0, 0, 0)
+    assert planned(pictures, augment=True).choice.config.shift == photos.shift
+
+
+def test_the_preset_book_stays_as_the_chapter_has_it(tmp_path):
+    gray = draw_folder(tmp_path / "g", 20, mode="L")
+    chosen = planned(gray, preset="book", size=None).choice.config
+    assert (chosen.shift, chosen.jitter, chosen.patience) == (0, 0, 0)
+
+
+def test_augmentation_changes_what_is_learned(pictures):
+    train(pictures, folder=Path("models/plain"), augment=False, epochs=1)
+    train(pictures, epochs=1)
+    plain, augmented = weights(Path("models/plain")), weights()
+    assert any((plain[name] != augmented[name]).any() for name in plain)
 
 
 @pytest.mark.parametrize("moment", ["save_model", "write_pictures", "evaluate", "build"])
@@ -384,6 +479,17 @@ def learner_of(size=16):
     return TrainState(untrained(model, 0), TrainConfig(precision="fp32"), Stage(0, 10), CPU)
 
 
+def test_sigma_of_few_images_is_that_of_held_out_ones():
+    """The error on images that are known by heart is too small."""
+    model = model_config("photo", 16, 16, 3, latent_dim=3)
+    few = TrainConfig(precision="fp32", patience=0.2)
+    learner = TrainState(untrained(model, 0), few, Stage(0, 10), CPU)
+    gray = Dataset.from_images(torch.full((20, 16, 16, 3), 128, dtype=torch.uint8))
+    noise = Dataset.from_images(torch.randint(0, 2, (20, 16, 16, 3), dtype=torch.uint8) * 255)
+    alone = float(learner.evaluated(gray).sigma)
+    assert float(learner.evaluated(gray, noise).sigma) > 2 * alone
+
+
 def test_batch_statistics_come_from_all_kinds_of_images():
     """Folders of classes are read in order: the first images are all of one class."""
     learner = learner_of()
@@ -455,12 +561,12 @@ def test_a_run_that_diverges_says_so(pictures, monkeypatch):
 
 
 def test_schedules():
-    config, stage = TrainConfig(learning_rate=1.0), Stage(0, 1000)
-    rates = [schedule.learning_rate(config, step, stage) for step in range(1000)]
+    ordinary, stage = TrainConfig(learning_rate=1.0), Stage(0, 1000)
+    rates = [schedule.learning_rate(ordinary, step, stage) for step in range(1000)]
     assert max(rates) == pytest.approx(1, abs=0.01)
     assert rates[0] < 0.1
     assert rates[-1] < 1e-4
-    betas = [schedule.beta(config, step, stage) for step in (0, 50, 100, 999)]
+    betas = [schedule.beta(ordinary, step, stage) for step in (0, 50, 100, 999)]
     assert betas[0] < 0.02
     assert betas[1] == pytest.approx(0.5, abs=0.01)
     assert betas[2:] == [1, 1]
@@ -471,12 +577,12 @@ def test_schedules():
 
 
 def test_a_second_stage_has_a_cosine_of_its_own_and_no_beta_warm_up():
-    config, second = TrainConfig(learning_rate=1.0), Stage(1000, 1100, number=2)
-    rates = [schedule.learning_rate(config, step, second) for step in range(1000, 1100)]
+    again, second = TrainConfig(learning_rate=1.0), Stage(1000, 1100, number=2)
+    rates = [schedule.learning_rate(again, step, second) for step in range(1000, 1100)]
     assert rates[2:5] == pytest.approx([1, 1, 1], abs=0.02)
     assert rates[50] == pytest.approx(0.5, abs=0.02)
     assert rates[-1] < 1e-3
-    assert schedule.beta(config, 1000, second) == 1
+    assert schedule.beta(again, 1000, second) == 1
 
 
 def test_an_epoch_shows_every_image_once_in_an_order_of_its_own():

@@ -24,7 +24,7 @@ from latentcli.cli.options import (
     SizeOption,
     parse_size,
 )
-from latentcli.config import DEFAULTS, MODEL_FILE, SIZES, Likelihood, Precision, Preset
+from latentcli.config import DEFAULTS, FEW_IMAGES, MODEL_FILE, SIZES, Likelihood, Precision, Preset
 
 if TYPE_CHECKING:
     from latentcli.training.plan import Plan
@@ -104,6 +104,16 @@ def train(
             rich_help_panel=PANEL_TRAINING,
         ),
     ] = None,
+    augment: Annotated[
+        bool | None,
+        typer.Option(
+            "--augment/--no-augment",
+            help="Also move images a little, and change brightness and contrast of photos. "
+            f"(default: only below {FEW_IMAGES:,} images, and not for book)",
+            show_default=False,
+            rich_help_panel=PANEL_TRAINING,
+        ),
+    ] = None,
     held_out: HeldOutOption = None,
     batch_size: Annotated[
         int | None,
@@ -170,6 +180,7 @@ def train(
         minutes=minutes,
         beta=beta,
         flip=flip,
+        augment=augment,
         held_out=held_out,
         batch_size=batch_size,
         learning_rate=learning_rate,

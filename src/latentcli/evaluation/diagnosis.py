@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from latentcli.config import ACTIVE_KL, DEFAULTS, ModelConfig
+from latentcli.config import ACTIVE_KL, DEFAULTS, FEW_IMAGES, HELD_OUT_NEEDS, ModelConfig
 from latentcli.evaluation.result import Evaluation, SampleMetrics
 from latentcli.history import EpochReport, Metrics, TrainingSummary
 
@@ -14,7 +14,7 @@ _ALIKE = 0.02  # standard deviation around the mean image below which there is n
 _FEW_IMAGES = 200  # a network can learn so many by heart
 _OVERFITTED = 1.5  # dB between training and held-out images
 _TURNED, _TURNED_FAR = 0.02, 0.1  # rise of the held-out -ELBO from its best, as a share of its whole range
-_SURE = 50  # held-out images: fewer are too few to be sure
+_SURE = 50  # held-out images: fewer are too few to be sure, and for a Fréchet distance
 _FEW_EPOCHS = 5  # passes over the images within which no curve has settled, unless there are very many images
 _ALMOST_NOTHING = 3.0  # nats of KL in all: log(20), enough to distinguish twenty images
 _STILL_FALLING = 0.1  # share of all that was gained which the last third of a run still gained
@@ -23,6 +23,7 @@ _SMALL_LATENT = 8  # dimensions
 _MISFIT = 3.0  # times: the standard prior's Fréchet distance over the fitted one's
 _COPIED = 0.5  # of the distance that held-out images have to the nearest training image
 _MONOTONOUS = 0.5  # of the held-out images' diversity
+_SIMILAR = "else start from a model of similar pictures with --from MODEL"
 _FOLLOWS_COLLAPSE = ("baseline", "monotonous samples")  # the same cause, so one piece of advice
 
 
@@ -144,14 +145,11 @@ def _overfitting(evidence: Evidence) -> Iterator[Finding]:
     found, images = evidence.evaluation, evidence.training.images
     held_out = 0 if found.on_training else found.held_out.images
     gap = _gap(evidence)
-    turned = turned_from_best(evidence.history)
+    turned = 0.0 if evidence.training.kept_epoch else turned_from_best(evidence.history)
     if found.on_training:
-        yield Finding(
-            "note",
-            "nothing held out",
-            "no images were held out, so performance on new images is unknown",
-            "--held-out 0.2 (from 10 images on), or --held-out DIR",
-        )
+        yield _nothing_held_out(images)
+    if found.on_training and images < HELD_OUT_NEEDS:
+        return  # that says it all
     if gap > _OVERFITTED or turned > _TURNED or images < _FEW_IMAGES:
         parts = [
             f"{images} images are few enough to learn by heart" if images < _FEW_IMAGES else "",
@@ -166,8 +164,20 @@ def _overfitting(evidence: Evidence) -> Iterator[Finding]:
             "problem" if surely else "note",
             "overfitting",
             ", ".join(filter(None, parts)),
-            "more images help most; else stop earlier with --minutes, or --beta 2",
+            "more images help most; " + _SIMILAR if images < FEW_IMAGES else "more images help most; else --beta 2",
         )
+
+
+def _nothing_held_out(images: int) -> Finding:
+    if images >= HELD_OUT_NEEDS:
+        text = "no images were held out, so performance on new images is unknown"
+        return Finding("note", "nothing held out", text, "--held-out 0.2, or --held-out DIR")
+    return Finding(
+        "note",
+        "nothing held out",
+        f"{images} images are too few to hold some out: the model knows these by heart, and others hardly at all",
+        f"add images: from {HELD_OUT_NEEDS} on some are held out, a few hundred are a start; {_SIMILAR}",
+    )
 
 
 def _gap(evidence: Evidence) -> float:
@@ -179,6 +189,9 @@ def _gap(evidence: Evidence) -> float:
 def _length(evidence: Evidence) -> Iterator[Finding]:
     epochs, minutes = evidence.training.epochs, evidence.training.seconds / 60
     late = late_gain(evidence.history)
+    if evidence.training.planned_epochs or (evidence.training.kept_epoch or epochs) < (1 - _TURNED) * epochs:
+        yield Finding("note", "length", _kept(evidence.training))
+        return
     seen, usual = epochs * evidence.training.images, DEFAULTS[evidence.config.preset].images_seen
     if epochs < _FEW_EPOCHS and seen < usual:
         yield Finding(
@@ -196,6 +209,13 @@ def _length(evidence: Evidence) -> Iterator[Finding]:
         )
     elif late is not None and turned_from_best(evidence.history) <= _TURNED:
         yield Finding("good", "length", f"the held-out curve has settled ({epochs:.0f} epochs)")
+
+
+def _kept(training: TrainingSummary) -> str:
+    best = f"held-out images came out best at epoch {training.kept_epoch}, whose weights are kept"
+    if training.planned_epochs:
+        return f"training stopped early, at epoch {training.epochs:.0f} of {training.planned_epochs:.0f}: {best}"
+    return f"{best}; the other {training.epochs - (training.kept_epoch or 0):.0f} epochs brought nothing"
 
 
 def _longer(evidence: Evidence) -> str:
@@ -223,7 +243,7 @@ def _latent(evidence: Evidence) -> Iterator[Finding]:
 def _prior(evidence: Evidence) -> Iterator[Finding]:
     rows = {row.name.split(" prior")[0]: row for row in evidence.evaluation.samples}
     fitted, standard = rows.get("fitted"), rows.get("standard")
-    if fitted and standard and standard.frechet > _MISFIT * fitted.frechet:
+    if fitted and standard and standard.images >= _SURE and standard.frechet > _MISFIT * fitted.frechet:
         yield Finding(
             "note",
             "prior",
@@ -235,7 +255,7 @@ def _prior(evidence: Evidence) -> Iterator[Finding]:
 
 def _samples(evidence: Evidence) -> Iterator[Finding]:
     first: SampleMetrics | None = next(iter(evidence.evaluation.samples), None)
-    if first is None:
+    if first is None or first.images < HELD_OUT_NEEDS:
         return
     if first.diversity < _MONOTONOUS:
         yield Finding(

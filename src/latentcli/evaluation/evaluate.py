@@ -20,6 +20,7 @@ from latentcli.model.vae import VAE, Posterior
 _COMPARED = 1000  # samples, and as many images, whose features are compared
 _RECONSTRUCTED = 500  # training images that are reconstructed
 _FITTED = 20_000  # training images that baselines are fitted to
+_MANY = 10  # training images per component, above which PCA does not know them by heart
 _SEARCHED = 64  # samples whose nearest training image is searched
 _SHOWN = 8  # of them, beside that image
 _BATCH = 250  # samples decoded at once
@@ -52,7 +53,7 @@ def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
         pixels = _Watch(vae.config.latent_dim)
         training = measure(vae, train.spread(_RECONSTRUCTED).floats(), subject.noise_scale, pixels)
     yield Progress("comparing with baselines", 0, len(held_out))
-    simpler = _baselines(vae, held_out, train)
+    simpler = _baselines(vae, held_out, train, subject.on_training)
     yield Progress("sampling", 0, _COMPARED)
     samples, neighbours = _samples(subject)
     bound = None
@@ -103,20 +104,22 @@ class _Watch:
 
 
 @torch.inference_mode()
-def _baselines(vae: VAE, held_out: Dataset, train: Dataset | None) -> tuple[Baseline, ...]:
+def _baselines(vae: VAE, held_out: Dataset, train: Dataset | None, on_training: bool) -> tuple[Baseline, ...]:
     """The mean image and principal components of the training images; none without those.
 
-    As many components as images less one reproduce each training image exactly: such a memory is no baseline.
+    As many components as images less one reproduce each training image exactly: such a memory is no baseline. Where
+    it is measured on training images, it needs many more of them than components.
     """
     if train is None:
         return ()
     train = train.spread(_FITTED)
     mean = baselines.fit(train.floats, 0)
     found = [_baseline(vae, "mean image", mean, held_out)]
-    if vae.config.latent_dim < len(train) - 1:
+    if vae.config.latent_dim * (_MANY if on_training else 1) < len(train) - 1:
         pca = baselines.fit(train.floats, vae.config.latent_dim)
         k = len(pca.variances)
-        found.append(_baseline(vae, f"PCA, {k} component{'s' if k != 1 else ''}", pca, held_out))
+        if pca.has_likelihood or not on_training:
+            found.append(_baseline(vae, f"PCA, {k} component{'s' if k != 1 else ''}", pca, held_out))
     return tuple(found)
 
 

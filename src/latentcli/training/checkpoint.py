@@ -15,11 +15,13 @@ from latentcli import tensorfile
 from latentcli.data.fingerprint import Fingerprints
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model.device import to_numpy
+from latentcli.training.early_stop import Course
 from latentcli.training.schedule import Stage
 from latentcli.training.step import TrainState
 
 KIND = "resume"
 _NAMED = 3  # differing options
+_ADDED = {"shift": 0.0, "jitter": 0.0, "patience": 0.0}  # options that runs of earlier versions did not have
 LENGTH = ("epochs", "minutes")  # options that may grow when a run has ended
 
 
@@ -32,13 +34,15 @@ class Position:
     precision: str  # what the run trains in
     seconds: float  # of training so far
     skipped_steps: int
-    epoch_sums: tuple[float, float]  # reconstruction and KL over the epoch's steps so far, nats per image
+    epoch_sums: tuple[float, float]  # reconstruction and KL over the steps since the last measurement, nats per image
     summed: int  # steps in those sums
     images: str  # a digest of which images can be read
+    course: Course | None = None  # held-out loss so far, of runs that keep the best weights
+    stopped: bool = False  # early
 
     @property
     def has_ended(self) -> bool:
-        return self.step >= self.stage.end
+        return self.stopped or self.step >= self.stage.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Checkpoint:
         try:
             found = dict(header["position"])
             found["stage"] = Stage(**found["stage"])
+            found["course"] = Course(**found["course"]) if found.get("course") else None
             found["epoch_sums"] = (float(found["epoch_sums"][0]), float(found["epoch_sums"][1]))
             return cls(path, stamp, dict(header["options"]), str(header.get("files")), Position(**found))
         except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -72,6 +77,7 @@ class Checkpoint:
             learner.vae.load_state_dict(_part(tensors, "network."))
             learner.averaged.load_state_dict(_part(tensors, "averaged."))
             learner.optimizer.restore(_part(tensors, "optimizer."))
+            learner.best = _part(tensors, "best.")
         except (KeyError, RuntimeError) as error:
             raise FileFormatError(f"{self.path} does not fit its run; remove its folder to train anew") from error
 
@@ -83,10 +89,11 @@ class Checkpoint:
                 f"{files.changes_since(self.path.parent)}; "
                 "put them back, or choose another --name to train on them"
             )
+        stored = _ADDED | self.options
         differing = [
-            f"{name.replace('_', ' ')} is {self.options.get(name)} there, {asked[name]} asked"
+            f"{name.replace('_', ' ')} is {stored.get(name)} there, {asked[name]} asked"
             for name in asked
-            if self.options.get(name) != asked[name] and name not in LENGTH
+            if stored.get(name) != asked[name] and name not in LENGTH
         ]
         if differing:
             same_preset = self.options.get("preset") == asked["preset"]
@@ -113,6 +120,7 @@ def save(path: Path, options: dict[str, Any], files: str, position: Position, le
     tensors: dict[str, Tensor] = {}
     tensors |= {f"network.{name}": tensor for name, tensor in learner.vae.state_dict().items()}
     tensors |= {f"averaged.{name}": tensor for name, tensor in learner.averaged.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in learner.best.items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in learner.optimizer.tensors().items()}
     arrays = to_numpy(tensors)
     header = {"options": options, "files": files, "position": asdict(position)}

@@ -23,6 +23,7 @@ from latentcli.config import (
     Preset,
     TrainConfig,
     default_epochs,
+    for_few_images,
     model_config,
 )
 from latentcli.data.dataset import Selection, split, survey
@@ -53,6 +54,7 @@ class TrainRequest:
     minutes: float | None = None
     beta: float | None = None
     flip: bool | None = None
+    augment: bool | None = None  # move images and change their colours a little
     held_out: str | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -87,9 +89,10 @@ class Choice:
         """The choice in one line."""
         model, config = self.model, self.config
         length = f"{config.minutes:g} minutes" if config.minutes else f"{config.epochs} epochs"
+        augmented = ", augmented" if config.shift or config.jitter else ""
         return (
             f"preset {model.preset}, {model.width}x{model.height} {model.colours}, "
-            f"latent dimension {model.latent_dim}, beta {config.beta:g}, {length}"
+            f"latent dimension {model.latent_dim}, beta {config.beta:g}, {length}{augmented}"
         )
 
 
@@ -149,7 +152,7 @@ def up_to_date(plan: Plan) -> Plan:
     resumed.check_same(plan.options, plan.fingerprints)
     stored, position = resumed.options, resumed.position
     # A run that was killed while its last files were written has all its steps and not their model or its evaluation.
-    ended = position.has_ended and _finished_at_step(plan.folder) == position.stage.end
+    ended = position.has_ended and _finished_at_step(plan.folder) == position.step
     same_length = all(stored.get(name) == plan.options.get(name) for name in checkpoint.LENGTH)
     grows = ended and plan.may_grow and _is_longer(stored, plan.options)
     if not same_length and not grows:
@@ -208,7 +211,7 @@ def _choose_training(preset: Preset, images: int, request: TrainRequest) -> Trai
         for name in ("minutes", "beta", "flip", "held_out", "batch_size", "learning_rate", "seed", "precision")
         if getattr(request, name) is not None
     }
-    config = replace(DEFAULTS[preset].train, **asked)
+    config = for_few_images(preset, replace(DEFAULTS[preset].train, **asked), images, request.augment)
     return replace(
         config,
         epochs=request.epochs or default_epochs(preset, images),

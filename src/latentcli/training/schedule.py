@@ -43,6 +43,18 @@ def flips(seed: int, step: int, count: int) -> Tensor:
     return torch.rand(count, generator=stream(seed, "flip", step)) < 0.5
 
 
+def shifts(seed: int, step: int, count: int, farthest: tuple[int, int]) -> Tensor:
+    """Rows and columns by which each image of a step is moved, at most `farthest` each way: (count, 2) int64."""
+    most = torch.tensor(farthest)
+    draws = torch.rand(count, 2, generator=stream(seed, "shift", step))
+    return (draws * (2 * most + 1)).floor().long() - most
+
+
+def jitters(seed: int, step: int, count: int, strength: float) -> Tensor:
+    """Change of brightness and of contrast of each image of a step, from -strength to strength: (count, 2)."""
+    return strength * (2 * torch.rand(count, 2, generator=stream(seed, "jitter", step)) - 1)
+
+
 def learning_rate(config: TrainConfig, step: int, stage: Stage) -> float:
     """Linear warm-up, then half a cosine to 0 (Loshchilov & Hutter 2017, eq. 5), or constant."""
     done, steps = step - stage.start, stage.end - stage.start

@@ -11,10 +11,10 @@ from latentcli.model.device import autocast, prepare
 from latentcli.model.metrics import draw_error
 from latentcli.model.objective import Elbo, training_elbo
 from latentcli.model.vae import VAE
-from latentcli.training import schedule
+from latentcli.training import augment, schedule
 from latentcli.training.optimizer import Optimizer
 
-_SETTLING_IMAGES = 512  # training images that batch statistics and sigma are taken from
+SETTLING_IMAGES = 512  # training images that batch statistics and sigma are taken from
 
 
 class TrainState:
@@ -26,6 +26,7 @@ class TrainState:
         self.device = device
         self.vae = prepare(vae, device)
         self.averaged = copy.deepcopy(self.vae).eval().requires_grad_(False)  # what is evaluated and stored
+        self.best: dict[str, Tensor] = {}  # state of `averaged` where it was best on held-out images, if that is kept
         self.optimizer = Optimizer(self.vae, config)
         self.noise_scale = float(config.beta > 0)  # an autoencoder draws nothing
         self._skipped = torch.zeros(2, device=device)  # steps: in all, and in a row
@@ -41,6 +42,21 @@ class TrainState:
 
     def resume(self, skipped_steps: int) -> None:
         self._skipped[0] = skipped_steps
+
+    def keep(self) -> None:
+        """Remember the averaged weights as the best."""
+        self.best = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
+
+    def return_to_best(self) -> None:
+        """Train on from the best weights."""
+        self.vae.load_state_dict(self.best)
+        self.averaged.load_state_dict(self.best)
+
+    def to_store(self) -> VAE:
+        """The network at the end of a run: the best one, where that was kept."""
+        if self.best:
+            self.averaged.load_state_dict(self.best)
+        return self.averaged
 
     def step(self, images: Tensor, step: int) -> Elbo:
         """Learn from images, uint8 (n, height, width, channels); the ELBO is that before the update."""
@@ -60,9 +76,16 @@ class TrainState:
         return elbo
 
     def _input(self, images: Tensor, step: int) -> Tensor:
-        x = as_float(images.to(self.device))
-        if self.config.flip:
-            mirrored = schedule.flips(self.config.seed, step, len(x)).to(self.device)
+        config, images = self.config, images.to(self.device)
+        position = (config.seed, step, len(images))
+        if config.shift:
+            farthest = (round(config.shift * images.shape[1]), round(config.shift * images.shape[2]))
+            images = augment.shifted(images, schedule.shifts(*position, farthest).to(self.device))
+        x = as_float(images)
+        if config.jitter:
+            x = augment.jittered(x, schedule.jitters(*position, config.jitter).to(self.device))
+        if config.flip:
+            mirrored = schedule.flips(*position).to(self.device)
             x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
         return x.contiguous(memory_format=torch.channels_last)
 
@@ -76,13 +99,14 @@ class TrainState:
         torch._foreach_lerp_(list(self.averaged.parameters()), list(self.vae.parameters()), rate)
 
     @torch.no_grad()
-    def evaluated(self, train: Dataset) -> VAE:
+    def evaluated(self, train: Dataset, held_out: Dataset | None = None) -> VAE:
         """The network that is measured and stored, in eval mode: averaged weights, and what follows from them.
 
         Batch norm's statistics (as in Izmailov et al. 2018, section 3.2) and the likelihood's sigma are taken from
-        some of the training images: those of the current weights would not fit.
+        some of the training images: those of the current weights would not fit. With few images, sigma is that of
+        held-out ones, because the error on images that are known by heart is far too small.
         """
-        some = Dataset.from_images(train.take(schedule.order(self.config.seed, 0, len(train))[:_SETTLING_IMAGES]))
+        some = Dataset.from_images(train.take(schedule.order(self.config.seed, 0, len(train))[:SETTLING_IMAGES]))
         norms = [module for module in self.averaged.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             norm.reset_running_stats()
@@ -93,6 +117,8 @@ class TrainState:
                 draw_error(self.averaged, some.floats(), self.noise_scale)
         self.averaged.eval()
         if self.averaged.likelihood.has_sigma:
+            if held_out and self.config.patience:
+                some = held_out.spread(SETTLING_IMAGES)
             self.averaged.set_sigma(draw_error(self.averaged, some.floats(), self.noise_scale))
         return self.averaged
 

@@ -13,21 +13,25 @@ from latentcli.config import RESUME_FILE, Precision
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.events import Note
-from latentcli.history import EpochReport, TrainingSummary
+from latentcli.history import EpochReport, Metrics, TrainingSummary
 from latentcli.model.metrics import measure
 from latentcli.model.objective import Elbo
 from latentcli.model.prior import StandardPrior
 from latentcli.model.vae import VAE
-from latentcli.training import checkpoint, events, hardware, results
+from latentcli.training import checkpoint, early_stop, events, hardware, results
+from latentcli.training.early_stop import Course
 from latentcli.training.plan import Plan
 from latentcli.training.results import Trained, finish
 from latentcli.training.schedule import Stage, order
-from latentcli.training.step import TrainState, untrained
+from latentcli.training.step import SETTLING_IMAGES, TrainState, untrained
 
 _REPORT_EVERY = 0.5  # seconds between step reports
 _SAVE_EVERY = 180.0  # seconds between saves, however long an epoch is
 _SAVING = 0.1  # share of the time that saving and pictures at the ends of epochs may take
 _HELD_OUT_SOME = 2000  # held-out images that are measured on before the end
+_MEASURING = 0.1  # share of the time that measuring at the ends of epochs may take
+_READING = 1 / 3  # of an image, in the time of training on it
+_MEASUREMENTS = 20  # of a stage at least, where it has as many epochs
 _MOST_SKIPPED = 50  # steps in a row without finite gradients: training has diverged
 
 
@@ -63,9 +67,13 @@ class Trainer:
         self.stage = self._next_stage(plan.resumed) if plan.resumed and plan.grows else position.stage
         self.precision, self.seconds = cast(Precision, position.precision), position.seconds
         config = replace(plan.choice.config, precision=self.precision, batch_size=self.batch_size)
+        self.stopped = position.stopped and not plan.grows
+        self.last_step = position.step if self.stopped else self.stage.end
+        self.course = position.course
+        self.measure_every = max(1, min(self._measuring_steps(), (self.stage.end - self.stage.start) // _MEASUREMENTS))
         self.learner = TrainState(untrained(plan.choice.model, config.seed), config, self.stage, plan.device)
         self.first_step = position.step
-        # Reconstruction and KL over this epoch's steps, and how many those are.
+        # Reconstruction and KL over the steps since the last measurement, and how many those are.
         self.sums = torch.tensor([*position.epoch_sums, position.summed], device=plan.device)
         self.saved = time.monotonic()
         self.saving = 0.0  # seconds that the last save and its pictures took
@@ -74,6 +82,8 @@ class Trainer:
         if plan.resumed:
             plan.resumed.restore(self.learner)
             self.learner.resume(position.skipped_steps)
+        if plan.grows and self.learner.best:
+            self.learner.return_to_best()
 
     def _first_position(self) -> checkpoint.Position:
         """Test the speed once; with --minutes it fixes the number of steps for good."""
@@ -90,14 +100,23 @@ class Trainer:
         return checkpoint.Position(0, Stage(0, steps), speed.precision, 0.0, 0, (0.0, 0.0), 0, self.readable)
 
     def _seconds_per_step(self, speed: hardware.Speed) -> float:
-        """With the share of evaluation: in fp32, an image takes about as long as training on it does in bf16."""
-        evaluated = min(_HELD_OUT_SOME, len(self.images.held_out)) if self.images.held_out else 0
-        return speed.seconds_per_image * (self.batch_size + evaluated / self.steps_per_epoch)
+        """With the share of measuring."""
+        apart = max(self.steps_per_epoch, self._measuring_steps())
+        return speed.seconds_per_image * (self.batch_size + _READING * self._images_read() / apart)
+
+    def _images_read(self) -> int:
+        """By a measurement: training images for batch statistics and for sigma, and held-out ones."""
+        held_out = len(self.images.held_out) if self.images.held_out else 0
+        return 2 * min(SETTLING_IMAGES, len(self.train)) + min(_HELD_OUT_SOME, held_out)
+
+    def _measuring_steps(self) -> int:
+        """Steps between two measurements that take their share of the time."""
+        return math.ceil(_READING * self._images_read() / (_MEASURING * self.batch_size))
 
     def _next_stage(self, ended: checkpoint.Checkpoint) -> Stage:
         position, stored, asked = ended.position, ended.options, self.plan.options
         if "minutes" in asked:
-            end = round(position.step * asked["minutes"] / stored["minutes"])
+            end = round(position.stage.end * asked["minutes"] / stored["minutes"])
         else:
             end = asked["epochs"] * self.steps_per_epoch
         return Stage(position.step, max(end, position.step + 1), position.stage.number + 1)
@@ -106,7 +125,7 @@ class Trainer:
         yield self._started()
         started, before = time.monotonic(), self.seconds
         reported, reported_at = started, self.first_step
-        for step in range(self.first_step, self.stage.end):
+        for step in range(self.first_step, self.last_step):
             elbo = self._step(step)
             done = step + 1
             now = time.monotonic()
@@ -117,15 +136,17 @@ class Trainer:
                 rate = (done - reported_at) * self.batch_size / (now - reported)
                 yield events.StepReport(done, self.stage.end, rate, reconstruction, kl)
                 reported, reported_at = now, done
-            if done % self.steps_per_epoch == 0 or done == self.stage.end:
+            if self._is_measured(done):
                 yield from self._end_epoch(done)
+                if self.stopped:
+                    break
             elif step == self.first_step or now - self.saved > _SAVE_EVERY:
                 yield from self._save_in_passing(done, None)
             if stop() and done < self.stage.end:
                 self._save(done)
                 yield events.Interrupted(done, self.stage.end)
                 return
-        vae = self.learner.averaged  # as the last epoch's end, or the checkpoint, left it
+        vae = self.learner.to_store()  # as the last epoch's end, or the checkpoint, left it
         held_out = self.images.held_out
         yield from finish(Trained(self.plan.folder, vae, self.train, held_out, self._summary(), self.history))
 
@@ -159,18 +180,24 @@ class Trainer:
         self.sums += torch.where(mean.isfinite().all(), summands, 0.0)
         return elbo
 
+    def _is_measured(self, step: int) -> bool:
+        """Whether it is the last step, or an epoch ends here, the first since a multiple of `measure_every` steps."""
+        done, every = step - self.stage.start, self.measure_every
+        is_due = done // every > (done - self.steps_per_epoch) // every
+        return step == self.stage.end or (step % self.steps_per_epoch == 0 and is_due)
+
     def _end_epoch(self, step: int) -> Iterator[events.Report]:
         """Measure, draw, save, report, in this order: history beyond the checkpoint is dropped on resuming."""
         self._check_course(step)
         is_last = step == self.stage.end
-        vae = self.learner.evaluated(self.train)
+        vae = self.learner.evaluated(self.train, self.images.held_out)
         held_out = None
         if shown := self.images.held_out:
-            some = shown if is_last else shown.spread(_HELD_OUT_SOME)
+            some = shown if is_last and not self.learner.config.patience else shown.spread(_HELD_OUT_SOME)
             held_out = measure(vae, some.floats(), self.learner.noise_scale)
         reconstruction, kl, summed = (float(number) for number in self.sums)
         report = EpochReport(
-            epoch=-(-step // self.steps_per_epoch),
+            epoch=self._epoch(step),
             step=step,
             stage=self.stage.number,
             seconds=round(self.seconds, 1),
@@ -183,11 +210,31 @@ class Trainer:
             raise _diverged(step, "held-out metrics are not finite")
         self.history.append(report)
         self.sums.zero_()
-        if is_last:
+        if held_out is not None and self.learner.config.patience:
+            self._follow(step, held_out)
+        if is_last or self.stopped:
             self._save(step)
         elif time.monotonic() - self.saved > self.saving / _SAVING:
             yield from self._save_in_passing(step, vae)
         yield report
+        if self.stopped and self.course:
+            best, planned = self._epoch(self.course.best_step), self._epoch(self.stage.end)
+            yield Note(
+                f"stopped early at epoch {report.epoch} of {planned}: held-out images came out best "
+                f"at epoch {best}, whose weights are kept"
+            )
+
+    def _epoch(self, step: int) -> int:
+        return -(-step // self.steps_per_epoch)
+
+    def _follow(self, step: int, held_out: Metrics) -> None:
+        """Keep the best weights, and stop where the held-out loss has risen for long."""
+        config = self.learner.config
+        self.course = Course.after(self.course, step, early_stop.loss(held_out, config.beta))
+        if self.course.best_step == step:
+            self.learner.keep()
+        self.stopped = step < self.stage.end and self.course.is_over(step, self.stage, config.patience)
+        self.last_step = step if self.stopped else self.stage.end
 
     def _check_course(self, step: int) -> None:
         if self.learner.skipped_in_a_row > _MOST_SKIPPED:
@@ -198,7 +245,7 @@ class Trainer:
         started = time.monotonic()
         try:
             if step > self.first_step + 1:
-                vae = evaluated or self.learner.evaluated(self.train)
+                vae = evaluated or self.learner.evaluated(self.train, self.images.held_out)
                 shown = self.images.held_out or self.train
                 results.write_pictures(self.plan.folder, vae, StandardPrior(vae.config.latent_dim), shown)
                 results.keep_snapshot(self.plan.folder, step, vae, shown)
@@ -220,23 +267,29 @@ class Trainer:
             epoch_sums=(reconstruction, kl),
             summed=int(summed),
             images=self.readable,
+            course=self.course,
+            stopped=self.stopped,
         )
         checkpoint.save(self.resume_file, self.plan.options, self.plan.fingerprints.digest, position, self.learner)
         self.saved = time.monotonic()
 
     def _summary(self) -> TrainingSummary:
         config = self.plan.choice.config
+        best_step = self.course.best_step if self.course else None
+        kept = next((line for line in self.history if line.step == best_step), None)
         return TrainingSummary(
             preset=self.plan.choice.model.preset,
             data=self.plan.choice.train.listing.source.path.resolve().name,
             images=len(self.train),
             held_out_images=len(self.images.held_out) if self.images.held_out else 0,
             unreadable=len(self.images.unreadable),
-            steps=self.stage.end,
+            steps=self.last_step,
             stages=self.stage.number,
             batch_size=self.batch_size,
             minutes=config.minutes,
-            epochs=round(self.stage.end / self.steps_per_epoch, 2),
+            epochs=round(self.last_step / self.steps_per_epoch, 2),
+            planned_epochs=round(self.stage.end / self.steps_per_epoch, 2) if self.stopped else None,
+            kept_epoch=kept.epoch if kept else None,
             seconds=round(self.seconds, 1),
             precision=self.precision,
             optimizer=config.optimizer,
@@ -245,7 +298,9 @@ class Trainer:
             flip=config.flip,
             seed=config.seed,
             held_out_share=_share(config.held_out),
-            held_out=self.history[-1].held_out if self.history else None,
+            shift=config.shift,
+            jitter=config.jitter,
+            held_out=(kept or self.history[-1]).held_out if self.history else None,
         )
 
 

@@ -1,0 +1,27 @@
+"""Augmentation: batches whose images are moved and whose colours are changed a little, as draws of the schedule say."""
+
+import torch
+from torch import Tensor
+
+
+def shifted(images: Tensor, shifts: Tensor) -> Tensor:
+    """Images (n, height, width, channels) moved down and right by `shifts` (n, 2) pixels; edges are repeated."""
+    n, height, width, _ = images.shape
+    rows = (torch.arange(height, device=images.device) - shifts[:, :1]).clamp(0, height - 1)  # (n, height)
+    columns = (torch.arange(width, device=images.device) - shifts[:, 1:]).clamp(0, width - 1)  # (n, width)
+    return images[torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def jittered(x: Tensor, jitters: Tensor) -> Tensor:
+    """Images (n, channels, height, width) in [0, 1] with the brightness and contrast of `jitters` (n, 2).
+
+    A colour c becomes c + c (1 - c) (brightness + contrast (2c - 1)): black stays black and white stays white, so
+    plain backgrounds do not change. With 2 or 4 channels the last is alpha, which stays, and colours are
+    premultiplied by it, so they stay below it.
+    """
+    brightness, contrast = jitters[:, :, None, None, None].unbind(1)
+    if x.shape[1] not in (2, 4):
+        return x + x * (1 - x) * (brightness + contrast * (2 * x - 1))
+    alpha = x[:, -1:]
+    colour = jittered((x[:, :-1] / alpha.clamp_min(1e-6)).clamp(max=1), jitters)
+    return torch.cat([colour * alpha, alpha], dim=1)
