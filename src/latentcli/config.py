@@ -24,7 +24,7 @@ InterpolationMethod = Literal["lerp", "slerp"]
 
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 SMALLEST, LARGEST = 16, 256  # pixels, each side of a model
-SIZES = (16, 24, 28, 32, 48, 64)  # pixels, what `train` chooses from
+SIZES = (16, 24, 28, 32, 48, 64, 96, 128)  # pixels, what `train` chooses from
 DIGITS_UP_TO = 32  # pixels: gray pictures up to this side get the preset `digits`
 BOOK_SIZE = 28  # pixels, the side of the chapter's images
 FITTED_TEMPERATURE = 0.8  # cleaner and a little less varied than the training images
@@ -51,12 +51,17 @@ WITH_ALPHA = (2, 4)  # channels of images with transparency: gray or RGB, then a
 # A face's crop: its side over that of the face's box (`faces.Face`), and where in it the middle of the box lies.
 FRAMING = (1.106, 0.503, 0.491)
 
-# Feature maps per level of the residual networks, coarsest last; a model takes as many as it has levels.
-_PHOTO_WIDTHS = (16, 24, 32, 64, 128, 192)
+# Feature maps per level of the residual networks. `photo` takes the first, finest levels: each has a quarter of the
+# pixels of the one before and twice the feature maps, so that all cost the same. `digits` takes the last.
+_PHOTO_WIDTHS = (16, 32, 64, 128, 192, 192)
 _DIGITS_WIDTHS = (16, 32, 64)
 _DIGITS_HIDDEN = 256
 _OF_FACES = ("framing", "aligned")  # settings that mean something with the crop "face"
 _COARSEST = 7  # pixels: halving stops when neither side is longer
+_LINEAR_UP_TO = 128  # pixels: the linear path sees larger pictures halved
+_PIXELS_PER_STEP = 64 * 64 * 64  # about: small pictures go in larger batches
+_BATCH_SIZES = (32, 256)  # images, the least and the most
+LARGE = 64  # pixels: models above get more latent dimensions
 
 
 def _require(ok: bool, message: str) -> None:
@@ -76,6 +81,7 @@ class ModelConfig:
     widths: tuple[int, ...] = (32, 64, 128, 192)  # feature maps per halving, finest first
     hidden: int = 0  # numbers in a dense layer on both sides of the latent; 0 is no such layer
     likelihood: Likelihood = "gaussian"
+    linear: bool = False  # probabilistic PCA beside the convolutions, which correct it
     crop: Crop = "centre"  # a picture of another shape is cut to width:height, or with "none" squeezed
     framing: tuple[float, float, float] = FRAMING  # with the crop "face": how a face lies in it
     aligned: bool = False  # with the crop "face": the training pictures were such crops already
@@ -117,6 +123,10 @@ class ModelConfig:
             re.fullmatch("#[0-9a-f]{6}", str(self.background)) is not None,
             f"background must be a colour like {WHITE}, got {self.background!r}",
         )
+        _require(
+            not self.linear or (self.preset != "book" and self.likelihood == "gaussian" and not self.hidden),
+            "a linear path goes with a Gaussian likelihood and without hidden layers",
+        )
         if self.preset == "book":
             shape = (self.width, self.height, self.channels)
             _require(len(self.widths) == 4, "the preset book has four convolutions")
@@ -130,6 +140,26 @@ class ModelConfig:
     def dimensions(self) -> int:
         """Numbers per image: channels times height times width."""
         return self.channels * self.height * self.width
+
+    @property
+    def factor(self) -> int:
+        """Pixels of the finest level per pixel of the coarsest, each way."""
+        return int(2 ** len(self.widths))
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Rows below and columns to the right that the network adds to an image."""
+        return -self.height % self.factor, -self.width % self.factor
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Height and width with them."""
+        return self.height + self.padding[0], self.width + self.padding[1]
+
+    @property
+    def pooling(self) -> int:
+        """Pixels each way that the linear path averages."""
+        return 2 if max(self.padded) > _LINEAR_UP_TO else 1
 
     @property
     def has_colour(self) -> bool:
@@ -177,7 +207,7 @@ class TrainConfig:
     cosine: bool = True  # learning rate falls to 0 along a half cosine
     clip: float = 1.0  # largest norm of the gradient of the loss per number of the image; 0 is none
     ema: float = 0.999  # decay of the averaged weights, which are the ones stored; 0 stores the last
-    flip: bool = False  # mirror half of the images left to right
+    flip: bool | None = False  # mirror half of the images left to right; None finds out whether they look the same
     shift: float = 0.0  # farthest move of an image each way, a share of its side
     jitter: float = 0.0  # strongest change of brightness and of contrast, 0 to 0.5
     patience: float = 0.0  # share of the steps to wait for a better held-out loss; 0 stores the last weights
@@ -254,7 +284,7 @@ DEFAULTS: dict[Preset, PresetDefaults] = {
         hidden=_DIGITS_HIDDEN,
     ),
     "photo": PresetDefaults(
-        train=TrainConfig(flip=True),
+        train=TrainConfig(flip=None, learning_rate=4e-3, beta_warmup=0.0),
         images_seen=400_000,
         latent_dim=192,
         latent_dim_large=256,
@@ -266,16 +296,23 @@ DEFAULTS: dict[Preset, PresetDefaults] = {
 }
 
 
-def model_config(preset: Preset, width: int, height: int, channels: int, latent_dim: int | None = None) -> ModelConfig:
+def model_config(
+    preset: Preset,
+    width: int,
+    height: int,
+    channels: int,
+    latent_dim: int | None = None,
+    likelihood: Likelihood | None = None,
+) -> ModelConfig:
     """The network a preset builds for images of this shape (pixels)."""
     defaults = DEFAULTS[preset]
     if latent_dim is None:
-        large = max(width, height) > max(SIZES)
+        large = max(width, height) > LARGE
         latent_dim = defaults.latent_dim_large if large else defaults.latent_dim
     widths = defaults.widths
     if preset != "book":
         halvings = max(1, math.ceil(math.log2(max(width, height, SMALLEST) / _COARSEST)))
-        widths = (widths[:1] * halvings + widths)[-halvings:]
+        widths = widths[:halvings] if preset == "photo" else (widths[:1] * halvings + widths)[-halvings:]
     return ModelConfig(
         preset=preset,
         width=width,
@@ -284,8 +321,20 @@ def model_config(preset: Preset, width: int, height: int, channels: int, latent_
         latent_dim=latent_dim,
         widths=widths,
         hidden=defaults.hidden,
-        likelihood=defaults.likelihood,
+        likelihood=likelihood or defaults.likelihood,
+        linear=preset == "photo" and likelihood != "bernoulli",
     )
+
+
+def train_config(model: ModelConfig) -> TrainConfig:
+    """How a preset trains a network, but for the length."""
+    config = DEFAULTS[model.preset].train
+    if model.preset != "photo":
+        return config
+    fitting = 2 ** round(math.log2(_PIXELS_PER_STEP / (model.width * model.height)))
+    least, most = _BATCH_SIZES
+    config = replace(config, batch_size=min(most, max(least, fitting)))
+    return config if model.linear else replace(config, learning_rate=2e-3, beta_warmup=0.1)
 
 
 def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bool | None) -> TrainConfig:
@@ -304,8 +353,9 @@ def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bo
     )
 
 
-def default_epochs(preset: Preset, images: int) -> int:
-    """Passes over a folder of so many training images that show the preset's number of images."""
-    if preset == "book":
-        return DEFAULTS[preset].train.epochs
-    return min(500, max(10, round(DEFAULTS[preset].images_seen / max(1, images))))
+def default_epochs(model: ModelConfig, images: int) -> int:
+    """Passes over a folder of so many training images that show the preset's number of images; of large ones fewer."""
+    if model.preset == "book":
+        return DEFAULTS[model.preset].train.epochs
+    seen = DEFAULTS[model.preset].images_seen * min(1.0, LARGE**2 / (model.width * model.height))
+    return min(500, max(10, round(seen / max(1, images))))

@@ -24,14 +24,14 @@ from latentcli.cli.options import (
     SizeOption,
     parse_size,
 )
-from latentcli.config import DEFAULTS, FEW_IMAGES, MODEL_FILE, SIZES, Likelihood, Precision, Preset
+from latentcli.config import DEFAULTS, FEW_IMAGES, LARGE, MODEL_FILE, Likelihood, Precision, Preset
 
 if TYPE_CHECKING:
     from latentcli.training.plan import Plan
 
 _PHOTO, _DIGITS, _BOOK = DEFAULTS["photo"], DEFAULTS["digits"], DEFAULTS["book"]
 _LATENT_DIMS = (
-    f"{_PHOTO.latent_dim} for photo, {_PHOTO.latent_dim_large} above {max(SIZES)} px; "
+    f"{_PHOTO.latent_dim} for photo, {_PHOTO.latent_dim_large} above {LARGE} px; "
     f"{_DIGITS.latent_dim} for digits; {_BOOK.latent_dim} for book"
 )
 _EPOCHS = (
@@ -130,6 +130,16 @@ def train(
             rich_help_panel=PANEL_TRAINING,
         ),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Start from the weights of a model, whose network and size are taken over: for a few hundred pictures "
+            "like its own.",
+            show_default=False,
+            rich_help_panel=PANEL_NETWORK,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     log: Annotated[
         Literal["tensorboard"] | None,
@@ -187,6 +197,7 @@ def train(
         seed=seed,
         precision=precision,
         device=device,
+        start_from=catalog.find_model(start_from).path if start_from else None,
     )
     settled = plan.prepare(folder, data, request)
     console.facts["model"] = folder.name

@@ -133,10 +133,10 @@ def _collapse(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _likelihood(evidence: Evidence) -> Iterator[Finding]:
-    from latentcli.model.likelihood import LIKELIHOODS
+    from latentcli.model.likelihood import likelihood_of
 
     config = evidence.config
-    if misfit := LIKELIHOODS[config.likelihood].misfit(evidence.evaluation.pixels.near_ends, config):
+    if misfit := likelihood_of(config).misfit(evidence.evaluation.pixels.near_ends, config):
         reason, better = misfit
         yield Finding("problem", "likelihood", reason, f"--likelihood {better}")
 

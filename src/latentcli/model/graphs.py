@@ -10,13 +10,20 @@ from latentcli.config import ModelConfig
 from latentcli.model.onnx import Graph
 
 _NORM_EPSILON = 1e-5  # of BatchNorm2d and LayerNorm
+MEAN_UNIT = 2.0  # of a correction of the mean, in standard deviations of the linear posterior
+PICTURE_UNIT = 10.0  # of a correction of the picture, in standard deviations of what PCA leaves over
 
 
 def encoder(config: ModelConfig, weights: Mapping[str, np.ndarray]) -> bytes:
     """Images (n, channels, height, width) float32 in [0, 1] to posterior means `z` (n, latent_dim)."""
     net = _Network(weights, "encoder.")
     images = net.graph.input("images", ("n", config.channels, config.height, config.width))
-    z = _book_encoder(net, images) if config.preset == "book" else _residual_encoder(net, images, config)
+    if config.preset == "book":
+        z = _book_encoder(net, images)
+    elif config.linear:
+        z = _linear_posterior(net, images, _residual_encoder(net, images, config), config)
+    else:
+        z = _residual_encoder(net, images, config)
     net.graph.output("z", z, ("n", config.latent_dim))
     return net.graph.model(_metadata(config))
 
@@ -25,9 +32,13 @@ def decoder(config: ModelConfig, weights: Mapping[str, np.ndarray]) -> bytes:
     """Latents `z` (n, latent_dim) float32 to images (n, channels, height, width) in [0, 1]."""
     net = _Network(weights, "decoder.")
     z = net.graph.input("z", ("n", config.latent_dim))
-    logits = _book_decoder(net, z, config) if config.preset == "book" else _residual_decoder(net, z, config)
-    shape = ("n", config.channels, config.height, config.width)
-    net.graph.output("images", net.graph.node("Sigmoid", logits), shape)
+    if config.preset == "book":
+        image = net.graph.node("Sigmoid", _book_decoder(net, z, config))
+    elif config.linear:
+        image = _corrected(net, z, config)
+    else:
+        image = net.graph.node("Sigmoid", _residual_decoder(net, z, config))
+    net.graph.output("images", image, ("n", config.channels, config.height, config.width))
     return net.graph.model(_metadata(config))
 
 
@@ -42,13 +53,13 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of each tensor of a network, without PyTorch."""
     if config.preset == "book":
         return _book_shapes(config)
-    factor = 2 ** len(config.widths)
-    coarsest = config.widths[-1]
-    features = coarsest * -(-config.height // factor) * -(-config.width // factor)
-    found: dict[str, tuple[int, ...]] = {"sigma": ()}
-    for level, (before, after) in enumerate(itertools.pairwise((config.channels, *config.widths))):
-        found |= _conv_shapes(f"encoder.downs.{level}.0", before, after, 4, bias=False)
-        found |= _norm_shapes(f"encoder.downs.{level}.1", after)
+    coarsest, rows, columns = _coarsest(config)
+    features = coarsest * rows * columns
+    found: dict[str, tuple[int, ...]] = {"sigma": ()} | (_linear_path_shapes(config) if config.linear else {})
+    for part in ("encoder", "decoder") if config.linear else ("encoder",):
+        for level, (before, after) in enumerate(itertools.pairwise((config.channels, *config.widths))):
+            found |= _conv_shapes(f"{part}.downs.{level}.0", before, after, 4, bias=False)
+            found |= _norm_shapes(f"{part}.downs.{level}.1", after)
     for level, (before, after) in enumerate(itertools.pairwise(config.widths[::-1])):
         found |= _conv_shapes(f"decoder.ups.{level}.0", before, 4 * after, 1)
         found |= _conv_shapes(f"decoder.ups.{level}.2", after, after, 3, bias=False)
@@ -65,6 +76,19 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         found |= _linear_shapes(f"encoder.{head}", config.hidden or features, config.latent_dim)
     found |= _linear_shapes("decoder.dense", config.hidden or config.latent_dim, features)
     return found | _conv_shapes("decoder.last.0", config.widths[0], 4 * config.channels, 3)
+
+
+def _coarsest(config: ModelConfig) -> tuple[int, int, int]:
+    """Feature maps, height and width at the coarsest level."""
+    height, width = config.padded
+    return config.widths[-1], height // config.factor, width // config.factor
+
+
+def _linear_path_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    height, width = (side // config.pooling for side in config.padded)
+    dimensions, k = height * width * config.channels, config.latent_dim
+    shapes = {"mean": (dimensions,), "basis": (k, dimensions), "variances": (k,), "noise": ()}
+    return {f"linear.{name}": shape for name, shape in shapes.items()}
 
 
 def _book_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -111,6 +135,12 @@ class _Network:
     def array(self, name: str) -> np.ndarray:
         return self._weights[self._prefix + name].astype(np.float32)
 
+    def linear_path(self, name: str) -> np.ndarray:
+        return self._weights[f"linear.{name}"].astype(np.float32)
+
+    def floats(self, array: np.ndarray | float | list[float]) -> str:
+        return self.graph.weight(np.asarray(array, dtype=np.float32))
+
     def constant(self, *numbers: int) -> str:
         return self.graph.weight(np.array(numbers, dtype=np.int64))
 
@@ -155,24 +185,77 @@ class _Network:
 
 
 def _residual_encoder(net: _Network, x: str, config: ModelConfig) -> str:
-    factor = 2 ** len(config.widths)
-    pads = [0, 0, 0, 0, 0, 0, -config.height % factor, -config.width % factor]
-    if any(pads):
-        x = net.graph.node("Pad", x, net.constant(*pads), mode="edge")
-    for level in range(len(config.widths)):
-        x = net.silu(net.conv(x, f"downs.{level}.0", f"downs.{level}.1", stride=2))
+    *_, x = _downs(net, _padded(net, x, config), config)
     x = net.graph.node("Flatten", net.residual(x, "block"))
     return net.linear(net.hidden(x, "hidden"), "mean")
 
 
+def _padded(net: _Network, x: str, config: ModelConfig) -> str:
+    if not any(config.padding):
+        return x
+    return net.graph.node("Pad", x, net.constant(0, 0, 0, 0, 0, 0, *config.padding), mode="edge")
+
+
+def _downs(net: _Network, x: str, config: ModelConfig) -> list[str]:
+    """The levels, the finest first."""
+    levels = []
+    for level in range(len(config.widths)):
+        x = net.silu(net.conv(x, f"downs.{level}.0", f"downs.{level}.1", stride=2))
+        levels.append(x)
+    return levels
+
+
+def _up(net: _Network, x: str, level: int) -> str:
+    x = net.shuffled(net.conv(x, f"ups.{level}.0", pads=(0, 0, 0, 0)))
+    return net.silu(net.conv(x, f"ups.{level}.2", f"ups.{level}.3"))
+
+
+def _linear_posterior(net: _Network, x: str, mean: str, config: ModelConfig) -> str:
+    """`LinearPath.posterior`, without the variance."""
+    x = _padded(net, x, config)
+    if config.pooling > 1:
+        sides = (config.pooling, config.pooling)
+        x = net.graph.node("AveragePool", x, kernel_shape=sides, strides=sides)
+    x = net.graph.node("Flatten", net.graph.node("Transpose", x, perm=(0, 2, 3, 1)))
+    variances = net.linear_path("variances")
+    weights = net.linear_path("basis") * (variances / net.linear_path("noise"))[:, None]
+    exact = net.graph.node(
+        "Gemm", net.graph.node("Sub", x, net.floats(net.linear_path("mean"))), net.floats(weights), transB=1
+    )
+    return net.graph.node("Add", exact, net.graph.node("Mul", mean, net.floats(MEAN_UNIT * np.sqrt(variances))))
+
+
+def _corrected(net: _Network, z: str, config: ModelConfig) -> str:
+    """The linear path's picture with the decoder's correction, limited to [0, 1]."""
+    picture = _linear_picture(net, z, config)
+    *levels, x = _downs(net, picture, config)
+    dense = net.graph.node("Reshape", net.linear(z, "dense"), net.constant(-1, *_coarsest(config)))
+    x = net.residual(net.graph.node("Add", x, dense), "block")
+    for level, skipped in enumerate(reversed(levels)):
+        x = net.graph.node("Add", _up(net, x, level), skipped)
+    unit = net.floats(PICTURE_UNIT * np.sqrt(net.linear_path("noise")))
+    correction = net.graph.node("Mul", net.shuffled(net.conv(x, "last.0")), unit)
+    image = net.cropped(net.graph.node("Add", picture, correction), config.height, config.width)
+    return net.graph.node("Clip", image, net.floats(0.0), net.floats(1.0))
+
+
+def _linear_picture(net: _Network, z: str, config: ModelConfig) -> str:
+    """`LinearPath.decode`."""
+    pooling = config.pooling
+    height, width = (side // pooling for side in config.padded)
+    x = net.graph.node("Gemm", z, net.floats(net.linear_path("basis")), net.floats(net.linear_path("mean")))
+    x = net.graph.node("Reshape", x, net.constant(-1, height, width, config.channels))
+    x = net.graph.node("Transpose", x, perm=(0, 3, 1, 2))
+    if pooling == 1:
+        return x
+    return net.graph.node("Resize", x, "", net.floats([1.0, 1.0, pooling, pooling]), mode="linear")
+
+
 def _residual_decoder(net: _Network, z: str, config: ModelConfig) -> str:
-    factor, width = 2 ** len(config.widths), config.widths[-1]
-    coarsest = (width, -(-config.height // factor), -(-config.width // factor))
     x = net.linear(net.hidden(z, "hidden"), "dense")
-    x = net.residual(net.graph.node("Reshape", x, net.constant(-1, *coarsest)), "block")
+    x = net.residual(net.graph.node("Reshape", x, net.constant(-1, *_coarsest(config))), "block")
     for level in range(len(config.widths) - 1):
-        x = net.shuffled(net.conv(x, f"ups.{level}.0", pads=(0, 0, 0, 0)))
-        x = net.silu(net.conv(x, f"ups.{level}.2", f"ups.{level}.3"))
+        x = _up(net, x, level)
     return net.cropped(net.shuffled(net.conv(x, "last.0")), config.height, config.width)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentcli.config import ModelConfig
 
-SMALLEST_SIGMA = 1 / 255  # one gray level: 8-bit images cannot be known better
+SMALLEST_SIGMA = 1 / (255 * math.sqrt(12))  # standard deviation of rounding to 8 bits: they cannot be known better
 _NEAR_BLACK_AND_WHITE = 0.7  # share of the pixel values at the ends of their range
 
 
@@ -88,6 +88,16 @@ class Gaussian(Likelihood):
         return reason, "bernoulli"
 
 
+class LinearGaussian(Gaussian):
+    """The same around a mean that is not limited to [0, 1]: that of networks with a linear path."""
+
+    def activation(self, logits: Tensor) -> Tensor:
+        return logits.clamp(0, 1)
+
+    def squared_error(self, x: Tensor, logits: Tensor) -> Tensor:
+        return (logits - x).square().flatten(1).mean(dim=1)
+
+
 class Bernoulli(Likelihood):
     """Binary cross-entropy, summed over the numbers of an image."""
 
@@ -112,3 +122,9 @@ class Bernoulli(Likelihood):
 
 
 LIKELIHOODS: dict[str, Likelihood] = {"bernoulli": Bernoulli(), "gaussian": Gaussian()}
+_LINEAR_GAUSSIAN = LinearGaussian()
+
+
+def likelihood_of(config: ModelConfig) -> Likelihood:
+    """That of a network."""
+    return _LINEAR_GAUSSIAN if config.linear else LIKELIHOODS[config.likelihood]

@@ -97,8 +97,12 @@ def save_model(path: Path, vae: "VAE", prior: Prior, summary: dict[str, Any], ha
 
 
 def _stored(prefix: str, arrays: Mapping[str, np.ndarray], half: bool) -> tensorfile.Arrays:
-    """Under their names in the file; batch statistics, which need their range, are never narrowed."""
+    """Under their names in the file; batch statistics, which need their range, are never narrowed.
+
+    The linear path's basis always is: its values were rounded when it was fitted.
+    """
     narrow = {name for name, array in arrays.items() if half and array.dtype == np.float32 and array.ndim > 1}
+    narrow |= {"linear.basis"} & set(arrays)
     return {prefix + name: array.astype(np.float16) if name in narrow else array for name, array in arrays.items()}
 
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from latentcli.config import ModelConfig
 from latentcli.model.book import BookDecoder, BookEncoder, initialise_as_keras
-from latentcli.model.likelihood import LIKELIHOODS, SMALLEST_SIGMA
+from latentcli.model.likelihood import SMALLEST_SIGMA, likelihood_of
+from latentcli.model.linear import LinearPath, padded
 
-_LOGVAR_RANGE = (-12.0, 6.0)  # keeps exp() finite when training diverges
+_LOGVAR_RANGE = (-20.0, 6.0)  # keeps exp() finite when training diverges
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Posterior:
 
     @classmethod
     def from_head(cls, mean: Tensor, logvar: Tensor) -> "Posterior":
-        """From the encoder's output of any precision; the log-variance is clamped to [-12, 6]."""
+        """From the encoder's output of any precision; the log-variance is clamped to [-20, 6]."""
         return cls(mean.float(), logvar.float().clamp(*_LOGVAR_RANGE))
 
     def draw(self, noise: Tensor) -> Tensor:
@@ -84,32 +85,55 @@ def dense(before: int, after: int) -> nn.Module:
     return nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.SiLU())
 
 
+def downs(config: ModelConfig) -> nn.Sequential:
+    """From the pictures to the coarsest level."""
+    widths = itertools.pairwise((config.channels, *config.widths))
+    return nn.Sequential(*(Down(before, after) for before, after in widths))
+
+
+def ups(config: ModelConfig) -> nn.Sequential:
+    """From the coarsest level to the finest."""
+    return nn.Sequential(*(Up(before, after) for before, after in itertools.pairwise(config.widths[::-1])))
+
+
+def to_pixels(config: ModelConfig) -> tuple[nn.Conv2d, nn.PixelShuffle]:
+    """From the finest level to pixels."""
+    return nn.Conv2d(config.widths[0], 4 * config.channels, 3, padding=1), nn.PixelShuffle(2)
+
+
+def start_at_zero(*layers: nn.Conv2d | nn.Linear) -> None:
+    """Let layers correct nothing before they have learned to."""
+    for layer in layers:
+        nn.init.zeros_(layer.weight)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+
+
 def coarsest_shape(config: ModelConfig) -> tuple[int, int, int]:
     """Feature maps, height and width at the coarsest level."""
-    factor = 2 ** len(config.widths)
-    return config.widths[-1], -(-config.height // factor), -(-config.width // factor)
+    height, width = config.padded
+    return config.widths[-1], height // config.factor, width // config.factor
 
 
 class ResidualEncoder(nn.Module):
-    """Images (n, channels, height, width) to mean and log-variance, each (n, latent_dim)."""
+    """Images (n, channels, height, width) to mean and log-variance, or corrections of them, each (n, latent_dim)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, corrects: bool = False) -> None:
         super().__init__()
         width, rows, columns = coarsest_shape(config)
-        factor = 2 ** len(config.widths)
-        self.padding = (0, columns * factor - config.width, 0, rows * factor - config.height)
-        steps = zip((config.channels, *config.widths), config.widths, strict=False)
-        self.downs = nn.Sequential(*(Down(before, after) for before, after in steps))
+        self.padding = config.padding
+        self.downs = downs(config)
         self.block = ResidualBlock(width)
         features = config.hidden or width * rows * columns
         self.hidden = dense(width * rows * columns, features) if config.hidden else nn.Identity()
         self.mean = nn.Linear(features, config.latent_dim)
         self.logvar = nn.Linear(features, config.latent_dim)
+        if corrects:
+            start_at_zero(self.mean, self.logvar)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if any(self.padding):
-            x = F.pad(x, self.padding, mode="replicate")
-        h = self.hidden(self.block(self.downs(x)).flatten(1))  # (n, features)
+        h = self.block(self.downs(padded(x, self.padding)))
+        h = self.hidden(h.flatten(1))  # (n, features)
         return self.mean(h), self.logvar(h)
 
 
@@ -124,14 +148,44 @@ class ResidualDecoder(nn.Module):
         self.hidden = dense(config.latent_dim, config.hidden) if config.hidden else nn.Identity()
         self.dense = nn.Linear(config.hidden or config.latent_dim, width * rows * columns)
         self.block = ResidualBlock(width)
-        levels = config.widths[::-1]
-        self.ups = nn.Sequential(*(Up(before, after) for before, after in itertools.pairwise(levels)))
-        self.last = nn.Sequential(nn.Conv2d(levels[-1], 4 * config.channels, 3, padding=1), nn.PixelShuffle(2))
+        self.ups = ups(config)
+        self.last = nn.Sequential(*to_pixels(config))
 
     def forward(self, z: Tensor) -> Tensor:
         h: Tensor = self.dense(self.hidden(z)).unflatten(1, self.shape)
         h = self.last(self.ups(self.block(h)))
         return h[:, :, : self.size[0], : self.size[1]]
+
+
+class CorrectingDecoder(nn.Module):
+    """What to correct in a picture that the linear path decoded, from the picture and its latents.
+
+    A U-Net (Ronneberger et al. 2015) whose skip connections are added, and whose coarsest level sees the latents.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.shape = coarsest_shape(config)
+        width, rows, columns = self.shape
+        self.downs = downs(config)
+        self.dense = nn.Linear(config.latent_dim, width * rows * columns)
+        self.block = ResidualBlock(width)
+        self.ups = ups(config)
+        last, shuffle = to_pixels(config)
+        start_at_zero(last)
+        self.last = nn.Sequential(last, shuffle)
+
+    def forward(self, z: Tensor, picture: Tensor) -> Tensor:
+        """Latents (n, latent_dim) and a picture of the padded size to a correction of the same size."""
+        levels = []
+        h = picture.contiguous(memory_format=torch.channels_last)
+        for down in self.downs:
+            h = down(h)
+            levels.append(h)
+        h = self.block(levels.pop() + self.dense(z).unflatten(1, self.shape))
+        for up in self.ups:
+            h = up(h) + levels.pop()
+        return self.last(h)  # type: ignore[no-any-return]
 
 
 class VAE(nn.Module):
@@ -142,19 +196,26 @@ class VAE(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.likelihood = LIKELIHOODS[config.likelihood]
+        self.likelihood = likelihood_of(config)
+        self.linear: LinearPath | None = None
         self.encoder: nn.Module
         self.decoder: nn.Module
         if config.preset == "book":
             self.encoder, self.decoder = BookEncoder(config), BookDecoder(config)
             initialise_as_keras(self)
+        elif config.linear:
+            self.linear = LinearPath(config)
+            self.encoder, self.decoder = ResidualEncoder(config, corrects=True), CorrectingDecoder(config)
         else:
             self.encoder, self.decoder = ResidualEncoder(config), ResidualDecoder(config)
         self.register_buffer("sigma", torch.tensor(1.0))
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) for images x (n, channels, height, width) in [0, 1]."""
-        return Posterior.from_head(*self.encoder(x))
+        mean, logvar = self.encoder(x)
+        if self.linear:
+            mean, logvar = self.linear.posterior(x, mean, logvar)
+        return Posterior.from_head(mean, logvar)
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, channels, height, width) in [0, 1] from latents (n, latent_dim)."""
@@ -162,8 +223,12 @@ class VAE(nn.Module):
 
     def decode_logits(self, z: Tensor) -> Tensor:
         """The images before the activation, float32."""
-        return self.decoder(z).float()  # type: ignore[no-any-return]
+        if not self.linear:
+            return self.decoder(z).float()  # type: ignore[no-any-return]
+        picture = self.linear.decode(z)
+        whole = self.linear.corrected(picture, self.decoder(z, picture))
+        return whole[:, :, : self.config.height, : self.config.width]
 
     def set_sigma(self, mean_squared_error: Tensor) -> None:
-        """Store the likelihood's sigma, at least one gray level (Rybkin et al. 2021, sigma-VAE)."""
+        """Store the likelihood's sigma, at least that of rounding (Rybkin et al. 2021, sigma-VAE)."""
         self.sigma.copy_(mean_squared_error.sqrt().clamp_min(SMALLEST_SIGMA))

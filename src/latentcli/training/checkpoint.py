@@ -4,6 +4,7 @@ It is replaced whole at each save. It holds the options of the run and a digest 
 resumes it and another is refused by the name of what differs.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +22,14 @@ from latentcli.training.step import TrainState
 
 KIND = "resume"
 _NAMED = 3  # differing options
-_ADDED = {"shift": 0.0, "jitter": 0.0, "patience": 0.0}  # options that runs of earlier versions did not have
+_ADDED = {
+    "shift": 0.0,
+    "jitter": 0.0,
+    "patience": 0.0,
+    "linear": False,
+    "start_from": None,
+}  # options that runs of earlier versions did not have
+_FIXED = "linear."
 LENGTH = ("epochs", "minutes")  # options that may grow when a run has ended
 
 
@@ -39,6 +47,7 @@ class Position:
     images: str  # a digest of which images can be read
     course: Course | None = None  # held-out loss so far, of runs that keep the best weights
     stopped: bool = False  # early
+    flip: bool = False  # half of the images are mirrored
 
     @property
     def has_ended(self) -> bool:
@@ -75,9 +84,11 @@ class Checkpoint:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         try:
             learner.vae.load_state_dict(_part(tensors, "network."))
-            learner.averaged.load_state_dict(_part(tensors, "averaged."))
+            fixed = {name: tensor for name, tensor in _part(tensors, "network.").items() if name.startswith(_FIXED)}
+            learner.averaged.load_state_dict(_part(tensors, "averaged.") | fixed)
             learner.optimizer.restore(_part(tensors, "optimizer."))
-            learner.best = _part(tensors, "best.")
+            best = _part(tensors, "best.")
+            learner.best = best | fixed if best else best
         except (KeyError, RuntimeError) as error:
             raise FileFormatError(f"{self.path} does not fit its run; remove its folder to train anew") from error
 
@@ -119,12 +130,17 @@ def save(path: Path, options: dict[str, Any], files: str, position: Position, le
     """Write the state of a run; `Checkpoint.check_same` compares its options and the digest of its files."""
     tensors: dict[str, Tensor] = {}
     tensors |= {f"network.{name}": tensor for name, tensor in learner.vae.state_dict().items()}
-    tensors |= {f"averaged.{name}": tensor for name, tensor in learner.averaged.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in learner.best.items()}
+    tensors |= {f"averaged.{name}": tensor for name, tensor in _moving(learner.averaged.state_dict()).items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in _moving(learner.best).items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in learner.optimizer.tensors().items()}
     arrays = to_numpy(tensors)
     header = {"options": options, "files": files, "position": asdict(position)}
     tensorfile.write(path, KIND, header, arrays)
+
+
+def _moving(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those that training changes: the linear path is stored once."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(_FIXED)}
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ import torch
 from latentcli import tensorfile
 from latentcli.config import (
     BOOK_SIZE,
-    DEFAULTS,
     DIGITS_UP_TO,
     HELD_OUT_SHARE,
     MODEL_FILE,
@@ -25,6 +24,7 @@ from latentcli.config import (
     default_epochs,
     for_few_images,
     model_config,
+    train_config,
 )
 from latentcli.data.dataset import Selection, split, survey
 from latentcli.data.fingerprint import Fingerprints
@@ -34,7 +34,7 @@ from latentcli.evaluation.record import Record
 from latentcli.history import TrainingSummary
 from latentcli.images import parse_colour
 from latentcli.model.device import choose_device
-from latentcli.model.modelfile import KIND
+from latentcli.model.modelfile import KIND, read_config
 from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Checkpoint
 
@@ -63,6 +63,7 @@ class TrainRequest:
     crop: Crop | None = None
     aligned: bool = False  # the pictures are face crops already
     background: str | None = None  # a colour, by name or number, instead of transparency
+    start_from: Path | None = None  # the file of a model whose weights are the first
     device: Device = "auto"
 
     def __post_init__(self) -> None:
@@ -78,6 +79,7 @@ class Choice:
     config: TrainConfig
     train: Selection
     held_out: Selection | None
+    start_from: Path | None = None  # the file of a model
 
     @property
     def listings(self) -> tuple[Listing, ...]:
@@ -125,7 +127,7 @@ def choose(source: Path, request: TrainRequest) -> Choice:
     if len(train) < 2:
         raise ConfigError(f"{source} holds {len(train)} image to train on; two is the least, a few hundred a start")
     model = _choose_model(train, request)
-    return Choice(model, _choose_training(model.preset, len(train), request), train, held_out)
+    return Choice(model, _choose_training(model, len(train), request), train, held_out, request.start_from)
 
 
 def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
@@ -181,40 +183,56 @@ def _length(options: dict[str, Any]) -> str:
 
 def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
     seen = survey(train)
+    if request.aligned and request.crop not in (None, "face"):
+        raise ConfigError(f"--aligned says that pictures are face crops, so it does not go with --crop {request.crop}")
+    first = read_config(request.start_from) if request.start_from else None
     side = max((size for size in SIZES if size <= seen.shorter_side), default=SIZES[0])
-    width, height = request.size or (side, side)
-    of_faces = request.aligned or request.crop == "face"
-    alpha = seen.transparent_share > _TRANSPARENT_SHARE and request.background is None and not of_faces
+    width, height = request.size or ((first.width, first.height) if first else (side, side))
+    crop = "face" if request.aligned else request.crop or (first.crop if first else "centre")
+    alpha = seen.transparent_share > _TRANSPARENT_SHARE and request.background is None and crop != "face"
     channels = (3 if seen.colour_share > _COLOUR_SHARE else 1) + alpha
     small_and_gray = channels == 1 and max(width, height) <= DIGITS_UP_TO
-    preset: Preset = request.preset or ("digits" if small_and_gray else "photo")
+    preset: Preset = request.preset or (first.preset if first else "digits" if small_and_gray else "photo")
     if preset != "photo":  # these lay transparent pictures on the background
         channels = 1
         small = BOOK_SIZE if preset == "book" else min(side, DIGITS_UP_TO)
-        width, height = request.size or (small, small)
-    config = model_config(preset, width, height, channels, request.latent_dim)
+        width, height = request.size or ((first.width, first.height) if first else (small, small))
+    latent_dim = request.latent_dim or (first.latent_dim if first else None)
+    config = model_config(preset, width, height, channels, latent_dim, request.likelihood)
+    if first:
+        config = _like(first, config, request)
     background = config.background if request.background is None else parse_colour(request.background)
-    if request.aligned and request.crop not in (None, "face"):
-        raise ConfigError(f"--aligned says that pictures are face crops, so it does not go with --crop {request.crop}")
+    return replace(config, crop=crop, aligned=request.aligned, background=background)
+
+
+def _like(first: ModelConfig, config: ModelConfig, request: TrainRequest) -> ModelConfig:
+    """The config with the network of the model to start from, so that its weights fit."""
+    if config.preset != first.preset or request.likelihood not in (None, first.likelihood):
+        raise ConfigError(
+            f"a model with the preset {first.preset} and the likelihood {first.likelihood} is no start for another; "
+            "leave out --preset and --likelihood, or --from"
+        )
+    same_size = (config.width, config.height) == (first.width, first.height)
     return replace(
         config,
-        crop="face" if request.aligned else request.crop or config.crop,
-        aligned=request.aligned,
-        background=background,
-        likelihood=request.likelihood or config.likelihood,
+        widths=config.widths if first.linear and not same_size else first.widths,
+        hidden=first.hidden,
+        likelihood=first.likelihood,
+        linear=first.linear,
+        framing=first.framing,
     )
 
 
-def _choose_training(preset: Preset, images: int, request: TrainRequest) -> TrainConfig:
+def _choose_training(model: ModelConfig, images: int, request: TrainRequest) -> TrainConfig:
     asked = {
         name: getattr(request, name)
         for name in ("minutes", "beta", "flip", "held_out", "batch_size", "learning_rate", "seed", "precision")
         if getattr(request, name) is not None
     }
-    config = for_few_images(preset, replace(DEFAULTS[preset].train, **asked), images, request.augment)
+    config = for_few_images(model.preset, replace(train_config(model), **asked), images, request.augment)
     return replace(
         config,
-        epochs=request.epochs or default_epochs(preset, images),
+        epochs=request.epochs or default_epochs(model, images),
         batch_size=min(config.batch_size, images),
     )
 
@@ -224,4 +242,5 @@ def _options(choice: Choice) -> dict[str, Any]:
     del training["epochs" if choice.config.minutes is not None else "minutes"]
     if len(choice.listings) > 1:
         training["held_out"] = choice.listings[1].source.path.name
-    return choice.model.to_json() | training
+    start_from = tensorfile.read_header(choice.start_from, KIND)["model_id"] if choice.start_from else None
+    return choice.model.to_json() | training | {"start_from": start_from}

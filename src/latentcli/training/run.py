@@ -12,7 +12,7 @@ from latentcli.data.sources import NOTEWORTHY
 from latentcli.errors import ImageError, LatentCLIError
 from latentcli.events import Progress
 from latentcli.files import LOCK_FILE, check_writable_folder, exclusive, remove_parts
-from latentcli.training import events
+from latentcli.training import events, start
 from latentcli.training.plan import Choice, Plan, up_to_date
 from latentcli.training.trainer import Images, Trainer
 
@@ -35,7 +35,8 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
                 plan.fingerprints.write(plan.folder, plan.choice.train.rows)
             with _advice_on_memory(plan.choice):
                 images = images_of(plan.choice, (yield from read(plan.choice)))
-                yield from Trainer(plan, images).run(stop)
+                begun = None if plan.resumed else (yield from start.find(plan, images.train))
+                yield from Trainer(plan, images, begun).run(stop)
         finally:
             if not (plan.folder / RESUME_FILE).exists():  # nothing was trained
                 (plan.folder / FILES_FILE).unlink(missing_ok=True)

@@ -26,6 +26,7 @@ class TrainState:
         self.device = device
         self.vae = prepare(vae, device)
         self.averaged = copy.deepcopy(self.vae).eval().requires_grad_(False)  # what is evaluated and stored
+        self.averaged.linear = self.vae.linear  # nothing changes it
         self.best: dict[str, Tensor] = {}  # state of `averaged` where it was best on held-out images, if that is kept
         self.optimizer = Optimizer(self.vae, config)
         self.noise_scale = float(config.beta > 0)  # an autoencoder draws nothing

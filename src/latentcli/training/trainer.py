@@ -23,6 +23,7 @@ from latentcli.training.early_stop import Course
 from latentcli.training.plan import Plan
 from latentcli.training.results import Trained, finish
 from latentcli.training.schedule import Stage, order
+from latentcli.training.start import Start
 from latentcli.training.step import SETTLING_IMAGES, TrainState, untrained
 
 _REPORT_EVERY = 0.5  # seconds between step reports
@@ -49,7 +50,8 @@ class Images:
 class Trainer:
     """Trains, measures, saves, and yields events."""
 
-    def __init__(self, plan: Plan, images: Images) -> None:
+    def __init__(self, plan: Plan, images: Images, start: Start | None) -> None:
+        """`start` is what a new run begins with; a resumed one has it in its checkpoint."""
         self.plan = plan
         self.images = images
         self.train = images.train
@@ -58,7 +60,8 @@ class Trainer:
         self.resume_file = plan.folder / RESUME_FILE
         self.speed: hardware.Speed | None = None  # None where it was not measured again
         self.readable = self.train.digest()
-        position = plan.resumed.position if plan.resumed else self._first_position()
+        flip = start.flip if start else bool(plan.choice.config.flip)
+        position = plan.resumed.position if plan.resumed else self._first_position(flip)
         if position.images != self.readable:
             raise ConfigError(
                 f"other images can be read than when {plan.folder} was started ({len(self.train)} now); "
@@ -66,12 +69,16 @@ class Trainer:
             )
         self.stage = self._next_stage(plan.resumed) if plan.resumed and plan.grows else position.stage
         self.precision, self.seconds = cast(Precision, position.precision), position.seconds
-        config = replace(plan.choice.config, precision=self.precision, batch_size=self.batch_size)
+        self.flip = position.flip
+        config = replace(plan.choice.config, precision=self.precision, batch_size=self.batch_size, flip=self.flip)
         self.stopped = position.stopped and not plan.grows
         self.last_step = position.step if self.stopped else self.stage.end
         self.course = position.course
         self.measure_every = max(1, min(self._measuring_steps(), (self.stage.end - self.stage.start) // _MEASUREMENTS))
-        self.learner = TrainState(untrained(plan.choice.model, config.seed), config, self.stage, plan.device)
+        vae = untrained(plan.choice.model, config.seed)
+        if start:
+            start.apply(vae)
+        self.learner = TrainState(vae, config, self.stage, plan.device)
         self.first_step = position.step
         # Reconstruction and KL over the steps since the last measurement, and how many those are.
         self.sums = torch.tensor([*position.epoch_sums, position.summed], device=plan.device)
@@ -85,10 +92,10 @@ class Trainer:
         if plan.grows and self.learner.best:
             self.learner.return_to_best()
 
-    def _first_position(self) -> checkpoint.Position:
+    def _first_position(self, flip: bool) -> checkpoint.Position:
         """Test the speed once; with --minutes it fixes the number of steps for good."""
         choice, device = self.plan.choice, self.plan.device
-        config = replace(choice.config, batch_size=self.batch_size)
+        config = replace(choice.config, batch_size=self.batch_size, flip=flip)
         speed = hardware.choose(choice.model, config, self.train, device)
         steps = config.epochs * self.steps_per_epoch
         if (minutes := config.minutes) is not None:
@@ -97,7 +104,7 @@ class Trainer:
                 speed = replace(speed, seconds_per_image=timed.seconds_per_image)
             steps = max(1, int(minutes * 60 / self._seconds_per_step(speed)))
         self.speed = speed
-        return checkpoint.Position(0, Stage(0, steps), speed.precision, 0.0, 0, (0.0, 0.0), 0, self.readable)
+        return checkpoint.Position(0, Stage(0, steps), speed.precision, 0.0, 0, (0.0, 0.0), 0, self.readable, flip=flip)
 
     def _seconds_per_step(self, speed: hardware.Speed) -> float:
         """With the share of measuring."""
@@ -269,6 +276,7 @@ class Trainer:
             images=self.readable,
             course=self.course,
             stopped=self.stopped,
+            flip=self.flip,
         )
         checkpoint.save(self.resume_file, self.plan.options, self.plan.fingerprints.digest, position, self.learner)
         self.saved = time.monotonic()
@@ -295,7 +303,7 @@ class Trainer:
             optimizer=config.optimizer,
             learning_rate=config.learning_rate,
             beta=config.beta,
-            flip=config.flip,
+            flip=self.flip,
             seed=config.seed,
             held_out_share=_share(config.held_out),
             shift=config.shift,
