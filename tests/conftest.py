@@ -90,6 +90,18 @@ def draw(size: tuple[int, int], seed: int, mode: str = "RGB", dot: bool = False)
     return picture.convert(mode)
 
 
+def moving_discs(count: int) -> list[Image.Image]:
+    """16x16 pictures of discs at random places, which principal components do not describe."""
+    rng = np.random.default_rng(0)
+    pictures = []
+    for x, y, *colour in rng.integers(2, 13, (count, 5)).tolist():
+        picture = Image.new("RGB", (16, 16), "gray")
+        red, green, blue = (20 * level for level in colour)
+        ImageDraw.Draw(picture).ellipse((x - 4, y - 4, x + 4, y + 4), fill=(red, green, blue))
+        pictures.append(picture)
+    return pictures
+
+
 def draw_cut_out(size: tuple[int, int], seed: int, mode: str = "RGBA", dot: bool = False) -> Image.Image:
     """The disc of `draw` on a transparent ground, whose hidden colour is that of `draw`."""
     picture = draw(size, seed, "RGB", dot)

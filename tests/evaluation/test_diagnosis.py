@@ -12,7 +12,7 @@ from latentcli.evaluation.record import Record
 from latentcli.evaluation.result import Baseline, Evaluation, Pixels, SampleMetrics
 from latentcli.history import EpochReport, Metrics, TrainingSummary
 from latentcli.training import events, plan, run
-from tests.conftest import draw
+from tests.conftest import draw, moving_discs
 
 
 def folder_of(tmp_path, pictures):
@@ -47,7 +47,7 @@ def strokes(count):
 
 
 def test_collapse_by_a_large_beta_is_named(tmp_path):
-    found = trained(tmp_path, discs(60), beta=3000, epochs=10)
+    found = trained(tmp_path, moving_discs(60), beta=3000, epochs=10)
     assert found["collapse"].grade == "problem"
     assert found["collapse"].advice == "--beta 1"
 
@@ -58,19 +58,19 @@ def test_images_that_are_all_the_same_are_named_and_nothing_else(tmp_path):
 
 
 def test_a_run_that_was_too_short_is_named(tmp_path):
-    found = trained(tmp_path, discs(40), epochs=2)
+    found = trained(tmp_path, moving_discs(60), latent_dim=4, epochs=2)
     assert found["too little training"].grade == "problem"
     assert found["too little training"].advice == "run the same command with --epochs 10 to resume this run"
 
 
 def test_a_latent_of_one_is_named(tmp_path):
-    found = trained(tmp_path, discs(60), latent_dim=1, epochs=60, batch_size=16)
+    found = trained(tmp_path, moving_discs(60), latent_dim=1, epochs=60, batch_size=16)
     assert found["latent too small"].grade == "problem"
     assert "--latent-dim" in found["latent too small"].advice
 
 
 def test_twenty_images_learned_by_heart_are_named(tmp_path):
-    found = trained(tmp_path, discs(20), epochs=100)
+    found = trained(tmp_path, moving_discs(20), epochs=100)
     assert found["overfitting"].grade == "problem"
     assert "learn by heart" in found["overfitting"].text
 

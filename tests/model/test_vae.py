@@ -94,7 +94,7 @@ def test_a_config_survives_json_and_refuses_nonsense():
     assert ModelConfig.from_json(TINY.to_json()) == TINY
     with pytest.raises(ConfigError, match="unknown settings wings"):
         ModelConfig.from_json(TINY.to_json() | {"wings": 2})
-    for broken in ({"width": "wide"}, {"channels": 2}, {"likelihood": "cauchy"}, {"preset": "nope"}, {"widths": []}):
+    for broken in ({"width": "wide"}, {"channels": 5}, {"likelihood": "cauchy"}, {"preset": "nope"}, {"widths": []}):
         with pytest.raises(ConfigError):
             ModelConfig.from_json(TINY.to_json() | broken)
 

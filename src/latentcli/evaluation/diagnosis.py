@@ -14,6 +14,7 @@ _ALIKE = 0.02  # standard deviation around the mean image below which there is n
 _FEW_IMAGES = 200  # a network can learn so many by heart
 _OVERFITTED = 1.5  # dB between training and held-out images
 _TURNED, _TURNED_FAR = 0.02, 0.1  # rise of the held-out -ELBO from its best, as a share of its whole range
+_ROSE = 0.02  # of the first loss: a run that starts from PCA may end a little above it when it is short
 _SURE = 50  # held-out images: fewer are too few to be sure, and for a Fréchet distance
 _FEW_EPOCHS = 5  # passes over the images within which no curve has settled, unless there are very many images
 _ALMOST_NOTHING = 3.0  # nats of KL in all: log(20), enough to distinguish twenty images
@@ -124,10 +125,10 @@ def _collapse(evidence: Evidence) -> Iterator[Finding]:
     advice = "--beta 1" if beta > 1 else "--beta 0.5, or a longer run"
     if active == 0:
         yield Finding("problem", "collapse", f"the latent is not used at all: {why}", advice)
-    elif sum(kl) < _ALMOST_NOTHING:
+    elif sum(kl) < min(_ALMOST_NOTHING, len(kl)):
         text = f"the latent carries almost nothing: {active} of {len(kl)} dimensions, {sum(kl):.1f} nats; {why}"
         yield Finding("problem", "collapse", text, advice)
-    elif dead > len(kl) / 2:
+    elif dead > len(kl) / 2 and evidence.training.images > len(kl):
         advice = f"that costs little; --latent-dim {max(2, 2 * active)} would do"
         yield Finding("note", "dead dimensions", f"{dead} of {len(kl)} latent dimensions carry nothing", advice)
 
@@ -229,7 +230,8 @@ def _longer(evidence: Evidence) -> str:
 
 def _latent(evidence: Evidence) -> Iterator[Finding]:
     kl = evidence.evaluation.kl_per_dimension
-    if kl and len(kl) <= _SMALL_LATENT and min(kl) > _CROWDED / 2 and sum(kl) / len(kl) > _CROWDED:
+    crowded = _CROWDED if len(kl) > 1 else 1.0  # one number is never enough
+    if kl and len(kl) <= _SMALL_LATENT and min(kl) > crowded / 2 and sum(kl) / len(kl) > crowded:
         plural = "s hold" if len(kl) > 1 else " holds"
         yield Finding(
             "problem" if len(kl) == 1 else "note",
@@ -292,9 +294,11 @@ def curve(lines: Sequence[EpochReport]) -> list[float]:
 
 
 def rose(lines: Sequence[EpochReport]) -> bool:
-    """Whether the loss ended higher than it began, on held-out and on training images."""
+    """Whether the loss ended clearly higher than it began, on held-out and on training images."""
     training = [line.loss for line in lines]
-    return all(len(values) > 1 and values[-1] > values[0] for values in (curve(lines), training))
+    return all(
+        len(values) > 1 and values[-1] > values[0] + _ROSE * abs(values[0]) for values in (curve(lines), training)
+    )
 
 
 def turned_from_best(lines: Sequence[EpochReport]) -> float:

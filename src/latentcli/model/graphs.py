@@ -87,7 +87,7 @@ def _coarsest(config: ModelConfig) -> tuple[int, int, int]:
 def _linear_path_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     height, width = (side // config.pooling for side in config.padded)
     dimensions, k = height * width * config.channels, config.latent_dim
-    shapes = {"mean": (dimensions,), "basis": (k, dimensions), "variances": (k,), "noise": ()}
+    shapes = {"mean": (dimensions,), "basis": (k, dimensions), "precisions": (k,), "variances": (k,), "noise": ()}
     return {f"linear.{name}": shape for name, shape in shapes.items()}
 
 
@@ -217,12 +217,13 @@ def _linear_posterior(net: _Network, x: str, mean: str, config: ModelConfig) -> 
         sides = (config.pooling, config.pooling)
         x = net.graph.node("AveragePool", x, kernel_shape=sides, strides=sides)
     x = net.graph.node("Flatten", net.graph.node("Transpose", x, perm=(0, 2, 3, 1)))
-    variances = net.linear_path("variances")
-    weights = net.linear_path("basis") * (variances / net.linear_path("noise"))[:, None]
+    weights = net.linear_path("basis") * net.linear_path("precisions")[:, None]
     exact = net.graph.node(
         "Gemm", net.graph.node("Sub", x, net.floats(net.linear_path("mean"))), net.floats(weights), transB=1
     )
-    return net.graph.node("Add", exact, net.graph.node("Mul", mean, net.floats(MEAN_UNIT * np.sqrt(variances))))
+    return net.graph.node(
+        "Add", exact, net.graph.node("Mul", mean, net.floats(MEAN_UNIT * np.sqrt(net.linear_path("variances"))))
+    )
 
 
 def _corrected(net: _Network, z: str, config: ModelConfig) -> str:

@@ -37,6 +37,7 @@ class LinearPath(nn.Module):
 
     mean: Tensor  # (D,)
     basis: Tensor  # (latent_dim, D): what one unit of each latent dimension adds to the mean
+    precisions: Tensor  # (latent_dim,): one over the variance along the component
     variances: Tensor  # (latent_dim,): of the posterior
     noise: Tensor  # variance of what PCA leaves over, per number
 
@@ -49,6 +50,7 @@ class LinearPath(nn.Module):
         dimensions = height * width * config.channels
         self.register_buffer("mean", torch.zeros(dimensions))
         self.register_buffer("basis", torch.zeros(config.latent_dim, dimensions))
+        self.register_buffer("precisions", torch.zeros(config.latent_dim))
         self.register_buffer("variances", torch.ones(config.latent_dim))
         self.register_buffer("noise", torch.tensor(_NOISE))
 
@@ -58,23 +60,26 @@ class LinearPath(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
     @torch.no_grad()
-    def fit(self, found: Components) -> None:
+    def fit(self, found: Components, beta: float = 1.0) -> None:
         """Take over what was found; latent dimensions beyond its components stay at the prior.
 
         With variance l along a component u and noise s^2, a unit of latent is u sqrt(l - s^2), and its posterior has
-        the variance s^2 / l: Tipping & Bishop 1999, eq. 6 to 8.
+        the variance s^2 / l: Tipping & Bishop 1999, eq. 6 to 8. A KL of weight `beta` acts as so many times the noise;
+        components that do not stand out from it are left out. 0, an autoencoder, keeps the units of 1.
         """
-        variances = found.variances.clamp_min(found.noise)
-        basis = (found.components * (variances - found.noise).sqrt()).T
+        noise = found.noise * (beta or 1.0)
+        variances = found.variances.clamp_min(noise)
+        basis = (found.components * (variances - noise).sqrt()).T
         self.mean.copy_(found.mean)
         self.noise.fill_(found.noise)
         self.basis.zero_()[: len(basis)] = basis.half()  # as it is stored
-        self.variances.fill_(1.0)[: len(basis)] = found.noise / variances
+        self.precisions.zero_()[: len(basis)] = 1 / variances
+        self.variances.fill_(1.0)[: len(basis)] = noise / variances
 
     def posterior(self, x: Tensor, mean: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the latents of images x, each (n, latent_dim), with the encoder's corrections."""
         with torch.autocast(x.device.type, enabled=False):
-            exact = F.linear(self.seen(x.float()) - self.mean, self.basis * (self.variances / self.noise)[:, None])
+            exact = F.linear(self.seen(x.float()) - self.mean, self.basis * self.precisions[:, None])
         return exact + MEAN_UNIT * self.variances.sqrt() * mean, self.variances.log() + logvar
 
     def decode(self, z: Tensor) -> Tensor:

@@ -36,10 +36,10 @@ class Start:
     weights: Mapping[str, Tensor] | None = None  # of another model, those that fit
 
     @torch.no_grad()
-    def apply(self, vae: VAE) -> None:
-        """Put it into an untrained network."""
+    def apply(self, vae: VAE, beta: float) -> None:
+        """Put it into an untrained network; `beta` is the weight of the KL."""
         if self.components and vae.linear:
-            vae.linear.fit(self.components)
+            vae.linear.fit(self.components, beta)
         if self.weights:
             vae.load_state_dict({**vae.state_dict(), **self.weights})
 

@@ -77,7 +77,7 @@ class Trainer:
         self.measure_every = max(1, min(self._measuring_steps(), (self.stage.end - self.stage.start) // _MEASUREMENTS))
         vae = untrained(plan.choice.model, config.seed)
         if start:
-            start.apply(vae)
+            start.apply(vae, config.beta)
         self.learner = TrainState(vae, config, self.stage, plan.device)
         self.first_step = position.step
         # Reconstruction and KL over the steps since the last measurement, and how many those are.
