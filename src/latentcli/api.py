@@ -47,6 +47,7 @@ from latentcli.photo.locate import find_boxes
 from latentcli.photo.photo import Photo
 from latentcli.pictures import Picture, Sheet, picture_file, picture_names, pictures_of
 from latentcli.pipelines import apply_vector, edit, encode, fit_vectors, sample
+from latentcli.runtime import let_threads_sleep
 from latentcli.training.events import StepReport
 
 if TYPE_CHECKING:
@@ -367,7 +368,9 @@ def train(
     learning_rate: float | None = None,
     precision: Precision | None = None,
     seed: int = 0,
+    start_from: str | os.PathLike[str] | None = None,
     device: Device = "auto",
+    threads: int | None = None,
     progress: ProgressOption = False,
 ) -> Model:
     """Train a VAE on a folder of images, or resume an interrupted run of the same options.
@@ -392,13 +395,16 @@ def train(
         learning_rate: Peak learning rate.
         precision: "auto", "fp32" or "bf16".
         seed: Random seed (weights, shuffling, noise).
+        start_from: Model whose network, size and weights are taken over: its name, folder or file.
         device: "auto", "cpu", "cuda" or "mps".
+        threads: Of the processor; by default all, or one while another program takes the cores.
         progress: True for a line on stderr, or a function of `Progress` events.
 
     Raises:
         ImageError: There is nothing to train on.
         ConfigError: A value cannot work, or the folder of the model holds a run with other options.
     """
+    let_threads_sleep()
     from latentcli.training.plan import TrainRequest, prepare
     from latentcli.training.run import run
 
@@ -421,7 +427,9 @@ def train(
         crop=crop,
         aligned=aligned,
         background=background,
+        start_from=catalog.find_model(os.fspath(start_from)).path if start_from is not None else None,
         device=device,
+        threads=threads,
     )
     settled = prepare(folder, Path(data), request)
     if not settled.finished:

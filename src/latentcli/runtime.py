@@ -1,8 +1,21 @@
-"""ONNX Runtime: sessions of a graph on the CPU."""
+"""What computes: sessions of ONNX Runtime on the CPU, and how PyTorch's threads wait."""
 
 import os
 from pathlib import Path
 from typing import Any
+
+_SPINS = "2000"  # rounds of about a nanosecond: a few microseconds, as long as waking a thread takes
+
+
+def let_threads_sleep() -> None:
+    """Let PyTorch's threads sleep soon when they wait for each other; to be called before PyTorch is loaded.
+
+    GNU OpenMP lets them spin instead, for milliseconds, which keeps a core from the very thread that is waited for
+    when another program wants one, too: training on two cores then falls to a quarter of its speed on one
+    (`benchmarks/busy.py`). Values that are set already stay.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
 def open_session(graph: bytes | Path) -> Any:

@@ -80,7 +80,7 @@ def test_training_learns(pictures):
     reports = train(pictures, epochs=40, likelihood="bernoulli")
     result = [report for report in reports if isinstance(report, EpochReport)]
     assert result[-1].reconstruction < result[0].reconstruction - 30
-    assert result[-1].held_out.psnr > result[0].held_out.psnr + 2
+    assert result[-1].held_out.psnr > result[0].held_out.psnr + 1
 
 
 def test_the_same_seed_gives_the_same_weights(pictures):

@@ -25,6 +25,7 @@ from latentcli.cli.options import (
     parse_size,
 )
 from latentcli.config import DEFAULTS, FEW_IMAGES, LARGE, MODEL_FILE, Likelihood, Precision, Preset
+from latentcli.runtime import let_threads_sleep
 
 if TYPE_CHECKING:
     from latentcli.training.plan import Plan
@@ -141,6 +142,16 @@ def train(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
+            "thread while another program takes the cores.",
+            show_default=False,
+            rich_help_panel=PANEL_TRAINING,
+        ),
+    ] = None,
     log: Annotated[
         Literal["tensorboard"] | None,
         typer.Option(
@@ -170,6 +181,7 @@ def train(
     """
     wanted = parse_size(size)
     console = Console(as_json)
+    let_threads_sleep()
 
     from latentcli import catalog
     from latentcli.cli.training_view import TensorBoardLog, TrainingView
@@ -197,6 +209,7 @@ def train(
         seed=seed,
         precision=precision,
         device=device,
+        threads=threads,
         start_from=catalog.find_model(start_from).path if start_from else None,
     )
     settled = plan.prepare(folder, data, request)

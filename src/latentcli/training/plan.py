@@ -65,6 +65,7 @@ class TrainRequest:
     background: str | None = None  # a colour, by name or number, instead of transparency
     start_from: Path | None = None  # the file of a model whose weights are the first
     device: Device = "auto"
+    threads: int | None = None  # of the processor; None may leave training to one while another program is at work
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in PRESETS:
@@ -80,6 +81,7 @@ class Choice:
     train: Selection
     held_out: Selection | None
     start_from: Path | None = None  # the file of a model
+    threads: int | None = None  # None leaves it to the machine
 
     @property
     def listings(self) -> tuple[Listing, ...]:
@@ -127,7 +129,8 @@ def choose(source: Path, request: TrainRequest) -> Choice:
     if len(train) < 2:
         raise ConfigError(f"{source} holds {len(train)} image to train on; two is the least, a few hundred a start")
     model = _choose_model(train, request)
-    return Choice(model, _choose_training(model, len(train), request), train, held_out, request.start_from)
+    config = _choose_training(model, len(train), request)
+    return Choice(model, config, train, held_out, request.start_from, request.threads)
 
 
 def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:

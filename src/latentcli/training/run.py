@@ -33,7 +33,7 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
             plan = up_to_date(plan)  # another program may have resumed the run since the plan was made
             if plan.resumed is None:
                 plan.fingerprints.write(plan.folder, plan.choice.train.rows)
-            with _advice_on_memory(plan.choice):
+            with _advice_on_memory(plan.choice), _threads(plan.choice.threads):
                 images = images_of(plan.choice, (yield from read(plan.choice)))
                 begun = None if plan.resumed else (yield from start.find(plan, images.train))
                 yield from Trainer(plan, images, begun).run(stop)
@@ -92,6 +92,18 @@ def _notes(choice: Choice, train: Dataset, loadings: Sequence[Loading]) -> Itera
         yield "all images are the same; there is nothing to learn from them but that one image"
     if not all(loading.kept for loading in loadings):
         yield "the cache folder has no room or cannot be written to, so the images will be read again next time"
+
+
+@contextlib.contextmanager
+def _threads(wanted: int | None) -> Iterator[None]:
+    """Compute with so many threads, and afterwards with as many as before."""
+    before = torch.get_num_threads()
+    if wanted is not None:
+        torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -79,6 +79,8 @@ class Trainer:
         if start:
             start.apply(vae, config.beta)
         self.learner = TrainState(vae, config, self.stage, plan.device)
+        fixed = plan.choice.threads is not None
+        self.watch = None if fixed else hardware.watch_threads(plan.choice.model, config, self.train, plan.device)
         self.first_step = position.step
         # Reconstruction and KL over the steps since the last measurement, and how many those are.
         self.sums = torch.tensor([*position.epoch_sums, position.summed], device=plan.device)
@@ -133,7 +135,7 @@ class Trainer:
         started, before = time.monotonic(), self.seconds
         reported, reported_at = started, self.first_step
         for step in range(self.first_step, self.last_step):
-            elbo = self._step(step)
+            elbo = self._timed_step(step)
             done = step + 1
             now = time.monotonic()
             self.seconds = before + now - started
@@ -174,6 +176,15 @@ class Trainer:
             steps_per_epoch=self.steps_per_epoch,
             estimated_seconds=steps * self._seconds_per_step(speed) if speed else None,
         )
+
+    def _timed_step(self, step: int) -> Elbo:
+        """A step, after which the threads of the next are chosen."""
+        if not self.watch:
+            return self._step(step)
+        started = time.monotonic()
+        elbo = self._step(step)
+        self.watch.stepped(time.monotonic() - started)
+        return elbo
 
     def _step(self, step: int) -> Elbo:
         """The step's images are those at its place in the epoch's permutation."""
