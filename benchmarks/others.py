@@ -6,6 +6,7 @@ pythae is installed apart: pip install pythae
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,7 +35,7 @@ class PyTorchVAE(VAE):
     WIDTHS = (32, 64, 128, 256, 512)
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
+        super().__init__(replace(config, linear=False))
         side = config.width // 2 ** len(self.WIDTHS)
         self.encoder = _Encoder(config, self.WIDTHS, side)
         self.decoder = _Decoder(config, self.WIDTHS[::-1], side)
@@ -74,20 +75,20 @@ class _Decoder(nn.Module):
 class _PythaeEncoder(BaseEncoder):
     def __init__(self, vae: VAE) -> None:
         super().__init__()
-        self.inner = vae.encoder
+        self.vae = vae
 
     def forward(self, x: Tensor) -> ModelOutput:
-        mean, logvar = self.inner(x)
-        return ModelOutput(embedding=mean, log_covariance=logvar)
+        posterior = self.vae.encode(x)
+        return ModelOutput(embedding=posterior.mean, log_covariance=posterior.logvar)
 
 
 class _PythaeDecoder(BaseDecoder):
     def __init__(self, vae: VAE) -> None:
         super().__init__()
-        self.inner = vae.decoder
+        self.vae = vae
 
     def forward(self, z: Tensor) -> ModelOutput:
-        return ModelOutput(reconstruction=self.inner(z).sigmoid())
+        return ModelOutput(reconstruction=self.vae.decode(z))
 
 
 def in_pythae(vae: VAE) -> PythaeVAE:
@@ -123,10 +124,9 @@ def plain_epochs(vae: VAE, x: Tensor) -> Iterator[float]:
     while True:
         started = time.perf_counter()
         for (batch,) in loader:
-            mean, logvar = vae.encoder(batch)
-            z = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)
-            reconstruction = torch.sigmoid(vae.decoder(z))
-            kl = -0.5 * (1 + logvar - mean**2 - logvar.exp()).sum(dim=1)
+            posterior = vae.encode(batch)
+            reconstruction = vae.decode(posterior.draw(torch.randn_like(posterior.mean)))
+            kl = posterior.kl()
             loss = (0.5 * ((reconstruction - batch) ** 2).flatten(1).sum(dim=1) + kl).mean()
             optimizer.zero_grad()
             loss.backward()

@@ -13,6 +13,7 @@ import argparse
 import os
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import others
@@ -25,7 +26,8 @@ from latentcli.images import grid, to_pictures, write_picture
 from latentcli.model.metrics import psnr_per_image
 from latentcli.model.modelfile import load_model
 from latentcli.model.vae import VAE
-from latentcli.training import plan, run
+from latentcli.training import plan, run, start
+from latentcli.training.step import untrained
 
 CONFIG = model_config("photo", 64, 64, 3)
 SAMPLES = 32
@@ -39,14 +41,32 @@ def psnr(vae: VAE, held_out: torch.Tensor) -> float:
         return float(torch.cat([psnr_per_image(x, vae.decode(vae.encode(x).mean)) for x in batches]).mean())
 
 
-def ours(faces: Path, minutes: float) -> tuple[VAE, torch.Tensor, int, float]:
+def before_the_first_step(settled: plan.Plan, train: torch.Tensor, held_out: torch.Tensor) -> None:
+    """Print what the principal components alone reach, and the seconds it takes to fit them."""
+    started = time.perf_counter()
+    fitting = start.find(settled, Dataset.from_images(train))
+    try:
+        while True:
+            next(fitting)
+    except StopIteration as end:
+        begun = end.value
+    vae = untrained(settled.choice.model, 0)
+    begun.apply(vae, 1.0)
+    seconds = time.perf_counter() - started
+    print(f"latentcli before the first step, {seconds / 60:.2f} min: {psnr(vae, held_out):.2f} dB", flush=True)
+
+
+def ours(
+    faces: Path, train: torch.Tensor, held_out: torch.Tensor, minutes: float
+) -> tuple[VAE, torch.Tensor, int, float]:
     """The trained network, samples, images seen, seconds."""
     folder = Path("models/quality")
     request = plan.TrainRequest(size=(64, 64), minutes=minutes)
     settled = plan.prepare(folder, faces, request)
+    before_the_first_step(settled, train, held_out)
     for report in run.run(settled):
-        if isinstance(report, EpochReport):
-            print(report.epoch, report.held_out and round(report.held_out.psnr, 2), flush=True)
+        if isinstance(report, EpochReport) and report.held_out:
+            print(f"latentcli, {report.seconds / 60:.2f} min: {report.held_out.psnr:.2f} dB", flush=True)
     model = load_model(folder)
     with torch.inference_mode():
         samples = torch.from_numpy(model.decode(model.prior.sample(range(SAMPLES), model.prior.temperature)))
@@ -54,20 +74,22 @@ def ours(faces: Path, minutes: float) -> tuple[VAE, torch.Tensor, int, float]:
     return model.vae, samples, training.steps * training.batch_size, training.seconds
 
 
-def theirs(train: torch.Tensor, minutes: float) -> tuple[VAE, torch.Tensor, int, float]:
-    """The same of pythae."""
+def theirs(train: torch.Tensor, held_out: torch.Tensor, minutes: float) -> tuple[VAE, torch.Tensor, int, float]:
+    """The same of pythae, whose network has no principal components to start from."""
     torch.manual_seed(0)
-    vae = VAE(CONFIG)
-    started, seen = time.perf_counter(), 0
+    vae = VAE(replace(CONFIG, linear=False))
+    trained, seen = 0.0, 0
     for seconds in others.pythae_epochs(others.in_pythae(vae), as_float(train).contiguous()):
         seen += len(train)
-        print("pythae", seen, round(seconds), flush=True)
-        if time.perf_counter() - started > minutes * 60:
+        trained += seconds
+        print(f"pythae, {trained / 60:.2f} min: {psnr(vae, held_out):.2f} dB", flush=True)
+        if trained > minutes * 60:
             break
+        vae.train()
     vae.eval()
     with torch.inference_mode():
         samples = vae.decode(torch.randn(SAMPLES, CONFIG.latent_dim, generator=torch.Generator().manual_seed(0)))
-    return vae, samples, seen, time.perf_counter() - started
+    return vae, samples, seen, trained
 
 
 def main() -> None:
@@ -77,7 +99,10 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, default=Path("samples.png"))
     asked = parser.parse_args()
     train, held_out = others.read_images(asked.faces, CONFIG)
-    sides = {"latentcli": ours(asked.faces, asked.minutes), "pythae": theirs(train, asked.minutes)}
+    sides = {
+        "latentcli": ours(asked.faces, train, held_out, asked.minutes),
+        "pythae": theirs(train, held_out, asked.minutes),
+    }
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {len(held_out)} held-out faces")
     for name, (vae, _, seen, seconds) in sides.items():
         print(f"{name:10} {seconds / 60:5.1f} min {seen:8} images seen  held-out PSNR {psnr(vae, held_out):.2f} dB")

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 from latentcli.cli.app import main
 from latentcli.config import ModelConfig
+from latentcli.evaluation.baselines import Pca
 from latentcli.model.modelfile import save_model
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import VAE
@@ -137,11 +138,28 @@ def tiny_model(tmp_path: Path) -> Path:
 def write_model(folder: Path, config: ModelConfig = TINY, seed: int = 0, **header: object) -> Path:
     torch.manual_seed(seed)
     vae = VAE(config).eval()
+    fit_by_chance(vae)
     means = torch.randn(2, config.latent_dim).numpy()
     factors = np.tile(np.eye(config.latent_dim, dtype=np.float32), (2, 1, 1))
     prior = MixturePrior(np.array([0.5, 0.5], dtype=np.float32), means, factors)
     save_model(folder / "model.safetensors", vae, prior, {"finished_at": "2026-01-01T00:00:00+00:00", **header})
     return folder
+
+
+def random_components(dimensions: int, count: int) -> Pca:
+    """Principal components of no images, around a gray mean."""
+    components = torch.linalg.qr(torch.randn(dimensions, count)).Q
+    return Pca(torch.full((dimensions,), 0.5), components, torch.linspace(9.0, 1.0, count), 0.01)
+
+
+def fit_by_chance(vae: VAE) -> None:
+    """Give the linear path and its corrections, where the network has one, something to do."""
+    if not vae.linear:
+        return
+    vae.linear.fit(random_components(len(vae.linear.mean), vae.config.latent_dim))
+    for parameter in vae.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
 
 
 def write_bytes(path: Path, data: bytes) -> Path:

@@ -174,6 +174,29 @@ def test_a_strong_beta_that_leaves_some_dimensions_at_work_is_no_collapse():
     assert list(found) == ["dead dimensions"]
 
 
+def near_pca(psnr, ours, **changes):
+    """The verdict's sentence where PCA reaches `psnr` and the model `ours`, in dB."""
+    evaluation = replace(
+        GOOD, baselines=(Baseline("PCA, 16 components", psnr, 0.7, None, None),), held_out=replace(METRICS, psnr=ours)
+    )
+    evidence = Evidence(ModelConfig(), evaluation, SUMMARY, changes.get("history", SETTLED))
+    (finding,) = (finding for finding in diagnose(evidence) if finding.about == "baseline")
+    return finding
+
+
+def test_a_network_that_has_settled_at_pca_is_not_told_to_train_longer():
+    assert "a longer run will not help" in near_pca(24.8, 25.0).advice
+
+
+def test_a_network_that_still_learns_is_told_to():
+    still = [line(epoch, 100 - epoch) for epoch in range(1, 21)]
+    assert "resume this run" in near_pca(24.8, 25.0, history=still).advice
+
+
+def test_images_that_pca_describes_almost_exactly_are_no_defeat():
+    assert near_pca(58.5, 58.4).grade == "good"
+
+
 def test_what_follows_from_a_collapse_is_not_told_as_well():
     worse = (Baseline("mean image", 24.9, 0.1, 300.0, None),)
     assert list(judged({"kl_per_dimension": (0.0,) * 16, "samples": (ALIKE,), "baselines": worse})) == ["collapse"]

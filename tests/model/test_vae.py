@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from latentcli.config import ModelConfig, model_config
+from latentcli.config import ModelConfig, model_config, train_config
 from latentcli.errors import ConfigError
 from latentcli.model.book import BookDecoder, BookEncoder
 from latentcli.model.objective import evaluate_elbo, training_elbo
@@ -97,6 +97,22 @@ def test_a_config_survives_json_and_refuses_nonsense():
     for broken in ({"width": "wide"}, {"channels": 5}, {"likelihood": "cauchy"}, {"preset": "nope"}, {"widths": []}):
         with pytest.raises(ConfigError):
             ModelConfig.from_json(TINY.to_json() | broken)
+
+
+def test_small_pictures_go_in_larger_batches():
+    batches = [train_config(model_config("photo", side, side, 3)).batch_size for side in (16, 32, 64, 128, 256)]
+    assert batches == [256, 256, 64, 32, 32]
+
+
+def test_each_level_of_a_photo_network_costs_as_much():
+    assert model_config("photo", 24, 24, 3).widths == (16, 32)
+    assert model_config("photo", 128, 128, 3).widths == (16, 32, 64, 128, 192)
+
+
+def test_a_bernoulli_network_has_no_linear_path_and_is_warmed_up():
+    model = model_config("photo", 32, 32, 3, likelihood="bernoulli")
+    assert VAE(model).linear is None
+    assert train_config(model).beta_warmup > 0
 
 
 def test_one_image_encodes_as_it_does_in_a_batch():

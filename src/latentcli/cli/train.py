@@ -100,7 +100,7 @@ def train(
         bool | None,
         typer.Option(
             "--flip/--no-flip",
-            help="Mirror half of the images. (default: only for photo)",
+            help="Mirror half of the images. (default: for photo, if mirrored ones look the same)",
             show_default=False,
             rich_help_panel=PANEL_TRAINING,
         ),

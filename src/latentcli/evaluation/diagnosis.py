@@ -10,6 +10,7 @@ from latentcli.history import EpochReport, Metrics, TrainingSummary
 
 # Thresholds. benchmarks/spoiled.py checks them on seven trainings that are spoiled on purpose.
 _WON = 0.5  # dB over a baseline: a clear win
+_EXACT = 45.0  # dB: a gray level and a half
 _ALIKE = 0.02  # standard deviation around the mean image below which there is nothing to learn
 _FEW_IMAGES = 200  # a network can learn so many by heart
 _OVERFITTED = 1.5  # dB between training and held-out images
@@ -99,9 +100,24 @@ def _baselines(evidence: Evidence) -> Iterator[Finding]:
         elif baseline.name == "mean image":
             text = f"reconstructions are no better than the mean image ({numbers})"
             yield Finding("problem", "baseline", text, _longer(evidence))
+        elif min(found.held_out.psnr, baseline.psnr) > _EXACT:
+            text = f"{baseline.name} reconstructs these images almost exactly, and so does this model ({numbers})"
+            yield Finding("good", "baseline", text)
+        elif _has_settled(evidence):
+            text = f"the curve has settled, and reconstructions are no better than those of {baseline.name} ({numbers})"
+            advice = f"a longer run will not help; --latent-dim {2 * evidence.config.latent_dim} keeps more"
+            yield Finding("note", "baseline", text, advice)
         else:
-            text = f"reconstructions are no better than those of {baseline.name} ({numbers})"
+            text = f"reconstructions are not yet better than those of {baseline.name} ({numbers})"
             yield Finding("note", "baseline", text, _longer(evidence))
+
+
+def _has_settled(evidence: Evidence) -> bool:
+    """Whether the network can do no more, rather than having been trained too little."""
+    late = late_gain(evidence.history)
+    return (
+        not evidence.foreign and late is not None and late <= _STILL_FALLING and evidence.training.epochs >= _FEW_EPOCHS
+    )
 
 
 def _diverged(evidence: Evidence) -> Iterator[Finding]:
