@@ -25,6 +25,7 @@ FLOORS = [
     {"concepts", "evaluation", "pictures"},
     {"photo", "report"},
     {"training", "pipelines"},
+    {"follow"},
     {"api"},
     {"cli"},
 ]

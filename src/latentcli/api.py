@@ -5,11 +5,9 @@ Pictures come in as paths, PIL images or arrays and go out as PIL images; latent
 
 import base64
 import os
-import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -38,7 +36,7 @@ from latentcli.config import (
     VectorMethod,
 )  # fmt: skip
 from latentcli.errors import ConfigError, ImageError
-from latentcli.events import Progress, Skipped
+from latentcli.follow import ProgressOption, followed
 from latentcli.images import encode_picture, fit, open_picture, to_pictures
 from latentcli.latents import Latents, walk
 from latentcli.model import modelfile
@@ -48,12 +46,10 @@ from latentcli.photo.photo import Photo
 from latentcli.pictures import Picture, Sheet, picture_file, picture_names, pictures_of
 from latentcli.pipelines import apply_vector, edit, encode, fit_vectors, sample
 from latentcli.runtime import let_threads_sleep
-from latentcli.training.events import StepReport
 
 if TYPE_CHECKING:
     from latentcli.pipelines.evaluate import Evaluated
 
-ProgressOption = bool | Callable[[Progress], None]
 
 _SHOWN = 16  # samples in a notebook's picture of a model
 
@@ -252,7 +248,7 @@ class Model:
             events = fit_vectors.fit(self._entry, labelled, settings, force, self.loaded)
         else:
             events = fit_vectors.compute(self.loaded, self._entry, labelled, settings)
-        return [event for event in _followed(events, progress) if isinstance(event, ConceptVector)][-1]
+        return [event for event in followed(events, progress) if isinstance(event, ConceptVector)][-1]
 
     def apply(self, z: Latents, vector: ConceptVector | str, strength: float = 1.0) -> Latents:
         """Latents moved along a vector, given as an object or by the name of a saved one.
@@ -286,7 +282,7 @@ class Model:
         from latentcli.pipelines.evaluate import Evaluated, EvaluateRequest, evaluate
 
         events = evaluate(self.loaded, EvaluateRequest(Path(data)))
-        return next(event for event in _followed(events, progress) if isinstance(event, Evaluated))
+        return next(event for event in followed(events, progress) if isinstance(event, Evaluated))
 
     def __repr__(self) -> str:
         config = self.config
@@ -433,26 +429,6 @@ def train(
     )
     settled = prepare(folder, Path(data), request)
     if not settled.finished:
-        for _ in _followed(run(settled), progress):
+        for _ in followed(run(settled), progress):
             pass
     return load(folder, device)
-
-
-def _followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:
-    """All events; progress is reported, and skipped images become warnings."""
-    report = _print_progress if progress is True else progress or None
-    for event in events:
-        if isinstance(event, Skipped):
-            warnings.warn(f"skipped: {event.message}", stacklevel=3)
-        if report and isinstance(event, StepReport):
-            report(Progress("training", event.step, event.steps))
-        elif report and isinstance(event, Progress):
-            report(event)
-        yield event
-    if report is _print_progress:
-        sys.stderr.write("\n")
-
-
-def _print_progress(event: Progress) -> None:
-    sys.stderr.write(f"\r{event.what} {event.done}/{event.total}".ljust(60))
-    sys.stderr.flush()

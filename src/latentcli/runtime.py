@@ -1,4 +1,4 @@
-"""What computes: sessions of ONNX Runtime on the CPU, and how PyTorch's threads wait."""
+"""Sessions of ONNX Runtime on the CPU, and how PyTorch's threads wait."""
 
 import os
 from pathlib import Path

@@ -149,18 +149,18 @@ class ThreadWatch:
         self._one_thread = one_thread
         self._threads = threads
         self._seconds: list[float] = []  # of the last steps on all threads
-        self._left_at = 0.0  # when training was left to one thread
+        self._left_at: float | None = None  # when training was left to one thread
 
     def stepped(self, seconds: float) -> None:
         """To be called after each step with the seconds it took; sets the threads of the next."""
         if torch.get_num_threads() == 1 < self._threads:
-            if time.monotonic() - self._left_at > _LOOK_AGAIN:
+            if self._left_at is None or time.monotonic() - self._left_at > _LOOK_AGAIN:
                 self._seconds = []
                 torch.set_num_threads(self._threads)
             else:
                 self._one_thread = 0.9 * self._one_thread + 0.1 * seconds
             return
-        tried = _TRIED if self._left_at else _MEDIAN_OF
+        tried = _MEDIAN_OF if self._left_at is None else _TRIED
         self._seconds = [*self._seconds[1 - _MEDIAN_OF :], seconds]
         if len(self._seconds) >= tried and statistics.median(self._seconds) > _SLOWER * self._one_thread:
             self._left_at = time.monotonic()
