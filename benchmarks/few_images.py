@@ -15,6 +15,7 @@ import torch
 from latentcli.config import TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.model.metrics import measure
+from latentcli.training import start
 from latentcli.training.plan import Choice, TrainRequest, choose
 from latentcli.training.run import images_of, read
 from latentcli.training.schedule import Stage, order
@@ -35,7 +36,10 @@ def images(choice: Choice) -> Images:
 
 
 def curve(choice: Choice, few: Images, test: Dataset, config: TrainConfig, steps: int) -> None:
-    learner = TrainState(untrained(choice.model, 0), config, Stage(0, steps), torch.device("cpu"))
+    vae = untrained(choice.model, 0)
+    if vae.linear:
+        vae.linear.fit(start.fit(vae.linear, few.train, choice.model.latent_dim, bool(config.flip)))
+    learner = TrainState(vae, config, Stage(0, steps), torch.device("cpu"))
     per_epoch = len(few.train) // config.batch_size
     for step in range(steps):
         epoch, place = divmod(step, per_epoch)

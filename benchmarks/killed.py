@@ -27,9 +27,11 @@ EAGER = (
     "from latentcli.cli.app import main; main()"
 )
 
+THREADS = str(os.cpu_count())  # weights are the same for a fixed number
+
 
 def start(data: Path, name: str, options: list[str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", EAGER, "train", str(data), "--name", name, *options]
+    command = [sys.executable, "-c", EAGER, "train", str(data), "--name", name, "--threads", THREADS, *options]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -58,6 +58,7 @@ class TrainingSummary:
 
     preset: str = ""
     data: str = "a folder"  # name of the folder, archive or list
+    start_from: str | None = None  # name of the model whose weights were the first
     images: int
     held_out_images: int = 0
     unreadable: int = 0

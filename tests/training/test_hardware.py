@@ -18,7 +18,7 @@ def answer(monkeypatch, fp32, bf16, product=2.0):
     monkeypatch.setattr(hardware, "_product_speed", lambda device: product)
     times = {"fp32": fp32, "bf16": bf16}
     timed = {name: (seconds, tuple(quality)) for name, (seconds, *quality) in times.items()}
-    monkeypatch.setattr(hardware, "_time", lambda model, config, *rest: timed[config.precision])
+    monkeypatch.setattr(hardware, "time_steps", lambda model, config, *rest: timed[config.precision])
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_choice_is_said_with_its_reason(monkeypatch):
 
 def test_the_answer_is_kept_for_the_machine_and_the_network(monkeypatch):
     first = hardware.choose(MODEL, CONFIG, IMAGES, CPU)
-    monkeypatch.setattr(hardware, "_time", lambda *arguments: pytest.fail("measured again"))
+    monkeypatch.setattr(hardware, "time_steps", lambda *arguments: pytest.fail("measured again"))
     assert hardware.choose(MODEL, CONFIG, IMAGES, CPU) == first
 
 
@@ -71,54 +71,7 @@ def test_a_wanted_precision_is_only_timed():
 
 def test_muon_trains_in_bf16_as_in_fp32():
     small = replace(CONFIG, optimizer="muon")
-    timed = {name: hardware._time(MODEL, replace(small, precision=name), IMAGES, CPU, 6) for name in ("fp32", "bf16")}
+    timed = {
+        name: hardware.time_steps(MODEL, replace(small, precision=name), IMAGES, CPU, 6) for name in ("fp32", "bf16")
+    }
     assert timed["bf16"][1] == pytest.approx(timed["fp32"][1], rel=0.05)
-
-
-@pytest.fixture
-def threads(monkeypatch):
-    """Four threads, as far as can be seen, and a clock that stands still."""
-    state = {"threads": 4, "now": 0.0}
-    monkeypatch.setattr(torch, "get_num_threads", lambda: state["threads"])
-    monkeypatch.setattr(torch, "set_num_threads", lambda count: state.update(threads=count))
-    monkeypatch.setattr(hardware.time, "monotonic", lambda: state["now"])
-    return state
-
-
-def test_training_is_left_to_one_thread_while_all_are_slower(threads):
-    watch = hardware.ThreadWatch(one_thread=1.0, threads=4)
-    for _ in range(10):
-        watch.stepped(0.5)
-    assert threads["threads"] == 4
-    for _ in range(10):
-        watch.stepped(3.0)
-    assert threads["threads"] == 1
-
-
-def test_one_slow_step_changes_nothing(threads):
-    watch = hardware.ThreadWatch(one_thread=1.0, threads=4)
-    for seconds in (0.5, 0.5, 9.0, 0.5, 0.5, 9.0, 0.5, 0.5):
-        watch.stepped(seconds)
-    assert threads["threads"] == 4
-
-
-def test_all_threads_are_tried_again_and_stay_where_they_are_faster(threads):
-    watch = hardware.ThreadWatch(one_thread=1.0, threads=4)
-    for _ in range(8):
-        watch.stepped(3.0)
-    threads["now"] = 30.0
-    watch.stepped(1.0)
-    assert threads["threads"] == 4
-    for _ in range(5):
-        watch.stepped(0.5)
-    assert threads["threads"] == 4
-
-
-def test_all_threads_are_left_at_once_where_they_still_are_slower(threads):
-    watch = hardware.ThreadWatch(one_thread=1.0, threads=4)
-    for _ in range(8):
-        watch.stepped(3.0)
-    threads["now"] = 30.0
-    for _ in range(4):
-        watch.stepped(3.0)
-    assert threads["threads"] == 1

@@ -70,7 +70,9 @@ def test_a_model_of_other_channels_fits_but_for_its_components(tmp_path, channel
         tmp_path / "models/other", model_config("photo", 16, 16, 1 if channels > 2 else 3, latent_dim=8)
     )
     notes_of(folder, tmp_path / "models/m", start_from=other / "model.safetensors")
-    assert load_model(tmp_path / "models/m").config.channels == channels
+    model = load_model(tmp_path / "models/m")
+    assert model.config.channels == channels
+    assert model.weights["linear.mean"].mean() != pytest.approx(0.5, abs=1e-3)  # fitted, unlike the other model's
 
 
 def test_gray_is_read_by_a_colour_model_as_three_equal_colours():
@@ -81,11 +83,34 @@ def test_gray_is_read_by_a_colour_model_as_three_equal_colours():
     torch.testing.assert_close((read[0] * x).sum(), (weight * x).sum())
 
 
-def test_components_of_another_size_are_resized(tmp_path):
+def test_components_of_another_size_are_fitted_anew(tmp_path):
+    """And nothing that is trained reads or writes the old ones."""
     folder = draw_folder(tmp_path / "d", 40)
     other = write_model(tmp_path / "models/other", CONFIG)
-    notes = notes_of(folder, tmp_path / "models/m", start_from=other / "model.safetensors", size=(32, 32))
-    assert not any("principal components" in text for text in notes)
+    settled = prepare(
+        tmp_path / "models/m", folder, TrainRequest(start_from=other / "model.safetensors", size=(32, 32))
+    )
+    weights, share = start._that_fit(load_model(other), settled.choice.model)
+    assert "encoder.downs.0.0.weight" in weights
+    assert not [name for name in weights if name.startswith(("linear.", "encoder.mean", "decoder.ups", "decoder.last"))]
+    assert 0 < share < 1
+
+
+def test_a_model_that_goes_on_keeps_its_beta_and_learns_more_slowly(tmp_path):
+    folder = draw_folder(tmp_path / "d", 40)
+    other = write_model(
+        tmp_path / "models/other",
+        CONFIG,
+        training={"images": 9, "steps": 9, "epochs": 1.0, "seconds": 1.0, "beta": 10.0, "learning_rate": 1e-3},
+    )
+    request = TrainRequest(start_from=other / "model.safetensors")
+    config = prepare(tmp_path / "models/m", folder, request).choice.config
+    assert (config.beta, config.beta_warmup) == (10.0, 0.0)
+    assert config.learning_rate < prepare(tmp_path / "models/n", folder, TrainRequest()).choice.config.learning_rate
+
+
+def test_a_handful_of_images_is_not_mirrored(tmp_path):
+    assert any("too few to tell" in text for text in notes_of(draw_folder(tmp_path / "d", 3), tmp_path / "models/m"))
 
 
 def test_a_model_without_a_linear_path_is_a_start_too(tmp_path):

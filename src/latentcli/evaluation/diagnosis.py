@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from latentcli.config import ACTIVE_KL, DEFAULTS, FEW_IMAGES, HELD_OUT_NEEDS, ModelConfig
+from latentcli.config import ACTIVE_KL, FEW_IMAGES, HELD_OUT_NEEDS, ModelConfig, images_seen
 from latentcli.evaluation.result import Evaluation, SampleMetrics
 from latentcli.history import EpochReport, Metrics, TrainingSummary
 
@@ -12,7 +12,7 @@ from latentcli.history import EpochReport, Metrics, TrainingSummary
 _WON = 0.5  # dB over a baseline: a clear win
 _EXACT = 45.0  # dB: a gray level and a half
 _ALIKE = 0.02  # standard deviation around the mean image below which there is nothing to learn
-_FEW_IMAGES = 200  # a network can learn so many by heart
+_BY_HEART = 200  # a network can learn so many by heart
 _OVERFITTED = 1.5  # dB between training and held-out images
 _TURNED, _TURNED_FAR = 0.02, 0.1  # rise of the held-out -ELBO from its best, as a share of its whole range
 _ROSE = 0.02  # of the first loss: a run that starts from PCA may end a little above it when it is short
@@ -105,7 +105,7 @@ def _baselines(evidence: Evidence) -> Iterator[Finding]:
             yield Finding("good", "baseline", text)
         elif _has_settled(evidence):
             text = f"the curve has settled, and reconstructions are no better than those of {baseline.name} ({numbers})"
-            advice = f"a longer run will not help; --latent-dim {2 * evidence.config.latent_dim} keeps more"
+            advice = "a longer run will not help; a larger --latent-dim keeps more"
             yield Finding("note", "baseline", text, advice)
         else:
             text = f"reconstructions are not yet better than those of {baseline.name} ({numbers})"
@@ -167,9 +167,9 @@ def _overfitting(evidence: Evidence) -> Iterator[Finding]:
         yield _nothing_held_out(images)
     if found.on_training and images < HELD_OUT_NEEDS:
         return  # that says it all
-    if gap > _OVERFITTED or turned > _TURNED or images < _FEW_IMAGES:
+    if gap > _OVERFITTED or turned > _TURNED or images < _BY_HEART:
         parts = [
-            f"{images} images are few enough to learn by heart" if images < _FEW_IMAGES else "",
+            f"{images} images are few enough to learn by heart" if images < _BY_HEART else "",
             f"reconstructions of training images are {gap:.1f} dB better than those of held-out ones"
             if gap > _OVERFITTED
             else "",
@@ -209,7 +209,7 @@ def _length(evidence: Evidence) -> Iterator[Finding]:
     if evidence.training.planned_epochs or (evidence.training.kept_epoch or epochs) < (1 - _TURNED) * epochs:
         yield Finding("note", "length", _kept(evidence.training))
         return
-    seen, usual = epochs * evidence.training.images, DEFAULTS[evidence.config.preset].images_seen
+    seen, usual = epochs * evidence.training.images, images_seen(evidence.config)
     if epochs < _FEW_EPOCHS and seen < usual:
         yield Finding(
             "problem",
@@ -282,7 +282,7 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
             f"sample diversity is {first.diversity:.2f} of that of the images",
             "latentcli sample --temperature 1" if first.name.startswith("fitted") else _longer(evidence),
         )
-    if first.nearest is not None and first.nearest < _COPIED and evidence.training.images >= _FEW_IMAGES:
+    if first.nearest is not None and first.nearest < _COPIED and evidence.training.images >= _BY_HEART:
         yield Finding(
             "note",
             "copies",

@@ -2,16 +2,15 @@
 
 import itertools
 import json
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
-from latentcli.config import ModelConfig
+from latentcli.config import MEAN_UNIT, PICTURE_UNIT, ModelConfig
 from latentcli.model.onnx import Graph
 
 _NORM_EPSILON = 1e-5  # of BatchNorm2d and LayerNorm
-MEAN_UNIT = 2.0  # of a correction of the mean, in standard deviations of the linear posterior
-PICTURE_UNIT = 10.0  # of a correction of the picture, in standard deviations of what PCA leaves over
 
 
 def encoder(config: ModelConfig, weights: Mapping[str, np.ndarray]) -> bytes:
@@ -53,7 +52,7 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of each tensor of a network, without PyTorch."""
     if config.preset == "book":
         return _book_shapes(config)
-    coarsest, rows, columns = _coarsest(config)
+    coarsest, rows, columns = config.coarsest
     features = coarsest * rows * columns
     found: dict[str, tuple[int, ...]] = {"sigma": ()} | (_linear_path_shapes(config) if config.linear else {})
     for part in ("encoder", "decoder") if config.linear else ("encoder",):
@@ -78,15 +77,8 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return found | _conv_shapes("decoder.last.0", config.widths[0], 4 * config.channels, 3)
 
 
-def _coarsest(config: ModelConfig) -> tuple[int, int, int]:
-    """Feature maps, height and width at the coarsest level."""
-    height, width = config.padded
-    return config.widths[-1], height // config.factor, width // config.factor
-
-
 def _linear_path_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    height, width = (side // config.pooling for side in config.padded)
-    dimensions, k = height * width * config.channels, config.latent_dim
+    dimensions, k = math.prod(config.linear_shape), config.latent_dim
     shapes = {"mean": (dimensions,), "basis": (k, dimensions), "precisions": (k,), "variances": (k,), "noise": ()}
     return {f"linear.{name}": shape for name, shape in shapes.items()}
 
@@ -230,7 +222,7 @@ def _corrected(net: _Network, z: str, config: ModelConfig) -> str:
     """The linear path's picture with the decoder's correction, limited to [0, 1]."""
     picture = _linear_picture(net, z, config)
     *levels, x = _downs(net, picture, config)
-    dense = net.graph.node("Reshape", net.linear(z, "dense"), net.constant(-1, *_coarsest(config)))
+    dense = net.graph.node("Reshape", net.linear(z, "dense"), net.constant(-1, *config.coarsest))
     x = net.residual(net.graph.node("Add", x, dense), "block")
     for level, skipped in enumerate(reversed(levels)):
         x = net.graph.node("Add", _up(net, x, level), skipped)
@@ -243,9 +235,8 @@ def _corrected(net: _Network, z: str, config: ModelConfig) -> str:
 def _linear_picture(net: _Network, z: str, config: ModelConfig) -> str:
     """`LinearPath.decode`."""
     pooling = config.pooling
-    height, width = (side // pooling for side in config.padded)
     x = net.graph.node("Gemm", z, net.floats(net.linear_path("basis")), net.floats(net.linear_path("mean")))
-    x = net.graph.node("Reshape", x, net.constant(-1, height, width, config.channels))
+    x = net.graph.node("Reshape", x, net.constant(-1, *config.linear_shape))
     x = net.graph.node("Transpose", x, perm=(0, 3, 1, 2))
     if pooling == 1:
         return x
@@ -254,7 +245,7 @@ def _linear_picture(net: _Network, z: str, config: ModelConfig) -> str:
 
 def _residual_decoder(net: _Network, z: str, config: ModelConfig) -> str:
     x = net.linear(net.hidden(z, "hidden"), "dense")
-    x = net.residual(net.graph.node("Reshape", x, net.constant(-1, *_coarsest(config))), "block")
+    x = net.residual(net.graph.node("Reshape", x, net.constant(-1, *config.coarsest)), "block")
     for level in range(len(config.widths) - 1):
         x = _up(net, x, level)
     return net.cropped(net.shuffled(net.conv(x, "last.0")), config.height, config.width)

@@ -1,17 +1,16 @@
 """The linear path of a network: probabilistic PCA of the training images, which the convolutions only correct.
 
-It is fitted once, before training, and stays as it is. A network that starts from it is never worse than PCA, and
-learns only what PCA cannot express.
+It is fitted once, before training, and stays as it is: a network starts as PCA and learns what PCA cannot express.
 """
 
+import math
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentcli.config import ModelConfig
-from latentcli.model.graphs import MEAN_UNIT, PICTURE_UNIT
+from latentcli.config import MEAN_UNIT, PICTURE_UNIT, ModelConfig
 
 _NOISE = 0.05**2  # before it is fitted: what PCA leaves over of photos of faces
 
@@ -45,9 +44,8 @@ class LinearPath(nn.Module):
         super().__init__()
         self.padding = config.padding
         self.pooling = config.pooling
-        height, width = (side // self.pooling for side in config.padded)
-        self.shape = (height, width, config.channels)
-        dimensions = height * width * config.channels
+        self.shape = config.linear_shape
+        dimensions = math.prod(self.shape)
         self.register_buffer("mean", torch.zeros(dimensions))
         self.register_buffer("basis", torch.zeros(config.latent_dim, dimensions))
         self.register_buffer("precisions", torch.zeros(config.latent_dim))
@@ -76,10 +74,19 @@ class LinearPath(nn.Module):
         self.precisions.zero_()[: len(basis)] = 1 / variances
         self.variances.fill_(1.0)[: len(basis)] = noise / variances
 
+    @torch.no_grad()
+    def fit_by_chance(self) -> None:
+        """Components of no images, for a network whose speed and precision are tested."""
+        k, dimensions = self.basis.shape
+        self.mean.fill_(0.5)
+        self.basis.normal_(std=0.3 / k**0.5, generator=torch.Generator().manual_seed(0))
+        self.precisions.fill_((k / dimensions) ** 0.5 * 10)
+        self.variances.fill_(0.1)
+
     def posterior(self, x: Tensor, mean: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the latents of images x, each (n, latent_dim), with the encoder's corrections."""
         with torch.autocast(x.device.type, enabled=False):
-            exact = F.linear(self.seen(x.float()) - self.mean, self.basis * self.precisions[:, None])
+            exact = F.linear(self.seen(x.float()) - self.mean, self.basis) * self.precisions
         return exact + MEAN_UNIT * self.variances.sqrt() * mean, self.variances.log() + logvar
 
     def decode(self, z: Tensor) -> Tensor:

@@ -109,18 +109,12 @@ def start_at_zero(*layers: nn.Conv2d | nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def coarsest_shape(config: ModelConfig) -> tuple[int, int, int]:
-    """Feature maps, height and width at the coarsest level."""
-    height, width = config.padded
-    return config.widths[-1], height // config.factor, width // config.factor
-
-
 class ResidualEncoder(nn.Module):
     """Images (n, channels, height, width) to mean and log-variance, or corrections of them, each (n, latent_dim)."""
 
     def __init__(self, config: ModelConfig, corrects: bool = False) -> None:
         super().__init__()
-        width, rows, columns = coarsest_shape(config)
+        width, rows, columns = config.coarsest
         self.padding = config.padding
         self.downs = downs(config)
         self.block = ResidualBlock(width)
@@ -143,7 +137,7 @@ class ResidualDecoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.size = (config.height, config.width)
-        self.shape = coarsest_shape(config)
+        self.shape = config.coarsest
         width, rows, columns = self.shape
         self.hidden = dense(config.latent_dim, config.hidden) if config.hidden else nn.Identity()
         self.dense = nn.Linear(config.hidden or config.latent_dim, width * rows * columns)
@@ -165,7 +159,7 @@ class CorrectingDecoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.shape = coarsest_shape(config)
+        self.shape = config.coarsest
         width, rows, columns = self.shape
         self.downs = downs(config)
         self.dense = nn.Linear(config.latent_dim, width * rows * columns)

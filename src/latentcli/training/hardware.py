@@ -32,7 +32,7 @@ _LEAST_KL = 1.0  # nats: differences are relative to at least this
 _HOPELESS = 0.7  # of the speed in fp32: a network is not faster in bf16 where its products are so slow
 _FASTER = 0.9  # share of the fp32 time that bf16 must stay below
 _TIMED_FOR_LENGTH = 10  # steps, whose speed turns --minutes into a number of steps
-_VERSION = 2  # of the test: earlier results are measured again
+_VERSION = 3  # of the test: earlier results are measured again
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +67,19 @@ def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: tor
 
 def measure(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
     """The speed of training in a precision that is settled."""
-    seconds, _ = _time(model, config, images, device, _TIMED_FOR_LENGTH)
+    seconds, _ = time_steps(model, config, images, device, _TIMED_FOR_LENGTH)
     return Speed(config.precision, seconds / config.batch_size)
 
 
 def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
     small = replace(config, batch_size=min(config.batch_size, _BATCH))
-    full, expected = _time(model, replace(small, precision="fp32"), images, device, _TIMED)
+    full, expected = time_steps(model, replace(small, precision="fp32"), images, device, _TIMED)
     if device.type == "mps":
         return Speed("fp32", full / small.batch_size)
     product = _product_speed(device)
     if product < _HOPELESS:
         return Speed("fp32", full / small.batch_size, product)
-    half, found = _time(model, replace(small, precision="bf16"), images, device, _TIMED)
+    half, found = time_steps(model, replace(small, precision="bf16"), images, device, _TIMED)
     scales = (expected[0], max(expected[1], _LEAST_KL))
     agrees = all(abs(a - b) < _AGREE * scale for a, b, scale in zip(found, expected, scales, strict=True))
     takes_half = half < _FASTER * full and agrees
@@ -101,18 +101,20 @@ def _product_speed(device: torch.device) -> float:
     return best[torch.float32] / best[torch.bfloat16]
 
 
-def _time(
+def time_steps(
     model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device, steps: int
 ) -> tuple[float, tuple[float, float]]:
     """Median seconds per step, and the last step's mean squared error and KL in nats per image."""
-    learner = TrainState(untrained(model, config.seed), config, Stage(0, 100), device)
+    vae = untrained(model, config.seed)
+    if vae.linear:
+        vae.linear.fit_by_chance()
+    learner = TrainState(vae, config, Stage(0, 100), device)
     seconds = []
     error = kl = 0.0
     for step in range(_WARM + steps):
         rows = torch.arange(step * config.batch_size, (step + 1) * config.batch_size) % len(images)
-        batch = images.take(rows)
         started = time.perf_counter()
-        elbo = learner.step(batch, step)
+        elbo = learner.step(images.take(rows), step)
         error, kl = float(elbo.squared_error.detach().mean()), float(elbo.kl.detach().mean())  # waits for the device
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[_WARM:]), (error, kl)
@@ -130,54 +132,6 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
     return platform.processor()
-
-
-_SLOWER = 1.1  # times the seconds of one thread that all may take before one is left
-_MEDIAN_OF = 7  # steps
-_LOOK_AGAIN = 20.0  # seconds on one thread before all are tried again
-_TRIED = 3  # steps on all threads then
-
-
-class ThreadWatch:
-    """Leaves training to one thread while all of them are slower: another program wants a core.
-
-    Threads wait for each other many times a step, so that all become as slow as the one that shares its core.
-    """
-
-    def __init__(self, one_thread: float, threads: int) -> None:
-        """`one_thread` is the seconds a step takes on one thread, `threads` how many there are."""
-        self._one_thread = one_thread
-        self._threads = threads
-        self._seconds: list[float] = []  # of the last steps on all threads
-        self._left_at: float | None = None  # when training was left to one thread
-
-    def stepped(self, seconds: float) -> None:
-        """To be called after each step with the seconds it took; sets the threads of the next."""
-        if torch.get_num_threads() == 1 < self._threads:
-            if self._left_at is None or time.monotonic() - self._left_at > _LOOK_AGAIN:
-                self._seconds = []
-                torch.set_num_threads(self._threads)
-            else:
-                self._one_thread = 0.9 * self._one_thread + 0.1 * seconds
-            return
-        tried = _MEDIAN_OF if self._left_at is None else _TRIED
-        self._seconds = [*self._seconds[1 - _MEDIAN_OF :], seconds]
-        if len(self._seconds) >= tried and statistics.median(self._seconds) > _SLOWER * self._one_thread:
-            self._left_at = time.monotonic()
-            torch.set_num_threads(1)
-
-
-def watch_threads(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> ThreadWatch | None:
-    """A watch that knows how fast one thread is; None where there is one thread, or a device does the work."""
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1:
-        return None
-    torch.set_num_threads(1)
-    try:
-        seconds, _ = _time(model, config, images, device, _TRIED)
-    finally:
-        torch.set_num_threads(threads)
-    return ThreadWatch(seconds, threads)
 
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # mallopt's names for them

@@ -38,6 +38,8 @@ from latentcli.model.modelfile import KIND, read_config
 from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Checkpoint
 
+_STEPS_PER_EPOCH, _SMALL_BATCH = 8, 32  # small folders are trained on in smaller batches
+_GOING_ON = 0.1  # of the learning rate: on 300 faces, at 1 what the model knew is lost by 0.2 dB in half a minute
 _COLOUR_SHARE = 0.01  # of the images with chroma, above which a model gets colour
 _TRANSPARENT_SHARE = 0.05  # of the images with transparency, above which a model gets alpha
 
@@ -232,12 +234,24 @@ def _choose_training(model: ModelConfig, images: int, request: TrainRequest) -> 
         for name in ("minutes", "beta", "flip", "held_out", "batch_size", "learning_rate", "seed", "precision")
         if getattr(request, name) is not None
     }
-    config = for_few_images(model.preset, replace(train_config(model), **asked), images, request.augment)
+    preset = train_config(model)
+    if model.preset == "photo":
+        preset = replace(preset, batch_size=min(preset.batch_size, max(_SMALL_BATCH, images // _STEPS_PER_EPOCH)))
+    if request.start_from:
+        preset = _going_on(preset, request.start_from)
+    config = for_few_images(model.preset, replace(preset, **asked), images, request.augment)
     return replace(
         config,
         epochs=request.epochs or default_epochs(model, images),
         batch_size=min(config.batch_size, images),
     )
+
+
+def _going_on(preset: TrainConfig, start_from: Path) -> TrainConfig:
+    """The training of weights that are trained already: with the beta they had, and at a lower rate from the start."""
+    summary = TrainingSummary.from_header(tensorfile.read_header(start_from, KIND))
+    beta = summary.beta if summary else preset.beta
+    return replace(preset, beta=beta, beta_warmup=0.0, learning_rate=preset.learning_rate * _GOING_ON)
 
 
 def _options(choice: Choice) -> dict[str, Any]:

@@ -147,12 +147,14 @@ def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str
         "network": f"`{config.preset}`, {shape}, latent dimension {config.latent_dim}",
         "likelihood": config.likelihood,
         "images": f"{training.images} from `{training.data}`, {training.held_out_images} held out",
+        **({"started from": f"the weights of `{training.start_from}`"} if training.start_from else {}),
         "training": (
             f"{training.steps} steps of {training.batch_size} images ({training.epochs:g} epochs) "
             f"in {training.seconds / 60:.1f} minutes, {training.precision}, "
             f"beta {training.beta:g}, seed {training.seed}"
         ),
     }
+    known = "its training images" + (f" and those of `{training.start_from}`" if training.start_from else "")
     held_out = "No images were held out, so nothing was measured."
     if found := training.held_out:
         held_out = markdown(Table("", (f"on {found.images} images", *METRICS), [metrics_row("this model", found)]))
@@ -179,6 +181,6 @@ latentcli sample --model {name} --n 64
 latentcli encode photo.png --model {name}
 ```
 
-Its images are synthetic: say so where you show them. It knows its training images and nothing else; edits of people
+Its images are synthetic: say so where you show them. It knows {known} and nothing else; edits of people
 reproduce any bias of those images and their labels. Name the images' licence before you share the model.
 """

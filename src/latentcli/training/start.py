@@ -1,11 +1,10 @@
 """Start of a run: principal components of the images, whether they may be mirrored, weights of another model."""
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from latentcli.config import ModelConfig
@@ -15,16 +14,19 @@ from latentcli.evaluation.baselines import Pca
 from latentcli.events import Note
 from latentcli.model.likelihood import SMALLEST_SIGMA
 from latentcli.model.linear import LinearPath
-from latentcli.model.modelfile import load_model
+from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.vae import VAE
 from latentcli.training.plan import Plan
 
-_PRODUCTS = 6e10  # per pass of the fit: 20,000 images of 64 x 64 pixels, a few seconds
-_IMAGES = (1000, 20_000)  # that components are fitted to, the least and the most where there are so many
+_PRODUCTS = 6e10  # per pass of the fit: 20,000 images of 64 x 64 pixels, two seconds on two cores
+_MOST_IMAGES = 20_000  # that components are fitted to
+_PER_COMPONENT = 4  # images at least, where there are so many
 _LEFT_OUT = 16  # one in so many images is not fitted to and tells how well the components describe others
-_TRIED = 2000  # images that tell whether they may be mirrored
-_ALIKE = 1.2  # times the error of images: that of mirrored ones, up to which they look the same
-_OF_LATENTS = ("encoder.mean.", "encoder.logvar.", "decoder.dense.", "encoder.hidden.", "decoder.hidden.")
+_COMPARED = 2000  # images that tell whether they may be mirrored
+_TOO_FEW = 40  # images to tell
+_ALIKE = 1.2  # times the error of images: that of mirrored faces is 1.04, of emoji 1.6, of avatars 1,700
+# Layers that read or write latents, or whose place is counted from the coarsest level.
+_OF_LATENTS = ("linear.", "encoder.mean.", "encoder.logvar.", "decoder.dense.", "decoder.ups.", "decoder.last.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +35,42 @@ class Start:
 
     flip: bool
     components: Pca | None = None  # for the linear path
-    weights: Mapping[str, Tensor] | None = None  # of another model, those that fit
+    weights: Mapping[str, Tensor] = field(default_factory=dict)  # of another model, those that fit
 
     @torch.no_grad()
     def apply(self, vae: VAE, beta: float) -> None:
         """Put it into an untrained network; `beta` is the weight of the KL."""
         if self.components and vae.linear:
             vae.linear.fit(self.components, beta)
-        if self.weights:
-            vae.load_state_dict({**vae.state_dict(), **self.weights})
+        vae.load_state_dict({**vae.state_dict(), **self.weights})
 
 
 def find(plan: Plan, images: Dataset) -> Generator[Note, None, Start]:
     """Fit what is fitted before the first step, and read the model to start from."""
     model, flip = plan.choice.model, plan.choice.config.flip
-    weights = yield from _of_other_model(plan) if plan.choice.start_from else _nothing()
-    if not model.linear:
-        return Start(bool(flip is None or flip), weights=weights)
+    weights: Mapping[str, Tensor] = {}
+    if plan.choice.start_from:
+        other = load_model(plan.choice.start_from)
+        weights, share = _that_fit(other, model)
+        yield Note(f"starting from {other.name}: {share:.0%} of the weights are taken over")
     path = LinearPath(model)
     if flip is None:
-        flip = _may_be_mirrored(path, images.spread(_TRIED), model.latent_dim)
-        yield Note(
-            "half of the images are mirrored at random: they look the same so (--no-flip leaves it)"
-            if flip
-            else "images are not mirrored: mirrored ones look different (--flip does it all the same)"
-        )
-    if weights and "linear.basis" in weights:
+        flip = len(images) >= _TOO_FEW and _may_be_mirrored(path, images.spread(_COMPARED), model.latent_dim)
+        yield Note(_on_mirroring(flip, len(images)))
+    if not model.linear or "linear.basis" in weights:
         return Start(flip, weights=weights)
-    features = len(path.mean)
-    most = min(_IMAGES[1], max(_IMAGES[0], int(_PRODUCTS / (features * model.latent_dim))))
-    some = images.spread(most)
-    yield Note(f"fitting {min(model.latent_dim, len(some))} principal components to {len(some)} images")
-    components = fit(path, some, model.latent_dim, flip)
-    return Start(flip, components, weights)
+    most = max(_PER_COMPONENT * model.latent_dim, int(_PRODUCTS / (len(path.mean) * model.latent_dim)))
+    some = images.spread(min(_MOST_IMAGES, most))
+    yield Note(f"fitting principal components to {len(some)} images")
+    return Start(flip, fit(path, some, model.latent_dim, flip), weights)
+
+
+def _on_mirroring(flip: bool, images: int) -> str:
+    if images < _TOO_FEW:
+        return "images are not mirrored: they are too few to tell whether mirrored ones look the same (--flip does it)"
+    if flip:
+        return "half of the images are mirrored at random: they look the same so (--no-flip leaves it)"
+    return "images are not mirrored: mirrored ones look different (--flip does it all the same)"
 
 
 def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
@@ -78,7 +83,7 @@ def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
 def _may_be_mirrored(path: LinearPath, images: Dataset, k: int) -> bool:
     """Whether components of the images describe mirrored ones about as well."""
     fitted, left_out = _parted(images)
-    found = baselines.fit(lambda: _seen(path, fitted, False), k)
+    found = baselines.fit(lambda: _seen(path, fitted, False), min(k, len(fitted) // 4))
     images_error = _error(found, map(path.seen, left_out.floats()))
     mirrored_error = _error(found, (path.seen(x.flip(3)) for x in left_out.floats()))
     return mirrored_error < _ALIKE * images_error
@@ -109,46 +114,32 @@ def _error(found: Pca, batches: Iterator[Tensor]) -> float:
     return total / (count * max(1, dimensions - k))
 
 
-def _nothing() -> Generator[Note, None, None]:
-    return None
-    yield
+def _that_fit(other: LoadedModel, model: ModelConfig) -> tuple[dict[str, Tensor], float]:
+    """The tensors of another model that fit, and their share of the numbers of the network.
 
-
-def _of_other_model(plan: Plan) -> Generator[Note, None, Mapping[str, Tensor]]:
-    """The tensors of another model that fit, the first and last layers made to fit other channels."""
-    choice = plan.choice
-    assert choice.start_from
-    other = load_model(choice.start_from)
-    wanted = {name: tensor.shape for name, tensor in VAE(choice.model).state_dict().items()}
+    The layers that read and write pixels are converted to other channels. The linear path and what belongs to its
+    latents are left out where size or channels differ: they are pictures, and fitted anew.
+    """
+    wanted = {name: tensor.shape for name, tensor in VAE(model).state_dict().items()}
     found = {name: torch.from_numpy(np.array(array)) for name, array in other.weights.items() if name in wanted}
-    found = _of_this_shape(found, other.config, choice.model)
+    same_shape = (other.config.width, other.config.height) == (model.width, model.height)
+    if other.config.channels != model.channels:
+        _convert(found, other.config, model)
+        same_shape = same_shape and not model.linear
     taken = {name: tensor for name, tensor in found.items() if tensor.shape == wanted[name] and name != "sigma"}
-    if choice.model.linear and "linear.basis" not in taken:  # latents mean something else then
-        taken = {name: tensor for name, tensor in taken.items() if not name.startswith(("linear.", *_OF_LATENTS))}
+    if not same_shape or (model.linear and "linear.basis" not in taken):
+        taken = {name: tensor for name, tensor in taken.items() if not name.startswith(_OF_LATENTS)}
     numbers = sum(tensor.numel() for tensor in taken.values())
-    share = numbers / sum(shape.numel() for shape in wanted.values())
-    yield Note(f"starting from {other.name}: {share:.0%} of the weights are taken over")
-    return taken
+    return taken, numbers / sum(shape.numel() for shape in wanted.values())
 
 
-def _of_this_shape(found: dict[str, Tensor], other: ModelConfig, model: ModelConfig) -> dict[str, Tensor]:
-    """Resize the linear path, and convert the layers that read and write pixels to other channels."""
-    if other.channels != model.channels:
-        for name in ("encoder.downs.0.0.weight", "decoder.downs.0.0.weight"):
-            if name in found:
-                found[name] = _channels(found[name].transpose(0, 1), other, model, reads=True).transpose(0, 1)
-        for name in ("decoder.last.0.weight", "decoder.last.0.bias"):
-            if name in found:
-                by_channel = found[name].view(other.channels, -1, *found[name].shape[1:])
-                found[name] = _channels(by_channel, other, model, reads=False).flatten(0, 1)
-        return {name: tensor for name, tensor in found.items() if not name.startswith("linear.")}
-    if other.linear and model.linear and other.latent_dim == model.latent_dim:
-        there, here = LinearPath(other).shape, LinearPath(model).shape
-        for name in ("linear.mean", "linear.basis") if there != here else ():
-            pictures = found[name].view(-1, *there).permute(0, 3, 1, 2)
-            resized = F.interpolate(pictures, size=here[:2], mode="bilinear", align_corners=False, antialias=True)
-            found[name] = resized.permute(0, 2, 3, 1).flatten(1).view(*found[name].shape[:-1], -1)
-    return found
+def _convert(found: dict[str, Tensor], other: ModelConfig, model: ModelConfig) -> None:
+    """Make the layers that read and write pixels fit the channels of a model."""
+    for name in found.keys() & {"encoder.downs.0.0.weight", "decoder.downs.0.0.weight"}:
+        found[name] = _channels(found[name].transpose(0, 1), other, model, reads=True).transpose(0, 1)
+    for name in found.keys() & {"decoder.last.0.weight", "decoder.last.0.bias"}:
+        by_channel = found[name].view(other.channels, -1, *found[name].shape[1:])
+        found[name] = _channels(by_channel, other, model, reads=False).flatten(0, 1)
 
 
 def _channels(weight: Tensor, other: ModelConfig, model: ModelConfig, reads: bool) -> Tensor:

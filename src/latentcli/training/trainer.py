@@ -25,6 +25,7 @@ from latentcli.training.results import Trained, finish
 from latentcli.training.schedule import Stage, order
 from latentcli.training.start import Start
 from latentcli.training.step import SETTLING_IMAGES, TrainState, untrained
+from latentcli.training.threads import watch_threads
 
 _REPORT_EVERY = 0.5  # seconds between step reports
 _SAVE_EVERY = 180.0  # seconds between saves, however long an epoch is
@@ -69,7 +70,7 @@ class Trainer:
             )
         self.stage = self._next_stage(plan.resumed) if plan.resumed and plan.grows else position.stage
         self.precision, self.seconds = cast(Precision, position.precision), position.seconds
-        self.flip = position.flip
+        self.flip = position.flip if plan.choice.config.flip is None else plan.choice.config.flip
         config = replace(plan.choice.config, precision=self.precision, batch_size=self.batch_size, flip=self.flip)
         self.stopped = position.stopped and not plan.grows
         self.last_step = position.step if self.stopped else self.stage.end
@@ -79,8 +80,8 @@ class Trainer:
         if start:
             start.apply(vae, config.beta)
         self.learner = TrainState(vae, config, self.stage, plan.device)
-        fixed = plan.choice.threads is not None
-        self.watch = None if fixed else hardware.watch_threads(plan.choice.model, config, self.train, plan.device)
+        fixed = plan.choice.threads is not None or position.step >= self.stage.end
+        self.watch = None if fixed else watch_threads(plan.choice.model, config, self.train, plan.device)
         self.first_step = position.step
         # Reconstruction and KL over the steps since the last measurement, and how many those are.
         self.sums = torch.tensor([*position.epoch_sums, position.summed], device=plan.device)
@@ -101,7 +102,7 @@ class Trainer:
         speed = hardware.choose(choice.model, config, self.train, device)
         steps = config.epochs * self.steps_per_epoch
         if (minutes := config.minutes) is not None:
-            if speed.bf16_speed is not None:  # compared in a hurry, or long ago
+            if config.precision == "auto":  # compared in a hurry, or long ago
                 timed = hardware.measure(choice.model, replace(config, precision=speed.precision), self.train, device)
                 speed = replace(speed, seconds_per_image=timed.seconds_per_image)
             steps = max(1, int(minutes * 60 / self._seconds_per_step(speed)))
@@ -155,6 +156,8 @@ class Trainer:
                 self._save(done)
                 yield events.Interrupted(done, self.stage.end)
                 return
+        if self.watch:
+            self.watch.stop()
         vae = self.learner.to_store()  # as the last epoch's end, or the checkpoint, left it
         held_out = self.images.held_out
         yield from finish(Trained(self.plan.folder, vae, self.train, held_out, self._summary(), self.history))
@@ -296,6 +299,7 @@ class Trainer:
         config = self.plan.choice.config
         best_step = self.course.best_step if self.course else None
         kept = next((line for line in self.history if line.step == best_step), None)
+        first = self.plan.choice.start_from
         return TrainingSummary(
             preset=self.plan.choice.model.preset,
             data=self.plan.choice.train.listing.source.path.resolve().name,
@@ -317,6 +321,7 @@ class Trainer:
             flip=self.flip,
             seed=config.seed,
             held_out_share=_share(config.held_out),
+            start_from=first.parent.name if first else None,
             shift=config.shift,
             jitter=config.jitter,
             held_out=(kept or self.history[-1]).held_out if self.history else None,
