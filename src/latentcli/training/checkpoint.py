@@ -4,7 +4,6 @@ It is replaced whole at each save. It holds the options of the run and a digest 
 resumes it and another is refused by the name of what differs.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +17,7 @@ from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model.device import to_numpy
 from latentcli.training.early_stop import Course
 from latentcli.training.schedule import Stage
-from latentcli.training.step import TrainState
+from latentcli.training.step import FIXED, TrainState, changing
 
 KIND = "resume"
 _NAMED = 3  # differing options
@@ -29,7 +28,6 @@ _ADDED = {
     "linear": False,
     "start_from": None,
 }  # options that runs of earlier versions did not have
-_FIXED = "linear."
 LENGTH = ("epochs", "minutes")  # options that may grow when a run has ended
 
 
@@ -84,11 +82,10 @@ class Checkpoint:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         try:
             learner.vae.load_state_dict(_part(tensors, "network."))
-            fixed = {name: tensor for name, tensor in _part(tensors, "network.").items() if name.startswith(_FIXED)}
+            fixed = {name: tensor for name, tensor in _part(tensors, "network.").items() if name.startswith(FIXED)}
             learner.averaged.load_state_dict(_part(tensors, "averaged.") | fixed)
             learner.optimizer.restore(_part(tensors, "optimizer."))
-            best = _part(tensors, "best.")
-            learner.best = best | fixed if best else best
+            learner.best = _part(tensors, "best.")
         except (KeyError, RuntimeError) as error:
             raise FileFormatError(f"{self.path} does not fit its run; remove its folder to train anew") from error
 
@@ -130,17 +127,12 @@ def save(path: Path, options: dict[str, Any], files: str, position: Position, le
     """Write the state of a run; `Checkpoint.check_same` compares its options and the digest of its files."""
     tensors: dict[str, Tensor] = {}
     tensors |= {f"network.{name}": tensor for name, tensor in learner.vae.state_dict().items()}
-    tensors |= {f"averaged.{name}": tensor for name, tensor in _moving(learner.averaged.state_dict()).items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in _moving(learner.best).items()}
+    tensors |= {f"averaged.{name}": tensor for name, tensor in changing(learner.averaged.state_dict()).items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in learner.best.items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in learner.optimizer.tensors().items()}
     arrays = to_numpy(tensors)
     header = {"options": options, "files": files, "position": asdict(position)}
     tensorfile.write(path, KIND, header, arrays)
-
-
-def _moving(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those that training changes: the linear path is stored once."""
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(_FIXED)}
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """One training step, and the state it changes: weights, their average, the optimizer."""
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from latentcli.model.vae import VAE
 from latentcli.training import augment, schedule
 from latentcli.training.optimizer import Optimizer
 
+FIXED = "linear."  # the names of what training does not change
 SETTLING_IMAGES = 512  # training images that batch statistics and sigma are taken from
 
 
@@ -46,17 +48,17 @@ class TrainState:
 
     def keep(self) -> None:
         """Remember the averaged weights as the best."""
-        self.best = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
+        self.best = {name: tensor.clone() for name, tensor in changing(self.averaged.state_dict()).items()}
 
     def return_to_best(self) -> None:
         """Train on from the best weights."""
-        self.vae.load_state_dict(self.best)
-        self.averaged.load_state_dict(self.best)
+        for network in (self.vae, self.averaged):
+            network.load_state_dict({**network.state_dict(), **self.best})
 
     def to_store(self) -> VAE:
         """The network at the end of a run: the best one, where that was kept."""
         if self.best:
-            self.averaged.load_state_dict(self.best)
+            self.averaged.load_state_dict({**self.averaged.state_dict(), **self.best})
         return self.averaged
 
     def step(self, images: Tensor, step: int) -> Elbo:
@@ -122,6 +124,11 @@ class TrainState:
                 some = held_out.spread(SETTLING_IMAGES)
             self.averaged.set_sigma(draw_error(self.averaged, some.floats(), self.noise_scale))
         return self.averaged
+
+
+def changing(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those that training changes: all but the linear path, which is kept once."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(FIXED)}
 
 
 def untrained(model: ModelConfig, seed: int) -> VAE:
