@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from latentcli.training import augment, schedule
+from latentcli.training.schedule import Stage
 
 
 def images(channels=3):
@@ -32,6 +33,13 @@ def test_shifts_reach_as_far_as_they_may_and_no_farther():
     assert drawn.amax(0).tolist() == [2, 5]
     assert torch.equal(drawn, schedule.shifts(0, 3, 2000, (2, 5)))
     assert not torch.equal(drawn, schedule.shifts(0, 4, 2000, (2, 5)))
+
+
+def test_fewer_images_are_moved_as_a_stage_goes_on():
+    stage = Stage(100, 200)
+    assert [schedule.shifted_share(step, stage) for step in (100, 150, 199)] == pytest.approx([1, 0.5, 0.01])
+    some = schedule.shifts(0, 3, 2000, (50, 50), share=0.25)
+    assert 400 < int((some != 0).any(dim=1).sum()) < 600
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -43,11 +43,17 @@ def flips(seed: int, step: int, count: int) -> Tensor:
     return torch.rand(count, generator=stream(seed, "flip", step)) < 0.5
 
 
-def shifts(seed: int, step: int, count: int, farthest: tuple[int, int]) -> Tensor:
-    """Rows and columns by which each image of a step is moved, at most `farthest` each way: (count, 2) int64."""
+def shifts(seed: int, step: int, count: int, farthest: tuple[int, int], share: float = 1.0) -> Tensor:
+    """Rows and columns by which a share of a step's images is moved, `farthest` each way at most: (count, 2) int64."""
     most = torch.tensor(farthest)
-    draws = torch.rand(count, 2, generator=stream(seed, "shift", step))
-    return (draws * (2 * most + 1)).floor().long() - most
+    draws = torch.rand(count, 3, generator=stream(seed, "shift", step))
+    moves = (draws[:, :2] * (2 * most + 1)).floor().long() - most
+    return torch.where(draws[:, 2:] < share, moves, 0)
+
+
+def shifted_share(step: int, stage: Stage) -> float:
+    """Share of the images that are moved: from 1 down to 0 over a stage, so that it ends on images as they are."""
+    return 1 - (step - stage.start) / (stage.end - stage.start)
 
 
 def jitters(seed: int, step: int, count: int, strength: float) -> Tensor:

@@ -83,7 +83,8 @@ class TrainState:
         position = (config.seed, step, len(images))
         if config.shift:
             farthest = (round(config.shift * images.shape[1]), round(config.shift * images.shape[2]))
-            images = augment.shifted(images, schedule.shifts(*position, farthest).to(self.device))
+            share = schedule.shifted_share(step, self.stage)
+            images = augment.shifted(images, schedule.shifts(*position, farthest, share).to(self.device))
         x = as_float(images)
         if config.jitter:
             x = augment.jittered(x, schedule.jitters(*position, config.jitter).to(self.device))
