@@ -31,9 +31,8 @@ FITTED_TEMPERATURE = 0.8  # cleaner and a little less varied than the training i
 ACTIVE_KL = 0.01  # nats on average, above which a latent dimension carries information
 HELD_OUT_SHARE = 0.05  # of the images, by a hash of their relative path
 # Training images below which they are augmented and the best weights on held-out images are stored. 600 steps of a
-# network without a linear path on 300 images of 28 px, PSNR on others (benchmarks/few_images.py): faces 23.8 dB still,
-# 25.5 dB moved ever less often, 25.7 dB always moved; avatars, which are drawn to one grid, 32.9, 31.7 and 29.3 dB.
-# Jitter makes no difference on faces.
+# network that had no linear path yet on 300 images of 28 px, PSNR on others: faces 23.8 dB still, 25.5 dB moved ever
+# less often; avatars, which are drawn to one grid, 32.9 and 31.7 dB. The number of images itself is not measured.
 FEW_IMAGES = 1000
 HELD_OUT_NEEDS = 10  # images below which nothing is held out
 SAMPLES = 64  # drawn by `sample` unless told
