@@ -11,7 +11,7 @@ def let_threads_sleep() -> None:
     """Let PyTorch's threads sleep soon when they wait for each other; to be called before PyTorch is loaded.
 
     GNU OpenMP lets them spin instead, for milliseconds, which keeps a core from the very thread that is waited for
-    when another program wants one, too: training on two cores then falls to a quarter of its speed on one
+    when another program wants one, too: training on two cores then falls to half of its speed on one
     (`benchmarks/busy.py`). Values that are set already stay.
     """
     if "OMP_WAIT_POLICY" not in os.environ:

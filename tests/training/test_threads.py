@@ -17,13 +17,16 @@ def threads(monkeypatch):
     return state
 
 
+def step(watch, times, seconds):
+    for _ in range(times):
+        watch.stepped(seconds)
+
+
 def test_training_is_left_to_one_thread_while_all_are_slower(threads):
     watch = ThreadWatch(one_thread=1.0, threads=4)
-    for _ in range(10):
-        watch.stepped(0.5)
+    step(watch, 10, 0.5)
     assert threads["threads"] == 4
-    for _ in range(10):
-        watch.stepped(3.0)
+    step(watch, 10, 3.0)
     assert threads["threads"] == 1
 
 
@@ -36,21 +39,17 @@ def test_one_slow_step_changes_nothing(threads):
 
 def test_all_threads_are_tried_again_and_stay_where_they_are_faster(threads):
     watch = ThreadWatch(one_thread=1.0, threads=4)
-    for _ in range(8):
-        watch.stepped(3.0)
+    step(watch, 8, 3.0)
     threads["now"] = 30.0
     watch.stepped(1.0)
     assert threads["threads"] == 4
-    for _ in range(5):
-        watch.stepped(0.5)
+    step(watch, 5, 0.5)
     assert threads["threads"] == 4
 
 
 def test_all_threads_are_left_at_once_where_they_still_are_slower(threads):
     watch = ThreadWatch(one_thread=1.0, threads=4)
-    for _ in range(8):
-        watch.stepped(3.0)
+    step(watch, 8, 3.0)
     threads["now"] = 30.0
-    for _ in range(4):
-        watch.stepped(3.0)
+    step(watch, 4, 3.0)
     assert threads["threads"] == 1

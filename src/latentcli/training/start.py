@@ -18,7 +18,7 @@ from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.vae import VAE
 from latentcli.training.plan import Plan
 
-_PRODUCTS = 6e10  # per pass of the fit: 20,000 images of 64 x 64 pixels, two seconds on two cores
+_PRODUCTS = 6e10  # per pass of the fit: about 25,000 images of 64 x 64 pixels in colour with 192 components
 _MOST_IMAGES = 20_000  # that components are fitted to
 _PER_COMPONENT = 4  # images at least, where there are so many
 _LEFT_OUT = 16  # one in so many images is not fitted to and tells how well the components describe others
@@ -53,11 +53,14 @@ def find(plan: Plan, images: Dataset) -> Generator[Note, None, Start]:
         other = load_model(plan.choice.start_from)
         weights, share = _that_fit(other, model)
         yield Note(f"starting from {other.name}: {share:.0%} of the weights are taken over")
+    is_fitted = model.linear and "linear.basis" not in weights
+    if flip is not None and not is_fitted:
+        return Start(flip, weights=weights)
     path = LinearPath(model)
     if flip is None:
         flip = len(images) >= _TOO_FEW and _may_be_mirrored(path, images.spread(_COMPARED), model.latent_dim)
         yield Note(_on_mirroring(flip, len(images)))
-    if not model.linear or "linear.basis" in weights:
+    if not is_fitted:
         return Start(flip, weights=weights)
     most = max(_PER_COMPONENT * model.latent_dim, int(_PRODUCTS / (len(path.mean) * model.latent_dim)))
     some = images.spread(min(_MOST_IMAGES, most))
