@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw
 
 from latentcli.cli.app import main
 from latentcli.config import ModelConfig
-from latentcli.evaluation.baselines import Pca
 from latentcli.model.modelfile import save_model
+from latentcli.model.pca import Pca
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import VAE
 

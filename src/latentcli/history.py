@@ -29,7 +29,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """The measured end of a pass over the images: one line of `history.jsonl`."""
+    """The measured end of a pass over the images: one line of `history.jsonl`. Epoch 0 is the start."""
 
     epoch: int
     step: int

@@ -17,6 +17,7 @@ from tests.conftest import TINY, write_model
 
 SHAPES = [
     ("book", 28, 28, 1), ("digits", 28, 28, 1), ("photo", 16, 16, 3), ("photo", 51, 37, 1), ("photo", 96, 64, 3),
+    ("photo", 20, 32, 2), ("photo", 40, 24, 4), ("photo", 136, 72, 3),
 ]  # fmt: skip
 
 

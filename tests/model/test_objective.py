@@ -47,11 +47,11 @@ class LinearGaussian:
         exact = self.true_posterior(x)
         return Posterior(exact.mean + 0.3 / self.precision.sqrt(), exact.logvar + 0.4)
 
-    def decode_logits(self, z):
+    def decode_output(self, z):
         return (self.b + z @ self.w.T).view(-1, 1, 16, 16).logit()
 
     def decode(self, z):
-        return self.decode_logits(z).sigmoid()
+        return self.decode_output(z).sigmoid()
 
     def log_likelihood(self, x):
         covariance = self.w @ self.w.T + self.sigma**2 * torch.eye(256)
@@ -83,7 +83,7 @@ def test_many_draws_of_one_image_are_taken_a_few_at_a_time(linear, monkeypatch):
     whole = last(importance_bound(vae, [x[:3]], 240))
     monkeypatch.setattr(objective, "_DECODED_AT_ONCE", 7)
     decoded = []
-    monkeypatch.setattr(vae, "decode_logits", lambda z, decode=vae.decode_logits: decoded.append(len(z)) or decode(z))
+    monkeypatch.setattr(vae, "decode_output", lambda z, decode=vae.decode_output: decoded.append(len(z)) or decode(z))
     assert last(importance_bound(vae, [x[:3]], 240)) == pytest.approx(whole, abs=0.2)
     assert max(decoded) <= 7
 

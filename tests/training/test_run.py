@@ -72,7 +72,7 @@ def test_a_run_leaves_a_model_and_its_files(pictures):
     assert model.header["finished_at"] > "2026"
     assert model.header["training"]["images"] + model.header["training"]["held_out_images"] == 40
     lines = [json.loads(line) for line in (FOLDER / "history.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
     assert min(line["held_out"]["negative_elbo"] for line in lines) == result[-1].held_out.negative_elbo
 
 
@@ -175,7 +175,7 @@ def test_more_epochs_after_the_end_are_a_new_stage(pictures):
     assert (started.step, started.stage, started.steps) == (12, 2, 20)
     assert result[-1].model_id != first.model_id
     lines = [json.loads(line) for line in (FOLDER / "history.jsonl").read_text().splitlines()]
-    assert [(line["epoch"], line["stage"]) for line in lines] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]
+    assert [(line["epoch"], line["stage"]) for line in lines] == [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]
     assert load_model(FOLDER).header["training"]["stages"] == 2
     assert planned(pictures, epochs=5).finished
     with pytest.raises(ConfigError, match="5 epochs there, 3 epochs asked"):
@@ -197,7 +197,7 @@ def test_an_interrupted_second_stage_goes_on(pictures):
 
 @pytest.fixture
 def over_at_20(monkeypatch):
-    """Runs on few images are stopped at step 20, and the first epoch counts as the best."""
+    """Runs on few images are stopped at step 20, and the start counts as the best."""
     monkeypatch.setattr(Course, "is_over", lambda self, step, stage, patience: step == 20)
     monkeypatch.setattr(early_stop, "loss", lambda metrics, beta: -metrics.images)
 
@@ -207,19 +207,28 @@ def summary(folder=FOLDER):
 
 
 def test_a_run_on_few_images_keeps_the_best_weights(pictures, monkeypatch):
-    losses = iter([3, 2, 1, 4, 5])
+    losses = iter([9, 3, 2, 1, 4, 5])
     monkeypatch.setattr(early_stop, "loss", lambda metrics, beta: next(losses))
     result = train(pictures, epochs=5)
-    third = [report for report in result if isinstance(report, EpochReport)][2]
+    third = next(report for report in result if isinstance(report, EpochReport) and report.epoch == 3)
     assert summary().kept_epoch == 3
     assert result[-1].held_out == third.held_out
     assert Record.load(FOLDER).evaluation.held_out.psnr == pytest.approx(third.held_out.psnr, abs=1e-4)
 
 
+def test_a_run_on_few_images_keeps_the_start_where_training_makes_it_worse(pictures, monkeypatch):
+    losses = iter(range(9))
+    monkeypatch.setattr(early_stop, "loss", lambda metrics, beta: next(losses))
+    result = train(pictures)
+    start = next(report for report in result if isinstance(report, EpochReport))
+    assert (start.epoch, summary().kept_epoch) == (0, 0)
+    assert result[-1].held_out == start.held_out
+
+
 def test_a_run_that_stops_early_says_so(pictures, over_at_20):
     result = train(pictures, epochs=10)
     notes = [report.text for report in result if isinstance(report, Note)]
-    told = "stopped early at epoch 5 of 10: held-out images came out best at epoch 1, whose weights are kept"
+    told = "stopped early at epoch 5 of 10: held-out images came out best at the start, whose weights are kept"
     assert told in notes
     assert (summary().steps, summary().epochs, summary().planned_epochs) == (20, 5, 10)
     assert planned(pictures, epochs=10).finished
@@ -261,7 +270,7 @@ def test_more_epochs_after_an_early_stop_are_a_new_stage(pictures, over_at_20):
 def test_short_epochs_are_not_all_measured(pictures):
     result = train(pictures, epochs=45, batch_size=32)
     measured = [report.epoch for report in result if isinstance(report, EpochReport)]
-    assert measured == [*range(2, 45, 2), 45]
+    assert measured == [0, *range(2, 45, 2), 45]
 
 
 def test_few_images_are_augmented(pictures, monkeypatch):
@@ -282,9 +291,10 @@ def test_the_preset_book_stays_as_the_chapter_has_it(tmp_path):
     assert (chosen.shift, chosen.jitter, chosen.patience) == (0, 0, 0)
 
 
-def test_augmentation_changes_what_is_learned(pictures):
-    train(pictures, folder=Path("models/plain"), augment=False, epochs=1)
-    train(pictures, epochs=1)
+def test_augmentation_changes_what_is_learned(pictures, monkeypatch):
+    monkeypatch.setattr(config, "FEW_IMAGES", 30)  # the last weights are stored
+    train(pictures, folder=Path("models/plain"), epochs=1)
+    train(pictures, augment=True, epochs=1)
     plain, augmented = weights(Path("models/plain")), weights()
     assert any((plain[name] != augmented[name]).any() for name in plain)
 

@@ -36,7 +36,8 @@ _LATENT_DIMS = (
     f"{_DIGITS.latent_dim} for digits; {_BOOK.latent_dim} for book"
 )
 _EPOCHS = (
-    f"as many as show {_PHOTO.images_seen:,} images for photo, {_DIGITS.images_seen:,} for digits, but 10 to 500; "
+    f"as many as show {_PHOTO.images_seen:,} images for photo, fewer above {LARGE} px, and {_DIGITS.images_seen:,} for "
+    "digits, but 10 to 500; "
     f"{_BOOK.train.epochs} for book"
 )
 

@@ -94,8 +94,8 @@ class TrainingView:
         if report.stage > 1:
             self._say(f"stage {report.stage}: latents and vectors of the earlier model will not fit the new one")
         self._say(
-            f"{report.images} images, {held}; {report.parameters:,} parameters on {report.device}, {report.precision}; "
-            f"{report.steps} steps ({report.steps / report.steps_per_epoch:.1f} epochs){about}; "
+            f"{report.images} images, {held}; {report.parameters:,} trained parameters on {report.device}, "
+            f"{report.precision}; {report.steps} steps ({report.steps / report.steps_per_epoch:.1f} epochs){about}; "
             "Ctrl-C stops and saves"
         )
 

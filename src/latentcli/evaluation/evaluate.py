@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from latentcli.data.dataset import Dataset, as_float
-from latentcli.evaluation import baselines, sample_metrics
+from latentcli.evaluation import sample_metrics
 from latentcli.evaluation.result import Baseline, Evaluation, Neighbours, Pixels, SampleMetrics
 from latentcli.evaluation.sample_metrics import FeatureSpace
 from latentcli.events import Progress
 from latentcli.model import objective
 from latentcli.model.device import device_of
 from latentcli.model.metrics import measure, psnr_per_image, ssim
+from latentcli.model.pca import Pca, fit_pca
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 
@@ -113,17 +114,17 @@ def _baselines(vae: VAE, held_out: Dataset, train: Dataset | None, on_training: 
     if train is None:
         return ()
     train = train.spread(_FITTED)
-    mean = baselines.fit(train.floats, 0)
+    mean = fit_pca(train.floats, 0)
     found = [_baseline(vae, "mean image", mean, held_out)]
     if vae.config.latent_dim * (_MANY if on_training else 1) < len(train) - 1:
-        pca = baselines.fit(train.floats, vae.config.latent_dim)
+        pca = fit_pca(train.floats, vae.config.latent_dim)
         k = len(pca.variances)
         if pca.has_likelihood or not on_training:
             found.append(_baseline(vae, f"PCA, {k} component{'s' if k != 1 else ''}", pca, held_out))
     return tuple(found)
 
 
-def _baseline(vae: VAE, name: str, pca: baselines.Pca, held_out: Dataset) -> Baseline:
+def _baseline(vae: VAE, name: str, pca: Pca, held_out: Dataset) -> Baseline:
     psnr = similarity = nats = 0.0
     for x in held_out.floats():
         reconstruction = pca.reconstruct(x)

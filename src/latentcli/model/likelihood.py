@@ -1,32 +1,20 @@
 """Likelihoods p(x|z) of the pixels, and all that depends on which one a model has.
 
 A new one is a subclass of `Likelihood`, an entry of `LIKELIHOODS` and its name in `config.Likelihood`. Images x are
-(n, channels, height, width) in [0, 1]; logits are the output of the decoder in the same shape.
+(n, channels, height, width) in [0, 1]; `output` is what the decoder gives before the activation, in the same shape.
 """
 
 import math
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from latentcli.config import ModelConfig
+from latentcli.model.pca import Pca
 
 SMALLEST_SIGMA = 1 / (255 * math.sqrt(12))  # standard deviation of rounding to 8 bits: they cannot be known better
 _NEAR_BLACK_AND_WHITE = 0.7  # share of the pixel values at the ends of their range
-
-
-class LinearModel(Protocol):
-    """The mean image and principal components of the training images."""
-
-    @property
-    def mean(self) -> Tensor: ...  # (dimensions,)
-    @property
-    def variances(self) -> Tensor: ...  # (components,)
-    @property
-    def has_likelihood(self) -> bool: ...
-    def negative_log_likelihood(self, x: Tensor) -> Tensor: ...
 
 
 class Likelihood:
@@ -34,15 +22,15 @@ class Likelihood:
 
     has_sigma = False  # whether the model stores a standard deviation
 
-    def activation(self, logits: Tensor) -> Tensor:
+    def activation(self, output: Tensor) -> Tensor:
         """The decoded image."""
-        return logits.sigmoid()
+        return output.sigmoid()
 
-    def squared_error(self, x: Tensor, logits: Tensor) -> Tensor:
+    def squared_error(self, x: Tensor, output: Tensor) -> Tensor:
         """Mean over the numbers of each image: (n,)."""
-        return (self.activation(logits) - x).square().flatten(1).mean(dim=1)
+        return (self.activation(output) - x).square().flatten(1).mean(dim=1)
 
-    def negative_log(self, x: Tensor, logits: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
+    def negative_log(self, x: Tensor, output: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
         """-log p(x|z) in nats: (n,).
 
         Without `sigma` the one that is best for these images is used; `error` is their squared error, where known.
@@ -53,7 +41,7 @@ class Likelihood:
         """Bits per 8-bit number from -ELBO in nats per image; None where pixel values have no density."""
         return None
 
-    def baseline(self, x: Tensor, model: LinearModel) -> Tensor | None:
+    def baseline(self, x: Tensor, model: Pca) -> Tensor | None:
         """-log p(x) in nats, summed over the images, of a linear model; None where it has no such likelihood."""
         return None
 
@@ -67,9 +55,9 @@ class Gaussian(Likelihood):
 
     has_sigma = True
 
-    def negative_log(self, x: Tensor, logits: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
+    def negative_log(self, x: Tensor, output: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
         if error is None:
-            error = self.squared_error(x, logits)
+            error = self.squared_error(x, output)
         if sigma is None:  # Rybkin et al. 2021, "Simple and effective VAE training with calibrated decoders", eq. 7
             sigma = error.detach().mean().clamp_min(SMALLEST_SIGMA**2).sqrt()
         dimensions = x[0].numel()
@@ -78,7 +66,7 @@ class Gaussian(Likelihood):
     def bits_per_dimension(self, nats: float, dimensions: int) -> float | None:
         return nats / (dimensions * math.log(2)) + 8
 
-    def baseline(self, x: Tensor, model: LinearModel) -> Tensor | None:
+    def baseline(self, x: Tensor, model: Pca) -> Tensor | None:
         return model.negative_log_likelihood(x).double().sum() if model.has_likelihood else None
 
     def misfit(self, near_ends: float, config: ModelConfig) -> tuple[str, str] | None:
@@ -91,20 +79,20 @@ class Gaussian(Likelihood):
 class LinearGaussian(Gaussian):
     """The same around a mean that is not limited to [0, 1]: that of networks with a linear path."""
 
-    def activation(self, logits: Tensor) -> Tensor:
-        return logits.clamp(0, 1)
+    def activation(self, output: Tensor) -> Tensor:
+        return output.clamp(0, 1)
 
-    def squared_error(self, x: Tensor, logits: Tensor) -> Tensor:
-        return (logits - x).square().flatten(1).mean(dim=1)
+    def squared_error(self, x: Tensor, output: Tensor) -> Tensor:
+        return (output - x).square().flatten(1).mean(dim=1)
 
 
 class Bernoulli(Likelihood):
     """Binary cross-entropy, summed over the numbers of an image."""
 
-    def negative_log(self, x: Tensor, logits: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(dim=1)
+    def negative_log(self, x: Tensor, output: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
+        return F.binary_cross_entropy_with_logits(output, x, reduction="none").flatten(1).sum(dim=1)
 
-    def baseline(self, x: Tensor, model: LinearModel) -> Tensor | None:
+    def baseline(self, x: Tensor, model: Pca) -> Tensor | None:
         if len(model.variances):
             return None
         # A mean of exactly 0 or 1 would make one stray pixel impossible.

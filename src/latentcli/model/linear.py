@@ -4,28 +4,15 @@ It is fitted once, before training, and stays as it is: a network starts as PCA 
 """
 
 import math
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentcli.config import MEAN_UNIT, PICTURE_UNIT, ModelConfig
+from latentcli.model.pca import Pca
 
 _NOISE = 0.05**2  # before it is fitted: what PCA leaves over of photos of faces
-
-
-class Components(Protocol):
-    """Probabilistic PCA, Tipping & Bishop 1999: images of D numbers, k components."""
-
-    @property
-    def mean(self) -> Tensor: ...  # (D,)
-    @property
-    def components(self) -> Tensor: ...  # (D, k), orthonormal
-    @property
-    def variances(self) -> Tensor: ...  # (k,)
-    @property
-    def noise(self) -> float: ...  # variance in each other direction
 
 
 class LinearPath(nn.Module):
@@ -58,7 +45,7 @@ class LinearPath(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
     @torch.no_grad()
-    def fit(self, found: Components, beta: float = 1.0) -> None:
+    def fit(self, found: Pca, beta: float = 1.0) -> None:
         """Take over what was found; latent dimensions beyond its components stay at the prior.
 
         With variance l along a component u and noise s^2, a unit of latent is u sqrt(l - s^2), and its posterior has

@@ -40,9 +40,9 @@ def training_elbo(vae: VAE, x: Tensor, noise: Tensor, beta: float) -> Elbo:
 
 
 def _elbo(vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, beta: float, sigma: Tensor | None) -> Elbo:
-    logits = vae.decode_logits(posterior.draw(noise))
-    squared_error = vae.likelihood.squared_error(x, logits)
-    reconstruction = vae.likelihood.negative_log(x, logits, sigma, squared_error)
+    output = vae.decode_output(posterior.draw(noise))
+    squared_error = vae.likelihood.squared_error(x, output)
+    reconstruction = vae.likelihood.negative_log(x, output, sigma, squared_error)
     return Elbo(reconstruction, posterior.kl(), beta, squared_error)
 
 
@@ -57,8 +57,8 @@ def log_weights(vae: VAE, x: Tensor, posterior: Posterior, draws: int, generator
     sd = (0.5 * posterior.logvar).exp()[:, None]
     z = posterior.mean[:, None] + sd * noise  # (n, draws, latent_dim)
     prior_over_posterior = 0.5 * (noise.square() - z.square() + posterior.logvar[:, None]).sum(dim=2)
-    logits = vae.decode_logits(z.flatten(0, 1))
-    likelihood = -vae.likelihood.negative_log(x.repeat_interleave(draws, dim=0), logits, vae.sigma)
+    output = vae.decode_output(z.flatten(0, 1))
+    likelihood = -vae.likelihood.negative_log(x.repeat_interleave(draws, dim=0), output, vae.sigma)
     return likelihood.cpu().view(n, draws).double() + prior_over_posterior.cpu().double()
 
 
@@ -98,7 +98,7 @@ def refine(vae: VAE, x: Tensor, z: Tensor, steps: int = STEPS) -> Tensor:
     optimizer = torch.optim.Adam([refined], lr=_RATE)
     with torch.enable_grad():
         for _ in range(steps):
-            reconstruction = vae.likelihood.negative_log(x, vae.decode_logits(refined), vae.sigma)
+            reconstruction = vae.likelihood.negative_log(x, vae.decode_output(refined), vae.sigma)
             loss = (reconstruction + (refined - start).square().sum(dim=1) / 2).sum()
             (refined.grad,) = torch.autograd.grad(loss, [refined])
             optimizer.step()

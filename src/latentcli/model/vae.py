@@ -213,10 +213,10 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, channels, height, width) in [0, 1] from latents (n, latent_dim)."""
-        return self.likelihood.activation(self.decode_logits(z))
+        return self.likelihood.activation(self.decode_output(z))
 
-    def decode_logits(self, z: Tensor) -> Tensor:
-        """The images before the activation, float32."""
+    def decode_output(self, z: Tensor) -> Tensor:
+        """What `decode` limits to [0, 1], float32: logits, or with a linear path pictures."""
         if not self.linear:
             return self.decoder(z).float()  # type: ignore[no-any-return]
         picture = self.linear.decode(z)

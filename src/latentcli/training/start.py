@@ -9,12 +9,11 @@ from torch import Tensor
 
 from latentcli.config import ModelConfig
 from latentcli.data.dataset import Dataset
-from latentcli.evaluation import baselines
-from latentcli.evaluation.baselines import Pca
 from latentcli.events import Note
 from latentcli.model.likelihood import SMALLEST_SIGMA
 from latentcli.model.linear import LinearPath
 from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.pca import Pca, fit_pca
 from latentcli.model.vae import VAE
 from latentcli.training.plan import Plan
 
@@ -79,14 +78,14 @@ def _on_mirroring(flip: bool, images: int) -> str:
 def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
     """Probabilistic PCA whose noise is the error on images that it is not fitted to."""
     fitted, left_out = _parted(images)
-    found = baselines.fit(lambda: _seen(path, fitted, mirrored), k)
+    found = fit_pca(lambda: _seen(path, fitted, mirrored), k)
     return replace(found, noise=max(_error(found, _seen(path, left_out, mirrored)), SMALLEST_SIGMA**2))
 
 
 def _may_be_mirrored(path: LinearPath, images: Dataset, k: int) -> bool:
     """Whether components of the images describe mirrored ones about as well."""
     fitted, left_out = _parted(images)
-    found = baselines.fit(lambda: _seen(path, fitted, False), min(k, len(fitted) // 4))
+    found = fit_pca(lambda: _seen(path, fitted, False), min(k, len(fitted) // 4))
     images_error = _error(found, map(path.seen, left_out.floats()))
     mirrored_error = _error(found, (path.seen(x.flip(3)) for x in left_out.floats()))
     return mirrored_error < _ALIKE * images_error

@@ -133,6 +133,8 @@ class Trainer:
 
     def run(self, stop: Callable[[], bool]) -> Iterator[events.Report]:
         yield self._started()
+        if not self.first_step and self.images.held_out and self.learner.config.patience:
+            yield self._measure_start(self.images.held_out)
         started, before = time.monotonic(), self.seconds
         reported, reported_at = started, self.first_step
         for step in range(self.first_step, self.last_step):
@@ -217,16 +219,7 @@ class Trainer:
             some = shown if is_last and not self.learner.config.patience else shown.spread(_HELD_OUT_SOME)
             held_out = measure(vae, some.floats(), self.learner.noise_scale)
         reconstruction, kl, summed = (float(number) for number in self.sums)
-        report = EpochReport(
-            epoch=self._epoch(step),
-            step=step,
-            stage=self.stage.number,
-            seconds=round(self.seconds, 1),
-            reconstruction=reconstruction / max(1, summed),
-            kl=kl / max(1, summed),
-            skipped_steps=self.learner.skipped_steps,
-            held_out=held_out,
-        )
+        report = self._report(step, reconstruction / max(1, summed), kl / max(1, summed), held_out)
         if held_out is not None and not math.isfinite(held_out.reconstruction + (held_out.kl or 0.0)):
             raise _diverged(step, "held-out metrics are not finite")
         self.history.append(report)
@@ -242,8 +235,30 @@ class Trainer:
             best, planned = self._epoch(self.course.best_step), self._epoch(self.stage.end)
             yield Note(
                 f"stopped early at epoch {report.epoch} of {planned}: held-out images came out best "
-                f"at epoch {best}, whose weights are kept"
+                f"at {f'epoch {best}' if best else 'the start'}, whose weights are kept"
             )
+
+    def _measure_start(self, held_out: Dataset) -> EpochReport:
+        """Measure the weights of the start, which few images may not better: with `--from` they know many others."""
+        vae, noise_scale = self.learner.evaluated(self.train, held_out), self.learner.noise_scale
+        seen = measure(vae, self.train.spread(SETTLING_IMAGES).floats(), noise_scale)
+        found = measure(vae, held_out.spread(_HELD_OUT_SOME).floats(), noise_scale)
+        report = self._report(0, seen.reconstruction, seen.kl or 0.0, found)
+        self.history.append(report)
+        self._follow(0, found)
+        return report
+
+    def _report(self, step: int, reconstruction: float, kl: float, held_out: Metrics | None) -> EpochReport:
+        return EpochReport(
+            epoch=self._epoch(step),
+            step=step,
+            stage=self.stage.number,
+            seconds=round(self.seconds, 1),
+            reconstruction=reconstruction,
+            kl=kl,
+            skipped_steps=self.learner.skipped_steps,
+            held_out=held_out,
+        )
 
     def _epoch(self, step: int) -> int:
         return -(-step // self.steps_per_epoch)

@@ -1,11 +1,11 @@
-"""The baselines against scikit-learn and PyTorch."""
+"""Principal components against scikit-learn and PyTorch."""
 
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from latentcli.evaluation import baselines
+from latentcli.model.pca import fit_pca
 
 
 def rng(seed=0):
@@ -14,7 +14,7 @@ def rng(seed=0):
 
 def test_components_are_those_of_scikit_learn():
     x = torch.rand(200, 1, 5, 6, generator=rng()) * torch.linspace(0.2, 1, 30).view(1, 1, 5, 6)
-    ours = baselines.fit(lambda: iter(x.split(64)), 7)
+    ours = fit_pca(lambda: iter(x.split(64)), 7)
     theirs = PCA(7, svd_solver="full").fit(x.flatten(1).numpy())
     reconstructed = theirs.inverse_transform(theirs.transform(x.flatten(1).numpy())).clip(0, 1)
     assert np.abs(ours.reconstruct(x).flatten(1).numpy() - reconstructed).max() < 0.02
@@ -24,7 +24,7 @@ def test_components_are_those_of_scikit_learn():
 
 def test_the_likelihood_of_components_is_that_of_their_gaussian():
     x = torch.rand(100, 1, 4, 4, generator=rng())
-    pca = baselines.fit(lambda: iter([x]), 5)
+    pca = fit_pca(lambda: iter([x]), 5)
     covariance = pca.components @ torch.diag(pca.variances - pca.noise) @ pca.components.T + pca.noise * torch.eye(16)
     normal = torch.distributions.MultivariateNormal(pca.mean, covariance)
     torch.testing.assert_close(pca.negative_log_likelihood(x), -normal.log_prob(x.flatten(1)), rtol=1e-3, atol=1e-2)
@@ -32,11 +32,11 @@ def test_the_likelihood_of_components_is_that_of_their_gaussian():
 
 def test_no_components_are_the_mean_image():
     x = torch.rand(9, 1, 4, 4, generator=rng())
-    pca = baselines.fit(lambda: iter([x[:4], x[4:]]), 0)
+    pca = fit_pca(lambda: iter([x[:4], x[4:]]), 0)
     torch.testing.assert_close(pca.reconstruct(x), x.mean(dim=0).expand_as(x))
     assert pca.noise == pytest.approx(x.var(dim=0, correction=0).mean().item(), rel=1e-4)
 
 
 def test_there_are_never_more_components_than_images_give():
     x = torch.rand(3, 1, 4, 4, generator=rng())
-    assert len(baselines.fit(lambda: iter([x]), 10).variances) == 2
+    assert len(fit_pca(lambda: iter([x]), 10).variances) == 2

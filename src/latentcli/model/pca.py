@@ -1,4 +1,4 @@
-"""Baselines a model should beat: the mean training image, and as many principal components as latent dimensions."""
+"""Probabilistic PCA of images: what a network with a linear path starts from, and what every model should beat."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ class Pca:
         return 0.5 * (inside + outside + log_determinant + dimensions * math.log(2 * math.pi))
 
 
-def fit(batches: Batches, k: int) -> Pca:
+def fit_pca(batches: Batches, k: int) -> Pca:
     """Mean and the k leading components of the training images, by a few passes over them.
 
     Memory does not grow with the images. Fewer components come out of fewer images or dimensions.
