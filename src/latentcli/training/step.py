@@ -16,7 +16,7 @@ from latentcli.training import augment, schedule
 from latentcli.training.optimizer import Optimizer
 
 FIXED = "linear."  # the names of what training does not change
-SETTLING_IMAGES = 512  # training images that batch statistics and sigma are taken from
+SETTLING_IMAGES = 512  # images that batch statistics and sigma are taken from
 
 
 class TrainState:
@@ -106,9 +106,9 @@ class TrainState:
     def evaluated(self, train: Dataset, held_out: Dataset | None = None) -> VAE:
         """The network that is measured and stored, in eval mode: averaged weights, and what follows from them.
 
-        Batch norm's statistics (as in Izmailov et al. 2018, section 3.2) and the likelihood's sigma are taken from
-        some of the training images: those of the current weights would not fit. With few images, sigma is that of
-        held-out ones, because the error on images that are known by heart is far too small.
+        Batch norm's statistics are taken from some of the training images (as in Izmailov et al. 2018, section 3.2):
+        those of the current weights would not fit. The likelihood's sigma is that of held-out images where there are
+        any, because the error on images that are learned by heart is far too small.
         """
         some = Dataset.from_images(train.take(schedule.order(self.config.seed, 0, len(train))[:SETTLING_IMAGES]))
         norms = [module for module in self.averaged.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -121,7 +121,7 @@ class TrainState:
                 draw_error(self.averaged, some.floats(), self.noise_scale)
         self.averaged.eval()
         if self.averaged.likelihood.has_sigma:
-            if held_out and self.config.patience:
+            if held_out:
                 some = held_out.spread(SETTLING_IMAGES)
             self.averaged.set_sigma(draw_error(self.averaged, some.floats(), self.noise_scale))
         return self.averaged
