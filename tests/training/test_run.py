@@ -273,16 +273,30 @@ def test_short_epochs_are_not_all_measured(pictures):
     assert measured == [0, *range(2, 45, 2), 45]
 
 
-def test_few_images_are_augmented(pictures, monkeypatch):
+def test_photos_and_few_digits_may_be_augmented(pictures, monkeypatch):
     photos = planned(pictures).choice.config
-    assert (photos.shift, photos.jitter, photos.patience) == (DEFAULTS["photo"].shift, DEFAULTS["photo"].jitter, 0.2)
+    assert (photos.augment, photos.shift, photos.jitter) == (None, DEFAULTS["photo"].shift, DEFAULTS["photo"].jitter)
     alone = planned(pictures, augment=False).choice.config
-    assert (alone.shift, alone.jitter, alone.patience) == (0, 0, 0.2)
-    assert planned(pictures, preset="digits").choice.config.jitter == 0
+    assert (alone.augment, alone.shift, alone.jitter, alone.patience) == (False, 0, 0, 0.2)
+    few = planned(pictures, preset="digits").choice.config
+    assert (few.augment, few.shift, few.jitter) == (None, DEFAULTS["digits"].shift, 0)
     monkeypatch.setattr(config, "FEW_IMAGES", 30)
     many = planned(pictures).choice.config
-    assert (many.shift, many.jitter, many.patience) == (0, 0, 0)
-    assert planned(pictures, augment=True).choice.config.shift == photos.shift
+    assert (many.augment, many.shift, many.patience) == (None, photos.shift, 0)
+    assert planned(pictures, preset="digits").choice.config.augment is False
+    assert planned(pictures, preset="digits", augment=True).choice.config.shift == few.shift
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_what_was_found_out_about_the_images_outlives_an_interruption(pictures, found, monkeypatch):
+    monkeypatch.setattr("latentcli.training.start._ALIKE_MIRRORED", 1e9 * found)
+    monkeypatch.setattr("latentcli.training.start._ALIKE_MOVED", 1e9 * found)
+    monkeypatch.setattr("latentcli.training.start._TOO_FEW", 10)
+    train(pictures, folder=Path("models/whole"))
+    train(pictures, stop_after(3))
+    train(pictures)
+    assert all((weights(Path("models/whole"))[name] == weights()[name]).all() for name in weights())
+    assert (summary().flip, summary().shift > 0, summary().jitter > 0) == (found, found, found)
 
 
 def test_the_preset_book_stays_as_the_chapter_has_it(tmp_path):

@@ -28,16 +28,33 @@ def noisy(images):
     return Dataset.from_images(images.clamp(0, 255).byte()[..., None].expand(-1, -1, -1, 3).contiguous())
 
 
+def alike(images):
+    """Float images (n, 16, 16), with noise, to be compared with changed ones."""
+    return start._Alike(LinearPath(CONFIG), noisy(images), 8)
+
+
 def test_images_that_look_the_same_in_a_mirror_are_mirrored():
     torch.manual_seed(0)
     left = torch.rand(300, 1, 1) * 200 * torch.ones(300, 16, 8)
-    assert start._may_be_mirrored(LinearPath(CONFIG), noisy(torch.cat([left, left], dim=2)), 8)
+    assert alike(torch.cat([left, left], dim=2)).mirrored()
+
+
+def test_images_that_look_the_same_when_moved_are_moved():
+    torch.manual_seed(0)
+    plain = torch.rand(300, 1, 1) * 200 * torch.ones(300, 16, 16)
+    assert alike(plain).moved(0.1)
+
+
+def test_images_that_are_drawn_to_one_grid_are_not_moved():
+    torch.manual_seed(0)
+    stripes = torch.rand(300, 1, 1) * 200 * (torch.arange(16) % 2).expand(300, 16, 16)
+    assert not alike(stripes).moved(0.1)
 
 
 def test_images_with_a_left_and_a_right_are_not():
     torch.manual_seed(0)
     left = torch.rand(300, 1, 1) * 200 * torch.ones(300, 16, 8)
-    assert not start._may_be_mirrored(LinearPath(CONFIG), noisy(torch.cat([left, 0 * left], dim=2)), 8)
+    assert not alike(torch.cat([left, 0 * left], dim=2)).mirrored()
 
 
 def test_a_run_says_whether_it_mirrors(tmp_path):

@@ -111,7 +111,7 @@ def train(
         typer.Option(
             "--augment/--no-augment",
             help="Also move images a little, and change brightness and contrast of photos. "
-            f"(default: only below {FEW_IMAGES:,} images, and not for book)",
+            f"(default: for photo, and digits below {FEW_IMAGES:,} images, if moved ones look the same)",
             show_default=False,
             rich_help_panel=PANEL_TRAINING,
         ),

@@ -4,6 +4,11 @@ import torch
 from torch import Tensor
 
 
+def farthest(shift: float, images: Tensor) -> tuple[int, int]:
+    """Rows and columns that `shift`, a share of the side, is of images (n, height, width, channels)."""
+    return round(shift * images.shape[1]), round(shift * images.shape[2])
+
+
 def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     """Images (n, height, width, channels) moved down and right by `shifts` (n, 2) pixels; edges are repeated."""
     n, height, width, _ = images.shape

@@ -25,6 +25,7 @@ _ADDED = {
     "shift": 0.0,
     "jitter": 0.0,
     "patience": 0.0,
+    "augment": False,
     "linear": False,
     "start_from": None,
 }  # options that runs of earlier versions did not have
@@ -46,6 +47,7 @@ class Position:
     course: Course | None = None  # held-out loss so far, of runs that keep the best weights
     stopped: bool = False  # early
     flip: bool = False  # half of the images are mirrored
+    augment: bool = False  # they are moved, and their colours changed
 
     @property
     def has_ended(self) -> bool:

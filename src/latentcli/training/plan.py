@@ -95,7 +95,7 @@ class Choice:
         """The choice in one line."""
         model, config = self.model, self.config
         length = f"{config.minutes:g} minutes" if config.minutes else f"{config.epochs} epochs"
-        augmented = ", augmented" if config.shift or config.jitter else ""
+        augmented = ", augmented" if config.augment else ""
         return (
             f"preset {model.preset}, {model.width}x{model.height} {model.colours}, "
             f"latent dimension {model.latent_dim}, beta {config.beta:g}, {length}{augmented}"

@@ -1,6 +1,6 @@
-"""Start of a run: principal components of the images, whether they may be mirrored, weights of another model."""
+"""Start of a run: principal components, whether images may be mirrored and moved, weights of another model."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,22 +8,27 @@ import torch
 from torch import Tensor
 
 from latentcli.config import ModelConfig
-from latentcli.data.dataset import Dataset
+from latentcli.data.dataset import Dataset, as_float
 from latentcli.events import Note
 from latentcli.model.likelihood import SMALLEST_SIGMA
 from latentcli.model.linear import LinearPath
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.pca import Pca, fit_pca
 from latentcli.model.vae import VAE
+from latentcli.training import schedule
+from latentcli.training.augment import farthest, shifted
 from latentcli.training.plan import Plan
 
 _PRODUCTS = 6e10  # per pass of the fit: about 25,000 images of 64 x 64 pixels in colour with 192 components
 _MOST_IMAGES = 20_000  # that components are fitted to
 _PER_COMPONENT = 4  # images at least, where there are so many
 _LEFT_OUT = 16  # one in so many images is not fitted to and tells how well the components describe others
-_COMPARED = 2000  # images that tell whether they may be mirrored
+_COMPARED = 2000  # images that tell whether they may be mirrored and moved
 _TOO_FEW = 40  # images to tell
-_ALIKE = 1.2  # times the error of images: that of mirrored faces is 1.04, of emoji 1.6, of avatars 1,700
+# Times the error of images, below which changed ones look the same. Mirrored faces have 1.04, sprites 1.1, emoji 1.6,
+# avatars 1,800; moved faces 1.2, emoji 2.2, sprites 2.4, avatars 7,500.
+_ALIKE_MIRRORED = 1.2
+_ALIKE_MOVED = 1.4
 # Layers that read or write latents, or whose place is counted from the coarsest level.
 _OF_LATENTS = ("linear.", "encoder.mean.", "encoder.logvar.", "decoder.dense.", "decoder.ups.", "decoder.last.")
 
@@ -33,6 +38,7 @@ class Start:
     """What a run begins with."""
 
     flip: bool
+    augment: bool
     components: Pca | None = None  # for the linear path
     weights: Mapping[str, Tensor] = field(default_factory=dict)  # of another model, those that fit
 
@@ -46,25 +52,29 @@ class Start:
 
 def find(plan: Plan, images: Dataset) -> Generator[Note, None, Start]:
     """Fit what is fitted before the first step, and read the model to start from."""
-    model, flip = plan.choice.model, plan.choice.config.flip
+    model, config = plan.choice.model, plan.choice.config
+    flip, augment = config.flip, config.augment
     weights: Mapping[str, Tensor] = {}
     if plan.choice.start_from:
         other = load_model(plan.choice.start_from)
         weights, share = _that_fit(other, model)
         yield Note(f"starting from {other.name}: {share:.0%} of the weights are taken over")
     is_fitted = model.linear and "linear.basis" not in weights
-    if flip is not None and not is_fitted:
-        return Start(flip, weights=weights)
-    path = LinearPath(model)
-    if flip is None:
-        flip = len(images) >= _TOO_FEW and _may_be_mirrored(path, images.spread(_COMPARED), model.latent_dim)
-        yield Note(_on_mirroring(flip, len(images)))
+    if flip is None or augment is None:
+        alike = _Alike(LinearPath(model), images.spread(_COMPARED), model.latent_dim)
+        if flip is None:
+            flip = alike.mirrored()
+            yield Note(_on_mirroring(flip, len(images)))
+        if augment is None:
+            augment = alike.moved(config.shift)
+            yield Note(_on_moving(augment, len(images)))
     if not is_fitted:
-        return Start(flip, weights=weights)
+        return Start(flip, augment, weights=weights)
+    path = LinearPath(model)
     most = max(_PER_COMPONENT * model.latent_dim, int(_PRODUCTS / (len(path.mean) * model.latent_dim)))
     some = images.spread(min(_MOST_IMAGES, most))
     yield Note(f"fitting principal components to {len(some)} images")
-    return Start(flip, fit(path, some, model.latent_dim, flip), weights)
+    return Start(flip, augment, fit(path, some, model.latent_dim, flip), weights)
 
 
 def _on_mirroring(flip: bool, images: int) -> str:
@@ -75,6 +85,14 @@ def _on_mirroring(flip: bool, images: int) -> str:
     return "images are not mirrored: mirrored ones look different (--flip does it all the same)"
 
 
+def _on_moving(augment: bool, images: int) -> str:
+    if images < _TOO_FEW:
+        return "images are not moved: they are too few to tell whether moved ones look the same (--augment does it)"
+    if augment:
+        return "images are moved a little at random: they look the same so (--no-augment leaves it)"
+    return "images are not moved: moved ones look different (--augment does it all the same)"
+
+
 def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
     """Probabilistic PCA whose noise is the error on images that it is not fitted to."""
     fitted, left_out = _parted(images)
@@ -82,13 +100,32 @@ def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
     return replace(found, noise=max(_error(found, _seen(path, left_out, mirrored)), SMALLEST_SIGMA**2))
 
 
-def _may_be_mirrored(path: LinearPath, images: Dataset, k: int) -> bool:
-    """Whether components of the images describe mirrored ones about as well."""
-    fitted, left_out = _parted(images)
-    found = fit_pca(lambda: _seen(path, fitted, False), min(k, len(fitted) // 4))
-    images_error = _error(found, map(path.seen, left_out.floats()))
-    mirrored_error = _error(found, (path.seen(x.flip(3)) for x in left_out.floats()))
-    return mirrored_error < _ALIKE * images_error
+class _Alike:
+    """Whether components of images describe changed ones about as well."""
+
+    def __init__(self, path: LinearPath, images: Dataset, k: int) -> None:
+        self.too_few = len(images) < _TOO_FEW
+        if self.too_few:
+            return
+        fitted, self._left_out = _parted(images)
+        self._path = path
+        self._found = fit_pca(lambda: _seen(path, fitted, False), min(k, len(fitted) // 4))
+        self._error = self._error_of(lambda images: images)
+
+    def mirrored(self) -> bool:
+        return not self.too_few and self._error_of(lambda images: images.flip(2)) < _ALIKE_MIRRORED * self._error
+
+    def moved(self, shift: float) -> bool:
+        """By up to `shift` of the side."""
+
+        def change(images: Tensor) -> Tensor:
+            return shifted(images, schedule.shifts(0, 0, len(images), farthest(shift, images)))
+
+        return not self.too_few and self._error_of(change) < _ALIKE_MOVED * self._error
+
+    def _error_of(self, change: Callable[[Tensor], Tensor]) -> float:
+        """Of the left-out images after a change of uint8 images (n, height, width, channels)."""
+        return _error(self._found, (self._path.seen(as_float(change(some))) for some in self._left_out.batches()))
 
 
 def _parted(images: Dataset) -> tuple[Dataset, Dataset]:

@@ -82,9 +82,10 @@ class TrainState:
         config, images = self.config, images.to(self.device)
         position = (config.seed, step, len(images))
         if config.shift:
-            farthest = (round(config.shift * images.shape[1]), round(config.shift * images.shape[2]))
             share = schedule.shifted_share(step, self.stage)
-            images = augment.shifted(images, schedule.shifts(*position, farthest, share).to(self.device))
+            images = augment.shifted(
+                images, schedule.shifts(*position, augment.farthest(config.shift, images), share).to(self.device)
+            )
         x = as_float(images)
         if config.jitter:
             x = augment.jittered(x, schedule.jitters(*position, config.jitter).to(self.device))

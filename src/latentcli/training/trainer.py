@@ -9,7 +9,7 @@ from typing import cast
 import torch
 
 from latentcli import history
-from latentcli.config import RESUME_FILE, Precision
+from latentcli.config import RESUME_FILE, Precision, TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.events import Note
@@ -61,8 +61,7 @@ class Trainer:
         self.resume_file = plan.folder / RESUME_FILE
         self.speed: hardware.Speed | None = None  # None where it was not measured again
         self.readable = self.train.digest()
-        flip = start.flip if start else bool(plan.choice.config.flip)
-        position = plan.resumed.position if plan.resumed else self._first_position(flip)
+        position = plan.resumed.position if plan.resumed else self._first_position(start)
         if position.images != self.readable:
             raise ConfigError(
                 f"other images can be read than when {plan.folder} was started ({len(self.train)} now); "
@@ -70,8 +69,10 @@ class Trainer:
             )
         self.stage = self._next_stage(plan.resumed) if plan.resumed and plan.grows else position.stage
         self.precision, self.seconds = cast(Precision, position.precision), position.seconds
-        self.flip = position.flip if plan.choice.config.flip is None else plan.choice.config.flip
-        config = replace(plan.choice.config, precision=self.precision, batch_size=self.batch_size, flip=self.flip)
+        asked = plan.choice.config
+        self.flip = position.flip if asked.flip is None else asked.flip
+        self.augment = position.augment if asked.augment is None else asked.augment
+        config = replace(self._settled(), precision=self.precision)
         self.stopped = position.stopped and not plan.grows
         self.last_step = position.step if self.stopped else self.stage.end
         self.course = position.course
@@ -95,10 +96,17 @@ class Trainer:
         if plan.grows and self.learner.best:
             self.learner.return_to_best()
 
-    def _first_position(self, flip: bool) -> checkpoint.Position:
+    def _settled(self) -> TrainConfig:
+        """The options, with what was found out."""
+        config = replace(self.plan.choice.config, batch_size=self.batch_size, flip=self.flip, augment=self.augment)
+        return config if self.augment else replace(config, shift=0.0, jitter=0.0)
+
+    def _first_position(self, start: Start | None) -> checkpoint.Position:
         """Test the speed once; with --minutes it fixes the number of steps for good."""
         choice, device = self.plan.choice, self.plan.device
-        config = replace(choice.config, batch_size=self.batch_size, flip=flip)
+        self.flip = start.flip if start else bool(choice.config.flip)
+        self.augment = start.augment if start else bool(choice.config.augment)
+        config = self._settled()
         speed = hardware.choose(choice.model, config, self.train, device)
         steps = config.epochs * self.steps_per_epoch
         if (minutes := config.minutes) is not None:
@@ -107,7 +115,18 @@ class Trainer:
                 speed = replace(speed, seconds_per_image=timed.seconds_per_image)
             steps = max(1, int(minutes * 60 / self._seconds_per_step(speed)))
         self.speed = speed
-        return checkpoint.Position(0, Stage(0, steps), speed.precision, 0.0, 0, (0.0, 0.0), 0, self.readable, flip=flip)
+        return checkpoint.Position(
+            step=0,
+            stage=Stage(0, steps),
+            precision=speed.precision,
+            seconds=0.0,
+            skipped_steps=0,
+            epoch_sums=(0.0, 0.0),
+            summed=0,
+            images=self.readable,
+            flip=self.flip,
+            augment=self.augment,
+        )
 
     def _seconds_per_step(self, speed: hardware.Speed) -> float:
         """With the share of measuring."""
@@ -306,12 +325,13 @@ class Trainer:
             course=self.course,
             stopped=self.stopped,
             flip=self.flip,
+            augment=self.augment,
         )
         checkpoint.save(self.resume_file, self.plan.options, self.plan.fingerprints.digest, position, self.learner)
         self.saved = time.monotonic()
 
     def _summary(self) -> TrainingSummary:
-        config = self.plan.choice.config
+        config = self.learner.config
         best_step = self.course.best_step if self.course else None
         kept = next((line for line in self.history if line.step == best_step), None)
         first = self.plan.choice.start_from
