@@ -20,6 +20,7 @@ from latentcli.history import TrainingSummary
 from latentcli.images import as_float
 from latentcli.model import graphs
 from latentcli.model.engine import Engine, Weights, choose_engine
+from latentcli.model.flow import FlowPrior
 from latentcli.model.prior import MixturePrior, Prior, StandardPrior
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def save_model(path: Path, vae: "VAE", prior: Prior, summary: dict[str, Any], ha
     from latentcli.model.device import to_numpy
 
     network = _stored(_NETWORK, to_numpy(vae.state_dict()), half)
-    stored = _stored(_PRIOR, prior.arrays(), half) if isinstance(prior, MixturePrior) else {}
+    stored = {} if isinstance(prior, StandardPrior) else _stored(_PRIOR, prior.arrays(), half)
     model_id = tensorfile.digest(network)[:12]
     header = {**summary, "model_id": model_id, "config": vae.config.to_json()}
     tensorfile.write(path, KIND, header, network | stored)
@@ -99,11 +100,15 @@ def save_model(path: Path, vae: "VAE", prior: Prior, summary: dict[str, Any], ha
 def _stored(prefix: str, arrays: Mapping[str, np.ndarray], half: bool) -> tensorfile.Arrays:
     """Under their names in the file; batch statistics, which need their range, are never narrowed.
 
-    The linear path's basis always is: its values were rounded when it was fitted.
+    The linear path's basis always is: its values were rounded when it was fitted. So are the matrices of a flow.
     """
     narrow = {name for name, array in arrays.items() if half and array.dtype == np.float32 and array.ndim > 1}
-    narrow |= {"linear.basis"} & set(arrays)
+    narrow |= {name for name, array in arrays.items() if name == "linear.basis" or _is_of_flow(name, array)}
     return {prefix + name: array.astype(np.float16) if name in narrow else array for name, array in arrays.items()}
+
+
+def _is_of_flow(name: str, array: np.ndarray) -> bool:
+    return name.startswith("flow.") and array.ndim == 2
 
 
 def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "auto") -> LoadedModel:
@@ -143,14 +148,26 @@ def _prior(path: Path, config: ModelConfig, arrays: tensorfile.Arrays) -> Prior:
     parts = {name.removeprefix(_PRIOR): _as_float32(array) for name, array in arrays.items() if name.startswith(_PRIOR)}
     if not parts:
         return StandardPrior(config.latent_dim)
+    if not all(np.isfinite(array).all() for array in parts.values()):
+        raise FileFormatError(f"{path} holds a prior that is not made of numbers; make the model again")
+    if "basis" in parts:
+        return _flow(path, config, parts)
     shapes = {name: array.shape for name, array in parts.items()}
     components = len(parts["weights"]) if parts.get("weights") is not None and parts["weights"].ndim == 1 else 0
     d = config.latent_dim
     if shapes != {"weights": (components,), "means": (components, d), "factors": (components, d, d)} or not components:
         raise FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
-    if not all(np.isfinite(array).all() for array in parts.values()):
-        raise FileFormatError(f"{path} holds a prior that is not made of numbers; make the model again")
     return MixturePrior(parts["weights"], parts["means"], parts["factors"])
+
+
+def _flow(path: Path, config: ModelConfig, parts: tensorfile.Arrays) -> FlowPrior:
+    weights = {name.removeprefix("flow."): array for name, array in parts.items() if name.startswith("flow.")}
+    if len(weights) != len(parts) - 2 or parts.get("mean", np.empty(0)).shape != (config.latent_dim,):
+        raise FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
+    prior = FlowPrior(parts["mean"], parts["basis"], weights)
+    if not prior.fits:
+        raise FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
+    return prior
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Priors over latents: N(0, I), and a density fitted to the encoded training images.
 
 A calibrated VAE leaves holes between the encodings, where N(0, I) would put most of its samples; a Gaussian mixture
-fitted afterwards does not (Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4). Every
-sample has a seed of its own, so it is the same in any batch.
+fitted afterwards does not (Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4), and a flow
+(`model/flow.py`) follows finer structure. Every sample has a seed of its own, so it is the same in any batch.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentcli.config import FITTED_TEMPERATURE
+from latentcli.model.flow import FlowPrior
 from latentcli.model.noise import uniform_and_normal
 
 
@@ -51,13 +52,15 @@ class MixturePrior:
         return {"weights": self.weights, "means": self.means, "factors": self.factors}
 
 
-Prior = StandardPrior | MixturePrior
+Prior = StandardPrior | MixturePrior | FlowPrior
 
 
 def mean_and_covariance(prior: Prior, latent_dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean (latent_dim,) and covariance (latent_dim, latent_dim) of a prior's latents."""
-    if not isinstance(prior, MixturePrior):
+    if isinstance(prior, StandardPrior):
         return np.zeros(latent_dim, dtype=np.float32), np.eye(latent_dim, dtype=np.float32)
+    if isinstance(prior, FlowPrior):
+        return prior.mean, prior.basis.T @ prior.basis + np.diag(~prior.is_active).astype(np.float32)
     mean = prior.weights @ prior.means
     around = prior.means - mean
     within = (prior.weights[:, None, None] * (prior.factors @ prior.factors.transpose(0, 2, 1))).sum(axis=0)

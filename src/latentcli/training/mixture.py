@@ -38,8 +38,6 @@ def fit(posterior: Posterior, seed: int) -> MixturePrior:
 
 def _fit_components(z: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights (k,), means (k, d) and covariances (k, d, d) of the better of a mixture and one Gaussian."""
-    from sklearn.covariance import ledoit_wolf
-
     count, dims = z.shape
     components = min(_MOST_COMPONENTS, count // (_PER_COMPONENT * dims))
     if components >= 2:
@@ -47,8 +45,16 @@ def _fit_components(z: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, n
         if _mixture(train, components, seed).score(test) > _mixture(train, 1, seed).score(test):
             chosen = _mixture(z, components, seed)
             return chosen.weights_, chosen.means_, chosen.covariances_
-    covariance = ledoit_wolf(z)[0] if count < 2 * dims else np.cov(z, rowvar=False).reshape(dims, dims)
-    return np.ones(1), z.mean(axis=0, keepdims=True), (covariance + _RIDGE * np.eye(dims))[None]
+    return np.ones(1), z.mean(axis=0, keepdims=True), covariance(z)[None]
+
+
+def covariance(z: np.ndarray) -> np.ndarray:
+    """Covariance (d, d) of latents z (n, d), shrunk where they are few (Ledoit & Wolf 2004), never singular."""
+    from sklearn.covariance import ledoit_wolf
+
+    count, dims = z.shape
+    found = ledoit_wolf(z)[0] if count < 2 * dims else np.cov(z, rowvar=False).reshape(dims, dims)
+    return np.asarray(found + _RIDGE * np.eye(dims))
 
 
 def _mixture(z: np.ndarray, components: int, seed: int):  # type: ignore[no-untyped-def]  # sklearn has no types

@@ -1,6 +1,6 @@
 """Results of a run: the prior, the model file, the card, pictures, the evaluation and its diagnosis, the report."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.evaluate import Subject, evaluate
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.result import METRICS, Neighbours, metrics_row
-from latentcli.evaluation.sample_metrics import open_features
+from latentcli.evaluation.sample_metrics import frechet, open_features
 from latentcli.events import Note, Progress
 from latentcli.files import write_whole
 from latentcli.history import EpochReport, TrainingSummary
@@ -28,6 +28,7 @@ from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
 from latentcli.table import Table, markdown
 from latentcli.training import events
+from latentcli.training.flow import FlowTraining, steps_after
 from latentcli.training.mixture import MOST_LATENTS, fit
 from latentcli.training.schedule import order
 
@@ -47,10 +48,7 @@ class Trained:
 def finish(run: Trained) -> Iterator[events.Report]:
     """Write the results, the weights first; with the record the run counts as finished."""
     folder, vae, summary = run.folder, run.vae, run.summary
-    encoded = min(len(run.train), MOST_LATENTS)
-    yield Note(f"fitting the prior to {encoded} encoded images")
-    yield Progress("fitting the prior", 0, encoded)
-    prior = fit_prior(vae, run.train, summary.beta, summary.seed)
+    prior = yield from fit_prior(run)
     path, card, report = folder / MODEL_FILE, folder / CARD_FILE, folder / REPORT_FILE
     header = {
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -87,17 +85,53 @@ def _evaluated(run: Trained, prior: Prior, model_id: str) -> Generator[events.Re
     return Record(model_id, evaluation, tuple(findings), neighbours)
 
 
-def fit_prior(vae: VAE, train: Dataset, beta: float, seed: int) -> Prior:
-    """The prior fitted to encoded training images; a 2-D model keeps N(0, I), which its map is drawn by."""
+def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
+    """The prior fitted to encoded training images; a 2-D model keeps N(0, I), which its map is drawn by.
+
+    A flow and a mixture are fitted, and the one is taken whose samples are nearer to held-out images.
+    """
+    vae, train, seed = run.vae, run.train, run.summary.seed
     if vae.config.latent_dim <= 2:
         return StandardPrior(vae.config.latent_dim)
     some = order(seed, 0, len(train))[:MOST_LATENTS]
-    posterior = encode_all(vae, Dataset(train.pixels, train.rows[some]).floats())
-    if beta == 0:  # an autoencoder's variances mean nothing: its latents are the means
-        posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))
-    return fit(posterior, seed)
+    yield Note(f"fitting the prior to {len(some)} encoded images")
+    yield Progress("encoding", 0, len(some))
+    posterior = _encoded(run, Dataset(train.pixels, train.rows[some]))
+    mixture = fit(posterior, seed)
+    steps = steps_after(run.summary.steps * run.summary.batch_size * vae.config.width * vae.config.height)
+    if run.held_out is None or len(run.held_out) < _COMPARED or not steps:
+        return mixture
+    training = FlowTraining(posterior, _encoded(run, run.held_out.spread(MOST_LATENTS)), seed, steps)
+    for done in training.run():
+        yield Progress("fitting the prior", done, steps)
+    return _better(run, run.held_out, [training.prior(), mixture])
 
 
+def _encoded(run: Trained, images: Dataset) -> Posterior:
+    posterior = encode_all(run.vae, images.floats())
+    if run.summary.beta > 0:
+        return posterior
+    return Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # variances mean nothing there
+
+
+@torch.inference_mode()
+def _better(run: Trained, held_out: Dataset, priors: Sequence[Prior]) -> Prior:
+    """The prior whose samples are nearest to held-out images, by the Fréchet distance of `evaluate`."""
+    features = open_features(None)
+    some = held_out.spread(_DRAWN)
+    real = torch.cat([features(x) for x in some.floats()])
+
+    def distance(prior: Prior) -> float:
+        z = torch.from_numpy(prior.sample(range(len(some)), prior.temperature))
+        made = [run.vae.decode(part.to(device_of(run.vae))).cpu() for part in torch.split(z, _BATCH)]
+        return frechet(torch.cat([features(images) for images in made]), real)
+
+    return min(priors, key=distance)
+
+
+_COMPARED = 20  # held-out images at least, to compare priors by
+_DRAWN = 1000  # samples at most, as many as held-out images
+_BATCH = 250  # samples decoded at once
 _SHOWN = 16  # reconstructions: originals above, reconstructions below
 _SAMPLES = 64  # seeds 0 to 63
 _IN_SNAPSHOT = 8  # originals, reconstructions and samples

@@ -1,0 +1,68 @@
+"""The prior by flow matching: NumPy beside PyTorch, what it learns, and how it is drawn from."""
+
+import numpy as np
+import pytest
+import torch
+
+from latentcli.model.flow import FlowPrior, integrate
+from latentcli.model.vae import Posterior
+from latentcli.training.flow import FlowTraining, VelocityField
+from tests.conftest import close
+
+
+def two_heaps(count, seed=0):
+    """Posteriors around -3 and 3 along the first of three dimensions; the last carries nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    mean = 0.3 * torch.randn(count, 3, generator=generator)
+    mean[: count // 2, 0] += 3
+    mean[count // 2 :, 0] -= 3
+    mean[:, 2] = 0
+    logvar = torch.full_like(mean, -3.0)
+    logvar[:, 2] = 0
+    return Posterior(mean, logvar)
+
+
+def trained(steps):
+    training = FlowTraining(two_heaps(400), two_heaps(200, seed=1), seed=0, steps=steps)
+    before = training.held_out_loss()
+    list(training.run())
+    return training, before
+
+
+def test_the_velocity_is_that_of_the_network():
+    torch.manual_seed(0)
+    field = VelocityField(5)
+    for parameter in field.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    prior = FlowPrior(np.zeros(5), np.eye(5), {name: tensor.numpy() for name, tensor in field.state_dict().items()})
+    x = torch.randn(7, 5)
+    expected = field(x, torch.full((7,), 0.3)).detach().numpy()
+    close(prior.velocity(x.numpy(), 0.3), expected, atol=1e-5)
+
+
+def test_an_untrained_flow_is_the_gaussian_of_the_latents():
+    training, _ = trained(0)
+    z = training.prior().sample(range(4000), 1.0)
+    heaps = two_heaps(400)
+    assert np.abs(z.mean(axis=0)).max() < 0.15
+    expected = torch.cov(heaps.mean.T) + torch.diag(heaps.logvar.exp().mean(dim=0))
+    assert np.abs(np.cov(z, rowvar=False) - expected.numpy()).max() < 0.5
+
+
+def test_a_trained_flow_finds_the_heaps():
+    training, before = trained(150)
+    assert training.held_out_loss() < before
+    z = training.prior().sample(range(1000), 1.0)
+    assert (np.abs(np.abs(z[:, 0]) - 3) < 1.5).mean() > 0.9
+    assert (z[:, 0] > 0).mean() == pytest.approx(0.5, abs=0.1)
+    assert z[:, 2].std() == pytest.approx(1, abs=0.1)  # what carries nothing stays standard
+
+
+def test_a_seed_gives_the_same_latent_in_any_company():
+    prior = trained(20)[0].prior()
+    close(prior.sample([7], 0.9)[0], prior.sample(range(20), 0.9)[7], atol=1e-5)
+
+
+def test_the_midpoint_rule_follows_a_known_path():
+    x = np.ones((1, 1), dtype=np.float32)
+    close(integrate(lambda x, t: x, x, steps=64), np.full((1, 1), np.e, dtype=np.float32), atol=1e-3)
