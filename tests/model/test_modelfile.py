@@ -6,9 +6,12 @@ from latentcli import load_model, tensorfile
 from latentcli.config import model_config
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model import modelfile
+from latentcli.model.device import to_numpy
+from latentcli.model.flow import FlowPrior
 from latentcli.model.modelfile import KIND, save_model
-from latentcli.model.prior import StandardPrior
+from latentcli.model.prior import StandardPrior, mean_and_covariance
 from latentcli.model.vae import VAE
+from latentcli.training.flow import VelocityField
 from tests.conftest import TINY, close, write_model
 
 
@@ -82,6 +85,48 @@ def test_the_prior_survives_the_file(tiny_model):
     prior = load_model(tiny_model).prior
     assert prior.sample([0, 1], 0.8).shape == (2, 4)
     assert len(prior.weights) == 2
+
+
+def flow_prior(latent_dim, k):
+    """A flow whose network does something, over the first k dimensions."""
+    torch.manual_seed(0)
+    field = VelocityField(k)
+    for parameter in field.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    basis = 2 * np.eye(k, latent_dim, dtype=np.float32)
+    return FlowPrior(np.ones(latent_dim, dtype=np.float32) * basis.any(axis=0), basis, to_numpy(field.state_dict()))
+
+
+def saved(folder, prior):
+    save_model(folder / "model.safetensors", VAE(TINY).eval(), prior, {})
+    return folder
+
+
+def test_a_flow_survives_the_file(tmp_path):
+    prior = flow_prior(4, 3)
+    found = load_model(saved(tmp_path / "m", prior)).prior
+    close(found.sample(range(5), 0.9), prior.sample(range(5), 0.9), atol=0.01)  # its matrices are stored in 16 bits
+    mean, covariance = mean_and_covariance(found, 4)
+    close(mean, np.array([1, 1, 1, 0]))
+    close(covariance, np.diag([4, 4, 4, 1]))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda arrays: arrays.pop("prior.flow.first.weight"),
+        lambda arrays: arrays.pop("prior.mean"),
+        lambda arrays: arrays.update({"prior.mean": arrays["prior.mean"][:2]}),
+        lambda arrays: arrays.update({"prior.basis": arrays["prior.basis"][:2]}),
+        lambda arrays: arrays.update({"prior.flow.last.bias": arrays["prior.flow.last.bias"][:2]}),
+        lambda arrays: arrays.update({"prior.flow.blocks.0.up.weight": np.ones((3, 3), dtype=np.float32)}),
+        lambda arrays: arrays.update({"prior.more": np.ones(3, dtype=np.float32)}),
+    ],
+)
+def test_a_flow_that_does_not_fit_is_refused(tmp_path, spoil):
+    path = rewrite(saved(tmp_path / "m", flow_prior(4, 3)), lambda header, arrays: spoil(arrays))
+    with pytest.raises(FileFormatError, match="holds a prior that does not fit its config"):
+        load_model(path)
 
 
 def test_a_missing_model_is_named(tmp_path):
