@@ -27,7 +27,8 @@ SMALLEST, LARGEST = 16, 256  # pixels, each side of a model
 SIZES = (16, 24, 28, 32, 48, 64, 96, 128)  # pixels, what `train` chooses from
 DIGITS_UP_TO = 32  # pixels: gray pictures up to this side get the preset `digits`
 BOOK_SIZE = 28  # pixels, the side of the chapter's images
-FITTED_TEMPERATURE = 0.8  # cleaner and a little less varied than the training images
+MIXTURE_TEMPERATURE = 0.8  # cleaner and a little less varied than the training images
+FLOW_TEMPERATURE = 0.9  # the same
 ACTIVE_KL = 0.01  # nats on average, above which a latent dimension carries information
 HELD_OUT_SHARE = 0.05  # of the images, by a hash of their relative path
 # Training images below which the best weights on held-out images are stored, and digits are augmented. 600 steps of a

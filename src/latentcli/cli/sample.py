@@ -6,7 +6,7 @@ import typer
 
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption, between
-from latentcli.config import FITTED_TEMPERATURE, SAMPLES, PriorName
+from latentcli.config import FLOW_TEMPERATURE, MIXTURE_TEMPERATURE, SAMPLES, PriorName
 
 
 def sample(
@@ -35,7 +35,7 @@ def sample(
         typer.Option(
             callback=between(0),
             help="Factor on the prior's standard deviation; less is cleaner and less varied. "
-            f"(default: {FITTED_TEMPERATURE} for the fitted prior, 1 for the standard one)",
+            f"(default: {FLOW_TEMPERATURE} for a fitted flow, {MIXTURE_TEMPERATURE} for a mixture, 1 for N(0, I))",
             show_default=False,
         ),
     ] = None,

@@ -12,10 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
+from latentcli.config import FLOW_TEMPERATURE
 from latentcli.model.noise import uniform_and_normal
 
 FREQUENCIES = 32  # of the time's sines and cosines, from 1 to 1,000
-TEMPERATURE = 0.9  # the default of `sample`
 _STEPS = 12  # of the midpoint rule, two evaluations each
 _AT_ONCE = 256  # latents
 _EPSILON = 1e-5  # of the layer norm
@@ -40,7 +40,7 @@ class FlowPrior:
     mean: np.ndarray  # (latent_dim,)
     basis: np.ndarray  # (k, latent_dim): what one unit of each whitened dimension adds to the mean
     weights: Mapping[str, np.ndarray]  # of the network
-    temperature: float = TEMPERATURE
+    temperature: float = FLOW_TEMPERATURE
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
         """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales the noise at the start."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentcli.config import FITTED_TEMPERATURE
+from latentcli.config import MIXTURE_TEMPERATURE
 from latentcli.model.flow import FlowPrior
 from latentcli.model.noise import uniform_and_normal
 
@@ -34,7 +34,7 @@ class MixturePrior:
     weights: np.ndarray  # (components,), sums to 1
     means: np.ndarray  # (components, latent_dim)
     factors: np.ndarray  # (components, latent_dim, latent_dim), lower triangular: covariance = factor @ factor.T
-    temperature: float = FITTED_TEMPERATURE
+    temperature: float = MIXTURE_TEMPERATURE
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
         """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales each component's spread."""

@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from latentcli.config import ACTIVE_KL, TrainConfig
 from latentcli.model.device import autocast, to_numpy
 from latentcli.model.flow import FREQUENCIES, FlowPrior, frequencies
+from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
 from latentcli.training import schedule
 from latentcli.training.mixture import covariance
@@ -20,9 +22,10 @@ _MOST_STEPS = 3000
 _STEPS_PER_PIXEL = 1.7e-6  # of the images that the network was trained on: about a third of its time, on two cores
 _WIDTH, _HIDDEN, _BLOCKS, _MOMENT = 512, 1024, 6, 128
 _BATCH = 512  # latents per step
-_RATE, _WARM_UP = 1e-3, 50  # learning rate of AdamW; steps until it is reached
+_RATE, _WARM_UP = 5e-4, 50  # learning rate of AdamW; steps until it is reached
 _EMA = 0.998
 _MEASURE_EVERY = 100  # steps
+_PATIENCE = 500  # steps without a better held-out loss, after which it stops
 _MEASURED = 2048  # held-out latents, drawn again and again where there are fewer
 
 
@@ -87,7 +90,7 @@ class FlowTraining:
     def __init__(self, train: Posterior, held_out: Posterior, seed: int, steps: int) -> None:
         self.steps, self.done = steps, 0
         self._seed = seed
-        active = torch.nonzero(train.kl_per_dimension().mean(dim=0) > ACTIVE_KL).flatten()
+        self._active = active = torch.nonzero(train.kl_per_dimension().mean(dim=0) > ACTIVE_KL).flatten()
         self._train = _of(train, active)
         k, latent_dim = len(active), train.mean.shape[1]
         drawn = self._train.draw(torch.randn(self._train.mean.shape, generator=schedule.stream(seed, "whitening", 0)))
@@ -102,28 +105,44 @@ class FlowTraining:
         self._averaged = copy.deepcopy(self._field).eval().requires_grad_(False)
         self._optimizer = Optimizer(self._field, TrainConfig(optimizer="adamw"))
         self._measured = self._pairs(_of(held_out, active), torch.arange(_MEASURED) % len(held_out.mean), -1)
-        self._best_loss = self.held_out_loss()
-        self._best = _copied(self._averaged)
+        self.best_loss = self.held_out_loss()
+        self._best, self._best_step = _copied(self._averaged), 0
 
     def run(self) -> Iterator[int]:
-        """Make the steps that are left; yields how many are made each time the held-out loss was measured."""
+        """Make steps until held-out latents gain no more; yields their number each time those were measured."""
         while self.done < self.steps:
             self._step()
             self.done += 1
             if self.done % _MEASURE_EVERY == 0 or self.done == self.steps:
-                if (loss := self.held_out_loss()) < self._best_loss:
-                    self._best_loss, self._best = loss, _copied(self._averaged)
+                self._measure()
                 yield self.done
+            if self.done - self._best_step >= _PATIENCE:
+                break
+
+    def _measure(self) -> None:
+        loss = self.held_out_loss()
+        if loss < self.best_loss:
+            self.best_loss, self._best, self._best_step = loss, _copied(self._averaged), self.done
 
     def prior(self) -> FlowPrior:
         """With the weights that were best on held-out latents."""
         return FlowPrior(self._mean.numpy(), self._basis.numpy(), to_numpy(self._best))
 
-    @torch.inference_mode()
     def held_out_loss(self) -> float:
         """Mean squared error of the velocity of the averaged network; always on the same draws."""
+        return self._error(self._averaged)
+
+    def loss_of_mixture(self, mixture: MixturePrior) -> float:
+        """The same of the velocities that carry N(0, I) to a mixture."""
+        means = (torch.from_numpy(mixture.means)[:, self._active] - self._centre) @ self._whitening
+        factors = torch.from_numpy(mixture.factors)[:, self._active[:, None], self._active]
+        factors = self._whitening.T @ factors
+        return self._error(partial(mixture_velocity, torch.from_numpy(mixture.weights), means, factors))
+
+    @torch.inference_mode()
+    def _error(self, velocity: Callable[[Tensor, Tensor], Tensor]) -> float:
         start, end, t = self._measured
-        return float((self._averaged(_between(start, end, t), t) - (end - start)).square().mean())
+        return float((velocity(_between(start, end, t), t) - (end - start)).square().mean())
 
     def _step(self) -> None:
         generator = schedule.stream(self._seed, "latents", self.done)
@@ -147,6 +166,25 @@ class FlowTraining:
         noise, start = torch.randn(2, len(rows), posterior.mean.shape[1], generator=generator)
         drawn = Posterior(posterior.mean[rows], posterior.logvar[rows]).draw(noise)
         return start, (drawn - self._centre) @ self._whitening, torch.rand(len(rows), generator=generator)
+
+
+def mixture_velocity(weights: Tensor, means: Tensor, factors: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """Velocities (n, k) at x (n, k) and times t (n,) of straight paths from N(0, I) to a Gaussian mixture.
+
+    `weights` (c,), `means` (c, k) and `factors` (c, k, k) are as in `MixturePrior`. Between the two lies, for each
+    component, N(t m, (1 - t)^2 I + t^2 C), in which both ends have conditional means that are linear in x; components
+    count by how likely they make x.
+    """
+    log_likelihoods, velocities = [], []
+    for weight, mean, factor in zip(weights, means, factors, strict=True):
+        variances, directions = torch.linalg.eigh(factor @ factor.T)
+        along = (x - t[:, None] * mean) @ directions  # (n, k)
+        between = (1 - t[:, None]).square() + t[:, None].square() * variances
+        log_likelihoods.append(weight.log() - 0.5 * (along.square() / between + between.log()).sum(dim=1))
+        change = (t[:, None] * variances - (1 - t[:, None])) / between
+        velocities.append(mean + (change * along) @ directions.T)
+    shares = torch.stack(log_likelihoods).softmax(dim=0)  # (c, n)
+    return (shares[:, :, None] * torch.stack(velocities)).sum(dim=0)
 
 
 def _of(posterior: Posterior, dimensions: Tensor) -> Posterior:

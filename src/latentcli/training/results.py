@@ -1,6 +1,6 @@
 """Results of a run: the prior, the model file, the card, pictures, the evaluation and its diagnosis, the report."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 
 from latentcli.catalog import CARD_FILE
-from latentcli.config import MODEL_FILE, RECONSTRUCTIONS_FILE, SAMPLES_FILE, SNAPSHOT_FOLDERS, ModelConfig
+from latentcli.config import ACTIVE_KL, MODEL_FILE, RECONSTRUCTIONS_FILE, SAMPLES_FILE, SNAPSHOT_FOLDERS, ModelConfig
 from latentcli.data.dataset import Dataset, as_float
 from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.evaluate import Subject, evaluate
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.result import METRICS, Neighbours, metrics_row
-from latentcli.evaluation.sample_metrics import frechet, open_features
+from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Note, Progress
 from latentcli.files import write_whole
 from latentcli.history import EpochReport, TrainingSummary
@@ -88,7 +88,7 @@ def _evaluated(run: Trained, prior: Prior, model_id: str) -> Generator[events.Re
 def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
     """The prior fitted to encoded training images; a 2-D model keeps N(0, I), which its map is drawn by.
 
-    A flow and a mixture are fitted, and the one is taken whose samples are nearer to held-out images.
+    A mixture and a flow are fitted, and the one is taken whose velocities are nearer to those of held-out latents.
     """
     vae, train, seed = run.vae, run.train, run.summary.seed
     if vae.config.latent_dim <= 2:
@@ -99,12 +99,13 @@ def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
     posterior = _encoded(run, Dataset(train.pixels, train.rows[some]))
     mixture = fit(posterior, seed)
     steps = steps_after(run.summary.steps * run.summary.batch_size * vae.config.width * vae.config.height)
-    if run.held_out is None or len(run.held_out) < _COMPARED or not steps:
+    is_used = bool((posterior.kl_per_dimension().mean(dim=0) > ACTIVE_KL).any())
+    if run.held_out is None or len(run.held_out) < _COMPARED or not steps or not is_used:
         return mixture
     training = FlowTraining(posterior, _encoded(run, run.held_out.spread(MOST_LATENTS)), seed, steps)
     for done in training.run():
         yield Progress("fitting the prior", done, steps)
-    return _better(run, run.held_out, [training.prior(), mixture])
+    return training.prior() if training.best_loss < training.loss_of_mixture(mixture) else mixture
 
 
 def _encoded(run: Trained, images: Dataset) -> Posterior:
@@ -114,24 +115,7 @@ def _encoded(run: Trained, images: Dataset) -> Posterior:
     return Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # variances mean nothing there
 
 
-@torch.inference_mode()
-def _better(run: Trained, held_out: Dataset, priors: Sequence[Prior]) -> Prior:
-    """The prior whose samples are nearest to held-out images, by the Fréchet distance of `evaluate`."""
-    features = open_features(None)
-    some = held_out.spread(_DRAWN)
-    real = torch.cat([features(x) for x in some.floats()])
-
-    def distance(prior: Prior) -> float:
-        z = torch.from_numpy(prior.sample(range(len(some)), prior.temperature))
-        made = [run.vae.decode(part.to(device_of(run.vae))).cpu() for part in torch.split(z, _BATCH)]
-        return frechet(torch.cat([features(images) for images in made]), real)
-
-    return min(priors, key=distance)
-
-
 _COMPARED = 20  # held-out images at least, to compare priors by
-_DRAWN = 1000  # samples at most, as many as held-out images
-_BATCH = 250  # samples decoded at once
 _SHOWN = 16  # reconstructions: originals above, reconstructions below
 _SAMPLES = 64  # seeds 0 to 63
 _IN_SNAPSHOT = 8  # originals, reconstructions and samples
