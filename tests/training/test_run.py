@@ -228,7 +228,7 @@ def test_a_run_on_few_images_keeps_the_start_where_training_makes_it_worse(pictu
 def test_a_run_that_stops_early_says_so(pictures, over_at_20):
     result = train(pictures, epochs=10)
     notes = [report.text for report in result if isinstance(report, Note)]
-    told = "stopped early at epoch 5 of 10: held-out images came out best at the start, whose weights are kept"
+    told = "stopped early at epoch 5 of 10: held-out images came out best at epoch 0, whose weights are kept"
     assert told in notes
     assert (summary().steps, summary().epochs, summary().planned_epochs) == (20, 5, 10)
     assert planned(pictures, epochs=10).finished

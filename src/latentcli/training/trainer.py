@@ -254,7 +254,7 @@ class Trainer:
             best, planned = self._epoch(self.course.best_step), self._epoch(self.stage.end)
             yield Note(
                 f"stopped early at epoch {report.epoch} of {planned}: held-out images came out best "
-                f"at {f'epoch {best}' if best else 'the start'}, whose weights are kept"
+                f"at epoch {best}, whose weights are kept"
             )
 
     def _measure_start(self, held_out: Dataset) -> EpochReport:
