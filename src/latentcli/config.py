@@ -41,6 +41,7 @@ WALK_STEPS = 9  # images per leg of a walk, both ends included
 WALK_FPS = 12.0  # pictures a second in an animation
 MODEL_FILE = "model.safetensors"  # in a model's folder
 RESUME_FILE = "resume.safetensors"  # beside it
+PRIOR_RESUME_FILE = "prior.resume.safetensors"  # and that, while the prior is fitted
 HISTORY_FILE = "history.jsonl"  # and that: a line per epoch
 RECONSTRUCTIONS_FILE = "reconstructions.png"  # and that: drawn again at every save
 SAMPLES_FILE = "samples.png"

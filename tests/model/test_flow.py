@@ -1,42 +1,11 @@
-"""The prior by flow matching: NumPy beside PyTorch, what it learns, and how it is drawn from."""
+"""The prior by flow matching: NumPy beside PyTorch."""
 
 import numpy as np
-import pytest
 import torch
 
 from latentcli.model.flow import FlowPrior, integrate
-from latentcli.model.prior import MixturePrior, mean_and_covariance
-from latentcli.model.vae import Posterior
-from latentcli.training import flow
-from latentcli.training.flow import FlowTraining, VelocityField, mixture_velocity
-from latentcli.training.mixture import fit
+from latentcli.training.flow import VelocityField
 from tests.conftest import close
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """A small network that learns fast."""
-    for name, value in (("_WIDTH", 64), ("_HIDDEN", 128), ("_BLOCKS", 2), ("_RATE", 5e-3)):
-        monkeypatch.setattr(flow, name, value)
-
-
-def two_heaps(count, seed=0):
-    """Posteriors around -3 and 3 along the first of three dimensions; the last carries nothing."""
-    generator = torch.Generator().manual_seed(seed)
-    mean = 0.3 * torch.randn(count, 3, generator=generator)
-    mean[: count // 2, 0] += 3
-    mean[count // 2 :, 0] -= 3
-    mean[:, 2] = 0
-    logvar = torch.full_like(mean, -3.0)
-    logvar[:, 2] = 0
-    return Posterior(mean, logvar)
-
-
-def trained(steps):
-    training = FlowTraining(two_heaps(400), two_heaps(200, seed=1), seed=0, steps=steps)
-    before = training.held_out_loss()
-    list(training.run())
-    return training, before
 
 
 def test_the_velocity_is_that_of_the_network():
@@ -50,54 +19,6 @@ def test_the_velocity_is_that_of_the_network():
     close(prior.velocity(x.numpy(), 0.3), expected, atol=1e-5)
 
 
-def test_an_untrained_flow_is_the_gaussian_of_the_latents():
-    training, _ = trained(0)
-    z = training.prior().sample(range(4000), 1.0)
-    heaps = two_heaps(400)
-    assert np.abs(z.mean(axis=0)).max() < 0.15
-    expected = torch.cov(heaps.mean.T) + torch.diag(heaps.logvar.exp().mean(dim=0))
-    assert np.abs(np.cov(z, rowvar=False) - expected.numpy()).max() < 0.5
-
-
-def test_a_trained_flow_finds_the_heaps():
-    training, before = trained(300)
-    assert training.held_out_loss() < before
-    z = training.prior().sample(range(1000), 1.0)
-    assert (np.abs(np.abs(z[:, 0]) - 3) < 1.5).mean() > 0.9
-    assert (z[:, 0] > 0).mean() == pytest.approx(0.5, abs=0.1)
-    assert z[:, 2].std() == pytest.approx(1, abs=0.1)  # what carries nothing stays standard
-
-
-def test_a_seed_gives_the_same_latent_in_any_company():
-    prior = trained(20)[0].prior()
-    close(prior.sample([7], 0.9)[0], prior.sample(range(20), 0.9)[7], atol=1e-5)
-
-
 def test_the_midpoint_rule_follows_a_known_path():
     x = np.ones((1, 1), dtype=np.float32)
     close(integrate(lambda x, t: x, x, steps=64), np.full((1, 1), np.e, dtype=np.float32), atol=1e-3)
-
-
-def test_the_velocity_of_a_mixture_is_the_mean_one_of_its_paths():
-    """At a place and time, paths that pass nearby go on with this velocity on average."""
-    torch.manual_seed(0)
-    weights, means = torch.tensor([0.3, 0.7]), torch.tensor([[-2.0, 0.0], [2.0, 1.0]])
-    factors = torch.tensor([[[0.5, 0.0], [0.2, 0.4]], [[0.3, 0.0], [0.0, 0.6]]])
-    count, t = 400_000, 0.6
-    chosen = torch.multinomial(weights, count, replacement=True)
-    end = means[chosen] + (factors[chosen] @ torch.randn(count, 2, 1)).squeeze(2)
-    start = torch.randn(count, 2)
-    x = start + t * (end - start)
-    place = torch.tensor([[0.4, 0.3]])
-    passing = (x - place).norm(dim=1) < 0.08
-    expected = (end - start)[passing].mean(dim=0)
-    found = mixture_velocity(weights, means, factors, place, torch.tensor([t]))[0]
-    close(found.numpy(), expected.numpy(), atol=0.12)
-
-
-def test_an_untrained_flow_has_the_loss_of_its_gaussian_and_a_mixture_a_lower_one():
-    training, before = trained(0)
-    mean, covariance = mean_and_covariance(training.prior(), 3)
-    gaussian = MixturePrior(np.ones(1, dtype=np.float32), mean[None], np.linalg.cholesky(covariance)[None])
-    assert training.loss_of_mixture(gaussian) == pytest.approx(before, rel=1e-3)
-    assert training.loss_of_mixture(fit(two_heaps(400), seed=0)) < 0.9 * before

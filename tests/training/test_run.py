@@ -15,9 +15,9 @@ from latentcli.config import DEFAULTS, TrainConfig, model_config
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
 from latentcli.evaluation.record import Record
-from latentcli.events import Note
+from latentcli.events import Note, Progress
 from latentcli.history import EpochReport, TrainingSummary
-from latentcli.training import checkpoint, early_stop, events, hardware, results, schedule, trainer
+from latentcli.training import checkpoint, early_stop, events, flow, hardware, results, schedule, trainer
 from latentcli.training.early_stop import Course
 from latentcli.training.plan import TrainRequest, prepare
 from latentcli.training.run import run
@@ -257,6 +257,25 @@ def test_a_stopped_run_killed_while_it_finishes_does_the_rest_next_time(pictures
     expected, found = weights(Path("models/whole")), weights()
     assert all((expected[name] == found[name]).all() for name in expected)
     assert summary().steps == 20
+
+
+def test_a_prior_whose_fit_was_stopped_is_fitted_on(pictures, monkeypatch):
+    for name, value in (("_WIDTH", 16), ("_HIDDEN", 16), ("_BLOCKS", 1), ("_MEASURED", 64)):
+        monkeypatch.setattr(flow, name, value)
+    monkeypatch.setattr(results, "steps_after", lambda pixels: 300)
+    monkeypatch.setattr(results, "_COMPARED", 1)
+    train(pictures, folder=Path("models/whole"))
+    seen = []
+    for report in run(planned(pictures)):
+        if isinstance(report, Progress) and report.what == "fitting the prior":
+            seen.append(report.done)
+            break
+    assert (FOLDER / "prior.resume.safetensors").exists()
+    seen += [report.done for report in train(pictures) if getattr(report, "what", "") == "fitting the prior"]
+    assert seen == [100, 200, 300]
+    assert not (FOLDER / "prior.resume.safetensors").exists()
+    found, expected = load_model(FOLDER).prior.arrays(), load_model("models/whole").prior.arrays()
+    assert all((found[name] == array).all() for name, array in expected.items())
 
 
 def test_more_epochs_after_an_early_stop_are_a_new_stage(pictures, over_at_20):

@@ -2,14 +2,17 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latentcli import tensorfile
 from latentcli.config import ACTIVE_KL, TrainConfig
+from latentcli.errors import FileFormatError
 from latentcli.model.device import autocast, to_numpy
 from latentcli.model.flow import FREQUENCIES, FlowPrior, frequencies
 from latentcli.model.prior import MixturePrior
@@ -18,6 +21,7 @@ from latentcli.training import schedule
 from latentcli.training.mixture import covariance
 from latentcli.training.optimizer import Optimizer
 
+KIND = "prior being fitted"
 _MOST_STEPS = 3000
 _STEPS_PER_PIXEL = 1.7e-6  # of the images that the network was trained on: about a third of its time, on two cores
 _WIDTH, _HIDDEN, _BLOCKS, _MOMENT = 512, 1024, 6, 128
@@ -90,6 +94,8 @@ class FlowTraining:
     def __init__(self, train: Posterior, held_out: Posterior, seed: int, steps: int) -> None:
         self.steps, self.done = steps, 0
         self._seed = seed
+        latents = {"mean": train.mean.numpy(), "logvar": train.logvar.numpy(), "held_out": held_out.mean.numpy()}
+        self._of = f"{tensorfile.digest(latents)}/{seed}/{steps}"
         self._active = active = torch.nonzero(train.kl_per_dimension().mean(dim=0) > ACTIVE_KL).flatten()
         self._train = _of(train, active)
         k, latent_dim = len(active), train.mean.shape[1]
@@ -118,6 +124,36 @@ class FlowTraining:
                 yield self.done
             if self.done - self._best_step >= _PATIENCE:
                 break
+
+    def save(self, path: Path) -> None:
+        """Write all it takes to go on exactly from here. Raises LatentCLIError when that fails."""
+        header = {"of": self._of, "done": self.done, "best_loss": self.best_loss, "best_step": self._best_step}
+        tensorfile.write(path, KIND, header, to_numpy(self._tensors()))
+
+    def resume(self, path: Path) -> None:
+        """Go on from a file of the same training; another or a damaged one is left alone."""
+        try:
+            header, arrays = tensorfile.read(path, KIND)
+            if header.get("of") != self._of:
+                return
+            done, best_step, best_loss = int(header["done"]), int(header["best_step"]), float(header["best_loss"])
+        except (FileFormatError, KeyError, TypeError, ValueError):
+            return
+        tensors = self._tensors()
+        if {name: array.shape for name, array in arrays.items()} == {name: x.shape for name, x in tensors.items()}:
+            self.done, self._best_step, self.best_loss = done, best_step, best_loss
+            for name, tensor in tensors.items():
+                tensor.copy_(torch.from_numpy(arrays[name]))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All that training changes, by name."""
+        parts: dict[str, Mapping[str, Tensor]] = {
+            "field": dict(self._field.named_parameters()),
+            "averaged": dict(self._averaged.named_parameters()),
+            "best": self._best,
+            "optimizer": self._optimizer.tensors(),
+        }
+        return {f"{part}.{name}": value.detach() for part, some in parts.items() for name, value in some.items()}
 
     def _measure(self) -> None:
         loss = self.held_out_loss()

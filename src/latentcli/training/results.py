@@ -1,5 +1,7 @@
 """Results of a run: the prior, the model file, the card, pictures, the evaluation and its diagnosis, the report."""
 
+import contextlib
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,8 +11,17 @@ import torch
 from PIL import Image
 
 from latentcli.catalog import CARD_FILE
-from latentcli.config import ACTIVE_KL, MODEL_FILE, RECONSTRUCTIONS_FILE, SAMPLES_FILE, SNAPSHOT_FOLDERS, ModelConfig
+from latentcli.config import (
+    ACTIVE_KL,
+    MODEL_FILE,
+    PRIOR_RESUME_FILE,
+    RECONSTRUCTIONS_FILE,
+    SAMPLES_FILE,
+    SNAPSHOT_FOLDERS,
+    ModelConfig,
+)
 from latentcli.data.dataset import Dataset, as_float
+from latentcli.errors import LatentCLIError
 from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.evaluate import Subject, evaluate
 from latentcli.evaluation.record import Record
@@ -63,6 +74,8 @@ def finish(run: Trained) -> Iterator[events.Report]:
     record = yield from _evaluated(run, prior, model_id)
     write_whole(report, build(load_model(path), record, vectors=[]).encode())
     kept = record.save(folder)
+    with contextlib.suppress(OSError):
+        (folder / PRIOR_RESUME_FILE).unlink(missing_ok=True)
     pictures = (folder / RECONSTRUCTIONS_FILE, folder / SAMPLES_FILE)
     yield events.Finished(
         folder, model_id, summary.seconds, summary.held_out, record.findings, (path, *pictures, card, kept, report)
@@ -103,9 +116,25 @@ def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
     if run.held_out is None or len(run.held_out) < _COMPARED or not steps or not is_used:
         return mixture
     training = FlowTraining(posterior, _encoded(run, run.held_out.spread(MOST_LATENTS)), seed, steps)
-    for done in training.run():
-        yield Progress("fitting the prior", done, steps)
+    yield from _fit_flow(training, run.folder / PRIOR_RESUME_FILE)
     return training.prior() if training.best_loss < training.loss_of_mixture(mixture) else mixture
+
+
+def _fit_flow(training: FlowTraining, resume_file: Path) -> Iterator[events.Report]:
+    """Train it, from where it was interrupted."""
+    training.resume(resume_file)
+    saved = time.monotonic()
+    try:
+        for done in training.run():
+            yield Progress("fitting the prior", done, training.steps)
+            if time.monotonic() - saved > _SAVE_EVERY:
+                with contextlib.suppress(LatentCLIError):  # the file is a convenience
+                    training.save(resume_file)
+                saved = time.monotonic()
+    except GeneratorExit:  # stopped
+        with contextlib.suppress(LatentCLIError):
+            training.save(resume_file)
+        raise
 
 
 def _encoded(run: Trained, images: Dataset) -> Posterior:
@@ -115,6 +144,7 @@ def _encoded(run: Trained, images: Dataset) -> Posterior:
     return Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # variances mean nothing there
 
 
+_SAVE_EVERY = 30.0  # seconds between saves of a prior that is being fitted
 _COMPARED = 20  # held-out images at least, to compare priors by
 _SHOWN = 16  # reconstructions: originals above, reconstructions below
 _SAMPLES = 64  # seeds 0 to 63
