@@ -7,7 +7,7 @@ from latentcli.config import model_config
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model import modelfile
 from latentcli.model.device import to_numpy
-from latentcli.model.flow import FlowPrior
+from latentcli.model.flow import FlowPrior, MixturePaths
 from latentcli.model.modelfile import KIND, save_model
 from latentcli.model.prior import StandardPrior, mean_and_covariance
 from latentcli.model.vae import VAE
@@ -94,7 +94,11 @@ def flow_prior(latent_dim, k):
     for parameter in field.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     basis = 2 * np.eye(k, latent_dim, dtype=np.float32)
-    return FlowPrior(np.ones(latent_dim, dtype=np.float32) * basis.any(axis=0), basis, to_numpy(field.state_dict()))
+    paths = MixturePaths(
+        *(np.float32(values) for values in ([1.0], np.zeros((1, k)), np.ones((1, k)), np.eye(k)[None]))
+    )
+    mean = np.ones(latent_dim, dtype=np.float32) * basis.any(axis=0)
+    return FlowPrior(mean, basis, paths, to_numpy(field.state_dict()))
 
 
 def saved(folder, prior):
@@ -116,6 +120,9 @@ def test_a_flow_survives_the_file(tmp_path):
     [
         lambda arrays: arrays.pop("prior.flow.first.weight"),
         lambda arrays: arrays.pop("prior.mean"),
+        lambda arrays: arrays.pop("prior.paths.means"),
+        lambda arrays: arrays.update({"prior.paths.means": np.zeros((1, 1), dtype=np.float32)}),
+        lambda arrays: arrays.update({"prior.paths.more": np.zeros((1, 1), dtype=np.float32)}),
         lambda arrays: arrays.update({"prior.mean": arrays["prior.mean"][:2]}),
         lambda arrays: arrays.update({"prior.basis": arrays["prior.basis"][:2]}),
         lambda arrays: arrays.update({"prior.flow.last.bias": arrays["prior.flow.last.bias"][:2]}),

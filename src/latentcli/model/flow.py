@@ -1,13 +1,13 @@
 """Prior by flow matching: a velocity field that carries N(0, I) to the encoded training images, computed with NumPy.
 
 Lipman et al. 2023, "Flow matching for generative modeling", with straight paths (section 4.1, sigma_min 0). It runs in
-whitened latents, from x0 ~ N(0, I) at time 0 to x1 at time 1. The field is that of a Gaussian plus what a residual
-network adds to it, so that an untrained network gives the Gaussian with the latents' mean and covariance.
+whitened latents, from x0 ~ N(0, I) at time 0 to x1 at time 1. The field is that of a Gaussian mixture, which is known,
+plus what a residual network adds to it: with an untrained network it draws from the mixture.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -28,9 +28,41 @@ def frequencies() -> np.ndarray:
     return np.exp(np.linspace(0, math.log(1000), FREQUENCIES)).astype(np.float32)
 
 
-def gaussian_rate(t: float) -> float:
-    """The factor c(t) of the velocity c(t) x that keeps N(0, I) at N(0, I), where x1 is independent of x0."""
-    return (2 * t - 1) / ((1 - t) ** 2 + t**2)
+@dataclass(frozen=True, slots=True)
+class MixturePaths:
+    """Straight paths from N(0, I) to a Gaussian mixture of c components over k whitened dimensions."""
+
+    weights: np.ndarray  # (c,), sums to 1
+    means: np.ndarray  # (c, k)
+    variances: np.ndarray  # (c, k), along the directions
+    directions: np.ndarray  # (c, k, k), orthonormal columns
+
+    def velocity(self, x: np.ndarray, t: float) -> np.ndarray:
+        """Mean velocity (n, k) of the paths that pass x (n, k) at time t.
+
+        On the way a component is N(t m, (1 - t)^2 I + t^2 C), in which both ends of a path have means that are linear
+        in x; components count by how likely they make x.
+        """
+        log_likelihoods, velocities = [], []
+        for weight, mean, variances, directions in zip(
+            self.weights, self.means, self.variances, self.directions, strict=True
+        ):
+            along = (x - t * mean) @ directions
+            between = (1 - t) ** 2 + t**2 * variances
+            log_likelihoods.append(np.log(weight) - 0.5 * (np.square(along) / between + np.log(between)).sum(axis=1))
+            velocities.append(mean + ((t * variances - (1 - t)) / between * along) @ directions.T)
+        shares = np.exp(np.stack(log_likelihoods) - np.max(log_likelihoods, axis=0))  # (c, n)
+        shares /= shares.sum(axis=0)
+        return np.asarray((shares[:, :, None] * np.stack(velocities)).sum(axis=0))
+
+    def fit(self, k: int) -> bool:
+        """Whether the arrays have the shapes of such paths."""
+        c = self.weights.size
+        expected = [(c,), (c, k), (c, k), (c, k, k)]
+        return c > 0 and [array.shape for array in self.arrays().values()] == expected
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True)
@@ -39,6 +71,7 @@ class FlowPrior:
 
     mean: np.ndarray  # (latent_dim,)
     basis: np.ndarray  # (k, latent_dim): what one unit of each whitened dimension adds to the mean
+    paths: MixturePaths
     weights: Mapping[str, np.ndarray]  # of the network
     temperature: float = FLOW_TEMPERATURE
 
@@ -67,7 +100,7 @@ class FlowPrior:
                 _silu(_linear(inner, self.weights, f"blocks.{block}.up")), self.weights, f"blocks.{block}.down"
             )
             h = h + gate * inner
-        return _linear(_normed(h), self.weights, "last") + np.float32(gaussian_rate(t)) * x
+        return np.asarray(_linear(_normed(h), self.weights, "last") + self.paths.velocity(x, t))
 
     def _moment(self, t: float) -> np.ndarray:
         angles = np.float32(t) * frequencies()
@@ -82,7 +115,7 @@ class FlowPrior:
     def fits(self) -> bool:
         """Whether the arrays have the shapes of such a prior."""
         k, latent_dim = self.basis.shape if self.basis.ndim == 2 else (0, 0)
-        if self.mean.shape != (latent_dim,) or int(self.is_active.sum()) != k or not k:
+        if self.mean.shape != (latent_dim,) or int(self.is_active.sum()) != k or not k or not self.paths.fit(k):
             return False
         try:
             moment = self._moment(0.0)
@@ -92,11 +125,9 @@ class FlowPrior:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As the model file holds it."""
-        return {
-            "mean": self.mean,
-            "basis": self.basis,
-            **{f"flow.{name}": array for name, array in self.weights.items()},
-        }
+        parts = {"paths": self.paths.arrays(), "flow": self.weights}
+        named = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+        return {"mean": self.mean, "basis": self.basis, **named}
 
 
 def integrate(velocity: Field, x: np.ndarray, steps: int = _STEPS) -> np.ndarray:

@@ -20,7 +20,7 @@ from latentcli.history import TrainingSummary
 from latentcli.images import as_float
 from latentcli.model import graphs
 from latentcli.model.engine import Engine, Weights, choose_engine
-from latentcli.model.flow import FlowPrior
+from latentcli.model.flow import FlowPrior, MixturePaths
 from latentcli.model.prior import MixturePrior, Prior, StandardPrior
 
 if TYPE_CHECKING:
@@ -162,11 +162,16 @@ def _prior(path: Path, config: ModelConfig, arrays: tensorfile.Arrays) -> Prior:
 
 def _flow(path: Path, config: ModelConfig, parts: tensorfile.Arrays) -> FlowPrior:
     weights = {name.removeprefix("flow."): array for name, array in parts.items() if name.startswith("flow.")}
-    if len(weights) != len(parts) - 2 or parts.get("mean", np.empty(0)).shape != (config.latent_dim,):
-        raise FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
-    prior = FlowPrior(parts["mean"], parts["basis"], weights)
+    paths = {name.removeprefix("paths."): array for name, array in parts.items() if name.startswith("paths.")}
+    refusal = FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
+    if len(weights) + len(paths) + 2 != len(parts) or parts.get("mean", np.empty(0)).shape != (config.latent_dim,):
+        raise refusal
+    try:
+        prior = FlowPrior(parts["mean"], parts["basis"], MixturePaths(**paths), weights)
+    except TypeError as error:
+        raise refusal from error
     if not prior.fits:
-        raise FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
+        raise refusal
     return prior
 
 

@@ -2,8 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from latentcli import tensorfile
 from latentcli.config import ACTIVE_KL, TrainConfig
 from latentcli.errors import FileFormatError
 from latentcli.model.device import autocast, to_numpy
-from latentcli.model.flow import FREQUENCIES, FlowPrior, frequencies
+from latentcli.model.flow import FREQUENCIES, FlowPrior, MixturePaths, frequencies
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
 from latentcli.training import schedule
@@ -30,6 +29,7 @@ _RATE, _WARM_UP = 5e-4, 50  # learning rate of AdamW; steps until it is reached
 _EMA = 0.998
 _MEASURE_EVERY = 100  # steps
 _PATIENCE = 500  # steps without a better held-out loss, after which it stops
+_LEAST = 0.001  # share of the held-out loss that counts as better
 _MEASURED = 2048  # held-out latents, drawn again and again where there are fewer
 
 
@@ -60,7 +60,7 @@ class Block(nn.Module):
 
 
 class VelocityField(nn.Module):
-    """What `FlowPrior.velocity` computes, for training: whitened latents (n, k) at times (n,) to velocities (n, k)."""
+    """The network of `FlowPrior.velocity`, for training: whitened latents (n, k) at times (n,) to velocities (n, k)."""
 
     frequencies: Tensor
 
@@ -82,21 +82,22 @@ class VelocityField(nn.Module):
         h = self.first(x)
         for block in self.blocks:
             h = block(h, moment)
-        t = t[:, None]
-        gaussian: Tensor = (2 * t - 1) / ((1 - t).square() + t.square()) * x
-        result: Tensor = gaussian + self.last(F.layer_norm(h, (_WIDTH,))).float()
+        result: Tensor = self.last(F.layer_norm(h, (_WIDTH,))).float()
         return result
 
 
 class FlowTraining:
-    """The training of a flow prior on encoded images; what a step does depends on the seed and its number alone."""
+    """The training of a flow prior on encoded images, from the mixture that is fitted to them.
 
-    def __init__(self, train: Posterior, held_out: Posterior, seed: int, steps: int) -> None:
+    What a step does depends on the seed and its number alone.
+    """
+
+    def __init__(self, train: Posterior, held_out: Posterior, mixture: MixturePrior, seed: int, steps: int) -> None:
         self.steps, self.done = steps, 0
         self._seed = seed
         latents = {"mean": train.mean.numpy(), "logvar": train.logvar.numpy(), "held_out": held_out.mean.numpy()}
         self._of = f"{tensorfile.digest(latents)}/{seed}/{steps}"
-        self._active = active = torch.nonzero(train.kl_per_dimension().mean(dim=0) > ACTIVE_KL).flatten()
+        active = torch.nonzero(train.kl_per_dimension().mean(dim=0) > ACTIVE_KL).flatten()
         self._train = _of(train, active)
         k, latent_dim = len(active), train.mean.shape[1]
         drawn = self._train.draw(torch.randn(self._train.mean.shape, generator=schedule.stream(seed, "whitening", 0)))
@@ -105,6 +106,7 @@ class FlowTraining:
         self._whitening = (directions / variances.sqrt()).float()  # (k, k)
         self._mean = torch.zeros(latent_dim).index_copy(0, active, self._centre)
         self._basis = torch.zeros(k, latent_dim).index_copy(1, active, (directions * variances.sqrt()).T.float())
+        self._paths = _Paths(mixture, active, self._centre, self._whitening)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._field = VelocityField(k)
@@ -112,7 +114,7 @@ class FlowTraining:
         self._optimizer = Optimizer(self._field, TrainConfig(optimizer="adamw"))
         self._measured = self._pairs(_of(held_out, active), torch.arange(_MEASURED) % len(held_out.mean), -1)
         self.best_loss = self.held_out_loss()
-        self._best, self._best_step = _copied(self._averaged), 0
+        self._best, self.best_step = _copied(self._averaged), 0
 
     def run(self) -> Iterator[int]:
         """Make steps until held-out latents gain no more; yields their number each time those were measured."""
@@ -122,12 +124,12 @@ class FlowTraining:
             if self.done % _MEASURE_EVERY == 0 or self.done == self.steps:
                 self._measure()
                 yield self.done
-            if self.done - self._best_step >= _PATIENCE:
+            if self.done - self.best_step >= _PATIENCE:
                 break
 
     def save(self, path: Path) -> None:
         """Write all it takes to go on exactly from here. Raises LatentCLIError when that fails."""
-        header = {"of": self._of, "done": self.done, "best_loss": self.best_loss, "best_step": self._best_step}
+        header = {"of": self._of, "done": self.done, "best_loss": self.best_loss, "best_step": self.best_step}
         tensorfile.write(path, KIND, header, to_numpy(self._tensors()))
 
     def resume(self, path: Path) -> None:
@@ -141,7 +143,7 @@ class FlowTraining:
             return
         tensors = self._tensors()
         if {name: array.shape for name, array in arrays.items()} == {name: x.shape for name, x in tensors.items()}:
-            self.done, self._best_step, self.best_loss = done, best_step, best_loss
+            self.done, self.best_step, self.best_loss = done, best_step, best_loss
             for name, tensor in tensors.items():
                 tensor.copy_(torch.from_numpy(arrays[name]))
 
@@ -157,36 +159,29 @@ class FlowTraining:
 
     def _measure(self) -> None:
         loss = self.held_out_loss()
-        if loss < self.best_loss:
-            self.best_loss, self._best, self._best_step = loss, _copied(self._averaged), self.done
+        if loss < (1 - _LEAST) * self.best_loss:
+            self.best_loss, self._best, self.best_step = loss, _copied(self._averaged), self.done
 
     def prior(self) -> FlowPrior:
         """With the weights that were best on held-out latents."""
-        return FlowPrior(self._mean.numpy(), self._basis.numpy(), to_numpy(self._best))
-
-    def held_out_loss(self) -> float:
-        """Mean squared error of the velocity of the averaged network; always on the same draws."""
-        return self._error(self._averaged)
-
-    def loss_of_mixture(self, mixture: MixturePrior) -> float:
-        """The same of the velocities that carry N(0, I) to a mixture."""
-        means = (torch.from_numpy(mixture.means)[:, self._active] - self._centre) @ self._whitening
-        factors = torch.from_numpy(mixture.factors)[:, self._active[:, None], self._active]
-        factors = self._whitening.T @ factors
-        return self._error(partial(mixture_velocity, torch.from_numpy(mixture.weights), means, factors))
+        return FlowPrior(self._mean.numpy(), self._basis.numpy(), self._paths.to_numpy(), to_numpy(self._best))
 
     @torch.inference_mode()
-    def _error(self, velocity: Callable[[Tensor, Tensor], Tensor]) -> float:
+    def held_out_loss(self) -> float:
+        """Mean squared error of the velocity with the averaged network; always on the same draws."""
         start, end, t = self._measured
-        return float((velocity(_between(start, end, t), t) - (end - start)).square().mean())
+        x = _between(start, end, t)
+        return float((self._paths.velocity(x, t) + self._averaged(x, t) - (end - start)).square().mean())
 
     def _step(self) -> None:
         generator = schedule.stream(self._seed, "latents", self.done)
         rows = torch.randint(len(self._train.mean), (_BATCH,), generator=generator)
         start, end, t = self._pairs(self._train, rows, self.done)
+        x = _between(start, end, t)
+        rest = end - start - self._paths.velocity(x, t)
         with autocast(start.device, "bf16"):
-            velocity = self._field(_between(start, end, t), t)
-        loss = (velocity - (end - start)).square().mean()
+            found = self._field(x, t)
+        loss = (found - rest).square().mean()
         self._optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self._optimizer.parameters, 1.0)
@@ -204,23 +199,31 @@ class FlowTraining:
         return start, (drawn - self._centre) @ self._whitening, torch.rand(len(rows), generator=generator)
 
 
-def mixture_velocity(weights: Tensor, means: Tensor, factors: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """Velocities (n, k) at x (n, k) and times t (n,) of straight paths from N(0, I) to a Gaussian mixture.
+class _Paths:
+    """`MixturePaths` in PyTorch, for many times at once."""
 
-    `weights` (c,), `means` (c, k) and `factors` (c, k, k) are as in `MixturePrior`. Between the two lies, for each
-    component, N(t m, (1 - t)^2 I + t^2 C), in which both ends have conditional means that are linear in x; components
-    count by how likely they make x.
-    """
-    log_likelihoods, velocities = [], []
-    for weight, mean, factor in zip(weights, means, factors, strict=True):
-        variances, directions = torch.linalg.eigh(factor @ factor.T)
-        along = (x - t[:, None] * mean) @ directions  # (n, k)
-        between = (1 - t[:, None]).square() + t[:, None].square() * variances
-        log_likelihoods.append(weight.log() - 0.5 * (along.square() / between + between.log()).sum(dim=1))
-        change = (t[:, None] * variances - (1 - t[:, None])) / between
-        velocities.append(mean + (change * along) @ directions.T)
-    shares = torch.stack(log_likelihoods).softmax(dim=0)  # (c, n)
-    return (shares[:, :, None] * torch.stack(velocities)).sum(dim=0)
+    def __init__(self, mixture: MixturePrior, active: Tensor, centre: Tensor, whitening: Tensor) -> None:
+        self.weights = torch.from_numpy(mixture.weights)
+        self.means = (torch.from_numpy(mixture.means)[:, active] - centre) @ whitening
+        factors = whitening.T @ torch.from_numpy(mixture.factors)[:, active[:, None], active]
+        self.variances, self.directions = torch.linalg.eigh(factors @ factors.transpose(1, 2))
+
+    def to_numpy(self) -> MixturePaths:
+        return MixturePaths(**to_numpy(vars(self)))
+
+    def velocity(self, x: Tensor, t: Tensor) -> Tensor:
+        """At x (n, k) and times t (n,): (n, k)."""
+        t = t[:, None]
+        log_likelihoods, velocities = [], []
+        for weight, mean, variances, directions in zip(
+            self.weights, self.means, self.variances, self.directions, strict=True
+        ):
+            along = (x - t * mean) @ directions
+            between = (1 - t).square() + t.square() * variances
+            log_likelihoods.append(weight.log() - 0.5 * (along.square() / between + between.log()).sum(dim=1))
+            velocities.append(mean + ((t * variances - (1 - t)) / between * along) @ directions.T)
+        shares = torch.stack(log_likelihoods).softmax(dim=0)  # (c, n)
+        return (shares[:, :, None] * torch.stack(velocities)).sum(dim=0)
 
 
 def _of(posterior: Posterior, dimensions: Tensor) -> Posterior:

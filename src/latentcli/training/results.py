@@ -101,7 +101,7 @@ def _evaluated(run: Trained, prior: Prior, model_id: str) -> Generator[events.Re
 def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
     """The prior fitted to encoded training images; a 2-D model keeps N(0, I), which its map is drawn by.
 
-    A mixture and a flow are fitted, and the one is taken whose velocities are nearer to those of held-out latents.
+    A mixture is fitted first, then a flow that starts from it, which is kept where held-out latents gain.
     """
     vae, train, seed = run.vae, run.train, run.summary.seed
     if vae.config.latent_dim <= 2:
@@ -115,9 +115,9 @@ def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
     is_used = bool((posterior.kl_per_dimension().mean(dim=0) > ACTIVE_KL).any())
     if run.held_out is None or len(run.held_out) < _COMPARED or not steps or not is_used:
         return mixture
-    training = FlowTraining(posterior, _encoded(run, run.held_out.spread(MOST_LATENTS)), seed, steps)
+    training = FlowTraining(posterior, _encoded(run, run.held_out.spread(MOST_LATENTS)), mixture, seed, steps)
     yield from _fit_flow(training, run.folder / PRIOR_RESUME_FILE)
-    return training.prior() if training.best_loss < training.loss_of_mixture(mixture) else mixture
+    return training.prior() if training.best_step else mixture
 
 
 def _fit_flow(training: FlowTraining, resume_file: Path) -> Iterator[events.Report]:

@@ -9,7 +9,7 @@ from latentcli.config import ModelConfig, TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.training.hardware import time_steps
 
-_SLOWER = 1.1  # times the seconds of one thread that all may take before one is left
+_SLOWER = 0.95  # times the seconds of one thread that all may take before one is left
 _MEDIAN_OF = 7  # steps
 _LOOK_AGAIN = 20.0  # seconds on one thread before all are tried again
 _TRIED = 3  # steps on all threads then
