@@ -74,9 +74,10 @@ def main() -> None:
         print(
             f"{platform.machine()}, {os.cpu_count()} cores; untouched: {seconds:.0f} s, {digest('whole')}", flush=True
         )
-        kills = 0
+        kills = runs = 0
         while kills < asked.kills:
-            name = f"killed-{kills}"
+            name = f"killed-{runs}"
+            runs += 1
             moments = kill_until_it_ends(data, name, options, asked.kills - kills, seconds)
             kills += len(moments)
             result = ", ".join(f"{moment:.1f}" for moment in moments) or "never"
