@@ -229,9 +229,7 @@ class TrainConfig:
     clip: float = 1.0  # largest norm of the gradient of the loss per number of the image; 0 is none
     ema: float = 0.999  # decay of the averaged weights, which are the ones stored; 0 stores the last
     flip: bool | None = False  # mirror half of the images left to right; None finds out whether they look the same
-    augment: bool | None = (
-        False  # move images and change their colours; None finds out whether moved ones look the same
-    )
+    augment: bool | None = False  # move and recolour images; None finds out whether moved ones look the same
     shift: float = 0.0  # farthest move of an image each way, a share of its side
     jitter: float = 0.0  # strongest change of brightness and of contrast, 0 to 0.5
     patience: float = 0.0  # share of the steps to wait for a better held-out loss; 0 stores the last weights

@@ -55,7 +55,7 @@ class MixturePaths:
         shares /= shares.sum(axis=0)
         return np.asarray((shares[:, :, None] * np.stack(velocities)).sum(axis=0))
 
-    def fit(self, k: int) -> bool:
+    def fits(self, k: int) -> bool:
         """Whether the arrays have the shapes of such paths."""
         c = self.weights.size
         expected = [(c,), (c, k), (c, k), (c, k, k)]
@@ -115,7 +115,7 @@ class FlowPrior:
     def fits(self) -> bool:
         """Whether the arrays have the shapes of such a prior."""
         k, latent_dim = self.basis.shape if self.basis.ndim == 2 else (0, 0)
-        if self.mean.shape != (latent_dim,) or int(self.is_active.sum()) != k or not k or not self.paths.fit(k):
+        if self.mean.shape != (latent_dim,) or int(self.is_active.sum()) != k or not k or not self.paths.fits(k):
             return False
         try:
             moment = self._moment(0.0)

@@ -156,14 +156,14 @@ def _prior(path: Path, config: ModelConfig, arrays: tensorfile.Arrays) -> Prior:
     components = len(parts["weights"]) if parts.get("weights") is not None and parts["weights"].ndim == 1 else 0
     d = config.latent_dim
     if shapes != {"weights": (components,), "means": (components, d), "factors": (components, d, d)} or not components:
-        raise FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
+        raise _misfit(path)
     return MixturePrior(parts["weights"], parts["means"], parts["factors"])
 
 
 def _flow(path: Path, config: ModelConfig, parts: tensorfile.Arrays) -> FlowPrior:
     weights = {name.removeprefix("flow."): array for name, array in parts.items() if name.startswith("flow.")}
     paths = {name.removeprefix("paths."): array for name, array in parts.items() if name.startswith("paths.")}
-    refusal = FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
+    refusal = _misfit(path)
     if len(weights) + len(paths) + 2 != len(parts) or parts.get("mean", np.empty(0)).shape != (config.latent_dim,):
         raise refusal
     try:
@@ -173,6 +173,10 @@ def _flow(path: Path, config: ModelConfig, parts: tensorfile.Arrays) -> FlowPrio
     if not prior.fits:
         raise refusal
     return prior
+
+
+def _misfit(path: Path) -> FileFormatError:
+    return FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:

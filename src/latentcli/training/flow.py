@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentcli import tensorfile
-from latentcli.config import ACTIVE_KL, TrainConfig
+from latentcli.config import TrainConfig
 from latentcli.errors import FileFormatError
 from latentcli.model.device import autocast, to_numpy
 from latentcli.model.flow import FREQUENCIES, FlowPrior, MixturePaths, frequencies
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
 from latentcli.training import schedule
-from latentcli.training.mixture import covariance
+from latentcli.training.mixture import active_dimensions, covariance
 from latentcli.training.optimizer import Optimizer
 
 KIND = "prior being fitted"
@@ -97,7 +97,7 @@ class FlowTraining:
         self._seed = seed
         latents = {"mean": train.mean.numpy(), "logvar": train.logvar.numpy(), "held_out": held_out.mean.numpy()}
         self._of = f"{tensorfile.digest(latents)}/{seed}/{steps}"
-        active = torch.nonzero(train.kl_per_dimension().mean(dim=0) > ACTIVE_KL).flatten()
+        active = active_dimensions(train)
         self._train = _of(train, active)
         k, latent_dim = len(active), train.mean.shape[1]
         drawn = self._train.draw(torch.randn(self._train.mean.shape, generator=schedule.stream(seed, "whitening", 0)))

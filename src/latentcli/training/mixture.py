@@ -26,14 +26,18 @@ def fit(posterior: Posterior, seed: int) -> MixturePrior:
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(posterior.mean), generator=generator)[:MOST_LATENTS]
     mean, logvar = posterior.mean[order], posterior.logvar[order]
-    kl = Posterior(mean, logvar).kl_per_dimension().mean(dim=0)
-    active = torch.nonzero(kl > ACTIVE_KL).flatten()
+    active = active_dimensions(Posterior(mean, logvar))
     z = Posterior(mean, logvar).draw(torch.randn(mean.shape, generator=generator))
     if len(active) == 0:
         latent_dim = mean.shape[1]
         return _embed(np.ones(1), np.zeros((1, 0)), np.zeros((1, 0, 0)), active, latent_dim)
     weights, means, covariances = _fit_components(z[:, active].double().numpy(), seed)
     return _embed(weights, means, covariances, active, mean.shape[1])
+
+
+def active_dimensions(posterior: Posterior) -> Tensor:
+    """Those that carry something on average: (k,) int64."""
+    return torch.nonzero(posterior.kl_per_dimension().mean(dim=0) > ACTIVE_KL).flatten()
 
 
 def _fit_components(z: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

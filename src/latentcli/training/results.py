@@ -12,7 +12,6 @@ from PIL import Image
 
 from latentcli.catalog import CARD_FILE
 from latentcli.config import (
-    ACTIVE_KL,
     MODEL_FILE,
     PRIOR_RESUME_FILE,
     RECONSTRUCTIONS_FILE,
@@ -40,7 +39,7 @@ from latentcli.report.model_page import REPORT_FILE, build
 from latentcli.table import Table, markdown
 from latentcli.training import events
 from latentcli.training.flow import FlowTraining, steps_after
-from latentcli.training.mixture import MOST_LATENTS, fit
+from latentcli.training.mixture import MOST_LATENTS, active_dimensions, fit
 from latentcli.training.schedule import order
 
 
@@ -112,8 +111,8 @@ def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
     posterior = _encoded(run, Dataset(train.pixels, train.rows[some]))
     mixture = fit(posterior, seed)
     steps = steps_after(run.summary.steps * run.summary.batch_size * vae.config.width * vae.config.height)
-    is_used = bool((posterior.kl_per_dimension().mean(dim=0) > ACTIVE_KL).any())
-    if run.held_out is None or len(run.held_out) < _COMPARED or not steps or not is_used:
+    has_collapsed = not len(active_dimensions(posterior))
+    if run.held_out is None or len(run.held_out) < _COMPARED or not steps or has_collapsed:
         return mixture
     training = FlowTraining(posterior, _encoded(run, run.held_out.spread(MOST_LATENTS)), mixture, seed, steps)
     yield from _fit_flow(training, run.folder / PRIOR_RESUME_FILE)

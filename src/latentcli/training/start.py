@@ -60,37 +60,33 @@ def find(plan: Plan, images: Dataset) -> Generator[Note, None, Start]:
         weights, share = _that_fit(other, model)
         yield Note(f"starting from {other.name}: {share:.0%} of the weights are taken over")
     is_fitted = model.linear and "linear.basis" not in weights
-    if flip is None or augment is None:
-        alike = _Alike(LinearPath(model), images.spread(_COMPARED), model.latent_dim)
-        if flip is None:
-            flip = alike.mirrored()
-            yield Note(_on_mirroring(flip, len(images)))
-        if augment is None:
-            augment = alike.moved(config.shift)
-            yield Note(_on_moving(augment, len(images)))
-    if not is_fitted:
+    if flip is not None and augment is not None and not is_fitted:
         return Start(flip, augment, weights=weights)
     path = LinearPath(model)
+    if flip is None or augment is None:
+        alike = _Alike(path, images.spread(_COMPARED), model.latent_dim)
+        if flip is None:
+            flip = alike.mirrored()
+            yield _note(flip, len(images), "mirrored", "half of the images are mirrored", "flip")
+        if augment is None:
+            augment = alike.moved(config.shift)
+            yield _note(augment, len(images), "moved", "images are moved a little", "augment")
+    if not is_fitted:
+        return Start(flip, augment, weights=weights)
     most = max(_PER_COMPONENT * model.latent_dim, int(_PRODUCTS / (len(path.mean) * model.latent_dim)))
     some = images.spread(min(_MOST_IMAGES, most))
     yield Note(f"fitting principal components to {len(some)} images")
     return Start(flip, augment, fit(path, some, model.latent_dim, flip), weights)
 
 
-def _on_mirroring(flip: bool, images: int) -> str:
+def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> Note:
+    """On what was found out about changed images: "mirrored" or "moved"; `done` is what happens to them."""
     if images < _TOO_FEW:
-        return "images are not mirrored: they are too few to tell whether mirrored ones look the same (--flip does it)"
-    if flip:
-        return "half of the images are mirrored at random: they look the same so (--no-flip leaves it)"
-    return "images are not mirrored: mirrored ones look different (--flip does it all the same)"
-
-
-def _on_moving(augment: bool, images: int) -> str:
-    if images < _TOO_FEW:
-        return "images are not moved: they are too few to tell whether moved ones look the same (--augment does it)"
-    if augment:
-        return "images are moved a little at random: they look the same so (--no-augment leaves it)"
-    return "images are not moved: moved ones look different (--augment does it all the same)"
+        why = f"they are too few to tell whether {changed} ones look the same"
+        return Note(f"images are not {changed}: {why} (--{option} does it)")
+    if chosen:
+        return Note(f"{done} at random: they look the same so (--no-{option} leaves it)")
+    return Note(f"images are not {changed}: {changed} ones look different (--{option} does it all the same)")
 
 
 def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:

@@ -61,7 +61,12 @@ class Trainer:
         self.resume_file = plan.folder / RESUME_FILE
         self.speed: hardware.Speed | None = None  # None where it was not measured again
         self.readable = self.train.digest()
-        position = plan.resumed.position if plan.resumed else self._first_position(start)
+        asked = plan.choice.config
+        known = plan.resumed.position if plan.resumed else start
+        assert known, "a new run begins with a start"
+        self.flip = known.flip if asked.flip is None else asked.flip
+        self.augment = known.augment if asked.augment is None else asked.augment
+        position = plan.resumed.position if plan.resumed else self._first_position()
         if position.images != self.readable:
             raise ConfigError(
                 f"other images can be read than when {plan.folder} was started ({len(self.train)} now); "
@@ -69,9 +74,6 @@ class Trainer:
             )
         self.stage = self._next_stage(plan.resumed) if plan.resumed and plan.grows else position.stage
         self.precision, self.seconds = cast(Precision, position.precision), position.seconds
-        asked = plan.choice.config
-        self.flip = position.flip if asked.flip is None else asked.flip
-        self.augment = position.augment if asked.augment is None else asked.augment
         config = replace(self._settled(), precision=self.precision)
         self.stopped = position.stopped and not plan.grows
         self.last_step = position.step if self.stopped else self.stage.end
@@ -101,11 +103,9 @@ class Trainer:
         config = replace(self.plan.choice.config, batch_size=self.batch_size, flip=self.flip, augment=self.augment)
         return config if self.augment else replace(config, shift=0.0, jitter=0.0)
 
-    def _first_position(self, start: Start | None) -> checkpoint.Position:
+    def _first_position(self) -> checkpoint.Position:
         """Test the speed once; with --minutes it fixes the number of steps for good."""
         choice, device = self.plan.choice, self.plan.device
-        self.flip = start.flip if start else bool(choice.config.flip)
-        self.augment = start.augment if start else bool(choice.config.augment)
         config = self._settled()
         speed = hardware.choose(choice.model, config, self.train, device)
         steps = config.epochs * self.steps_per_epoch
