@@ -17,10 +17,13 @@ from PIL import Image, ImageDraw
 
 from latentcli.cli.app import main
 from latentcli.config import ModelConfig
+from latentcli.model.device import to_numpy
+from latentcli.model.flow import FlowPrior, MixturePaths
 from latentcli.model.modelfile import save_model
 from latentcli.model.pca import Pca
-from latentcli.model.prior import MixturePrior
+from latentcli.model.prior import MixturePrior, Prior
 from latentcli.model.vae import VAE
+from latentcli.training.flow import VelocityField
 
 TINY = ModelConfig(width=16, height=16, channels=3, latent_dim=4, widths=(8, 8))
 TINY_ALPHA = ModelConfig(width=16, height=16, channels=4, latent_dim=4, widths=(8, 8))
@@ -135,15 +138,31 @@ def tiny_model(tmp_path: Path) -> Path:
     return write_model(tmp_path / "models" / "tiny")
 
 
-def write_model(folder: Path, config: ModelConfig = TINY, seed: int = 0, **header: object) -> Path:
+def write_model(
+    folder: Path, config: ModelConfig = TINY, seed: int = 0, prior: Prior | None = None, **header: object
+) -> Path:
     torch.manual_seed(seed)
     vae = VAE(config).eval()
     fit_by_chance(vae)
     means = torch.randn(2, config.latent_dim).numpy()
     factors = np.tile(np.eye(config.latent_dim, dtype=np.float32), (2, 1, 1))
-    prior = MixturePrior(np.array([0.5, 0.5], dtype=np.float32), means, factors)
-    save_model(folder / "model.safetensors", vae, prior, {"finished_at": "2026-01-01T00:00:00+00:00", **header})
+    mixture = MixturePrior(np.array([0.5, 0.5], dtype=np.float32), means, factors)
+    save_model(
+        folder / "model.safetensors", vae, prior or mixture, {"finished_at": "2026-01-01T00:00:00+00:00", **header}
+    )
     return folder
+
+
+def flow_prior(latent_dim: int, k: int, values: int = 0) -> FlowPrior:
+    """A flow whose network does something, over the first k dimensions."""
+    torch.manual_seed(0)
+    field = VelocityField(k, values)
+    for parameter in field.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    basis = 2 * np.eye(k, latent_dim, dtype=np.float32)
+    paths = MixturePaths(*(np.float32(array) for array in ([1.0], np.zeros((1, k)), np.ones((1, k)), np.eye(k)[None])))
+    mean = np.ones(latent_dim, dtype=np.float32) * basis.any(axis=0)
+    return FlowPrior(mean, basis, paths, to_numpy(field.state_dict()))
 
 
 def random_components(dimensions: int, count: int) -> Pca:

@@ -33,7 +33,7 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 MOST_LINES = 450
 # Words of a private dialect, as parts of identifiers; the field's words are describe, result, request, fingerprint, ...
 DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", "talk", "deep", "moments"}
-LAZY_ELSEWHERE = {"sklearn", "onnxruntime", "filelock", "torch"}  # in functions
+LAZY_ELSEWHERE = {"sklearn", "scipy", "onnxruntime", "filelock", "torch"}  # in functions
 
 
 def sources() -> list[Path]:

@@ -22,6 +22,7 @@ from latentcli.concepts.vector import ConceptVector
 from latentcli.config import (
     DETAIL,
     SAMPLES,
+    SPREAD,
     WALK_STEPS,
     Crop,
     Device,
@@ -94,8 +95,12 @@ class Model:
         seeds: Sequence[int] | None = None,
         temperature: float | None = None,
         prior: PriorName | None = None,
+        guidance: float | None = None,
+        like: str | Sequence[str] = (),
+        near: Picture | Latents | None = None,
+        spread: float = SPREAD,
     ) -> Sheet:
-        """Draw new images from the prior.
+        """Draw new images from the prior, or variations of one picture.
 
         Args:
             n: Number of images; their seeds are seed, seed + 1, ...
@@ -103,14 +108,21 @@ class Model:
             seeds: Seeds, one an image, instead of n and seed.
             temperature: Factor on the prior's standard deviation, 0 to 10; the prior's own by default.
             prior: "fitted" or "standard"; the fitted one where the model has it.
+            guidance: How far samples go where a fitted flow differs from a mixture; the prior's own by default.
+            like: Parts of the training images to draw from, such as "cats" or "smiling=yes".
+            near: A picture, or the latents of one, to draw variations of.
+            spread: Of those: 0 is the picture itself, 1 a new sample.
 
         Raises:
             ConfigError: A value is out of range, or the model has no such prior.
+            UsageError: The model knows no such part, or `near` is not one picture.
         """
         chosen = tuple(seeds) if seeds is not None else tuple(range(seed, seed + n))
         if not chosen or min(chosen) < 0 or max(chosen) >= 2**63:
             raise ConfigError("sample takes one or more seeds from 0 to 2^63 - 1")
-        return self.decode(sample.draw(self.loaded, sample.SampleRequest(chosen, prior, temperature)))
+        parts = (like,) if isinstance(like, str) else tuple(like)
+        request = sample.SampleRequest(chosen, prior, temperature, guidance, parts, spread=spread)
+        return self.decode(sample.draw(self.loaded, request, None if near is None else self._keyframe(near)))
 
     def encode(self, pictures: Picture | Iterable[Picture]) -> Latents:
         """Posterior means of pictures, never a draw.
@@ -365,6 +377,7 @@ def train(
     precision: Precision | None = None,
     seed: int = 0,
     start_from: str | os.PathLike[str] | None = None,
+    labels: str | os.PathLike[str] | None = None,
     device: Device = "auto",
     threads: int | None = None,
     progress: ProgressOption = False,
@@ -392,6 +405,7 @@ def train(
         precision: "auto", "fp32" or "bf16".
         seed: Random seed (weights, shuffling, noise).
         start_from: Model whose network, size and weights are taken over: its name, folder or file.
+        labels: CSV table whose columns name parts of the images, for `Model.sample`; sub-folders do without one.
         device: "auto", "cpu", "cuda" or "mps".
         threads: Of the processor; by default all, or one while another program takes the cores.
         progress: True for a line on stderr, or a function of `Progress` events.
@@ -424,6 +438,7 @@ def train(
         aligned=aligned,
         background=background,
         start_from=catalog.find_model(os.fspath(start_from)).path if start_from is not None else None,
+        labels=Path(labels) if labels is not None else None,
         device=device,
         threads=threads,
     )

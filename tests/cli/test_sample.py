@@ -1,11 +1,12 @@
 """`latentcli sample`: sheets and single images by seed."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import MODEL, pixels, size
-from tests.conftest import write_model
+from tests.conftest import draw_folder, flow_prior, write_model
 
 
 def test_sample_draws_a_sheet(run):
@@ -57,3 +58,70 @@ def test_samples_of_another_model_get_a_folder_of_their_own(run, tmp_path):
 def test_numbers_out_of_range_are_usage_errors_that_say_the_range(run, option, message):
     result = run("sample", option, *MODEL)
     assert (result.code, result.err) == (2, f"latentcli: {message}\n")
+
+
+def test_samples_are_drawn_near_an_image_and_moved_along_a_vector(run, photo):
+    draw_folder(Path("with"), 6, dot=True)
+    draw_folder(Path("without"), 6, first_seed=6)
+    assert run("vectors", "fit", "dot", "--positive", "with", "--negative", "without", *MODEL).code == 0
+    for spread in ("0", "1"):
+        assert run("sample", "--near", photo, "--spread", spread, "--n", 2, "--each", "-o", spread, *MODEL).code == 0
+    assert (pixels("0/seed-00000.png") == pixels("0/seed-00001.png")).all()
+    assert (pixels("1/seed-00000.png") != pixels("1/seed-00001.png")).any()
+    moved = run("sample", "--n", 2, "--with", "dot=2", *MODEL)
+    assert moved.paths == ["samples-dot+2-0-1.png"]
+    run("sample", "--n", 2, *MODEL)
+    assert (pixels("samples-dot+2-0-1.png") != pixels("samples-0-1.png")).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--like", "cats"], "knows no parts"),
+        (["--guidance", 2], "--guidance is of a flow"),
+        (["--spread", 0.5], "--spread goes with --near"),
+        (["--near", "seed:1", "--temperature", 1], "--near takes --spread"),
+        (["--near", "seed:1", "--spread", 2], "--spread takes 0 to 1"),
+        (["--near", "nowhere.png"], "nowhere.png"),
+        (["--with", "nothing"], "no model has the vector nothing"),
+    ],
+)
+def test_what_a_model_cannot_draw_is_refused_in_a_line(run, options, message):
+    result = run("sample", *options, *MODEL)
+    assert result.code in (1, 2)
+    assert message in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_file_of_several_latents_is_no_image_to_draw_near(run):
+    draw_folder(Path("d"), 3)
+    run("encode", "d", *MODEL)
+    assert "name one, like FILE#name" in run("sample", "--near", "d.latents.safetensors", *MODEL).err
+    assert run("sample", "--near", "d.latents.safetensors#000.png", "--n", 1, *MODEL).code == 0
+
+
+def test_a_flow_draws_from_the_parts_that_it_knows(run):
+    folder = write_model(
+        Path("models/pets"), prior=flow_prior(4, 3, values=3), parts={"kind": ["cats", "dogs"], "in": ["yes"]}
+    )
+    assert folder.exists()
+    drawn = {
+        name: run("sample", "--n", 1, "--model", "pets", "-o", f"{name}.png", *options)
+        for name, options in {
+            "all": [],
+            "cats": ["--like", "cats"],
+            "both": ["--like", "kind=cats", "--like", "in=yes"],
+            "far": ["--guidance", 5],
+        }.items()
+    }
+    assert all(result.code == 0 for result in drawn.values()), drawn
+    pictures = [pixels(f"{name}.png").tobytes() for name in drawn]
+    assert len(set(pictures)) == 4
+    assert run("sample", "--n", 1, "--model", "pets", "--like", "in=yes").paths == ["samples-in-yes-0.png"]
+    for wanted, message in (
+        ("birds", "kind=cats, kind=dogs, in=yes"),
+        ("kind=birds", "knows no images like 'kind=birds'"),
+    ):
+        assert message in run("sample", "--model", "pets", "--like", wanted).err
+    twice = run("sample", "--model", "pets", "--like", "cats", "--like", "dogs")
+    assert "one value of a column" in twice.err

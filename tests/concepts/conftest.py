@@ -11,7 +11,7 @@ GAP = np.array([3.0, 0.0, 1.0, 0.0])
 ROUND = Geometry(
     np.zeros(4, dtype=np.float32),
     np.eye(4, dtype=np.float32),
-    np.random.default_rng(3).standard_normal((4000, 4), np.float32),
+    lambda: np.random.default_rng(3).standard_normal((4000, 4), np.float32),
 )
 
 

@@ -9,7 +9,7 @@ from latentcli.errors import ConfigError
 from latentcli.model.prior import Geometry
 from tests.concepts.conftest import GAP, ROUND, drawn
 
-FLAT = Geometry(np.zeros(2), np.eye(2), np.random.default_rng(0).standard_normal((500, 2)))
+FLAT = Geometry(np.zeros(2), np.eye(2), lambda: np.random.default_rng(0).standard_normal((500, 2)))
 # Eight latents: the concept moves the first dimension by 2, what goes along with it the second by 6.
 POINTS = np.array([[0, 0], [0, 0], [0, 0], [0, 6], [2, 0], [2, 6], [2, 6], [2, 6]], dtype=float)
 SHOWS = np.arange(8) >= 4
@@ -109,7 +109,7 @@ def test_orthogonal_in_plain_space_is_interfacegan_s_projection():
 
 def test_orthogonal_in_whitened_space_leaves_the_other_s_discriminant_alone():
     covariance = np.array([[2.0, 1.0], [1.0, 2.0]], dtype=np.float32)
-    where = Geometry(np.zeros(2), covariance, FLAT.drawn)
+    where = Geometry(np.zeros(2), covariance, FLAT.draw)
     other = np.array([1.0, 0.0])
     found = find(Examples(POINTS, SHOWS), FitSettings(others=[other]), where).v
     probe = np.linalg.inv(covariance) @ other
@@ -130,7 +130,7 @@ def test_few_images_are_shrunk_to_the_leading_dimensions():
     """Two dimensions hold nearly all of the variance; noise in the other 62 is dropped."""
     rng = np.random.default_rng(0)
     scale = np.array([3.0, 3.0] + [0.05] * 62)
-    where = Geometry(np.zeros(64), np.diag(scale**2), np.zeros((10, 64)))
+    where = Geometry(np.zeros(64), np.diag(scale**2), lambda: np.zeros((10, 64)))
     shows = np.arange(20) % 2 == 0
     z = rng.standard_normal((20, 64)) * scale + shows[:, None] * np.eye(64)[0] * 4
     few = find(Examples(z, shows), FitSettings(), where)

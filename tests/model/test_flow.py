@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from latentcli.model.flow import FlowPrior, MixturePaths, integrate
-from latentcli.model.prior import MixturePrior
+from latentcli.model.noise import uniform_and_normal
+from latentcli.model.prior import Geometry, MixturePrior, StandardPrior
 from latentcli.training.flow import VelocityField, _Paths
 from tests.conftest import close
 
@@ -16,17 +17,27 @@ def random_paths(k, c=2):
     return MixturePaths(np.array([0.3, 0.7], dtype=np.float32), *(x.numpy() for x in (means, variances, directions)))
 
 
-def test_the_network_is_that_of_training():
+def random_field(k, values=0):
     torch.manual_seed(0)
-    field = VelocityField(5)
+    field = VelocityField(k, values).requires_grad_(False)
     for parameter in field.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
+    return field, {name: tensor.numpy() for name, tensor in field.state_dict().items()}
+
+
+def random_prior(k=5, **changes):
+    return FlowPrior(
+        np.ones(k, np.float32), 2 * np.eye(k, dtype=np.float32), random_paths(k), random_field(k)[1], **changes
+    )
+
+
+def test_the_network_is_that_of_training():
+    field, weights = random_field(5)
     paths = random_paths(5)
-    weights = {name: tensor.numpy() for name, tensor in field.state_dict().items()}
-    prior = FlowPrior(np.zeros(5), np.eye(5), paths, weights)
-    x = torch.randn(7, 5)
-    expected = field(x, torch.full((7,), 0.3)).detach().numpy() + paths.velocity(x.numpy(), 0.3)
-    close(prior.velocity(x.numpy(), 0.3), expected, atol=1e-5)
+    prior = FlowPrior(np.zeros(5), np.eye(5), paths, weights, guidance=1.5)
+    x, t = torch.randn(7, 5), torch.full((7,), 0.3)
+    added = field(x, t).numpy()
+    close(prior.velocity(x.numpy(), 0.3), paths.velocity(x.numpy(), 0.3) + 1.5 * added, atol=1e-5)
 
 
 @pytest.mark.parametrize("t", [0.0, 0.4, 0.9])
@@ -56,4 +67,76 @@ def test_the_velocity_of_a_mixture_is_the_mean_one_of_its_paths():
 
 def test_the_midpoint_rule_follows_a_known_path():
     x = np.ones((1, 1), dtype=np.float32)
-    close(integrate(lambda x, t: x, x, steps=64), np.full((1, 1), np.e, dtype=np.float32), atol=1e-3)
+    there = integrate(lambda x, t: x, x, steps=64)
+    close(there, np.full((1, 1), np.e, dtype=np.float32), atol=1e-3)
+    close(integrate(lambda x, t: x, there, start=1.0, end=0.0, steps=64), x, atol=1e-3)
+
+
+def test_wanted_parts_count_twice():
+    field, weights = random_field(5, values=3)
+    prior = FlowPrior(np.zeros(5), np.eye(5), random_paths(5), weights, guidance=1.0, like=(0, 2))
+    x, t = torch.randn(7, 5), torch.full((7,), 0.3)
+    anything = field(x, t).numpy()
+    wanted = field(x, t, torch.tensor([[1.0, 0.0, 1.0]])).numpy()
+    close(prior.velocity(x.numpy(), 0.3), prior.paths.velocity(x.numpy(), 0.3) + 2 * wanted - anything, atol=1e-5)
+
+
+def test_the_noise_of_a_sample_is_found_again():
+    prior = random_prior(guidance=1.0)
+    z = prior.sample(range(20), 1.0)
+    apart = np.abs(prior.noise_of(z) - uniform_and_normal(range(20), 5)[1])
+    assert np.median(apart) < 0.03
+    assert apart.max() < 0.4
+
+
+def test_mean_and_covariance_are_those_of_samples_of_the_mixture():
+    paths = random_paths(3)
+    mean, covariance = paths.mean_and_covariance()
+    mixture = MixturePrior(paths.weights, paths.means, paths.directions * np.sqrt(paths.variances)[:, None])
+    z = mixture.sample(range(20_000), 1.0)
+    close(mean, z.mean(axis=0), atol=0.05)
+    close(covariance, np.cov(z, rowvar=False), atol=0.1)
+
+
+def priors():
+    factors = np.linalg.cholesky(np.array([[[2.0, 0.3], [0.3, 1.0]]] * 2)).astype(np.float32)
+    means = np.array([[5, 5], [-5, -5]], dtype=np.float32)
+    return [
+        StandardPrior(2),
+        MixturePrior(np.array([0.5, 0.5], np.float32), means, factors),
+        random_prior(2, guidance=1.0),
+    ]
+
+
+@pytest.mark.parametrize("prior", priors())
+def test_variations_go_from_the_latent_itself_to_samples(prior):
+    z = prior.sample([3], 1.0)[0]
+    apart = [np.abs(prior.vary(z, range(50), spread) - z).mean() for spread in (0.0, 0.1, 0.4, 0.8)]
+    assert apart[0] < 1e-5
+    assert apart == sorted(apart)
+    assert apart[3] > 0.3
+    close(prior.vary(z, [7], 0.4)[0], prior.vary(z, range(20), 0.4)[7], atol=1e-4)
+
+
+def test_all_of_the_spread_is_a_sample_of_a_flow():
+    prior = random_prior()
+    close(prior.vary(np.zeros(5, np.float32), range(5), 1.0), prior.sample(range(5), 1.0), atol=1e-4)
+
+
+def test_variations_stay_in_the_component_of_their_latent():
+    mixture = priors()[1]
+    assert (mixture.vary(np.array([5, 4], np.float32), range(100), 0.9) > 0).mean() > 0.99
+
+
+def test_latents_stay_where_the_noise_of_a_flow_is_typical():
+    prior = random_prior(guidance=1.0)
+    where = Geometry.of(prior, 5)
+    z = prior.sample(range(10), 0.5)
+    near, far = z + 0.01, z + 50
+    close(where.stay_typical(z, near), near)
+    back = where.stay_typical(z, far)
+    share = (back - z) / (far - z)
+    close(share, np.broadcast_to(share[:, :1], share.shape), atol=1e-4)  # on the way
+    lengths = np.square(prior.noise_of(back)).sum(axis=1)
+    assert (lengths <= 16.75 + 0.1).all()  # the 99.5 % quantile of chi squared with 5 degrees of freedom
+    assert (lengths > 10).all()

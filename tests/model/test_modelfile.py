@@ -6,13 +6,10 @@ from latentcli import load_model, tensorfile
 from latentcli.config import model_config
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model import modelfile
-from latentcli.model.device import to_numpy
-from latentcli.model.flow import FlowPrior, MixturePaths
 from latentcli.model.modelfile import KIND, save_model
 from latentcli.model.prior import StandardPrior, mean_and_covariance
 from latentcli.model.vae import VAE
-from latentcli.training.flow import VelocityField
-from tests.conftest import TINY, close, write_model
+from tests.conftest import TINY, close, flow_prior, write_model
 
 
 def rewrite(folder, change):
@@ -87,20 +84,6 @@ def test_the_prior_survives_the_file(tiny_model):
     assert len(prior.weights) == 2
 
 
-def flow_prior(latent_dim, k):
-    """A flow whose network does something, over the first k dimensions."""
-    torch.manual_seed(0)
-    field = VelocityField(k)
-    for parameter in field.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    basis = 2 * np.eye(k, latent_dim, dtype=np.float32)
-    paths = MixturePaths(
-        *(np.float32(values) for values in ([1.0], np.zeros((1, k)), np.ones((1, k)), np.eye(k)[None]))
-    )
-    mean = np.ones(latent_dim, dtype=np.float32) * basis.any(axis=0)
-    return FlowPrior(mean, basis, paths, to_numpy(field.state_dict()))
-
-
 def saved(folder, prior):
     save_model(folder / "model.safetensors", VAE(TINY).eval(), prior, {})
     return folder
@@ -133,6 +116,17 @@ def test_a_flow_survives_the_file(tmp_path):
 def test_a_flow_that_does_not_fit_is_refused(tmp_path, spoil):
     path = rewrite(saved(tmp_path / "m", flow_prior(4, 3)), lambda header, arrays: spoil(arrays))
     with pytest.raises(FileFormatError, match="holds a prior that does not fit its config"):
+        load_model(path)
+
+
+def test_the_parts_that_a_prior_knows_have_names(tmp_path):
+    path = saved(tmp_path / "m", flow_prior(4, 3, values=2))
+    with pytest.raises(FileFormatError, match="holds a prior that does not fit its config"):
+        load_model(path)
+    rewrite(path, lambda header, arrays: header.update(parts={"folder": ["cats", "dogs"]}))
+    assert load_model(path).parts.columns == {"folder": ("cats", "dogs")}
+    rewrite(path, lambda header, arrays: header.update(parts=["cats", 2]))
+    with pytest.raises(FileFormatError, match="does not name the parts of its images"):
         load_model(path)
 
 

@@ -1,5 +1,7 @@
 """The fit of a flow prior: what it learns, how it is resumed, and its loss beside that of a mixture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from latentcli import tensorfile
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
 from latentcli.training import flow
-from latentcli.training.flow import KIND, FlowTraining
+from latentcli.training.flow import KIND, Encoded, FlowTraining
 from latentcli.training.mixture import fit
 from tests.conftest import close
 
@@ -41,7 +43,36 @@ def gaussian(posterior):
 
 def started(seed=0, steps=250, start=gaussian):
     heaps = two_heaps(400)
-    return FlowTraining(heaps, two_heaps(200, seed=1), start(heaps), seed, steps)
+    alone = Encoded.without_parts
+    return FlowTraining(alone(heaps), alone(two_heaps(200, seed=1)), start(heaps), seed, steps)
+
+
+def labelled(posterior):
+    """Which heap each is in, as parts."""
+    return Encoded(posterior, torch.stack([posterior.mean[:, 0] > 0, posterior.mean[:, 0] < 0], dim=1).float())
+
+
+def test_samples_are_drawn_from_a_part():
+    heaps = two_heaps(400)
+    training = FlowTraining(labelled(heaps), labelled(two_heaps(200, seed=1)), gaussian(heaps), 0, 300)
+    list(training.run())
+    prior = training.prior()
+    assert prior.values == 2
+    shares = [(replace(prior, like=like).sample(range(300), 1.0)[:, 0] > 0).mean() for like in ((0,), (1,), ())]
+    assert shares[0] > 0.97
+    assert shares[1] < 0.03
+    assert 0.35 < shares[2] < 0.65
+
+
+def test_the_flow_runs_where_what_changes_pictures_most_varies_most():
+    """The first of two dimensions changes pictures a hundred times as much as the second, by their posteriors."""
+    mean = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)) @ torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    logvar = torch.tensor([-8.0, -3.4]).expand(500, 2)
+    heaps = Encoded.without_parts(Posterior(mean, logvar))
+    prior = FlowTraining(heaps, heaps, gaussian(heaps.posterior), 0, 1).prior()
+    x = (mean.numpy() - prior.mean) @ np.linalg.pinv(prior.basis)
+    changing = np.abs(np.corrcoef(x, mean.numpy(), rowvar=False)[:2, 2]).argmax()
+    assert x[:, changing].std() / x[:, 1 - changing].std() == pytest.approx(np.exp((8 - 3.4) / 4), rel=0.1)
 
 
 def trained(steps):

@@ -6,7 +6,8 @@ import typer
 
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption, between
-from latentcli.config import FLOW_TEMPERATURE, MIXTURE_TEMPERATURE, SAMPLES, PriorName
+from latentcli.config import FLOW_GUIDANCE, FLOW_TEMPERATURE, MIXTURE_TEMPERATURE, SAMPLES, SPREAD, PriorName
+from latentcli.errors import UsageError
 
 
 def sample(
@@ -39,6 +40,49 @@ def sample(
             show_default=False,
         ),
     ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            callback=between(0),
+            help="How far samples go in the direction in which a fitted flow differs from a mixture; more is clearer "
+            f"and bolder. (default: {FLOW_GUIDANCE})",
+            show_default=False,
+        ),
+    ] = None,
+    like: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[COLUMN=]VALUE",
+            help="Draw from a part of the training images: a sub-folder (`cats`), or a value in the table that `train "
+            "--labels` was given (`smiling=yes`). Repeatable.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006
+    near: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="Draw variations of an image, a latent (`FILE#name`) or a sample (`seed:7`).",
+            show_default=False,
+        ),
+    ] = None,
+    spread: Annotated[
+        float | None,
+        typer.Option(
+            callback=between(0, 1),
+            help=f"With --near: 0 is the image itself, 1 a new sample. (default: {SPREAD})",
+            show_default=False,
+        ),
+    ] = None,
+    moves: Annotated[
+        list[str],
+        typer.Option(
+            "--with",
+            metavar="NAME|FILE[=S]",
+            help="Move the samples along a concept vector, by a strength of 1 or S. Repeatable.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006
     model: ModelOption = None,
     engine: EngineOption = "auto",
     output: OutputOption = None,
@@ -53,17 +97,36 @@ def sample(
 
         latentcli sample --seeds 3,7 --each
 
+        latentcli sample --model pets --like cats
+
+        latentcli sample --near me.jpg --spread 0.3 --with smile=1
+
     The same seed gives the same image, whatever else is drawn with it.
     """
     if seeds is not None and (n is not None or seed is not None):
         raise typer.BadParameter("--seeds replaces --n and --seed; give one or the other")
+    if spread is not None and near is None:
+        raise UsageError("--spread goes with --near IMAGE")
+    if temperature is not None and near is not None:
+        raise UsageError("--near takes --spread, not --temperature")
     console = Console(as_json)
-    entry = choose_model(console, model, engine=engine)
+    entry = choose_model(console, model, moves, engine)
 
+    from latentcli import catalog
+    from latentcli.concepts.edit import strengths
     from latentcli.pipelines import sample
 
     first = seed or 0
     chosen = sample.parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or SAMPLES)))
-    request = sample.SampleRequest(chosen, prior, temperature)
+    request = sample.SampleRequest(
+        chosen,
+        prior,
+        temperature,
+        guidance,
+        tuple(like),
+        near,
+        SPREAD if spread is None else spread,
+        strengths([catalog.parse_vector(text) for text in moves]) if moves else (),
+    )
     console.run(sample.sample(entry, request, each, output, force), "sampling")
     console.close()

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -10,6 +11,7 @@ import typer
 
 from latentcli.cli.console import Console
 from latentcli.cli.options import (
+    PANEL_DATA,
     PANEL_NETWORK,
     PANEL_OUTPUT,
     PANEL_TRAINING,
@@ -116,6 +118,16 @@ def train(
             rich_help_panel=PANEL_TRAINING,
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A CSV table with a column of file names. Its other columns name parts of the images, which `sample "
+            "--like` draws from. (default: sub-folders are such parts)",
+            show_default=False,
+            rich_help_panel=PANEL_DATA,
+        ),
+    ] = None,
     held_out: HeldOutOption = None,
     batch_size: Annotated[
         int | None,
@@ -212,6 +224,7 @@ def train(
         device=device,
         threads=threads,
         start_from=catalog.find_model(start_from).path if start_from else None,
+        labels=labels,
     )
     settled = plan.prepare(folder, data, request)
     console.facts["model"] = folder.name

@@ -1,28 +1,22 @@
 """Labels from a label source, which may be the columns of a CSV table."""
 
-import csv
 import math
-import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from latentcli.concepts import labels
+from latentcli.concepts.csv_table import CsvTable
 from latentcli.concepts.label_source import LabelSource
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels, one_against_rest, vector_name
-from latentcli.errors import ConfigError, LatentCLIError, UsageError
+from latentcli.errors import ConfigError, UsageError
 from latentcli.latents import Latents
 
-_FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 _MOST_CLASSES = 20  # different texts in a column of classes
 _BINS = 4  # of a column of numbers that is balanced by
 _THRESHOLD = re.compile(r"[^,:]+(,[^,:]+(:[^,:]+)?)?")
-_NAMED = 3  # files in a message
-_SAMPLED = 100  # rows, to find the column of file names
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +104,7 @@ def from_table(source: LabelSource) -> Labels:
     cut, cuts = Cut.of(source.above, source.below, source.between), dict(map(Cut.parse, source.thresholds))
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; --root names the folder the table's files are in")
-    table = _Table.read(source.table, folder)
+    table = CsvTable.read(source.table, folder)
     for column in (*([] if source.column is None else [source.column]), *source.balance_by, *cuts):
         if column not in table.texts:
             raise ConfigError(f"{table.path} has no column {column!r}; it has {', '.join(table.texts) or 'none'}")
@@ -122,13 +116,13 @@ def from_table(source: LabelSource) -> Labels:
         concept = _one_text(table, source.column, name, source.one) if source.one is not None else None
         concepts = [concept or _numeric(table, source.column, name, cut, source.extremes)]
         notes = table.unclear(source.column)
-    cells = {column: table.cells(column, cuts.get(column)) for column in source.balance_by}
+    cells = {column: _cells(table, column, cuts.get(column)) for column in source.balance_by}
     found = Labels(folder, tuple(table.names), tuple(concepts), cells, (*table.notes, *notes))
     return found.take(exists)
 
 
 def _every_concept(
-    table: "_Table", cuts: Mapping[str, Cut], balance_by: Sequence[str]
+    table: CsvTable, cuts: Mapping[str, Cut], balance_by: Sequence[str]
 ) -> tuple[list[Concept], list[str]]:
     """One for each column of numbers, and one for each text of a column of classes; none of those to balance by."""
     concepts: list[Concept] = []
@@ -154,14 +148,14 @@ def _every_concept(
     return concepts, notes
 
 
-def _one_text(table: "_Table", column: str, name: str, one: str) -> Concept:
+def _one_text(table: CsvTable, column: str, name: str, one: str) -> Concept:
     if one not in table.texts[column]:
         raise ConfigError(f"no row of {table.path} has {one!r} in {column}; check --is")
     recipe = {"table": table.path.name, "column": column, "is": one}
     return one_against_rest(name, np.array(table.texts[column]), recipe, one)
 
 
-def _numeric(table: "_Table", column: str, name: str, cut: Cut | None, extremes: float | None) -> Concept:
+def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes: float | None) -> Concept:
     values = table.column(column)
     cut = cut or _default_cut(values, extremes)
     return Concept(name, cut.values(values), {"table": table.path.name, "column": column, **cut.to_json()})
@@ -184,92 +178,16 @@ def _default_cut(values: np.ndarray, extremes: float | None) -> Cut:
     return Cut(float(high), float(low))
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    path: Path
-    names: list[str]
-    texts: dict[str, list[str]]  # by column
-    notes: list[str]
-
-    @classmethod
-    def read(cls, path: Path, folder: Path) -> "_Table":
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                columns = list(reader.fieldnames or [])
-                rows = list(reader)
-        except FileNotFoundError:
-            raise ConfigError(f"{path} does not exist; --labels takes a CSV file") from None
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise LatentCLIError(f"cannot read {path} as a CSV table: {error}") from error
-        if not columns:
-            raise ConfigError(f"{path} is empty; --labels takes a CSV file with a row of column names")
-        likely = [*(name for name in _FILE_COLUMNS if name in columns), columns[0]]
-
-        def names_files(column: str) -> bool:
-            return any(row[column] and os.path.isfile(folder / row[column]) for row in rows[:_SAMPLED])
-
-        file_column = next(filter(names_files, likely), likely[0])
-        named = [row for row in rows if row[file_column]]
-        twice = [name for name, count in Counter(row[file_column] for row in named).items() if count > 1]
-        if twice:
-            raise ConfigError(f"{path} names {_some(twice)} more than once; keep one row for each image")
-        notes = [f"{len(rows) - len(named)} rows of {path} name no file"] if len(named) < len(rows) else []
-        kept = [column for column in columns if column not in (file_column, "")]
-        texts = {column: [(row[column] or "").strip() for row in named] for column in kept}
-        return cls(path, [row[file_column] for row in named], texts, notes)
-
-    def find_in(self, folder: Path) -> np.ndarray:
-        """Which files exist: (n,) bool. Raises ConfigError when none does."""
-        exists = np.array([os.path.exists(folder / name) for name in self.names], dtype=bool)
-        if not exists.any():
-            raise ConfigError(
-                f"none of the {len(exists)} files of {self.path} are in {folder}; name their folder with --root"
-            )
-        if not exists.all():
-            gone = [name for name, found in zip(self.names, exists, strict=True) if not found]
-            self.notes.append(
-                f"{len(gone)} files of {self.path} are not in {folder} and were left out ({_some(gone)}); "
-                "is --root right?"
-            )
-        return exists
-
-    def column(self, column: str) -> np.ndarray:
-        """Numbers (n,), NaN where there is none."""
-        return np.array([_number(text) for text in self.texts[column]], dtype=np.float64)
-
-    def is_numeric(self, column: str) -> bool:
-        known = [text for text in self.texts[column] if text]
-        return sum(not math.isnan(_number(text)) for text in known) > len(known) / 2
-
-    def unclear(self, column: str) -> list[str]:
-        """Note on the rows without a usable value in a column."""
-        known = np.isfinite(self.column(column)) if self.is_numeric(column) else np.array(self.texts[column]) != ""
-        empty = [name for name, is_known in zip(self.names, known, strict=True) if not is_known]
-        return [f"{len(empty)} rows have no usable {column} and were left out ({_some(empty)})"] if empty else []
-
-    def cells(self, column: str, cut: Cut | None) -> np.ndarray:
-        """A column as classes to balance by: texts and few numbers as they are, many numbers in quarters."""
-        if not self.is_numeric(column):
-            found = {text: code for code, text in enumerate(sorted(set(self.texts[column]) - {""}))}
-            return np.array([found.get(text, -1) for text in self.texts[column]])
-        values = self.column(column)
-        if cut is not None:
-            return cut.values(values).astype(np.int64)
-        known = np.unique(values[np.isfinite(values)])
-        quarters = np.unique(np.nanquantile(values, np.arange(1, _BINS) / _BINS))
-        edges = known[1:] if len(known) <= _BINS else quarters[quarters > known.min()]
-        edges = edges if len(edges) else known[1:2]
-        return np.where(np.isfinite(values), np.searchsorted(edges, values, side="right"), -1)
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+def _cells(table: CsvTable, column: str, cut: Cut | None) -> np.ndarray:
+    """A column as classes to balance by: texts and few numbers as they are, many numbers in quarters."""
+    if not table.is_numeric(column):
+        found = {text: code for code, text in enumerate(sorted(set(table.texts[column]) - {""}))}
+        return np.array([found.get(text, -1) for text in table.texts[column]])
+    values = table.column(column)
+    if cut is not None:
+        return cut.values(values).astype(np.int64)
+    known = np.unique(values[np.isfinite(values)])
+    quarters = np.unique(np.nanquantile(values, np.arange(1, _BINS) / _BINS))
+    edges = known[1:] if len(known) <= _BINS else quarters[quarters > known.min()]
+    edges = edges if len(edges) else known[1:2]
+    return np.where(np.isfinite(values), np.searchsorted(edges, values, side="right"), -1)

@@ -23,7 +23,7 @@ _STILL_FALLING = 0.1  # share of all that was gained which the last third of a r
 _CROWDED = 3.0  # nats per latent dimension: each is full
 _SMALL_LATENT = 8  # dimensions
 _MISFIT = 3.0  # times: the standard prior's Fréchet distance over the fitted one's
-_COPIED = 0.5  # of the distance that held-out images have to the nearest training image
+_NEAR_COPIES = 0.1  # share of the samples; of held-out images 0.05 count as such
 _MONOTONOUS = 0.5  # of the held-out images' diversity
 _SIMILAR = "else start from a model of similar pictures with --from MODEL"
 _FOLLOWS_COLLAPSE = ("baseline", "monotonous samples")  # the same cause, so one piece of advice
@@ -282,12 +282,13 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
             f"sample diversity is {first.diversity:.2f} of that of the images",
             "latentcli sample --temperature 1" if first.name.startswith("fitted") else _longer(evidence),
         )
-    if first.nearest is not None and first.nearest < _COPIED and evidence.training.images >= _BY_HEART:
+    near = max(first.near_copies or 0.0, first.near_copies_in_features or 0.0)
+    if near > _NEAR_COPIES:
         yield Finding(
             "note",
             "copies",
-            f"samples are {first.nearest:.2f} times as far from their nearest training image as held-out images are",
-            "compare the pairs in report.html: some may be copies",
+            f"{near:.0%} of the samples are nearer to a training image than 95 % of held-out images are",
+            "compare the pairs in report.html: some may be copies; more images, or --guidance 1, give fewer",
         )
 
 

@@ -22,7 +22,9 @@ _COMPARED = 1000  # samples, and as many images, whose features are compared
 _RECONSTRUCTED = 500  # training images that are reconstructed
 _FITTED = 20_000  # training images that baselines are fitted to
 _MANY = 10  # training images per component, above which PCA does not know them by heart
-_SEARCHED = 64  # samples whose nearest training image is searched
+_SEARCHED = 128  # samples whose nearest training image is searched
+_COPIED_FROM = 5000  # training images that copies are searched among by their features
+_NEAR = 0.05  # share of held-out images that are nearer to a training image than what counts as a copy
 _SHOWN = 8  # of them, beside that image
 _BATCH = 250  # samples decoded at once
 _END = 0.02  # of the range of a pixel: values nearer to black or white count as that
@@ -154,18 +156,34 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
     real = _Pictures.of(subject.features, held_out)
     made = {name: _Pictures.sampled(subject, prior, count) for name, prior in priors.items()}
     neighbours = None
-    ratios: dict[str, float] = {}
+    distances: dict[str, _Distances] = {}
     if train:
-        shown = {"": real.some} | {name: pictures.some for name, pictures in made.items()}
-        found, rows = sample_metrics.nearest(torch.cat(list(shown.values())), train.floats())
-        medians = [float(part.quantile(0.5)) for part in torch.split(found, [len(some) for some in shown.values()])]
+        shown = {"": real} | made
+        found, rows = sample_metrics.nearest(torch.cat([part.some for part in shown.values()]), train.floats())
+        pixels = torch.split(found, [len(part.some) for part in shown.values()])
         if not subject.on_training:
-            ratios = {name: median / max(medians[0], 1e-6) for name, median in zip(shown, medians, strict=True)}
+            known = _Pictures.of(subject.features, train.spread(_COPIED_FROM)).features
+            features = [sample_metrics.nearest_rows(part.features, known) for part in shown.values()]
+            distances = {name: _Distances(*found) for name, *found in zip(shown, pixels, features, strict=True)}
         own = next(iter(made.values())).some[:_SHOWN]
         neighbours = Neighbours(own.numpy(), as_float(train.take(rows[len(real.some) :][: len(own)])).numpy())
         if len(train) > 1 and not subject.on_training:
             made["training images"] = _Pictures.of(subject.features, train.spread(count))
-    return tuple(_compare(name, pictures, real, ratios.get(name)) for name, pictures in made.items()), neighbours
+    return tuple(_compare(name, pictures, real, distances) for name, pictures in made.items()), neighbours
+
+
+@dataclass(frozen=True, slots=True)
+class _Distances:
+    """Of pictures to the nearest training image."""
+
+    pixels: Tensor  # (n,)
+    features: Tensor  # (m,)
+
+    def shares_near(self, held_out: "_Distances") -> tuple[float, float]:
+        """The shares that are nearer than nearly all held-out images are, by pixels and by features."""
+        pairs = ((self.pixels, held_out.pixels), (self.features, held_out.features))
+        by_pixels, by_features = (float((own < real.quantile(_NEAR)).float().mean()) for own, real in pairs)
+        return by_pixels, by_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +209,13 @@ class _Pictures:
         return cls(torch.cat(features), some)
 
 
-def _compare(name: str, made: _Pictures, real: _Pictures, nearest: float | None) -> SampleMetrics:
+def _compare(name: str, made: _Pictures, real: _Pictures, distances: dict[str, _Distances]) -> SampleMetrics:
     precision, recall = sample_metrics.precision_recall(real.features, made.features)
+    own, held_out = distances.get(name), distances.get("")
+    nearest = near = near_in_features = None
+    if own and held_out:
+        nearest = float(own.pixels.quantile(0.5)) / max(float(held_out.pixels.quantile(0.5)), 1e-6)
+        near, near_in_features = own.shares_near(held_out)
     return SampleMetrics(
         name=name,
         images=len(made.features),
@@ -202,4 +225,6 @@ def _compare(name: str, made: _Pictures, real: _Pictures, nearest: float | None)
         recall=recall,
         diversity=sample_metrics.spread(made.some) / max(sample_metrics.spread(real.some), 1e-6),
         nearest=nearest,
+        near_copies=near,
+        near_copies_in_features=near_in_features,
     )

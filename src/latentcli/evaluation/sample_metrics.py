@@ -182,3 +182,8 @@ def nearest(images: Tensor, candidates: Iterable[Tensor]) -> tuple[Tensor, Tenso
         row = torch.where(nearer, index + start, row)
         start += len(batch)
     return best / flat.shape[1] ** 0.5, row
+
+
+def nearest_rows(points: Tensor, candidates: Tensor) -> Tensor:
+    """Distance of each row of points (n, d) to the nearest of the candidates (m, d): (n,)."""
+    return torch.cat([torch.cdist(some, candidates).min(dim=1).values for some in torch.split(points, _CHUNK_ROWS)])

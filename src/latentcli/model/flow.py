@@ -1,24 +1,27 @@
 """Prior by flow matching: a velocity field that carries N(0, I) to the encoded training images, computed with NumPy.
 
-Lipman et al. 2023, "Flow matching for generative modeling", with straight paths (section 4.1, sigma_min 0). It runs in
-whitened latents, from x0 ~ N(0, I) at time 0 to x1 at time 1. The field is that of a Gaussian mixture, which is known,
-plus what a residual network adds to it: with an untrained network it draws from the mixture.
+Lipman et al. 2023, "Flow matching for generative modeling", with straight paths (section 4.1, sigma_min 0), from
+x0 ~ N(0, I) at time 0 to x1 at time 1. It runs in turned and scaled latents (`training/flow.py`). The field is that of
+a Gaussian mixture, which is known, plus what a residual network adds to it: with an untrained network it draws from the
+mixture. Samples go farther in the direction that the network adds than it says (Karras et al. 2024, "Guiding a
+diffusion model with a bad version of itself", eq. 5, where the bad version is the mixture).
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
 
 import numpy as np
 
-from latentcli.config import FLOW_TEMPERATURE
+from latentcli.config import FLOW_GUIDANCE, FLOW_TEMPERATURE
 from latentcli.model.noise import uniform_and_normal
 
 FREQUENCIES = 32  # of the time's sines and cosines, from 1 to 1,000
 _STEPS = 12  # of the midpoint rule, two evaluations each
 _AT_ONCE = 256  # latents
 _EPSILON = 1e-5  # of the layer norm
+_OF_PARTS = 2.0  # factor on what wanted parts change: with 1, half of the faces wanted with glasses wear some
 
 Field = Callable[[np.ndarray, float], np.ndarray]
 
@@ -30,7 +33,7 @@ def frequencies() -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class MixturePaths:
-    """Straight paths from N(0, I) to a Gaussian mixture of c components over k whitened dimensions."""
+    """Straight paths from N(0, I) to a Gaussian mixture of c components over k dimensions."""
 
     weights: np.ndarray  # (c,), sums to 1
     means: np.ndarray  # (c, k)
@@ -55,6 +58,11 @@ class MixturePaths:
         shares /= shares.sum(axis=0)
         return np.asarray((shares[:, :, None] * np.stack(velocities)).sum(axis=0))
 
+    def mean_and_covariance(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (k,) and covariance (k, k) of the mixture."""
+        within = (self.directions * self.variances[:, None]) @ self.directions.transpose(0, 2, 1)
+        return overall(self.weights, self.means, within)
+
     def fits(self, k: int) -> bool:
         """Whether the arrays have the shapes of such paths."""
         c = self.weights.size
@@ -65,33 +73,74 @@ class MixturePaths:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+def overall(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (k,) and covariance (k, k) of a mixture with weights (c,), means (c, k) and covariances (c, k, k)."""
+    mean = weights @ means
+    around = means - mean
+    return mean, (weights[:, None, None] * covariances).sum(axis=0) + (weights[:, None] * around).T @ around
+
+
 @dataclass(frozen=True)
 class FlowPrior:
     """A density over latents, as the model file holds it."""
 
     mean: np.ndarray  # (latent_dim,)
-    basis: np.ndarray  # (k, latent_dim): what one unit of each whitened dimension adds to the mean
+    basis: np.ndarray  # (k, latent_dim): what one unit of each of the flow's dimensions adds to the mean
     paths: MixturePaths
     weights: Mapping[str, np.ndarray]  # of the network
     temperature: float = FLOW_TEMPERATURE
+    guidance: float = FLOW_GUIDANCE  # factor on what the network adds to the velocity of the mixture; 1 is the density
+    like: tuple[int, ...] = ()  # the parts of the training images to draw from, which are rows of the network's table
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
         """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales the noise at the start."""
         noise = np.float32(temperature) * uniform_and_normal(seeds, len(self.mean))[1]
-        return np.concatenate([self._carried(noise[i : i + _AT_ONCE]) for i in range(0, max(1, len(noise)), _AT_ONCE)])
+        return self._to_latents(noise, noise, 0.0)
+
+    def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
+        """One variation of the latent z (latent_dim,) per seed: (len(seeds), latent_dim).
+
+        It is carried back by the spread, from 0, which changes nothing, to 1, which is a sample; noise takes its place
+        there; and the flow carries it forth (Meng et al. 2022, "SDEdit", in latents).
+        """
+        noise = uniform_and_normal(seeds, len(self.mean))[1]
+        x = (1 - np.float32(spread)) * (z - self.mean) @ self._to_flow
+        start = np.zeros_like(noise)
+        start[:, self.is_active] = x + np.float32(spread) * noise[:, self.is_active]
+        kept = np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise
+        return self._to_latents(start, kept, 1.0 - spread)
+
+    def noise_of(self, z: np.ndarray) -> np.ndarray:
+        """The noise (n, k) that the density's own flow, unguided, carries to latents z (n, latent_dim)."""
+        return _in_parts(
+            partial(integrate, replace(self, guidance=1.0, like=()).velocity, start=1.0, end=0.0),
+            ((z - self.mean) @ self._to_flow).astype(np.float32),
+        )
 
     @cached_property
     def is_active(self) -> np.ndarray:
         """Which latent dimensions it is a density over; the others are N(0, 1): (latent_dim,) bool."""
         return np.asarray(self.basis.any(axis=0))
 
-    def _carried(self, noise: np.ndarray) -> np.ndarray:
-        z = self.mean + integrate(self.velocity, noise[:, self.is_active]) @ self.basis
-        return np.where(self.is_active, z, noise)
+    @cached_property
+    def _to_flow(self) -> np.ndarray:
+        """(latent_dim, k): the reverse of the basis."""
+        return np.linalg.pinv(self.basis.astype(np.float64)).astype(np.float32)
+
+    def _to_latents(self, noise: np.ndarray, others: np.ndarray, start: float) -> np.ndarray:
+        """Latents of noise (n, latent_dim) carried from a time to 1, with other numbers where nothing is carried."""
+        x = _in_parts(partial(integrate, self.velocity, start=start), noise[:, self.is_active])
+        return np.where(self.is_active, self.mean + x @ self.basis, others)
 
     def velocity(self, x: np.ndarray, t: float) -> np.ndarray:
-        """dx/dt of whitened latents x (n, k) at time t in [0, 1]."""
-        moment = self._moment(t)
+        """dx/dt at x (n, k) and the time t in [0, 1]."""
+        added = self._added(x, self._moment(t))
+        if self.like:  # Ho & Salimans 2022, "Classifier-free diffusion guidance", eq. 6
+            added = added + np.float32(_OF_PARTS) * (self._added(x, self._moment(t, self.like)) - added)
+        return np.asarray(self.paths.velocity(x, t) + np.float32(self.guidance) * added)
+
+    def _added(self, x: np.ndarray, moment: np.ndarray) -> np.ndarray:
+        """What the network adds to the velocity of the mixture."""
         h = _linear(x, self.weights, "first")
         for block in range(self._blocks):
             scale, shift, gate = np.split(_linear(moment, self.weights, f"blocks.{block}.moment"), 3)
@@ -100,12 +149,18 @@ class FlowPrior:
                 _silu(_linear(inner, self.weights, f"blocks.{block}.up")), self.weights, f"blocks.{block}.down"
             )
             h = h + gate * inner
-        return np.asarray(_linear(_normed(h), self.weights, "last") + self.paths.velocity(x, t))
+        return _linear(_normed(h), self.weights, "last")
 
-    def _moment(self, t: float) -> np.ndarray:
+    def _moment(self, t: float, like: Sequence[int] = ()) -> np.ndarray:
         angles = np.float32(t) * frequencies()
         seen = np.concatenate([np.sin(angles), np.cos(angles)])
-        return _silu(_linear(_silu(_linear(seen, self.weights, "time.0")), self.weights, "time.1"))
+        moment = _linear(_silu(_linear(seen, self.weights, "time.0")), self.weights, "time.1")
+        return _silu(moment + self.weights["parts.weight"][list(like)].sum(axis=0) if like else moment)
+
+    @property
+    def values(self) -> int:
+        """Of the parts of the training images that it knows."""
+        return len(self.weights["parts.weight"]) if "parts.weight" in self.weights else 0
 
     @cached_property
     def _blocks(self) -> int:
@@ -118,7 +173,7 @@ class FlowPrior:
         if self.mean.shape != (latent_dim,) or int(self.is_active.sum()) != k or not k or not self.paths.fits(k):
             return False
         try:
-            moment = self._moment(0.0)
+            moment = self._moment(0.0, range(self.values))
             return moment.ndim == 1 and self.velocity(np.zeros((1, k), dtype=np.float32), 0.0).shape == (1, k)
         except (KeyError, ValueError):
             return False
@@ -130,12 +185,19 @@ class FlowPrior:
         return {"mean": self.mean, "basis": self.basis, **named}
 
 
-def integrate(velocity: Field, x: np.ndarray, steps: int = _STEPS) -> np.ndarray:
-    """x (n, k) at time 1, from time 0, by the midpoint rule."""
+def integrate(velocity: Field, x: np.ndarray, start: float = 0.0, end: float = 1.0, steps: int = _STEPS) -> np.ndarray:
+    """x (n, k) at the time `end`, from that at the time `start`, by the midpoint rule."""
+    length = (end - start) / steps
     for step in range(steps):
-        half = x + np.float32(0.5 / steps) * velocity(x, step / steps)
-        x = x + np.float32(1 / steps) * velocity(half, (step + 0.5) / steps)
+        t = start + step * length
+        half = x + np.float32(length / 2) * velocity(x, t)
+        x = x + np.float32(length) * velocity(half, t + length / 2)
     return x
+
+
+def _in_parts(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    """What a function makes of the rows of x, some at a time."""
+    return np.concatenate([function(x[i : i + _AT_ONCE]) for i in range(0, max(1, len(x)), _AT_ONCE)])
 
 
 def _linear(x: np.ndarray, weights: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -21,6 +21,7 @@ from latentcli.images import as_float
 from latentcli.model import graphs
 from latentcli.model.engine import Engine, Weights, choose_engine
 from latentcli.model.flow import FlowPrior, MixturePaths
+from latentcli.model.parts import Parts
 from latentcli.model.prior import MixturePrior, Prior, StandardPrior
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class LoadedModel:
     def training(self) -> TrainingSummary | None:
         """How it was trained; None where its file does not say."""
         return TrainingSummary.from_header(self.header)
+
+    @property
+    def parts(self) -> Parts:
+        """The parts of the training images that its prior knows. Raises FileFormatError when they make no sense."""
+        return Parts.from_json(self.header.get("parts", {}), self.path)
 
     @property
     def name(self) -> str:
@@ -132,6 +138,9 @@ def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "
     if not all(np.isfinite(array).all() for array in weights.values()):
         raise FileFormatError(f"{path} holds weights that are not numbers; train the model again")
     prior = _prior(path, config, arrays)
+    values = prior.values if isinstance(prior, FlowPrior) else 0
+    if len(Parts.from_json(header.get("parts", {}), path)) != values:
+        raise _misfit(path)
     chosen = choose_engine(config, weights, engine, device)
     return LoadedModel(path, config, weights, prior, model_id, header, chosen, device)
 

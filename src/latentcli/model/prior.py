@@ -5,13 +5,16 @@ fitted afterwards does not (Ghosh et al. 2020, "From variational to deterministi
 (`model/flow.py`) follows finer structure. Every sample has a seed of its own, so it is the same in any batch.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Self
 
 import numpy as np
 
 from latentcli.config import MIXTURE_TEMPERATURE
-from latentcli.model.flow import FlowPrior
+from latentcli.model.flow import FlowPrior, overall
 from latentcli.model.noise import uniform_and_normal
 
 
@@ -25,6 +28,13 @@ class StandardPrior:
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
         """One latent per seed: (len(seeds), latent_dim) float32."""
         return np.float32(temperature) * uniform_and_normal(seeds, self.latent_dim)[1]
+
+    def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
+        """One variation of the latent z (latent_dim,) per seed: (len(seeds), latent_dim).
+
+        The spread goes from 0, which changes nothing, to 1, which is a sample.
+        """
+        return _mixed(z, uniform_and_normal(seeds, self.latent_dim)[1], spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,14 @@ class MixturePrior:
         ]
         return np.stack(latents)
 
+    def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
+        """The same as `StandardPrior.vary`, within the component that z most likely comes from."""
+        noises = np.linalg.solve(self.factors, (z - self.means)[:, :, None])[:, :, 0]  # what each would make z of
+        volumes = np.log(np.abs(np.diagonal(self.factors, axis1=1, axis2=2))).sum(axis=1)
+        chosen = int(np.argmax(np.log(self.weights) - volumes - 0.5 * np.square(noises).sum(axis=1)))
+        varied = _mixed(noises[chosen], uniform_and_normal(seeds, len(z))[1], spread)
+        return np.asarray(self.means[chosen] + varied @ self.factors[chosen].T)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """As the model file holds it."""
         return {"weights": self.weights, "means": self.means, "factors": self.factors}
@@ -55,29 +73,47 @@ class MixturePrior:
 Prior = StandardPrior | MixturePrior | FlowPrior
 
 
+def _mixed(z: np.ndarray, noise: np.ndarray, spread: float) -> np.ndarray:
+    """Of z (d,) and noise (n, d), which are both N(0, I), and so is the result (n, d)."""
+    return np.asarray(np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise)
+
+
 def mean_and_covariance(prior: Prior, latent_dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean (latent_dim,) and covariance (latent_dim, latent_dim) of a prior's latents."""
     if isinstance(prior, StandardPrior):
         return np.zeros(latent_dim, dtype=np.float32), np.eye(latent_dim, dtype=np.float32)
-    if isinstance(prior, FlowPrior):
-        return prior.mean, prior.basis.T @ prior.basis + np.diag(~prior.is_active).astype(np.float32)
-    mean = prior.weights @ prior.means
-    around = prior.means - mean
-    within = (prior.weights[:, None, None] * (prior.factors @ prior.factors.transpose(0, 2, 1))).sum(axis=0)
-    return mean, within + (prior.weights[:, None] * around).T @ around
+    if isinstance(prior, FlowPrior):  # those of its mixture
+        mean, covariance = prior.paths.mean_and_covariance()
+        inactive = np.diag(~prior.is_active).astype(np.float32)
+        return prior.mean + mean @ prior.basis, prior.basis.T @ covariance @ prior.basis + inactive
+    return overall(prior.weights, prior.means, prior.factors @ prior.factors.transpose(0, 2, 1))
 
 
 _TYPICAL = 0.995  # share of the prior's latents that count as typical
+_DRAWN = 2000  # latents of the prior that stand for the training images
+_HALVINGS = 8  # of the way to where latents are typical no more
 _INVERSE_RIDGE = 1e-6  # of the mean variance
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Mean (latent_dim,), covariance (latent_dim, latent_dim), and some latents (n, latent_dim) drawn from there."""
+    """Where the latents of a prior lie."""
 
-    mean: np.ndarray
-    covariance: np.ndarray
-    drawn: np.ndarray
+    mean: np.ndarray  # (latent_dim,)
+    covariance: np.ndarray  # (latent_dim, latent_dim)
+    draw: Callable[[], np.ndarray]  # some latents (n, latent_dim) at temperature 1
+    flow: FlowPrior | None = None  # the prior, where it is one
+
+    @classmethod
+    def of(cls, prior: Prior, latent_dim: int) -> Self:
+        mean, covariance = mean_and_covariance(prior, latent_dim)
+        flow = prior if isinstance(prior, FlowPrior) else None
+        return cls(mean, covariance, partial(prior.sample, range(_DRAWN), 1.0), flow)
+
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """Some latents from there: (n, latent_dim)."""
+        return self.draw()
 
     def inverse(self) -> np.ndarray:
         """Of the covariance, in double precision: (latent_dim, latent_dim)."""
@@ -94,8 +130,14 @@ class Geometry:
     def stay_typical(self, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
         """`moved` (n, latent_dim), drawn back towards `z` where it is farther out than 99.5 % of the prior's latents.
 
-        Far is the Mahalanobis distance; what was farther out before does not get farther.
+        Far is the Mahalanobis distance, or for a flow the length of the noise that it carries there; what was farther
+        out before does not get farther.
         """
+        way = self._way_by_noise(self.flow, z, moved) if self.flow else self._way_by_covariance(z, moved)
+        return np.asarray(z + way.astype(np.float32)[:, None] * (moved - z))
+
+    def _way_by_covariance(self, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        """Share of the way from z to moved that stays typical: (n,)."""
         inverse = self.inverse().astype(np.float32)
 
         def inner(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -107,5 +149,20 @@ class Geometry:
         # The larger root of |start + a * step|^2 = limit.
         square, mixed = np.maximum(inner(step, step), 1e-12), inner(start, step)
         root = np.sqrt(np.maximum(np.square(mixed) + square * (limit - inner(start, start)), 0))
-        a = np.clip((root - mixed) / square, 0, 1).astype(np.float32)
-        return np.asarray(z + a[:, None] * step)
+        return np.asarray(np.clip((root - mixed) / square, 0, 1))
+
+    def _way_by_noise(self, flow: FlowPrior, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        """The same, found by halving."""
+        from scipy.stats import chi2
+
+        def squared_length(latents: np.ndarray) -> np.ndarray:
+            return np.asarray(np.square(flow.noise_of(latents)).sum(axis=1))
+
+        limit = np.maximum(chi2.ppf(_TYPICAL, len(flow.basis)), squared_length(z))
+        inside, outside = np.zeros(len(z), dtype=np.float32), np.ones(len(z), dtype=np.float32)
+        inside[squared_length(moved) <= limit] = 1
+        for _ in range(_HALVINGS):
+            middle = (inside + outside) / 2
+            stays = squared_length(z + middle[:, None] * (moved - z)) <= limit
+            inside, outside = np.where(stays, middle, inside), np.where(stays, outside, middle)
+        return inside

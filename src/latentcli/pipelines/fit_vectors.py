@@ -20,14 +20,13 @@ from latentcli.errors import ConfigError, ImageError, ModelMismatch, OutputExist
 from latentcli.events import Event, Note, Progress, Wrote
 from latentcli.latents import Latents
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.model.prior import Geometry, mean_and_covariance
+from latentcli.model.prior import Geometry
 from latentcli.pipelines.encode import encode_all
 
 _EDITED = 200  # images that side effects are measured on
 _MIN_EDITED = 20  # held-out images; with fewer others are edited, too
 _MIN_PROBED = 20  # images of each class that a discriminant is fitted on
 _SAME = 0.9  # cosine from which another vector counts as the same concept
-_DRAWN = 2000  # latents of the prior that stand for the training images
 
 
 def fit(
@@ -66,9 +65,8 @@ def _saved(events: Iterator[Event | ConceptVector], targets: Mapping[str, Path])
 
 
 def geometry(model: LoadedModel) -> Geometry:
-    """Distribution of the model's latents, by its fitted prior."""
-    mean, covariance = mean_and_covariance(model.prior, model.config.latent_dim)
-    return Geometry(mean, covariance, model.prior.sample(range(_DRAWN), 1.0))
+    """Where a model's latents lie."""
+    return Geometry.of(model.prior, model.config.latent_dim)
 
 
 def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.VectorRequest) -> ConceptVector:

@@ -1,27 +1,32 @@
 """New images from the prior, and walks between images."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from latentcli.animation import encode_animation, is_animation
-from latentcli.catalog import ModelEntry
-from latentcli.config import WALK_FPS, WALK_STEPS, InterpolationMethod, PriorName
+from latentcli.catalog import VECTOR_SUFFIX, ModelEntry
+from latentcli.concepts.edit import EditRequest, Strength, move
+from latentcli.config import SPREAD, WALK_FPS, WALK_STEPS, InterpolationMethod, PriorName
 from latentcli.errors import ConfigError, UsageError
 from latentcli.events import Event, Progress, Wrote
 from latentcli.files import free_name, output_file, write_whole
 from latentcli.images import check_writable, grid, to_pictures, write_picture
 from latentcli.latents import SUFFIX, walk
+from latentcli.model.flow import FlowPrior
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Prior, StandardPrior
+from latentcli.pipelines.apply_vector import load_vectors
 from latentcli.pipelines.encode import keyframes, write_decoded
 from latentcli.pipelines.jobs import check_folder
 
 _BATCH = 64  # images
 _MOST_SEEDS = 1_000_000  # in one range
+_MOST_GUIDANCE = 10.0
 _SLOWEST = 0.1  # pictures a second
 
 
@@ -32,6 +37,18 @@ class SampleRequest:
     seeds: tuple[int, ...]  # one image each
     prior: PriorName | None = None  # the fitted one where the model has it
     temperature: float | None = None  # the prior's own by default
+    guidance: float | None = None  # of a flow; its own by default
+    like: tuple[str, ...] = ()  # parts of the training images to draw from: `cats`, `smiling=yes`
+    near: str | None = None  # a keyframe that samples are to be variations of
+    spread: float = SPREAD  # of those, 0 to 1
+    moves: tuple[Strength, ...] = ()  # concept vectors that samples are moved along
+
+    @property
+    def stem(self) -> str:
+        """Of the name of the file or folder."""
+        parts = ["samples", *self.like, *([] if self.near is None else [f"near-{_short_name(self.near)}"])]
+        parts += [Path(move.name).name.removesuffix(VECTOR_SUFFIX) + move.tag() for move in self.moves]
+        return "-".join([*(re.sub(r"[^\w.+]+", "-", part) for part in parts), seeds_text(self.seeds)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,31 +103,52 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
     Raises ConfigError for a prior the model does not have, OutputExists when the sheet is taken.
     """
     model = load_model(entry.path, entry.engine)
-    z = draw(model, request)
-    name = f"samples-{seeds_text(request.seeds)}"
+    z = draw(model, request, None if request.near is None else keyframes(model, request.near)[0])
+    if request.moves:
+        vectors, typical = load_vectors(entry, model, EditRequest(vectors=request.moves))
+        z = move(z, vectors, request.moves, typical)
     if each:
         check_folder(output, len(request.seeds))
-        folder = output or free_name(Path(name))
+        folder = output or free_name(Path(request.stem))
         paths = [folder / f"seed-{seed:05d}.png" for seed in request.seeds]
         return write_decoded(model, z, paths, keep=not force)
-    return _sheet(model, z, check_writable(output_file(output, Path(f"{name}.png"), force)))
+    return _sheet(model, z, check_writable(output_file(output, Path(f"{request.stem}.png"), force)))
 
 
-def draw(model: LoadedModel, request: SampleRequest) -> np.ndarray:
-    """Latents of samples, one a seed: (n, latent_dim). Raises ConfigError for a prior the model does not have."""
-    prior = _choose_prior(model, request.prior)
+def draw(model: LoadedModel, request: SampleRequest, near: np.ndarray | None = None) -> np.ndarray:
+    """Latents of samples, or of variations of `near` (1, latent_dim), one a seed: (n, latent_dim).
+
+    Raises ConfigError for what the model's prior cannot do, UsageError for parts that it does not know.
+    """
+    prior = _choose_prior(model, request)
+    if near is not None:
+        if len(near) != 1:
+            raise UsageError(f"--near takes one image or latent, got {len(near)}; name one, like FILE#name")
+        if not 0 <= request.spread <= 1:
+            raise ConfigError(f"--spread must be 0 to 1, got {request.spread:g}")
+        return prior.vary(near[0], request.seeds, request.spread)
     temperature = prior.temperature if request.temperature is None else request.temperature
     if not 0 <= temperature <= 10:
         raise ConfigError(f"--temperature must be 0 to 10, got {temperature:g}")
     return prior.sample(request.seeds, temperature)
 
 
-def _choose_prior(model: LoadedModel, wanted: PriorName | None) -> Prior:
-    if wanted == "standard":
-        return StandardPrior(model.config.latent_dim)
-    if wanted == "fitted" and isinstance(model.prior, StandardPrior):
+def _choose_prior(model: LoadedModel, request: SampleRequest) -> Prior:
+    if request.prior == "fitted" and isinstance(model.prior, StandardPrior):
         raise ConfigError(f"{model.name} has no fitted prior (2-D models keep N(0, I)); use --prior standard")
-    return model.prior
+    prior = StandardPrior(model.config.latent_dim) if request.prior == "standard" else model.prior
+    if isinstance(prior, FlowPrior):
+        if request.guidance is not None and not 0 <= request.guidance <= _MOST_GUIDANCE:
+            raise ConfigError(f"--guidance must be 0 to {_MOST_GUIDANCE:g}, got {request.guidance:g}")
+        rows = model.parts.rows(request.like, model.name)
+        return replace(prior, like=rows, guidance=prior.guidance if request.guidance is None else request.guidance)
+    if request.like:
+        raise ConfigError(
+            f"the prior of {model.name} knows no parts; images in sub-folders, or train --labels, give it some"
+        )
+    if request.guidance is not None:
+        raise ConfigError(f"--guidance is of a flow, and the prior of {model.name} is none; leave it out")
+    return prior
 
 
 def _sheet(model: LoadedModel, z: np.ndarray, target: Path) -> Iterator[Event]:

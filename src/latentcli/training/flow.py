@@ -1,9 +1,16 @@
-"""Fit of the prior by flow matching: the network of its velocity field, and its training on encoded images."""
+"""Fit of the prior by flow matching: the network of its velocity field, and its training on encoded images.
+
+The flow runs in latents that are turned and scaled so that their variance in a direction grows with what the direction
+changes in pictures. Noise then hides detail first, as it does in pixels, and samples decide on the layout first. In
+whitened latents, where every direction counts as much, avatars wore two haircuts at once.
+"""
 
 import copy
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +38,10 @@ _MEASURE_EVERY = 100  # steps
 _PATIENCE = 500  # steps without a better held-out loss, after which it stops
 _LEAST = 0.001  # share of the held-out loss that counts as better
 _MEASURED = 2048  # held-out latents, drawn again and again where there are fewer
+# Power of what a direction changes in pictures that its variance is. Avatars, 1,500 steps, Fréchet distance of samples
+# to held-out images in the features of open_nsfw: 0 gives 48, 0.5 gives 20, 1 gives 27; the mixture alone has 68.
+_EMPHASIS = 0.5
+_LEAST_CHANGE = 1e-6  # share of the largest
 
 
 def steps_after(pixels: float) -> int:
@@ -60,13 +71,18 @@ class Block(nn.Module):
 
 
 class VelocityField(nn.Module):
-    """The network of `FlowPrior.velocity`, for training: whitened latents (n, k) at times (n,) to velocities (n, k)."""
+    """The network of `FlowPrior.velocity`, for training: places (n, k) at times (n,) to velocities (n, k).
+
+    `parts` (n, values) tells of which parts of the training images an image is wanted; all zeros leave it open (Ho &
+    Salimans 2022, "Classifier-free diffusion guidance", algorithm 1).
+    """
 
     frequencies: Tensor
 
-    def __init__(self, k: int) -> None:
+    def __init__(self, k: int, values: int = 0) -> None:
         super().__init__()
         self.first = nn.Linear(k, _WIDTH)
+        self.parts = nn.Embedding(values, _MOMENT) if values else None
         self.time = nn.ModuleList([nn.Linear(2 * FREQUENCIES, _MOMENT), nn.Linear(_MOMENT, _MOMENT)])
         self.blocks = nn.ModuleList(Block() for _ in range(_BLOCKS))
         self.last = nn.Linear(_WIDTH, k)
@@ -74,16 +90,38 @@ class VelocityField(nn.Module):
         nn.init.zeros_(self.last.bias)
         self.register_buffer("frequencies", torch.from_numpy(frequencies()), persistent=False)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, parts: Tensor | None = None) -> Tensor:
         angles = t[:, None] * self.frequencies
-        moment = torch.cat([angles.sin(), angles.cos()], dim=1)
-        for layer in self.time:
-            moment = F.silu(layer(moment))
+        seen, wanted = self.time
+        moment = wanted(F.silu(seen(torch.cat([angles.sin(), angles.cos()], dim=1))))
+        if self.parts is not None and parts is not None:
+            moment = moment + parts @ self.parts.weight
+        moment = F.silu(moment)
         h = self.first(x)
         for block in self.blocks:
             h = block(h, moment)
         result: Tensor = self.last(F.layer_norm(h, (_WIDTH,))).float()
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Encoded images, and the parts of the training images that they belong to."""
+
+    posterior: Posterior
+    parts: Tensor  # (n, values) float32, 1 for each value that an image has; (n, 0) where there are no parts
+
+    @classmethod
+    def without_parts(cls, posterior: Posterior) -> Self:
+        return cls(posterior, torch.empty(len(posterior.mean), 0))
+
+    def only(self, dimensions: Tensor) -> Self:
+        """In these latent dimensions."""
+        posterior = self.posterior
+        return replace(self, posterior=Posterior(posterior.mean[:, dimensions], posterior.logvar[:, dimensions]))
+
+    def arrays(self) -> tensorfile.Arrays:
+        return to_numpy({"mean": self.posterior.mean, "logvar": self.posterior.logvar, "parts": self.parts})
 
 
 class FlowTraining:
@@ -92,27 +130,27 @@ class FlowTraining:
     What a step does depends on the seed and its number alone.
     """
 
-    def __init__(self, train: Posterior, held_out: Posterior, mixture: MixturePrior, seed: int, steps: int) -> None:
+    def __init__(self, train: Encoded, held_out: Encoded, mixture: MixturePrior, seed: int, steps: int) -> None:
         self.steps, self.done = steps, 0
         self._seed = seed
-        latents = {"mean": train.mean.numpy(), "logvar": train.logvar.numpy(), "held_out": held_out.mean.numpy()}
-        self._of = f"{tensorfile.digest(latents)}/{seed}/{steps}"
-        active = active_dimensions(train)
-        self._train = _of(train, active)
-        k, latent_dim = len(active), train.mean.shape[1]
-        drawn = self._train.draw(torch.randn(self._train.mean.shape, generator=schedule.stream(seed, "whitening", 0)))
-        variances, directions = torch.linalg.eigh(torch.from_numpy(covariance(drawn.double().numpy())))
+        self._of = f"{tensorfile.digest(train.arrays())}/{tensorfile.digest(held_out.arrays())}/{seed}/{steps}"
+        active = active_dimensions(train.posterior)
+        self._train = train.only(active)
+        k, latent_dim = len(active), train.posterior.mean.shape[1]
+        noise = torch.randn(len(train.parts), k, generator=schedule.stream(seed, "whitening", 0))
+        drawn = self._train.posterior.draw(noise)
         self._centre = drawn.mean(dim=0)
-        self._whitening = (directions / variances.sqrt()).float()  # (k, k)
+        self._to_flow, back = _scaling(drawn, self._train.posterior)
         self._mean = torch.zeros(latent_dim).index_copy(0, active, self._centre)
-        self._basis = torch.zeros(k, latent_dim).index_copy(1, active, (directions * variances.sqrt()).T.float())
-        self._paths = _Paths(mixture, active, self._centre, self._whitening)
+        self._basis = torch.zeros(k, latent_dim).index_copy(1, active, back)
+        self._paths = _Paths(mixture, active, self._centre, self._to_flow)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._field = VelocityField(k)
+            self._field = VelocityField(k, train.parts.shape[1])
         self._averaged = copy.deepcopy(self._field).eval().requires_grad_(False)
         self._optimizer = Optimizer(self._field, TrainConfig(optimizer="adamw"))
-        self._measured = self._pairs(_of(held_out, active), torch.arange(_MEASURED) % len(held_out.mean), -1)
+        measured = torch.arange(_MEASURED) % len(held_out.parts)
+        self._measured = self._pairs(held_out.only(active), measured, -1)
         self.best_loss = self.held_out_loss()
         self._best, self.best_step = _copied(self._averaged), 0
 
@@ -169,18 +207,18 @@ class FlowTraining:
     @torch.inference_mode()
     def held_out_loss(self) -> float:
         """Mean squared error of the velocity with the averaged network; always on the same draws."""
-        start, end, t = self._measured
+        start, end, t, parts = self._measured
         x = _between(start, end, t)
-        return float((self._paths.velocity(x, t) + self._averaged(x, t) - (end - start)).square().mean())
+        return float((self._paths.velocity(x, t) + self._averaged(x, t, parts) - (end - start)).square().mean())
 
     def _step(self) -> None:
         generator = schedule.stream(self._seed, "latents", self.done)
-        rows = torch.randint(len(self._train.mean), (_BATCH,), generator=generator)
-        start, end, t = self._pairs(self._train, rows, self.done)
+        rows = torch.randint(len(self._train.parts), (_BATCH,), generator=generator)
+        start, end, t, parts = self._pairs(self._train, rows, self.done)
         x = _between(start, end, t)
         rest = end - start - self._paths.velocity(x, t)
         with autocast(start.device, "bf16"):
-            found = self._field(x, t)
+            found = self._field(x, t, parts)
         loss = (found - rest).square().mean()
         self._optimizer.zero_grad()
         loss.backward()
@@ -191,21 +229,39 @@ class FlowTraining:
             share = 1 - min(_EMA, (1 + self.done) / (10 + self.done))
             torch._foreach_lerp_(list(self._averaged.parameters()), list(self._field.parameters()), share)
 
-    def _pairs(self, posterior: Posterior, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise, whitened posterior draws of the rows, each (n, k), and times between them (n,)."""
+    def _pairs(self, encoded: Encoded, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Noise and posterior draws of the rows, each (n, k), times between them (n,), and parts (n, values)."""
+        posterior = encoded.posterior
         generator = schedule.stream(self._seed, "pairs", step)
         noise, start = torch.randn(2, len(rows), posterior.mean.shape[1], generator=generator)
         drawn = Posterior(posterior.mean[rows], posterior.logvar[rows]).draw(noise)
-        return start, (drawn - self._centre) @ self._whitening, torch.rand(len(rows), generator=generator)
+        t = torch.rand(len(rows), generator=generator)
+        parts = encoded.parts[rows]
+        is_wanted = torch.rand(parts.shape, generator=generator) < torch.rand(len(rows), 1, generator=generator)
+        return start, (drawn - self._centre) @ self._to_flow, t, parts * is_wanted
+
+
+def _scaling(drawn: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor]:
+    """What takes centred latents to the flow's dimensions, and what takes them back: both (k, k).
+
+    A direction changes pictures as much as the posterior is narrow along it.
+    """
+    variances, directions = torch.linalg.eigh(torch.from_numpy(covariance(drawn.double().numpy())))
+    whiten, back = directions / variances.sqrt(), (directions * variances.sqrt()).T
+    precision = (-posterior.logvar.double()).exp().mean(dim=0)
+    changes, turn = torch.linalg.eigh(back @ (precision[:, None] * back.T))
+    scale = changes.clamp_min(_LEAST_CHANGE * changes.max()) ** (_EMPHASIS / 2)
+    scale /= scale.square().mean().sqrt()
+    return (whiten @ turn * scale).float(), ((turn / scale).T @ back).float()
 
 
 class _Paths:
     """`MixturePaths` in PyTorch, for many times at once."""
 
-    def __init__(self, mixture: MixturePrior, active: Tensor, centre: Tensor, whitening: Tensor) -> None:
+    def __init__(self, mixture: MixturePrior, active: Tensor, centre: Tensor, to_flow: Tensor) -> None:
         self.weights = torch.from_numpy(mixture.weights)
-        self.means = (torch.from_numpy(mixture.means)[:, active] - centre) @ whitening
-        factors = whitening.T @ torch.from_numpy(mixture.factors)[:, active[:, None], active]
+        self.means = (torch.from_numpy(mixture.means)[:, active] - centre) @ to_flow
+        factors = to_flow.T @ torch.from_numpy(mixture.factors)[:, active[:, None], active]
         self.variances, self.directions = torch.linalg.eigh(factors @ factors.transpose(1, 2))
 
     def to_numpy(self) -> MixturePaths:
@@ -224,10 +280,6 @@ class _Paths:
             velocities.append(mean + ((t * variances - (1 - t)) / between * along) @ directions.T)
         shares = torch.stack(log_likelihoods).softmax(dim=0)  # (c, n)
         return (shares[:, :, None] * torch.stack(velocities)).sum(dim=0)
-
-
-def _of(posterior: Posterior, dimensions: Tensor) -> Posterior:
-    return Posterior(posterior.mean[:, dimensions], posterior.logvar[:, dimensions])
 
 
 def _between(start: Tensor, end: Tensor, t: Tensor) -> Tensor:

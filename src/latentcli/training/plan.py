@@ -35,8 +35,9 @@ from latentcli.history import TrainingSummary
 from latentcli.images import parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import KIND, read_config
-from latentcli.training import checkpoint
+from latentcli.training import checkpoint, parts
 from latentcli.training.checkpoint import Checkpoint
+from latentcli.training.parts import Labelled
 
 _STEPS_PER_EPOCH, _SMALL_BATCH = 8, 32  # small folders are trained on in smaller batches
 _GOING_ON = 0.1  # of the learning rate: on 300 faces, at 1 what the model knew is lost by 0.2 dB in half a minute
@@ -66,6 +67,7 @@ class TrainRequest:
     aligned: bool = False  # the pictures are face crops already
     background: str | None = None  # a colour, by name or number, instead of transparency
     start_from: Path | None = None  # the file of a model whose weights are the first
+    labels: Path | None = None  # a CSV table that tells parts of the images apart; without one sub-folders do
     device: Device = "auto"
     threads: int | None = None  # of the processor; None may leave training to one while another program is at work
 
@@ -83,6 +85,7 @@ class Choice:
     train: Selection
     held_out: Selection | None
     start_from: Path | None = None  # the file of a model
+    labelled: Labelled | None = None  # the parts of the images, if there are any
     threads: int | None = None  # None leaves it to the machine
 
     @property
@@ -132,7 +135,14 @@ def choose(source: Path, request: TrainRequest) -> Choice:
         raise ConfigError(f"{source} holds {len(train)} image to train on; two is the least, a few hundred a start")
     model = _choose_model(train, request)
     config = _choose_training(model, len(train), request)
-    return Choice(model, config, train, held_out, request.start_from, request.threads)
+    choice = Choice(model, config, train, held_out, request.start_from, threads=request.threads)
+    return replace(choice, labelled=_labelled(choice, request.labels))
+
+
+def _labelled(choice: Choice, table: Path | None) -> Labelled | None:
+    if table is None:
+        return parts.of_folders(choice.train, choice.listings)
+    return parts.of_table(table, choice.train, choice.listings)
 
 
 def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
@@ -235,7 +245,7 @@ def _choose_training(model: ModelConfig, images: int, request: TrainRequest) -> 
         if getattr(request, name) is not None
     }
     preset = train_config(model)
-    if model.preset == "photo":
+    if model.preset != "book":
         preset = replace(preset, batch_size=min(preset.batch_size, max(_SMALL_BATCH, images // _STEPS_PER_EPOCH)))
     if request.start_from:
         preset = _going_on(preset, request.start_from)
@@ -260,4 +270,5 @@ def _options(choice: Choice) -> dict[str, Any]:
     if len(choice.listings) > 1:
         training["held_out"] = choice.listings[1].source.path.name
     start_from = tensorfile.read_header(choice.start_from, KIND)["model_id"] if choice.start_from else None
-    return choice.model.to_json() | training | {"start_from": start_from}
+    labels = choice.labelled.digest() if choice.labelled else None
+    return choice.model.to_json() | training | {"start_from": start_from, "labels": labels}

@@ -31,6 +31,7 @@ from latentcli.files import write_whole
 from latentcli.history import EpochReport, TrainingSummary
 from latentcli.images import grid, to_pictures, write_picture
 from latentcli.model.device import device_of
+from latentcli.model.flow import FlowPrior
 from latentcli.model.metrics import encode_all
 from latentcli.model.modelfile import load_model, save_model
 from latentcli.model.prior import Prior, StandardPrior
@@ -38,8 +39,9 @@ from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
 from latentcli.table import Table, markdown
 from latentcli.training import events
-from latentcli.training.flow import FlowTraining, steps_after
+from latentcli.training.flow import Encoded, FlowTraining, steps_after
 from latentcli.training.mixture import MOST_LATENTS, active_dimensions, fit
+from latentcli.training.parts import Labelled
 from latentcli.training.schedule import order
 
 
@@ -53,6 +55,7 @@ class Trained:
     held_out: Dataset | None
     summary: TrainingSummary
     history: list[EpochReport]
+    labelled: Labelled | None = None  # the parts of the images, if there are any
 
 
 def finish(run: Trained) -> Iterator[events.Report]:
@@ -65,6 +68,8 @@ def finish(run: Trained) -> Iterator[events.Report]:
         "name": folder.name,
         "training": summary.to_json(),
     }
+    if run.labelled and isinstance(prior, FlowPrior):
+        header["parts"] = run.labelled.parts.to_json()
     model_id = save_model(path, vae, prior, header)
     write_whole(card, model_card(folder.name, vae.config, summary).encode())
     shown = run.held_out or run.train
@@ -107,14 +112,17 @@ def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
         return StandardPrior(vae.config.latent_dim)
     some = order(seed, 0, len(train))[:MOST_LATENTS]
     yield Note(f"fitting the prior to {len(some)} encoded images")
+    if run.labelled:
+        yield from map(Note, run.labelled.notes)
     yield Progress("encoding", 0, len(some))
-    posterior = _encoded(run, Dataset(train.pixels, train.rows[some]))
-    mixture = fit(posterior, seed)
+    encoded = _encoded(run, Dataset(train.pixels, train.rows[some]), of_held_out=False)
+    mixture = fit(encoded.posterior, seed)
     steps = steps_after(run.summary.steps * run.summary.batch_size * vae.config.width * vae.config.height)
-    has_collapsed = not len(active_dimensions(posterior))
+    has_collapsed = not len(active_dimensions(encoded.posterior))
     if run.held_out is None or len(run.held_out) < _COMPARED or not steps or has_collapsed:
         return mixture
-    training = FlowTraining(posterior, _encoded(run, run.held_out.spread(MOST_LATENTS)), mixture, seed, steps)
+    held_out = _encoded(run, run.held_out.spread(MOST_LATENTS), of_held_out=True)
+    training = FlowTraining(encoded, held_out, mixture, seed, steps)
     yield from _fit_flow(training, run.folder / PRIOR_RESUME_FILE)
     return training.prior() if training.best_step else mixture
 
@@ -136,11 +144,13 @@ def _fit_flow(training: FlowTraining, resume_file: Path) -> Iterator[events.Repo
         raise
 
 
-def _encoded(run: Trained, images: Dataset) -> Posterior:
+def _encoded(run: Trained, images: Dataset, of_held_out: bool) -> Encoded:
     posterior = encode_all(run.vae, images.floats())
-    if run.summary.beta > 0:
-        return posterior
-    return Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # variances mean nothing there
+    if run.summary.beta == 0:
+        posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # variances mean nothing there
+    if run.labelled is None:
+        return Encoded.without_parts(posterior)
+    return Encoded(posterior, run.labelled.known(of_held_out, images.rows.numpy()))
 
 
 _SAVE_EVERY = 30.0  # seconds between saves of a prior that is being fitted

@@ -181,7 +181,8 @@ class Trainer:
             self.watch.stop()
         vae = self.learner.to_store()  # as the last epoch's end, or the checkpoint, left it
         held_out = self.images.held_out
-        yield from finish(Trained(self.plan.folder, vae, self.train, held_out, self._summary(), self.history))
+        labelled = self.plan.choice.labelled
+        yield from finish(Trained(self.plan.folder, vae, self.train, held_out, self._summary(), self.history, labelled))
 
     def _started(self) -> events.Started:
         speed = self.speed

@@ -1,0 +1,97 @@
+"""A CSV table with a column of file names."""
+
+import csv
+import math
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from latentcli.errors import ConfigError, LatentCLIError
+
+_FILE_COLUMNS = ("file", "filename", "image", "path", "name")
+_NAMED = 3  # files in a message
+_SAMPLED = 100  # rows, to find the column of file names
+
+
+@dataclass(frozen=True, slots=True)
+class CsvTable:
+    """A table of images: their names, and columns of texts."""
+
+    path: Path
+    names: list[str]
+    texts: dict[str, list[str]]  # by column
+    notes: list[str]
+
+    @classmethod
+    def read(cls, path: Path, folder: Path) -> "CsvTable":
+        """The table, whose names count from a folder. Raises ConfigError or LatentCLIError."""
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                columns = list(reader.fieldnames or [])
+                rows = list(reader)
+        except FileNotFoundError:
+            raise ConfigError(f"{path} does not exist; --labels takes a CSV file") from None
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise LatentCLIError(f"cannot read {path} as a CSV table: {error}") from error
+        if not columns:
+            raise ConfigError(f"{path} is empty; --labels takes a CSV file with a row of column names")
+        likely = [*(name for name in _FILE_COLUMNS if name in columns), columns[0]]
+
+        def names_files(column: str) -> bool:
+            return any(row[column] and os.path.isfile(folder / row[column]) for row in rows[:_SAMPLED])
+
+        file_column = next(filter(names_files, likely), likely[0])
+        named = [row for row in rows if row[file_column]]
+        twice = [name for name, count in Counter(row[file_column] for row in named).items() if count > 1]
+        if twice:
+            raise ConfigError(f"{path} names {_some(twice)} more than once; keep one row for each image")
+        notes = [f"{len(rows) - len(named)} rows of {path} name no file"] if len(named) < len(rows) else []
+        kept = [column for column in columns if column not in (file_column, "")]
+        texts = {column: [(row[column] or "").strip() for row in named] for column in kept}
+        return cls(path, [row[file_column] for row in named], texts, notes)
+
+    def find_in(self, folder: Path) -> np.ndarray:
+        """Which files exist: (n,) bool. Raises ConfigError when none does."""
+        exists = np.array([os.path.exists(folder / name) for name in self.names], dtype=bool)
+        if not exists.any():
+            raise ConfigError(
+                f"none of the {len(exists)} files of {self.path} are in {folder}; name their folder with --root"
+            )
+        if not exists.all():
+            gone = [name for name, found in zip(self.names, exists, strict=True) if not found]
+            self.notes.append(
+                f"{len(gone)} files of {self.path} are not in {folder} and were left out ({_some(gone)}); "
+                "is --root right?"
+            )
+        return exists
+
+    def column(self, column: str) -> np.ndarray:
+        """Numbers (n,), NaN where there is none."""
+        return np.array([_number(text) for text in self.texts[column]], dtype=np.float64)
+
+    def is_numeric(self, column: str) -> bool:
+        known = [text for text in self.texts[column] if text]
+        return sum(not math.isnan(_number(text)) for text in known) > len(known) / 2
+
+    def unclear(self, column: str) -> list[str]:
+        """Note on the rows without a usable value in a column."""
+        known = np.isfinite(self.column(column)) if self.is_numeric(column) else np.array(self.texts[column]) != ""
+        empty = [name for name, is_known in zip(self.names, known, strict=True) if not is_known]
+        return [f"{len(empty)} rows have no usable {column} and were left out ({_some(empty)})"] if empty else []
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
