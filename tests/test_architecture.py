@@ -18,7 +18,7 @@ PACKAGE = Path(latentcli.__file__).parent
 FLOORS = [
     {"errors"},
     {"config"},
-    {"files", "box", "events", "table", "runtime"},
+    {"files", "box", "events", "table", "runtime", "text"},
     {"tensorfile", "history", "faces"},
     {"images", "latents", "catalog"},
     {"data", "model", "animation"},

@@ -1,8 +1,7 @@
 """Command-line app: its commands, and errors as one line and an exit code."""
 
+import contextlib
 import gc
-import io
-import os
 import signal
 import sys
 import warnings
@@ -10,6 +9,7 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from latentcli import __version__
 from latentcli.cli import (
@@ -25,10 +25,12 @@ from latentcli.cli import (
     report,
     rerun,
     sample,
+    streams,
     train,
     vectors,
 )
 from latentcli.errors import LatentCLIError, UsageError
+from latentcli.text import shown
 
 app = typer.Typer(
     name="latentcli",
@@ -85,24 +87,35 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command; a LatentCLIError becomes one line on stderr and exit code 1, a UsageError exit code 2."""
+    """Run the command; what the user did wrong becomes one line on stderr and exit code 1, or 2 for bad options."""
     gc.set_threshold(50_000)  # loading modules makes many objects and no garbage: a fifteenth of the time of an edit
     signal.signal(signal.SIGINT, _interrupted)
     warnings.filterwarnings("ignore", module="PIL")  # odd metadata; damaged pixels are errors
-    if isinstance(sys.stdout, io.TextIOWrapper):  # file names as the system knows them, which need not be text
-        sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
-    if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors="backslashreplace")
+    streams.prepare()
+    sys.exit(_run())
+
+
+def _run() -> int:
+    """Run the command; returns its exit code."""
     try:
-        app()
+        with streams.flushed():
+            code = app(standalone_mode=False)
+            return code if isinstance(code, int) else 0
     except LatentCLIError as error:
-        print(f"latentcli: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        return _failed(str(error), 2 if isinstance(error, UsageError) else 1)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "latentcli"
+        return _failed(f"{error.format_message().rstrip('.')}; {command} --help shows what there is", error.exit_code)
     except ModuleNotFoundError as error:  # only PyTorch can be left out of an install, for using models
         if error.name != "torch":
             raise
-        print("latentcli: this takes PyTorch; install it: pip install 'torch>=2.6,<2.14'", file=sys.stderr)
-        sys.exit(1)
+        return _failed("this takes PyTorch; install it: pip install 'torch>=2.6,<2.14'", 1)
     except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
+
+
+def _failed(message: str, code: int) -> int:
+    with contextlib.suppress(OSError):
+        print(f"latentcli: {shown(message)}", file=sys.stderr, flush=True)
+    return code

@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
-import typer
-
-from latentcli.cli.console import Console, print_table
+from latentcli.cli.console import Console
 from latentcli.cli.options import (
     AlignedOption,
     BackgroundOption,
@@ -78,17 +76,13 @@ def _report(console: Console, checked: "Checked") -> None:
         console.unreadable = list(checked.unreadable)
         console.print_json()
         return
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, highlight=False)
-    for name, text in _rows(checked):
-        table.add_row(name, text)
-    print_table(table)
+    console.table(_rows(checked))
     for title, lines in (("unreadable", checked.unreadable), ("duplicates", _groups(checked))):
         if lines:
-            typer.echo(f"\n{title}:")
+            console.line("")
+            console.line(f"{title}:")
             for line in lines:
-                typer.echo(f"  {line}")
+                console.line(f"  {line}")
 
 
 def _rows(checked: "Checked") -> list[tuple[str, str]]:

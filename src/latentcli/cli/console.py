@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from latentcli.errors import LatentCLIError
+from latentcli.text import shown, shown_path
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from latentcli.catalog import ModelEntry
     from latentcli.config import EngineName
 
@@ -38,24 +36,39 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a message to stderr."""
-        print(text, file=sys.stderr)
+        print(shown(text), file=sys.stderr)
+
+    def line(self, text: str) -> None:
+        """Print a line of a result to stdout."""
+        self._print(shown(text))
+
+    def table(self, rows: Iterable[Sequence[str]], columns: Sequence[str] = (), numbers: bool = False) -> None:
+        """Print a table to stdout, in full width unless a screen limits it; `numbers` are all columns but the first."""
+        from rich.console import Console as RichConsole
+        from rich.table import Table
+        from rich.text import Text
+
+        drawn = Table(box=None, show_header=bool(columns), highlight=False)
+        for number, name in enumerate(columns):
+            drawn.add_column(Text(shown(name)), justify="right" if numbers and number else "left")
+        for row in rows:
+            drawn.add_row(*(Text(shown(cell)) for cell in row))
+        RichConsole(width=None if sys.stdout.isatty() else _WIDE).print(drawn)
 
     def wrote(self, path: Path) -> None:
         """Print the path of a result."""
         self.outputs.append(str(path))
         if not self.as_json:
-            self._print(str(path))
+            self._print(shown_path(path))
 
     def pipe(self, content: bytes) -> None:
         """Write a result to the standard output itself."""
-        with _full_output_as_error():
-            sys.stdout.flush()
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
 
     def _print(self, text: str) -> None:
-        with _full_output_as_error():
-            print(text, flush=True)
+        print(text, flush=True)
 
     def took(self, entry: "ModelEntry", chosen: bool) -> None:
         """Note the model in use; `chosen` when latentcli picked it."""
@@ -127,30 +140,12 @@ class Console:
             self._print(json.dumps(summary, allow_nan=False))
 
 
-@contextlib.contextmanager
-def _full_output_as_error() -> Iterator[None]:
-    """Turn a full standard output into a LatentCLIError; a closed pipe is left to `main`."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise LatentCLIError(f"cannot write to the standard output: {error.strerror}") from error
-
-
 def check_pipe(as_json: bool) -> None:
     """Refuse to write a picture to a terminal, or together with JSON."""
     if as_json:
         raise typer.BadParameter("--json and the picture cannot both go to the standard output; give --output FILE")
     if sys.stdout is None or sys.stdout.isatty():
         raise typer.BadParameter("a picture cannot be printed here; give --output FILE")
-
-
-def print_table(table: "Table") -> None:
-    """Print a table to stdout, in full width unless a screen limits it."""
-    from rich.console import Console as RichConsole
-
-    RichConsole(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 @contextlib.contextmanager

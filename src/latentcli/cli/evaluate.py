@@ -68,9 +68,9 @@ def evaluate(
         console.facts["evaluation"] = event.evaluation.to_json()
         console.facts["verdict"] = [finding.to_json() for finding in event.findings]
         if not as_json:
-            draw_table(metrics_table(event.evaluation))
+            draw_table(console, metrics_table(event.evaluation))
             if event.samples:
-                draw_table(samples_table(event.evaluation))
+                draw_table(console, samples_table(event.evaluation))
             for finding in event.findings:
-                typer.echo(finding.describe())
+                console.line(finding.describe())
     console.close()

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from latentcli.cli.console import Console, print_table
+from latentcli.cli.console import Console
 from latentcli.cli.options import JsonOption
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def models(as_json: JsonOption = False) -> None:
     if not entries:
         console.say("there are no models yet; train one: latentcli train FOLDER")
     elif not as_json:
-        _print_table(entries)
+        columns = ("model", "network", "held-out PSNR", "vectors", "finished", "card")
+        console.table(map(_cells, entries), columns)
 
 
 def _to_json(entry: "ModelEntry") -> dict[str, object]:
@@ -52,15 +53,6 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
         "held_out": asdict(held_out) if held_out else None,
         "vectors": list(catalog.vectors_of(entry)),
     }
-
-
-def _print_table(entries: list["ModelEntry"]) -> None:
-    from rich.table import Table
-
-    table = Table("model", "network", "held-out PSNR", "vectors", "finished", "card", box=None)
-    for entry in entries:
-        table.add_row(*_cells(entry))
-    print_table(table)
 
 
 def _cells(entry: "ModelEntry") -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from latentcli.cli.console import Console, print_table
+from latentcli.cli.console import Console
 
 if TYPE_CHECKING:
     from latentcli.concepts.diagnostics import Shift
@@ -74,14 +74,6 @@ def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> 
     }
 
 
-def draw_table(table: "Table") -> None:
+def draw_table(console: Console, table: "Table") -> None:
     """A table on stdout, without its caption."""
-    from rich.table import Table as RichTable
-
-    first, *others = table.columns
-    drawn = RichTable(first, box=None)
-    for name in others:
-        drawn.add_column(name, justify="right")
-    for row in table.rows:
-        drawn.add_row(*row)
-    print_table(drawn)
+    console.table(table.rows, table.columns, numbers=True)

@@ -54,7 +54,7 @@ def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None
     if as_json:
         return
     if vectors:
-        draw_table(vector_table(vectors))
+        draw_table(console, vector_table(vectors))
     else:
         console.say(f"{entry.name} has no vectors; make one: latentcli vectors fit NAME --positive DIR --negative DIR")
 
@@ -327,10 +327,10 @@ def report_vectors(
     vectors = [event for event in events if isinstance(event, ConceptVector)]
     console.facts["vectors"] = [summary(vector, vectors) for vector in vectors]
     if not as_json:
-        draw_table(vector_table(vectors))
+        draw_table(console, vector_table(vectors))
         for vector in vectors:
             for line in describe(vector):
-                typer.echo(line)
+                console.line(line)
             cosines = [f"{other.name} {vector.cosine(other):+.2f}" for other in vectors if other is not vector]
-            typer.echo(f"  cosines: {', '.join(cosines) or 'there is no other vector'}")
+            console.line(f"  cosines: {', '.join(cosines) or 'there is no other vector'}")
     console.close()

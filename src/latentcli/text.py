@@ -1,0 +1,35 @@
+"""Text that comes from anywhere, made safe to show and to store.
+
+Names of files, models, vectors and columns, and what others wrote into files, may hold characters that move the cursor,
+retitle the window or turn the text around.
+"""
+
+import re
+
+# C0 and C1 controls and DEL; Unicode's line separators; marks, embeddings, overrides and isolates of text direction;
+# halves of surrogates, which stand for bytes of a file name that are not text.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def shown(text: object) -> str:
+    r"""The text on one line, control characters as they are written in Python.
+
+    >>> print(shown("red\x1b[31m.png"), shown("a\nb"))
+    red\x1b[31m.png a\x0ab
+    """
+    return _CONTROLS.sub(_escaped, str(text))
+
+
+def shown_path(path: object) -> str:
+    """The same of a path, for stdout: what is no text stays as it is, so that other programs find the file."""
+    return _CONTROLS.sub(lambda found: found[0] if _is_byte(found[0]) else _escaped(found), str(path))
+
+
+def _is_byte(character: str) -> bool:
+    """Whether it stands for a byte of a file name, as `os.fsdecode` keeps it."""
+    return "\udc80" <= character <= "\udcff"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0]) - 0xDC00 * _is_byte(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
