@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from latentcli import ConceptVector, ModelConfig, tensorfile
-from latentcli.history import TrainingSummary
+from latentcli.catalog import read_model_header
 from latentcli.model.modelfile import KIND, load_model, save_model
 from latentcli.training.results import model_card
 
@@ -61,12 +61,13 @@ def latentcli(*arguments: str | Path) -> None:
 def publish(path: Path, **header: object) -> None:
     """Store the weights in half precision, with more in the header."""
     model = load_model(path)
-    summary = {name: value for name, value in model.header.items() if name not in ("format", "kind", "sha256")}
+    own = tensorfile.read_header(path, KIND)
+    summary = {name: value for name, value in own.items() if name not in ("format", "kind", "sha256")}
     save_model(path, model.vae, model.prior, summary | header, half=True)
 
 
 def write_card() -> None:
-    header = tensorfile.read_header(MODEL / "model.safetensors", KIND)
+    header = read_model_header(MODEL / "model.safetensors")
     rows = []
     for concept in VECTORS:
         vector = ConceptVector.load(MODEL / "vectors" / f"{concept}.safetensors")
@@ -75,7 +76,7 @@ def write_card() -> None:
         shifts = ", ".join(f"{shift.concept} {shift.shift:+.2f}" for shift in (found.own_shift, *found.side_effects))
         figures = f"{vector.gap_in_sigma:.2f} | {found.auc:.3f} | {found.auc_lda:.3f} | {shifts}"
         rows.append(f"| `{concept}` | {counts} | {figures} |")
-    card = model_card("faces", ModelConfig.from_json(header["config"]), TrainingSummary.from_header(header))
+    card = model_card("faces", ModelConfig.from_json(header.config), header.training)
     card = card.partition("What it draws is synthetic")[0].rstrip() + "\n" + NOTES.format(vectors="\n".join(rows))
     (MODEL / "README.md").write_text(card)
 
@@ -97,7 +98,7 @@ def main() -> None:
     for path in MODEL.iterdir():
         if path.name not in KEPT:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    print(MODEL, tensorfile.read_header(file, KIND)["model_id"])
+    print(MODEL, read_model_header(file).model_id)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(latentcli.__file__).parent
 # From the bottom up: a module imports from the floors below its own, and nothing else.
 FLOORS = [
-    {"errors"},
+    {"errors", "text"},
+    {"typed"},
     {"config"},
-    {"files", "box", "events", "table", "runtime", "text"},
+    {"files", "box", "events", "table", "runtime"},
     {"tensorfile", "history", "faces"},
     {"images", "latents", "catalog"},
     {"data", "model", "animation"},

@@ -28,8 +28,10 @@ def test_what_is_written_is_read(file):
         assert arrays[name].dtype == array.dtype
 
 
-def test_shapes_come_from_the_header_alone(file):
-    assert tensorfile.read_shapes(file, "test") == {"a": (2, 3), "b": (2,)}
+def test_shapes_and_types_come_from_the_header_alone(file):
+    layout = tensorfile.read_layout(file, "test")
+    assert {name: shape for name, (_, shape) in layout.items()} == {"a": (2, 3), "b": (2,)}
+    assert layout["a"][0] == "F32"
 
 
 def test_a_flipped_byte_is_noticed(file):

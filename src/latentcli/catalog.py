@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,29 @@ VECTORS_FOLDER = "vectors"
 VECTOR_SUFFIX = ".safetensors"
 DEFAULT_MODEL = "faces"  # the bundled model that is used where the user has none
 _NAME = re.compile(r"\w[\w.+-]*")
+_LONGEST_NAME = 100  # characters
+_ID = 12  # characters of a model_id
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHeader:
+    """What a model file says of the model besides its tensors."""
+
+    model_id: str
+    config: dict[str, Any]
+    training: TrainingSummary | None = None
+    finished_at: str = ""  # end of the training, ISO 8601 in UTC: sorts as text
+    bundled: bool = False
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the training images, for `sample --like`
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9a-f]{12}", self.model_id):  # folders are named after it
+            raise ValueError("model_id is not twelve hex digits")
+
+
+def read_model_header(path: Path) -> ModelHeader:
+    """The header of a model file. Raises FileFormatError when it is missing or makes no sense."""
+    return tensorfile.parse(ModelHeader, tensorfile.read_header(path, "model"), path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +56,16 @@ class ModelEntry:
 
     name: str
     path: Path  # of the model file
-    header: dict[str, Any]
+    header: ModelHeader
     engine: EngineName = "auto"  # to compute with
 
     @property
     def model_id(self) -> str:
-        """Twelve hex digits or "unknown": folders are named after it, so nothing else in the header will do."""
-        found = str(self.header.get("model_id"))
-        return found if re.fullmatch("[0-9a-f]{12}", found) else "unknown"
+        return self.header.model_id
 
     @property
     def bundled(self) -> bool:
-        return self.header.get("bundled") is True
+        return self.header.bundled
 
     @property
     def card(self) -> Path:
@@ -54,12 +75,11 @@ class ModelEntry:
     @property
     def training(self) -> TrainingSummary | None:
         """Summary of the training; None where the file has none."""
-        return TrainingSummary.from_header(self.header)
+        return self.header.training
 
     @property
     def finished_at(self) -> str:
-        """End of the training, ISO 8601 in UTC: sorts as text."""
-        return str(self.header.get("finished_at", ""))
+        return self.header.finished_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +103,16 @@ def new_model_name(data: Path) -> str:
     'my-faces'
     """
     stem = data.resolve().name if os.path.isdir(data) or not data.suffix else data.stem
-    name = re.sub(r"[^\w.+]+", "-", stem).strip("-.+") or "model"
+    name = re.sub(r"[^\w.+]+", "-", stem)[:_LONGEST_NAME].strip("-.+") or "model"
     return f"my-{name}" if name in {entry.name for entry in bundled_models()} else name
 
 
 def check_name(name: str, what: str) -> str:
     """The name, if it is a safe file name. Raises ConfigError otherwise."""
     if not _NAME.fullmatch(name) or name.endswith(VECTOR_SUFFIX):
-        raise ConfigError(f"{what} {name!r} cannot be a name; use letters, digits, -, _ and .")
+        raise ConfigError(f"{what} {name[:_LONGEST_NAME]!r} cannot be a name; use letters, digits, -, _ and .")
+    if len(name) > _LONGEST_NAME:
+        raise ConfigError(f"{what} names have up to {_LONGEST_NAME} characters, got {len(name)}; take a shorter one")
     return name
 
 
@@ -144,7 +166,7 @@ def _scan(folder: Path) -> tuple[list[ModelEntry], list[str]]:
     entries, messages = [], []
     for path in sorted(folder.glob(f"*/{MODEL_FILE}")):
         try:
-            entries.append(ModelEntry(path.parent.name, path, tensorfile.read_header(path, "model")))
+            entries.append(ModelEntry(path.parent.name, path, read_model_header(path)))
         except FileFormatError as error:
             messages.append(str(error))
     return entries, messages
@@ -168,13 +190,13 @@ def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = ()) -> Mod
 def _named(wanted: str) -> ModelEntry:
     own = OWN_MODELS / wanted / MODEL_FILE
     if _NAME.fullmatch(wanted) and os.path.isfile(own):
-        return ModelEntry(wanted, own, tensorfile.read_header(own, "model"))
+        return ModelEntry(wanted, own, read_model_header(own))
     for entry in bundled_models():
         if entry.name == wanted:
             return entry
     for path in (Path(wanted) / MODEL_FILE, Path(wanted)):
         if os.path.isfile(path):
-            return ModelEntry(path.resolve().parent.name, path, tensorfile.read_header(path, "model"))
+            return ModelEntry(path.resolve().parent.name, path, read_model_header(path))
     if _NAME.fullmatch(wanted) and wanted in unfinished_runs():
         raise ConfigError(f"{OWN_MODELS / wanted} is not finished; run the same train command to resume it")
     known = ", ".join(entry.name for entry in own_models() + bundled_models()) or "none yet"
@@ -183,8 +205,13 @@ def _named(wanted: str) -> ModelEntry:
 
 def _has(entry: ModelEntry, vector: VectorRequest) -> bool:
     if vector.is_file:
-        return tensorfile.read_header(Path(vector.reference), "vector").get("model_id") == entry.model_id
+        return _made_by(vector) == entry.model_id
     return vector.reference in vectors_of(entry)
+
+
+def _made_by(vector: VectorRequest) -> str:
+    """The model_id in a vector's file."""
+    return str(tensorfile.read_header(Path(vector.reference), "vector").get("model_id"))[:_ID]
 
 
 def _no_such_vector(
@@ -192,9 +219,8 @@ def _no_such_vector(
 ) -> ConfigError | ModelMismatch:
     for vector in vectors:
         if vector.is_file and not any(_has(entry, vector) for entry in candidates):
-            made_by = tensorfile.read_header(Path(vector.reference), "vector").get("model_id")
             whom = f"{wanted} is {candidates[0].model_id}" if wanted else "no known model is that one"
-            return ModelMismatch(f"{vector.reference} was made with model {made_by}, but {whom}; fit it again")
+            return ModelMismatch(f"{vector.reference} was made with model {_made_by(vector)}, but {whom}; fit it again")
     names = " and ".join(vector.reference for vector in vectors)
     known = "; ".join(f"{_described(entry)} has {', '.join(vectors_of(entry)) or 'none'}" for entry in candidates[:5])
     return ConfigError(

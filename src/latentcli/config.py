@@ -8,13 +8,15 @@ import re
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
+from latentcli import typed
 from latentcli.errors import ConfigError
 
 Preset = Literal["book", "digits", "photo"]
 Likelihood = Literal["bernoulli", "gaussian"]
 Precision = Literal["auto", "fp32", "bf16"]
 VectorMethod = Literal["mean", "lda", "logistic", "svm"]
-AUGMENTATIONS = ("blur", "brightness", "contrast", "hue", "rotate", "zoom")
+Augmentation = Literal["blur", "brightness", "contrast", "hue", "rotate", "zoom"]  # changes that vectors are made of
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 PriorName = Literal["fitted", "standard"]
 Crop = Literal["centre", "none", "face"]
 Merge = Literal["residual", "ratio", "decode"]
@@ -64,6 +66,7 @@ _PHOTO_WIDTHS = (16, 32, 64, 128, 192, 192)
 _DIGITS_WIDTHS = (8, 16, 32)  # MNIST, 10 minutes: 92.0 nats; twice these, at half the batch and a rate of 3e-3, 92.8
 _DIGITS_HIDDEN = 256
 _OF_FACES = ("framing", "aligned")  # settings that mean something with the crop "face"
+_ADDED = (*_OF_FACES, "linear")  # settings that files need not have
 _COARSEST = 7  # pixels: halving stops when neither side is longer
 _LINEAR_UP_TO = 128  # pixels: the linear path sees larger pictures halved
 # Units of what the convolutions correct: with them, learning as fast as on faces leaves avatars, which PCA describes
@@ -204,14 +207,15 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Raises ConfigError on unknown names or wrong values."""
+        """Raises ConfigError on unknown, missing or wrong values."""
         unknown = set(values) - {knob.name for knob in fields(cls)}
+        missing = [knob.name for knob in fields(cls) if knob.name not in values and knob.name not in _ADDED]
         _require(not unknown, f"unknown settings {', '.join(sorted(unknown))}")
+        _require(not missing, f"the settings {', '.join(missing)} are missing")
         try:
-            lists = {name: tuple(values.get(name, default)) for name, default in (("widths", ()), ("framing", FRAMING))}
-            return cls(**values | lists)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"a setting has the wrong type: {error}") from error
+            return typed.read(cls, values)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,51 @@ A file appears under its name only when all its bytes are on disk (temporary nam
 """
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Container, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from latentcli.errors import ConfigError, LatentCLIError, OutputExists
 
 LOCK_FILE = ".lock"
 PIPE = Path("-")  # as an argument the standard input, as an output the standard output
+_BLOCK = 1 << 20  # bytes read at once
 _ONE_AT_A_TIME = threading.Lock()  # the umask is the whole program's
+
+
+def check_regular(path: Path, most: int) -> None:
+    """Raises OSError unless `path` is a regular file, or a link to one, of at most so many bytes.
+
+    A FIFO would wait for a writer, and a device never end.
+    """
+    facts = os.stat(path)
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    if facts.st_size > most:
+        raise OSError(errno.EFBIG, f"it has {facts.st_size >> 20:,} MiB, and {most >> 20:,} are the limit")
+
+
+def read_input(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most so many bytes. Raises OSError, never waits, and reads no more."""
+    check_regular(path, most)
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        return read_stream(file, most)
+
+
+def read_stream(file: BinaryIO, most: int) -> bytes:
+    """All there is, at most so many bytes. Raises OSError where there is more."""
+    content = bytearray()
+    while block := file.read(_BLOCK):
+        content += block
+        if len(content) > most:
+            raise OSError(errno.EFBIG, f"it has more than {most >> 20:,} MiB, the limit")
+    return bytes(content)
 
 
 def write_whole(path: Path, data: bytes) -> None:

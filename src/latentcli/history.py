@@ -6,12 +6,15 @@ Nothing here needs torch, so that models can be listed without it.
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+from latentcli import typed
 from latentcli.config import HISTORY_FILE
-from latentcli.files import write_whole
+from latentcli.files import read_input, write_whole
+
+_MOST_BYTES = 64 << 20  # of the history
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,6 @@ class EpochReport:
     def loss(self) -> float:
         """Reconstruction + KL on the training images, nats per image."""
         return self.reconstruction + self.kl
-
-    @classmethod
-    def from_json(cls, values: Any) -> Self:
-        """Raises KeyError, TypeError or ValueError for anything but a line of the history."""
-        known = _known(cls, values)
-        return cls(**known | {"held_out": Metrics(**known["held_out"]) if known["held_out"] else None})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,38 +81,17 @@ class TrainingSummary:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    @classmethod
-    def from_header(cls, header: dict[str, Any]) -> Self | None:
-        """From a model file's header; None where it does not say how the model was trained."""
-        values = header.get("training")
-        try:
-            known = _known(cls, values)
-            held_out = Metrics(**known["held_out"]) if known.get("held_out") else None
-            return cls(**known | {"held_out": held_out})
-        except (KeyError, TypeError, ValueError):
-            return None
-
-
-def _known(cls: Any, values: Any) -> dict[str, Any]:
-    """The fields of a dataclass that `values` has. Raises KeyError for a missing one, TypeError for no object."""
-    if not isinstance(values, dict):
-        raise TypeError("not an object")
-    missing = [knob.name for knob in fields(cls) if knob.default is MISSING and knob.name not in values]
-    if missing:
-        raise KeyError(missing[0])
-    return {knob.name: values[knob.name] for knob in fields(cls) if knob.name in values}
-
 
 def read(folder: Path) -> list[EpochReport]:
     """The whole lines of a run's history; none where there is no such file."""
     try:
-        texts = (folder / HISTORY_FILE).read_text().splitlines()
+        texts = read_input(folder / HISTORY_FILE, _MOST_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError):
         return []
     lines = []
     for text in texts:
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            lines.append(EpochReport.from_json(json.loads(text)))
+        with contextlib.suppress(ValueError, RecursionError):
+            lines.append(typed.read(EpochReport, json.loads(text)))
     return lines
 
 

@@ -25,10 +25,12 @@ from latentcli.box import Box, cut
 from latentcli.config import MEGAPIXELS, WHITE, WITH_ALPHA, ModelConfig
 from latentcli.errors import ConfigError, ImageError
 from latentcli.faces import NoFace, find_faces
-from latentcli.files import write_whole
+from latentcli.files import read_input, write_whole
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  # never EPS, PDF …
 ORIENTATION = 0x0112  # the EXIF tag
+_MOST_OVERHEAD, _MOST_PER_PIXEL = 64 << 20, 16  # bytes of a picture's file
+MOST_PIPED = 1 << 30  # bytes of a picture from the standard input
 _PNG_LEVEL = 3  # of 9: a third of the time of Pillow's own 6, for files that are 4 % larger
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
 _TRANSPARENT = 230  # alpha, of 255, below which a pixel is transparent: a tenth of what lies behind it shows
@@ -72,6 +74,11 @@ def open_picture(path: Path, content: bytes | None = None, megapixels: float = M
             raise_it = "" if megapixels == MEGAPIXELS else ", or raise --max-megapixels"
             raise ImageError(f"{path} has {size} pixels; scale it below {megapixels:g} megapixels{raise_it}")
         yield picture
+
+
+def picture_bytes(path: Path, picture: Image.Image) -> bytes:
+    """The content of an opened picture's file. Raises OSError when it is far larger than its pixels."""
+    return read_input(path, _MOST_OVERHEAD + _MOST_PER_PIXEL * picture.width * picture.height)
 
 
 @contextlib.contextmanager

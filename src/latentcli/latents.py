@@ -20,6 +20,12 @@ SUFFIX = ".latents.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
+class _Header:
+    names: tuple[str, ...]
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Latents:
     """Codes z (n, latent_dim) float32, one name each, and the model they belong to."""
 
@@ -51,19 +57,21 @@ class Latents:
     @classmethod
     def load(cls, path: Path) -> "Latents":
         """Raises FileFormatError when the file is no latents file, damaged, or names places outside its folder."""
-        header, arrays = tensorfile.read(path, KIND)
-        names, model_id = header.get("names"), header.get("model_id")
-        z = arrays["z"].astype(np.float32) if "z" in arrays else np.empty(0, dtype=np.float32)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or z.ndim != 2:
+        if list(tensorfile.read_layout(path, KIND)) != ["z"]:
             raise FileFormatError(f"{path} does not hold named latents; encode the images again")
-        if len(names) != len(z) or not names or not isinstance(model_id, str):
+        header, arrays = tensorfile.read(path, KIND)
+        found, z = tensorfile.parse(_Header, header, path), arrays["z"]
+        names = found.names
+        if z.dtype not in (np.float16, np.float32) or z.ndim != 2:
+            raise FileFormatError(f"{path} does not hold named latents; encode the images again")
+        if len(names) != len(z) or not names:
             raise FileFormatError(f"{path} does not hold one name per latent; encode the images again")
         if not np.isfinite(z).all():
             raise FileFormatError(f"{path} holds latents that are not numbers; encode the images again")
         for name in names:
             if not _stays_inside(name):
                 raise FileFormatError(f"{path} holds the name {name!r}, which points outside a folder; do not trust it")
-        return cls(z, tuple(names), model_id)
+        return cls(z, names, found.model_id)
 
     def require_model(self, model_id: str, source: str, model: str, latent_dim: int) -> None:
         """Raises ModelMismatch unless the model `model` made these latents, which came from `source`."""

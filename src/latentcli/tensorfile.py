@@ -9,19 +9,27 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
+from latentcli import typed
 from latentcli.errors import FileFormatError
-from latentcli.files import write_whole
+from latentcli.files import check_regular, write_whole
 
 FORMAT = 1  # rises when a file of today could no longer be read
 _KEY = "latentcli"  # the one metadata entry; its value is our JSON
+_MOST_BYTES = 64 << 30  # of a file: latents of a million images take less
+_MOST_TEXT = {"latents": 64 << 20, "vector": 64 << 20}  # characters of our JSON, by kind: these name images
+_MOST_TEXT_ELSE = 4 << 20
+_NAMED = 20  # characters of a foreign kind
+_FLOATS = ("F16", "F32")
 
 Header = dict[str, Any]
+Layout = dict[str, tuple[str, tuple[int, ...]]]  # type and shape of each tensor, by name
+Parsed = TypeVar("Parsed")
 Arrays = dict[str, np.ndarray]
 
 
@@ -50,10 +58,24 @@ def read_header(path: Path, kind: str) -> Header:
         return header
 
 
-def read_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
-    """Name and shape of each tensor, from the header alone."""
+def parse(kind: type[Parsed], header: Header, path: Path) -> Parsed:
+    """A header as a dataclass. Raises FileFormatError that names the file and the field."""
+    try:
+        return typed.read(kind, header)
+    except ValueError as error:
+        raise FileFormatError(f"{path} holds a header that makes no sense ({error}); make the file again") from error
+
+
+def read_layout(path: Path, kind: str) -> Layout:
+    """Type, as safetensors calls it, and shape of each tensor, from the header alone."""
     with _opened(path, kind) as (_, file):
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {name: (some.get_dtype(), tuple(some.get_shape())) for name, some in slices.items()}
+
+
+def are_floats(layout: Layout) -> bool:
+    """Whether all tensors are of the types that weights and latents are stored in."""
+    return all(kind in _FLOATS for kind, _ in layout.values())
 
 
 def read(path: Path, kind: str) -> tuple[Header, Arrays]:
@@ -61,11 +83,11 @@ def read(path: Path, kind: str) -> tuple[Header, Arrays]:
 
     Raises FileFormatError as `read_header` does.
     """
-    header = read_header(path, kind)
-    try:
-        arrays: Arrays = load(path.read_bytes())
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise _damaged(path) from error
+    with _opened(path, kind) as (header, file):
+        try:
+            arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(path) from error
     if digest(arrays) != header.get("sha256"):
         raise _damaged(path)
     return header, arrays
@@ -75,14 +97,19 @@ def read(path: Path, kind: str) -> tuple[Header, Arrays]:
 def _opened(path: Path, kind: str) -> Iterator[tuple[Header, Any]]:
     """The header of one of our files, and the open file as safetensors gives it."""
     try:
+        check_regular(path, _MOST_BYTES)
         with safe_open(path, "np") as file:
-            header = json.loads((file.metadata() or {})[_KEY])
-            if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+            text = (file.metadata() or {})[_KEY]
+            if len(text) > _MOST_TEXT.get(kind, _MOST_TEXT_ELSE):
+                raise _foreign(path)
+            header = json.loads(text)
+            if not isinstance(header, dict) or type(header.get("format")) is not int or header["format"] < 1:
                 raise _foreign(path)
             if header["format"] > FORMAT:
                 raise FileFormatError(f"{path} was written by a newer latentcli; upgrade latentcli to read it")
             if header.get("kind") != kind:
-                raise FileFormatError(f"{path} is a {header.get('kind')} file, not a {kind} file; give a {kind} file")
+                other = str(header.get("kind"))[:_NAMED]
+                raise FileFormatError(f"{path} is a {other} file, not a {kind} file; give a {kind} file")
             yield header, file
     except FileNotFoundError as error:
         raise FileFormatError(f"{path} does not exist") from error

@@ -126,7 +126,7 @@ def test_the_parts_that_a_prior_knows_have_names(tmp_path):
     rewrite(path, lambda header, arrays: header.update(parts={"folder": ["cats", "dogs"]}))
     assert load_model(path).parts.columns == {"folder": ("cats", "dogs")}
     rewrite(path, lambda header, arrays: header.update(parts=["cats", 2]))
-    with pytest.raises(FileFormatError, match="does not name the parts of its images"):
+    with pytest.raises(FileFormatError, match="parts is a list and not an object"):
         load_model(path)
 
 

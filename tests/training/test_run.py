@@ -16,7 +16,7 @@ from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
 from latentcli.evaluation.record import Record
 from latentcli.events import Note, Progress
-from latentcli.history import EpochReport, TrainingSummary
+from latentcli.history import EpochReport
 from latentcli.training import checkpoint, early_stop, events, flow, hardware, results, schedule, trainer
 from latentcli.training.early_stop import Course
 from latentcli.training.plan import TrainRequest, prepare
@@ -69,8 +69,8 @@ def test_a_run_leaves_a_model_and_its_files(pictures):
     model = load_model(FOLDER)
     assert isinstance(result[-1], events.Finished)
     assert result[-1].model_id == model.model_id
-    assert model.header["finished_at"] > "2026"
-    assert model.header["training"]["images"] + model.header["training"]["held_out_images"] == 40
+    assert model.header.finished_at > "2026"
+    assert model.training.images + model.training.held_out_images == 40
     lines = [json.loads(line) for line in (FOLDER / "history.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
     assert min(line["held_out"]["negative_elbo"] for line in lines) == result[-1].held_out.negative_elbo
@@ -176,7 +176,7 @@ def test_more_epochs_after_the_end_are_a_new_stage(pictures):
     assert result[-1].model_id != first.model_id
     lines = [json.loads(line) for line in (FOLDER / "history.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["stage"]) for line in lines] == [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]
-    assert load_model(FOLDER).header["training"]["stages"] == 2
+    assert load_model(FOLDER).training.stages == 2
     assert planned(pictures, epochs=5).finished
     with pytest.raises(ConfigError, match="5 epochs there, 3 epochs asked"):
         planned(pictures)
@@ -203,7 +203,7 @@ def over_at_20(monkeypatch):
 
 
 def summary(folder=FOLDER):
-    return TrainingSummary.from_header(load_model(folder).header)
+    return load_model(folder).training
 
 
 def test_a_run_on_few_images_keeps_the_best_weights(pictures, monkeypatch):
@@ -400,7 +400,7 @@ def test_a_run_of_an_older_version_is_refused_in_one_line(pictures):
     file = FOLDER / "resume.safetensors"
     header, arrays = tensorfile.read(file, "resume")
     tensorfile.write(file, "resume", {"options": header["options"], "step": 2}, {"x": arrays["network.sigma"]})
-    with pytest.raises(FileFormatError, match="damaged"):
+    with pytest.raises(FileFormatError, match="holds a header that makes no sense"):
         planned(pictures)
 
 

@@ -49,7 +49,7 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
         "bundled": entry.bundled,
         "model_id": entry.model_id,
         "finished_at": entry.finished_at,
-        "config": entry.header.get("config"),
+        "config": entry.header.config,
         "held_out": asdict(held_out) if held_out else None,
         "vectors": list(catalog.vectors_of(entry)),
     }
@@ -58,7 +58,7 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
 def _cells(entry: "ModelEntry") -> tuple[str, ...]:
     from latentcli import catalog
 
-    config, training = entry.header.get("config") or {}, entry.training
+    config, training = entry.header.config, entry.training
     return (
         f"{entry.name} (bundled)" if entry.bundled else entry.name,
         f"{config.get('preset')} {config.get('width')}x{config.get('height')}",

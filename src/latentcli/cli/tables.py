@@ -27,7 +27,7 @@ def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
 def describe(vector: "ConceptVector") -> Iterator[str]:
     """Figures of a vector, and advice."""
     if not vector.positives:
-        parts = ", ".join(f"{name}={strength:g}" for name, strength in vector.recipe.get("combine", ()))
+        parts = ", ".join(f"{name}={strength:g}" for name, strength in vector.combined)
         yield f"{vector.name}: {parts}; strength 1 is {vector.gap_in_sigma:.2f} sd of the images"
         return
     found = vector.diagnostics

@@ -1,6 +1,7 @@
 """A CSV table with a column of file names."""
 
 import csv
+import io
 import math
 import os
 from collections import Counter
@@ -11,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from latentcli.errors import ConfigError, LatentCLIError
+from latentcli.files import read_input
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 _NAMED = 3  # files in a message
+_MOST_BYTES = 200 << 20  # of a table: a million rows take less
 _SAMPLED = 100  # rows, to find the column of file names
 
 
@@ -30,10 +33,10 @@ class CsvTable:
     def read(cls, path: Path, folder: Path) -> "CsvTable":
         """The table, whose names count from a folder. Raises ConfigError or LatentCLIError."""
         try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                columns = list(reader.fieldnames or [])
-                rows = list(reader)
+            text = read_input(path, _MOST_BYTES).decode("utf-8-sig")
+            reader = csv.DictReader(io.StringIO(text, newline=""))
+            columns = list(reader.fieldnames or [])
+            rows = list(reader)
         except FileNotFoundError:
             raise ConfigError(f"{path} does not exist; --labels takes a CSV file") from None
         except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from latentcli import typed
 from latentcli.concepts.fit import Direction, Examples, FitSettings, discriminant, find
 from latentcli.errors import ConfigError
 from latentcli.model.prior import Geometry
@@ -69,14 +70,8 @@ class Diagnostics:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Diagnostics":
-        """The reverse of `to_json`. Raises TypeError for anything else."""
-        others = {name: value for name, value in values.items() if name != "leaks"}
-        parts = {
-            "thin": tuple(values.get("thin", ())),
-            "own_shift": Shift(**values["own_shift"]) if values.get("own_shift") else None,
-            "side_effects": tuple(Shift(**shift) for shift in values.get("leaks", ())),
-        }
-        return cls(**others | parts)
+        """The reverse of `to_json`. Raises ValueError for anything else."""
+        return typed.read(cls, {"side_effects" if name == "leaks" else name: value for name, value in values.items()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ generative networks", section 3.2).
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latentcli import catalog, tensorfile
+from latentcli import catalog, tensorfile, typed
 from latentcli.concepts.diagnostics import Diagnostics, Scores, advise, measure
 from latentcli.concepts.fit import METHODS, Examples, FitSettings, discriminant, find, gap_of
 from latentcli.errors import ConfigError, FileFormatError
@@ -23,6 +23,31 @@ from latentcli.table import Table, cell
 KIND = "vector"
 _NUMBERS = ("mean_positive", "mean_negative", "sigma", "threshold")
 _ARRAYS = ("direction", "percentiles", "probe")
+_COMBINATION = "combination"  # the method of a sum of vectors
+_SHOWS = "shows"  # the array that says which measured images show the concept
+_PERCENTILES = 101
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """Of a vector's file."""
+
+    name: str
+    model_id: str
+    method: str
+    positives: int
+    negatives: int
+    mean_positive: float
+    mean_negative: float
+    sigma: float
+    threshold: float
+    recipe: dict[str, Any]
+    trust: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Combination:
+    combine: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +79,11 @@ class ConceptVector:
     def auc_lda(self) -> float | None:
         """AUC of a shrinkage LDA on the same images: the most that the latent space encodes linearly."""
         return self.diagnostics.auc_lda
+
+    @property
+    def combined(self) -> tuple[tuple[str, float], ...]:
+        """The vectors that it is a sum of, with their strengths; none where it was fitted."""
+        return typed.read(_Combination, self.recipe, "recipe").combine if "combine" in self.recipe else ()
 
     @property
     def advice(self) -> str:
@@ -103,36 +133,45 @@ class ConceptVector:
         arrays = {name: np.ascontiguousarray(getattr(self, name), dtype=np.float32) for name in _ARRAYS}
         if self.scores is not None:
             arrays["scores"] = np.stack([self.scores.projection, self.scores.discriminant]).astype(np.float32)
-            arrays["shows"] = self.scores.shows.astype(np.uint8)
+            arrays[_SHOWS] = self.scores.shows.astype(np.uint8)
         tensorfile.write(path, KIND, header, arrays)
 
     @classmethod
     def load(cls, path: Path) -> "ConceptVector":
         """Raises FileFormatError when the file is no concept vector, or damaged."""
-        header, arrays = tensorfile.read(path, KIND)
-        try:
-            direction, percentiles, probe = (arrays[name].astype(np.float32) for name in _ARRAYS)
-            scores = arrays.get("scores")
-            vector = cls(
-                name=str(header["name"]),
-                model_id=str(header["model_id"]),
-                method=str(header["method"]),
-                positives=int(header["positives"]),
-                negatives=int(header["negatives"]),
-                recipe=dict(header["recipe"]),
-                diagnostics=Diagnostics.from_json(header["trust"]),
-                scores=None if scores is None else Scores(scores[0], scores[1], arrays["shows"].astype(bool)),
-                direction=direction,
-                percentiles=percentiles,
-                probe=probe,
-                **{name: float(header[name]) for name in _NUMBERS},
-            )
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path} lacks a part of a concept vector ({error}); fit it again") from error
-        shapes_fit = direction.ndim == 1 and percentiles.shape == (101,) and probe.shape == direction.shape
-        if not shapes_fit or not np.isfinite(direction).all() or not np.linalg.norm(direction) > 0:
+        if not tensorfile.are_floats(
+            {name: facts for name, facts in tensorfile.read_layout(path, KIND).items() if name != _SHOWS}
+        ):
             raise FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
-        return vector
+        header, arrays = tensorfile.read(path, KIND)
+        found = tensorfile.parse(_Header, header, path)
+        try:
+            diagnostics = Diagnostics.from_json(found.trust)
+            if "combine" in found.recipe:
+                typed.read(_Combination, found.recipe, "recipe")
+        except ValueError as error:
+            raise FileFormatError(f"{path} holds a header that makes no sense ({error}); fit it again") from error
+        direction, percentiles, probe = (arrays.get(name, np.empty(0)).astype(np.float32) for name in _ARRAYS)
+        scores, shows = arrays.get("scores", np.empty((2, 0))), arrays.get(_SHOWS, np.empty(0, dtype=np.uint8))
+        fits = [
+            direction.ndim == 1 and probe.shape == direction.shape,
+            percentiles.shape == (_PERCENTILES,),
+            np.isfinite(direction).all() and np.linalg.norm(direction) > 0,
+            np.isfinite(probe).all() and np.isfinite(percentiles).all(),
+            found.method in (*METHODS.values(), _COMBINATION),
+            scores.shape == (2, len(shows)) and shows.shape == (len(shows),) and np.isfinite(scores).all(),
+        ]
+        if not all(fits):
+            raise FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
+        values = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "trust"}
+        return cls(
+            **values,
+            diagnostics=diagnostics,
+            scores=Scores(scores[0], scores[1], shows.astype(bool)) if len(shows) else None,
+            direction=direction,
+            percentiles=percentiles,
+            probe=probe,
+        )
 
 
 def load_all(entry: catalog.ModelEntry) -> tuple[list[ConceptVector], list[str]]:
@@ -194,7 +233,7 @@ def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: G
         name=name,
         direction=direction,
         model_id=parts[0][0].model_id,
-        method="combination",
+        method=_COMBINATION,
         positives=0,
         negatives=0,
         mean_positive=middle + half,

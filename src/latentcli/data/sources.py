@@ -20,6 +20,7 @@ import numpy as np
 
 from latentcli.config import HELD_OUT_SHARE, MODEL_FILE, RESUME_FILE
 from latentcli.errors import ImageError
+from latentcli.files import read_input
 from latentcli.history import TrainingSummary
 
 SUFFIXES = frozenset(
@@ -27,6 +28,7 @@ SUFFIXES = frozenset(
 )
 _LARGEST_ENTRY = 1 << 30  # bytes of one archived file: more is no photo but a bomb
 _MODEL_FILES = (os.fsencode(MODEL_FILE), os.fsencode(RESUME_FILE))
+_MOST_LIST = 512 << 20  # bytes of a list of paths: a million take less
 _START = 4096  # bytes of a file that is no text if there is a zero among them
 _AT_ONCE = 50_000  # names that wait as Python objects
 _ARCHIVE_ERRORS = (
@@ -346,10 +348,10 @@ class PathList(Source):
     def _text(self) -> str:
         advice = "give a folder of images, a .zip, or a text file of paths"
         try:
-            with self.path.open("rb") as file:
-                if b"\0" in file.read(_START):
-                    raise ImageError(f"{self} is not a list of images; {advice}")
-            return self.path.read_text(encoding="utf-8-sig")
+            content = read_input(self.path, _MOST_LIST)
+            if b"\0" in content[:_START]:
+                raise ImageError(f"{self} is not a list of images; {advice}")
+            return content.decode("utf-8-sig")
         except PermissionError as error:
             raise ImageError(f"{self} may not be read; check its permissions") from error
         except (OSError, UnicodeDecodeError) as error:

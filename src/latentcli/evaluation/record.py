@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from latentcli import tensorfile
 from latentcli.errors import FileFormatError
 from latentcli.evaluation.diagnosis import Finding
@@ -11,6 +13,13 @@ from latentcli.images import as_float, as_uint8
 
 KIND = "evaluation"
 RECORD_FILE = "evaluation.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    model_id: str
+    evaluation: Evaluation
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +58,9 @@ class Record:
         """Raises FileFormatError when the record is missing or damaged."""
         path = folder / RECORD_FILE
         header, arrays = tensorfile.read(path, KIND)
-        try:
-            evaluation = Evaluation.from_json(header["evaluation"])
-            findings = tuple(Finding(**found) for found in header["findings"])
-            pictures = [as_float(arrays[name]) for name in ("samples", "training") if arrays]
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path} lacks a part of an evaluation ({error}); train again") from error
-        return cls(str(header.get("model_id")), evaluation, findings, Neighbours(*pictures) if pictures else None)
+        found = tensorfile.parse(_Header, header, path)
+        pictures = [arrays.get(name, np.empty(0)) for name in ("samples", "training")]
+        if arrays and not all(some.dtype == np.uint8 and some.ndim == 4 for some in pictures):
+            raise FileFormatError(f"{path} does not hold pictures beside its evaluation; train again")
+        neighbours = Neighbours(*map(as_float, pictures)) if arrays else None
+        return cls(found.model_id, found.evaluation, found.findings, neighbours)

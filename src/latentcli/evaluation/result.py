@@ -65,19 +65,6 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Evaluation":
-        """The reverse of `to_json`. Raises TypeError or KeyError for anything else."""
-        parts = {
-            "held_out": Metrics(**values["held_out"]),
-            "training": Metrics(**values["training"]) if values["training"] else None,
-            "kl_per_dimension": tuple(values["kl_per_dimension"]),
-            "baselines": tuple(Baseline(**found) for found in values["baselines"]),
-            "samples": tuple(SampleMetrics(**found) for found in values["samples"]),
-            "pixels": Pixels(**values["pixels"]),
-        }
-        return cls(**values | parts)
-
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:

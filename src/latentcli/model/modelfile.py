@@ -4,6 +4,7 @@ Weights may be stored in half precision; they are computed with in float32. `mod
 stored, so latents and vectors can say which model they belong to.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentcli import tensorfile
+from latentcli.catalog import ModelHeader, read_model_header
 from latentcli.config import MODEL_FILE, Device, EngineName, ModelConfig
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.history import TrainingSummary
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 KIND = "model"
 _NETWORK, _PRIOR = "network.", "prior."
+_COUNT = ".num_batches_tracked"  # a whole number that batch norm keeps
 _BATCH = 64  # images, or latents, at once
+_MOST_PRIOR, _MOST_COMPONENTS = 1 << 25, 20  # numbers in a flow's network, and matrices of latent_dim^2 numbers
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class LoadedModel:
     weights: Weights  # of the network, by the names of PyTorch's modules
     prior: Prior
     model_id: str
-    header: dict[str, Any]
+    header: ModelHeader
     engine: Engine
     device: Device = "auto"  # of the network as a PyTorch module
 
@@ -70,12 +74,12 @@ class LoadedModel:
     @property
     def training(self) -> TrainingSummary | None:
         """How it was trained; None where its file does not say."""
-        return TrainingSummary.from_header(self.header)
+        return self.header.training
 
     @property
     def parts(self) -> Parts:
-        """The parts of the training images that its prior knows. Raises FileFormatError when they make no sense."""
-        return Parts.from_json(self.header.get("parts", {}), self.path)
+        """The parts of the training images that its prior knows."""
+        return Parts(self.header.parts)
 
     @property
     def name(self) -> str:
@@ -126,12 +130,16 @@ def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "
     path = Path(path)
     if os.path.isdir(path):
         path = path / MODEL_FILE
-    config = read_config(path)
+    config, header = read_config(path), read_model_header(path)
     expected = {_NETWORK + name: shape for name, shape in graphs.shapes(config).items()}
-    shapes = tensorfile.read_shapes(path, KIND)
-    if {name: shape for name, shape in shapes.items() if name.startswith(_NETWORK)} != expected:
+    layout = tensorfile.read_layout(path, KIND)
+    of_network = {name: shape for name, (_, shape) in layout.items() if not name.startswith(_PRIOR)}
+    numbers = {name: facts for name, facts in layout.items() if not name.endswith(_COUNT)}
+    if of_network != expected or not tensorfile.are_floats(numbers):
         raise FileFormatError(f"{path} does not hold the network its config describes; make the model again")
-    header, arrays = tensorfile.read(path, KIND)
+    if not _may_be_prior(config, layout):
+        raise _misfit(path)
+    arrays = tensorfile.read(path, KIND)[1]
     stored = {name: array for name, array in arrays.items() if name.startswith(_NETWORK)}
     model_id = tensorfile.digest(stored)[:12]
     weights = {name.removeprefix(_NETWORK): _as_float32(array) for name, array in stored.items()}
@@ -139,7 +147,7 @@ def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "
         raise FileFormatError(f"{path} holds weights that are not numbers; train the model again")
     prior = _prior(path, config, arrays)
     values = prior.values if isinstance(prior, FlowPrior) else 0
-    if len(Parts.from_json(header.get("parts", {}), path)) != values:
+    if len(Parts(header.parts)) != values:
         raise _misfit(path)
     chosen = choose_engine(config, weights, engine, device)
     return LoadedModel(path, config, weights, prior, model_id, header, chosen, device)
@@ -148,9 +156,15 @@ def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "
 def read_config(path: Path) -> ModelConfig:
     """The ModelConfig in a model file's header. Raises FileFormatError when it is missing or makes no sense."""
     try:
-        return ModelConfig.from_json(dict(tensorfile.read_header(path, KIND)["config"]))
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        return ModelConfig.from_json(read_model_header(path).config)
+    except ConfigError as error:
         raise FileFormatError(f"{path} has no usable config ({error}); make the model again") from error
+
+
+def _may_be_prior(config: ModelConfig, layout: tensorfile.Layout) -> bool:
+    """Whether the tensors of the prior are no more than any prior has; only then they are read."""
+    numbers = sum(math.prod(shape) for name, (_, shape) in layout.items() if name.startswith(_PRIOR))
+    return numbers <= _MOST_PRIOR + _MOST_COMPONENTS * config.latent_dim**2
 
 
 def _prior(path: Path, config: ModelConfig, arrays: tensorfile.Arrays) -> Prior:

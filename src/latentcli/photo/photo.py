@@ -19,6 +19,7 @@ from latentcli.images import (
     has_alpha,
     on_white,
     open_picture,
+    picture_bytes,
     plain,
     premultiplied,
     straight,
@@ -48,7 +49,7 @@ class Photo:
         Raises ImageError when it is no readable image, or one of more megapixels.
         """
         with open_picture(path, content, megapixels) as picture:
-            content = path.read_bytes() if content is None else content
+            content = picture_bytes(path, picture) if content is None else content
             wide = read_16_bits(io.BytesIO(content), picture) if has_16_bits(picture) else None
             traits = traits_of(picture, content)
             turned = upright(picture)

@@ -3,18 +3,18 @@
 import contextlib
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from latentcli import catalog
+from latentcli import catalog, typed
 from latentcli.concepts import perturb, vector
 from latentcli.concepts.diagnostics import MIN_HELD_OUT, Shift
 from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels
 from latentcli.concepts.vector import ConceptVector, load_all
-from latentcli.config import HELD_OUT_NEEDS
+from latentcli.config import HELD_OUT_NEEDS, Augmentation, VectorMethod
 from latentcli.data.sources import held_out_then
 from latentcli.errors import ConfigError, ImageError, ModelMismatch, OutputExists
 from latentcli.events import Event, Note, Progress, Wrote
@@ -265,12 +265,8 @@ def refit(
 
     Raises ConfigError when the recipe is incomplete.
     """
-    recipe = old.recipe
-    if "combine" in recipe:
-        try:
-            parts = [catalog.VectorRequest(str(name), float(strength)) for name, strength in recipe["combine"]]
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"the recipe of {old.name} cannot be read; combine it again") from error
+    if old.combined:
+        parts = [catalog.VectorRequest(name, strength) for name, strength in old.combined]
         missing = [part.reference for part in parts if part.reference not in catalog.vectors_of(entry)]
         if missing:
             raise ConfigError(f"{old.name} is a combination; refit {', '.join(missing)} first")
@@ -278,22 +274,41 @@ def refit(
     if root is None and latents is None:
         raise ConfigError(f"{old.name} was fitted to images; name their folder with --root, or --latents FILE")
     try:
-        names = tuple(str(name) for name in recipe["images"])
-        values = np.array(recipe["labels"], dtype=np.int8)
-        cells = {column: np.array(codes) for column, codes in (recipe.get("cells") or {}).items()}
-        pairs = None if recipe.get("pairs") is None else np.array(recipe["pairs"])
-        kept = {name: value for name, value in recipe.items() if name not in _REWRITTEN}
-        orthogonal = tuple(recipe.get("orthogonal_to", ()))
-        settings = FitSettings(recipe.get("method", "mean"), orthogonal, recipe.get("whitened", True))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"the recipe of {old.name} lacks {error}; fit it again from its labels") from error
-    augment = recipe.get("augment")
-    if len(set(names)) < len(names) and not augment:
+        recipe = typed.read(_Recipe, old.recipe, "recipe")
+    except ValueError as error:
+        raise ConfigError(f"the recipe of {old.name} cannot be used ({error}); fit it again from its labels") from error
+    if len(set(recipe.images)) < len(recipe.images) and not recipe.augment:
         raise ConfigError(f"{old.name} was fitted to latents files, which do not identify its images; fit it again")
     known = Latents.load(latents) if latents is not None else None
-    concept = Concept(old.name, values, kept)
-    labels = Labels(root or Path(), names, (concept,), cells, pairs=pairs, augment=augment, latents=known)
-    return fit(entry, labels, settings, force)
+    kept = {name: value for name, value in old.recipe.items() if name not in _REWRITTEN}
+    concept = Concept(old.name, np.array(recipe.labels, dtype=np.int8), kept)
+    cells = {column: np.array(codes) for column, codes in (recipe.cells or {}).items()}
+    pairs = None if recipe.pairs is None else np.array(recipe.pairs)
+    labels = Labels(
+        root or Path(), recipe.images, (concept,), cells, pairs=pairs, augment=recipe.augment, latents=known
+    )
+    return fit(entry, labels, FitSettings(recipe.method, recipe.orthogonal_to, recipe.whitened), force)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What a vector was fitted to, and how."""
+
+    images: tuple[str, ...]
+    labels: tuple[int, ...]
+    cells: dict[str, tuple[int, ...]] | None = None
+    pairs: tuple[int, ...] | None = None
+    augment: Augmentation | None = None
+    method: VectorMethod = "mean"
+    orthogonal_to: tuple[str, ...] = ()
+    whitened: bool = True
+
+    def __post_init__(self) -> None:
+        columns = [self.labels, *(self.cells or {}).values(), *([] if self.pairs is None else [self.pairs])]
+        if any(len(column) != len(self.images) for column in columns):
+            raise ValueError("its columns are of different lengths")
+        if not set(self.labels) <= {SHOWS, LACKS, NEITHER}:
+            raise ValueError("its labels are of no known kind")
 
 
 _REWRITTEN = {"images", "labels", "cells", "pairs", "augment", *FitSettings().to_json()}

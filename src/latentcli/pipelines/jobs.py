@@ -17,8 +17,8 @@ import numpy as np
 from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError, ImageError, OutputExists
 from latentcli.events import Kept
-from latentcli.files import PIPE, free_name, output_file
-from latentcli.images import check_writable, open_picture
+from latentcli.files import PIPE, free_name, output_file, read_stream
+from latentcli.images import MOST_PIPED, check_writable, open_picture
 
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tiff", "BMP": ".bmp", "AVIF": ".avif"}
 
@@ -61,7 +61,10 @@ def _piped() -> Item:
     """An image from the standard input."""
     if sys.stdin is None:
         raise ImageError("the standard input is closed; name a photo, or pipe one in")
-    content = sys.stdin.buffer.read()
+    try:
+        content = read_stream(sys.stdin.buffer, MOST_PIPED)
+    except OSError as error:
+        raise ImageError(f"the standard input cannot be read ({error.strerror or error}); name a photo") from error
     with open_picture(Path("standard input"), content, math.inf) as picture:
         suffix = _SUFFIXES.get(str(picture.format), ".png")
     return Item(Path(f"stdin{suffix}"), f"stdin{suffix}", None, content=content)

@@ -16,6 +16,7 @@ from latentcli.errors import ImageError
 from latentcli.evaluation import diagnosis
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.result import metrics_table, samples_table
+from latentcli.files import read_input
 from latentcli.history import EpochReport
 from latentcli.images import grid, open_picture, to_pictures
 from latentcli.model.modelfile import LoadedModel
@@ -25,6 +26,7 @@ from latentcli.table import Table
 
 REPORT_FILE = "report.html"
 _TITLE = ": a latentcli model"  # after the name
+_MOST_BYTES = 512 << 20  # of a report
 _SAMPLES = 64  # seeds 0 to 63
 _TRAVERSED = 8  # leading dimensions
 _STEPS = 9  # pictures per traversal, from
@@ -54,7 +56,7 @@ def build(model: LoadedModel, record: Record | None, vectors: Sequence[ConceptVe
 def is_report(path: Path, model_id: str) -> bool:
     """Whether a file, not a link, is a report of this model, so that a new one may replace it."""
     try:
-        text = "" if path.is_symlink() else path.read_text()
+        text = "" if path.is_symlink() else read_input(path, _MOST_BYTES).decode()
     except (OSError, UnicodeDecodeError):
         return False
     return f"{_TITLE}</title>" in text and f"model {model_id}." in text

@@ -55,6 +55,13 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class _Header:
+    options: dict[str, Any]
+    files: str
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A checkpoint without its tensors, which `restore` reads."""
 
@@ -68,15 +75,8 @@ class Checkpoint:
     def read(cls, path: Path) -> Self:
         """Raises FileFormatError when the file is damaged."""
         stamp = changed_at(path)
-        header = tensorfile.read_header(path, KIND)
-        try:
-            found = dict(header["position"])
-            found["stage"] = Stage(**found["stage"])
-            found["course"] = Course(**found["course"]) if found.get("course") else None
-            found["epoch_sums"] = (float(found["epoch_sums"][0]), float(found["epoch_sums"][1]))
-            return cls(path, stamp, dict(header["options"]), str(header.get("files")), Position(**found))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise FileFormatError(f"{path} is damaged; remove its folder to train anew") from error
+        found = tensorfile.parse(_Header, tensorfile.read_header(path, KIND), path)
+        return cls(path, stamp, found.options, found.files, found.position)
 
     def restore(self, learner: TrainState) -> None:
         """Put the state of the run into a new learner, bit for bit, in the memory layout it had."""

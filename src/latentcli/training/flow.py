@@ -124,6 +124,16 @@ class Encoded:
         return to_numpy({"mean": self.posterior.mean, "logvar": self.posterior.logvar, "parts": self.parts})
 
 
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """Of the checkpoint."""
+
+    of: str  # the training, by its latents, seed and steps
+    done: int
+    best_loss: float
+    best_step: int
+
+
 class FlowTraining:
     """The training of a flow prior on encoded images, from the mixture that is fitted to them.
 
@@ -174,14 +184,14 @@ class FlowTraining:
         """Go on from a file of the same training; another or a damaged one is left alone."""
         try:
             header, arrays = tensorfile.read(path, KIND)
-            if header.get("of") != self._of:
-                return
-            done, best_step, best_loss = int(header["done"]), int(header["best_step"]), float(header["best_loss"])
-        except (FileFormatError, KeyError, TypeError, ValueError):
+            found = tensorfile.parse(_Header, header, path)
+        except FileFormatError:
             return
         tensors = self._tensors()
+        if found.of != self._of:
+            return
         if {name: array.shape for name, array in arrays.items()} == {name: x.shape for name, x in tensors.items()}:
-            self.done, self.best_step, self.best_loss = done, best_step, best_loss
+            self.done, self.best_step, self.best_loss = found.done, found.best_step, found.best_loss
             for name, tensor in tensors.items():
                 tensor.copy_(torch.from_numpy(arrays[name]))
 

@@ -18,10 +18,11 @@ from pathlib import Path
 import platformdirs
 import torch
 
+from latentcli import typed
 from latentcli.config import ModelConfig, Precision, TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.errors import LatentCLIError
-from latentcli.files import write_whole
+from latentcli.files import read_input, write_whole
 from latentcli.training.schedule import Stage
 from latentcli.training.step import TrainState, untrained
 
@@ -31,6 +32,7 @@ _AGREE = 0.05  # relative difference of squared error and KL after the timed ste
 _LEAST_KL = 1.0  # nats: differences are relative to at least this
 _HOPELESS = 0.7  # of the speed in fp32: a network is not faster in bf16 where its products are so slow
 _FASTER = 0.9  # share of the fp32 time that bf16 must stay below
+_MOST_BYTES = 1 << 16  # of a kept result
 _TIMED_FOR_LENGTH = 10  # steps, whose speed turns --minutes into a number of steps
 _VERSION = 3  # of the test: earlier results are measured again
 
@@ -57,8 +59,8 @@ def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: tor
     if config.precision != "auto":
         return measure(model, config, images, device)
     file = _file(model, config, device)
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return Speed(**json.loads(file.read_text()))
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        return typed.read(Speed, json.loads(read_input(file, _MOST_BYTES)))
     speed = _compare(model, config, images, device)
     with contextlib.suppress(LatentCLIError):
         write_whole(file, json.dumps(asdict(speed)).encode())

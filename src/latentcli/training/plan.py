@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from latentcli import tensorfile
+from latentcli.catalog import read_model_header
 from latentcli.config import (
     BOOK_SIZE,
     DIGITS_UP_TO,
@@ -31,10 +31,9 @@ from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import Listing, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, UsageError
 from latentcli.evaluation.record import Record
-from latentcli.history import TrainingSummary
 from latentcli.images import parse_colour
 from latentcli.model.device import choose_device
-from latentcli.model.modelfile import KIND, read_config
+from latentcli.model.modelfile import read_config
 from latentcli.training import checkpoint, parts
 from latentcli.training.checkpoint import Checkpoint
 from latentcli.training.parts import Labelled
@@ -180,12 +179,11 @@ def up_to_date(plan: Plan) -> Plan:
 def _finished_at_step(folder: Path) -> int | None:
     """Steps of the model in a run's folder; None when there is none, or it was not evaluated."""
     try:
-        header = tensorfile.read_header(folder / MODEL_FILE, KIND)
+        header = read_model_header(folder / MODEL_FILE)
     except FileFormatError:
         return None
-    training = TrainingSummary.from_header(header)
-    evaluated = Record.is_there(folder, str(header.get("model_id")))
-    return training.steps if training and evaluated else None
+    evaluated = Record.is_there(folder, header.model_id)
+    return header.training.steps if header.training and evaluated else None
 
 
 def _is_longer(stored: dict[str, Any], asked: dict[str, Any]) -> bool:
@@ -259,7 +257,7 @@ def _choose_training(model: ModelConfig, images: int, request: TrainRequest) -> 
 
 def _going_on(preset: TrainConfig, start_from: Path) -> TrainConfig:
     """The training of weights that are trained already: with the beta they had, and at a lower rate from the start."""
-    summary = TrainingSummary.from_header(tensorfile.read_header(start_from, KIND))
+    summary = read_model_header(start_from).training
     beta = summary.beta if summary else preset.beta
     return replace(preset, beta=beta, beta_warmup=0.0, learning_rate=preset.learning_rate * _GOING_ON)
 
@@ -269,6 +267,6 @@ def _options(choice: Choice) -> dict[str, Any]:
     del training["epochs" if choice.config.minutes is not None else "minutes"]
     if len(choice.listings) > 1:
         training["held_out"] = choice.listings[1].source.path.name
-    start_from = tensorfile.read_header(choice.start_from, KIND)["model_id"] if choice.start_from else None
+    start_from = read_model_header(choice.start_from).model_id if choice.start_from else None
     labels = choice.labelled.digest() if choice.labelled else None
     return choice.model.to_json() | training | {"start_from": start_from, "labels": labels}
