@@ -39,6 +39,8 @@ HELD_OUT_SHARE = 0.05  # of the images, by a hash of their relative path
 # less often; avatars, which are drawn to one grid, 32.9 and 31.7 dB. The number of images itself is not measured.
 FEW_IMAGES = 1000
 HELD_OUT_NEEDS = 10  # images below which nothing is held out
+MOST_SEEDS = 1_000_000  # in one run of `sample`
+MOST_ON_SHEET = 10_000  # images, and as many on a walk
 SAMPLES = 64  # drawn by `sample` unless told
 SPREAD = 0.3  # of the variations of a picture
 WALK_STEPS = 9  # images per leg of a walk, both ends included
@@ -65,6 +67,7 @@ FRAMING = (1.106, 0.503, 0.491)
 _PHOTO_WIDTHS = (16, 32, 64, 128, 192, 192)
 _DIGITS_WIDTHS = (8, 16, 32)  # MNIST, 10 minutes: 92.0 nats; twice these, at half the batch and a rate of 3e-3, 92.8
 _DIGITS_HIDDEN = 256
+_LONGEST = 1_000_000  # epochs, or minutes, of a training
 _OF_FACES = ("framing", "aligned")  # settings that mean something with the crop "face"
 _ADDED = (*_OF_FACES, "linear")  # settings that files need not have
 _COARSEST = 7  # pixels: halving stops when neither side is longer
@@ -244,17 +247,17 @@ class TrainConfig:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
+        _require(1 <= self.epochs <= _LONGEST, f"epochs must be 1 to {_LONGEST:,}, got {self.epochs}")
         _require(
-            self.minutes is None or (math.isfinite(self.minutes) and self.minutes > 0),
-            f"minutes must be more than 0, got {self.minutes}",
+            self.minutes is None or 0 < self.minutes <= _LONGEST,
+            f"minutes must be more than 0 and up to {_LONGEST:,}, got {self.minutes}",
         )
         _require(
             math.isfinite(self.learning_rate) and self.learning_rate > 0,
             f"learning rate must be more than 0, got {self.learning_rate}",
         )
         _require(self.precision in get_args(Precision), f"precision cannot be {self.precision!r}")
-        _require(self.batch_size >= 2, f"batch size must be 2 or more, got {self.batch_size}")
+        _require(2 <= self.batch_size <= 1 << 16, f"batch size must be 2 to {1 << 16}, got {self.batch_size}")
         _require(math.isfinite(self.beta) and self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
         _require(0 <= self.shift <= 0.25, f"shift must be 0 to 0.25, got {self.shift}")
         _require(0 <= self.jitter <= 0.5, f"jitter must be 0 to 0.5, got {self.jitter}")

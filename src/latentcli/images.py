@@ -73,7 +73,15 @@ def open_picture(path: Path, content: bytes | None = None, megapixels: float = M
             size = f"{picture.width}x{picture.height}"
             raise_it = "" if megapixels == MEGAPIXELS else ", or raise --max-megapixels"
             raise ImageError(f"{path} has {size} pixels; scale it below {megapixels:g} megapixels{raise_it}")
+        if picture.format == "PNG":
+            _check_sums(path if content is None else io.BytesIO(content))
         yield picture
+
+
+def _check_sums(png: Path | io.BytesIO) -> None:
+    """Raises SyntaxError where a chunk of a PNG is damaged: decoding alone does not always notice."""
+    with Image.open(png, formats=("PNG",)) as picture:
+        picture.verify()
 
 
 def picture_bytes(path: Path, picture: Image.Image) -> bytes:
@@ -217,7 +225,9 @@ def _is_gray(colour: str) -> bool:
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
     """16- and 32-bit gray scaled by the range of its type, which `convert` would clip to white."""
-    values = np.nan_to_num(np.asarray(picture).astype(np.float64))
+    values = np.asarray(picture).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("pixels that are no numbers")
     top = 65535.0 if picture.mode.startswith("I") else 1.0
     if picture.mode == "I" and values.max(initial=0) <= 255:
         top = 255.0

@@ -25,6 +25,11 @@ def shown_path(path: object) -> str:
     return _CONTROLS.sub(lambda found: found[0] if _is_byte(found[0]) else _escaped(found), str(path))
 
 
+def stored(text: str) -> bytes:
+    """UTF-8; what is no text, as in some file names, is written out."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def _is_byte(character: str) -> bool:
     """Whether it stands for a byte of a file name, as `os.fsdecode` keeps it."""
     return "\udc80" <= character <= "\udcff"

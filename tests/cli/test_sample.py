@@ -50,7 +50,7 @@ def test_samples_of_another_model_get_a_folder_of_their_own(run, tmp_path):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--n=0", "--n takes 1 or more, got 0"),
+        ("--n=0", "--n takes 1 to 1000000, got 0"),
         ("--seed=-1", "--seed takes 0 to 4611686018427387904, got -1"),
         ("--temperature=nan", "--temperature takes 0 or more, got nan"),
     ],

@@ -21,11 +21,11 @@ def report(
 
     Examples:
 
-        latentcli report --model photos
+        latentcli report --model photos --force
 
         latentcli report --model faces --output faces.html
 
-    Training writes it too; write it again when vectors have been fitted. It needs no network and no script.
+    Training writes it too; --force replaces it when vectors have been fitted. It needs no network and no script.
     """
     if model and named:
         raise UsageError("the model is named twice; give --model alone")

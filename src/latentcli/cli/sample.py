@@ -6,7 +6,15 @@ import typer
 
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption, between
-from latentcli.config import FLOW_GUIDANCE, FLOW_TEMPERATURE, MIXTURE_TEMPERATURE, SAMPLES, SPREAD, PriorName
+from latentcli.config import (
+    FLOW_GUIDANCE,
+    FLOW_TEMPERATURE,
+    MIXTURE_TEMPERATURE,
+    MOST_SEEDS,
+    SAMPLES,
+    SPREAD,
+    PriorName,
+)
 from latentcli.errors import UsageError
 
 
@@ -14,7 +22,11 @@ def sample(
     n: Annotated[
         int | None,
         typer.Option(
-            "--n", "-n", callback=between(1), help=f"Number of images. (default: {SAMPLES})", show_default=False
+            "--n",
+            "-n",
+            callback=between(1, MOST_SEEDS),
+            help=f"Number of images. (default: {SAMPLES})",
+            show_default=False,
         ),
     ] = None,
     seed: Annotated[

@@ -3,16 +3,17 @@
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Self, get_args
 
 import numpy as np
 
-from latentcli import __version__
+from latentcli import __version__, typed
 from latentcli.box import Box
 from latentcli.catalog import VECTOR_SUFFIX, VectorRequest
 from latentcli.concepts.vector import ConceptVector
@@ -22,6 +23,9 @@ from latentcli.model.prior import Geometry
 
 _TARGETS = re.compile(r"p(\d{1,2}|100)|positive|negative")
 _MOST_STEPS = 100  # of a row
+_MOST_VERSIONS = 2500  # of an image on a sheet
+_MOST_VECTORS, _MOST_PLACES = 100, 1000  # of an edit
+_LONGEST_TEXT = 1 << 20  # characters of an edit in a file
 _MOST_FPS = 1000.0
 _KEY = "latentcli"  # holds the version
 
@@ -135,6 +139,10 @@ class EditRequest:
     def __post_init__(self) -> None:
         if len(self.rows) > len(self.vectors):
             raise UsageError("more --strip or --grid ranges than vectors")
+        if math.prod(row[2] for row in self.rows) > _MOST_VERSIONS:
+            raise UsageError(f"a sheet takes up to {_MOST_VERSIONS:,} versions of an image; give smaller COUNTs")
+        if len(self.vectors) > _MOST_VECTORS:
+            raise UsageError(f"an edit takes up to {_MOST_VECTORS} vectors, got {len(self.vectors)}")
         if self.merge not in get_args(Merge):
             raise ConfigError(f"--merge takes {', '.join(get_args(Merge))}, got {self.merge!r}")
         if not 0 <= self.detail <= 1:
@@ -194,20 +202,24 @@ class EditRequest:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises ValueError for anything that `text` did not write: the file may come from anybody."""
+        if len(text) > _LONGEST_TEXT:
+            raise ValueError(f"its edit takes more than {_LONGEST_TEXT:,} characters")
         try:
             found = json.loads(text)
             if not found[_KEY]:
                 raise ValueError("no edit by latentcli")
-            request = cls(
-                **_known(cls, found)
-                | {
-                    "vectors": tuple(Strength(**_known(Strength, vector)) for vector in found["vectors"]),
-                    "boxes": tuple(Box.parse(box) for box in found["places"]),
-                    "rows": tuple(parse_row(row, "its strip") for row in found.get("rows", ())),
-                }
+            if len(found["vectors"]) > _MOST_VECTORS or len(found["places"]) > _MOST_PLACES:
+                raise ValueError(f"more than {_MOST_VECTORS} vectors or {_MOST_PLACES:,} places")
+            request = replace(
+                typed.read(cls, found | {"rows": []}),
+                boxes=tuple(Box.parse(box) for box in found["places"]),
+                rows=tuple(parse_row(row, "its strip") for row in found.get("rows", ())),
             )
             if not (request.vectors and request.model_id and request.original_sha256):
                 raise ValueError("no vectors, model or original")
+            for name in (request.model, request.original, *(vector.name for vector in request.vectors)):
+                if "\0" in os.fsdecode(os.fsencode(name)):
+                    raise ValueError("a name with a zero in it")
         except (LatentCLIError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
             raise ValueError(str(error)) from error
         return request
@@ -215,15 +227,6 @@ class EditRequest:
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _known(kind: type, found: dict[str, Any]) -> dict[str, Any]:
-    """The values of a JSON object that a class has. Raises TypeError for a text, number or truth of another type."""
-    known = {field.name: found[field.name] for field in fields(kind) if field.name in found}
-    for field in fields(kind):
-        if field.type in (str, int, bool) and type(known.get(field.name, field.default)) is not field.type:
-            raise TypeError(f"{field.name} of another type")
-    return known
 
 
 def direction_digest(direction: np.ndarray) -> str:

@@ -26,7 +26,7 @@ from latentcli.history import TrainingSummary
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".avif")
 )
-_LARGEST_ENTRY = 1 << 30  # bytes of one archived file: more is no photo but a bomb
+_LARGEST_ENTRY = 128 << 20  # bytes of one archived file: several are in memory at once
 _MODEL_FILES = (os.fsencode(MODEL_FILE), os.fsencode(RESUME_FILE))
 _MOST_LIST = 512 << 20  # bytes of a list of paths: a million take less
 _START = 4096  # bytes of a file that is no text if there is a zero among them
@@ -315,7 +315,8 @@ class _ArchiveReader(Reader):
         path = self.source.root / name
         try:
             if self._archive.getinfo(name).file_size > _LARGEST_ENTRY:
-                raise ImageError(f"{path} exceeds 1 GiB, the limit for an archived image; take it out of the archive")
+                limit = f"{_LARGEST_ENTRY >> 20} MiB, the limit for an archived image"
+                raise ImageError(f"{path} exceeds {limit}; take it out of the archive")
             return path, self._archive.read(name)
         except _ARCHIVE_ERRORS as error:
             raise ImageError(f"{path} cannot be read from the archive ({error}); pack it again") from error

@@ -20,6 +20,7 @@ from latentcli.latents import SUFFIX, Latents
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.pipelines.jobs import check_folder, gather, names_of
 
+_SEED_DIGITS = 19
 _BATCH = 64  # images
 
 
@@ -132,8 +133,8 @@ def keyframes(model: LoadedModel, text: str) -> tuple[np.ndarray, tuple[str, ...
     """
     if text.startswith("seed:"):
         number = text.removeprefix("seed:")
-        if not number.isdecimal() or int(number) >= 2**63:
-            raise UsageError(f"{text!r} is no seed; write seed:7")
+        if not number.isdecimal() or len(number) > _SEED_DIGITS or int(number) >= 2**63:
+            raise UsageError(f"{text[: 2 * _SEED_DIGITS]!r} is no seed; write seed:7")
         return model.prior.sample([int(number)], model.prior.temperature), (f"seed-{number}",)
     path, _, name = text.partition("#")
     if path.endswith(".safetensors"):

@@ -108,10 +108,19 @@ def targets(
 
 def check_originals(items: Sequence[Item]) -> None:
     """Raises OutputExists where a result would replace an image of the job."""
-    originals = {os.path.realpath(item.path) for item in items if item.content is None}
+    originals = {_identity(item.path) for item in items if item.content is None}
     for item in items:
-        if os.path.realpath(item.target) in originals:
+        if _identity(item.target) in originals:
             raise OutputExists(f"{item.target} would replace an original; give another --output")
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """The same for all names of a file, hard links too."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return facts.st_dev, facts.st_ino
 
 
 def kept(items: Sequence[Item]) -> Iterator[Kept]:

@@ -9,7 +9,7 @@ import numpy as np
 from latentcli import catalog
 from latentcli.concepts.vector import ConceptVector, load_all
 from latentcli.data.sources import find_images, held_out_then
-from latentcli.errors import ConfigError, FileFormatError, OutputExists
+from latentcli.errors import ConfigError, FileFormatError
 from latentcli.evaluation.record import Record
 from latentcli.events import Event, Note, Wrote
 from latentcli.files import output_file, write_whole
@@ -17,7 +17,8 @@ from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.pipelines.encode import encode_all
 from latentcli.pipelines.fit_vectors import geometry
 from latentcli.report import vectors_page
-from latentcli.report.model_page import REPORT_FILE, build, is_report
+from latentcli.report.model_page import REPORT_FILE, build
+from latentcli.text import stored
 
 _SHOWN = 4  # images, or samples, in strips
 
@@ -25,15 +26,10 @@ _SHOWN = 4  # images, or samples, in strips
 def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Iterator[Event]:
     """Write `report.html` beside the user's own model, or to `output`; of a bundled model into the current folder.
 
-    Raises OutputExists when `output` is taken, or `report.html` is not a report that latentcli wrote of this model.
+    Raises OutputExists when the file is taken.
     """
-    if output is None and not entry.bundled:
-        target = entry.path.parent / REPORT_FILE
-        if not force and os.path.lexists(target) and not is_report(target, entry.model_id):
-            raise OutputExists(f"{target} is not this model's report; add --force to replace it, or give --output")
-    else:
-        target = output_file(output, Path(f"{entry.name}-{REPORT_FILE}"), force)
-    return _report(entry, _page_name(target))
+    wanted = entry.path.parent / REPORT_FILE if output is None and not entry.bundled else output
+    return _report(entry, _page_name(output_file(wanted, Path(f"{entry.name}-{REPORT_FILE}"), force)))
 
 
 def _page_name(target: Path) -> Path:
@@ -45,7 +41,7 @@ def _page_name(target: Path) -> Path:
 def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
     model = load_model(entry.path, entry.engine)
     vectors = yield from _vectors(entry, model)
-    write_whole(target, build(model, _record(model), vectors).encode())
+    write_whole(target, stored(build(model, _record(model), vectors)))
     yield Wrote(target)
 
 
@@ -99,6 +95,6 @@ def _report_vectors(
     z = model.prior.sample(range(_SHOWN), model.prior.temperature) if encoded is None else encoded.mean
     kind = kind if encoded is not None else "samples"
     data = vectors_page.VectorReportData(model, geometry(model), vectors, z, kind)
-    write_whole(target, vectors_page.build(data).encode())
+    write_whole(target, stored(vectors_page.build(data)))
     yield Wrote(target)
     yield from vectors

@@ -5,13 +5,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+from PIL import Image
 
 from latentcli.animation import encode_animation, is_animation
 from latentcli.catalog import VECTOR_SUFFIX, ModelEntry
 from latentcli.concepts.edit import EditRequest, Strength, move
-from latentcli.config import SPREAD, WALK_FPS, WALK_STEPS, InterpolationMethod, PriorName
+from latentcli.concepts.vector import ConceptVector
+from latentcli.config import MOST_ON_SHEET, MOST_SEEDS, SPREAD, WALK_FPS, WALK_STEPS, InterpolationMethod, PriorName
 from latentcli.errors import ConfigError, UsageError
 from latentcli.events import Event, Progress, Wrote
 from latentcli.files import free_name, output_file, write_whole
@@ -25,8 +28,8 @@ from latentcli.pipelines.encode import keyframes, write_decoded
 from latentcli.pipelines.jobs import check_folder
 
 _BATCH = 64  # images
-_MOST_SEEDS = 1_000_000  # in one range
 _MOST_GUIDANCE = 10.0
+_LONGEST_RANGE = 50  # characters
 _SLOWEST = 0.1  # pictures a second
 
 
@@ -70,12 +73,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """
     seeds: list[int] = []
     for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
+        first, dash, last = part.strip()[:_LONGEST_RANGE].partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(f"--seeds takes numbers and ranges like 0,3-9, got {text!r}")
+            raise UsageError(f"--seeds takes numbers and ranges like 0,3-9, got {text[:_LONGEST_RANGE]!r}")
         low, high = int(first), int(last or first)
-        if not low <= high < 2**63 or high - low >= _MOST_SEEDS:
-            raise UsageError(f"--seeds takes up to {_MOST_SEEDS:,} rising numbers below 2^63, got {part.strip()!r}")
+        if not low <= high < 2**63 or high - low >= MOST_SEEDS - len(seeds):
+            raise UsageError(f"--seeds takes up to {MOST_SEEDS:,} rising numbers below 2^63, got {part.strip()!r}")
         seeds += range(low, high + 1)
     return tuple(seeds)
 
@@ -102,17 +105,48 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
 
     Raises ConfigError for a prior the model does not have, OutputExists when the sheet is taken.
     """
-    model = load_model(entry.path, entry.engine)
-    z = draw(model, request, None if request.near is None else keyframes(model, request.near)[0])
-    if request.moves:
-        vectors, typical = load_vectors(entry, model, EditRequest(vectors=request.moves))
-        z = move(z, vectors, request.moves, typical)
+    if not each and len(request.seeds) > MOST_ON_SHEET:
+        raise UsageError(f"a sheet takes up to {MOST_ON_SHEET:,} images, got {len(request.seeds):,}; give --each")
+    sampler = _Sampler.of(entry, load_model(entry.path, entry.engine), request)
     if each:
         check_folder(output, len(request.seeds))
-        folder = output or free_name(Path(request.stem))
-        paths = [folder / f"seed-{seed:05d}.png" for seed in request.seeds]
-        return write_decoded(model, z, paths, keep=not force)
-    return _sheet(model, z, check_writable(output_file(output, Path(f"{request.stem}.png"), force)))
+        return _each(sampler, output or free_name(Path(request.stem)), keep=not force)
+    return _sheet(sampler, check_writable(output_file(output, Path(f"{request.stem}.png"), force)))
+
+
+@dataclass(frozen=True)
+class _Sampler:
+    """Draws what a request asks for, a few images at a time."""
+
+    model: LoadedModel
+    request: SampleRequest
+    near: np.ndarray | None  # (1, latent_dim)
+    vectors: list[ConceptVector]
+
+    @classmethod
+    def of(cls, entry: ModelEntry, model: LoadedModel, request: SampleRequest) -> Self:
+        """Raises what `draw` and `load_vectors` do."""
+        near = None if request.near is None else keyframes(model, request.near)[0]
+        vectors = load_vectors(entry, model, EditRequest(vectors=request.moves))[0] if request.moves else []
+        draw(model, replace(request, seeds=request.seeds[:1]), near)
+        return cls(model, request, near, vectors)
+
+    def __iter__(self) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+        """Seeds and their latents."""
+        for start in range(0, len(self.request.seeds), _BATCH):
+            some = replace(self.request, seeds=self.request.seeds[start : start + _BATCH])
+            yield some.seeds, move(draw(self.model, some, self.near), self.vectors, self.request.moves)
+
+
+def _each(sampler: _Sampler, folder: Path, keep: bool) -> Iterator[Event]:
+    done = 0
+    for seeds, z in sampler:
+        paths = [folder / f"seed-{seed:05d}.png" for seed in seeds]
+        for event in write_decoded(sampler.model, z, paths, keep):
+            if not isinstance(event, Progress):
+                yield event
+        done += len(seeds)
+        yield Progress("sampling", done, len(sampler.request.seeds))
 
 
 def draw(model: LoadedModel, request: SampleRequest, near: np.ndarray | None = None) -> np.ndarray:
@@ -151,11 +185,11 @@ def _choose_prior(model: LoadedModel, request: SampleRequest) -> Prior:
     return prior
 
 
-def _sheet(model: LoadedModel, z: np.ndarray, target: Path) -> Iterator[Event]:
-    pictures = []
-    for start in range(0, len(z), _BATCH):
-        pictures += to_pictures(model.decode(z[start : start + _BATCH]))
-        yield Progress("sampling", len(pictures), len(z))
+def _sheet(sampler: _Sampler, target: Path) -> Iterator[Event]:
+    pictures: list[Image.Image] = []
+    for _, z in sampler:
+        pictures += to_pictures(sampler.model.decode(z))
+        yield Progress("sampling", len(pictures), len(sampler.request.seeds))
     write_picture(grid(pictures, columns=math.ceil(math.sqrt(len(pictures)))), target)
     yield Wrote(target)
 
@@ -167,12 +201,16 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
     """
     if request.steps < 2:
         raise ConfigError(f"--steps must be 2 or more, got {request.steps}")
+    if request.steps > MOST_ON_SHEET:
+        raise ConfigError(f"--steps must be up to {MOST_ON_SHEET:,}, got {request.steps:,}")
     if not _SLOWEST <= request.fps <= 100:
         raise ConfigError(f"--fps must be {_SLOWEST} to 100, got {request.fps:g}")
     model = load_model(entry.path, entry.engine)
     stops = np.concatenate([keyframes(model, text)[0] for text in request.keyframes])
     if len(stops) < 2:
         raise ConfigError("a walk needs two keyframes; give another image, latents file or seed:NUMBER")
+    if len(stops) * request.steps > MOST_ON_SHEET:
+        raise ConfigError(f"a walk takes up to {MOST_ON_SHEET:,} images; {len(stops)} keyframes take fewer --steps")
     first, last = _short_name(request.keyframes[0]), _short_name(request.keyframes[-1])
     name = first if len(request.keyframes) == 1 else f"{first}-{last}"
     target = output_file(output, Path(f"{name}.png"), force)

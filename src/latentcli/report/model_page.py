@@ -16,7 +16,6 @@ from latentcli.errors import ImageError
 from latentcli.evaluation import diagnosis
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.result import metrics_table, samples_table
-from latentcli.files import read_input
 from latentcli.history import EpochReport
 from latentcli.images import grid, open_picture, to_pictures
 from latentcli.model.modelfile import LoadedModel
@@ -26,7 +25,6 @@ from latentcli.table import Table
 
 REPORT_FILE = "report.html"
 _TITLE = ": a latentcli model"  # after the name
-_MOST_BYTES = 512 << 20  # of a report
 _SAMPLES = 64  # seeds 0 to 63
 _TRAVERSED = 8  # leading dimensions
 _STEPS = 9  # pictures per traversal, from
@@ -51,15 +49,6 @@ def build(model: LoadedModel, record: Record | None, vectors: Sequence[ConceptVe
     data = ReportData(model, history.read(folder), record, _read_snapshots(folder), vectors)
     title = f"{model.name}{_TITLE}"
     return page(title, _introduction(model), sections(data))
-
-
-def is_report(path: Path, model_id: str) -> bool:
-    """Whether a file, not a link, is a report of this model, so that a new one may replace it."""
-    try:
-        text = "" if path.is_symlink() else read_input(path, _MOST_BYTES).decode()
-    except (OSError, UnicodeDecodeError):
-        return False
-    return f"{_TITLE}</title>" in text and f"model {model_id}." in text
 
 
 def sections(data: ReportData) -> list[Section]:

@@ -38,6 +38,7 @@ from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
 from latentcli.table import Table, markdown
+from latentcli.text import stored
 from latentcli.training import events
 from latentcli.training.flow import Encoded, FlowTraining, steps_after
 from latentcli.training.mixture import MOST_LATENTS, active_dimensions, fit
@@ -71,12 +72,12 @@ def finish(run: Trained) -> Iterator[events.Report]:
     if run.labelled and isinstance(prior, FlowPrior):
         header["parts"] = run.labelled.parts.to_json()
     model_id = save_model(path, vae, prior, header)
-    write_whole(card, model_card(folder.name, vae.config, summary).encode())
+    write_whole(card, stored(model_card(folder.name, vae.config, summary)))
     shown = run.held_out or run.train
     write_pictures(folder, vae, prior, shown)
     keep_snapshot(folder, summary.steps, vae, shown, is_last=True)
     record = yield from _evaluated(run, prior, model_id)
-    write_whole(report, build(load_model(path), record, vectors=[]).encode())
+    write_whole(report, stored(build(load_model(path), record, vectors=[])))
     kept = record.save(folder)
     with contextlib.suppress(OSError):
         (folder / PRIOR_RESUME_FILE).unlink(missing_ok=True)
