@@ -9,6 +9,7 @@ import re
 # C0 and C1 controls and DEL; Unicode's line separators; marks, embeddings, overrides and isolates of text direction;
 # halves of surrogates, which stand for bytes of a file name that are not text.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST = 1000  # characters of a message
 
 
 def shown(text: object) -> str:
@@ -18,6 +19,12 @@ def shown(text: object) -> str:
     red\x1b[31m.png a\x0ab
     """
     return _CONTROLS.sub(_escaped, str(text))
+
+
+def message(text: object) -> str:
+    """The same, cut where it is far longer than any message: names may have thousands of characters."""
+    line = shown(text)
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def shown_path(path: object) -> str:

@@ -35,9 +35,14 @@ def test_folders_are_searched_in_order_past_what_is_no_image(tmp_path):
     os.mkfifo(folder / "pipe.png")
     assert names(folder) == ["UPPER.PNG", "link.png", "sub/000.png", "sub/001.png"]
     assert [path.relative_to(folder).as_posix() for path in find_images(folder)] == names(folder)
-    assert scan(open_source(folder)).passed_over == {
-        sources.DANGLING: 2, sources.LINKED_FOLDERS: 1, sources.OTHER: 2,
+    assert scan(open_source(folder)).passed_over.counts == {
+        sources.DANGLING: 2, sources.LINKED_FOLDERS: 1, sources.OTHER: 1, sources.SPECIAL: 1,
     }  # fmt: skip
+    assert list(scan(open_source(folder)).passed_over.noteworthy()) == [
+        "passed over: 2 links that lead nowhere (dangling.png, loop.png)",
+        "passed over: 1 links to folders (elsewhere)",
+        "passed over: 1 pipes, devices and the like (pipe.png)",
+    ]
 
 
 def test_folders_of_models_are_no_data(tmp_path):
@@ -79,7 +84,7 @@ def test_an_archive_is_a_folder(tmp_path):
     source = open_source(packed(tmp_path / "d.zip", entries))
     assert source.kind == "zip"
     assert names(source.path) == ["a.jpg", "b/2.PNG"]
-    assert scan(source).passed_over == {sources.OTHER: 1}
+    assert scan(source).passed_over.counts == {sources.OTHER: 1}
     with source.reader() as reader:
         assert reader.locate("b/2.PNG") == (source.path / "b/2.PNG", picture)
         with pytest.raises(ImageError, match="cannot be read from"):
@@ -114,7 +119,7 @@ def test_a_text_file_lists_paths_from_its_own_folder(tmp_path, monkeypatch):
     source = open_source(tmp_path / "list.txt")
     listing = scan(source)
     assert names(source.path) == sorted([str(folder / "000.png"), "d/002.png", "d/gone.png"])
-    assert listing.passed_over == {sources.TWICE: 1}
+    assert listing.passed_over.counts == {sources.TWICE: 1}
     assert sorted(np.sign(listing.sizes)) == [-1, 1, 1]
     with source.reader() as reader:
         assert reader.locate("d/002.png") == (tmp_path / "d/002.png", None)

@@ -30,7 +30,7 @@ from latentcli.cli import (
     vectors,
 )
 from latentcli.errors import LatentCLIError, UsageError
-from latentcli.text import shown
+from latentcli.text import message
 
 app = typer.Typer(
     name="latentcli",
@@ -115,7 +115,7 @@ def _run() -> int:
         return 1
 
 
-def _failed(message: str, code: int) -> int:
+def _failed(text: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        print(f"latentcli: {shown(message)}", file=sys.stderr, flush=True)
+        print(f"latentcli: {message(text)}", file=sys.stderr, flush=True)
     return code

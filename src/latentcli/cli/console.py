@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from latentcli.text import shown, shown_path
+from latentcli.text import message, shown, shown_path
 
 if TYPE_CHECKING:
     from latentcli.catalog import ModelEntry
@@ -36,7 +36,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a message to stderr."""
-        print(shown(text), file=sys.stderr)
+        print(message(text), file=sys.stderr)
 
     def line(self, text: str) -> None:
         """Print a line of a result to stdout."""
@@ -113,8 +113,8 @@ class Console:
 
     def left_out(self, messages: Sequence[str]) -> None:
         """Name the first skipped images and count the rest."""
-        for message in messages[:_NAMED]:
-            self.say(f"skipped: {message}")
+        for text in messages[:_NAMED]:
+            self.say(f"skipped: {text}")
         if len(messages) > _NAMED:
             self.say(f"skipped: {len(messages) - _NAMED} more")
 

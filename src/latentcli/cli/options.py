@@ -20,6 +20,7 @@ PANEL_METHOD = "Method"
 PANEL_NETWORK = "Network"
 PANEL_TRAINING = "Training"
 PANEL_OUTPUT = "Output"
+_LONGEST_SIZE = 20  # characters of --size
 
 
 Number = int | float | None
@@ -299,6 +300,6 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     width, cross, height = text.lower().partition("x")
-    if not width.isdecimal() or (cross and not height.isdecimal()):
-        raise UsageError(f"--size takes 64 or 96x64 (width x height in pixels), got {text!r}")
+    if not width.isdecimal() or (cross and not height.isdecimal()) or len(text) > _LONGEST_SIZE:
+        raise UsageError(f"--size takes 64 or 96x64 (width x height in pixels), got {text[:_LONGEST_SIZE]!r}")
     return int(width), int(height or width)

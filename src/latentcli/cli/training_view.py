@@ -18,7 +18,7 @@ from latentcli.errors import ConfigError
 from latentcli.events import Note
 from latentcli.history import EpochReport, Metrics
 from latentcli.images import open_picture
-from latentcli.text import shown
+from latentcli.text import message
 from latentcli.training import events
 
 
@@ -80,7 +80,7 @@ class TrainingView:
         if self.progress.disable:
             self.console.say(text)
         else:
-            self.progress.console.print(shown(text), highlight=False, markup=False, soft_wrap=True)
+            self.progress.console.print(message(text), highlight=False, markup=False, soft_wrap=True)
 
     def _started(self, report: events.Started) -> None:
         self.console.left_out(report.unreadable)

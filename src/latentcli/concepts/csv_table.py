@@ -1,9 +1,11 @@
 """A CSV table with a column of file names."""
 
+import codecs
 import csv
 import io
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.files import read_input
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_WITH_COMMA = re.compile(r"[-+]?\d*(,\d+)?([eE][-+]?\d+)?")
 _NAMED = 3  # files in a message
 _MOST_BYTES = 200 << 20  # of a table: a million rows take less
 _SAMPLED = 100  # rows, to find the column of file names
@@ -33,8 +37,9 @@ class CsvTable:
     def read(cls, path: Path, folder: Path) -> "CsvTable":
         """The table, whose names count from a folder. Raises ConfigError or LatentCLIError."""
         try:
-            text = read_input(path, _MOST_BYTES).decode("utf-8-sig")
-            reader = csv.DictReader(io.StringIO(text, newline=""))
+            text, encoding = _decoded(read_input(path, _MOST_BYTES))
+            dialect = _dialect(text)
+            reader = csv.DictReader(io.StringIO(text, newline=""), dialect=dialect)
             columns = list(reader.fieldnames or [])
             rows = list(reader)
         except FileNotFoundError:
@@ -46,7 +51,7 @@ class CsvTable:
         likely = [*(name for name in _FILE_COLUMNS if name in columns), columns[0]]
 
         def names_files(column: str) -> bool:
-            return any(row[column] and os.path.isfile(folder / row[column]) for row in rows[:_SAMPLED])
+            return any(row[column] and os.path.isfile(folder / _slashed(row[column])) for row in rows[:_SAMPLED])
 
         file_column = next(filter(names_files, likely), likely[0])
         named = [row for row in rows if row[file_column]]
@@ -56,7 +61,10 @@ class CsvTable:
         notes = [f"{len(rows) - len(named)} rows of {path} name no file"] if len(named) < len(rows) else []
         kept = [column for column in columns if column not in (file_column, "")]
         texts = {column: [(row[column] or "").strip() for row in named] for column in kept}
-        return cls(path, [row[file_column] for row in named], texts, notes)
+        has_commas = dialect.delimiter != "," and _with_points(texts)
+        if understood := _understood(encoding, dialect.delimiter, has_commas):
+            notes.insert(0, f"read {path} {understood}")
+        return cls(path, [_slashed(row[file_column]) for row in named], texts, notes)
 
     def find_in(self, folder: Path) -> np.ndarray:
         """Which files exist: (n,) bool. Raises ConfigError when none does."""
@@ -86,6 +94,53 @@ class CsvTable:
         known = np.isfinite(self.column(column)) if self.is_numeric(column) else np.array(self.texts[column]) != ""
         empty = [name for name, is_known in zip(self.names, known, strict=True) if not is_known]
         return [f"{len(empty)} rows have no usable {column} and were left out ({_some(empty)})"] if empty else []
+
+
+def _decoded(content: bytes) -> tuple[str, str]:
+    """The text, and its encoding: by its mark, else UTF-8, else what Windows takes in Western Europe."""
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if content.startswith(mark):
+            return content.decode(encoding), encoding
+    try:
+        return content.decode("utf-8-sig"), "utf-8"
+    except UnicodeDecodeError:
+        return content.decode("cp1252"), "cp1252"
+
+
+def _dialect(text: str) -> type[csv.Dialect]:
+    """Commas, or another separator where the column names have more of that."""
+    head = text.partition("\n")[0]
+
+    class Dialect(csv.excel):
+        delimiter = max(_SEPARATORS, key=head.count)
+
+    return Dialect
+
+
+def _with_points(texts: dict[str, list[str]]) -> bool:
+    """Turn decimal commas into points, in columns that hold nothing else; whether there were any."""
+    found = False
+    for column, values in texts.items():
+        known = [value for value in values if value]
+        if known and all(_WITH_COMMA.fullmatch(value) for value in known) and any("," in value for value in known):
+            texts[column] = [value.replace(",", ".") for value in values]
+            found = True
+    return found
+
+
+def _understood(encoding: str, separator: str, has_commas: bool) -> str:
+    """How the table was read where it is not plain, in words."""
+    parts = [
+        f"as {encoding}" if encoding != "utf-8" else "",
+        f"with {_SEPARATORS[separator]} between columns" if separator != "," else "",
+        "with decimal commas" if has_commas else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _slashed(name: str) -> str:
+    """A path as it is written here."""
+    return name.strip().replace("\\", "/") if os.sep == "/" else name.strip()
 
 
 def _number(text: str) -> float:

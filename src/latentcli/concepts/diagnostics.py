@@ -23,6 +23,7 @@ _KEPT = 1000  # scores of each class that are stored for charts
 _ABSENT = 0.65  # AUC of LDA, below which the latent space lacks the concept
 _HIDDEN = 0.1  # AUC of LDA above the vector's
 _CONFOUNDED = 0.25  # shift of another concept over the vector's own
+_SAME = 0.8  # the same, from which the other concept is this one under another name
 _UNRELIABLE = 0.7  # expected cosine
 _OVERLAPPING = 0.6  # share of the length left after orthogonalising
 
@@ -194,6 +195,8 @@ def advise(found: Diagnostics, has_columns: bool = True) -> str:
     if cosine is not None and cosine < _UNRELIABLE:
         return f"too few images: the expected cosine with the vector from unlimited images is {cosine:.2f}"
     worst = max(found.side_effects, key=lambda other: abs(other.shift), default=None)
+    if worst and found.own_shift and abs(worst.shift) > _SAME * abs(found.own_shift.shift):
+        return f"nearly the same concept as {worst.concept} ({worst.shift:+.2f} sd): one vector will do for both"
     if worst and found.own_shift and abs(worst.shift) > _CONFOUNDED * abs(found.own_shift.shift):
         option = "--balance-by" if has_columns and not found.balanced else "--orthogonal-to"
         return f"confounded with {worst.concept} ({worst.shift:+.2f} sd): try {option} {worst.concept}"

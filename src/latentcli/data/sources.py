@@ -39,10 +39,12 @@ _ARCHIVE_ERRORS = (
 DANGLING = "links that lead nowhere"
 LINKED_FOLDERS = "links to folders"
 OTHER = "files of other types"
+SPECIAL = "pipes, devices and the like"
 CLOSED = "folders that may not be read"
 TWICE = "duplicate names"
 MODELS = "folders of models"
-NOTEWORTHY = (DANGLING, LINKED_FOLDERS, CLOSED, MODELS)  # the user may have meant these to count
+NOTEWORTHY = (DANGLING, LINKED_FOLDERS, SPECIAL, CLOSED, MODELS)  # the user may have meant these to count
+_NAMED = 10  # of a kind
 
 File = tuple[bytes, int, int]  # name, size, stamp
 
@@ -62,6 +64,27 @@ class Reader:
     def locate(self, name: str) -> tuple[Path, bytes | None]:
         """The file's path and, when it is not on the disk under that, its bytes. Raises ImageError."""
         return self.source.root / name, None
+
+
+@dataclass
+class PassedOver:
+    """What a listing passes over: how many of each kind, and the names of the first."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    names: dict[str, list[bytes]] = field(default_factory=dict)
+
+    def add(self, what: str, name: bytes) -> None:
+        self.counts[what] += 1
+        some = self.names.setdefault(what, [])
+        if len(some) < _NAMED:
+            some.append(name)
+
+    def noteworthy(self) -> Iterator[str]:
+        """What the user may have meant to count, a line a kind, by name."""
+        for what in NOTEWORTHY:
+            if count := self.counts[what]:
+                some = ", ".join(os.fsdecode(name) for name in sorted(self.names[what]))
+                yield f"passed over: {count} {what} ({some}{', …' if count > _NAMED else ''})"
 
 
 @dataclass(frozen=True)
@@ -93,7 +116,7 @@ class Source(ABC):
         """Whether a path that exists is a source of this kind."""
 
     @abstractmethod
-    def files(self, passed_over: Counter[str]) -> Iterator[File]:
+    def files(self, passed_over: PassedOver) -> Iterator[File]:
         """Every image file, in any order; what is no image is counted in `passed_over`. Raises ImageError."""
 
 
@@ -105,7 +128,7 @@ class Listing:
     names: np.ndarray  # (n,) bytes: relative POSIX paths as the system encodes them
     sizes: np.ndarray  # (n,) int64, bytes; -1 where the file is missing
     stamps: np.ndarray  # (n,) int64: time of change in nanoseconds; in archives the CRC-32
-    passed_over: Counter[str] = field(default_factory=Counter)
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -149,6 +172,8 @@ def open_source(path: Path) -> Source:
     """The source at a path, of the first of `KINDS` that fits. Raises ImageError when there is none."""
     if not os.path.exists(path):
         raise ImageError(f"{path} does not exist; give a folder of images, a .zip, or a text file of paths")
+    if not os.path.isdir(path) and not os.path.isfile(path):  # a pipe would wait, and a device never end
+        raise ImageError(f"{path} is neither a folder nor a file; give a folder of images, a .zip, or a list of paths")
     for kind in KINDS.values():
         if kind.is_at(path):
             return kind(path)
@@ -170,13 +195,13 @@ def scan(source: Source) -> Listing:
     folder only regular files count, also behind links; whether they can be read shows later. Raises ImageError when
     there is no image.
     """
-    passed_over: Counter[str] = Counter()
+    passed_over = PassedOver()
     names, sizes, stamps = _as_arrays(source.files(passed_over))
     names, first = np.unique(names, return_index=True)  # sorted
     if len(first) < len(sizes):
-        passed_over[TWICE] += len(sizes) - len(first)
+        passed_over.counts[TWICE] += len(sizes) - len(first)
     if not len(names):
-        passed = ", ".join(f"{count} {what}" for what, count in sorted(passed_over.items()))
+        passed = ", ".join(f"{count} {what}" for what, count in sorted(passed_over.counts.items()))
         raise ImageError(
             f"{source} holds no images{f' (passed over: {passed})' if passed else ''}; "
             f"latentcli reads {', '.join(sorted(SUFFIXES))}"
@@ -217,7 +242,7 @@ class Folder(Source):
     def is_at(path: Path) -> bool:
         return os.path.isdir(path)
 
-    def files(self, passed_over: Counter[str]) -> Iterator[File]:
+    def files(self, passed_over: PassedOver) -> Iterator[File]:
         top = os.fsencode(self.path)
         waiting = [b""]
         while waiting:
@@ -226,17 +251,17 @@ class Folder(Source):
                 with os.scandir(os.path.join(top, below)) as entries:
                     found, folders, is_model = _read_folder(entries, below, passed_over)
             except OSError:
-                passed_over[CLOSED] += 1
+                passed_over.add(CLOSED, below)
                 continue
             if is_model and below:
-                passed_over[MODELS] += 1
+                passed_over.add(MODELS, below)
                 continue
             waiting += folders
             yield from found
 
 
 def _read_folder(
-    entries: Iterable["os.DirEntry[bytes]"], below: bytes, passed_over: Counter[str]
+    entries: Iterable["os.DirEntry[bytes]"], below: bytes, passed_over: PassedOver
 ) -> tuple[list[File], list[bytes], bool]:
     """The image files and the folders directly in a folder, and whether it is a model's."""
     found: list[File] = []
@@ -250,19 +275,19 @@ def _read_folder(
         if entry.is_dir(follow_symlinks=False):
             folders.append(name)
         elif entry.is_symlink() and os.path.isdir(entry.path):
-            passed_over[LINKED_FOLDERS] += 1
+            passed_over.add(LINKED_FOLDERS, name)
         elif _suffix(entry.name) not in SUFFIXES:
-            passed_over[OTHER] += 1
+            passed_over.add(OTHER, name)
         else:
             try:
                 facts = entry.stat()
             except OSError:
-                passed_over[DANGLING] += 1
+                passed_over.add(DANGLING, name)
                 continue
             if stat.S_ISREG(facts.st_mode):
                 found.append((name, facts.st_size, facts.st_mtime_ns))
             else:
-                passed_over[OTHER] += 1
+                passed_over.add(SPECIAL, name)
     return found, folders, is_model
 
 
@@ -283,7 +308,7 @@ class Archive(Source):
     def reader(self) -> Reader:
         return _ArchiveReader(self)
 
-    def files(self, passed_over: Counter[str]) -> Iterator[File]:
+    def files(self, passed_over: PassedOver) -> Iterator[File]:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 for entry in archive.infolist():
@@ -293,7 +318,7 @@ class Archive(Source):
                     if _suffix(os.fsencode(entry.filename)) in SUFFIXES:
                         yield os.fsencode(entry.filename), entry.file_size, entry.CRC
                     else:
-                        passed_over[OTHER] += 1
+                        passed_over.add(OTHER, os.fsencode(entry.filename))
         except _ARCHIVE_ERRORS as error:
             raise ImageError(f"{self} is not a readable zip archive ({error}); pack it again") from error
 
@@ -335,7 +360,7 @@ class PathList(Source):
     def is_at(path: Path) -> bool:
         return path.suffix.lower() not in SUFFIXES  # those are single images
 
-    def files(self, passed_over: Counter[str]) -> Iterator[File]:
+    def files(self, passed_over: PassedOver) -> Iterator[File]:
         for line in map(str.strip, self._text().splitlines()):
             if not line or line.startswith("#"):
                 continue

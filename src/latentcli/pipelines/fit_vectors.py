@@ -110,6 +110,9 @@ def compute(
     some = z[edited[:: -(-len(edited) // _EDITED)]]
     again = _reencoded(model, some)
     for concept, examples, found in fitted:
+        for known in others.values():
+            if known.name != found.name and abs(known.cosine(found)) >= _SAME:
+                yield Note(f"{found.name} is the same concept as {known.name} (cosine {known.cosine(found):+.2f})")
         if min(found.positives, found.negatives) < _MIN_PROBED:  # discriminants would be noise
             yield found
             continue

@@ -58,7 +58,7 @@ def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
         held_out=len(images.held_out) if images.held_out else 0,
         unreadable=images.unreadable,
         notes=images.notes,
-        passed_over=dict(loading.listing.passed_over),
+        passed_over=dict(loading.listing.passed_over.counts),
         modes=dict(Counter(decoded.mode_names[mode] for mode in decoded.modes[decoded.readable]).most_common()),
         smallest=_shape(sides.min(axis=0)),
         median=_shape(np.median(sides, axis=0)),

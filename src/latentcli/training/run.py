@@ -8,7 +8,6 @@ import torch
 from latentcli.config import FILES_FILE, RESUME_FILE
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part
-from latentcli.data.sources import NOTEWORTHY
 from latentcli.errors import ImageError, LatentCLIError
 from latentcli.events import Progress
 from latentcli.files import LOCK_FILE, check_writable_folder, exclusive, remove_parts
@@ -68,12 +67,11 @@ def images_of(choice: Choice, loadings: Sequence[Loading]) -> Images:
         raise ImageError(f"only one image of {source} can be read; training takes two or more")
     problems = (sorted(loading.decoded.problems.items()) for loading in loadings)
     unreadable = dict.fromkeys(text for some in problems for _, text in some)  # a held-out folder may lie inside
-    counts = sorted((count, what) for what, count in choice.train.listing.passed_over.items() if what in NOTEWORTHY)
     return Images(
         train,
         held_out if held_out and len(held_out) else None,
         tuple(unreadable),
-        tuple(f"passed over: {count} {what}" for count, what in counts),
+        tuple(choice.train.listing.passed_over.noteworthy()),
         tuple(_notes(choice, train, loadings)),
     )
 
