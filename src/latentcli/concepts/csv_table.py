@@ -38,6 +38,8 @@ class CsvTable:
         """The table, whose names count from a folder. Raises ConfigError or LatentCLIError."""
         try:
             text, encoding = _decoded(read_input(path, _MOST_BYTES))
+            if "\0" in text:
+                raise csv.Error("it holds a zero byte")
             dialect = _dialect(text)
             reader = csv.DictReader(io.StringIO(text, newline=""), dialect=dialect)
             columns = list(reader.fieldnames or [])

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latentcli.errors import FileFormatError, UsageError
+from latentcli.errors import UsageError
 
 _NAMED = 12  # values in a message
 
@@ -49,12 +49,3 @@ class Parts:
 
     def to_json(self) -> dict[str, Any]:
         return {column: list(values) for column, values in self.columns.items()}
-
-    @classmethod
-    def from_json(cls, found: Any, source: object) -> "Parts":
-        """Raises FileFormatError for anything that `to_json` did not make."""
-        if not isinstance(found, dict) or not all(
-            isinstance(values, list) and all(isinstance(value, str) for value in values) for values in found.values()
-        ):
-            raise FileFormatError(f"{source} does not name the parts of its images; train the model again")
-        return cls({column: tuple(values) for column, values in found.items()})
