@@ -1,12 +1,10 @@
 """How the README's pictures were made, from `examples/` and the bundled model.
 
-    python recipes/pictures.py [--digits models/digits]
+    python recipes/pictures.py
 
-Writes into `docs/`. `digits.png` is made only when a model of digits is named: `latentcli train mnist/train`.
+Writes into `docs/`; `recipes/gallery.py` makes the sheets of samples.
 """
 
-import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -66,17 +64,11 @@ def reconstruction() -> Image.Image:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--digits", type=Path)
-    asked = parser.parse_args()
-    digits = asked.digits and os.path.abspath(asked.digits)
     write_picture(edits(), DOCS / "edit.jpg", quality=92)
     write_picture(strengths(), DOCS / "apply-vector.png")
     write_picture(reconstruction(), DOCS / "reconstruction.png")
     seeds = ("seed:7", "seed:13", "seed:42")
     write_picture(latentcli("interpolate", *seeds, "--steps", "7", "--model", "faces")[0], DOCS / "interpolate.png")
-    if digits:
-        write_picture(latentcli("sample", "--n", "64", "--model", digits)[0], DOCS / "digits.png")
 
 
 if __name__ == "__main__":
