@@ -171,6 +171,50 @@ def test_what_is_refused_takes_little_memory(workplace, name):
     assert most < MOST_MEMORY
 
 
+def rows(path):
+    path.write_bytes(b"file,dot\n" + b"a,1\n" * 5_000_000)
+
+
+def commas(path):
+    path.write_bytes(b"file" + b"," * (100 << 20))
+
+
+def newlines(path):
+    path.write_bytes(b"a\n" * (60 << 20))
+
+
+def brackets(path):
+    path.write_bytes(b"[" * (20 << 20))
+
+
+HUGE = [
+    ("table of vectors", rows), ("table of vectors", commas), ("table of train", rows), ("list of check", newlines),
+    ("table of vectors", brackets), ("list of train", brackets),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind"), HUGE)
+def test_huge_texts_take_little_memory(workplace, name, kind):
+    path, command = INPUTS[name]
+    Path(path).unlink()
+    kind(Path(path))
+    signal.alarm(600)
+    most, code = memory(command)
+    assert code == 1
+    assert most < MOST_MEMORY
+
+
+@pytest.mark.slow
+def test_endless_standard_input_takes_little_memory(workplace):
+    signal.alarm(100)
+    command = [sys.executable, "-c", MEASURED, "edit", "-", "--vector", "dot", "--model", MODEL]
+    with open("/dev/zero", "rb") as endless:  # noqa: PTH123
+        result = subprocess.run(command, stdin=endless, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert int(re.findall(r"VmHWM:\s+(\d+) kB", result.stderr)[0]) >> 10 < MOST_MEMORY
+
+
 ODD = ["x", [], None, 3, {}, {"x": 1}, [[[]]], -1, 1e308, True, "\x1b[2J", 10**30]
 FIELDS = {
     "model": ("models/tiny/model.safetensors", ["model_id", "config", "training", "finished_at", "bundled", "parts"]),

@@ -10,6 +10,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Container, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,10 +36,14 @@ def check_regular(path: Path, most: int) -> None:
 
 def read_input(path: Path, most: int) -> bytes:
     """The content of a regular file of at most so many bytes. Raises OSError, never waits, and reads no more."""
-    check_regular(path, most)
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(handle, "rb") as file:
+    with open_regular(path, most) as file:
         return read_stream(file, most)
+
+
+def open_regular(path: Path, most: int = 1 << 62) -> BufferedReader:
+    """A regular file of at most so many bytes, opened to be read. Raises OSError, and never waits."""
+    check_regular(path, most)
+    return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
 
 
 def read_stream(file: BinaryIO, most: int) -> bytes:

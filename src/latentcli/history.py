@@ -14,7 +14,7 @@ from latentcli import typed
 from latentcli.config import HISTORY_FILE
 from latentcli.files import read_input, write_whole
 
-_MOST_BYTES = 64 << 20  # of the history
+_MOST_BYTES = 8 << 20  # of the history: thousands of epochs
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,21 +57,20 @@ class Latents:
     @classmethod
     def load(cls, path: Path) -> "Latents":
         """Raises FileFormatError when the file is no latents file, damaged, or names places outside its folder."""
-        if list(tensorfile.read_layout(path, KIND)) != ["z"]:
+        layout, header = tensorfile.read_layout(path, KIND), tensorfile.read_header(path, KIND)
+        shape = layout["z"][1] if list(layout) == ["z"] else ()
+        if not tensorfile.are_floats(layout) or len(shape) != 2:
             raise FileFormatError(f"{path} does not hold named latents; encode the images again")
-        header, arrays = tensorfile.read(path, KIND)
-        found, z = tensorfile.parse(_Header, header, path), arrays["z"]
-        names = found.names
-        if z.dtype not in (np.float16, np.float32) or z.ndim != 2:
-            raise FileFormatError(f"{path} does not hold named latents; encode the images again")
-        if len(names) != len(z) or not names:
+        names = header.get("names")
+        if not isinstance(names, list) or len(names) != shape[0] or not names:
             raise FileFormatError(f"{path} does not hold one name per latent; encode the images again")
+        found, z = tensorfile.parse(_Header, header, path), tensorfile.read(path, KIND)[1]["z"]
         if not np.isfinite(z).all():
             raise FileFormatError(f"{path} holds latents that are not numbers; encode the images again")
-        for name in names:
+        for name in found.names:
             if not _stays_inside(name):
                 raise FileFormatError(f"{path} holds the name {name!r}, which points outside a folder; do not trust it")
-        return cls(z, names, found.model_id)
+        return cls(z, found.names, found.model_id)
 
     def require_model(self, model_id: str, source: str, model: str, latent_dim: int) -> None:
         """Raises ModelMismatch unless the model `model` made these latents, which came from `source`."""

@@ -7,6 +7,7 @@ by name. Nothing here unpickles or runs anything. Tensors are numpy arrays, so t
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,9 +74,15 @@ def read_layout(path: Path, kind: str) -> Layout:
         return {name: (some.get_dtype(), tuple(some.get_shape())) for name, some in slices.items()}
 
 
-def are_floats(layout: Layout) -> bool:
-    """Whether all tensors are of the types that weights and latents are stored in."""
-    return all(kind in _FLOATS for kind, _ in layout.values())
+def check_size(path: Path, kind: str, most: int) -> None:
+    """Raises FileFormatError where the tensors hold more numbers than a file of this kind does; none is read."""
+    if sum(math.prod(shape) for _, shape in read_layout(path, kind).values()) > most:
+        raise FileFormatError(f"{path} holds more numbers than a {kind} file does; make the file again")
+
+
+def are_floats(layout: Layout, besides: str = "") -> bool:
+    """Whether tensors are of the types of weights and latents, all but those whose names end in `besides`."""
+    return all(kind in _FLOATS or (besides and name.endswith(besides)) for name, (kind, _) in layout.items())
 
 
 def read(path: Path, kind: str) -> tuple[Header, Arrays]:

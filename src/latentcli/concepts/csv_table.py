@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import itertools
 import math
 import os
 import re
@@ -19,6 +20,7 @@ from latentcli.files import read_input
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _WITH_COMMA = re.compile(r"[-+]?\d*(,\d+)?([eE][-+]?\d+)?")
+_MOST_CELLS, _OF_A_ROW = 10_000_000, 4  # in a table, and how many a row counts for besides its own
 _NAMED = 3  # files in a message
 _MOST_BYTES = 200 << 20  # of a table: a million rows take less
 _SAMPLED = 100  # rows, to find the column of file names
@@ -41,15 +43,14 @@ class CsvTable:
             if "\0" in text:
                 raise csv.Error("it holds a zero byte")
             dialect = _dialect(text)
-            reader = csv.DictReader(io.StringIO(text, newline=""), dialect=dialect)
-            columns = list(reader.fieldnames or [])
-            rows = list(reader)
+            columns, *lines = _lines(text, dialect) or [[]]
         except FileNotFoundError:
             raise ConfigError(f"{path} does not exist; --labels takes a CSV file") from None
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise LatentCLIError(f"cannot read {path} as a CSV table: {error}") from error
         if not columns:
             raise ConfigError(f"{path} is empty; --labels takes a CSV file with a row of column names")
+        rows = [dict(zip(columns, itertools.chain(line, itertools.repeat("")), strict=False)) for line in lines]
         likely = [*(name for name in _FILE_COLUMNS if name in columns), columns[0]]
 
         def names_files(column: str) -> bool:
@@ -62,7 +63,7 @@ class CsvTable:
             raise ConfigError(f"{path} names {_some(twice)} more than once; keep one row for each image")
         notes = [f"{len(rows) - len(named)} rows of {path} name no file"] if len(named) < len(rows) else []
         kept = [column for column in columns if column not in (file_column, "")]
-        texts = {column: [(row[column] or "").strip() for row in named] for column in kept}
+        texts = {column: [row[column].strip() for row in named] for column in kept}
         has_commas = dialect.delimiter != "," and _with_points(texts)
         if understood := _understood(encoding, dialect.delimiter, has_commas):
             notes.insert(0, f"read {path} {understood}")
@@ -107,6 +108,18 @@ def _decoded(content: bytes) -> tuple[str, str]:
         return content.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError:
         return content.decode("cp1252"), "cp1252"
+
+
+def _lines(text: str, dialect: type[csv.Dialect]) -> list[list[str]]:
+    """The rows that are not empty. Raises csv.Error where there are far more cells than labels of images have."""
+    lines, cells = [], 0
+    for line in csv.reader(io.StringIO(text, newline=""), dialect):
+        cells += _OF_A_ROW + len(line)
+        if cells > _MOST_CELLS:
+            raise csv.Error(f"it has more than {_MOST_CELLS:,} cells")
+        if line:
+            lines.append(line)
+    return lines
 
 
 def _dialect(text: str) -> type[csv.Dialect]:

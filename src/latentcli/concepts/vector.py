@@ -26,6 +26,7 @@ _ARRAYS = ("direction", "percentiles", "probe")
 _COMBINATION = "combination"  # the method of a sum of vectors
 _SHOWS = "shows"  # the array that says which measured images show the concept
 _PERCENTILES = 101
+_MOST_NUMBERS = 1 << 20  # in a vector's file
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +140,8 @@ class ConceptVector:
     @classmethod
     def load(cls, path: Path) -> "ConceptVector":
         """Raises FileFormatError when the file is no concept vector, or damaged."""
-        if not tensorfile.are_floats(
-            {name: facts for name, facts in tensorfile.read_layout(path, KIND).items() if name != _SHOWS}
-        ):
+        tensorfile.check_size(path, KIND, _MOST_NUMBERS)
+        if not tensorfile.are_floats(tensorfile.read_layout(path, KIND), besides=_SHOWS):
             raise FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
         header, arrays = tensorfile.read(path, KIND)
         found = tensorfile.parse(_Header, header, path)

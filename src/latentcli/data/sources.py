@@ -5,6 +5,7 @@ are arrays of bytes: a million of them take tens of megabytes.
 """
 
 import hashlib
+import io
 import os
 import stat
 import zipfile
@@ -28,7 +29,7 @@ SUFFIXES = frozenset(
 )
 _LARGEST_ENTRY = 128 << 20  # bytes of one archived file: several are in memory at once
 _MODEL_FILES = (os.fsencode(MODEL_FILE), os.fsencode(RESUME_FILE))
-_MOST_LIST = 512 << 20  # bytes of a list of paths: a million take less
+_MOST_LIST = 128 << 20  # bytes of a list of paths: a million take less
 _START = 4096  # bytes of a file that is no text if there is a zero among them
 _AT_ONCE = 50_000  # names that wait as Python objects
 _ARCHIVE_ERRORS = (
@@ -361,7 +362,7 @@ class PathList(Source):
         return path.suffix.lower() not in SUFFIXES  # those are single images
 
     def files(self, passed_over: PassedOver) -> Iterator[File]:
-        for line in map(str.strip, self._text().splitlines()):
+        for line in map(str.strip, io.StringIO(self._text())):
             if not line or line.startswith("#"):
                 continue
             try:

@@ -12,6 +12,7 @@ from latentcli.evaluation.result import Evaluation, Neighbours
 from latentcli.images import as_float, as_uint8
 
 KIND = "evaluation"
+_MOST_NUMBERS = 1 << 24  # of all pictures
 RECORD_FILE = "evaluation.safetensors"
 
 
@@ -57,6 +58,7 @@ class Record:
     def load(cls, folder: Path) -> "Record":
         """Raises FileFormatError when the record is missing or damaged."""
         path = folder / RECORD_FILE
+        tensorfile.check_size(path, KIND, _MOST_NUMBERS)
         header, arrays = tensorfile.read(path, KIND)
         found = tensorfile.parse(_Header, header, path)
         pictures = [arrays.get(name, np.empty(0)) for name in ("samples", "training")]

@@ -134,8 +134,7 @@ def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "
     expected = {_NETWORK + name: shape for name, shape in graphs.shapes(config).items()}
     layout = tensorfile.read_layout(path, KIND)
     of_network = {name: shape for name, (_, shape) in layout.items() if not name.startswith(_PRIOR)}
-    numbers = {name: facts for name, facts in layout.items() if not name.endswith(_COUNT)}
-    if of_network != expected or not tensorfile.are_floats(numbers):
+    if of_network != expected or not tensorfile.are_floats(layout, besides=_COUNT):
         raise FileFormatError(f"{path} does not hold the network its config describes; make the model again")
     if not _may_be_prior(config, layout):
         raise _misfit(path)

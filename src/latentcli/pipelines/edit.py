@@ -20,8 +20,8 @@ from latentcli.concepts.vector import ConceptVector
 from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS, EngineName
 from latentcli.errors import ConfigError, ImageError, ModelMismatch, UsageError
 from latentcli.events import Event, Note, Piped, Progress, Skipped, Wrote
-from latentcli.files import PIPE, free_name, output_file, read_input, write_whole
-from latentcli.images import MOST_PIPED, as_float, to_model_size, walk
+from latentcli.files import PIPE, free_name, open_regular, output_file, write_whole
+from latentcli.images import as_float, to_model_size, walk
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Geometry
 from latentcli.photo.locate import check_boxes, find_boxes
@@ -260,6 +260,7 @@ def _original(edited: Path, name: str, digest: str) -> Path:
 def _digest(photo: Path) -> str:
     """SHA-256 of a file, "" where there is none."""
     try:
-        return hashlib.sha256(read_input(photo, MOST_PIPED)).hexdigest()
+        with open_regular(photo) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
