@@ -38,11 +38,10 @@ def test_without_a_terminal_there_are_plain_lines():
 
 
 @pytest.mark.parametrize(
-    "command", [("--help",), ("--version",), ("models",), ("vectors", "list", "--json", *MODEL), ("check", "d"), SAMPLE]
+    "command", [("--help",), ("--version",), ("models",), ("vectors", "list", "--json", *MODEL), SAMPLE]
 )
 @pytest.mark.parametrize("shell", ["> /dev/full", ">&-", ">&- 2>&-", ">&- 2>&- <&-"])
 def test_a_full_or_closed_output_is_one_line_and_exit_code_1(command, shell):
-    draw_folder(Path("d"), 12)
     result = latentcli(*command, shell=shell)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) <= (3 if "2>&-" not in shell else 0)

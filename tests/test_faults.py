@@ -54,8 +54,8 @@ COMMANDS = {
 }
 
 
-LONG = ("train", "check", "edit a folder")  # commands with many operations
-_SOME = 5  # of which every fifth fails, but for the slow tests
+LONG = ("train", "check", "edit a folder", "fit", "apply-vector", "evaluate")  # commands with many operations
+_SOME = 10  # of which every tenth fails, but for the slow tests
 
 
 class Faults:
@@ -173,7 +173,7 @@ def test_each_operation_of_long_commands_may_fail_once(run, workplace, name):
 
 
 def check(run, workplace, command, every):
-    """Run a command once as it is, then with each of its operations failing, or every fifth of them."""
+    """Run a command once as it is, then with each of its operations failing, or some of them."""
     before = files(workplace)
     FAULTS.start(workplace)
     first = run(*command)

@@ -248,7 +248,7 @@ def test_headers_of_wrong_types(run, workplace, kind):
     path, names = FIELDS[kind]
     whole = Path(path).read_bytes()
     for name in names:
-        for value in ODD:
+        for value in ODD[::2]:
             rewritten(path, kind, lambda header, name=name, value=value: header.update({name: value}))
             for command in COMMANDS[kind]:
                 is_quiet(run(*command))
@@ -261,7 +261,7 @@ def test_nested_headers_of_wrong_types(run, workplace):
     whole = Path(path).read_bytes()
     recipe = tensorfile.read_header(Path(path), "vector")["recipe"]
     for name in recipe:
-        for value in ODD:
+        for value in ODD[::3]:
             rewritten(path, "vector", lambda header, name=name, value=value: header["recipe"].update({name: value}))
             for command in COMMANDS["vector"]:
                 is_quiet(run(*command))

@@ -40,7 +40,7 @@ def read_input(path: Path, most: int) -> bytes:
         return read_stream(file, most)
 
 
-def open_regular(path: Path, most: int = 1 << 62) -> BufferedReader:
+def open_regular(path: Path, most: int) -> BufferedReader:
     """A regular file of at most so many bytes, opened to be read. Raises OSError, and never waits."""
     check_regular(path, most)
     return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")

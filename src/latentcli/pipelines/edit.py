@@ -30,6 +30,7 @@ from latentcli.photo.photo import Photo, side_by_side
 from latentcli.pipelines.apply_vector import distances, load_vectors
 from latentcli.pipelines.jobs import Item, check_originals, gather, kept, targets
 
+_MOST_HASHED = 1 << 30  # bytes of a photo that may be an original
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
 _AHEAD = 2  # photos for each job that wait for their turn
 _ROUNDING = 1e-6  # of the largest number of a latent: some units in the last place of float32
@@ -260,7 +261,7 @@ def _original(edited: Path, name: str, digest: str) -> Path:
 def _digest(photo: Path) -> str:
     """SHA-256 of a file, "" where there is none."""
     try:
-        with open_regular(photo) as file:
+        with open_regular(photo, _MOST_HASHED) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
