@@ -29,6 +29,8 @@ def workplace(run, tmp_path, tiny_model):
     """A folder with one of each file that commands take."""
     draw_folder(tmp_path / "yes", 24, dot=True)
     draw_folder(tmp_path / "no", 24, first_seed=24)
+    shutil.copytree("yes", "all/yes")
+    shutil.copytree("no", "all/no")
     draw((60, 40), seed=5).save("face.png")
     assert run("vectors", "fit", "dot", "--positive", "yes", "--negative", "no", "--model", MODEL).code == 0
     assert run("encode", "yes", "--model", MODEL, "-o", "yes.latents.safetensors").code == 0
@@ -47,7 +49,10 @@ INPUTS = {
     "vector of edit": ("dot.safetensors", ["edit", "face.png", "--vector", "dot.safetensors", "--model", MODEL]),
     "vector in the list": ("models/tiny/vectors/dot.safetensors", ["vectors", "list", "--model", MODEL]),
     "vector of a report": ("models/tiny/vectors/dot.safetensors", ["report", "--model", MODEL, "-o", "r.html"]),
-    "vector of refit": ("dot.safetensors", ["vectors", "refit", "dot.safetensors", "--root", "yes", "--model", MODEL]),
+    "vector of refit": (
+        "dot.safetensors",
+        ["vectors", "refit", "dot.safetensors", "--root", "all", "--force", "--model", MODEL],
+    ),
     "vector of sample": ("dot.safetensors", ["sample", "--with", "dot.safetensors", "--model", MODEL]),
     "latents of decode": ("yes.latents.safetensors", ["decode", "yes.latents.safetensors", "--model", MODEL]),
     "latents of interpolate": ("yes.latents.safetensors", ["interpolate", "yes.latents.safetensors", "--model", MODEL]),
@@ -59,7 +64,7 @@ INPUTS = {
     "original of rerun": ("face.png", ["rerun", "edited.png", "-o", "again.png"]),
     "table of vectors": (
         "labels.csv",
-        ["vectors", "fit", "--labels", "labels.csv", "--column", "dot", "--model", MODEL],
+        ["vectors", "fit", "spot", "--labels", "labels.csv", "--column", "dot", "--model", MODEL],
     ),
     "table of train": ("labels.csv", ["train", ".", "--labels", "labels.csv", "--epochs", "1"]),
     "list of train": ("list.txt", ["train", "list.txt", "--epochs", "1"]),
@@ -98,6 +103,11 @@ def dangling(path):
 
 
 KINDS = [fifo, device, sparse, folder, text, noise, dangling]
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_every_command_does_its_work_with_good_inputs(run, workplace, name):
+    assert run(*INPUTS[name][1]).code == 0 or name == "latents of sample"
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,7 @@ SUFFIXES = frozenset(
 _LARGEST_ENTRY = 128 << 20  # bytes of one archived file: several are in memory at once
 _MODEL_FILES = (os.fsencode(MODEL_FILE), os.fsencode(RESUME_FILE))
 _MOST_LIST = 128 << 20  # bytes of a list of paths: a million take less
+_MOST_LINES = 5_000_000  # of it
 _START = 4096  # bytes of a file that is no text if there is a zero among them
 _AT_ONCE = 50_000  # names that wait as Python objects
 _ARCHIVE_ERRORS = (
@@ -378,6 +379,8 @@ class PathList(Source):
             content = read_input(self.path, _MOST_LIST)
             if b"\0" in content[:_START]:
                 raise ImageError(f"{self} is not a list of images; {advice}")
+            if content.count(b"\n") > _MOST_LINES:
+                raise ImageError(f"{self} has more than {_MOST_LINES:,} lines, the limit; give a folder instead")
             return content.decode("utf-8-sig")
         except PermissionError as error:
             raise ImageError(f"{self} may not be read; check its permissions") from error
