@@ -31,7 +31,9 @@ anything = some.recursive(
     lambda inner: some.lists(inner, max_size=4) | some.dictionaries(some.text(max_size=10), inner, max_size=4),
     max_leaves=20,
 )
-settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.register_profile(
+    "ci", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 settings.load_profile("ci")
 
 HEADERS = (ModelHeader, TrainingSummary, EpochReport, Evaluation, Finding, Diagnostics, Position, Strength, EditRequest)
