@@ -88,9 +88,8 @@ def mixture_of(flow: FlowPrior) -> MixturePrior:
     """The mixture that a flow starts from."""
     paths, inactive = flow.paths, np.diag(~flow.is_active).astype(np.float32)
     factors = flow.basis.T @ (paths.directions * np.sqrt(paths.variances)[:, None])
-    k = len(flow.basis)
     whole = np.tile(inactive, (len(factors), 1, 1))
-    whole[:, :, flow.is_active] += factors[:, :, :k]
+    whole[:, :, flow.is_active] += factors
     return MixturePrior(paths.weights, flow.mean + paths.means @ flow.basis, whole)
 
 
@@ -156,9 +155,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         outside = open_features(open_nsfw(Path(folder, "f.onnx"), model.config.width, model.config.height))
         spaces = [open_features(None), outside]
-        real = Measured(torch.cat(list(held_out.spread(arguments.count).floats())), spaces)
-        known = Measured(torch.cat(list(train.spread(TRAINING).floats())), spaces)
         some = torch.cat(list(held_out.spread(arguments.count).floats()))
+        real = Measured(some, spaces)
+        known = Measured(torch.cat(list(train.spread(TRAINING).floats())), spaces)
         reconstructed = decoded(model, model.encode_float(some.numpy()))
         print(f"{platform.machine()}, {os.cpu_count()} cores; {model.name}: {len(some)} held-out images")
         print(f"{'':22} {'random filters':>32}  {'open_nsfw':>32}")

@@ -122,7 +122,8 @@ class Model:
             raise ConfigError("sample takes one or more seeds from 0 to 2^63 - 1")
         parts = (like,) if isinstance(like, str) else tuple(like)
         request = sample.SampleRequest(chosen, prior, temperature, guidance, parts, spread=spread)
-        return self.decode(sample.draw(self.loaded, request, None if near is None else self._keyframe(near)))
+        drawn = sample.drawing(self.loaded, request, None if near is None else self._keyframe(near))
+        return self.decode(drawn(chosen))
 
     def encode(self, pictures: Picture | Iterable[Picture]) -> Latents:
         """Posterior means of pictures, never a draw.

@@ -144,7 +144,7 @@ def check_pipe(as_json: bool) -> None:
     """Refuse to write a picture to a terminal, or together with JSON."""
     if as_json:
         raise typer.BadParameter("--json and the picture cannot both go to the standard output; give --output FILE")
-    if sys.stdout is None or sys.stdout.isatty():
+    if sys.stdout.isatty():
         raise typer.BadParameter("a picture cannot be printed here; give --output FILE")
 
 

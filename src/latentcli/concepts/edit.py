@@ -218,7 +218,7 @@ class EditRequest:
             if not (request.vectors and request.model_id and request.original_sha256):
                 raise ValueError("no vectors, model or original")
             for name in (request.model, request.original, *(vector.name for vector in request.vectors)):
-                if "\0" in os.fsdecode(os.fsencode(name)):
+                if b"\0" in os.fsencode(name):
                     raise ValueError("a name with a zero in it")
         except (LatentCLIError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
             raise ValueError(str(error)) from error

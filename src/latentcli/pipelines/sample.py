@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -31,6 +31,8 @@ _BATCH = 64  # images
 _MOST_GUIDANCE = 10.0
 _LONGEST_RANGE = 50  # characters
 _SLOWEST = 0.1  # pictures a second
+
+Drawn = Callable[[Sequence[int]], np.ndarray]  # latents of seeds, one a seed: (n, latent_dim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +122,21 @@ class _Sampler:
 
     model: LoadedModel
     request: SampleRequest
-    near: np.ndarray | None  # (1, latent_dim)
+    drawn: Drawn
     vectors: list[ConceptVector]
 
     @classmethod
     def of(cls, entry: ModelEntry, model: LoadedModel, request: SampleRequest) -> Self:
-        """Raises what `draw` and `load_vectors` do."""
+        """Raises what `drawing` and `load_vectors` do."""
         near = None if request.near is None else keyframes(model, request.near)[0]
         vectors = load_vectors(entry, model, EditRequest(vectors=request.moves))[0] if request.moves else []
-        draw(model, replace(request, seeds=request.seeds[:1]), near)
-        return cls(model, request, near, vectors)
+        return cls(model, request, drawing(model, request, near), vectors)
 
     def __iter__(self) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
         """Seeds and their latents."""
         for start in range(0, len(self.request.seeds), _BATCH):
-            some = replace(self.request, seeds=self.request.seeds[start : start + _BATCH])
-            yield some.seeds, move(draw(self.model, some, self.near), self.vectors, self.request.moves)
+            seeds = self.request.seeds[start : start + _BATCH]
+            yield seeds, move(self.drawn(seeds), self.vectors, self.request.moves)
 
 
 def _each(sampler: _Sampler, folder: Path, keep: bool) -> Iterator[Event]:
@@ -149,8 +150,8 @@ def _each(sampler: _Sampler, folder: Path, keep: bool) -> Iterator[Event]:
         yield Progress("sampling", done, len(sampler.request.seeds))
 
 
-def draw(model: LoadedModel, request: SampleRequest, near: np.ndarray | None = None) -> np.ndarray:
-    """Latents of samples, or of variations of `near` (1, latent_dim), one a seed: (n, latent_dim).
+def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None = None) -> Drawn:
+    """What draws the samples of a request, or variations of `near` (1, latent_dim).
 
     Raises ConfigError for what the model's prior cannot do, UsageError for parts that it does not know.
     """
@@ -160,11 +161,11 @@ def draw(model: LoadedModel, request: SampleRequest, near: np.ndarray | None = N
             raise UsageError(f"--near takes one image or latent, got {len(near)}; name one, like FILE#name")
         if not 0 <= request.spread <= 1:
             raise ConfigError(f"--spread must be 0 to 1, got {request.spread:g}")
-        return prior.vary(near[0], request.seeds, request.spread)
+        return lambda seeds: prior.vary(near[0], seeds, request.spread)
     temperature = prior.temperature if request.temperature is None else request.temperature
     if not 0 <= temperature <= 10:
         raise ConfigError(f"--temperature must be 0 to 10, got {temperature:g}")
-    return prior.sample(request.seeds, temperature)
+    return lambda seeds: prior.sample(seeds, temperature)
 
 
 def _choose_prior(model: LoadedModel, request: SampleRequest) -> Prior:

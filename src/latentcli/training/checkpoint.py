@@ -99,7 +99,7 @@ class Checkpoint:
                 f"{files.changes_since(self.path.parent)}; "
                 "put them back, or choose another --name to train on them"
             )
-        stored = _ADDED | {"labels": asked["labels"]} | self.options
+        stored = _ADDED | {"labels": asked["labels"]} | self.options  # runs of earlier versions noted no labels
         differing = [
             f"{name.replace('_', ' ')} is {stored.get(name)} there, {asked[name]} asked"
             for name in asked

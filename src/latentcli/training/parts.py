@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentcli.concepts.csv_table import CsvTable
 from latentcli.data.dataset import Selection
-from latentcli.data.sources import Listing
+from latentcli.data.sources import Listing, names_as_numbers
 from latentcli.errors import ConfigError
 from latentcli.model.parts import Parts
 
@@ -50,6 +50,8 @@ class Labelled:
 
 def of_folders(train: Selection, listings: Sequence[Listing]) -> Labelled | None:
     """By sub-folder; None where there are not two of them with enough images."""
+    if not (names_as_numbers(listings[0].names) == ord("/")).any():  # as in most folders, which may be large
+        return None
     columns = [{FOLDER: _sub_folders(listing)} for listing in listings]
     return _labelled(columns, train)
 
@@ -60,11 +62,9 @@ def of_table(path: Path, train: Selection, listings: Sequence[Listing]) -> Label
     table = CsvTable.read(path, root)
     rows = {os.fsencode(name): row for row, name in enumerate(table.names)}
     texts = {column: [*_values(table, column), ""] for column in table.texts}  # the last for images without a row
-    columns = []
-    for listing in listings:
-        found = [rows.get(bytes(name), -1) for name in listing.names]
-        columns.append({column: [values[row] for row in found] for column, values in texts.items()})
-    if all(row == -1 for row in (rows.get(bytes(name), -1) for name in listings[0].names[train.rows])):
+    found = [[rows.get(bytes(name), -1) for name in listing.names] for listing in listings]
+    columns = [{column: [values[row] for row in some] for column, values in texts.items()} for some in found]
+    if all(found[0][row] == -1 for row in train.rows):
         raise ConfigError(
             f"{path} names none of the images in {listings[0].source}; its paths must count from that folder"
         )
