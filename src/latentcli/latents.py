@@ -57,14 +57,17 @@ class Latents:
     @classmethod
     def load(cls, path: Path) -> "Latents":
         """Raises FileFormatError when the file is no latents file, damaged, or names places outside its folder."""
-        layout, header = tensorfile.read_layout(path, KIND), tensorfile.read_header(path, KIND)
-        shape = layout["z"][1] if list(layout) == ["z"] else ()
-        if not tensorfile.are_floats(layout) or len(shape) != 2:
-            raise FileFormatError(f"{path} does not hold named latents; encode the images again")
-        names = header.get("names")
-        if not isinstance(names, list) or len(names) != shape[0] or not names:
-            raise FileFormatError(f"{path} does not hold one name per latent; encode the images again")
-        found, z = tensorfile.parse(_Header, header, path), tensorfile.read(path, KIND)[1]["z"]
+
+        def check(header: tensorfile.Header, layout: tensorfile.Layout) -> None:
+            shape = layout["z"][1] if list(layout) == ["z"] else ()
+            if not tensorfile.are_floats(layout) or len(shape) != 2:
+                raise FileFormatError(f"{path} does not hold named latents; encode the images again")
+            names = header.get("names")
+            if not isinstance(names, list) or len(names) != shape[0] or not names:
+                raise FileFormatError(f"{path} does not hold one name per latent; encode the images again")
+
+        header, arrays = tensorfile.read(path, KIND, check)
+        found, z = tensorfile.parse(_Header, header, path), arrays["z"]
         if not np.isfinite(z).all():
             raise FileFormatError(f"{path} holds latents that are not numbers; encode the images again")
         for name in found.names:

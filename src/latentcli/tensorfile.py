@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ Header = dict[str, Any]
 Layout = dict[str, tuple[str, tuple[int, ...]]]  # type and shape of each tensor, by name
 Parsed = TypeVar("Parsed")
 Arrays = dict[str, np.ndarray]
+Check = Callable[[Header, Layout], None]
 
 
 def digest(arrays: Arrays) -> str:
@@ -70,14 +71,12 @@ def parse(kind: type[Parsed], header: Header, path: Path) -> Parsed:
 def read_layout(path: Path, kind: str) -> Layout:
     """Type, as safetensors calls it, and shape of each tensor, from the header alone."""
     with _opened(path, kind) as (_, file):
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        return {name: (some.get_dtype(), tuple(some.get_shape())) for name, some in slices.items()}
+        return _layout(file)
 
 
-def check_size(path: Path, kind: str, most: int) -> None:
-    """Raises FileFormatError where the tensors hold more numbers than a file of this kind does; none is read."""
-    if sum(math.prod(shape) for _, shape in read_layout(path, kind).values()) > most:
-        raise FileFormatError(f"{path} holds more numbers than a {kind} file does; make the file again")
+def numbers(layout: Layout) -> int:
+    """In all tensors together."""
+    return sum(math.prod(shape) for _, shape in layout.values())
 
 
 def are_floats(layout: Layout, besides: str = "") -> bool:
@@ -85,12 +84,15 @@ def are_floats(layout: Layout, besides: str = "") -> bool:
     return all(kind in _FLOATS or (besides and name.endswith(besides)) for name, (kind, _) in layout.items())
 
 
-def read(path: Path, kind: str) -> tuple[Header, Arrays]:
+def read(path: Path, kind: str, check: Check | None = None) -> tuple[Header, Arrays]:
     """Header and arrays, the arrays checked against the SHA-256 in the header.
 
-    Raises FileFormatError as `read_header` does.
+    `check` sees the header and the layout before a tensor is read, and raises what speaks against that. Raises
+    FileFormatError as `read_header` does.
     """
     with _opened(path, kind) as (header, file):
+        if check:
+            check(header, _layout(file))
         try:
             arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
@@ -98,6 +100,11 @@ def read(path: Path, kind: str) -> tuple[Header, Arrays]:
     if digest(arrays) != header.get("sha256"):
         raise _damaged(path)
     return header, arrays
+
+
+def _layout(file: Any) -> Layout:
+    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+    return {name: (some.get_dtype(), tuple(some.get_shape())) for name, some in slices.items()}
 
 
 @contextlib.contextmanager

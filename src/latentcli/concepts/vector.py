@@ -140,10 +140,12 @@ class ConceptVector:
     @classmethod
     def load(cls, path: Path) -> "ConceptVector":
         """Raises FileFormatError when the file is no concept vector, or damaged."""
-        tensorfile.check_size(path, KIND, _MOST_NUMBERS)
-        if not tensorfile.are_floats(tensorfile.read_layout(path, KIND), besides=_SHOWS):
-            raise FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
-        header, arrays = tensorfile.read(path, KIND)
+
+        def check(header: tensorfile.Header, layout: tensorfile.Layout) -> None:
+            if tensorfile.numbers(layout) > _MOST_NUMBERS or not tensorfile.are_floats(layout, besides=_SHOWS):
+                raise FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
+
+        header, arrays = tensorfile.read(path, KIND, check)
         found = tensorfile.parse(_Header, header, path)
         try:
             diagnostics = Diagnostics.from_json(found.trust)

@@ -58,8 +58,12 @@ class Record:
     def load(cls, folder: Path) -> "Record":
         """Raises FileFormatError when the record is missing or damaged."""
         path = folder / RECORD_FILE
-        tensorfile.check_size(path, KIND, _MOST_NUMBERS)
-        header, arrays = tensorfile.read(path, KIND)
+
+        def check(header: tensorfile.Header, layout: tensorfile.Layout) -> None:
+            if tensorfile.numbers(layout) > _MOST_NUMBERS:
+                raise FileFormatError(f"{path} holds more numbers than an evaluation does; train again")
+
+        header, arrays = tensorfile.read(path, KIND, check)
         found = tensorfile.parse(_Header, header, path)
         pictures = [arrays.get(name, np.empty(0)) for name in ("samples", "training")]
         if arrays and not all(some.dtype == np.uint8 and some.ndim == 4 for some in pictures):
