@@ -31,7 +31,8 @@ from latentcli import catalog
 from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.data.sources import held_out_then
-from latentcli.images import as_float, grid, to_pictures
+from latentcli.figures.sheet import sheet
+from latentcli.images import as_float, to_pictures
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.photo import merge as merging
 from latentcli.photo.merge import merge
@@ -160,7 +161,7 @@ def faces_edited(judge: Judge, model: LoadedModel, held: Held) -> None:
             )
         others = cosines(z - mean, np.roll(z, 1, axis=0) - mean).mean()
         print(f"          cosine with the photo of somebody else: {float(others):+.3f}")
-        sheet(pictures, opened(edited(model, paths, strength, EditRequest())), f"pairs{strength:+g}.png")
+        pairs_sheet(pictures, opened(edited(model, paths, strength, EditRequest())), f"pairs{strength:+g}.png")
 
 
 def ablations(judge: Judge, model: LoadedModel, held: Held) -> None:
@@ -187,13 +188,13 @@ def ablations(judge: Judge, model: LoadedModel, held: Held) -> None:
                 f"{shift:17.2f}  {corners:21.2f}"
             )
             shown += after[:: EACH // 12][:12]
-        grid([one.resize((2 * SIDE, 2 * SIDE)) for one in shown], 12).save(f"ablations{strength:+g}.png")
+        sheet([one.resize((2 * SIDE, 2 * SIDE)) for one in shown], 12).save(f"ablations{strength:+g}.png")
 
 
-def sheet(before: list[Image.Image], after: list[Image.Image], name: str) -> None:
+def pairs_sheet(before: list[Image.Image], after: list[Image.Image], name: str) -> None:
     """24 pairs, twice as large."""
     pairs = [picture for pair in list(zip(before, after, strict=True))[:: EACH // 24][:24] for picture in pair]
-    grid([picture.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC) for picture in pairs], 8).save(name)
+    sheet([picture.resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC) for picture in pairs], 8).save(name)
 
 
 LARGE_PHOTO = """

@@ -21,8 +21,9 @@ import torch
 
 from latentcli.config import model_config
 from latentcli.data.dataset import Dataset, as_float
+from latentcli.figures.sheet import sheet
 from latentcli.history import EpochReport
-from latentcli.images import grid, to_pictures, write_picture
+from latentcli.images import to_pictures, write_picture
 from latentcli.model.metrics import psnr_per_image
 from latentcli.model.modelfile import load_model
 from latentcli.model.vae import VAE
@@ -107,7 +108,7 @@ def main() -> None:
     for name, (vae, _, seen, seconds) in sides.items():
         print(f"{name:10} {seconds / 60:5.1f} min {seen:8} images seen  held-out PSNR {psnr(vae, held_out):.2f} dB")
     pictures = [picture for _, samples, _, _ in sides.values() for picture in to_pictures(samples.numpy())]
-    write_picture(grid(pictures, columns=8), asked.sheet)
+    write_picture(sheet(pictures, columns=8), asked.sheet)
     print(f"{asked.sheet}: the upper {SAMPLES} samples are latentcli's")
 
 

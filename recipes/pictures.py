@@ -12,7 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from latentcli.images import grid, write_picture
+from latentcli.figures.sheet import sheet
+from latentcli.images import write_picture
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES, DOCS = ROOT / "examples", ROOT / "docs"
@@ -44,7 +45,7 @@ def edits() -> Image.Image:
         latentcli("edit", photo, "--vector", "smile", "--strength", strength, "--model", "faces")[0]
         for strength in ("1", "1.5")
     ]
-    return grid([picture.convert("RGB").crop(SHOWN) for picture in (Image.open(photo), *edited)], columns=3, gap=4)
+    return sheet([picture.convert("RGB").crop(SHOWN) for picture in (Image.open(photo), *edited)], columns=3, gap=4)
 
 
 def strengths() -> Image.Image:
@@ -53,14 +54,14 @@ def strengths() -> Image.Image:
         for face in FACES
         for strength in (-1, 0, 1, 2)
     ]
-    return grid(rows, columns=4, gap=4)
+    return sheet(rows, columns=4, gap=4)
 
 
 def reconstruction() -> Image.Image:
     face = EXAMPLES / FACES[0]
     decoded = latentcli("apply-vector", face, "--vector", "smile=0", "--model", "faces")[0]
     seen = Image.open(face).resize(decoded.size, Image.Resampling.LANCZOS)
-    return grid([large(seen), large(decoded)], columns=2, gap=4)
+    return sheet([large(seen), large(decoded)], columns=2, gap=4)
 
 
 def main() -> None:

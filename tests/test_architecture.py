@@ -21,7 +21,8 @@ FLOORS = [
     {"config"},
     {"files", "box", "events", "table", "runtime"},
     {"tensorfile", "history", "faces"},
-    {"images", "latents", "catalog"},
+    {"images", "latents", "catalog", "interpolation"},
+    {"figures"},
     {"data", "model", "animation"},
     {"concepts", "evaluation", "pictures"},
     {"photo", "report"},
@@ -34,7 +35,7 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 MOST_LINES = 450
 # Words of a private dialect, as parts of identifiers; the field's words are describe, result, request, fingerprint, ...
 DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", "talk", "deep", "moments"}
-LAZY_ELSEWHERE = {"sklearn", "scipy", "onnxruntime", "filelock", "torch"}  # in functions
+LAZY_ELSEWHERE = {"sklearn", "scipy", "onnxruntime", "filelock", "torch", "av", "umap"}  # in functions
 
 
 def sources() -> list[Path]:

@@ -159,13 +159,6 @@ def test_bytes_to_floats_and_back(tmp_path):
     np.testing.assert_array_equal(images.as_uint8(floats), levels)
 
 
-def test_a_grid_holds_every_picture():
-    pictures = [draw((10, 6), seed) for seed in range(5)]
-    sheet = images.grid(pictures, columns=3, gap=2)
-    assert sheet.size == (3 * 12 - 2, 2 * 8 - 2)
-    np.testing.assert_array_equal(np.asarray(sheet)[8:14, 12:22], np.asarray(pictures[4]))
-
-
 def test_colour_is_seen_and_gray_in_rgb_is_not():
     assert images.has_colour(Image.new("RGB", (50, 50), (200, 100, 50)))
     assert not images.has_colour(draw((50, 50), 1, "L").convert("RGB"))
@@ -248,16 +241,6 @@ def test_a_full_alpha_channel_is_no_transparency(tmp_path):
     almost = draw((20, 20), 1, "RGBA")
     almost.putalpha(250)
     assert not images.has_transparency(almost)
-
-
-def test_a_sheet_shows_transparency_on_a_checkerboard():
-    clear = Image.new("RGBA", (32, 32), (255, 0, 0, 0))
-    sheet = np.asarray(images.grid([clear, draw((32, 32), 1)], columns=2))
-    squares = sheet[:, :32].reshape(4, 8, 4, 8, 3)
-    assert squares[0, :, 0].min() == squares[1, :, 1].max() == 255
-    assert len(np.unique(squares[0, :, 1])) == 1
-    assert 200 < squares[0, :, 1].max() < 255
-    np.testing.assert_array_equal(sheet[:, 34:], np.asarray(draw((32, 32), 1)))
 
 
 def test_a_jpeg_of_a_transparent_picture_lies_on_white(tmp_path):

@@ -38,13 +38,14 @@ from latentcli.config import (
 )  # fmt: skip
 from latentcli.errors import ConfigError, ImageError
 from latentcli.follow import ProgressOption, followed
-from latentcli.images import encode_picture, fit, open_picture, to_pictures
-from latentcli.latents import Latents, walk
+from latentcli.images import encode_picture, to_pictures
+from latentcli.interpolation import Pace, Walk
+from latentcli.latents import Latents
 from latentcli.model import modelfile
 from latentcli.model.modelfile import LoadedModel
 from latentcli.photo.locate import find_boxes
 from latentcli.photo.photo import Photo
-from latentcli.pictures import Picture, Sheet, picture_file, picture_names, pictures_of
+from latentcli.pictures import Picture, Sheet, model_pixels, picture_file, picture_names, pictures_of
 from latentcli.pipelines import apply_vector, edit, encode, fit_vectors, sample
 from latentcli.runtime import let_threads_sleep
 
@@ -141,7 +142,7 @@ class Model:
         several = list(pictures_of(pictures))
         if not several:
             raise ImageError("encode takes one or more pictures, got none")
-        pixels = np.stack([self._pixels(picture) for picture in several])
+        pixels = np.stack([model_pixels(picture, self.config) for picture in several])
         return Latents(self.loaded.encode(pixels), picture_names(several), self.model_id)
 
     def decode(self, z: Latents | np.ndarray) -> Sheet:
@@ -159,14 +160,16 @@ class Model:
         steps: int = WALK_STEPS,
         method: InterpolationMethod = "lerp",
         loop: bool = False,
+        even: bool = False,
     ) -> Sheet:
         """Images on the way from keyframe to keyframe, in one row.
 
         Args:
             keyframes: Pictures, `Latents` (each row is a keyframe), or texts like "seed:7".
             steps: Images a leg, both ends included.
-            method: "lerp" is the straight line, "slerp" the great circle.
+            method: "lerp", "slerp", "gaussian" (between quantiles of N(0, I)) or "spline".
             loop: Return to the first keyframe.
+            even: The same change from image to image, by pixels.
 
         Raises:
             ConfigError: There are fewer than two keyframes or steps.
@@ -174,7 +177,8 @@ class Model:
         stops = [z for keyframe in keyframes for z in self._keyframe(keyframe)]
         if len(stops) < 2 or steps < 2:
             raise ConfigError("interpolate takes two or more keyframes, and two or more steps")
-        sheet = self.decode(walk(np.stack(stops), steps, method, loop))
+        path = Walk(np.stack(stops), method, loop)
+        sheet = self.decode(path.at(Pace(steps, even=even).positions(path, self.loaded.decode)))
         sheet.columns = len(sheet)
         return sheet
 
@@ -312,11 +316,6 @@ class Model:
         if name not in known:
             raise ConfigError(f"{self.name} has no vector {name!r}; it has {', '.join(known) or 'none'}")
         return known[name]
-
-    def _pixels(self, picture: Picture) -> np.ndarray:
-        """uint8 (height, width, channels), cropped to what the model sees."""
-        with open_picture(*picture_file(picture)) as opened:
-            return fit(opened, self.config)
 
     def _z(self, z: Latents | np.ndarray) -> np.ndarray:
         if isinstance(z, Latents):

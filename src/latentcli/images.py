@@ -1,4 +1,4 @@
-"""Pictures in and out: read, write, grid.
+"""Pictures in and out: read, convert, write.
 
 Pillow's pictures and their 0..255 stay in this file; everywhere else images are (n, channels, height, width)
 of float32 in [0, 1], or, while waiting to be trained on, (n, height, width, channels) of uint8. Where they have alpha,
@@ -305,20 +305,6 @@ def to_pictures(images: np.ndarray) -> list[Image.Image]:
     if images.shape[1] in WITH_ALPHA:
         images = straight(images)
     return [Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image) for image in as_uint8(images)]
-
-
-def grid(pictures: list[Image.Image], columns: int, gap: int = 2) -> Image.Image:
-    """A contact sheet, row by row, with white gaps of `gap` pixels; what is transparent lies on a checkerboard."""
-    pictures = [on_checks(picture) for picture in pictures]
-    width, height = pictures[0].size
-    rows = -(-len(pictures) // columns)
-    mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"
-    size = columns * (width + gap) - gap, rows * (height + gap) - gap
-    sheet = Image.new(mode, size, "white")
-    for index, picture in enumerate(pictures):
-        row, column = divmod(index, columns)
-        sheet.paste(picture, (column * (width + gap), row * (height + gap)))
-    return sheet
 
 
 def on_checks(picture: Image.Image) -> Image.Image:

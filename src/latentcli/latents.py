@@ -3,16 +3,13 @@
 A latent means something only to the model that made it, so every file names its model.
 """
 
-import itertools
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
 from latentcli import tensorfile
-from latentcli.config import InterpolationMethod
 from latentcli.errors import FileFormatError, ModelMismatch
 
 KIND = "latents"
@@ -90,49 +87,3 @@ def _stays_inside(name: str) -> bool:
     """Whether a stored name, joined to a folder, stays below it on any system."""
     kinds = (PurePosixPath(name), PureWindowsPath(name)) if os.name == "nt" else (PurePosixPath(name),)
     return bool(name) and "\0" not in name and not any(path.anchor or ".." in path.parts for path in kinds)
-
-
-_PARALLEL = 1e-4  # sine of the angle below which slerp has no plane to turn in
-
-
-def lerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """The straight line from a (d,) to b (d,) at each t in [0, 1]: (len(t), d).
-
-    >>> lerp(np.zeros(2), np.ones(2), np.array([0.0, 0.25]))
-    array([[0.  , 0.  ],
-           [0.25, 0.25]])
-    """
-    t = t[:, None]
-    return np.asarray(np.where(t < 0.5, a + t * (b - a), b - (1 - t) * (b - a)))  # exact at both ends
-
-
-def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """The great circle from a (d,) to b (d,) at each t: (len(t), d). White 2016, "Sampling generative networks".
-
-    The ends keep their lengths; where they are parallel, opposite or zero there is no circle, and the line is taken.
-    """
-    lengths = np.linalg.norm(a) * np.linalg.norm(b)
-    angle = np.arccos(np.clip(a @ b / lengths, -1, 1)) if lengths else np.float32(0)
-    sine = np.sin(angle)
-    if sine < _PARALLEL:
-        return lerp(a, b, t)
-    t = t[:, None]
-    return np.asarray((np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / sine)
-
-
-METHODS: dict[InterpolationMethod, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
-    "lerp": lerp,
-    "slerp": slerp,
-}
-
-
-def walk(keyframes: np.ndarray, steps: int, method: InterpolationMethod, loop: bool = False) -> np.ndarray:
-    """From keyframe to keyframe (k, d), `steps` latents per leg with both its ends, shared ends once.
-
-    Without `loop` the walk has (k - 1) * (steps - 1) + 1 latents; with it one more leg leads back to the first
-    keyframe, whose second visit is left out.
-    """
-    stops = np.concatenate([keyframes, keyframes[:1]]) if loop else keyframes
-    t = np.linspace(0, 1, steps, dtype=np.float32)[:-1]
-    legs = [METHODS[method](a, b, t) for a, b in itertools.pairwise(stops)]
-    return np.concatenate(legs if loop else [*legs, stops[-1:]])

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from latentcli.config import ModelConfig
 from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError, ImageError
-from latentcli.images import encode_picture, grid, write_picture
+from latentcli.figures.sheet import sheet
+from latentcli.images import encode_picture, fit, open_picture, write_picture
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 
@@ -35,7 +37,7 @@ class Sheet(list[Image.Image]):
         """
         if not self:
             raise ConfigError("the sheet is empty; there is nothing to draw")
-        return grid(list(self), self.columns)
+        return sheet(self, self.columns)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the sheet as one file, whole; the type follows the suffix. An existing file is replaced.
@@ -69,6 +71,12 @@ def picture_file(picture: Picture) -> tuple[Path, bytes | None]:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=1)
     return Path("picture.png"), buffer.getvalue()
+
+
+def model_pixels(picture: Picture, config: ModelConfig) -> np.ndarray:
+    """uint8 (height, width, channels), cropped to what a model sees."""
+    with open_picture(*picture_file(picture)) as opened:
+        return fit(opened, config)
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

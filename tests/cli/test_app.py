@@ -48,7 +48,7 @@ def bad_commands():
     yield "edit unknown output type", ["edit", "face.png", "--vector", "dot", "-o", "x.xyz", *MODEL]
     yield "sample each into a file name", ["sample", "--n", "2", "--each", "-o", "two.png", *MODEL]
     yield "encode into a picture", ["encode", "face.png", "-o", "x.png", *MODEL]
-    yield "interpolate output type", ["interpolate", "face.png", "seed:1", "-o", "x.mp4", *MODEL]
+    yield "interpolate output type", ["interpolate", "face.png", "seed:1", "-o", "x.avi", *MODEL]
     yield "interpolate fps", ["interpolate", "face.png", "seed:1", "--fps", "0", *MODEL]
     yield "train size", ["train", "labels", "--size", "1000"]
     yield "train book size", ["train", "labels", "--preset", "book", "--size", "64"]

@@ -33,3 +33,17 @@ def test_stems_that_meet_keep_their_suffix(run, tmp_path, vector):
     draw((20, 20), 2).save("album/a.jpg")
     result = run("apply-vector", "album", "--vector", "dot", *MODEL)
     assert sorted(result.paths) == ["album-dot+1/a.jpg.png", "album-dot+1/a.png.png"]
+
+
+def test_sheets_say_their_strengths(run, vector):
+    plain = run("apply-vector", "seed:1", "--vector", vector, "--strip=-1:1:3", *MODEL, "-o", "plain.png")
+    assert plain.code == 0
+    options = ("--labels", "--title", "Dots", "--scale", 2)
+    assert (
+        run("apply-vector", "seed:1", "--vector", vector, "--strip=-1:1:3", *options, *MODEL, "-o", "b.png").code == 0
+    )
+    assert size("plain.png") == (3 * 18 - 2, 16)
+    assert size("b.png")[0] >= 3 * 36 - 4
+    assert size("b.png")[1] > 2 * 16 + 30
+    assert run("apply-vector", "seed:1", "--vector", vector, "--scale", 3, *MODEL, "-o", "one.png").code == 0
+    assert size("one.png") == (48, 48)

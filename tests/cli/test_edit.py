@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from latentcli.latents import Latents
-from tests.cli.conftest import MODEL, pixels
+from tests.cli.conftest import MODEL, pixels, size
 from tests.conftest import draw, draw_folder, write_model
 
 
@@ -143,3 +143,13 @@ def test_edit_keeps_the_resolution_of_a_scan(run, vector):
     (path,) = run("edit", "scan.jpg", "--vector", "dot", *MODEL).paths
     with Image.open(path) as edited:
         assert edited.info["dpi"] == (300, 300)
+
+
+def test_a_strip_of_a_photo_says_its_strengths(run, photo, vector):
+    assert run("edit", photo, "--vector", vector, "--strip", "0:1:3", *MODEL, "-o", "plain.png").code == 0
+    assert (
+        run("edit", photo, "--vector", vector, "--strip", "0:1:3", "--labels", *MODEL, "-o", "labelled.png").code == 0
+    )
+    assert size("labelled.png")[1] > size("plain.png")[1]
+    assert run("edit", photo, "--vector", vector, "--compare", "--labels", *MODEL, "-o", "compared.png").code == 0
+    assert run("edit", photo, "--vector", vector, "--title", "x", *MODEL).code == 2

@@ -59,9 +59,11 @@ def test_the_commands_are_those_of_the_design():
         "report",
         "export",
         "rerun",
+        "map",
+        "traverse",
     }
     assert {" ".join(name) for name in COMMANDS} == plain | {
-        f"vectors {name}" for name in ("list", "fit", "report", "combine", "refit")
+        f"vectors {name}" for name in ("list", "fit", "report", "combine", "refit", "discover")
     }
 
 

@@ -227,7 +227,7 @@ def test_an_animation_goes_there_and_back(run, photo):
         assert moving.info["loop"] == 0
     assert run("edit", photo, "--vector", "dot", "--animate", "dot.gif", *MODEL).code == 1
     assert run("edit", photo, "--vector", "dot", "--sigma", 2, "--animate", "a.gif", *MODEL).code == 2
-    assert run("edit", photo, "--vector", "dot", "--animate", "a.mp4", *MODEL).code == 2
+    assert run("edit", photo, "--vector", "dot", "--animate", "a.avi", *MODEL).code == 2
 
 
 def test_a_comparison_shows_before_reconstruction_and_after(run, photo):

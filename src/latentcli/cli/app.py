@@ -27,8 +27,10 @@ from latentcli.cli import (
     sample,
     streams,
     train,
+    traverse,
     vectors,
 )
+from latentcli.cli import map as map_
 from latentcli.errors import LatentCLIError, UsageError
 from latentcli.text import message
 
@@ -71,6 +73,8 @@ app.command("encode")(encode.encode)
 app.command("decode")(decode.decode)
 app.command("sample")(sample.sample)
 app.command("interpolate")(interpolate.interpolate)
+app.command("map")(map_.map_space)
+app.command("traverse")(traverse.traverse)
 app.command("apply-vector")(apply_vector.apply_vector)
 app.command("edit")(edit.edit)
 app.command("rerun")(rerun.rerun)

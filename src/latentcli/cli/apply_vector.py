@@ -11,6 +11,7 @@ from latentcli.cli.options import (
     EngineOption,
     ForceOption,
     JsonOption,
+    LabelsOption,
     MethodOption,
     ModelOption,
     NegativeOption,
@@ -18,10 +19,13 @@ from latentcli.cli.options import (
     OutputOption,
     PairedOption,
     PositiveOption,
+    ScaleOption,
+    ShowOption,
     SigmaOption,
     StrengthOption,
     StripOption,
     SubjectsArg,
+    TitleOption,
     ToOption,
     TypicalOption,
     VectorOption,
@@ -60,10 +64,14 @@ def apply_vector(
             rich_help_panel=PANEL_OUTPUT,
         ),
     ] = None,
+    scale: ScaleOption = 1,
+    labels: LabelsOption = False,
+    title: TitleOption = "",
     model: ModelOption = None,
     engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
+    show: ShowOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compute a concept vector from two folders of images, add it in latent space, decode at the model's size.
@@ -90,24 +98,26 @@ def apply_vector(
         raise typer.BadParameter("--paired and --orthogonal-to belong to --positive and --negative")
     if grid and (len(grid) != 2 or strip):
         raise typer.BadParameter("give --grid twice, once for each vector, and not with --strip")
-    console = Console(as_json)
+    console = Console(as_json, show)
     references = [text.rpartition("=")[0] for text in grid] + vector
     entry = choose_model(console, model, references, engine)
 
     from latentcli import catalog
-    from latentcli.concepts import labels
+    from latentcli.concepts import labels as labelled
     from latentcli.concepts.edit import EditRequest, parse_row, strengths
     from latentcli.concepts.fit import FitSettings
+    from latentcli.figures.sheet import Look
     from latentcli.pipelines import apply_vector
 
     rows = [parse_row(text.rpartition("=")[2], "--grid") for text in grid]
     rows += [parse_row(strip, "--strip")] if strip else []
     new, wanted = None, [catalog.parse_vector(text) for text in references]
     if positive is not None and negative is not None:
-        name = save or labels.vector_name(positive.resolve().name.partition(".")[0])
+        name = save or labelled.vector_name(positive.resolve().name.partition(".")[0])
         settings = FitSettings(method, tuple(orthogonal_to))
-        new = apply_vector.NewVector(labels.from_folders(name, positive, negative, paired), settings, save)
+        new = apply_vector.NewVector(labelled.from_folders(name, positive, negative, paired), settings, save)
         wanted = [catalog.VectorRequest(name, None)]
     request = EditRequest(vectors=strengths(wanted, strength, sigma, to), rows=tuple(rows), stay_typical=stay_typical)
-    show_vectors(console, apply_vector.apply(entry, images, request, output, force, new), "working")
+    look = Look(scale, labels=labels, title=title)
+    show_vectors(console, apply_vector.apply(entry, images, request, output, force, new, look), "working")
     console.close()

@@ -25,8 +25,9 @@ _PATIENCE = 1.0  # seconds before a progress bar appears
 class Console:
     """Output of one command: its results, messages and the facts of its JSON object."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, show: bool | None = None) -> None:
         self.as_json = as_json
+        self.show = show  # the picture that was written, where there is one; None where a terminal is there to be seen
         self.outputs: list[str] = []
         self.unreadable: list[str] = []
         self.already_there = 0
@@ -124,6 +125,10 @@ class Console:
         if self.already_there:
             self.say(f"{self.already_there} outputs existed and were kept")
         self.print_json()
+        if len(self.outputs) == 1 and not self.as_json and self.show is not False:
+            from latentcli.cli import preview
+
+            preview.show(Path(self.outputs[0]), asked=self.show is True)
         if self.unreadable:
             raise typer.Exit(1)
 

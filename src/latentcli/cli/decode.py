@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption
+from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption, ShowOption
 
 LatentsArg = Annotated[Path, typer.Argument(help="A `.latents.safetensors` file.", show_default=False)]
 
@@ -17,6 +17,7 @@ def decode(
     engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
+    show: ShowOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn latents back into images, one PNG each.
@@ -27,7 +28,7 @@ def decode(
 
     Writes `<stem of the latents file>/<name>.png`; pictures that exist in a folder given with -o are kept.
     """
-    console = Console(as_json)
+    console = Console(as_json, show)
     entry = choose_model(console, model, engine=engine)
 
     from latentcli.pipelines import encode

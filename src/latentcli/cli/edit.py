@@ -15,18 +15,22 @@ from latentcli.cli.options import (
     EngineOption,
     ForceOption,
     JsonOption,
+    LabelsOption,
     MegapixelsOption,
     ModelOption,
     OutputOption,
+    ShowOption,
     SigmaOption,
     StrengthOption,
     StripOption,
+    TitleOption,
     ToOption,
     TypicalOption,
     VectorOption,
     between,
 )
 from latentcli.config import DETAIL, PHOTO_MEGAPIXELS, WALK_FPS, Merge
+from latentcli.errors import UsageError
 from latentcli.files import PIPE
 
 _MOST_JOBS = 64
@@ -126,11 +130,14 @@ def edit(
             rich_help_panel=PANEL_OUTPUT,
         ),
     ] = min(2, os.cpu_count() or 1),
+    labels: LabelsOption = False,
+    title: TitleOption = "",
     max_megapixels: MegapixelsOption = PHOTO_MEGAPIXELS,
     model: ModelOption = None,
     engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
+    show: ShowOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Edit photos with saved vectors and merge the change at the photo's own resolution.
@@ -163,12 +170,13 @@ def edit(
     pipes = output == PIPE or (output is None and animate is None and photos == [PIPE])
     if pipes:
         check_pipe(as_json)
-    console = Console(as_json)
+    console = Console(as_json, show)
     entry = choose_model(console, model, vector, engine)
 
     from latentcli import catalog
     from latentcli.box import Box
     from latentcli.concepts.edit import EditRequest, parse_row, strengths
+    from latentcli.figures.sheet import Look
     from latentcli.pipelines import edit
 
     request = EditRequest(
@@ -185,8 +193,10 @@ def edit(
         compare=compare,
         stay_typical=stay_typical,
     )
+    if (labels or title) and (animate is not None or not (strip or compare)):
+        raise UsageError("--labels and --title write on a sheet; give --strip or --compare")
     if animate is not None:
         request = edit.animated(request, fps)
-    job = edit.Job(animate or output, force, jobs, max_megapixels, not no_metadata)
+    job = edit.Job(animate or output, force, jobs, max_megapixels, not no_metadata, Look(labels=labels, title=title))
     console.run(edit.edit_photos(entry, photos, request, job), "editing")
     console.close()

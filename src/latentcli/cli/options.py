@@ -7,7 +7,16 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from latentcli.config import HELD_OUT_SHARE, MOST_STRENGTH, PRESETS, Crop, Device, EngineName, VectorMethod
+from latentcli.config import (
+    HELD_OUT_SHARE,
+    MOST_STRENGTH,
+    NUMBERED_AXIS,
+    PRESETS,
+    Crop,
+    Device,
+    EngineName,
+    VectorMethod,
+)
 from latentcli.errors import UsageError
 
 # Panels of the help pages, in the order in which people need them.
@@ -19,8 +28,10 @@ PANEL_LABELS = "Labels"
 PANEL_METHOD = "Method"
 PANEL_NETWORK = "Network"
 PANEL_TRAINING = "Training"
+PANEL_LOOK = "How it looks"
 PANEL_OUTPUT = "Output"
 _LONGEST_SIZE = 20  # characters of --size
+_AXES = ("dims", "pcs", "vectors", "fan", "random")  # that are no names of vectors
 
 
 Number = int | float | None
@@ -106,6 +117,54 @@ OutputOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel=PANEL_OUTPUT)]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of paths.", rich_help_panel=PANEL_OUTPUT)
+]
+ShowOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--show/--no-show",
+        help="Show the picture in the terminal. (default: when results go to a terminal with colours)",
+        show_default=False,
+        rich_help_panel=PANEL_OUTPUT,
+    ),
+]
+ScaleOption = Annotated[
+    int,
+    typer.Option(
+        callback=between(1, 32),
+        help="Enlarge images so many times: by whole pixels up to 32 pixels a side, smoothly above.",
+        rich_help_panel=PANEL_LOOK,
+    ),
+]
+ColumnsOption = Annotated[
+    int | None,
+    typer.Option(
+        callback=between(1), help="Images in a row of the sheet.", show_default=False, rich_help_panel=PANEL_LOOK
+    ),
+]
+_LABELS = "Write what each image, row or column is."
+LabelsOption = Annotated[bool, typer.Option("--labels", help=_LABELS, rich_help_panel=PANEL_LOOK)]
+LabelsOnOption = Annotated[bool, typer.Option("--labels/--no-labels", help=_LABELS, rich_help_panel=PANEL_LOOK)]
+TitleOption = Annotated[
+    str, typer.Option(help="A title above the sheet.", show_default=False, rich_help_panel=PANEL_LOOK)
+]
+OfOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="IMAGE",
+        help="Start from an image, a latent (`FILE#name`) or a sample (`seed:7`). (default: the mean of the latents)",
+        show_default=False,
+    ),
+]
+AxesOfPlaneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--axes",
+        metavar="X,Y|fan",
+        help="Axes of the plane: dimensions (`z0`), principal components (`pc1`) or saved vectors (`smile`); `fan` "
+        "shows all dimensions at once. (default: the two of a 2-D model, else pc1,pc2)",
+        show_default=False,
+        rich_help_panel="A plane (without IMAGES)",
+    ),
 ]
 MegapixelsOption = Annotated[
     float,
@@ -291,15 +350,33 @@ DeviceOption = Annotated[
 ]
 
 
+def axis_vectors(names: str | None) -> list[str]:
+    """The saved vectors among the names of axes: a model must have them.
+
+    >>> axis_vectors("smile,pc1,z0,old"), axis_vectors("dims")
+    (['smile', 'old'], [])
+    """
+    return [
+        name for name in (names or "").split(",") if name and name not in _AXES and not NUMBERED_AXIS.fullmatch(name)
+    ]
+
+
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """`64` or `96x64` as (width, height) in pixels.
 
     >>> parse_size("96x64")
     (96, 64)
     """
-    if text is None:
-        return None
+    return None if text is None else parse_pair(text, "--size takes 64 or 96x64 (width x height in pixels)")
+
+
+def parse_pair(text: str, refusal: str) -> tuple[int, int]:
+    """`15` or `30x20` as two numbers. Raises UsageError, which opens with the refusal.
+
+    >>> parse_pair("15", ""), parse_pair("30x20", "")
+    ((15, 15), (30, 20))
+    """
     width, cross, height = text.lower().partition("x")
     if not width.isdecimal() or (cross and not height.isdecimal()) or len(text) > _LONGEST_SIZE:
-        raise UsageError(f"--size takes 64 or 96x64 (width x height in pixels), got {text[:_LONGEST_SIZE]!r}")
+        raise UsageError(f"{refusal}, got {text[:_LONGEST_SIZE]!r}")
     return int(width), int(height or width)

@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from latentcli.cli.console import Console, check_pipe
-from latentcli.cli.options import EngineOption, ForceOption, JsonOption, MegapixelsOption, ModelOption, OutputOption
+from latentcli.cli.options import (
+    EngineOption,
+    ForceOption,
+    JsonOption,
+    MegapixelsOption,
+    ModelOption,
+    OutputOption,
+    ShowOption,
+)
 from latentcli.config import PHOTO_MEGAPIXELS
 from latentcli.files import PIPE
 
@@ -27,6 +35,7 @@ def rerun(
     engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
+    show: ShowOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make an edit again, on the same photo or on another one.
@@ -41,7 +50,7 @@ def rerun(
     """
     if output == PIPE:
         check_pipe(as_json)
-    console = Console(as_json)
+    console = Console(as_json, show)
 
     from latentcli.pipelines import edit
 

@@ -5,7 +5,19 @@ from typing import Annotated
 import typer
 
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption, between
+from latentcli.cli.options import (
+    ColumnsOption,
+    EngineOption,
+    ForceOption,
+    JsonOption,
+    LabelsOption,
+    ModelOption,
+    OutputOption,
+    ScaleOption,
+    ShowOption,
+    TitleOption,
+    between,
+)
 from latentcli.config import (
     FLOW_GUIDANCE,
     FLOW_TEMPERATURE,
@@ -95,10 +107,15 @@ def sample(
             show_default=False,
         ),
     ] = [],  # noqa: B006
+    scale: ScaleOption = 1,
+    columns: ColumnsOption = None,
+    labels: LabelsOption = False,
+    title: TitleOption = "",
     model: ModelOption = None,
     engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
+    show: ShowOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Draw new images: a contact sheet, or one file each.
@@ -121,15 +138,17 @@ def sample(
         raise UsageError("--spread goes with --near IMAGE")
     if temperature is not None and near is not None:
         raise UsageError("--near takes --spread, not --temperature")
-    console = Console(as_json)
+    console = Console(as_json, show)
     entry = choose_model(console, model, moves, engine)
 
     from latentcli import catalog
     from latentcli.concepts.edit import strengths
+    from latentcli.figures.sheet import Look
     from latentcli.pipelines import sample
+    from latentcli.pipelines.seeds import parse_seeds
 
     first = seed or 0
-    chosen = sample.parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or SAMPLES)))
+    chosen = parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or SAMPLES)))
     request = sample.SampleRequest(
         chosen,
         prior,
@@ -139,6 +158,7 @@ def sample(
         near,
         SPREAD if spread is None else spread,
         strengths([catalog.parse_vector(text) for text in moves]) if moves else (),
+        Look(scale, columns, labels, title),
     )
     console.run(sample.sample(entry, request, each, output, force), "sampling")
     console.close()

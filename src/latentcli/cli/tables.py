@@ -26,6 +26,13 @@ def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
 
 def describe(vector: "ConceptVector") -> Iterator[str]:
     """Figures of a vector, and advice."""
+    if way := vector.discovered:
+        yield (
+            f"{vector.name}: {vector.method}, {way.variance:.1%} of the latents' variance; strength 1 is 1 sd and "
+            f"changes images by {255 * way.change:.1f} of 255 levels"
+        )
+        yield from _side_effects(vector)
+        return
     if not vector.positives:
         parts = ", ".join(f"{name}={strength:g}" for name, strength in vector.combined)
         yield f"{vector.name}: {parts}; strength 1 is {vector.gap_in_sigma:.2f} sd of the images"
@@ -47,10 +54,14 @@ def describe(vector: "ConceptVector") -> Iterator[str]:
         yield f"  few images in {len(found.thin)} cells: {'; '.join(found.thin[:3])}"
     if found.kept < 1:
         yield f"  orthogonal: {found.kept:.0%} of its length is left"
-    if found.shifts:
-        yield f"  shifts by edits of +1: {', '.join(map(_shift, found.shifts))}"
+    yield from _side_effects(vector)
     if vector.advice:
         yield f"  {vector.advice}"
+
+
+def _side_effects(vector: "ConceptVector") -> Iterator[str]:
+    if vector.diagnostics.shifts:
+        yield f"  shifts by edits of +1: {', '.join(map(_shift, vector.diagnostics.shifts))}"
 
 
 def _shift(shift: "Shift") -> str:

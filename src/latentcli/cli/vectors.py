@@ -1,4 +1,4 @@
-"""`latentcli vectors`: a model's concept vectors: fit, combine, refit, list and report."""
+"""`latentcli vectors`: a model's concept vectors: fit, discover, combine, refit, list and report."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +13,7 @@ from latentcli.cli.options import (
     EngineOption,
     ForceOption,
     JsonOption,
+    LabelsOnOption,
     LatentsOption,
     MethodOption,
     ModelOption,
@@ -21,11 +22,14 @@ from latentcli.cli.options import (
     OutputOption,
     PairedOption,
     PositiveOption,
+    ScaleOption,
+    ShowOption,
+    TitleOption,
     between,
 )
 from latentcli.cli.tables import describe, draw_table, show_vectors, summary
 from latentcli.concepts.label_source import LabelSource
-from latentcli.config import AUGMENTATIONS
+from latentcli.config import AUGMENTATIONS, TRAVERSAL_ROWS, Discovery
 
 PANEL_TABLE = "Labels from a table"
 
@@ -289,6 +293,48 @@ def refit_vectors(
     for request in wanted:
         vector = ConceptVector.load(catalog.vector_file(source, request))
         show_vectors(console, fit_vectors.refit(entry, vector, root, latents, force), f"refitting {vector.name}")
+    console.close()
+
+
+@app.command("discover")
+def discover_vectors(
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of directions.")] = TRAVERSAL_ROWS,
+    by: Annotated[
+        Discovery,
+        typer.Option(
+            help="`latents` are the principal components of the latents, kept as pc1, pc2 and so on; `pictures` the "
+            "directions in which the decoder changes images most, kept as jac1, jac2 and so on."
+        ),
+    ] = "latents",
+    scale: ScaleOption = 1,
+    labels: LabelsOnOption = True,
+    title: TitleOption = "",
+    model: ModelOption = None,
+    engine: EngineOption = "auto",
+    output: OutputOption = None,
+    force: ForceOption = False,
+    show: ShowOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find directions that nobody labelled, keep them as vectors, and draw a row of images for each.
+
+    Examples:
+
+        latentcli vectors discover
+
+        latentcli edit me.jpg --vector pc3=2
+
+    Strength 1 is one standard deviation of the latents. Printed are the share of their variance, the change in images,
+    and the shifts of the concepts that have names.
+    """
+    console = Console(as_json, show)
+    entry = choose_model(console, model, engine=engine)
+
+    from latentcli.figures.sheet import Look
+    from latentcli.pipelines import discover
+
+    request = discover.DiscoverRequest(n, by, Look(scale, labels=labels, title=title))
+    show_vectors(console, discover.discover(entry, request, output, force), "measuring")
     console.close()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from latentcli import catalog, tensorfile, typed
 from latentcli.concepts.diagnostics import Diagnostics, Scores, advise, measure
 from latentcli.concepts.fit import METHODS, Examples, FitSettings, discriminant, find, gap_of
+from latentcli.config import Discovery
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.latents import Latents
 from latentcli.model.prior import Geometry
@@ -24,6 +25,7 @@ KIND = "vector"
 _NUMBERS = ("mean_positive", "mean_negative", "sigma", "threshold")
 _ARRAYS = ("direction", "percentiles", "probe")
 _COMBINATION = "combination"  # the method of a sum of vectors
+DISCOVERY: dict[Discovery, str] = {"latents": "principal component", "pictures": "decoder Jacobian"}
 _SHOWS = "shows"  # the array that says which measured images show the concept
 _PERCENTILES = 101
 _MOST_NUMBERS = 1 << 20  # in a vector's file
@@ -49,6 +51,21 @@ class _Header:
 @dataclass(frozen=True, slots=True)
 class _Combination:
     combine: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """How a direction was found that nobody labelled; a step along it is one standard deviation of the latents."""
+
+    by: Discovery
+    rank: int  # from 1, the largest
+    variance: float  # share of the latents' variance that lies along it
+    change: float  # root mean square of what a step changes in images, of the range 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Discovery:
+    discover: Discovered
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,11 @@ class ConceptVector:
     def combined(self) -> tuple[tuple[str, float], ...]:
         """The vectors that it is a sum of, with their strengths; none where it was fitted."""
         return typed.read(_Combination, self.recipe, "recipe").combine if "combine" in self.recipe else ()
+
+    @property
+    def discovered(self) -> Discovered | None:
+        """How it was found without labels; None where it was not."""
+        return typed.read(_Discovery, self.recipe, "recipe").discover if "discover" in self.recipe else None
 
     @property
     def advice(self) -> str:
@@ -151,6 +173,8 @@ class ConceptVector:
             diagnostics = Diagnostics.from_json(found.trust)
             if "combine" in found.recipe:
                 typed.read(_Combination, found.recipe, "recipe")
+            if "discover" in found.recipe:
+                typed.read(_Discovery, found.recipe, "recipe")
         except ValueError as error:
             raise FileFormatError(f"{path} holds a header that makes no sense ({error}); fit it again") from error
         direction, percentiles, probe = (arrays.get(name, np.empty(0)).astype(np.float32) for name in _ARRAYS)
@@ -160,7 +184,7 @@ class ConceptVector:
             percentiles.shape == (_PERCENTILES,),
             np.isfinite(direction).all() and np.linalg.norm(direction) > 0,
             np.isfinite(probe).all() and np.isfinite(percentiles).all(),
-            found.method in (*METHODS.values(), _COMBINATION),
+            found.method in (*METHODS.values(), *DISCOVERY.values(), _COMBINATION),
             scores.shape == (2, len(shows)) and shows.shape == (len(shows),) and np.isfinite(scores).all(),
         ]
         if not all(fits):
@@ -228,14 +252,22 @@ def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: G
     direction = np.sum([np.float32(strength) * vector.direction for vector, strength in parts], axis=0)
     if not np.linalg.norm(direction) > 0:
         raise ConfigError("these vectors cancel each other; nothing is left to combine")
+    recipe = {"combine": [[vector.name, strength] for vector, strength in parts]}
+    return unlabelled(name, direction, _COMBINATION, recipe, geometry, parts[0][0].model_id)
+
+
+def unlabelled(
+    name: str, direction: np.ndarray, method: str, recipe: dict[str, Any], geometry: Geometry, model_id: str
+) -> ConceptVector:
+    """A vector without labelled images; its projections are those of latents drawn from the model's prior."""
     unit = _unit(direction)
     scores = geometry.drawn @ unit
     middle, half = float(geometry.mean @ unit), float(np.linalg.norm(direction)) / 2
     return ConceptVector(
         name=name,
         direction=direction,
-        model_id=parts[0][0].model_id,
-        method=_COMBINATION,
+        model_id=model_id,
+        method=method,
         positives=0,
         negatives=0,
         mean_positive=middle + half,
@@ -244,7 +276,7 @@ def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: G
         threshold=middle,
         percentiles=np.percentile(scores, np.arange(101)).astype(np.float32),
         probe=geometry.inverse().astype(np.float32) @ direction,
-        recipe={"combine": [[vector.name, strength] for vector, strength in parts]},
+        recipe=recipe,
     )
 
 

@@ -55,6 +55,15 @@ class Record:
             return False
 
     @classmethod
+    def of(cls, folder: Path, model_id: str) -> "Record | None":
+        """The record of exactly this model, where its folder holds one."""
+        try:
+            record = cls.load(folder)
+        except FileFormatError:
+            return None
+        return record if record.model_id == model_id else None
+
+    @classmethod
     def load(cls, folder: Path) -> "Record":
         """Raises FileFormatError when the record is missing or damaged."""
         path = folder / RECORD_FILE

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -49,6 +50,13 @@ def measure(
         active_dimensions=int((kl_per_dimension / images > ACTIVE_KL).sum()) if variational else None,
         bits_per_dimension=bits,
     )
+
+
+@torch.inference_mode()
+def kl_of_images(vae: VAE, images: np.ndarray) -> list[float]:
+    """Mean KL of each latent dimension over images (n, channels, height, width) in [0, 1], in nats."""
+    x = torch.from_numpy(images).to(device_of(vae))
+    return [float(nats) for nats in vae.encode(x).kl_per_dimension().mean(dim=0).cpu()]
 
 
 def psnr_per_image(x: Tensor, reconstruction: Tensor) -> Tensor:

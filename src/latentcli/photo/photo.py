@@ -12,10 +12,10 @@ from PIL import Image
 from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
 from latentcli.config import PHOTO_MEGAPIXELS, WITH_ALPHA
+from latentcli.figures.sheet import PLAIN, Captions, Look
 from latentcli.images import (
     as_float,
     encode_picture,
-    grid,
     has_alpha,
     on_white,
     open_picture,
@@ -139,12 +139,13 @@ class Photo:
         return lost
 
 
-def side_by_side(photos: Sequence[Photo], columns: int) -> Photo:
+def side_by_side(photos: Sequence[Photo], columns: int, look: Look = PLAIN, words: Captions | None = None) -> Photo:
     """A sheet of versions of one photo, at its size and with its traits, 8 bits a channel.
 
     What is transparent lies on a checkerboard.
     """
-    return replace(photos[0], picture=grid([photo.visible() for photo in photos], columns), alpha=None, wide=None)
+    drawn = look.draw([photo.visible() for photo in photos], columns, words)
+    return replace(photos[0], picture=drawn, alpha=None, wide=None)
 
 
 def _bare(picture: Image.Image) -> Image.Image:

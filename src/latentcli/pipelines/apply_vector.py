@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli.catalog import ModelEntry
+from latentcli.catalog import VECTOR_SUFFIX, ModelEntry
 from latentcli.concepts.edit import EditRequest, describe
 from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.labels import Labels
 from latentcli.concepts.vector import ConceptVector
 from latentcli.events import Event, Note, Progress, Skipped, Wrote
-from latentcli.images import grid, to_pictures, write_picture
-from latentcli.latents import SUFFIX
+from latentcli.figures.sheet import PLAIN, Captions, Look, enlarged
+from latentcli.images import to_pictures, write_picture
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Geometry
 from latentcli.pipelines import fit_vectors
-from latentcli.pipelines.encode import encode_paths, keyframes
-from latentcli.pipelines.jobs import Item, gather, kept, targets
+from latentcli.pipelines.encode import encode_paths, subjects
+from latentcli.pipelines.jobs import Item, kept, targets
 
 _BATCH = 64  # latents
 
@@ -39,17 +39,18 @@ def apply(
     output: Path | None,
     force: bool,
     new: NewVector | None = None,
+    look: Look = PLAIN,
 ) -> Iterator[Event | ConceptVector]:
     """Move images, latents or samples along saved vectors, or along a new one, and decode them as PNG."""
     if new:
         for concept in new.labels.concepts:
             concept.check()
     model = load_model(entry.path, entry.engine)
-    items = targets(_subjects(model, arguments), request.tag(), lambda item: ".png", output, force)
+    items = targets(subjects(model, arguments), request.tag(), lambda item: ".png", output, force)
     if new is None:
-        return _apply(model, items, request, *load_vectors(entry, model, request))
+        return _apply(model, items, request, look, *load_vectors(entry, model, request))
     target = fit_vectors.check_new(entry, new.save, force) if new.save else None
-    return _compute_and_apply(model, entry, items, request, new, target)
+    return _compute_and_apply(model, entry, items, request, look, new, target)
 
 
 def load_vectors(
@@ -68,7 +69,13 @@ def _typical(model: LoadedModel, request: EditRequest) -> Geometry | None:
 
 
 def _compute_and_apply(
-    model: LoadedModel, entry: ModelEntry, items: list[Item], request: EditRequest, new: NewVector, target: Path | None
+    model: LoadedModel,
+    entry: ModelEntry,
+    items: list[Item],
+    request: EditRequest,
+    look: Look,
+    new: NewVector,
+    target: Path | None,
 ) -> Iterator[Event | ConceptVector]:
     for event in fit_vectors.compute(model, entry, new.labels, new.settings):
         yield event
@@ -76,29 +83,14 @@ def _compute_and_apply(
             if target:
                 event.save(target)
                 yield Wrote(target)
-            yield from _apply(model, items, request, [event], _typical(model, request))
-
-
-def _subjects(model: LoadedModel, arguments: Sequence[Path]) -> list[Item]:
-    """Images, folders of them, latents files, one latent of a file, or samples."""
-    found: list[Item] = []
-    for argument in arguments:
-        text = str(argument)
-        if not text.startswith("seed:") and not text.partition("#")[0].endswith(".safetensors"):
-            found += gather([argument])
-            continue
-        z, names = keyframes(model, text)
-        path = Path(text.partition("#")[0])
-        several = path.suffix == ".safetensors" and "#" not in text
-        folder = Path(path.name.removesuffix(SUFFIX)) if several else None
-        found += [Item(path, name, folder, one) for name, one in zip(names, z, strict=True)]
-    return found
+            yield from _apply(model, items, request, look, [event], _typical(model, request))
 
 
 def _apply(
     model: LoadedModel,
     items: list[Item],
     request: EditRequest,
+    look: Look,
     vectors: list[ConceptVector],
     typical: Geometry | None,
 ) -> Iterator[Event]:
@@ -110,16 +102,27 @@ def _apply(
             yield some
             continue
         if request.rows:  # a strip or sheet for each latent
-            sheets = [to_pictures(model.decode(request.versions(vectors, typical, one)[:, 0])) for one in z[:, None]]
-            pictures = [grid(sheet, request.columns) for sheet in sheets]
+            rows = [to_pictures(model.decode(request.versions(vectors, typical, one)[:, 0])) for one in z[:, None]]
+            pictures = [look.draw(row, request.columns, captions(request)) for row in rows]
         else:
-            pictures = to_pictures(model.decode(request.versions(vectors, typical, z)[0]))
+            moved = to_pictures(model.decode(request.versions(vectors, typical, z)[0]))
+            pictures = [enlarged(picture, look.scale) for picture in moved]
         for item, picture in zip(some, pictures, strict=True):
             write_picture(picture, item.target)
             yield Wrote(item.target)
         before.append(z)
         yield Progress("decoding", sum(map(len, before)), len(open_items))
     yield from distances(before, request, vectors, typical)
+
+
+def captions(request: EditRequest) -> Captions:
+    """Strengths of the versions of an image: of a strip above its columns, of a sheet beside its rows, too."""
+    names = [Path(vector.name).name.removesuffix(VECTOR_SUFFIX) for vector in request.vectors]
+    words = [
+        [f"{name} {strength:+.3g}" for strength in np.linspace(*row).tolist()]
+        for name, row in zip(names, request.rows, strict=False)
+    ]
+    return Captions(rows=words[0] if len(words) > 1 else (), columns=words[-1] if words else ())
 
 
 def distances(

@@ -20,6 +20,7 @@ from latentcli.concepts.vector import ConceptVector
 from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS, EngineName
 from latentcli.errors import ConfigError, ImageError, ModelMismatch, UsageError
 from latentcli.events import Event, Note, Piped, Progress, Skipped, Wrote
+from latentcli.figures.sheet import PLAIN, Captions, Look
 from latentcli.files import PIPE, free_name, open_regular, output_file, write_whole
 from latentcli.images import as_float, to_model_size, walk
 from latentcli.model.modelfile import LoadedModel, load_model
@@ -27,13 +28,14 @@ from latentcli.model.prior import Geometry
 from latentcli.photo.locate import check_boxes, find_boxes
 from latentcli.photo.metadata import earlier, holds_metadata, read_request
 from latentcli.photo.photo import Photo, side_by_side
-from latentcli.pipelines.apply_vector import distances, load_vectors
+from latentcli.pipelines.apply_vector import captions, distances, load_vectors
 from latentcli.pipelines.jobs import Item, check_originals, gather, kept, targets
 
 _MOST_HASHED = 1 << 30  # bytes of a photo that may be an original
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
 _AHEAD = 2  # photos for each job that wait for their turn
 _ROUNDING = 1e-6  # of the largest number of a latent: some units in the last place of float32
+_COMPARED = Captions(columns=("original", "reconstruction", "edited"))
 _FRAMES = 13  # of an animation, from the photo to the edited photo
 
 
@@ -46,6 +48,7 @@ class Job:
     workers: int = 1  # photos at the same time
     megapixels: float = PHOTO_MEGAPIXELS
     metadata: bool = True  # write the request into the edited photo
+    look: Look = PLAIN  # of a sheet of versions
 
 
 def animated(request: EditRequest, fps: float) -> EditRequest:
@@ -145,7 +148,7 @@ def _edit_one(
             original_sha256=photo.digest,
             earlier=earlier(photo.traits.done_before),
         )
-        content = _encoded(versions, request, suffix, made.text() if job.metadata else None)
+        content = _encoded(versions, request, job.look, suffix, made.text() if job.metadata else None)
         if job.metadata and not holds_metadata(suffix):
             notes.append(f"{item.path}: {suffix} files cannot store edit metadata")
     if item.target != PIPE:
@@ -154,7 +157,7 @@ def _edit_one(
     return content, z, notes, found
 
 
-def _encoded(versions: list[Photo], request: EditRequest, suffix: str, done: str | None) -> bytes:
+def _encoded(versions: list[Photo], request: EditRequest, look: Look, suffix: str, done: str | None) -> bytes:
     """The file of an edited photo, of a sheet of its versions, or of an animation that goes there and back."""
     if request.fps is not None:
         frames = [version.visible() for version in versions]
@@ -162,7 +165,8 @@ def _encoded(versions: list[Photo], request: EditRequest, suffix: str, done: str
         return encode_animation(frames + frames[-2:0:-1], suffix, request.fps, **options)
     if len(versions) == 1:
         return versions[0].bytes(suffix, done)
-    return side_by_side(versions, len(versions) if request.compare else request.columns).bytes(suffix, done)
+    columns, words = (len(versions), _COMPARED) if request.compare else (request.columns, captions(request))
+    return side_by_side(versions, columns, look, words).bytes(suffix, done)
 
 
 def _same_type(*suffixes: str) -> bool:

@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -12,15 +13,16 @@ import numpy as np
 
 from latentcli.catalog import ModelEntry
 from latentcli.concepts.perturb import Change, changed
-from latentcli.errors import ConfigError, ImageError, UsageError
+from latentcli.config import MOST_ON_SHEET
+from latentcli.errors import ConfigError, ImageError
 from latentcli.events import Event, Kept, Progress, Skipped, Wrote
 from latentcli.files import free_name, output_file
 from latentcli.images import check_writable, read_image, to_pictures, walk, write_picture
 from latentcli.latents import SUFFIX, Latents
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.pipelines.jobs import check_folder, gather, names_of
+from latentcli.pipelines.jobs import Item, check_folder, gather, names_of
+from latentcli.pipelines.seeds import parse_seeds
 
-_SEED_DIGITS = 19
 _BATCH = 64  # images
 
 
@@ -100,10 +102,11 @@ def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) ->
     latents.require_model(model.model_id, str(source), model.name, model.config.latent_dim)
     if output is not None and len(latents) == 1 and output.suffix:
         target = check_writable(output_file(output, output, force))
-        return write_decoded(model, latents.z, [target], keep=False)
+        return write_decoded(model, [(latents.z, [target])], 1, keep=False)
     check_folder(output, len(latents))
     folder = output or free_name(Path(source.name.removesuffix(".safetensors").removesuffix(".latents")))
-    return write_decoded(model, latents.z, [folder / name for name in _png_names(latents.names)], keep=not force)
+    paths = [folder / name for name in _png_names(latents.names)]
+    return write_decoded(model, in_batches(latents.z, paths), len(paths), keep=not force)
 
 
 def _png_names(names: Sequence[str]) -> list[str]:
@@ -113,17 +116,42 @@ def _png_names(names: Sequence[str]) -> list[str]:
     return [new if counts[new.casefold()] == 1 else f"{name}.png" for name, new in zip(names, short, strict=True)]
 
 
-def write_decoded(model: LoadedModel, z: np.ndarray, paths: Sequence[Path], keep: bool) -> Iterator[Event]:
-    """Decode each latent into a file of its own; `keep` leaves files that exist as they are."""
+def in_batches(z: np.ndarray, paths: Sequence[Path]) -> Iterator[tuple[np.ndarray, Sequence[Path]]]:
+    """Latents (n, latent_dim) and their files, a few at a time."""
     for start in range(0, len(paths), _BATCH):
-        pictures = to_pictures(model.decode(z[start : start + _BATCH]))
-        for path, picture in zip(paths[start:], pictures, strict=False):
-            if keep and os.path.lexists(path):
-                yield Kept(path)
-                continue
-            write_picture(picture, path)
+        yield z[start : start + _BATCH], paths[start : start + _BATCH]
+
+
+def write_decoded(
+    model: LoadedModel, batches: Iterable[tuple[np.ndarray, Sequence[Path]]], count: int, keep: bool
+) -> Iterator[Event]:
+    """Decode `count` latents, each into a file of its own; `keep` leaves files that exist as they are.
+
+    Files are written while the next latents are decoded.
+    """
+    writing: list[tuple[Path, Future[None] | None]] = []
+    done = 0
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for z, paths in batches:
+            pictures = to_pictures(model.decode(z))
+            yield from _written(writing)
+            writing = [
+                (path, None if keep and os.path.lexists(path) else pool.submit(write_picture, picture, path))
+                for path, picture in zip(paths, pictures, strict=True)
+            ]
+            done += len(paths)
+            yield Progress("decoding", done, count)
+        yield from _written(writing)
+
+
+def _written(writing: Sequence[tuple[Path, Future[None] | None]]) -> Iterator[Event]:
+    """Waits for each file."""
+    for path, future in writing:
+        if future is None:
+            yield Kept(path)
+        else:
+            future.result()
             yield Wrote(path)
-        yield Progress("decoding", min(start + _BATCH, len(paths)), len(paths))
 
 
 def keyframes(model: LoadedModel, text: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -132,13 +160,27 @@ def keyframes(model: LoadedModel, text: str) -> tuple[np.ndarray, tuple[str, ...
     Raises UsageError for a bad seed, ImageError, FileFormatError or ModelMismatch for what cannot be read.
     """
     if text.startswith("seed:"):
-        number = text.removeprefix("seed:")
-        if not number.isdecimal() or len(number) > _SEED_DIGITS or int(number) >= 2**63:
-            raise UsageError(f"{text[: 2 * _SEED_DIGITS]!r} is no seed; write seed:7")
-        return model.prior.sample([int(number)], model.prior.temperature), (f"seed-{number}",)
+        seeds = parse_seeds(text.removeprefix("seed:"), "seed:", MOST_ON_SHEET)
+        return model.prior.sample(seeds, model.prior.temperature), tuple(f"seed-{seed}" for seed in seeds)
     path, _, name = text.partition("#")
     if path.endswith(".safetensors"):
         latents = Latents.load(Path(path))
         latents.require_model(model.model_id, path, model.name, model.config.latent_dim)
         return (latents.row(name)[None], (name,)) if name else (latents.z, latents.names)
     return model.encode(read_image(Path(text), model.config)[None]), (Path(text).name,)
+
+
+def subjects(model: LoadedModel, arguments: Sequence[Path]) -> list[Item]:
+    """Images, folders of them, latents files, one latent of a file, or samples."""
+    found: list[Item] = []
+    for argument in arguments:
+        text = str(argument)
+        if not text.startswith("seed:") and not text.partition("#")[0].endswith(".safetensors"):
+            found += gather([argument])
+            continue
+        z, names = keyframes(model, text)
+        path = Path(text.partition("#")[0])
+        several = path.suffix == ".safetensors" and "#" not in text
+        folder = Path(path.name.removesuffix(SUFFIX)) if several else None
+        found += [Item(path, name, folder, one) for name, one in zip(names, z, strict=True)]
+    return found

@@ -108,7 +108,7 @@ def compute(
         fitted.append((concept, examples, found))
     edited = np.flatnonzero(held) if held.sum() >= _MIN_EDITED else np.arange(len(z))
     some = z[edited[:: -(-len(edited) // _EDITED)]]
-    again = _reencoded(model, some)
+    again = reencoded(model, some)
     for concept, examples, found in fitted:
         for known in others.values():
             if known.name != found.name and abs(known.cosine(found)) >= _SAME:
@@ -129,13 +129,13 @@ def compute(
         if examples.cells or settings.orthogonal_to:
             plain = find(Examples(examples.z, examples.shows), FitSettings(settings.method), where).v
             directions.append(plain.astype(np.float32))
-        shifts = [((_reencoded(model, some + v) - again) @ scored.T).mean(axis=0).tolist() for v in directions]
+        shifts = [((reencoded(model, some + v) - again) @ scored.T).mean(axis=0).tolist() for v in directions]
         own, *side_effects = (Shift(*shift) for shift in zip(names, *shifts, strict=True))
         diagnostics = replace(found.diagnostics, own_shift=own, side_effects=tuple(side_effects))
         yield replace(found, diagnostics=diagnostics)
 
 
-def _reencoded(model: LoadedModel, z: np.ndarray) -> np.ndarray:
+def reencoded(model: LoadedModel, z: np.ndarray) -> np.ndarray:
     """Latents (n, latent_dim) decoded and encoded again."""
     return model.encode_float(model.decode(z))
 
@@ -274,6 +274,8 @@ def refit(
         if missing:
             raise ConfigError(f"{old.name} is a combination; refit {', '.join(missing)} first")
         return combine(entry, old.name, parts, force)
+    if old.discovered:
+        raise ConfigError(f"{old.name} was found without labels; find those of this model: latentcli vectors discover")
     if root is None and latents is None:
         raise ConfigError(f"{old.name} was fitted to images; name their folder with --root, or --latents FILE")
     try:

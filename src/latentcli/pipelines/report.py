@@ -9,7 +9,7 @@ import numpy as np
 from latentcli import catalog
 from latentcli.concepts.vector import ConceptVector, load_all
 from latentcli.data.sources import find_images, held_out_then
-from latentcli.errors import ConfigError, FileFormatError
+from latentcli.errors import ConfigError
 from latentcli.evaluation.record import Record
 from latentcli.events import Event, Note, Wrote
 from latentcli.files import output_file, write_whole
@@ -41,7 +41,7 @@ def _page_name(target: Path) -> Path:
 def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
     model = load_model(entry.path, entry.engine)
     vectors = yield from _vectors(entry, model)
-    write_whole(target, stored(build(model, _record(model), vectors)))
+    write_whole(target, stored(build(model, Record.of(model.path.parent, model.model_id), vectors)))
     yield Wrote(target)
 
 
@@ -51,15 +51,6 @@ def _vectors(entry: catalog.ModelEntry, model: LoadedModel) -> Generator[Event, 
     for message in unreadable:
         yield Note(f"left out: {message}")
     return [vector for vector in vectors if vector.model_id == model.model_id]
-
-
-def _record(model: LoadedModel) -> Record | None:
-    """The evaluation of exactly this model, where its folder holds one."""
-    try:
-        record = Record.load(model.path.parent)
-    except FileFormatError:
-        return None
-    return record if record.model_id == model.model_id else None
 
 
 def report_vectors(

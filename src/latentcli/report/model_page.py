@@ -16,8 +16,9 @@ from latentcli.errors import ImageError
 from latentcli.evaluation import diagnosis
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.result import metrics_table, samples_table
+from latentcli.figures.sheet import sheet
 from latentcli.history import EpochReport
-from latentcli.images import grid, open_picture, to_pictures
+from latentcli.images import open_picture, to_pictures
 from latentcli.model.modelfile import LoadedModel
 from latentcli.model.prior import StandardPrior, mean_and_covariance
 from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, Section, bars, curves, page
@@ -117,8 +118,8 @@ def _curves(data: ReportData) -> list[Chart]:
 def _read_snapshots(folder: Path) -> list[tuple[int, Image.Image]]:
     found = []
     for path in sorted(path for name in SNAPSHOT_FOLDERS for path in (folder / name).glob("*.png")):
-        with contextlib.suppress(ImageError, ValueError), open_picture(path) as sheet:
-            found.append((int(path.stem), sheet.convert("RGB")))
+        with contextlib.suppress(ImageError, ValueError), open_picture(path) as snapshot:
+            found.append((int(path.stem), snapshot.convert("RGB")))
     return sorted(found, key=lambda snapshot: snapshot[0])
 
 
@@ -127,8 +128,8 @@ def _over_time(data: ReportData) -> list[Picture]:
     per_epoch = training.steps / max(training.epochs or 1, 1e-9) if training else 0.0
     rows = "originals in the first row, their reconstructions in the second, samples from N(0, I) in the third"
     return [
-        Picture(sheet, f"After step {step}: {rows}", f"Step {step:,}{_epoch(step, per_epoch)}: {rows}")
-        for step, sheet in data.snapshots
+        Picture(snapshot, f"After step {step}: {rows}", f"Step {step:,}{_epoch(step, per_epoch)}: {rows}")
+        for step, snapshot in data.snapshots
     ]
 
 
@@ -156,20 +157,20 @@ def _traversals(data: ReportData) -> Picture:
     directions.append(random / np.linalg.norm(random) * np.linalg.norm(directions, axis=1).mean())
     t = np.linspace(-_REACH, _REACH, _STEPS, dtype=np.float32)
     z = np.concatenate([mean + t[:, None] * direction for direction in directions])
-    sheet = grid(to_pictures(model.decode(z)), columns=_STEPS)
+    traversals = sheet(to_pictures(model.decode(z)), columns=_STEPS)
     words = (
         f"Each row moves one latent dimension from {_REACH} standard deviations below the mean to as many above. "
         f"Dimensions {', '.join(map(str, leading))}, those with the largest {'KL' if kl else 'deviation'}; "
         "the last row moves as far in a random direction"
     )
-    return Picture(sheet, words, f"{words}.")
+    return Picture(traversals, words, f"{words}.")
 
 
 def _samples(data: ReportData) -> Picture:
     prior = data.model.prior
     z = prior.sample(range(_SAMPLES), prior.temperature)
     words = f"{_SAMPLES} samples, seeds 0 to {_SAMPLES - 1}, temperature {prior.temperature:g}"
-    return Picture(grid(to_pictures(data.model.decode(z)), columns=8), words, f"{words}.")
+    return Picture(sheet(to_pictures(data.model.decode(z)), columns=8), words, f"{words}.")
 
 
 def _neighbours(data: ReportData) -> list[Picture]:
@@ -178,8 +179,8 @@ def _neighbours(data: ReportData) -> list[Picture]:
         return []
     shown = to_pictures(np.concatenate([neighbours.samples, neighbours.training]))
     words = "Samples in the first row, below each the training image nearest to it, by pixels"
-    sheet = grid(shown, columns=len(neighbours.samples))
-    return [Picture(sheet, words, f"{words}: equal pairs would be copies.")]
+    pairs = sheet(shown, columns=len(neighbours.samples))
+    return [Picture(pairs, words, f"{words}: equal pairs would be copies.")]
 
 
 def _settings(model: LoadedModel) -> Table:

@@ -103,7 +103,7 @@ class Section:
 def page(title: str, introduction: str, sections: Sequence[Section]) -> str:
     """The whole document."""
     shown = [section for section in sections if section.parts]
-    template = _templates.get_template("page.html.j2")
+    template = templates.get_template("page.html.j2")
     return template.render(title=title, introduction=introduction, sections=shown)
 
 
@@ -182,11 +182,11 @@ def _decimals(value: float, digits: int = 1) -> str:
     return f"{value:.{digits}f}"
 
 
-_templates = Environment(
+templates = Environment(
     loader=PackageLoader("latentcli.report"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters |= {"macro": _macro, "decimals": _decimals}
+templates.filters |= {"macro": _macro, "decimals": _decimals}

@@ -7,7 +7,8 @@ import numpy as np
 
 from latentcli.concepts.diagnostics import Scores
 from latentcli.concepts.vector import ConceptVector, vector_table
-from latentcli.images import grid, to_pictures
+from latentcli.figures.sheet import sheet
+from latentcli.images import to_pictures
 from latentcli.model.modelfile import LoadedModel
 from latentcli.model.prior import Geometry
 from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, Section, curves, page
@@ -121,6 +122,6 @@ def _strips(data: VectorReportData, vector: ConceptVector) -> list[Part]:
     parts: list[Part] = []
     for words, direction in directions.items():
         z = (data.z[:, None] + strengths * direction).reshape(-1, len(direction))
-        sheet = grid(to_pictures(data.model.decode(z)), columns=count)
-        parts.append(Picture(sheet, words, f"{words[0].upper()}{words[1:]}."))
+        strip = sheet(to_pictures(data.model.decode(z)), columns=count)
+        parts.append(Picture(strip, words, f"{words[0].upper()}{words[1:]}."))
     return parts

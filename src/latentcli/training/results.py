@@ -27,9 +27,10 @@ from latentcli.evaluation.record import Record
 from latentcli.evaluation.result import METRICS, Neighbours, metrics_row
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Note, Progress
+from latentcli.figures.sheet import sheet
 from latentcli.files import write_whole
 from latentcli.history import EpochReport, TrainingSummary
-from latentcli.images import grid, to_pictures, write_picture
+from latentcli.images import to_pictures, write_picture
 from latentcli.model.device import device_of
 from latentcli.model.flow import FlowPrior
 from latentcli.model.metrics import encode_all
@@ -166,8 +167,8 @@ _APART = 1.6  # times as many steps as at the last snapshot: a dozen snapshots i
 def write_pictures(folder: Path, vae: VAE, prior: Prior, shown: Dataset) -> None:
     """Reconstructions of some of `shown` and a sheet of samples with fixed seeds."""
     both = _reconstructed(vae, shown, _SHOWN)
-    write_picture(grid(both, columns=len(both) // 2), folder / RECONSTRUCTIONS_FILE)
-    write_picture(grid(_sampled(vae, prior, _SAMPLES), columns=8), folder / SAMPLES_FILE)
+    write_picture(sheet(both, columns=len(both) // 2), folder / RECONSTRUCTIONS_FILE)
+    write_picture(sheet(_sampled(vae, prior, _SAMPLES), columns=8), folder / SAMPLES_FILE)
 
 
 @torch.inference_mode()
@@ -183,7 +184,7 @@ def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bo
         return
     both = _reconstructed(vae, shown, _IN_SNAPSHOT)
     samples = _sampled(vae, StandardPrior(vae.config.latent_dim), len(both) // 2)
-    write_picture(grid([*both, *samples], columns=len(samples)), snapshots / f"{step:08d}.png")
+    write_picture(sheet([*both, *samples], columns=len(samples)), snapshots / f"{step:08d}.png")
 
 
 def _reconstructed(vae: VAE, shown: Dataset, count: int) -> list[Image.Image]:

@@ -1,0 +1,156 @@
+"""`latentcli map`: a plane of the latent space, or images laid out by their latents."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentcli.cli.console import Console, choose_model
+from latentcli.cli.options import (
+    AxesOfPlaneOption,
+    ColumnsOption,
+    EngineOption,
+    ForceOption,
+    JsonOption,
+    LabelsOnOption,
+    ModelOption,
+    OfOption,
+    OutputOption,
+    ScaleOption,
+    ShowOption,
+    TitleOption,
+    axis_vectors,
+    parse_pair,
+)
+from latentcli.config import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE, LayoutMethod, Spacing
+from latentcli.errors import UsageError
+
+PANEL_PLANE = "A plane (without IMAGES)"
+PANEL_IMAGES = "A map of IMAGES"
+
+
+def map_space(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[IMAGES...]",
+            help="Images, folders of images, latents files, or samples like `seed:0-63`. Without any, a plane of the "
+            "latent space is decoded.",
+            show_default=False,
+        ),
+    ] = None,
+    plane_axes: AxesOfPlaneOption = None,
+    cells: Annotated[
+        str,
+        typer.Option(metavar="N|WxH", help="Images across and down, `15` or `30x20`.", rich_help_panel=PANEL_PLANE),
+    ] = str(MAP_CELLS),
+    reach: Annotated[
+        float | None,
+        typer.Option(
+            "--range",
+            help=f"Standard deviations to both sides. (default: {TRAVERSAL_RANGE:g}; {PLANE_RANGE:g} for a 2-D model, "
+            "which is from its 5 % to its 95 % quantile)",
+            show_default=False,
+            rich_help_panel=PANEL_PLANE,
+        ),
+    ] = None,
+    spacing: Annotated[
+        Spacing | None,
+        typer.Option(
+            help="`quantiles` puts as many of the model's latents between any two images; `even` as many standard "
+            "deviations. (default: quantiles for a 2-D model, else even)",
+            show_default=False,
+            rich_help_panel=PANEL_PLANE,
+        ),
+    ] = None,
+    of: OfOption = None,
+    method: Annotated[
+        LayoutMethod,
+        typer.Option(
+            help="`pca` keeps directions and distances, `tsne` and `umap` keep neighbours together.",
+            rich_help_panel=PANEL_IMAGES,
+        ),
+    ] = "tsne",
+    grid: Annotated[
+        bool, typer.Option("--grid", help="A cell for each image, none over another.", rich_help_panel=PANEL_IMAGES)
+    ] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Colour by a column of this table, not by sub-folder.",
+            show_default=False,
+            rich_help_panel=PANEL_IMAGES,
+        ),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="The column of --table.", show_default=False, rich_help_panel=PANEL_IMAGES)
+    ] = None,
+    near: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="Only the images nearest to this one, a latent or a sample.",
+            show_default=False,
+            rich_help_panel=PANEL_IMAGES,
+        ),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            "-n",
+            help=f"With --near: the number of images. (default: {NEAREST})",
+            show_default=False,
+            rich_help_panel=PANEL_IMAGES,
+        ),
+    ] = None,
+    scale: ScaleOption = 1,
+    columns: ColumnsOption = None,
+    labels: LabelsOnOption = True,
+    title: TitleOption = "",
+    model: ModelOption = None,
+    engine: EngineOption = "auto",
+    output: OutputOption = None,
+    force: ForceOption = False,
+    show: ShowOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a map of the latent space: a plane decoded as a grid, or images laid out by their latents.
+
+    Examples:
+
+        latentcli map --cells 30
+
+        latentcli map --axes smile,old --of me.jpg
+
+        latentcli map faces/ --grid
+
+        latentcli map faces/ --near me.jpg --n 15 --grid --columns 5
+
+        latentcli map faces/ --table attributes.csv --column age --output faces.html
+
+    Without IMAGES the plane is that of a 2-D model, else of its first two principal components. With an output named
+    `.html` the map of images is a page where one can zoom and hover.
+    """
+    if images and (plane_axes or reach is not None or spacing or of):
+        raise UsageError("--axes, --range, --spacing and --of draw a plane; leave out the images")
+    if not images and (grid or table or column or near):
+        raise UsageError("--grid, --table, --column and --near take images; name some, or a folder")
+    if n is not None and near is None:
+        raise UsageError("--n goes with --near IMAGE")
+    console = Console(as_json, show)
+    entry = choose_model(console, model, axis_vectors(plane_axes), engine)
+
+    from latentcli.figures.sheet import Look
+    from latentcli.pipelines import map as maps
+
+    look = Look(scale, columns, labels, title)
+    if images:
+        request = maps.MapRequest(tuple(images), method, grid, table, column, near, NEAREST if n is None else n, look)
+        console.run(maps.scattered(entry, request, output, force), "encoding")
+    else:
+        size = parse_pair(cells, "--cells takes 15 or 30x20 (images across and down)")
+        plane = maps.PlaneRequest(plane_axes, size, reach, spacing, of, look)
+        console.run(maps.plane(entry, plane, output, force), "decoding")
+    console.close()

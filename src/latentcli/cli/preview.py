@@ -1,0 +1,82 @@
+"""Preview of a picture in the terminal: inline where the terminal can, else in coloured half blocks.
+
+Inline images (kitty's protocol, and Sixel, which iTerm2 knows as well) are textual-image's, an extra: it is kept, asks
+the terminal what it can, and needs nothing but Pillow and rich. Half blocks take no more than rich.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from rich.text import Text
+
+_WIDEST, _LONGEST = 80, 24  # cells
+_BLOCK = "▀"
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".apng", ".tif", ".tiff", ".bmp")
+_MEGAPIXELS = 50.0  # larger pictures take too long for a preview
+
+
+def show(path: Path, asked: bool) -> None:
+    """Draw a picture on the standard output, where that is a terminal with colours; nothing where it is not.
+
+    `asked` draws also where CI, NO_COLOR or TERM=dumb say that nobody looks.
+    """
+    nobody = os.environ.get("NO_COLOR") or os.environ.get("CI") or os.environ.get("TERM", "dumb") == "dumb"
+    if path.suffix.lower() not in _SUFFIXES or not sys.stdout.isatty() or (nobody and not asked):
+        return
+
+    from latentcli.errors import ImageError
+    from latentcli.images import PILLOW_ERRORS, on_checks, open_picture
+
+    with contextlib.suppress(ImageError, *PILLOW_ERRORS), open_picture(path, megapixels=_MEGAPIXELS) as opened:
+        picture = on_checks(opened if opened.mode in ("L", "LA", "RGB", "RGBA") else opened.convert("RGBA"))
+        _draw(picture.convert("RGB"))
+
+
+def _draw(picture: "Image.Image") -> None:
+    from rich.console import Console
+
+    console = Console(width=None, highlight=False)
+    across, down = _cells(picture.size, (console.width, console.height))
+    if importlib.util.find_spec("textual_image") is not None and sys.stdin and sys.stdin.isatty():
+        logging.getLogger("textual_image").setLevel(logging.CRITICAL)  # it would say what the terminal cannot
+        with contextlib.suppress(Exception):  # terminals answer its questions in many ways, or not at all
+            from textual_image.renderable import Image as Inline
+
+            with console.capture() as drawn:
+                console.print(Inline(picture, width=across, height=down))
+            sys.stdout.write(drawn.get())
+            return
+    if console.encoding.startswith("utf"):
+        console.print(_half_blocks(picture.resize((across, 2 * down))))
+
+
+def _cells(size: tuple[int, int], screen: tuple[int, int]) -> tuple[int, int]:
+    """Columns and lines of a picture: a cell is about twice as high as wide."""
+    width, height = size
+    widest, longest = min(_WIDEST, screen[0]), min(_LONGEST, max(1, screen[1] - 4))
+    scale = min(widest / width, 2 * longest / height)
+    return max(1, round(width * scale)), max(1, round(height * scale / 2))
+
+
+def _half_blocks(picture: "Image.Image") -> "Text":
+    """Two pixels a cell: the upper one is the ink, the lower one the ground."""
+    import numpy as np
+    from rich.color import Color
+    from rich.style import Style
+    from rich.text import Text
+
+    pixels = np.asarray(picture).tolist()
+    text = Text(no_wrap=True, end="")
+    for row in range(0, picture.height - 1, 2):
+        for column in range(picture.width):
+            upper, lower = (Color.from_rgb(*pixels[row + one][column]) for one in (0, 1))
+            text.append(_BLOCK, Style(color=upper, bgcolor=lower))
+        text.append("\n")
+    return text

@@ -1,0 +1,1 @@
+"""Figures: sheets of pictures, maps, and the layouts of maps."""

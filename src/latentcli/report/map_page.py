@@ -1,0 +1,63 @@
+"""Page of a map: images at their points, to be zoomed, moved and hovered over. One file; nothing is loaded."""
+
+import base64
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from latentcli.figures.scatter import Groups
+from latentcli.images import encode_picture, plain
+from latentcli.report.page import templates
+from latentcli.text import shown
+
+_QUALITY = 85  # of the atlas
+_MOST_ATLAS = 16_000_000  # pixels of the atlas, which browsers decode whole
+_LARGEST, _SMALLEST = 64, 16  # pixels of a thumbnail
+_DIGITS = 4  # of a place between 0 and 1
+
+
+def thumbnail_size(count: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Pixels of a thumbnail, so that all of them fit into one atlas."""
+    longer = max(_SMALLEST, min(_LARGEST, max(size), math.isqrt(_MOST_ATLAS // count)))
+    width, height = (max(1, round(side * longer / max(size))) for side in size)
+    return width, height
+
+
+def build(
+    title: str,
+    thumbnails: Sequence[Image.Image],
+    names: Sequence[str],
+    members: Sequence[str],
+    groups: Groups,
+    placed: np.ndarray,
+    columns: int | None,
+) -> str:
+    """The whole document. `placed` are points (n, 2) in 0 to 1, or, with columns, cells (n,) of a grid."""
+    width, height = thumbnails[0].size
+    across = math.ceil(math.sqrt(len(thumbnails) * height / width))
+    atlas = Image.new("RGB", (across * width, -(-len(thumbnails) // across) * height), "white")
+    for number, thumbnail in enumerate(thumbnails):
+        atlas.paste(plain(thumbnail).convert("RGB"), (number % across * width, number // across * height))
+    if columns is None:
+        points, spread = placed * (1, -1) + (0, 1), 0.55
+    else:
+        rows = -(-len(placed) // columns)
+        longest = max(columns, rows * height / width)
+        points = np.stack([(placed % columns + 0.5), (placed // columns + 0.5) * height / width], axis=1) / longest
+        spread = math.sqrt(len(placed)) / longest
+    data = {
+        "width": width,
+        "height": height,
+        "across": across,
+        "grid": columns is not None,
+        "size": spread / math.sqrt(len(thumbnails)),  # of a thumbnail's width, in the units of the points
+        "points": points.round(_DIGITS).tolist(),
+        "names": [shown(name) for name in names],
+        "groups": [shown(member) for member in members],
+        "colours": list(groups.colours),
+    }
+    picture = base64.b64encode(encode_picture(atlas, ".webp", quality=_QUALITY)).decode()
+    legend = [(shown(name), colour) for name, colour in groups.legend]
+    return templates.get_template("map.html.j2").render(title=shown(title), data=data, atlas=picture, legend=legend)
