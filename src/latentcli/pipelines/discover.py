@@ -1,6 +1,6 @@
 """Directions that nobody labelled: principal components of the latents, and of what the decoder makes of them."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from latentcli.concepts.diagnostics import Diagnostics, Shift
 from latentcli.concepts.vector import DISCOVERY, ConceptVector, Discovered, load_all, unlabelled
 from latentcli.config import TRAVERSAL_ROWS, Discovery
 from latentcli.errors import UsageError
-from latentcli.events import Event, Progress, Wrote
+from latentcli.events import Event, Note, Progress, Wrote
 from latentcli.figures.sheet import Look
 from latentcli.files import output_file
 from latentcli.images import check_writable
@@ -63,10 +63,14 @@ def _discover(
     if request.by == "latents":
         found = axes.components(where, len(targets))
     else:
-        found = yield from _of_pictures(model, where, len(targets))
+        found = yield from directions_of_pictures(model, where, len(targets))
+    saved, unreadable = load_all(entry)
+    for message in unreadable:
+        yield Note(f"left out: {message}")
+    known = [vector for vector in saved if vector.model_id == model.model_id and vector.positives]
     vectors = []
     for rank, axis in enumerate(found, start=1):
-        vectors.append(_measured(entry, model, where, axis, request.by, rank))
+        vectors.append(_measured(model, where, known, axis, request.by, rank))
         yield Progress("measuring", rank, len(found))
     for vector, target in zip(vectors, targets, strict=True):
         vector.save(target)
@@ -83,7 +87,7 @@ def _note(vector: ConceptVector) -> str:
     return f"{100 * found.variance:.1f} %" if found.by == "latents" else f"{255 * found.change:.0f} levels"
 
 
-def _of_pictures(model: LoadedModel, where: Geometry, count: int) -> Generator[Event, None, list[Axis]]:
+def directions_of_pictures(model: LoadedModel, where: Geometry, count: int) -> Generator[Event, None, list[Axis]]:
     """Directions that change decoded images most for a step of one standard deviation, the largest first.
 
     They are eigenvectors of the mean of J'J over samples, J being the decoder's Jacobian in whitened latents. Wang and
@@ -108,14 +112,13 @@ def _of_pictures(model: LoadedModel, where: Geometry, count: int) -> Generator[E
 
 
 def _measured(
-    entry: catalog.ModelEntry, model: LoadedModel, where: Geometry, axis: Axis, by: Discovery, rank: int
+    model: LoadedModel, where: Geometry, known: Sequence[ConceptVector], axis: Axis, by: Discovery, rank: int
 ) -> ConceptVector:
     """The vector of an axis, with what a step along it changes in images and in the concepts that have names."""
     z = model.prior.sample(range(_MOVED), model.prior.temperature)
     change = float(np.sqrt(np.square(model.decode(z + axis.step) - model.decode(z)).mean()))
     length = float(np.square(axis.step.astype(np.float64)).sum())
     recipe = Discovered(by, rank, length / float(np.trace(where.covariance)), change)
-    known = [vector for vector in load_all(entry)[0] if vector.model_id == model.model_id and vector.positives]
     shifts: tuple[Shift, ...] = ()
     if known:
         moved = reencoded(model, z + axis.step) - reencoded(model, z)
