@@ -1,4 +1,4 @@
-"""How much a step of one standard deviation changes images: along principal components, the decoder's directions, chance.
+"""Change of images by a step of one standard deviation: along principal components, the decoder's directions, chance.
 
     python benchmarks/directions.py [MODEL...]
 
