@@ -15,7 +15,7 @@ from typing import Any
 import platformdirs
 
 from latentcli import tensorfile
-from latentcli.config import MODEL_FILE, MOST_STRENGTH, RESUME_FILE, EngineName
+from latentcli.config import MODEL_FILE, MOST_STRENGTH, NUMBERED_AXIS, RESUME_FILE, EngineName
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageError
 from latentcli.history import TrainingSummary
 
@@ -92,6 +92,11 @@ class VectorRequest:
     @property
     def is_file(self) -> bool:
         return self.reference.endswith(VECTOR_SUFFIX)
+
+    @property
+    def is_axis(self) -> bool:
+        """Whether it may be an axis that every model has: `z0`, `pc1`."""
+        return NUMBERED_AXIS.fullmatch(self.reference) is not None
 
 
 def new_model_name(data: Path) -> str:
@@ -206,7 +211,7 @@ def _named(wanted: str) -> ModelEntry:
 def _has(entry: ModelEntry, vector: VectorRequest) -> bool:
     if vector.is_file:
         return _made_by(vector) == entry.model_id
-    return vector.reference in vectors_of(entry)
+    return vector.reference in vectors_of(entry) or vector.is_axis
 
 
 def _made_by(vector: VectorRequest) -> str:

@@ -19,6 +19,7 @@ from latentcli.cli import (
     edit,
     encode,
     evaluate,
+    explore,
     export,
     interpolate,
     models,
@@ -81,6 +82,7 @@ app.command("rerun")(rerun.rerun)
 app.add_typer(vectors.app, name="vectors")
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
+app.command("explore")(explore.explore)
 app.command("models")(models.models)
 app.command("export")(export.export)
 

@@ -26,14 +26,13 @@ class Axis:
     note: str = ""  # a figure to be printed beside it
 
 
-def numbered(name: str, geometry: Geometry) -> Axis | None:
-    """The axis `z0` (dimensions count from 0) or `pc1` (components count from 1, the largest); None for other names.
+def numbered(name: str, geometry: Geometry) -> Axis:
+    """The axis `z0` (dimensions count from 0) or `pc1` (components count from 1, the largest).
 
     Raises UsageError where there are not so many.
     """
     found = NUMBERED_AXIS.fullmatch(name)
-    if found is None:
-        return None
+    assert found, name
     kind, index, most = found[1], int(found[2]), len(geometry.mean)
     if not (0 <= index < most if kind == "z" else 1 <= index <= most):
         first, last = ("z0", f"z{most - 1}") if kind == "z" else ("pc1", f"pc{most}")

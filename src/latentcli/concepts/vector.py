@@ -25,6 +25,7 @@ KIND = "vector"
 _NUMBERS = ("mean_positive", "mean_negative", "sigma", "threshold")
 _ARRAYS = ("direction", "percentiles", "probe")
 _COMBINATION = "combination"  # the method of a sum of vectors
+AXIS = "axis"  # the method of latent dimensions and components, which are not saved
 DISCOVERY: dict[Discovery, str] = {"latents": "principal component", "pictures": "decoder Jacobian"}
 _SHOWS = "shows"  # the array that says which measured images show the concept
 _PERCENTILES = 101

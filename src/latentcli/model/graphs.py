@@ -13,9 +13,9 @@ from latentcli.model.onnx import Graph
 _NORM_EPSILON = 1e-5  # of BatchNorm2d and LayerNorm
 
 
-def encoder(config: ModelConfig, weights: Mapping[str, np.ndarray]) -> bytes:
+def encoder(config: ModelConfig, weights: Mapping[str, np.ndarray], half: bool = False) -> bytes:
     """Images (n, channels, height, width) float32 in [0, 1] to posterior means `z` (n, latent_dim)."""
-    net = _Network(weights, "encoder.")
+    net = _Network(weights, "encoder.", half)
     images = net.graph.input("images", ("n", config.channels, config.height, config.width))
     if config.preset == "book":
         z = _book_encoder(net, images)
@@ -27,9 +27,9 @@ def encoder(config: ModelConfig, weights: Mapping[str, np.ndarray]) -> bytes:
     return net.graph.model(_metadata(config))
 
 
-def decoder(config: ModelConfig, weights: Mapping[str, np.ndarray]) -> bytes:
+def decoder(config: ModelConfig, weights: Mapping[str, np.ndarray], half: bool = False) -> bytes:
     """Latents `z` (n, latent_dim) float32 to images (n, channels, height, width) in [0, 1]."""
-    net = _Network(weights, "decoder.")
+    net = _Network(weights, "decoder.", half)
     z = net.graph.input("z", ("n", config.latent_dim))
     if config.preset == "book":
         image = net.graph.node("Sigmoid", _book_decoder(net, z, config))
@@ -119,8 +119,8 @@ def _norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
 class _Network:
     """A graph, and the layers that it is made of; each takes and gives the name of a value."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray], prefix: str) -> None:
-        self.graph = Graph()
+    def __init__(self, weights: Mapping[str, np.ndarray], prefix: str, half: bool) -> None:
+        self.graph = Graph(half)
         self._weights = weights
         self._prefix = prefix
 

@@ -19,7 +19,9 @@ Shape = tuple[int | str, ...]  # a text names a length that varies
 class Graph:
     """Nodes in the order in which they run; each method gives the name of its result."""
 
-    def __init__(self) -> None:
+    def __init__(self, half: bool = False) -> None:
+        """With `half` matrices and kernels are stored in 16 bits, and computed with in 32."""
+        self._half = half
         self._nodes: list[bytes] = []
         self._weights: dict[str, bytes] = {}
         self._inputs: list[bytes] = []
@@ -35,6 +37,8 @@ class Graph:
 
     def weight(self, array: np.ndarray) -> str:
         """A constant."""
+        if self._half and array.dtype == np.float32 and array.ndim > 1:
+            return self.node("Cast", self.weight(array.astype(np.float16)), to=_TYPES["float32"])
         name = f"w{len(self._weights)}"
         fields = b"".join(_number(1, length) for length in array.shape)
         raw = np.ascontiguousarray(array).tobytes()

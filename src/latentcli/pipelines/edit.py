@@ -69,7 +69,7 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
     """
     items = gather(arguments, pipes=True)
     if request.fps is None:
-        items = targets(items, request.tag(), _same_format, job.output, job.force)
+        items = targets(items, request.tag(), same_format, job.output, job.force)
     elif len(items) != 1:
         raise ConfigError(f"--animate takes one photo, but there are {len(items)}")
     elif job.output is not None:
@@ -109,7 +109,14 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
     return edited()
 
 
-def _same_format(item: Item) -> str:
+def edited_bytes(model: LoadedModel, request: EditRequest, vectors: list[ConceptVector], item: Item) -> bytes:
+    """The file that `edit_photos` writes for one photo. Raises ImageError for a photo without such a face."""
+    made = request.made_with(model.name, model.model_id, vectors)
+    return _edit_one(model, made, vectors, None, Job(), replace(item, target=PIPE))[0]
+
+
+def same_format(item: Item) -> str:
+    """The suffix of an edited photo: its own, or `.png` where such files are not written."""
     suffix = item.path.suffix
     return suffix if suffix.lower() in _KEPT_FORMATS else ".png"
 
@@ -127,7 +134,7 @@ def _edit_one(
     Raises ImageError for a photo that cannot be read or has no such face.
     """
     photo = Photo.read(item.path, item.content, job.megapixels)
-    suffix = _same_format(item) if item.target == PIPE else item.target.suffix
+    suffix = same_format(item) if item.target == PIPE else item.target.suffix
     notes = [
         f"{item.path}: {lost} cannot be kept" for lost in photo.lost(suffix, request.compare or request.rows != ())
     ]
@@ -243,7 +250,8 @@ def rerun(
     notes = [
         f"{strength.name} has been fitted again since: the result will differ"
         for strength, vector in zip(request.vectors, request.wanted(), strict=True)
-        if direction_digest(ConceptVector.load(catalog.vector_file(entry, vector)).direction) != strength.digest
+        if (vector.is_file or vector.reference in catalog.vectors_of(entry))
+        and direction_digest(ConceptVector.load(catalog.vector_file(entry, vector)).direction) != strength.digest
     ]
     if not is_same and not request.given:
         notes.append(f"{photo} is not the photo that was edited: the part to edit is chosen again")

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from latentcli import catalog, typed
-from latentcli.concepts import perturb, vector
+from latentcli.concepts import axes, perturb, vector
 from latentcli.concepts.diagnostics import MIN_HELD_OUT, Shift
 from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels
-from latentcli.concepts.vector import ConceptVector, load_all
+from latentcli.concepts.vector import AXIS, ConceptVector, load_all
 from latentcli.config import HELD_OUT_NEEDS, Augmentation, VectorMethod
 from latentcli.data.sources import held_out_then
 from latentcli.errors import ConfigError, ImageError, ModelMismatch, OutputExists
@@ -70,7 +70,14 @@ def geometry(model: LoadedModel) -> Geometry:
 
 
 def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.VectorRequest) -> ConceptVector:
-    """A vector that the model has. Raises ModelMismatch when another model made it."""
+    """A vector that the model has: a saved one, or an axis that every model has.
+
+    Raises ModelMismatch when another model made it, UsageError for an axis that this one does not have.
+    """
+    if request.is_axis and request.reference not in catalog.vectors_of(entry):
+        where = geometry(model)
+        step = axes.numbered(request.reference, where).step
+        return vector.unlabelled(request.reference, step, AXIS, {}, where, model.model_id)
     found = ConceptVector.load(catalog.vector_file(entry, request))
     if found.model_id != model.model_id or len(found.direction) != model.config.latent_dim:
         raise ModelMismatch(

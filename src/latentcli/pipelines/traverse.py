@@ -93,17 +93,17 @@ def start(model: LoadedModel, where: Geometry, of: str | None, option: str = "--
 
 def named_axis(entry: catalog.ModelEntry, model: LoadedModel, where: Geometry, name: str) -> Axis:
     """The axis of a name: `z0`, `pc1`, or a saved vector or its file. Raises UsageError for none of these."""
-    if found := axes.numbered(name, where):
-        return found
     if name == axes.RANDOM:
         return axes.at_random(where)
-    known = catalog.vectors_of(entry)
-    if name not in known and not name.endswith(catalog.VECTOR_SUFFIX):
+    known, request = catalog.vectors_of(entry), catalog.VectorRequest(name, None)
+    if request.is_axis and name not in known:
+        return axes.numbered(name, where)
+    if name not in known and not request.is_file:
         raise UsageError(
             f"{entry.name} has no axis {name!r}; it has z0, pc1 and so on"
             + (f", and the vectors {', '.join(known)}" if known else "")
         )
-    return axes.of_vector(load_vector(entry, model, catalog.VectorRequest(name, None)), where)
+    return axes.of_vector(load_vector(entry, model, request), where)
 
 
 def _axes(

@@ -1,0 +1,79 @@
+"""`latentcli explore`: sliders in the browser, or a page to hand on."""
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentcli.cli.console import Console, choose_model
+from latentcli.cli.options import EngineOption, ForceOption, ModelOption, between
+from latentcli.errors import ConfigError, UsageError
+
+_PORT = 8350  # where it is free
+
+
+def explore(
+    model: ModelOption = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="A folder of images to make vectors from, beside samples.", show_default=False
+        ),
+    ] = None,
+    static: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Write one page that works without latentcli and without a network, instead of serving one.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(callback=between(1, 65535), help=f"Port. (default: {_PORT}, or any free one)", show_default=False),
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
+    engine: EngineOption = "auto",
+    force: ForceOption = False,
+) -> None:
+    """Explore a model in the browser: sliders for its vectors, your photos, samples, walks, and new vectors.
+
+    Examples:
+
+        latentcli explore --model faces
+
+        latentcli explore --model digits --static digits.html
+
+    The page is served to this machine alone, until Ctrl-C.
+    """
+    if static is not None and (images is not None or port is not None):
+        raise UsageError("--static writes a page and serves none; leave out --images and --port")
+    console = Console(as_json=False)
+    if static is None and not all(map(importlib.util.find_spec, ("starlette", "uvicorn"))):
+        raise ConfigError("explore needs starlette and uvicorn; install them: pip install 'latentcli[explore]'")
+    entry = choose_model(console, model, engine=engine)
+
+    if static is not None:
+        from latentcli.explorer import static_page
+
+        console.run(static_page.write(entry, static, force), "drawing")
+        console.close()
+        return
+
+    import secrets
+    import webbrowser
+
+    from latentcli.explorer import server
+    from latentcli.explorer.session import Session
+
+    listener = server.listen(port, _PORT)
+    session = Session(entry, images)
+    console.introduce()
+    token = secrets.token_urlsafe(16)
+    address = f"http://{server.HOST}:{listener.getsockname()[1]}/?token={token}"
+    console.line(address)
+    console.say("Ctrl-C ends it")
+    if browser and not webbrowser.open(address):
+        console.say("no browser was found; open the address yourself")
+    server.serve(session, listener, token)

@@ -1,0 +1,243 @@
+"""Server of the explorer: a page and its requests, on this machine and for nobody else.
+
+It listens on 127.0.0.1 alone. Every request must name that host, so that no other name can be pointed at it (DNS
+rebinding), must come from its own page, and must carry the token of its address; no file but the page's is served.
+"""
+
+import asyncio
+import json
+import secrets
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from latentcli.errors import ConfigError, LatentCLIError, UsageError
+from latentcli.explorer.session import Session, Shown
+from latentcli.explorer.state import parse
+from latentcli.images import MOST_PIPED
+
+PAGE = Path(__file__).parent / "page"
+HOST = "127.0.0.1"
+_ASSETS = {"app.js": "text/javascript", "style.css": "text/css"}
+_MOST_JSON = 1 << 20  # bytes of a request
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = [
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+]
+
+Handler = Callable[[Session, Any], Shown | dict[str, Any]]
+
+
+class Stale(Exception):
+    """A newer request of the same page waits."""
+
+
+class Guard:
+    """Turns away whoever is not the page, before anything is read."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str) -> None:
+        self.app, self.hosts, self.token = app, hosts, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        problem = self._problem(request)
+        if problem:
+            await JSONResponse({"error": problem}, 403)(scope, receive, _with_headers(send))
+            return
+        await self.app(scope, receive, _with_headers(send))
+
+    def _problem(self, request: Request) -> str:
+        if request.headers.get("host") not in self.hosts:
+            return "another host was asked for"
+        origin = request.headers.get("origin")
+        if origin is not None and origin.removeprefix("http://") not in self.hosts:
+            return "another page asks"
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return "another page asks"
+        if request.url.path.strip("/") in _ASSETS:
+            return ""
+        given = request.headers.get("x-token") or request.query_params.get("token", "")
+        return "" if secrets.compare_digest(given.encode(), self.token.encode()) else "the token is missing or wrong"
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), *_HEADERS]
+        await send(message)
+
+    return sending
+
+
+class Queue:
+    """One request at a time; a picture that a newer one of the same page has overtaken is not computed."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._newest: dict[str, int] = {}
+
+    async def run(self, tab: str, number: int, work: Callable[[], Any]) -> Any:
+        """Raises Stale for a request that was overtaken; those without a number never are."""
+        if number:
+            if len(self._newest) > _MOST_TABS:
+                self._newest.clear()
+            self._newest[tab] = max(number, self._newest.get(tab, 0))
+        async with self._lock:
+            if number and number < self._newest.get(tab, 0):
+                raise Stale
+            return await run_in_threadpool(work)
+
+
+_MOST_TABS = 1000
+
+
+def application(session: Session, port: int, token: str) -> ASGIApp:
+    """The ASGI application."""
+    queue = Queue()
+
+    def answering(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            try:
+                asked = json.loads(await _body(request, _MOST_JSON) or b"{}")
+                if not isinstance(asked, dict):
+                    raise UsageError("a request is a JSON object")
+                number = asked.get("number", 0)
+                tab = str(asked.get("tab", ""))[:64]
+                found = await queue.run(tab, number if type(number) is int else 0, lambda: handler(session, asked))
+            except Stale:
+                return Response(status_code=204)
+            except (LatentCLIError, ValueError, RecursionError) as error:
+                return JSONResponse({"error": str(error)[:1000]}, 400)
+            return _response(found)
+
+        return answer
+
+    async def page(request: Request) -> Response:
+        return Response((PAGE / "index.html").read_bytes(), media_type="text/html")
+
+    async def asset(request: Request) -> Response:
+        name = request.url.path.strip("/")
+        return Response((PAGE / name).read_bytes(), media_type=_ASSETS[name])
+
+    async def photo(request: Request) -> Response:
+        try:
+            content = await _body(request, MOST_PIPED)
+            name = unquote(request.headers.get("x-name", "photo.png"))[-200:]
+            return JSONResponse(await queue.run("", 0, lambda: session.open(name, content)))
+        except LatentCLIError as error:
+            return JSONResponse({"error": str(error)[:1000]}, 413 if isinstance(error, _TooLarge) else 400)
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": f"the server failed: {type(error).__name__}; its terminal says more"}, 500)
+
+    routes = [
+        Route("/", page),
+        *(Route(f"/{name}", asset) for name in _ASSETS),
+        Route("/api/photo", photo, methods=["POST"]),
+    ]
+    routes += [Route(f"/api/{name}", answering(handler), methods=["POST"]) for name, handler in HANDLERS.items()]
+    app = Starlette(routes=routes, exception_handlers={Exception: failed})
+    return Guard(app, frozenset({f"{HOST}:{port}", f"localhost:{port}"}), token)
+
+
+class _TooLarge(LatentCLIError):
+    """A request with more bytes than it may have."""
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """Its bytes, of which no more than `most` are kept. Raises _TooLarge."""
+    refusal = _TooLarge(f"that is more than {most >> 20:,} MiB, the limit")
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > most:
+        raise refusal
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > most:
+            raise refusal
+    return bytes(content)
+
+
+def _response(found: Shown | dict[str, Any]) -> Response:
+    if isinstance(found, dict):
+        return JSONResponse(found)
+    name = "".join(
+        letter if letter.isascii() and letter.isprintable() and letter not in '"\\' else "_" for letter in found.name
+    )
+    headers = {"content-disposition": f'attachment; filename="{name}"'} if found.name else {}
+    return Response(found.content, media_type=found.media_type, headers=headers)
+
+
+def _start(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
+    state = parse(asked.get("state"))
+    return {"ranges": session.ranges(state), "notes": session.notes(state)}
+
+
+def _fit(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
+    piles = [asked.get(kind) for kind in ("positive", "negative")]
+    if not all(isinstance(pile, list) and len(pile) <= _MOST_PILE for pile in piles):
+        raise UsageError(f"a pile is a list of up to {_MOST_PILE:,} pictures")
+    states = [[parse(state) for state in pile or ()] for pile in piles]
+    return session.fit(str(asked.get("name", "")), states, asked.get("force") is True)
+
+
+_MOST_PILE = 1000
+
+HANDLERS: dict[str, Handler] = {
+    "model": lambda session, asked: session.describe(),
+    "start": _start,
+    "picture": lambda session, asked: session.picture(parse(asked.get("state"))),
+    "strip": lambda session, asked: session.strip(parse(asked.get("state")), str(asked.get("name"))),
+    "download": lambda session, asked: session.download(parse(asked.get("state"))),
+    "latents": lambda session, asked: session.latents(parse(asked.get("state"))),
+    "command": lambda session, asked: {"command": session.command(parse(asked.get("state")))},
+    "fit": _fit,
+}
+
+
+def listen(port: int | None, preferred: int) -> socket.socket:
+    """A socket on 127.0.0.1: at the port that was asked for, else at the preferred one or any that is free.
+
+    Raises ConfigError when the port that was asked for is taken.
+    """
+    for wanted in (port,) if port is not None else (preferred, 0):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, wanted))
+        except OSError as error:
+            listener.close()
+            if port is not None:
+                raise ConfigError(f"port {port} cannot be used ({error.strerror}); give another --port") from error
+            continue
+        return listener
+    raise ConfigError("no port is free on 127.0.0.1; give a --port")
+
+
+def serve(session: Session, listener: socket.socket, token: str) -> None:
+    """Answer until Ctrl-C."""
+    import uvicorn
+
+    app = application(session, listener.getsockname()[1], token)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])

@@ -1,0 +1,311 @@
+"""Session of the explorer: its model, the photos that were opened, and every picture the page asks for."""
+
+import hashlib
+import shlex
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from latentcli import catalog
+from latentcli.box import Box
+from latentcli.concepts import labels
+from latentcli.concepts.edit import EditRequest, Strength, move
+from latentcli.concepts.fit import FitSettings
+from latentcli.concepts.vector import ConceptVector, load_all
+from latentcli.data.sources import find_images
+from latentcli.errors import ConfigError, ImageError, LatentCLIError, UsageError
+from latentcli.explorer.state import State
+from latentcli.figures.sheet import sheet
+from latentcli.images import encode_picture, read_image, to_pictures
+from latentcli.interpolation import lerp
+from latentcli.latents import SUFFIX, Latents
+from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.photo.locate import find_boxes
+from latentcli.photo.photo import Photo
+from latentcli.pipelines import edit, fit_vectors
+from latentcli.pipelines.jobs import Item
+
+COMPONENTS = 8  # principal components with a slider
+_PREVIEW = 768  # pixels of the longer side of a photo while it is edited
+_KEPT = 8  # photos
+_STRIP = 5  # pictures
+_LEAST_PILE = 2  # pictures
+_TYPICAL = (2, 98)  # percentiles of the latents' projections
+_JPEG = 90  # quality of previews
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A file for the page."""
+
+    content: bytes
+    media_type: str
+    name: str = ""  # for a download
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A photo, whole and as a preview, and what is edited in each."""
+
+    name: str
+    content: bytes
+    photo: Photo
+    preview: Photo
+    boxes: list[Box]
+    preview_boxes: list[Box]
+    notes: list[str]
+
+
+class Session:
+    """Answers the page. Calls may come from several threads; they are computed one after the other."""
+
+    def __init__(self, entry: catalog.ModelEntry, images: Path | None = None) -> None:
+        """Raises what `load_model` does, ImageError for a folder without images."""
+        self.entry = entry
+        self.model: LoadedModel = load_model(entry.path, entry.engine)
+        self.images = find_images(images) if images is not None else []
+        self._folder = images
+        self._lock = threading.Lock()
+        self._photos: OrderedDict[tuple[str, bool], Opened] = OrderedDict()
+        self._files: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._vectors: dict[str, ConceptVector] = {}
+        self._read_vectors()
+        self.model.engine.prepare()
+
+    def _read_vectors(self) -> None:
+        saved = [vector for vector in load_all(self.entry)[0] if vector.model_id == self.model.model_id]
+        count = min(COMPONENTS, self.model.config.latent_dim)
+        names = [f"pc{rank}" for rank in range(1, count + 1) if f"pc{rank}" not in {vector.name for vector in saved}]
+        axes = [fit_vectors.load_vector(self.entry, self.model, catalog.VectorRequest(name, None)) for name in names]
+        self._vectors = {vector.name: vector for vector in (*saved, *axes)}
+
+    @property
+    def vectors(self) -> list[ConceptVector]:
+        """Those with a slider: saved ones, then principal components."""
+        return list(self._vectors.values())
+
+    def describe(self) -> dict[str, Any]:
+        """The model and its axes, for the page."""
+        config = self.model.config
+        return {
+            "name": self.model.name,
+            "width": config.width,
+            "height": config.height,
+            "faces": config.crop == "face",
+            "images": len(self.images),
+            "vectors": [describe_vector(vector) for vector in self._vectors.values()],
+        }
+
+    def open(self, name: str, content: bytes) -> dict[str, Any]:
+        """Keep a photo. Raises ImageError for a file that is none."""
+        key = hashlib.sha256(content).hexdigest()[:16]
+        safe = Path(name.replace("\\", "/")).name or "photo.png"
+        with self._lock:
+            self._files[key] = safe, content
+            self._files.move_to_end(key)
+            while len(self._files) > _KEPT:
+                self._files.popitem(last=False)
+            opened = self._opened(key, align=False)
+        return {"photo": key, "name": safe, "width": opened.photo.size[0], "height": opened.photo.size[1]}
+
+    def _opened(self, key: str, align: bool) -> Opened:
+        known = self._photos.get((key, align))
+        if known is not None:
+            self._photos.move_to_end((key, align))
+            return known
+        if key not in self._files:
+            raise ConfigError("the photo is no longer open; open it again")
+        name, content = self._files[key]
+        path = Path(name)
+        photo = Photo.read(path, content)
+        boxes, notes = self._boxes(photo, path, align)
+        scale = min(1.0, _PREVIEW / max(photo.size))
+        size = max(1, round(photo.size[0] * scale)), max(1, round(photo.size[1] * scale))
+        small = Photo(
+            photo.picture.resize(size, Image.Resampling.LANCZOS),
+            None if photo.alpha is None else photo.alpha.resize(size, Image.Resampling.LANCZOS),
+        )
+        scaled = [
+            replace(box, x=box.x * scale, y=box.y * scale, width=box.width * scale, height=box.height * scale)
+            for box in boxes
+        ]
+        opened = Opened(name, content, photo, small, boxes, scaled, notes)
+        self._photos[(key, align)] = opened
+        while len(self._photos) > _KEPT:
+            self._photos.popitem(last=False)
+        return opened
+
+    def _boxes(self, photo: Photo, path: Path, align: bool) -> tuple[list[Box], list[str]]:
+        try:
+            return find_boxes(photo, path, self.model.config, EditRequest(align=align))
+        except ImageError as error:  # which names options of the command line
+            raise ImageError(
+                f"{path} shows no face that can be found; untick 'find the face' to edit its centre"
+            ) from error
+
+    def _moves(self, state: State) -> tuple[list[ConceptVector], tuple[Strength, ...]]:
+        missing = [name for name, _ in state.moves if name not in self._vectors]
+        if missing:
+            raise UsageError(f"{self.model.name} has no vector {missing[0]!r}; load the page again")
+        vectors = [self._vectors[name] for name, _ in state.moves]
+        return vectors, tuple(Strength(name, strength=strength) for name, strength in state.moves)
+
+    def _start(self, state: State) -> np.ndarray:
+        """The latent (1, latent_dim) that a state starts from."""
+        if state.seed is not None:
+            return self.model.prior.sample([state.seed], self.model.prior.temperature)
+        if state.image is not None:
+            if state.image >= len(self.images):
+                raise UsageError("there is no such image in the folder")
+            return self.model.encode(read_image(self.images[state.image], self.model.config)[None])
+        if state.walk is not None:
+            ends = [self._latent(end)[0] for end in state.walk[:2]]
+            return lerp(ends[0], ends[1], np.array([state.walk[2]], dtype=np.float32))
+        assert state.photo is not None
+        opened = self._opened(state.photo, state.align)
+        return edit.edit_photo(self.model, opened.preview, EditRequest(), opened.preview_boxes[:1], [])[1]
+
+    def _latent(self, state: State) -> np.ndarray:
+        """(1, latent_dim), moved."""
+        return move(self._start(state), *self._moves(state))
+
+    def latents(self, state: State) -> Shown:
+        """The latent of a picture as a file for the command line."""
+        with self._lock:
+            z = self._latent(state)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "latent.safetensors")
+            Latents(z.astype(np.float32), ("explored.png",), self.model.model_id).save(path)
+            return Shown(path.read_bytes(), "application/octet-stream", f"explored{SUFFIX}")
+
+    def picture(self, state: State) -> Shown:
+        """What the page shows: a photo as a preview, else the decoded image."""
+        with self._lock:
+            if state.photo is None:
+                return self._decoded(state)
+            opened = self._opened(state.photo, state.align)
+            vectors, strengths = self._moves(state)
+            request = EditRequest(vectors=strengths)
+            versions, _ = edit.edit_photo(self.model, opened.preview, request, opened.preview_boxes, vectors)
+            shown = versions[-1].visible()
+        if "A" in shown.getbands():
+            return Shown(encode_picture(shown, ".png"), "image/png")
+        return Shown(encode_picture(shown, ".jpg", quality=_JPEG), "image/jpeg")
+
+    def _decoded(self, state: State) -> Shown:
+        picture = to_pictures(self.model.decode(self._latent(state)))[0]
+        return Shown(encode_picture(picture, ".png"), "image/png", f"{self._stem(state)}.png")
+
+    def strip(self, state: State, name: str) -> Shown:
+        """A few strengths of one vector, over its typical range."""
+        with self._lock:
+            if name not in self._vectors:
+                raise UsageError(f"{self.model.name} has no vector {name!r}")
+            low, high = self._range(self._start(state), self._vectors[name])
+            others = replace(state, moves=tuple(pair for pair in state.moves if pair[0] != name))
+            z = self._latent(others)
+            steps = np.linspace(low, high, _STRIP, dtype=np.float32)[:, None]
+            pictures = to_pictures(self.model.decode(z + steps * self._vectors[name].direction))
+        return Shown(encode_picture(sheet(pictures, _STRIP), ".png"), "image/png")
+
+    def ranges(self, state: State) -> dict[str, list[float]]:
+        """For each vector, between which strengths the picture stays as typical as the images are."""
+        with self._lock:
+            z = self._start(state)
+            return {name: list(self._range(z, vector)) for name, vector in self._vectors.items()}
+
+    def _range(self, z: np.ndarray, vector: ConceptVector) -> tuple[float, float]:
+        length, score = float(np.linalg.norm(vector.direction)), float(vector.score(z)[0])
+        low, high = ((float(vector.percentiles[percent]) - score) / length for percent in _TYPICAL)
+        return min(low, 0.0), max(high, 0.0)
+
+    def notes(self, state: State) -> list[str]:
+        """What was found in a photo."""
+        with self._lock:
+            return [] if state.photo is None else self._opened(state.photo, state.align).notes
+
+    def download(self, state: State) -> Shown:
+        """The picture at full resolution: the very file that `command` writes."""
+        with self._lock:
+            if state.photo is None:
+                return self._decoded(state)
+            opened = self._opened(state.photo, state.align)
+            vectors, strengths = self._moves(state)
+            if not vectors:
+                return Shown(opened.content, "application/octet-stream", opened.name)
+            request = EditRequest(vectors=strengths, align=state.align)
+            item = Item(Path(opened.name), opened.name, None, content=opened.content)
+            content = edit.edited_bytes(self.model, request, vectors, item)
+        suffix = edit.same_format(item)
+        return Shown(content, "application/octet-stream", f"{Path(opened.name).stem}{request.tag()}{suffix}")
+
+    def command(self, state: State) -> str:
+        """The command line that writes what `download` gives; "" where there is none."""
+        moves = [f"--vector={name}={strength:.6g}" for name, strength in state.moves]
+        words = ["latentcli"]
+        if state.seed is not None and moves:
+            words += ["apply-vector", f"seed:{state.seed}", *moves]
+        elif state.seed is not None:
+            words += ["sample", "--n", "1", "--seed", str(state.seed)]
+        elif state.image is not None and moves:
+            words += ["apply-vector", str(self.images[state.image]), *moves]
+        elif state.photo is not None and moves:
+            with self._lock:
+                name = self._opened(state.photo, state.align).name
+            words += ["edit", name, *moves, *([] if state.align else ["--no-align"])]
+        else:
+            return ""
+        return shlex.join([*words, "--model", self._reference()])
+
+    def _reference(self) -> str:
+        """The model as `--model` takes it."""
+        try:
+            found = catalog.find_model(self.model.name)
+        except LatentCLIError:
+            return str(self.entry.path.parent)
+        return self.model.name if found.path.resolve() == self.entry.path.resolve() else str(self.entry.path.parent)
+
+    def fit(self, name: str, piles: Sequence[Sequence[State]], force: bool) -> dict[str, Any]:
+        """Fit a vector to two piles of pictures, with the concept and without it, and keep it, as `vectors fit` does.
+
+        Raises ConfigError for piles that are too small, OutputExists when the name is taken.
+        """
+        if any(len(pile) < _LEAST_PILE for pile in piles):
+            raise ConfigError(f"put {_LEAST_PILE} or more pictures on each pile")
+        with self._lock, tempfile.TemporaryDirectory() as folder:
+            files = []
+            for kind, pile in zip(("with", "without"), piles, strict=True):
+                z = np.concatenate([self._latent(state) for state in pile]).astype(np.float32)
+                files.append(Path(folder, f"{kind}{SUFFIX}"))
+                names = tuple(f"{kind}-{number}.png" for number in range(len(z)))
+                Latents(z, names, self.model.model_id).save(files[-1])
+            labelled = labels.from_folders(catalog.check_name(name, "vector"), files[0], files[1])
+            events = fit_vectors.fit(self.entry, labelled, FitSettings(), force, self.model)
+            vector = next(event for event in events if isinstance(event, ConceptVector))
+            self._read_vectors()
+        return describe_vector(vector) | {"positives": vector.positives, "negatives": vector.negatives}
+
+    def _stem(self, state: State) -> str:
+        if state.walk is not None:
+            return "walk"
+        start = f"seed{state.seed}" if state.seed is not None else self.images[state.image or 0].stem
+        return start + "".join(f"-{name}{strength:+g}" for name, strength in state.moves)
+
+
+def describe_vector(vector: ConceptVector) -> dict[str, Any]:
+    """What the page says of a vector."""
+    sigma = float(vector.gap_in_sigma)
+    return {
+        "name": vector.name,
+        "labelled": vector.positives > 0,
+        "sigma": sigma if np.isfinite(sigma) else None,  # of strength 1
+        "auc": vector.auc,
+        "advice": vector.advice,
+    }

@@ -1,0 +1,133 @@
+"use strict";
+/* The backend of the page that `latentcli explore --static` writes: the decoder and the encoder run in the page, by
+   ONNX Runtime Web, and nothing is asked of any network. */
+
+window.latentcliBackend = async function () {
+  const unpack = async id => {
+    const packed = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), letter => letter.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  };
+  const model = JSON.parse(document.getElementById("model").textContent);
+  const code = new TextDecoder().decode(await unpack("runtime"));
+  const ort = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+  ort.env.wasm.wasmBinary = (await unpack("wasm")).buffer;
+  ort.env.wasm.numThreads = 1;
+  const options = { executionProviders: ["wasm"] };
+  const decoder = await ort.InferenceSession.create(await unpack("decoder"), options);
+  const encoderBytes = await unpack("encoder");
+  let encoder = null;
+  const numbers = new Float32Array((await unpack("numbers")).buffer);
+  const d = model.dimensions, seeds = model.seeds;
+  const latents = seed => numbers.subarray(seed * d, (seed + 1) * d);
+  const direction = index => numbers.subarray((seeds + index) * d, (seeds + index + 1) * d);
+  const index = new Map(model.vectors.map((vector, number) => [vector.name, number]));
+  const photos = new Map();
+
+  function start(state) {
+    if (state.seed !== undefined) {
+      if (state.seed >= seeds) throw new Error("this page holds the samples 0 to " + (seeds - 1));
+      return Float32Array.from(latents(state.seed));
+    }
+    if (state.photo !== undefined) return Float32Array.from(photos.get(state.photo));
+    const [from, to, t] = state.walk;
+    const ends = [latent(from), latent(to)];
+    return ends[0].map((value, i) => (t < 0.5 ? value + t * (ends[1][i] - value) : ends[1][i] - (1 - t) * (ends[1][i] - value)));
+  }
+  function latent(state) {
+    const z = start(state);
+    for (const [name, strength] of Object.entries(state.moves || {})) {
+      const v = direction(index.get(name));
+      for (let i = 0; i < d; i++) z[i] += strength * v[i];
+    }
+    return z;
+  }
+  async function picture(state) {
+    const z = new ort.Tensor("float32", latent(state), [1, d]);
+    const { images } = await decoder.run({ z });
+    const { width, height, channels } = model, size = width * height, from = images.data;
+    const pixels = new Uint8ClampedArray(4 * size);
+    const hasAlpha = channels === 2 || channels === 4, colours = hasAlpha ? channels - 1 : channels;
+    for (let i = 0; i < size; i++) {
+      const alpha = hasAlpha ? Math.min(1, Math.max(0, from[colours * size + i])) : 1;
+      for (let c = 0; c < 3; c++) {
+        const value = from[Math.min(c, colours - 1) * size + i];
+        pixels[4 * i + c] = alpha * 255 >= 0.5 ? Math.round(255 * Math.min(1, Math.max(0, value / alpha))) : 0;
+      }
+      pixels[4 * i + 3] = Math.round(255 * alpha);
+    }
+    const canvas = document.createElement("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
+    return new Promise(done => canvas.toBlob(done, "image/png"));
+  }
+  function cropped(bitmap) { // the largest centred part of the model's shape, halved until it is nearly small enough
+    const scale = Math.min(bitmap.width / model.width, bitmap.height / model.height);
+    let width = Math.round(model.width * scale), height = Math.round(model.height * scale);
+    let canvas = document.createElement("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    canvas.getContext("2d").drawImage(bitmap, (width - bitmap.width) / 2, (height - bitmap.height) / 2);
+    while (width > model.width) {
+      width = Math.max(model.width, Math.ceil(width / 2));
+      height = Math.max(model.height, Math.ceil(height / 2));
+      const smaller = document.createElement("canvas");
+      smaller.width = width;
+      smaller.height = height;
+      const pen = smaller.getContext("2d");
+      pen.imageSmoothingQuality = "high";
+      pen.drawImage(canvas, 0, 0, width, height);
+      canvas = smaller;
+    }
+    if (canvas.width !== model.width || canvas.height !== model.height) {
+      const exact = document.createElement("canvas");
+      exact.width = model.width;
+      exact.height = model.height;
+      exact.getContext("2d").drawImage(canvas, 0, 0, model.width, model.height);
+      canvas = exact;
+    }
+    return canvas.getContext("2d").getImageData(0, 0, model.width, model.height).data;
+  }
+  async function photo(file) {
+    let bitmap;
+    try {
+      bitmap = await createImageBitmap(file);
+    } catch (error) { throw new Error(file.name + " is no picture that this browser can read"); }
+    const pixels = cropped(bitmap), { width, height, channels } = model, size = width * height;
+    const hasAlpha = channels === 2 || channels === 4, colours = hasAlpha ? channels - 1 : channels;
+    const x = new Float32Array(channels * size);
+    for (let i = 0; i < size; i++) {
+      const alpha = pixels[4 * i + 3] / 255;
+      const shown = [0, 1, 2].map(c => {
+        const value = pixels[4 * i + c] / 255 * alpha;
+        return hasAlpha ? value : value + 1 - alpha;
+      });
+      if (colours === 1) x[i] = 0.299 * shown[0] + 0.587 * shown[1] + 0.114 * shown[2];
+      else for (let c = 0; c < 3; c++) x[c * size + i] = shown[c];
+      if (hasAlpha) x[colours * size + i] = alpha;
+    }
+    encoder = encoder || await ort.InferenceSession.create(encoderBytes, options);
+    const { z } = await encoder.run({ images: new ort.Tensor("float32", x, [1, channels, height, width]) });
+    const name = "photo" + photos.size;
+    photos.set(name, Float32Array.from(z.data));
+    return { photo: name, name: file.name, width: bitmap.width, height: bitmap.height };
+  }
+  return {
+    describe: async () => model,
+    async start(state) {
+      const z = start(state), ranges = {};
+      model.vectors.forEach((vector, number) => {
+        const v = direction(number), length = Math.hypot(...v);
+        let score = 0;
+        for (let i = 0; i < d; i++) score += z[i] * v[i] / length;
+        ranges[vector.name] = [Math.min(0, (vector.low - score) / length), Math.max(0, (vector.high - score) / length)];
+      });
+      const notes = state.photo === undefined ? [] : ["the centre of the photo, at the size of the model"];
+      return { ranges, notes };
+    },
+    picture,
+    photo,
+    download: async state => ({ blob: await picture(state), name: "picture.png" }),
+  };
+};

@@ -1,0 +1,83 @@
+"""Static page: the explorer of a model as one file, with its decoder and encoder inside, that works without a network.
+
+The networks are ONNX graphs with weights in 16 bits, run by ONNX Runtime Web, which is part of the package (`ort/`).
+"""
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentcli.catalog import ModelEntry
+from latentcli.errors import ConfigError
+from latentcli.events import Event, Wrote
+from latentcli.explorer.session import Session, describe_vector
+from latentcli.files import output_file, write_whole
+from latentcli.model import graphs
+from latentcli.text import shown, stored
+
+SEEDS = 256  # samples that the page holds
+_HERE = Path(__file__).parent
+_TYPICAL = (2, 98)  # percentiles of the latents' projections
+
+
+def write(entry: ModelEntry, target: Path, force: bool) -> Iterator[Event]:
+    """Write the page of a model. Raises OutputExists when the file is taken."""
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{target} would be an HTML page; give a name that ends in .html")
+    target = output_file(target, target, force)
+    session = Session(entry)
+    return _write(session, target)
+
+
+def _write(session: Session, target: Path) -> Iterator[Event]:
+    write_whole(target, stored(build(session)))
+    yield Wrote(target)
+
+
+def build(session: Session) -> str:
+    """The document."""
+    model = session.model
+    vectors = session.vectors
+    latents = model.prior.sample(range(SEEDS), model.prior.temperature)
+    numbers = np.concatenate([latents, *(vector.direction[None] for vector in vectors)]).astype("<f4")
+    described = [
+        describe_vector(vector)
+        | {"low": float(vector.percentiles[_TYPICAL[0]]), "high": float(vector.percentiles[_TYPICAL[1]])}
+        for vector in vectors
+    ]
+    config = model.config
+    facts: dict[str, Any] = {
+        "name": shown(model.name),
+        "width": config.width,
+        "height": config.height,
+        "channels": config.channels,
+        "dimensions": config.latent_dim,
+        "faces": False,
+        "images": 0,
+        "seeds": SEEDS,
+        "vectors": described,
+    }
+    parts = {
+        "runtime": gzip.compress((_HERE / "ort" / "ort.wasm.bundle.min.mjs").read_bytes(), 9, mtime=0),
+        "wasm": (_HERE / "ort" / "ort-wasm-simd-threaded.wasm.gz").read_bytes(),
+        "decoder": gzip.compress(graphs.decoder(config, model.weights, half=True), 9, mtime=0),
+        "encoder": gzip.compress(graphs.encoder(config, model.weights, half=True), 9, mtime=0),
+        "numbers": gzip.compress(numbers.tobytes(), 9, mtime=0),
+    }
+    page = (_HERE / "page" / "index.html").read_text()
+    style = (_HERE / "page" / "style.css").read_text()
+    data = json.dumps(facts, allow_nan=False).replace("<", "\\u003c")
+    blocks = [f'<script type="application/json" id="model">{data}</script>']
+    blocks += [
+        f'<script type="text/plain" id="{name}">{base64.b64encode(content).decode()}</script>'
+        for name, content in parts.items()
+    ]
+    scripts = [(_HERE / "static.js").read_text(), (_HERE / "page" / "app.js").read_text()]
+    blocks += [f"<script>\n{script}</script>" for script in scripts]
+    page = page.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
+    return page.replace('<script src="app.js"></script>', "\n".join(blocks))
