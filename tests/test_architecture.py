@@ -27,7 +27,7 @@ FLOORS = [
     {"concepts", "evaluation", "pictures"},
     {"photo", "report"},
     {"training", "pipelines"},
-    {"follow"},
+    {"follow", "explorer"},
     {"api"},
     {"cli"},
 ]
@@ -35,7 +35,7 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 MOST_LINES = 450
 # Words of a private dialect, as parts of identifiers; the field's words are describe, result, request, fingerprint, ...
 DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", "talk", "deep", "moments"}
-LAZY_ELSEWHERE = {"sklearn", "scipy", "onnxruntime", "filelock", "torch", "av", "umap"}  # in functions
+LAZY_ELSEWHERE = {"sklearn", "scipy", "onnxruntime", "filelock", "torch", "av", "umap", "uvicorn"}  # in functions
 
 
 def sources() -> list[Path]:

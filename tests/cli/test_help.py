@@ -61,6 +61,7 @@ def test_the_commands_are_those_of_the_design():
         "rerun",
         "map",
         "traverse",
+        "explore",
     }
     assert {" ".join(name) for name in COMMANDS} == plain | {
         f"vectors {name}" for name in ("list", "fit", "report", "combine", "refit", "discover")

@@ -67,13 +67,13 @@ def explore(
     from latentcli.explorer import server
     from latentcli.explorer.session import Session
 
-    listener = server.listen(port, _PORT)
-    session = Session(entry, images)
-    console.introduce()
-    token = secrets.token_urlsafe(16)
-    address = f"http://{server.HOST}:{listener.getsockname()[1]}/?token={token}"
-    console.line(address)
-    console.say("Ctrl-C ends it")
-    if browser and not webbrowser.open(address):
-        console.say("no browser was found; open the address yourself")
-    server.serve(session, listener, token)
+    with server.listen(port, _PORT) as listener:
+        session = Session(entry, images)
+        console.introduce()
+        token = secrets.token_urlsafe(16)
+        address = f"http://{server.HOST}:{listener.getsockname()[1]}/?token={token}"
+        console.line(address)
+        console.say("Ctrl-C ends it")
+        if browser and not webbrowser.open(address):
+            console.say("no browser was found; open the address yourself")
+        server.serve(session, listener, token)

@@ -29,6 +29,8 @@ PAGE = Path(__file__).parent / "page"
 HOST = "127.0.0.1"
 _ASSETS = {"app.js": "text/javascript", "style.css": "text/css"}
 _MOST_JSON = 1 << 20  # bytes of a request
+_MOST_TABS, _MOST_PILE = 1000, 1000  # pages that are remembered, and pictures of a pile
+_BACKLOG = 128  # connections that wait
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -107,9 +109,6 @@ class Queue:
             if number and number < self._newest.get(tab, 0):
                 raise Stale
             return await run_in_threadpool(work)
-
-
-_MOST_TABS = 1000
 
 
 def application(session: Session, port: int, token: str) -> ASGIApp:
@@ -202,8 +201,6 @@ def _fit(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
     return session.fit(str(asked.get("name", "")), states, asked.get("force") is True)
 
 
-_MOST_PILE = 1000
-
 HANDLERS: dict[str, Handler] = {
     "model": lambda session, asked: session.describe(),
     "start": _start,
@@ -226,6 +223,7 @@ def listen(port: int | None, preferred: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, wanted))
+            listener.listen(_BACKLOG)  # a browser that is opened now waits until requests are answered
         except OSError as error:
             listener.close()
             if port is not None:
