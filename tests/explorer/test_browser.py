@@ -1,6 +1,7 @@
 """The explorer in a real browser; skipped where Chromium or Playwright is missing."""
 
 import io
+import itertools
 import os
 import shlex
 import shutil
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import draw
+from tests.conftest import draw, draw_folder
 from tests.explorer.conftest import Explorer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -217,5 +218,24 @@ def test_the_written_page_works_from_the_disk_without_a_network(run, browser, ti
     draw((60, 40), seed=5).save("me.png")
     page.set_input_files("#file", "me.png")
     shows(page, "[data-state*='photo']")
-    assert all(url.startswith(("file:", "blob:", "data:")) for url in asked)
+    assert all(url.startswith(("file:", "blob:", "data:", "about:")) for url in asked)
+    context.close()
+
+
+def test_the_written_page_holds_a_map_whose_images_can_be_taken(run, browser, tiny_model):
+    draw_folder(Path("d"), 6)
+    assert run("explore", "--static", "page.html", "--map", "d", "--model", "tiny").code == 0
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(Path("page.html").resolve().as_uri())
+    shows(page, "[data-state]")
+    page.locator("#map").click()
+    canvas = page.frame_locator("#map-dialog iframe").locator("canvas#map")
+    canvas.wait_for()
+    box = canvas.bounding_box()
+    for across, down in itertools.product(range(1, 20), range(1, 20)):
+        page.mouse.click(box["x"] + across * box["width"] / 20, box["y"] + down * box["height"] / 20)
+        if not page.locator("#map-dialog").evaluate("dialog => dialog.open"):
+            break
+    shows(page, "[data-state*='image']")
     context.close()

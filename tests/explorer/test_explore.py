@@ -50,6 +50,8 @@ def test_the_page_holds_the_networks_and_asks_nobody(run, tiny_model):
     [
         (["--static", "page.png"], "ends in .html"),
         (["--static", "page.html", "--port", 1], "leave out --images and --port"),
+        (["--static", "page.html", "--map", "nowhere"], "nowhere"),
+        (["--map", "."], "--map goes with --static"),
         (["--port", 0], "--port takes 1 to 65535"),
         (["--images", "nowhere", "--no-browser"], "nowhere"),
         (["--model", "nothing"], "there is no model 'nothing'"),

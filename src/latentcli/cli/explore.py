@@ -29,6 +29,15 @@ def explore(
             show_default=False,
         ),
     ] = None,
+    mapped: Annotated[
+        Path | None,
+        typer.Option(
+            "--map",
+            metavar="DIR",
+            help="With --static: the page also holds a map of the images of a folder.",
+            show_default=False,
+        ),
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option(callback=between(1, 65535), help=f"Port. (default: {_PORT}, or any free one)", show_default=False),
@@ -49,6 +58,8 @@ def explore(
     """
     if static is not None and (images is not None or port is not None):
         raise UsageError("--static writes a page and serves none; leave out --images and --port")
+    if mapped is not None and static is None:
+        raise UsageError("--map goes with --static FILE.html; or see latentcli map")
     console = Console(as_json=False)
     if static is None and not all(map(importlib.util.find_spec, ("starlette", "uvicorn"))):
         raise ConfigError("explore needs starlette and uvicorn; install them: pip install 'latentcli[explore]'")
@@ -57,7 +68,7 @@ def explore(
     if static is not None:
         from latentcli.explorer import static_page
 
-        console.run(static_page.write(entry, static, force), "drawing")
+        console.run(static_page.write(entry, static, force, mapped), "drawing")
         console.close()
         return
 

@@ -29,6 +29,7 @@ window.latentcliBackend = async function () {
       if (state.seed >= seeds) throw new Error("this page holds the samples 0 to " + (seeds - 1));
       return Float32Array.from(latents(state.seed));
     }
+    if (state.image !== undefined) return Float32Array.from(direction(model.vectors.length + state.image));
     if (state.photo !== undefined) return Float32Array.from(photos.get(state.photo));
     const [from, to, t] = state.walk;
     const ends = [latent(from), latent(to)];
@@ -128,6 +129,7 @@ window.latentcliBackend = async function () {
     },
     picture,
     photo,
+    map: async () => new TextDecoder().decode(await unpack("map-page")),
     download: async state => ({ blob: await picture(state), name: "picture.png" }),
   };
 };

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from latentcli.catalog import ModelEntry
+from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError
 from latentcli.events import Event, Wrote
 from latentcli.explorer.session import Session, describe_vector
 from latentcli.files import output_file, write_whole
 from latentcli.model import graphs
+from latentcli.pipelines.map import Mapped, page_of
 from latentcli.text import shown, stored
 
 SEEDS = 256  # samples that the page holds
@@ -25,26 +27,32 @@ _HERE = Path(__file__).parent
 _TYPICAL = (2, 98)  # percentiles of the latents' projections
 
 
-def write(entry: ModelEntry, target: Path, force: bool) -> Iterator[Event]:
-    """Write the page of a model. Raises OutputExists when the file is taken."""
+def write(entry: ModelEntry, target: Path, force: bool, folder: Path | None = None) -> Iterator[Event]:
+    """Write the page of a model, with the map of a folder of images.
+
+    Raises OutputExists when the file is taken, ImageError for a folder without images.
+    """
     if target.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"{target} would be an HTML page; give a name that ends in .html")
     target = output_file(target, target, force)
-    session = Session(entry)
-    return _write(session, target)
+    if folder is not None:
+        find_images(folder)
+    return _write(Session(entry), target, folder)
 
 
-def _write(session: Session, target: Path) -> Iterator[Event]:
-    write_whole(target, stored(build(session)))
+def _write(session: Session, target: Path, folder: Path | None) -> Iterator[Event]:
+    mapped = None if folder is None else (yield from page_of(session.model, folder))
+    write_whole(target, stored(build(session, mapped)))
     yield Wrote(target)
 
 
-def build(session: Session) -> str:
+def build(session: Session, mapped: Mapped | None = None) -> str:
     """The document."""
     model = session.model
     vectors = session.vectors
     latents = model.prior.sample(range(SEEDS), model.prior.temperature)
-    numbers = np.concatenate([latents, *(vector.direction[None] for vector in vectors)]).astype("<f4")
+    images = np.empty((0, model.config.latent_dim)) if mapped is None else mapped.z
+    numbers = np.concatenate([latents, *(vector.direction[None] for vector in vectors), images]).astype("<f4")
     described = [
         describe_vector(vector)
         | {"low": float(vector.percentiles[_TYPICAL[0]]), "high": float(vector.percentiles[_TYPICAL[1]])}
@@ -59,6 +67,7 @@ def build(session: Session) -> str:
         "dimensions": config.latent_dim,
         "faces": False,
         "images": 0,
+        "mapped": len(images),
         "seeds": SEEDS,
         "vectors": described,
     }
@@ -69,6 +78,8 @@ def build(session: Session) -> str:
         "encoder": gzip.compress(graphs.encoder(config, model.weights, half=True), 9, mtime=0),
         "numbers": gzip.compress(numbers.tobytes(), 9, mtime=0),
     }
+    if mapped is not None:
+        parts["map-page"] = gzip.compress(stored(mapped.page), 9, mtime=0)
     page = (_HERE / "page" / "index.html").read_text()
     style = (_HERE / "page" / "style.css").read_text()
     data = json.dumps(facts, allow_nan=False).replace("<", "\\u003c")

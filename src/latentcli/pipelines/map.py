@@ -259,6 +259,30 @@ def _nearest(z: np.ndarray, near: np.ndarray, mean: np.ndarray, count: int) -> l
     return [int(row) for row in np.argsort(-cosines, kind="stable")[:count]]
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """Images of a folder, and the page of their map."""
+
+    z: np.ndarray  # (n, latent_dim)
+    page: str
+
+
+def page_of(model: LoadedModel, folder: Path) -> Generator[Event, None, Mapped]:
+    """The page that `map FOLDER --output PAGE.html` writes. Raises ImageError for a folder without images."""
+    request = MapRequest((folder,))
+    items = subjects(model, request.arguments)
+    if not 2 <= len(items) <= _MOST:
+        raise UsageError(f"a map takes 2 to {_MOST:,} images, got {len(items):,}")
+    names = _group_names(request, items)
+    size = map_page.thumbnail_size(len(items), (model.config.width, model.config.height))
+    z, kept, thumbnails = yield from _read(model, items, size)
+    if len(kept) < 2:
+        raise ImageError("a map takes two readable images; nothing was written")
+    members, words = [names[number] for number in kept], [items[number].name for number in kept]
+    points, title = layout.lay_out(z, request.method), f"{len(kept):,} images by {model.name}"
+    return Mapped(z, map_page.build(title, thumbnails, words, members, Groups.of(members), points, None))
+
+
 def _read(
     model: LoadedModel, items: Sequence[Item], size: tuple[int, int]
 ) -> Generator[Event, None, tuple[np.ndarray, list[int], list[Image.Image]]]:

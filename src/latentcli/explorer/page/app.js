@@ -390,6 +390,19 @@ function listen() {
     padTo((state.moves[$("pad-x").value] || 0) + step[0], (state.moves[$("pad-y").value] || 0) + step[1]);
     commit();
   });
+  on("map", "click", async () => {
+    const frame = $("map-dialog").querySelector("iframe");
+    $("map-dialog").showModal();
+    if (!frame.srcdoc) frame.srcdoc = await backend.map();
+  });
+  on("map-close", "click", () => $("map-dialog").close());
+  window.addEventListener("message", event => {
+    if (event.source !== $("map-dialog").querySelector("iframe").contentWindow) return;
+    const image = event.data && event.data.image;
+    if (!Number.isInteger(image) || image < 0 || image >= model.mapped) return;
+    $("map-dialog").close();
+    startFrom({ image });
+  });
   on("walk", "input", walk);
   on("walk", "change", commit);
   on("more", "click", () => { offer(Array.from({ length: 12 }, () => ({ seed: nextSeed++, moves: {} }))); });
@@ -420,6 +433,7 @@ async function main() {
   document.title = $("title").textContent = "latentcli: " + model.name;
   for (const part of document.querySelectorAll(".faces")) part.hidden = !model.faces;
   $("folder").hidden = !model.images;
+  $("map").hidden = !model.mapped;
   if (model.seeds) $("seed").max = model.seeds - 1;
   for (const image of document.querySelectorAll("#view img")) image.classList.toggle("pixels", model.width <= 32);
   if (!model.vectors.some(vector => vector.labelled)) {
