@@ -37,6 +37,7 @@ from latentcli.pipelines.jobs import Item
 from latentcli.pipelines.traverse import check_range, named_axis, start
 from latentcli.pipelines.walk import short_name
 from latentcli.report import map_page
+from latentcli.text import stored
 
 FAN = "fan"  # instead of two axes: all dimensions at once
 _TICKS = 5  # at most so many rows and columns have a number
@@ -239,17 +240,17 @@ def _scattered(
     columns = _columns(len(kept), model, request) if request.grid else None
     placed = points if columns is None else layout.snap(points * (1, -1) + (0, 1), columns)
     yield Progress("laying out", 1, 1)
-    title = request.look.title
     if is_page:
-        words = [items[number].name for number in kept]
-        members = [names[number] for number in kept]
-        page = map_page.build(
-            title or f"{len(kept):,} images by {model.name}", thumbnails, words, members, groups, placed, columns
-        )
-        write_whole(target, page.encode())
+        title = request.look.title or _title(model, len(kept))
+        words, members = [items[number].name for number in kept], [names[number] for number in kept]
+        write_whole(target, stored(map_page.build(title, thumbnails, words, members, groups, placed, columns)))
     else:
         write_picture(scatter.draw(thumbnails, placed, groups, columns, request.look), target)
     yield Wrote(target)
+
+
+def _title(model: LoadedModel, count: int) -> str:
+    return f"{count:,} images by {model.name}"
 
 
 def _nearest(z: np.ndarray, near: np.ndarray, mean: np.ndarray, count: int) -> list[int]:
@@ -279,8 +280,9 @@ def page_of(model: LoadedModel, folder: Path) -> Generator[Event, None, Mapped]:
     if len(kept) < 2:
         raise ImageError("a map takes two readable images; nothing was written")
     members, words = [names[number] for number in kept], [items[number].name for number in kept]
-    points, title = layout.lay_out(z, request.method), f"{len(kept):,} images by {model.name}"
-    return Mapped(z, map_page.build(title, thumbnails, words, members, Groups.of(members), points, None))
+    points = layout.lay_out(z, request.method)
+    page = map_page.build(_title(model, len(kept)), thumbnails, words, members, Groups.of(members), points, None)
+    return Mapped(z, page)
 
 
 def _read(
