@@ -207,6 +207,12 @@ def test_bodies_that_are_no_json_object(explorer, body):
     assert explorer.ask("/api/picture", body).status == 400
 
 
+def test_a_request_of_more_than_a_mebibyte_is_refused(explorer):
+    answer = explorer.ask("/api/picture", b" " * ((1 << 20) + 1))
+    assert answer.status == 400
+    assert "1 MiB, the limit" in answer.json["error"]
+
+
 def test_the_model_may_go_away_meanwhile(explorer):
     Path("models/tiny/model.safetensors").unlink()
     assert explorer.ask("/api/picture", {"state": SAMPLE}).status == 200
