@@ -25,6 +25,8 @@ COMMANDS = {
     "plane-30": "map --model plane --cells 30",
     "plane-vectors": "map --model faces --axes smile,old --of seed:0 --cells 9 --range 2",
     "plane-components": "map --model faces --cells 9",
+    "honeycomb": "map --model faces --cells 13x15 --range 2.5 --shape hexagons --no-labels",
+    "disc": "map --model plane --cells 25 --shape disc --no-labels",
     "fan": "map --model gallery-digits --axes fan --cells 24 --no-labels",
     "map-emoji": "map {data}/emoji --model gallery-emoji --grid",
     "map-avatars": "map {few} --model gallery-avatars --table {data}/avatars.csv --column hair",

@@ -24,6 +24,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "onnx", "torch"]
 InterpolationMethod = Literal["lerp", "slerp", "gaussian", "spline"]
 LayoutMethod = Literal["pca", "tsne", "umap"]
+Shape = Literal["square", "disc", "hexagons"]  # of a plane
 Spacing = Literal["quantiles", "even"]
 Discovery = Literal["latents", "pictures"]  # what directions nobody labelled are found by
 Arrangement = Literal["grid", "corners", "analogy", "chain"]  # of keyframes in two dimensions

@@ -57,6 +57,18 @@ def test_a_fan_shows_every_dimension(run):
     assert run("map", "--axes", "fan", "--cells", 4, *MODEL).paths == ["tiny-fan.png"]
 
 
+def test_a_plane_may_be_a_disc_or_a_honeycomb(run, flat_model):
+    for shape in ("square", "disc", "hexagons"):
+        options = ("--cells", 7, "--shape", shape, "--model", "flat", *PLAIN, "-o", f"{shape}.png")
+        assert run("map", *options).code == 0
+    square, disc, hexagons = (pixels(f"{shape}.png") for shape in ("square", "disc", "hexagons"))
+    assert (disc[:16, :16] == 255).all()
+    assert (disc[48:64, 48:64] == square[48:64, 48:64]).all()
+    assert hexagons.shape[0] < square.shape[0] * 0.9
+    assert (hexagons[0, 0] == 255).all()
+    assert run("map", "--axes", "fan", "--shape", "hexagons", "--cells", 4, *MODEL).code == 0
+
+
 @pytest.fixture
 def tree(tmp_path):
     """Two sub-folders of pictures."""

@@ -22,7 +22,7 @@ from latentcli.cli.options import (
     axis_vectors,
     parse_pair,
 )
-from latentcli.config import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE, LayoutMethod, Spacing
+from latentcli.config import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE, LayoutMethod, Shape, Spacing
 from latentcli.errors import UsageError
 
 PANEL_PLANE = "A plane (without IMAGES)"
@@ -64,6 +64,9 @@ def map_space(
         ),
     ] = None,
     of: OfOption = None,
+    shape: Annotated[
+        Shape, typer.Option(help="Outline of the plane, or of each image.", rich_help_panel=PANEL_PLANE)
+    ] = "square",
     method: Annotated[
         LayoutMethod,
         typer.Option(
@@ -133,8 +136,8 @@ def map_space(
     Without IMAGES the plane is that of a 2-D model, else of its first two principal components. With an output named
     `.html` the map of images is a page where one can zoom and hover.
     """
-    if images and (plane_axes or reach is not None or spacing or of):
-        raise UsageError("--axes, --range, --spacing and --of draw a plane; leave out the images")
+    if images and (plane_axes or reach is not None or spacing or of or shape != "square"):
+        raise UsageError("--axes, --range, --spacing, --of and --shape draw a plane; leave out the images")
     if not images and (grid or table or column or near):
         raise UsageError("--grid, --table, --column and --near take images; name some, or a folder")
     if n is not None and near is None:
@@ -151,6 +154,6 @@ def map_space(
         console.run(maps.scattered(entry, request, output, force), "encoding")
     else:
         size = parse_pair(cells, "--cells takes 15 or 30x20 (images across and down)")
-        plane = maps.PlaneRequest(plane_axes, size, reach, spacing, of, look)
+        plane = maps.PlaneRequest(plane_axes, size, reach, spacing, of, shape, look)
         console.run(maps.plane(entry, plane, output, force), "decoding")
     console.close()

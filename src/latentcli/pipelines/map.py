@@ -20,11 +20,13 @@ from latentcli.config import (
     PLANE_RANGE,
     TRAVERSAL_RANGE,
     LayoutMethod,
+    Shape,
     Spacing,
 )
 from latentcli.errors import ConfigError, ImageError, UsageError
 from latentcli.events import Event, Note, Progress, Skipped, Wrote
 from latentcli.figures import layout, scatter
+from latentcli.figures.honeycomb import honeycomb
 from latentcli.figures.scatter import Groups
 from latentcli.figures.sheet import Captions, Look, check_pixels, sheet
 from latentcli.files import output_file, write_whole
@@ -55,6 +57,7 @@ class PlaneRequest:
     reach: float | None = None  # standard deviations to both sides
     spacing: Spacing | None = None  # quantiles for 2-D models, else even
     of: str | None = None  # the keyframe in the middle; the mean of the latents by default
+    shape: Shape = "square"
     look: Look = field(default_factory=lambda: Look(labels=True))
 
     def __post_init__(self) -> None:
@@ -102,7 +105,9 @@ def plane(entry: ModelEntry, request: PlaneRequest, output: Path | None, force: 
     if names == FAN:
         if request.of is not None or request.spacing is not None or request.reach is not None:
             raise UsageError("--axes fan shows every dimension; leave out --of, --range and --spacing")
-        return _plane(model, _fan(model, request.cells), request, Captions(), "every latent dimension", target)
+        right, up = _mesh(np.linspace(-1, 1, across), np.linspace(-1, 1, down), request)
+        z = axes.fan(right, up, model.config.latent_dim)
+        return _plane(model, z, request, Captions(), "every latent dimension", target)
     chosen = axes.names_of(names, 2)
     if len(chosen) != 2:
         raise UsageError(f"--axes takes two names like pc1,pc2, or fan, got {names[:80]!r}")
@@ -112,10 +117,27 @@ def plane(entry: ModelEntry, request: PlaneRequest, output: Path | None, force: 
         for axis, count in zip((horizontal, vertical), request.cells, strict=True)
     )
     middle = start(model, where, request.of)
-    z = middle + x[None, :, None] * horizontal.step + y[::-1, None, None] * vertical.step
+    right, up = _mesh(x, y, request)
+    z = middle + right[:, None] * horizontal.step + up[:, None] * vertical.step
     captions = Captions(rows=_ticks(y[::-1]), columns=_ticks(x))
     words = f"{horizontal.name} across, {vertical.name} up, in standard deviations"
-    return _plane(model, z.reshape(across * down, -1), request, captions, words, target)
+    return _plane(model, z, request, captions, words, target)
+
+
+def _mesh(x: np.ndarray, y: np.ndarray, request: PlaneRequest) -> tuple[np.ndarray, np.ndarray]:
+    """The place of each image, row by row from the top: both (n,)."""
+    right, up = np.meshgrid(x, y[::-1])
+    if request.shape == "hexagons":
+        right[1::2] += np.gradient(x) / 2
+    return right.ravel(), up.ravel()
+
+
+def _is_shown(request: PlaneRequest) -> np.ndarray:
+    """Which cells hold an image: (n,) bool; those of a disc lie in it with their middle."""
+    across, down = request.cells
+    x, y = np.meshgrid((np.arange(across) + 0.5) / across, (np.arange(down) + 0.5) / down)
+    is_inside = np.hypot(x - 0.5, y - 0.5) <= 0.5
+    return np.asarray(is_inside if request.shape == "disc" else np.ones_like(is_inside)).ravel()
 
 
 def _places(model: LoadedModel, where: Geometry, axis: Axis, count: int, request: PlaneRequest) -> np.ndarray:
@@ -131,12 +153,6 @@ def _places(model: LoadedModel, where: Geometry, axis: Axis, count: int, request
     return np.asarray(ndtri(quantiles) if standard else axes.values(where, axis, quantiles), dtype=np.float32)
 
 
-def _fan(model: LoadedModel, cells: tuple[int, int]) -> np.ndarray:
-    x, y = (np.linspace(-1, 1, count) for count in cells)
-    across, up = np.meshgrid(x, y[::-1])
-    return axes.fan(across.ravel(), up.ravel(), model.config.latent_dim)
-
-
 def _ticks(values: np.ndarray) -> list[str]:
     """A number for some rows or columns, the first and the last among them."""
     shown = np.unique(np.linspace(0, len(values) - 1, min(len(values), _TICKS)).round().astype(int)).tolist()
@@ -146,14 +162,21 @@ def _ticks(values: np.ndarray) -> list[str]:
 def _plane(
     model: LoadedModel, z: np.ndarray, request: PlaneRequest, captions: Captions, words: str, target: Path
 ) -> Iterator[Event]:
-    pictures: list[Image.Image] = []
-    for begin in range(0, len(z), _BATCH):
-        pictures += to_pictures(model.decode(z[begin : begin + _BATCH]))
-        yield Progress("decoding", len(pictures), len(z))
+    is_shown = _is_shown(request)
+    shown, drawn = z[is_shown], list[Image.Image]()
+    for begin in range(0, len(shown), _BATCH):
+        drawn += to_pictures(model.decode(shown[begin : begin + _BATCH]))
+        yield Progress("decoding", len(drawn), len(shown))
     look = request.look
-    shown = captions if look.labels else None
     title = look.title or (words if look.labels else "")
-    write_picture(sheet(pictures, request.cells[0], shown, look.scale, title, gap=0), target)
+    if request.shape == "hexagons":
+        page = honeycomb(drawn, request.cells[0], look.scale, title)
+    else:
+        blank = Image.new(drawn[0].mode, drawn[0].size, "white")
+        rest = iter(drawn)
+        pictures = [next(rest) if here else blank for here in is_shown]
+        page = sheet(pictures, request.cells[0], captions if look.labels else None, look.scale, title, gap=0)
+    write_picture(page, target)
     yield Wrote(target)
 
 
