@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Self
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -20,8 +21,12 @@ BACKGROUND, INK, FAINT = "#ffffff", "#222222", "#767676"  # of the page, of titl
 _PIXEL_ART_UP_TO = 32  # pixels a side: larger pictures are enlarged smoothly
 _SMALLEST_TEXT, _LARGEST_TEXT = 10, 28  # pixels
 _LINES_ON_PICTURE = 9  # lines of captions that would cover the height of a picture
+_LEAST_ROOM, _ROOM = 300.0, 4.0  # pixels, and widths of a picture, for the caption of a row
 _TITLE = 1.5  # size of a title's letters over those of captions
 _MOST_SCALE = 32
+
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,47 +95,80 @@ def sheet(
 
     Raises UsageError for a sheet that is too large to be written.
     """
-    captions = captions or Captions()
-    width, height = (side * scale for side in pictures[0].size)
-    gap *= scale
-    rows = -(-len(pictures) // columns)
-    font = caption_font(height)
-    line = line_height(font)
-    has_words = any((captions.below, captions.rows, captions.columns, title))
-    margin = max(gap, line // 2) if has_words else 0
-    below = line if captions.below else 0
-    left = margin + (max(map(font.getlength, captions.rows), default=-line / 2) + line / 2) * bool(captions.rows)
-    heading = caption_font(height, _TITLE)
-    above = margin + (line_height(heading) + margin // 2 if title else 0) + (line if captions.columns else 0)
-    across, down = width + gap, height + gap + below
-    size = math.ceil(left) + columns * across - gap + margin, above + rows * down - gap + margin
-    check_pixels(*size)
+    words = captions or Captions()
+    place = _Places.of(len(pictures), columns, pictures[0].size, words, scale, title, gap * scale)
+    check_pixels(*place.size)
     mode = "L" if all(picture.mode in ("L", "LA") for picture in pictures) else "RGB"
-    page = Image.new(mode, size, BACKGROUND)
-    pen = ImageDraw.Draw(page)
-    left = math.ceil(left)
+    page = Image.new(mode, place.size, BACKGROUND)
     for index, picture in enumerate(pictures):
-        row, column = divmod(index, columns)
-        page.paste(on_checks(enlarged(picture, scale)), (left + column * across, above + row * down))
-    if title:
-        pen.text((margin, margin), shortened(title, heading, size[0] - 2 * margin), INK, heading)
-    for index, text in enumerate(captions.below):
-        row, column = divmod(index, columns)
-        spot = left + column * across + width / 2, above + row * down + height
-        pen.text(spot, shortened(text, font, width), FAINT, font, anchor="ma")
-    for column, text in enumerate(captions.columns):
-        spot = left + column * across + width / 2, above - line
-        pen.text(spot, shortened(text, font, width + gap), FAINT, font, anchor="ma")
-    for row, text in enumerate(captions.rows):
-        pen.text((left - line / 2, above + row * down + height / 2), text, FAINT, font, anchor="rm")
+        page.paste(on_checks(enlarged(picture, scale)), place.corner(*divmod(index, columns)))
+    _write(page, place, words, title)
     return page
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where pictures and words of a sheet are, in pixels."""
+
+    columns: int
+    rows: int
+    cell: tuple[int, int]  # of a picture, enlarged
+    gap: int
+    margin: int
+    line: int  # of a caption
+    left: int  # of the first picture
+    above: int
+
+    @classmethod
+    def of(
+        cls, count: int, columns: int, size: tuple[int, int], words: Captions, scale: int, title: str, gap: int
+    ) -> Self:
+        cell = size[0] * scale, size[1] * scale
+        font, heading = caption_font(cell[1]), caption_font(cell[1], _TITLE)
+        line = line_height(font)
+        has_words = any((words.below, words.rows, words.columns, title))
+        margin = max(gap, line // 2) if has_words else 0
+        longest = max((font.getlength(_row_caption(text, font, cell)) for text in words.rows), default=0.0)
+        left = margin + (math.ceil(longest + line / 2) if words.rows else 0)
+        above = margin + (line_height(heading) + margin // 2 if title else 0) + (line if words.columns else 0)
+        return cls(columns, -(-count // columns), cell, gap, margin, line if words.below else 0, left, above)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of the page."""
+        right, bottom = self.corner(self.rows, self.columns)
+        return right - self.gap + self.margin, bottom - self.gap + self.margin
+
+    def corner(self, row: int, column: int) -> tuple[int, int]:
+        """The upper left one of a picture."""
+        across, down = self.cell[0] + self.gap, self.cell[1] + self.gap + self.line
+        return self.left + column * across, self.above + row * down
+
+
+def _write(page: Image.Image, place: _Places, words: Captions, title: str) -> None:
+    pen, (width, height) = ImageDraw.Draw(page), place.cell
+    font, heading = caption_font(height), caption_font(height, _TITLE)
+    line = line_height(font)
+    if title:
+        room = page.width - 2 * place.margin
+        pen.text((place.margin, place.margin), shortened(title, heading, room), INK, heading)
+    for index, text in enumerate(words.below):
+        x, y = place.corner(*divmod(index, place.columns))
+        pen.text((x + width / 2, y + height), shortened(text, font, width), FAINT, font, anchor="ma")
+    for column, text in enumerate(words.columns):
+        x, y = place.corner(0, column)
+        pen.text((x + width / 2, y - line), shortened(text, font, width + place.gap), FAINT, font, anchor="ma")
+    for row, text in enumerate(words.rows):
+        x, y = place.corner(row, 0)
+        pen.text((x - line / 2, y + height / 2), _row_caption(text, font, place.cell), FAINT, font, anchor="rm")
+
+
+def _row_caption(text: str, font: Font, cell: tuple[int, int]) -> str:
+    return shortened(text, font, max(_LEAST_ROOM, _ROOM * cell[0]))
 
 
 def _area(count: int, columns: int, size: tuple[int, int], gap: int) -> tuple[int, int]:
     return columns * (size[0] + gap), -(-count // columns) * (size[1] + gap)
-
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @cache

@@ -10,17 +10,18 @@ import numpy as np
 from PIL import Image
 
 from latentcli import history
+from latentcli.concepts import axes
 from latentcli.concepts.vector import ConceptVector, vector_table
 from latentcli.config import SNAPSHOT_FOLDERS
 from latentcli.errors import ImageError
 from latentcli.evaluation import diagnosis
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.result import metrics_table, samples_table
-from latentcli.figures.sheet import sheet
+from latentcli.figures.sheet import Captions, sheet
 from latentcli.history import EpochReport
 from latentcli.images import open_picture, to_pictures
 from latentcli.model.modelfile import LoadedModel
-from latentcli.model.prior import StandardPrior, mean_and_covariance
+from latentcli.model.prior import Geometry
 from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, Section, bars, curves, page
 from latentcli.table import Table
 
@@ -148,20 +149,18 @@ def _dimensions(data: ReportData) -> list[Chart]:
 
 def _traversals(data: ReportData) -> Picture:
     model = data.model
-    mean, covariance = mean_and_covariance(model.prior, model.config.latent_dim)
-    deviation = np.sqrt(np.diag(covariance))
-    kl = _kl_per_dimension(data)
+    where = Geometry.of(model.prior, model.config.latent_dim)
+    kl, deviation = _kl_per_dimension(data), np.sqrt(np.diag(where.covariance))
     leading = np.argsort(-np.asarray(kl if kl else deviation), kind="stable")[:_TRAVERSED].tolist()
-    directions = [np.diag(deviation)[dimension] for dimension in leading]
-    random = StandardPrior(len(mean)).sample([0], 1.0)[0] * deviation
-    directions.append(random / np.linalg.norm(random) * np.linalg.norm(directions, axis=1).mean())
-    t = np.linspace(-_REACH, _REACH, _STEPS, dtype=np.float32)
-    z = np.concatenate([mean + t[:, None] * direction for direction in directions])
-    traversals = sheet(to_pictures(model.decode(z)), columns=_STEPS)
+    rows = [axes.dimension(index, where, f"{kl[index]:.2f} nats" if kl else "") for index in leading]
+    rows.append(axes.at_random(where))
+    t = np.linspace(-_REACH, _REACH, _STEPS, dtype=np.float32)[:, None]
+    z = np.concatenate([where.mean + t * axis.step for axis in rows])
+    captions = Captions(rows=[f"{axis.name}  {axis.note}".strip() for axis in rows])
+    traversals = sheet(to_pictures(model.decode(z)), _STEPS, captions)
     words = (
-        f"Each row moves one latent dimension from {_REACH} standard deviations below the mean to as many above. "
-        f"Dimensions {', '.join(map(str, leading))}, those with the largest {'KL' if kl else 'deviation'}; "
-        "the last row moves as far in a random direction"
+        f"Each row moves along one latent dimension from {_REACH} standard deviations below the mean to as many above: "
+        f"those with the largest {'KL' if kl else 'deviation'}; the last row moves as far in a random direction"
     )
     return Picture(traversals, words, f"{words}.")
 
