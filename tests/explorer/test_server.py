@@ -4,18 +4,21 @@ import asyncio
 import io
 import shlex
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from latentcli import catalog
 from latentcli.errors import ConfigError, UsageError
 from latentcli.explorer import server
+from latentcli.explorer.session import Session
 from latentcli.explorer.state import State, parse
 from latentcli.latents import Latents
-from tests.conftest import draw
-from tests.explorer.conftest import TOKEN
+from tests.conftest import TINY, draw, write_model
+from tests.explorer.conftest import TOKEN, serving
 
 SAMPLE = {"seed": 7, "moves": {"dot": 1.5}}
 
@@ -73,6 +76,20 @@ def test_a_large_photo_is_shown_as_a_preview(explorer):
     shown = explorer.ask("/api/picture", {"state": {"photo": key, "moves": {"dot": 1}}})
     with Image.open(io.BytesIO(shown.body)) as picture:
         assert picture.size == (768, 576)
+
+
+def test_a_photo_without_a_face_is_said_and_its_centre_can_be_taken(tmp_path):
+    config = replace(TINY, crop="face")
+    write_model(tmp_path / "models" / "portraits", config)
+    with serving(Session(catalog.find_model("portraits"))) as portraits:
+        draw((600, 400), seed=5).save("disc.png")
+        key = portraits.ask("/api/photo", Path("disc.png").read_bytes(), x_name="disc.png").json["photo"]
+        answer = portraits.ask("/api/picture", {"state": {"photo": key}})
+        assert answer.status == 400
+        assert "untick 'find the face'" in answer.json["error"]
+        assert portraits.ask("/api/picture", {"state": {"photo": key, "align": False}}).status == 200
+        state = {"photo": key, "align": False, "moves": {"pc1": 1}}
+        assert "--no-align" in portraits.ask("/api/command", {"state": state}).json["command"]
 
 
 def test_a_walk_starts_and_ends_at_its_pins(explorer):

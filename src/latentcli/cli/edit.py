@@ -53,7 +53,8 @@ def edit(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write an animation (.gif, .webp, .apng, .mp4, .webm) from strength 0 to --strength and back, or of --strip.",
+            help="Write an animation (.gif, .webp, .apng, .mp4, .webm) from strength 0 to --strength and back, or of "
+            "--strip.",
             show_default=False,
             rich_help_panel=PANEL_CHANGE,
         ),
