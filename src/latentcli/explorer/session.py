@@ -34,7 +34,7 @@ from latentcli.pipelines.jobs import Item
 
 COMPONENTS = 8  # principal components with a slider
 _PREVIEW = 768  # pixels of the longer side of a photo while it is edited
-_KEPT = 8  # photos
+_KEPT, _MOST_KEPT = 8, 256 << 20  # previews, and bytes of files
 _STRIP = 5  # pictures
 _LEAST_PILE = 2  # pictures
 _TYPICAL = (2, 98)  # percentiles of the latents' projections
@@ -52,14 +52,13 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A photo, whole and as a preview, and what is edited in each."""
+    """A photo as a preview, and what is edited in it."""
 
     name: str
-    content: bytes
-    photo: Photo
+    content: bytes  # of its file, which is decoded whole only for a download
+    size: tuple[int, int]  # pixels of the whole
     preview: Photo
-    boxes: list[Box]
-    preview_boxes: list[Box]
+    boxes: list[Box]  # in the preview
     notes: list[str]
 
 
@@ -110,10 +109,12 @@ class Session:
         with self._lock:
             self._files[key] = safe, content
             self._files.move_to_end(key)
-            while len(self._files) > _KEPT:
-                self._files.popitem(last=False)
+            while len(self._files) > 1 and sum(len(kept) for _, kept in self._files.values()) > _MOST_KEPT:
+                gone, _ = self._files.popitem(last=False)
+                for align in (True, False):
+                    self._photos.pop((gone, align), None)
             opened = self._opened(key, align=False)
-        return {"photo": key, "name": safe, "width": opened.photo.size[0], "height": opened.photo.size[1]}
+        return {"photo": key, "name": safe, "width": opened.size[0], "height": opened.size[1]}
 
     def _opened(self, key: str, align: bool) -> Opened:
         known = self._photos.get((key, align))
@@ -136,7 +137,7 @@ class Session:
             replace(box, x=box.x * scale, y=box.y * scale, width=box.width * scale, height=box.height * scale)
             for box in boxes
         ]
-        opened = Opened(name, content, photo, small, boxes, scaled, notes)
+        opened = Opened(name, content, photo.size, small, scaled, notes)
         self._photos[(key, align)] = opened
         while len(self._photos) > _KEPT:
             self._photos.popitem(last=False)
@@ -170,7 +171,7 @@ class Session:
             return lerp(ends[0], ends[1], np.array([state.walk[2]], dtype=np.float32))
         assert state.photo is not None
         opened = self._opened(state.photo, state.align)
-        return edit.edit_photo(self.model, opened.preview, EditRequest(), opened.preview_boxes[:1], [])[1]
+        return edit.edit_photo(self.model, opened.preview, EditRequest(), opened.boxes[:1], [])[1]
 
     def _latent(self, state: State) -> np.ndarray:
         """(1, latent_dim), moved."""
@@ -193,7 +194,7 @@ class Session:
             opened = self._opened(state.photo, state.align)
             vectors, strengths = self._moves(state)
             request = EditRequest(vectors=strengths)
-            versions, _ = edit.edit_photo(self.model, opened.preview, request, opened.preview_boxes, vectors)
+            versions, _ = edit.edit_photo(self.model, opened.preview, request, opened.boxes, vectors)
             shown = versions[-1].visible()
         if "A" in shown.getbands():
             return Shown(encode_picture(shown, ".png"), "image/png")
