@@ -72,7 +72,7 @@ def build(session: Session, mapped: Mapped | None = None) -> str:
         "vectors": described,
     }
     parts = {
-        "runtime": gzip.compress((_HERE / "ort" / "ort.wasm.bundle.min.mjs").read_bytes(), 9, mtime=0),
+        "runtime": (_HERE / "ort" / "ort.wasm.bundle.min.mjs.gz").read_bytes(),
         "wasm": (_HERE / "ort" / "ort-wasm-simd-threaded.wasm.gz").read_bytes(),
         "decoder": gzip.compress(graphs.decoder(config, model.weights, half=True), 9, mtime=0),
         "encoder": gzip.compress(graphs.encoder(config, model.weights, half=True), 9, mtime=0),
