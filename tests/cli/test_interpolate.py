@@ -122,6 +122,7 @@ def test_a_chain_takes_a_row_and_a_column(run):
         (["seed:0-1", "--seconds", "3600", "--fps", "100", "-o", "a.mp4"], "a walk takes up to 100,000 images"),
         (["seed:0-1", "--steps", "9000", "--scale", "32"], "megapixels"),
         (["seed:0-1", "--steps", "9000", "--scale", "32", "-o", "a.gif"], "megapixels"),
+        (["seed:0-1", "--labels", "-o", "a.gif"], "--columns, --labels and --title are of a sheet"),
         (["seed:0-1", "--scale", "99"], "--scale takes 1 to 32, got 99"),
         (["seed:0-1", "-o", "a.avi"], "cannot write a.avi"),
         (["seed:x", "seed:1"], "seed: takes numbers and ranges"),

@@ -15,6 +15,14 @@ def test_sample_draws_a_sheet(run):
     assert size("samples-2-6.png") == (3 * 18 - 2, 2 * 18 - 2)
 
 
+def test_single_images_can_be_enlarged_and_have_no_captions(run):
+    assert run("sample", "--n", 2, "--each", "--scale", 3, *MODEL, "-o", "large").code == 0
+    assert size("large/seed-00001.png") == (48, 48)
+    result = run("sample", "--n", 2, "--each", "--labels", *MODEL)
+    assert result.code == 2
+    assert "leave them out with --each" in result.err
+
+
 def test_a_seed_is_the_same_image_in_any_batch(run):
     run("sample", "--seeds", "3,7", "--each", *MODEL)
     run("sample", "--seeds", "0-63", "--each", *MODEL)

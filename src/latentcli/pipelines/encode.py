@@ -16,6 +16,7 @@ from latentcli.concepts.perturb import Change, changed
 from latentcli.config import MOST_ON_SHEET
 from latentcli.errors import ConfigError, ImageError
 from latentcli.events import Event, Kept, Progress, Skipped, Wrote
+from latentcli.figures.sheet import enlarged
 from latentcli.files import free_name, output_file
 from latentcli.images import check_writable, read_image, to_pictures, walk, write_picture
 from latentcli.latents import SUFFIX, Latents
@@ -123,7 +124,7 @@ def in_batches(z: np.ndarray, paths: Sequence[Path]) -> Iterator[tuple[np.ndarra
 
 
 def write_decoded(
-    model: LoadedModel, batches: Iterable[tuple[np.ndarray, Sequence[Path]]], count: int, keep: bool
+    model: LoadedModel, batches: Iterable[tuple[np.ndarray, Sequence[Path]]], count: int, keep: bool, scale: int = 1
 ) -> Iterator[Event]:
     """Decode `count` latents, each into a file of its own; `keep` leaves files that exist as they are.
 
@@ -133,7 +134,7 @@ def write_decoded(
     done = 0
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for z, paths in batches:
-            pictures = to_pictures(model.decode(z))
+            pictures = [enlarged(picture, scale) for picture in to_pictures(model.decode(z))]
             yield from _written(writing)
             writing = [
                 (path, None if keep and os.path.lexists(path) else pool.submit(write_picture, picture, path))

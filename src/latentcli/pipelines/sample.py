@@ -68,6 +68,9 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
     """
     if not each and len(request.seeds) > MOST_ON_SHEET:
         raise UsageError(f"a sheet takes up to {MOST_ON_SHEET:,} images, got {len(request.seeds):,}; give --each")
+    look = request.look
+    if each and (look.columns or look.labels or look.title):
+        raise UsageError("--columns, --labels and --title are of a sheet; leave them out with --each")
     sampler = _Sampler.of(entry, load_model(entry.path, entry.engine), request)
     if each:
         check_folder(output, len(request.seeds))
@@ -102,7 +105,7 @@ class _Sampler:
 
 def _each(sampler: _Sampler, folder: Path, keep: bool) -> Iterator[Event]:
     batches = ((z, [folder / f"seed-{seed:05d}.png" for seed in seeds]) for seeds, z in sampler)
-    return write_decoded(sampler.model, batches, len(sampler.request.seeds), keep)
+    return write_decoded(sampler.model, batches, len(sampler.request.seeds), keep, sampler.request.look.scale)
 
 
 def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None = None) -> Drawn:

@@ -125,6 +125,8 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
     count = _count(request, walk)
     if is_animation(target):
         check_animation(target)
+        if request.look.columns or request.look.labels or request.look.title:
+            raise UsageError("--columns, --labels and --title are of a sheet; leave them out of an animation")
         return _animate(model, walk, request, target, count)
     if request.seconds is not None:
         raise UsageError("--seconds is of an animation; give --output with .gif, .webp, .apng, .mp4 or .webm")
