@@ -84,7 +84,9 @@ def test_sizes_beyond_the_limits_are_refused(size):
 
 
 def test_presets_have_their_latent_dimensions():
-    assert model_config("photo", 64, 64, 3).latent_dim == 192
+    assert model_config("photo", 64, 64, 3, images=9_999).latent_dim == 192
+    assert model_config("photo", 64, 64, 3, images=10_000).latent_dim == 256
+    assert model_config("photo", 48, 48, 3, images=10_000).latent_dim == 192
     assert model_config("photo", 128, 128, 3).latent_dim == 256
     assert model_config("digits", 28, 28, 1).latent_dim == 32
     assert BOOK.latent_dim == 2

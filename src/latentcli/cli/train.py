@@ -26,7 +26,7 @@ from latentcli.cli.options import (
     SizeOption,
     parse_size,
 )
-from latentcli.config import DEFAULTS, FEW_IMAGES, LARGE, MODEL_FILE, Likelihood, Precision, Preset
+from latentcli.config import DEFAULTS, FEW_IMAGES, LARGE, MANY_IMAGES, MODEL_FILE, Likelihood, Precision, Preset
 from latentcli.runtime import let_threads_sleep
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 _PHOTO, _DIGITS, _BOOK = DEFAULTS["photo"], DEFAULTS["digits"], DEFAULTS["book"]
 _LATENT_DIMS = (
-    f"{_PHOTO.latent_dim} for photo, {_PHOTO.latent_dim_large} above {LARGE} px; "
+    f"{_PHOTO.latent_dim} for photo, {_PHOTO.latent_dim_large} above {LARGE} px, and for {LARGE} px of {MANY_IMAGES:,} "
+    "images; "
     f"{_DIGITS.latent_dim} for digits; {_BOOK.latent_dim} for book"
 )
 _EPOCHS = (

@@ -211,7 +211,7 @@ def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
         small = BOOK_SIZE if preset == "book" else min(side, DIGITS_UP_TO)
         width, height = request.size or ((first.width, first.height) if first else (small, small))
     latent_dim = request.latent_dim or (first.latent_dim if first else None)
-    config = model_config(preset, width, height, channels, latent_dim, request.likelihood)
+    config = model_config(preset, width, height, channels, latent_dim, request.likelihood, len(train.rows))
     if first:
         config = _like(first, config, request)
     background = config.background if request.background is None else parse_colour(request.background)
