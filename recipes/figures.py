@@ -1,4 +1,4 @@
-"""The figures of docs/: planes, maps, walks, grids and traversals, each one command of the command line.
+"""The figures of docs/: planes, maps, walks, grids and traversals, each one command; and the page of digits.
 
     python recipes/gallery.py DATA      # models of emoji, avatars and digits
     python recipes/figures.py DATA
@@ -53,9 +53,21 @@ def latentcli(command: str, output: Path, home: Path) -> None:
     subprocess.run([sys.executable, "-m", "latentcli", *arguments], check=True, env=environment)
 
 
+def write_page(data: Path) -> None:
+    """The page of digits in docs/explore.md, with a vector for each digit."""
+    for arguments in (
+        ["vectors", "fit", "--folders", data / "mnist" / "train", "--force"],
+        ["explore", "--static", FIGURES.parent / "explore-digits.html", "--force"],
+    ):
+        command = [sys.executable, "-m", "latentcli", *map(str, arguments), "--model", "gallery-digits"]
+        subprocess.run(command, check=True)
+
+
 def main() -> None:
     data, wanted = Path(sys.argv[1]), sys.argv[2:] or list(COMMANDS)
     FIGURES.mkdir(exist_ok=True)
+    if wanted == list(COMMANDS):
+        write_page(data)
     if not Path("models/plane").is_dir():
         train = ["train", data / "mnist", "--preset", "book", "--minutes", "6", "--name", "plane"]
         subprocess.run([sys.executable, "-m", "latentcli", *map(str, train)], check=True)
