@@ -1,11 +1,11 @@
 """The preview of a picture in the terminal."""
 
-import contextlib
 import fcntl
 import os
 import pty
 import select
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -25,28 +25,35 @@ COLOURS = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 def on_terminal(environment, *arguments, columns=80, answer=b""):
     """What a program writes to a terminal of so many columns, which answers questions so."""
     known = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_DATA_HOME") if name in os.environ}
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ.clear()
-        os.environ.update({**known, "LANG": "C.UTF-8", "PYTHONUTF8": "1", **environment})
-        os.execv(sys.executable, [sys.executable, *arguments])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**known, "LANG": "C.UTF-8", "PYTHONUTF8": "1", **environment},
+        start_new_session=True,
+    )
+    os.close(theirs)
     written, started = b"", time.monotonic()
-    while time.monotonic() - started < PATIENCE:
-        if not select.select([terminal], [], [], 0.2)[0]:
-            continue
-        try:
-            some = os.read(terminal, 1 << 16)
-        except OSError:  # the program ended
-            break
-        if not some:
-            break
-        written += some
-        if b"\x1b[c" in some and answer:
-            os.write(terminal, answer)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(child, 0)
-    os.close(terminal)
+    try:
+        while time.monotonic() - started < PATIENCE:
+            if not select.select([ours], [], [], 0.2)[0]:
+                continue
+            try:
+                some = os.read(ours, 1 << 16)
+            except OSError:  # the program ended
+                break
+            if not some:
+                break
+            written += some
+            if b"\x1b[c" in some and answer:
+                os.write(ours, answer)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
     return written
 
 
