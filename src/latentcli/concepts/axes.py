@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentcli.concepts.vector import ConceptVector
+from latentcli.concepts.vector import AXIS, ConceptVector, unlabelled
 from latentcli.config import NUMBERED_AXIS
 from latentcli.errors import UsageError
 from latentcli.model.noise import uniform_and_normal
@@ -52,11 +52,20 @@ def components(geometry: Geometry, count: int) -> list[Axis]:
     variances, directions = np.linalg.eigh(geometry.covariance.astype(np.float64))
     found = []
     for rank in range(1, min(count, len(variances)) + 1):
-        direction = directions[:, -rank]
-        direction = direction * np.sign(direction[np.argmax(np.abs(direction))])  # eigenvectors have no sign
+        direction = oriented(directions[:, -rank])
         share = 100 * variances[-rank] / variances.sum()
         found.append(Axis(f"pc{rank}", along(direction.astype(np.float32), geometry), f"{share:.1f} %"))
     return found
+
+
+def oriented(direction: np.ndarray) -> np.ndarray:
+    """A direction (latent_dim,) turned so that its largest number is positive: eigenvectors have no sign."""
+    return np.asarray(direction * np.sign(direction[np.argmax(np.abs(direction))]))
+
+
+def as_vector(axis: Axis, geometry: Geometry, model_id: str) -> ConceptVector:
+    """A step along an axis as a vector that is not saved."""
+    return unlabelled(axis.name, axis.step, AXIS, {}, geometry, model_id)
 
 
 def of_vector(vector: ConceptVector, geometry: Geometry) -> Axis:

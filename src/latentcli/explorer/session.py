@@ -15,7 +15,7 @@ from PIL import Image
 
 from latentcli import catalog
 from latentcli.box import Box
-from latentcli.concepts import labels
+from latentcli.concepts import axes, labels
 from latentcli.concepts.edit import EditRequest, Strength, move
 from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.vector import ConceptVector, load_all
@@ -37,7 +37,7 @@ _PREVIEW = 768  # pixels of the longer side of a photo while it is edited
 _KEPT, _MOST_KEPT = 8, 256 << 20  # previews, and bytes of files
 _STRIP = 5  # pictures
 _LEAST_PILE = 2  # pictures
-_TYPICAL = (2, 98)  # percentiles of the latents' projections
+TYPICAL = (2, 98)  # percentiles of the latents' projections
 _JPEG = 90  # quality of previews
 
 
@@ -70,20 +70,19 @@ class Session:
         self.entry = entry
         self.model: LoadedModel = load_model(entry.path, entry.engine)
         self.images = find_images(images) if images is not None else []
-        self._folder = images
         self._lock = threading.Lock()
         self._photos: OrderedDict[tuple[str, bool], Opened] = OrderedDict()
         self._files: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        where = fit_vectors.geometry(self.model)
+        components = axes.components(where, COMPONENTS)
+        self._components = [axes.as_vector(axis, where, self.model.model_id) for axis in components]
         self._vectors: dict[str, ConceptVector] = {}
         self._read_vectors()
         self.model.engine.prepare()
 
     def _read_vectors(self) -> None:
-        saved = [vector for vector in load_all(self.entry)[0] if vector.model_id == self.model.model_id]
-        count = min(COMPONENTS, self.model.config.latent_dim)
-        names = [f"pc{rank}" for rank in range(1, count + 1) if f"pc{rank}" not in {vector.name for vector in saved}]
-        axes = [fit_vectors.load_vector(self.entry, self.model, catalog.VectorRequest(name, None)) for name in names]
-        self._vectors = {vector.name: vector for vector in (*saved, *axes)}
+        saved = {vector.name: vector for vector in load_all(self.entry)[0] if vector.model_id == self.model.model_id}
+        self._vectors = saved | {vector.name: vector for vector in self._components if vector.name not in saved}
 
     @property
     def vectors(self) -> list[ConceptVector]:
@@ -224,7 +223,7 @@ class Session:
 
     def _range(self, z: np.ndarray, vector: ConceptVector) -> tuple[float, float]:
         length, score = float(np.linalg.norm(vector.direction)), float(vector.score(z)[0])
-        low, high = ((float(vector.percentiles[percent]) - score) / length for percent in _TYPICAL)
+        low, high = ((float(vector.percentiles[percent]) - score) / length for percent in TYPICAL)
         return min(low, 0.0), max(high, 0.0)
 
     def notes(self, state: State) -> list[str]:

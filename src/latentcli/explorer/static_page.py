@@ -16,7 +16,7 @@ from latentcli.catalog import ModelEntry
 from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError
 from latentcli.events import Event, Wrote
-from latentcli.explorer.session import Session, describe_vector
+from latentcli.explorer.session import TYPICAL, Session, describe_vector
 from latentcli.files import output_file, write_whole
 from latentcli.model import graphs
 from latentcli.pipelines.map import Mapped, page_of
@@ -24,7 +24,6 @@ from latentcli.text import shown, stored
 
 SEEDS = 256  # samples that the page holds
 _HERE = Path(__file__).parent
-_TYPICAL = (2, 98)  # percentiles of the latents' projections
 
 
 def write(entry: ModelEntry, target: Path, force: bool, folder: Path | None = None) -> Iterator[Event]:
@@ -55,7 +54,7 @@ def build(session: Session, mapped: Mapped | None = None) -> str:
     numbers = np.concatenate([latents, *(vector.direction[None] for vector in vectors), images]).astype("<f4")
     described = [
         describe_vector(vector)
-        | {"low": float(vector.percentiles[_TYPICAL[0]]), "high": float(vector.percentiles[_TYPICAL[1]])}
+        | {"low": float(vector.percentiles[TYPICAL[0]]), "high": float(vector.percentiles[TYPICAL[1]])}
         for vector in vectors
     ]
     config = model.config

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from latentcli.files import output_file
 from latentcli.images import check_writable
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Geometry
-from latentcli.pipelines.fit_vectors import check_new, geometry, reencoded
+from latentcli.pipelines.fit_vectors import check_new, geometry
 from latentcli.pipelines.traverse import TraverseRequest, draw_rows
 
 _NAMES: dict[Discovery, str] = {"latents": "pc", "pictures": "jac"}  # of vectors, before their number
@@ -68,9 +69,10 @@ def _discover(
     for message in unreadable:
         yield Note(f"left out: {message}")
     known = [vector for vector in saved if vector.model_id == model.model_id and vector.positives]
+    start = _Start.of(model)
     vectors = []
     for rank, axis in enumerate(found, start=1):
-        vectors.append(_measured(model, where, known, axis, request.by, rank))
+        vectors.append(_measured(model, where, known, start, axis, request.by, rank))
         yield Progress("measuring", rank, len(found))
     for vector, target in zip(vectors, targets, strict=True):
         vector.save(target)
@@ -105,23 +107,43 @@ def directions_of_pictures(model: LoadedModel, where: Geometry, count: int) -> G
     _, turns = np.linalg.eigh(metric)
     found = []
     for rank in range(1, count + 1):
-        direction = turns[:, -rank] @ steps
-        direction *= np.sign(direction[np.argmax(np.abs(direction))])
+        direction = axes.oriented(turns[:, -rank] @ steps)
         found.append(Axis(f"{_NAMES['pictures']}{rank}", axes.along(direction, where)))
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Samples before they are moved: their latents, images, and those encoded again."""
+
+    z: np.ndarray
+    images: np.ndarray
+    reencoded: np.ndarray
+
+    @classmethod
+    def of(cls, model: LoadedModel) -> Self:
+        z = model.prior.sample(range(_MOVED), model.prior.temperature)
+        images = model.decode(z)
+        return cls(z, images, model.encode_float(images))
+
+
 def _measured(
-    model: LoadedModel, where: Geometry, known: Sequence[ConceptVector], axis: Axis, by: Discovery, rank: int
+    model: LoadedModel,
+    where: Geometry,
+    known: Sequence[ConceptVector],
+    start: _Start,
+    axis: Axis,
+    by: Discovery,
+    rank: int,
 ) -> ConceptVector:
     """The vector of an axis, with what a step along it changes in images and in the concepts that have names."""
-    z = model.prior.sample(range(_MOVED), model.prior.temperature)
-    change = float(np.sqrt(np.square(model.decode(z + axis.step) - model.decode(z)).mean()))
+    images = model.decode(start.z + axis.step)
+    change = float(np.sqrt(np.square(images - start.images).mean()))
     length = float(np.square(axis.step.astype(np.float64)).sum())
     recipe = Discovered(by, rank, length / float(np.trace(where.covariance)), change)
     shifts: tuple[Shift, ...] = ()
     if known:
-        moved = reencoded(model, z + axis.step) - reencoded(model, z)
+        moved = model.encode_float(images) - start.reencoded
         probes = np.stack([vector.probe for vector in known])
         means = (moved @ probes.T).mean(axis=0).tolist()
         shifts = tuple(Shift(vector.name, shift) for vector, shift in zip(known, means, strict=True))

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from PIL import Image
 
 from latentcli.catalog import ModelEntry
 from latentcli.concepts.perturb import Change, changed
@@ -33,6 +34,7 @@ class Encoded:
 
     positions: list[int]  # in the list that was given
     mean: np.ndarray  # (n, latent_dim)
+    images: np.ndarray | None = None  # uint8 (n, height, width, channels), of a batch
 
 
 def encode_paths(
@@ -52,7 +54,8 @@ def encode_paths(
             positions, images = zip(*good, strict=True)
             if change is not None:
                 images = tuple(changed(image, change) for image in images)
-            yield Encoded(list(positions), model.encode(np.stack(images)))
+            pixels = np.stack(images)
+            yield Encoded(list(positions), model.encode(pixels), pixels)
 
 
 def encode_all(
@@ -115,6 +118,15 @@ def _png_names(names: Sequence[str]) -> list[str]:
     short = [PurePosixPath(name).with_suffix(".png").as_posix() for name in names]
     counts = Counter(name.casefold() for name in short)
     return [new if counts[new.casefold()] == 1 else f"{name}.png" for name, new in zip(names, short, strict=True)]
+
+
+def decoded_pictures(model: LoadedModel, z: np.ndarray) -> Generator[Event, None, list[Image.Image]]:
+    """Pictures of latents (n, latent_dim), telling the progress."""
+    pictures: list[Image.Image] = []
+    for start in range(0, len(z), _BATCH):
+        pictures += to_pictures(model.decode(z[start : start + _BATCH]))
+        yield Progress("decoding", len(pictures), len(z))
+    return pictures
 
 
 def in_batches(z: np.ndarray, paths: Sequence[Path]) -> Iterator[tuple[np.ndarray, Sequence[Path]]]:

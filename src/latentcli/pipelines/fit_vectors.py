@@ -13,7 +13,7 @@ from latentcli.concepts import axes, perturb, vector
 from latentcli.concepts.diagnostics import MIN_HELD_OUT, Shift
 from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels
-from latentcli.concepts.vector import AXIS, ConceptVector, load_all
+from latentcli.concepts.vector import ConceptVector, load_all
 from latentcli.config import HELD_OUT_NEEDS, Augmentation, VectorMethod
 from latentcli.data.sources import held_out_then
 from latentcli.errors import ConfigError, ImageError, ModelMismatch, OutputExists
@@ -76,8 +76,7 @@ def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.
     """
     if request.is_axis and request.reference not in catalog.vectors_of(entry):
         where = geometry(model)
-        step = axes.numbered(request.reference, where).step
-        return vector.unlabelled(request.reference, step, AXIS, {}, where, model.model_id)
+        return axes.as_vector(axes.numbered(request.reference, where), where, model.model_id)
     found = ConceptVector.load(catalog.vector_file(entry, request))
     if found.model_id != model.model_id or len(found.direction) != model.config.latent_dim:
         raise ModelMismatch(
@@ -115,7 +114,7 @@ def compute(
         fitted.append((concept, examples, found))
     edited = np.flatnonzero(held) if held.sum() >= _MIN_EDITED else np.arange(len(z))
     some = z[edited[:: -(-len(edited) // _EDITED)]]
-    again = reencoded(model, some)
+    again = _reencoded(model, some)
     for concept, examples, found in fitted:
         for known in others.values():
             if known.name != found.name and abs(known.cosine(found)) >= _SAME:
@@ -136,13 +135,13 @@ def compute(
         if examples.cells or settings.orthogonal_to:
             plain = find(Examples(examples.z, examples.shows), FitSettings(settings.method), where).v
             directions.append(plain.astype(np.float32))
-        shifts = [((reencoded(model, some + v) - again) @ scored.T).mean(axis=0).tolist() for v in directions]
+        shifts = [((_reencoded(model, some + v) - again) @ scored.T).mean(axis=0).tolist() for v in directions]
         own, *side_effects = (Shift(*shift) for shift in zip(names, *shifts, strict=True))
         diagnostics = replace(found.diagnostics, own_shift=own, side_effects=tuple(side_effects))
         yield replace(found, diagnostics=diagnostics)
 
 
-def reencoded(model: LoadedModel, z: np.ndarray) -> np.ndarray:
+def _reencoded(model: LoadedModel, z: np.ndarray) -> np.ndarray:
     """Latents (n, latent_dim) decoded and encoded again."""
     return model.encode_float(model.decode(z))
 

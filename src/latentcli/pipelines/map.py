@@ -2,8 +2,6 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -30,10 +28,10 @@ from latentcli.figures.honeycomb import honeycomb
 from latentcli.figures.scatter import Groups
 from latentcli.figures.sheet import Captions, Look, check_pixels, sheet
 from latentcli.files import output_file, write_whole
-from latentcli.images import as_float, check_writable, read_image, to_pictures, walk, write_picture
+from latentcli.images import as_float, check_writable, to_pictures, write_picture
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.prior import Geometry, StandardPrior
-from latentcli.pipelines.encode import subjects
+from latentcli.pipelines.encode import decoded_pictures, encode_paths, subjects
 from latentcli.pipelines.fit_vectors import geometry
 from latentcli.pipelines.jobs import Item
 from latentcli.pipelines.traverse import check_range, named_axis, start
@@ -163,10 +161,7 @@ def _plane(
     model: LoadedModel, z: np.ndarray, request: PlaneRequest, captions: Captions, words: str, target: Path
 ) -> Iterator[Event]:
     is_shown = _is_shown(request)
-    shown, drawn = z[is_shown], list[Image.Image]()
-    for begin in range(0, len(shown), _BATCH):
-        drawn += to_pictures(model.decode(shown[begin : begin + _BATCH]))
-        yield Progress("decoding", len(drawn), len(shown))
+    drawn = yield from decoded_pictures(model, z[is_shown])
     look = request.look
     title = look.title or (words if look.labels else "")
     if request.shape == "hexagons":
@@ -187,9 +182,7 @@ def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force
     """
     layout.check_method(request.method)
     model = load_model(entry.path, entry.engine)
-    items = subjects(model, request.arguments)
-    if not 2 <= len(items) <= _MOST:
-        raise UsageError(f"a map takes 2 to {_MOST:,} images, got {len(items):,}")
+    items = _items(model, request)
     first = request.arguments[0]
     stem = short_name(str(first)) if len(request.arguments) == 1 else "images"
     near = None if request.near is None else start(model, geometry(model), request.near, "--near")
@@ -200,6 +193,14 @@ def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force
     columns = _columns(count, model, request) if request.grid else None
     check_pixels(*scatter.map_size(count, columns, _thumbnail(model, count, request), request.look))
     return _scattered(model, items, _group_names(request, items), near, request, target)
+
+
+def _items(model: LoadedModel, request: MapRequest) -> list[Item]:
+    """Raises UsageError for too few or too many, ImageError for a folder without images."""
+    items = subjects(model, request.arguments)
+    if not 2 <= len(items) <= _MOST:
+        raise UsageError(f"a map takes 2 to {_MOST:,} images, got {len(items):,}")
+    return items
 
 
 def _columns(count: int, model: LoadedModel, request: MapRequest) -> int:
@@ -248,8 +249,6 @@ def _scattered(
     if is_page:
         size = map_page.thumbnail_size(count, (model.config.width, model.config.height))
     z, kept, thumbnails = yield from _read(model, items, size)
-    if len(kept) < 2:
-        raise ImageError("a map takes two readable images; nothing was written")
     if near is not None:
         nearest = _nearest(z, near, geometry(model).mean, request.n)
         z, kept, thumbnails = z[nearest], [kept[row] for row in nearest], [thumbnails[row] for row in nearest]
@@ -294,14 +293,10 @@ class Mapped:
 def page_of(model: LoadedModel, folder: Path) -> Generator[Event, None, Mapped]:
     """The page that `map FOLDER --output PAGE.html` writes. Raises ImageError for a folder without images."""
     request = MapRequest((folder,))
-    items = subjects(model, request.arguments)
-    if not 2 <= len(items) <= _MOST:
-        raise UsageError(f"a map takes 2 to {_MOST:,} images, got {len(items):,}")
+    items = _items(model, request)
     names = _group_names(request, items)
     size = map_page.thumbnail_size(len(items), (model.config.width, model.config.height))
     z, kept, thumbnails = yield from _read(model, items, size)
-    if len(kept) < 2:
-        raise ImageError("a map takes two readable images; nothing was written")
     members, words = [names[number] for number in kept], [items[number].name for number in kept]
     points = layout.lay_out(z, request.method)
     page = map_page.build(_title(model, len(kept)), thumbnails, words, members, Groups.of(members), points, None)
@@ -311,39 +306,41 @@ def page_of(model: LoadedModel, folder: Path) -> Generator[Event, None, Mapped]:
 def _read(
     model: LoadedModel, items: Sequence[Item], size: tuple[int, int]
 ) -> Generator[Event, None, tuple[np.ndarray, list[int], list[Image.Image]]]:
-    """Latents (n, latent_dim), the positions of the items that could be read, and a thumbnail of each."""
+    """Latents (n, latent_dim), the positions of the items that could be read, and a thumbnail of each.
+
+    Raises ImageError where fewer than two could be.
+    """
     parts: list[np.ndarray] = []
     kept: list[int] = []
     thumbnails: list[Image.Image] = []
-    for numbers, z, images in _batches(model, items):
-        if isinstance(images, Skipped):
-            yield images
+    for found in _batches(model, items):
+        if isinstance(found, Skipped):
+            yield found
             continue
+        numbers, z, images = found
         parts.append(z)
         kept += numbers
         thumbnails += [_resized(picture, size) for picture in to_pictures(images)]
         yield Progress("encoding", len(kept), len(items))
-    return np.concatenate(parts) if parts else np.empty((0, 1)), kept, thumbnails
+    if len(kept) < 2:
+        raise ImageError("a map takes two readable images; nothing was written")
+    return np.concatenate(parts), kept, thumbnails
 
 
-def _batches(model: LoadedModel, items: Sequence[Item]) -> Iterator[tuple[list[int], np.ndarray, np.ndarray | Skipped]]:
+def _batches(model: LoadedModel, items: Sequence[Item]) -> Iterator[tuple[list[int], np.ndarray, np.ndarray] | Skipped]:
     """Positions of a few items, their latents, and images (n, channels, height, width): their own, or decoded."""
     latents = [(number, item.z) for number, item in enumerate(items) if item.z is not None]
     for begin in range(0, len(latents), _BATCH):
         numbers, some = zip(*latents[begin : begin + _BATCH], strict=True)
         z = np.stack(some)
         yield list(numbers), z, model.decode(z)
-    numbers_of = [number for number, item in enumerate(items) if item.z is None]
-    found = enumerate(walk([items[number].path for number in numbers_of], partial(read_image, config=model.config)))
-    while batch := list(islice(found, _BATCH)):
-        for _, (_, image) in batch:
-            if isinstance(image, ImageError):
-                yield [], np.empty(0), Skipped(str(image))
-        good = [(numbers_of[row], image) for row, (_, image) in batch if isinstance(image, np.ndarray)]
-        if good:
-            numbers, images = zip(*good, strict=True)
-            pixels = np.stack(images)
-            yield list(numbers), model.encode(pixels), as_float(pixels)
+    number_of = [number for number, item in enumerate(items) if item.z is None]
+    for found in encode_paths(model, [items[number].path for number in number_of]):
+        if isinstance(found, Skipped):
+            yield found
+        else:
+            assert found.images is not None
+            yield [number_of[position] for position in found.positions], found.mean, as_float(found.images)
 
 
 def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

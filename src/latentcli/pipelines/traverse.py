@@ -125,10 +125,7 @@ def _axes(
 
 
 def kl_per_dimension(model: LoadedModel) -> tuple[Sequence[float], str]:
-    """Mean KL of each latent dimension in nats, and of which images: held-out ones, else samples encoded again.
-
-    An autoencoder has no KL; its dimensions are all the same.
-    """
+    """Mean KL of each latent dimension in nats, and a note where it is not that of held-out images."""
     record = Record.of(model.path.parent, model.model_id)
     if record is not None and len(record.evaluation.kl_per_dimension) == model.config.latent_dim:
         return record.evaluation.kl_per_dimension, ""
@@ -138,19 +135,14 @@ def kl_per_dimension(model: LoadedModel) -> tuple[Sequence[float], str]:
     return kl_of_images(model.vae, model.decode(z)), "KL: of samples encoded again, as no evaluation is at hand"
 
 
-def row(axis: Axis, middle: np.ndarray, steps: int, reach: float) -> np.ndarray:
-    """Latents (steps, latent_dim) from -reach to +reach standard deviations around the middle."""
-    t = np.linspace(-reach, reach, steps, dtype=np.float32)
-    return np.asarray(middle + t[:, None] * axis.step)
-
-
 def draw_rows(
     model: LoadedModel, rows: list[Axis], middle: np.ndarray, request: TraverseRequest, target: Path
 ) -> Iterator[Event]:
     """Draw a row of images for each axis through the middle (latent_dim,)."""
+    t = np.linspace(-request.reach, request.reach, request.steps, dtype=np.float32)
     pictures: list[Image.Image] = []
     for done, axis in enumerate(rows, start=1):
-        pictures += to_pictures(model.decode(row(axis, middle, request.steps, request.reach)))
+        pictures += to_pictures(model.decode(middle + t[:, None] * axis.step))
         yield Progress("decoding", done, len(rows))
     words = [f"{axis.name}  {axis.note}".strip() for axis in rows]
     heads = [f"{t:+g} sd" if t else "0" for t in np.linspace(-request.reach, request.reach, request.steps).round(2)]

@@ -20,7 +20,7 @@ from latentcli.images import as_float, check_writable, on_checks, read_image, to
 from latentcli.interpolation import Pace, Walk
 from latentcli.latents import SUFFIX
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.pipelines.encode import keyframes
+from latentcli.pipelines.encode import decoded_pictures, keyframes
 
 _BATCH = 64  # latents
 _SLOWEST, _FASTEST = 0.1, 100.0  # pictures a second
@@ -220,10 +220,7 @@ def _grid(model: LoadedModel, request: GridRequest, stops: _Keyframes, target: P
     else:
         anchors = stops.z.reshape(*request.anchors, -1)
     z = interpolation.mesh(anchors, request.steps, request.method).reshape(rows * columns, -1)
-    pictures: list[Image.Image] = []
-    for start in range(0, len(z), _BATCH):
-        pictures += to_pictures(model.decode(z[start : start + _BATCH]))
-        yield Progress("decoding", len(pictures), len(z))
+    pictures = yield from decoded_pictures(model, z)
     if request.arrangement == "analogy":
         pictures, columns = _with_shoulders(pictures, rows, columns, _originals(model, stops)), columns + 2
         captions = Captions()
