@@ -1,5 +1,6 @@
 """`latentcli traverse` and `latentcli vectors discover`: rows of images along axes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from latentcli.model.modelfile import load_model
 from latentcli.pipelines.fit_vectors import geometry
 from latentcli.pipelines.traverse import kl_per_dimension
 from tests.cli.conftest import MODEL, pixels, size
-from tests.conftest import draw_folder
+from tests.conftest import TINY, draw_folder, write_model
 
 PLAIN = ("--no-labels",)
 
@@ -45,6 +46,16 @@ def test_vectors_and_names_have_rows_too(run):
     assert run("vectors", "fit", "dot", "--positive", "with", "--negative", "without", *MODEL).code == 0
     assert run("traverse", "--axes", "vectors", *MODEL).paths == ["tiny-vectors.png"]
     assert run("traverse", "--axes", "dot,pc1,z0,random", "--title", "Four").paths == ["tiny-dot-pc1-z0-random.png"]
+
+
+def test_vectors_of_the_model_that_was_there_before_have_no_row(run, tmp_path):
+    draw_folder(Path("with"), 6, dot=True)
+    draw_folder(Path("without"), 6, first_seed=6)
+    assert run("vectors", "fit", "dot", "--positive", "with", "--negative", "without", *MODEL).code == 0
+    write_model(tmp_path / "models" / "tiny", replace(TINY, latent_dim=6))
+    result = run("traverse", "--axes", "vectors", *MODEL)
+    assert result.code == 1
+    assert "has no vectors" in result.err
 
 
 @pytest.mark.parametrize(("by", "name"), [("latents", "pc"), ("pictures", "jac")])

@@ -117,7 +117,8 @@ def _axes(
     if request.axes == COMPONENTS:
         return axes.components(where, request.rows), ""
     if request.axes == VECTORS:
-        vectors, unreadable = load_all(entry)
+        saved, unreadable = load_all(entry)
+        vectors = [vector for vector in saved if vector.model_id == model.model_id]
         if not vectors:
             raise ConfigError(f"{entry.name} has no vectors; make one with: latentcli vectors fit, or vectors discover")
         return [axes.of_vector(vector, where) for vector in vectors], "; ".join(unreadable)
