@@ -83,9 +83,12 @@ _DIGITS_WIDTHS = (8, 16, 32)  # MNIST, 10 minutes: 92.0 nats; twice these, at ha
 _DIGITS_HIDDEN = 256
 _LONGEST = 1_000_000  # epochs, or minutes, of a training
 _OF_FACES = ("framing", "aligned")  # settings that mean something with the crop "face"
-_ADDED = (*_OF_FACES, "linear")  # settings that files need not have
+_ADDED = (*_OF_FACES, "linear", "pooling")  # settings that files need not have
 _COARSEST = 7  # pixels: halving stops when neither side is longer
-_LINEAR_UP_TO = 128  # pixels: the linear path sees larger pictures halved
+# Pixels: the linear path sees larger pictures halved. Photos lose little by it (128 px faces: 36 dB when scaled up again,
+# and 256 components keep 26.6), and the components are fitted to four times as many of them in the same time.
+_LINEAR_UP_TO = 96
+_LINEAR_ONCE_UP_TO = 128  # the same in model files that do not say it
 # Units of what the convolutions correct: with them, learning as fast as on faces leaves avatars, which PCA describes
 # to a fraction of a gray level, at 58.5 dB; without them they fall to 47.7 dB at first.
 MEAN_UNIT = 2.0  # of a correction of the mean, in standard deviations of the linear posterior
@@ -113,6 +116,7 @@ class ModelConfig:
     hidden: int = 0  # numbers in a dense layer on both sides of the latent; 0 is no such layer
     likelihood: Likelihood = "gaussian"
     linear: bool = False  # probabilistic PCA beside the convolutions, which correct it
+    pooling: int = 1  # pixels each way that the linear path averages
     crop: Crop = "centre"  # a picture of another shape is cut to width:height, or with "none" squeezed
     framing: tuple[float, float, float] = FRAMING  # with the crop "face": how a face lies in it
     aligned: bool = False  # with the crop "face": the training pictures were such crops already
@@ -158,6 +162,7 @@ class ModelConfig:
             not self.linear or (self.preset != "book" and self.likelihood == "gaussian" and not self.hidden),
             "a linear path goes with a Gaussian likelihood and without hidden layers",
         )
+        _require(self.pooling in (1, 2), f"pooling must be 1 or 2, got {self.pooling}")
         if self.preset == "book":
             shape = (self.width, self.height, self.channels)
             _require(len(self.widths) == 4, "the preset book has four convolutions")
@@ -186,11 +191,6 @@ class ModelConfig:
     def padded(self) -> tuple[int, int]:
         """Height and width with them."""
         return self.height + self.padding[0], self.width + self.padding[1]
-
-    @property
-    def pooling(self) -> int:
-        """Pixels each way that the linear path averages."""
-        return 2 if max(self.padded) > _LINEAR_UP_TO else 1
 
     @property
     def coarsest(self) -> tuple[int, int, int]:
@@ -230,9 +230,14 @@ class ModelConfig:
         _require(not unknown, f"unknown settings {', '.join(sorted(unknown))}")
         _require(not missing, f"the settings {', '.join(missing)} are missing")
         try:
-            return typed.read(cls, values)
+            config = typed.read(cls, values)
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        return config if "pooling" in values else replace(config, pooling=config._pooling(_LINEAR_ONCE_UP_TO))
+
+    def _pooling(self, up_to: int) -> int:
+        """What the linear path should average, where pictures up to so many pixels a side are seen whole."""
+        return 2 if self.linear and max(self.padded) > up_to else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +364,7 @@ def model_config(
     if preset != "book":
         halvings = max(1, math.ceil(math.log2(max(width, height, SMALLEST) / _COARSEST)))
         widths = widths[:halvings] if preset == "photo" else (widths[:1] * halvings + widths)[-halvings:]
-    return ModelConfig(
+    config = ModelConfig(
         preset=preset,
         width=width,
         height=height,
@@ -370,6 +375,7 @@ def model_config(
         likelihood=likelihood or defaults.likelihood,
         linear=preset == "photo" and likelihood != "bernoulli",
     )
+    return replace(config, pooling=config._pooling(_LINEAR_UP_TO))
 
 
 def train_config(model: ModelConfig) -> TrainConfig:

@@ -101,6 +101,15 @@ def test_a_config_survives_json_and_refuses_nonsense():
             ModelConfig.from_json(TINY.to_json() | broken)
 
 
+def test_large_pictures_are_halved_for_the_linear_path_and_older_files_say_when():
+    assert [model_config("photo", side, side, 3).pooling for side in (64, 96, 128, 256)] == [1, 1, 2, 2]
+    older = model_config("photo", 128, 128, 3).to_json()
+    del older["pooling"]
+    assert ModelConfig.from_json(older).pooling == 1
+    assert ModelConfig.from_json(older | {"width": 256, "height": 256}).pooling == 2
+    assert ModelConfig.from_json(older | {"width": 256, "height": 256, "linear": False}).pooling == 1
+
+
 def test_small_pictures_go_in_larger_batches():
     batches = [train_config(model_config("photo", side, side, 3)).batch_size for side in (16, 32, 64, 128, 256)]
     assert batches == [256, 256, 64, 32, 32]

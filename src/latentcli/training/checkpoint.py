@@ -27,6 +27,7 @@ _ADDED = {
     "patience": 0.0,
     "augment": False,
     "linear": False,
+    "pooling": 1,
     "start_from": None,
 }  # options that runs of earlier versions did not have
 LENGTH = ("epochs", "minutes")  # options that may grow when a run has ended

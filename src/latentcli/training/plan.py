@@ -232,6 +232,7 @@ def _like(first: ModelConfig, config: ModelConfig, request: TrainRequest) -> Mod
         hidden=first.hidden,
         likelihood=first.likelihood,
         linear=first.linear,
+        pooling=first.pooling if same_size or not first.linear else config.pooling,
         framing=first.framing,
     )
 
