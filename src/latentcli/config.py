@@ -85,8 +85,8 @@ _LONGEST = 1_000_000  # epochs, or minutes, of a training
 _OF_FACES = ("framing", "aligned")  # settings that mean something with the crop "face"
 _ADDED = (*_OF_FACES, "linear", "pooling")  # settings that files need not have
 _COARSEST = 7  # pixels: halving stops when neither side is longer
-# Pixels: the linear path sees larger pictures halved. Photos lose little by it (128 px faces: 36 dB when scaled up again,
-# and 256 components keep 26.6), and the components are fitted to four times as many of them in the same time.
+# Pixels: the linear path sees larger pictures halved. Photos lose little (128 px faces keep 36 dB, of which 256
+# components keep 26.6), and the components are fitted to four times as many of them in the same time.
 _LINEAR_UP_TO = 96
 _LINEAR_ONCE_UP_TO = 128  # the same in model files that do not say it
 # Units of what the convolutions correct: with them, learning as fast as on faces leaves avatars, which PCA describes
