@@ -39,10 +39,16 @@ class ModelHeader:
     finished_at: str = ""  # end of the training, ISO 8601 in UTC: sorts as text
     bundled: bool = False
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the training images, for `sample --like`
+    network_id: str = ""  # a digest of the weights, which is the model_id unless the decoder alone was trained on
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[0-9a-f]{12}", self.model_id):  # folders are named after it
             raise ValueError("model_id is not twelve hex digits")
+
+    @property
+    def weights_id(self) -> str:
+        """What tells these weights from all others."""
+        return self.network_id or self.model_id
 
 
 def read_model_header(path: Path) -> ModelHeader:

@@ -62,6 +62,9 @@ WALK_FPS = 12.0  # pictures a second in an animation
 MODEL_FILE = "model.safetensors"  # in a model's folder
 RESUME_FILE = "resume.safetensors"  # beside it
 PRIOR_RESUME_FILE = "prior.resume.safetensors"  # and that, while the prior is fitted
+PLAIN_FILE = "plain.safetensors"  # and that: the model before it was sharpened
+SHARP_RESUME_FILE = "sharp.resume.safetensors"  # and that, while it is sharpened
+SHARP_SHARE = 0.3  # of the images shown in training, which sharpening shows again
 HISTORY_FILE = "history.jsonl"  # and that: a line per epoch
 RECONSTRUCTIONS_FILE = "reconstructions.png"  # and that: drawn again at every save
 SAMPLES_FILE = "samples.png"
@@ -281,6 +284,28 @@ class TrainConfig:
         _require(0 <= self.shift <= 0.25, f"shift must be 0 to 0.25, got {self.shift}")
         _require(0 <= self.jitter <= 0.5, f"jitter must be 0 to 0.5, got {self.jitter}")
         _require(0 <= self.patience <= 1, f"patience must be 0 to 1, got {self.patience}")
+        _require(0 <= self.seed < 2**63, f"seed must be 0 or more, got {self.seed}")
+
+
+@dataclass(frozen=True, slots=True)
+class SharpConfig:
+    """How to sharpen: the decoder of a trained model learns on, against a discriminator."""
+
+    minutes: float | None = None  # turned into a number of steps once; None is a share of the training's steps
+    batch_size: int = 32  # images per step; half as many samples are added
+    learning_rate: float = 5e-4  # of decoder and discriminator; that of the decoder falls to 0
+    flip: bool = False  # mirror half of the images, as in the training
+    noise_scale: float = 1.0  # 0 for an autoencoder, which draws no noise
+    seed: int = 0
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        _require(
+            self.minutes is None or 0 < self.minutes <= _LONGEST,
+            f"minutes must be more than 0 and up to {_LONGEST:,}, got {self.minutes}",
+        )
+        _require(self.precision in get_args(Precision), f"precision cannot be {self.precision!r}")
+        _require(2 <= self.batch_size <= 1 << 16, f"batch size must be 2 to {1 << 16}, got {self.batch_size}")
         _require(0 <= self.seed < 2**63, f"seed must be 0 or more, got {self.seed}")
 
 

@@ -49,6 +49,28 @@ class EpochReport:
         return self.reconstruction + self.kl
 
 
+@dataclass(frozen=True, slots=True)
+class SharpMetrics:
+    """How sharp a decoder is, and what that costs, on held-out images."""
+
+    psnr: float  # dB, of reconstructions
+    sharpness: float  # variance of the Laplacian of reconstructions over that of the images, median
+    frechet: float  # distance of samples to the images, in the space of `evaluate`
+
+
+@dataclass(frozen=True, slots=True)
+class Sharpening:
+    """The second stage of a training: the decoder alone, against a discriminator."""
+
+    steps: int
+    batch_size: int
+    seconds: float
+    precision: str
+    seed: int
+    before: SharpMetrics
+    after: SharpMetrics
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSummary:
     """How a model was trained, in the order of the model file."""
@@ -77,6 +99,7 @@ class TrainingSummary:
     seed: int = 0
     held_out_share: float | None = None  # None where a folder was held out
     held_out: Metrics | None = None
+    sharpening: Sharpening | None = None  # where there was one; `held_out` is measured after it
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

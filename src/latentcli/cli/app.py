@@ -26,6 +26,7 @@ from latentcli.cli import (
     report,
     rerun,
     sample,
+    sharpen,
     streams,
     train,
     traverse,
@@ -69,6 +70,7 @@ def about(
 
 
 app.command("train")(train.train)
+app.command("sharpen")(sharpen.sharpen)
 app.command("check")(check.check)
 app.command("encode")(encode.encode)
 app.command("decode")(decode.decode)

@@ -348,6 +348,16 @@ DeviceOption = Annotated[
     Device,
     typer.Option(help="`auto` takes CUDA, else Apple's MPS, else the CPU.", rich_help_panel=PANEL_TRAINING),
 ]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
+        "thread while another program takes the cores.",
+        show_default=False,
+        rich_help_panel=PANEL_TRAINING,
+    ),
+]
 
 
 def axis_vectors(names: str | None) -> list[str]:

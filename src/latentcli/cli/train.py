@@ -1,10 +1,6 @@
 """`latentcli train`: a model from a folder of images."""
 
-import contextlib
-import signal
-import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
@@ -24,6 +20,7 @@ from latentcli.cli.options import (
     JsonOption,
     PresetOption,
     SizeOption,
+    ThreadsOption,
     parse_size,
 )
 from latentcli.config import DEFAULTS, FEW_IMAGES, LARGE, MANY_IMAGES, MODEL_FILE, Likelihood, Precision, Preset
@@ -155,17 +152,18 @@ def train(
             rich_help_panel=PANEL_NETWORK,
         ),
     ] = None,
-    device: DeviceOption = "auto",
-    threads: Annotated[
-        int | None,
+    sharp: Annotated[
+        bool,
         typer.Option(
-            min=1,
-            help="Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
-            "thread while another program takes the cores.",
+            "--sharp",
+            help="Afterwards train the decoder alone on, against a discriminator, until its pictures are as crisp as "
+            "the images: see `latentcli sharpen`. (default: off)",
             show_default=False,
             rich_help_panel=PANEL_TRAINING,
         ),
-    ] = None,
+    ] = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     log: Annotated[
         Literal["tensorboard"] | None,
         typer.Option(
@@ -198,9 +196,8 @@ def train(
     let_threads_sleep()
 
     from latentcli import catalog
-    from latentcli.cli.training_view import TensorBoardLog, TrainingView
-    from latentcli.events import Progress
-    from latentcli.training import hardware, plan, run
+    from latentcli.cli.training_view import StopRequest, follow_training
+    from latentcli.training import plan, run, sharpen
 
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
@@ -233,26 +230,12 @@ def train(
         f"{folder}: {settled.choice.describe()} "
         "(change with --preset, --size, --latent-dim, --beta, --epochs, --minutes)"
     )
-    if settled.finished:
+    if settled.finished and (not sharp or sharpen.plan_after(settled, data).finished):
         _say_finished(console, settled)
         return
-    stop = _StopRequest()
-    with TrainingView(console) as view, TensorBoardLog(folder) if log else contextlib.nullcontext() as board:
-        for report in run.run(settled, stop):
-            view.show(report)
-            if board:
-                board.show(report)
-            if isinstance(report, Progress):
-                if report.what == "reading" and report.done == report.total:
-                    hardware.keep_freed_memory()
-                if stop():  # there is nothing to save
-                    if report.what != "reading":
-                        console.say("stopped before everything was measured; the same command does the rest")
-                    break
-    console.facts["interrupted"] = not view.finished
-    console.print_json()
-    if not view.finished:
-        raise typer.Exit(128 + (stop.signal or signal.SIGINT))
+    stop = StopRequest()
+    reports = sharpen.train_sharp(settled, data, stop) if sharp else run.run(settled, stop)
+    follow_training(console, reports, stop, folder if log else None)
 
 
 def _say_finished(console: Console, settled: "Plan") -> None:
@@ -262,21 +245,3 @@ def _say_finished(console: Console, settled: "Plan") -> None:
     console.facts["model_id"] = catalog.find_model(settled.folder.name).model_id
     console.wrote(settled.folder / MODEL_FILE)
     console.print_json()
-
-
-class _StopRequest:
-    """First Ctrl-C or SIGTERM: stop after the step. The second one stops at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._asked)
-
-    def __call__(self) -> bool:
-        return self.signal is not None
-
-    def _asked(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        print("latentcli: stopping after this step (press Ctrl-C again to quit immediately)", file=sys.stderr)
-        for again in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(again, signal.SIG_DFL)

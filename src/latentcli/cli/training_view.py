@@ -1,13 +1,16 @@
 """Progress of a training: a live line on a terminal, a plain line per epoch anywhere; and TensorBoard's log."""
 
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 import numpy as np
+import typer
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -19,7 +22,47 @@ from latentcli.events import Note
 from latentcli.history import EpochReport, Metrics
 from latentcli.images import open_picture
 from latentcli.text import message
-from latentcli.training import events
+from latentcli.training import events, hardware
+
+
+def follow_training(
+    console: Console, reports: Iterable[events.Report], stop: "StopRequest", log_folder: Path | None = None
+) -> None:
+    """Show the events of a run, and in `log_folder` for TensorBoard. Exits with 130 or so when it was stopped."""
+    with TrainingView(console) as view, TensorBoardLog(log_folder) if log_folder else nullcontext() as board:
+        for report in reports:
+            view.show(report)
+            if board:
+                board.show(report)
+            if isinstance(report, job.Progress):
+                if report.what == "reading" and report.done == report.total:
+                    hardware.keep_freed_memory()
+                if stop():  # there is nothing to save
+                    if report.what != "reading":
+                        console.say("stopped before everything was measured; the same command does the rest")
+                    break
+    console.facts["interrupted"] = not view.finished
+    console.print_json()
+    if not view.finished:
+        raise typer.Exit(128 + (stop.signal or signal.SIGINT))
+
+
+class StopRequest:
+    """First Ctrl-C or SIGTERM: stop after the step. The second one stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._asked)
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        print("latentcli: stopping after this step (press Ctrl-C again to quit immediately)", file=sys.stderr)
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, signal.SIG_DFL)
 
 
 class TrainingView:
@@ -65,6 +108,16 @@ class TrainingView:
                 self._say(f"epoch {report.epoch}, {_duration(report.seconds)}: {self._epoch(report)}")
             case Note(text):
                 self._say(text)
+            case events.SharpStarted():
+                self._sharp_started(report)
+            case events.SharpStep():
+                note = (
+                    f"{report.images_per_second:.0f} images/s  error {report.error:.4f}  "
+                    f"discriminator {report.discriminator:.2f}{self.measured}"
+                )
+                self._bar("sharpening", report.step, report.steps, note)
+            case events.SharpReport():
+                self._sharp_measured(report)
             case events.Interrupted(step, steps):
                 self._say(f"stopped at step {step} of {steps}, saved; the same command resumes it")
             case job.Progress(what, done, total):
@@ -98,6 +151,28 @@ class TrainingView:
             f"{report.images} images, {held}; {report.parameters:,} trained parameters on {report.device}, "
             f"{report.precision}; {report.steps} steps ({report.steps / report.steps_per_epoch:.1f} epochs){about}; "
             "Ctrl-C stops and saves"
+        )
+
+    def _sharp_started(self, report: events.SharpStarted) -> None:
+        self.finished = False
+        self.measured = ""
+        self.console.left_out(report.unreadable)
+        held = f"{report.held_out} held out" if report.held_out else "none held out"
+        about = f", about {_duration(report.estimated_seconds)}" if report.estimated_seconds else ""
+        if report.step:
+            self._say(f"resuming at step {report.step} of {report.steps}")
+        self._say(
+            f"sharpening the decoder with {report.images} images, {held}; {report.parameters:,} trained parameters on "
+            f"{report.device}, {report.precision}; {report.steps} steps{about}; Ctrl-C stops and saves"
+        )
+
+    def _sharp_measured(self, report: events.SharpReport) -> None:
+        before, found = report.before, report.found
+        self.measured = f"  sharpness {found.sharpness:.2f}, held-out PSNR {found.psnr:.2f} dB"
+        self._say(
+            f"step {report.step} of {report.steps}, {_duration(report.seconds)}: held-out sharpness "
+            f"{found.sharpness:.2f} of the images' (before {before.sharpness:.2f}), PSNR {found.psnr:.2f} dB "
+            f"({before.psnr:.2f}), Fréchet distance of samples {found.frechet:.3g} ({before.frechet:.3g})"
         )
 
     def _measured(self, metrics: Metrics | None) -> None:
@@ -142,6 +217,7 @@ def metrics_text(metrics: Metrics) -> str:
 
 LOG_FOLDER = "tensorboard"
 _TRAINING = ("reconstruction", "kl", "images_per_second")
+_SHARP = ("psnr", "sharpness", "frechet")
 _HELD_OUT = ("negative_elbo", "reconstruction", "kl", "psnr", "active_dimensions", "bits_per_dimension")
 
 
@@ -187,6 +263,8 @@ class TensorBoardLog:
                 if report.held_out:
                     self._scalars("held-out", report.step, report.held_out, _HELD_OUT)
                 self._pictures()
+            case events.SharpReport():
+                self._scalars("sharpening", report.step, report.found, _SHARP)
             case events.Finished():
                 self._pictures()
                 findings = "\n\n".join(finding.describe() for finding in report.findings)

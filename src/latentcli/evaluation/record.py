@@ -18,7 +18,7 @@ RECORD_FILE = "evaluation.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    model_id: str
+    model_id: str  # of the weights
     evaluation: Evaluation
     findings: tuple[Finding, ...]
 
@@ -27,7 +27,7 @@ class _Header:
 class Record:
     """An evaluation and its findings."""
 
-    model_id: str
+    weights_id: str  # of the model
     evaluation: Evaluation
     findings: tuple[Finding, ...]
     neighbours: Neighbours | None
@@ -39,7 +39,7 @@ class Record:
             arrays["samples"] = as_uint8(self.neighbours.samples)
             arrays["training"] = as_uint8(self.neighbours.training)
         header = {
-            "model_id": self.model_id,
+            "model_id": self.weights_id,
             "evaluation": self.evaluation.to_json(),
             "findings": [finding.to_json() for finding in self.findings],
         }
@@ -47,21 +47,21 @@ class Record:
         return folder / RECORD_FILE
 
     @staticmethod
-    def is_there(folder: Path, model_id: str) -> bool:
-        """Whether a folder holds a record of this model."""
+    def is_there(folder: Path, weights_id: str) -> bool:
+        """Whether a folder holds a record of these weights."""
         try:
-            return tensorfile.read_header(folder / RECORD_FILE, KIND).get("model_id") == model_id
+            return tensorfile.read_header(folder / RECORD_FILE, KIND).get("model_id") == weights_id
         except FileFormatError:
             return False
 
     @classmethod
-    def of(cls, folder: Path, model_id: str) -> "Record | None":
-        """The record of exactly this model, where its folder holds one."""
+    def of(cls, folder: Path, weights_id: str) -> "Record | None":
+        """The record of exactly these weights, where their folder holds one."""
         try:
             record = cls.load(folder)
         except FileFormatError:
             return None
-        return record if record.model_id == model_id else None
+        return record if record.weights_id == weights_id else None
 
     @classmethod
     def load(cls, folder: Path) -> "Record":

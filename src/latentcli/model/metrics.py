@@ -59,6 +59,15 @@ def kl_of_images(vae: VAE, images: np.ndarray) -> list[float]:
     return [float(nats) for nats in vae.encode(x).kl_per_dimension().mean(dim=0).cpu()]
 
 
+_LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
+
+
+def sharpness(x: Tensor) -> Tensor:
+    """Variance of the Laplacian of each image (n, channels, height, width), of the mean of its channels: (n,)."""
+    kernel = torch.tensor(_LAPLACIAN, device=x.device)[None, None]
+    return F.conv2d(x.mean(dim=1, keepdim=True), kernel).flatten(1).var(dim=1)
+
+
 def psnr_per_image(x: Tensor, reconstruction: Tensor) -> Tensor:
     """10 log10(1 / mse) in dB of the reconstruction rounded to 8 bits, all channels: (n,)."""
     rounded = reconstruction.mul(255).round() / 255

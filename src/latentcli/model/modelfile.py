@@ -1,7 +1,8 @@
 """The model file: weights, config and fitted prior in one `.safetensors`, and what loading it gives.
 
-Weights may be stored in half precision; they are computed with in float32. `model_id` names the network's tensors as
-stored, so latents and vectors can say which model they belong to.
+Weights may be stored in half precision; they are computed with in float32. `model_id` is a digest of the network's
+tensors as stored, so latents and vectors can say which model they belong to. A model whose decoder alone was trained on
+keeps the model_id of the one it was, because latents and vectors of that one are its own; its `network_id` differs.
 """
 
 import math
@@ -92,19 +93,22 @@ def _batches(values: np.ndarray) -> list[np.ndarray]:
     return [values[start : start + _BATCH] for start in range(0, max(1, len(values)), _BATCH)]
 
 
-def save_model(path: Path, vae: "VAE", prior: Prior, summary: dict[str, Any], half: bool = False) -> str:
+def save_model(
+    path: Path, vae: "VAE", prior: Prior, summary: dict[str, Any], half: bool = False, model_id: str | None = None
+) -> str:
     """Write weights, config and prior with a summary of the training; returns the model_id.
 
-    `half` stores matrices and kernels in 16 bits. Raises LatentCLIError when the file cannot be written.
+    `half` stores matrices and kernels in 16 bits. `model_id` is that of a model with the same encoder, whose latents
+    and vectors this one takes. Raises LatentCLIError when the file cannot be written.
     """
     from latentcli.model.device import to_numpy
 
     network = _stored(_NETWORK, to_numpy(vae.state_dict()), half)
     stored = {} if isinstance(prior, StandardPrior) else _stored(_PRIOR, prior.arrays(), half)
-    model_id = tensorfile.digest(network)[:12]
-    header = {**summary, "model_id": model_id, "config": vae.config.to_json()}
-    tensorfile.write(path, KIND, header, network | stored)
-    return model_id
+    network_id = tensorfile.digest(network)[:12]
+    ids = {"model_id": model_id or network_id, "network_id": network_id}
+    tensorfile.write(path, KIND, {**summary, **ids, "config": vae.config.to_json()}, network | stored)
+    return ids["model_id"]
 
 
 def _stored(prefix: str, arrays: Mapping[str, np.ndarray], half: bool) -> tensorfile.Arrays:
@@ -140,7 +144,8 @@ def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "
         raise _misfit(path)
     arrays = tensorfile.read(path, KIND)[1]
     stored = {name: array for name, array in arrays.items() if name.startswith(_NETWORK)}
-    model_id = tensorfile.digest(stored)[:12]
+    network_id = tensorfile.digest(stored)[:12]
+    model_id = header.model_id if header.network_id == network_id else network_id
     weights = {name.removeprefix(_NETWORK): _as_float32(array) for name, array in stored.items()}
     if not all(np.isfinite(array).all() for array in weights.values()):
         raise FileFormatError(f"{path} holds weights that are not numbers; train the model again")

@@ -41,7 +41,7 @@ def _page_name(target: Path) -> Path:
 def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
     model = load_model(entry.path, entry.engine)
     vectors = yield from _vectors(entry, model)
-    write_whole(target, stored(build(model, Record.of(model.path.parent, model.model_id), vectors)))
+    write_whole(target, stored(build(model, Record.of(model.path.parent, model.header.weights_id), vectors)))
     yield Wrote(target)
 
 

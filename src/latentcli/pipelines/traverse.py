@@ -127,7 +127,7 @@ def _axes(
 
 def kl_per_dimension(model: LoadedModel) -> tuple[Sequence[float], str]:
     """Mean KL of each latent dimension in nats, and a note where it is not that of held-out images."""
-    record = Record.of(model.path.parent, model.model_id)
+    record = Record.of(model.path.parent, model.header.weights_id)
     if record is not None and len(record.evaluation.kl_per_dimension) == model.config.latent_dim:
         return record.evaluation.kl_per_dimension, ""
     from latentcli.model.metrics import kl_of_images

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from latentcli.evaluation.diagnosis import Finding
 from latentcli.events import Note, Progress
-from latentcli.history import EpochReport, Metrics
+from latentcli.history import EpochReport, Metrics, SharpMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,44 @@ class StepReport:
 
 
 @dataclass(frozen=True, slots=True)
+class SharpStarted:
+    """Sharpening is settled; the first step follows."""
+
+    images: int
+    held_out: int
+    unreadable: tuple[str, ...]  # messages
+    parameters: int  # of the decoder
+    precision: str
+    device: str
+    step: int  # 0, or where an interrupted run goes on
+    steps: int
+    estimated_seconds: float | None  # None where the speed was not measured
+    before: SharpMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class SharpStep:
+    """A look at the sharpening, every half second or so."""
+
+    step: int
+    steps: int
+    images_per_second: float
+    error: float  # mean absolute error of the last batch, over pixels and scales
+    discriminator: float  # hinge loss; 2 where it tells nothing apart
+
+
+@dataclass(frozen=True, slots=True)
+class SharpReport:
+    """A measurement in the course of sharpening."""
+
+    step: int
+    steps: int
+    seconds: float  # of sharpening so far
+    before: SharpMetrics
+    found: SharpMetrics
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """Stopped on request; the same command goes on at `step`."""
 
@@ -57,4 +95,15 @@ class Finished:
     outputs: tuple[Path, ...]
 
 
-Report = Progress | Note | Started | StepReport | EpochReport | Interrupted | Finished
+Report = (
+    Progress
+    | Note
+    | Started
+    | StepReport
+    | EpochReport
+    | SharpStarted
+    | SharpStep
+    | SharpReport
+    | Interrupted
+    | Finished
+)

@@ -12,8 +12,10 @@ import platform
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import platformdirs
 import torch
@@ -26,6 +28,7 @@ from latentcli.files import read_input, write_whole
 from latentcli.training.schedule import Stage
 from latentcli.training.step import TrainState, untrained
 
+Result = TypeVar("Result")
 _WARM, _TIMED = 1, 4  # steps
 _BATCH = 32  # images: enough to compare precisions by
 _AGREE = 0.05  # relative difference of squared error and KL after the timed steps that counts as equally good
@@ -111,15 +114,23 @@ def time_steps(
     if vae.linear:
         vae.linear.fit_by_chance()
     learner = TrainState(vae, config, Stage(0, 100), device)
-    seconds = []
-    error = kl = 0.0
-    for step in range(_WARM + steps):
+
+    def make(step: int) -> tuple[float, float]:
         rows = torch.arange(step * config.batch_size, (step + 1) * config.batch_size) % len(images)
-        started = time.perf_counter()
         elbo = learner.step(images.take(rows), step)
-        error, kl = float(elbo.squared_error.detach().mean()), float(elbo.kl.detach().mean())  # waits for the device
+        return float(elbo.squared_error.detach().mean()), float(elbo.kl.detach().mean())  # waits for the device
+
+    return time_each(make, steps)
+
+
+def time_each(make: Callable[[int], Result], steps: int) -> tuple[float, Result]:
+    """Median seconds of a step, and what the last one gave; `make` makes a step and waits for the device."""
+    seconds = []
+    for step in range(_WARM + steps):
+        started = time.perf_counter()
+        result = make(step)
         seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[_WARM:]), (error, kl)
+    return statistics.median(seconds[_WARM:]), result
 
 
 def _file(model: ModelConfig, config: TrainConfig, device: torch.device) -> Path:

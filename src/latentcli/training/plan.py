@@ -182,7 +182,7 @@ def _finished_at_step(folder: Path) -> int | None:
         header = read_model_header(folder / MODEL_FILE)
     except FileFormatError:
         return None
-    evaluated = Record.is_there(folder, header.model_id)
+    evaluated = Record.is_there(folder, header.weights_id)
     return header.training.steps if header.training and evaluated else None
 
 

@@ -35,6 +35,7 @@ from latentcli.model.device import device_of
 from latentcli.model.flow import FlowPrior
 from latentcli.model.metrics import encode_all
 from latentcli.model.modelfile import load_model, save_model
+from latentcli.model.parts import Parts
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
@@ -61,24 +62,34 @@ class Trained:
 
 
 def finish(run: Trained) -> Iterator[events.Report]:
-    """Write the results, the weights first; with the record the run counts as finished."""
-    folder, vae, summary = run.folder, run.vae, run.summary
+    """Fit the prior, and write the results."""
     prior = yield from fit_prior(run)
+    known = run.labelled.parts if run.labelled and isinstance(prior, FlowPrior) else Parts({})
+    yield from publish(run, prior, known)
+
+
+def publish(run: Trained, prior: Prior, parts: Parts, model_id: str | None = None) -> Iterator[events.Report]:
+    """Write the results, the weights first; with the record the run counts as finished.
+
+    `parts` are those that the prior knows; `model_id` is that of a model with the same encoder.
+    """
+    folder, vae, summary = run.folder, run.vae, run.summary
     path, card, report = folder / MODEL_FILE, folder / CARD_FILE, folder / REPORT_FILE
     header = {
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "name": folder.name,
         "training": summary.to_json(),
     }
-    if run.labelled and isinstance(prior, FlowPrior):
-        header["parts"] = run.labelled.parts.to_json()
-    model_id = save_model(path, vae, prior, header)
+    if len(parts):
+        header["parts"] = parts.to_json()
+    model_id = save_model(path, vae, prior, header, model_id=model_id)
+    model = load_model(path)
     write_whole(card, stored(model_card(folder.name, vae.config, summary)))
     shown = run.held_out or run.train
     write_pictures(folder, vae, prior, shown)
     keep_snapshot(folder, summary.steps, vae, shown, is_last=True)
-    record = yield from _evaluated(run, prior, model_id)
-    write_whole(report, stored(build(load_model(path), record, vectors=[])))
+    record = yield from _evaluated(run, prior, model.header.weights_id)
+    write_whole(report, stored(build(model, record, vectors=[])))
     kept = record.save(folder)
     with contextlib.suppress(OSError):
         (folder / PRIOR_RESUME_FILE).unlink(missing_ok=True)
@@ -88,7 +99,7 @@ def finish(run: Trained) -> Iterator[events.Report]:
     )
 
 
-def _evaluated(run: Trained, prior: Prior, model_id: str) -> Generator[events.Report, None, Record]:
+def _evaluated(run: Trained, prior: Prior, weights_id: str) -> Generator[events.Report, None, Record]:
     noise_scale = float(run.summary.beta > 0)
     measured = run.held_out or run.train
     subject = Subject(run.vae, prior, measured, run.train, noise_scale, open_features(None), not run.held_out)
@@ -101,7 +112,7 @@ def _evaluated(run: Trained, prior: Prior, model_id: str) -> Generator[events.Re
         else:
             evaluation = event
     findings = diagnose(Evidence(run.vae.config, evaluation, run.summary, run.history))
-    return Record(model_id, evaluation, tuple(findings), neighbours)
+    return Record(weights_id, evaluation, tuple(findings), neighbours)
 
 
 def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
@@ -213,6 +224,13 @@ def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str
             f"beta {training.beta:g}, seed {training.seed}"
         ),
     }
+    if sharp := training.sharpening:
+        rows["sharpening"] = (
+            f"{sharp.steps} steps of {sharp.batch_size} images in {sharp.seconds / 60:.1f} minutes, the decoder alone; "
+            f"PSNR {sharp.before.psnr:.2f} dB before and {sharp.after.psnr:.2f} dB after, sharpness "
+            f"{sharp.before.sharpness:.2f} and {sharp.after.sharpness:.2f}, Fréchet distance of samples "
+            f"{sharp.before.frechet:.2f} and {sharp.after.frechet:.2f}"
+        )
     known = "its training images" + (f" and those of `{training.start_from}`" if training.start_from else "")
     held_out = "No images were held out, so nothing was measured."
     if found := training.held_out:

@@ -32,7 +32,7 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
             plan = up_to_date(plan)  # another program may have resumed the run since the plan was made
             if plan.resumed is None:
                 plan.fingerprints.write(plan.folder, plan.choice.train.rows)
-            with _advice_on_memory(plan.choice), _threads(plan.choice.threads):
+            with advice_on_memory(plan.choice), computing_with(plan.choice.threads):
                 images = images_of(plan.choice, (yield from read(plan.choice)))
                 begun = None if plan.resumed else (yield from start.find(plan, images.train))
                 yield from Trainer(plan, images, begun).run(stop)
@@ -93,7 +93,7 @@ def _notes(choice: Choice, train: Dataset, loadings: Sequence[Loading]) -> Itera
 
 
 @contextlib.contextmanager
-def _threads(wanted: int | None) -> Iterator[None]:
+def computing_with(wanted: int | None) -> Iterator[None]:
     """Compute with so many threads, and afterwards with as many as before."""
     before = torch.get_num_threads()
     if wanted is not None:
@@ -105,7 +105,8 @@ def _threads(wanted: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _advice_on_memory(choice: Choice) -> Iterator[None]:
+def advice_on_memory(choice: Choice) -> Iterator[None]:
+    """Turn the many errors of full memory into one that says what to do."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

@@ -2,12 +2,9 @@
 
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
-
-from latentcli.config import ModelConfig, TrainConfig
-from latentcli.data.dataset import Dataset
-from latentcli.training.hardware import time_steps
 
 _SLOWER = 0.95  # times the seconds of one thread that all may take before one is left
 _MEDIAN_OF = 7  # steps
@@ -48,14 +45,17 @@ class ThreadWatch:
         torch.set_num_threads(self._threads)
 
 
-def watch_threads(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> ThreadWatch | None:
-    """A watch that knows how fast one thread is; None where there is one thread, or a device does the work."""
+def watch_threads(time_step: Callable[[int], float], device: torch.device) -> ThreadWatch | None:
+    """A watch that knows how fast one thread is; None where there is one thread, or a device does the work.
+
+    `time_step` makes so many steps and gives the seconds of one.
+    """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
         return None
     torch.set_num_threads(1)
     try:
-        seconds, _ = time_steps(model, config, images, device, _TRIED)
+        seconds = time_step(_TRIED)
     finally:
         torch.set_num_threads(threads)
     return ThreadWatch(seconds, threads)

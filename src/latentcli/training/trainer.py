@@ -84,7 +84,7 @@ class Trainer:
             start.apply(vae, config.beta)
         self.learner = TrainState(vae, config, self.stage, plan.device)
         fixed = plan.choice.threads is not None or position.step >= self.stage.end
-        self.watch = None if fixed else watch_threads(plan.choice.model, config, self.train, plan.device)
+        self.watch = None if fixed else watch_threads(self._seconds_of_one, plan.device)
         self.first_step = position.step
         # Reconstruction and KL over the steps since the last measurement, and how many those are.
         self.sums = torch.tensor([*position.epoch_sums, position.summed], device=plan.device)
@@ -97,6 +97,10 @@ class Trainer:
             self.learner.resume(position.skipped_steps)
         if plan.grows and self.learner.best:
             self.learner.return_to_best()
+
+    def _seconds_of_one(self, steps: int) -> float:
+        config = replace(self._settled(), precision=self.precision)
+        return hardware.time_steps(self.plan.choice.model, config, self.train, self.plan.device, steps)[0]
 
     def _settled(self) -> TrainConfig:
         """The options, with what was found out."""

@@ -1,0 +1,179 @@
+"""One step of sharpening, and the state it changes: decoder, discriminator, and their optimizers.
+
+The encoder stays as it is, so latents and concept vectors keep their meaning. The decoder learns from reconstructions
+and from samples of the fitted prior at once, as in Larsen et al. 2016, "Autoencoding beyond pixels using a learned
+similarity metric". The error of pixels leads: all other gradients are scaled to its size, as in Esser et al. 2021,
+"Taming transformers for high-resolution image synthesis", eq. 7.
+"""
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from latentcli.config import SharpConfig, TrainConfig
+from latentcli.data.dataset import as_float
+from latentcli.model.device import autocast
+from latentcli.model.vae import VAE
+from latentcli.training import schedule
+from latentcli.training.discriminator import Discriminator
+from latentcli.training.optimizer import Optimizer
+
+_SCALES = 3  # halvings of a picture whose errors count beside those of the picture itself
+_COARSE = 0.5  # weight of each
+_SMALLEST = 4  # pixels: no further halving below
+# Sizes of gradients over that of the error of pixels and scales.
+_ADVERSARIAL, _FEATURES, _STATISTICS = 0.5, 1.0, 0.5
+_PER_SAMPLE = 2  # reconstructions in a step to a sample
+_EMA = 0.998
+_WARM_UP = 0.05  # share of the steps until the learning rates are reached
+_UNTRAINED = 0.1  # share of the steps until verdicts count in full: at first the discriminator has seen nothing
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class SharpLosses:
+    """Of one step, before the update; scalars on the device."""
+
+    reconstruction: Tensor  # mean absolute error over pixels and scales
+    discriminator: Tensor  # hinge loss: 2 where it tells nothing apart
+
+
+class SharpState:
+    """A decoder that is trained on. The images, noise and rates of a step depend on its number alone."""
+
+    def __init__(self, vae: VAE, config: SharpConfig, latents: Tensor, steps: int) -> None:
+        """`latents` (n, latent_dim) are samples of the prior; `vae` is not changed."""
+        self.config, self.steps = config, steps
+        self.device = vae.sigma.device
+        # Batch norm keeps its statistics, so that a picture depends on its latent alone.
+        self.vae, self.averaged = (copy.deepcopy(vae).eval().requires_grad_(False) for _ in range(2))
+        self.vae.decoder.requires_grad_(True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            discriminator = Discriminator(vae.config)
+        self.discriminator = discriminator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        settings = TrainConfig(optimizer="adamw", weight_decay=0.0)
+        self._of_decoder = Optimizer(self.vae.decoder, settings)
+        self._of_discriminator = Optimizer(self.discriminator, settings)
+        self._latents = latents.to(self.device)
+        self.best: dict[str, Tensor] = {}  # the averaged decoder where it was good enough to be stored, the last time
+
+    def keep(self) -> None:
+        """Remember the averaged decoder as good enough."""
+        self.best = {name: tensor.clone() for name, tensor in self.averaged.decoder.state_dict().items()}
+
+    def to_store(self) -> VAE:
+        """The network with the decoder that was kept."""
+        self.averaged.decoder.load_state_dict(self.best)
+        return self.averaged
+
+    def step(self, images: Tensor, step: int, weight: float) -> SharpLosses:
+        """Learn from images, uint8 (n, height, width, channels); `weight` is that of all but the error of pixels."""
+        x = self._input(images, step)
+        with autocast(self.device, self.config.precision):
+            output = self.vae.decode_output(self._codes(x, step))
+        # Not limited to [0, 1] where the likelihood is not, because beyond the limits there would be no gradient.
+        made = output if self.vae.linear else self.vae.likelihood.activation(output)
+        seen = made.detach().requires_grad_(True)
+        with autocast(self.device, self.config.precision):
+            verdicts, features = self.discriminator(torch.cat([x, seen]))
+        real, reconstructed, sampled = verdicts.split([len(x), len(x), len(seen) - len(x)])
+        told_apart = F.relu(1 - real).mean() + (F.relu(1 + reconstructed).mean() + F.relu(1 + sampled).mean()) / 2
+        learned = torch.autograd.grad(told_apart, list(self.discriminator.parameters()), retain_graph=True)
+        error = absolute_error(x, seen[: len(x)])
+        (gradient,) = torch.autograd.grad(error, seen)
+        size = gradient.norm()
+        ramp = min(1.0, (step + 1) / (_UNTRAINED * self.steps + 1))
+        for share, term in (
+            (_ADVERSARIAL * ramp, -reconstructed.mean() - sampled.mean()),
+            (_FEATURES, features_apart(features, len(x))),
+            (_STATISTICS, statistics_apart(features, len(x))),
+        ):
+            (other,) = torch.autograd.grad(term, seen, retain_graph=True)
+            gradient = gradient + weight * share * size / (other.norm() + _TINY) * other
+        self._of_decoder.zero_grad()
+        made.backward(gradient)  # type: ignore[no-untyped-call]
+        for parameter, found in zip(self.discriminator.parameters(), learned, strict=True):
+            parameter.grad = found
+        self._update(step)
+        return SharpLosses(error.detach(), told_apart.detach())
+
+    def _input(self, images: Tensor, step: int) -> Tensor:
+        x = as_float(images.to(self.device))
+        if self.config.flip:
+            mirrored = schedule.flips(self.config.seed, step, len(x)).to(self.device)
+            x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def _codes(self, x: Tensor, step: int) -> Tensor:
+        """A posterior draw of each image, then some samples of the prior."""
+        seed, latent_dim = self.config.seed, self.vae.config.latent_dim
+        noise = self.config.noise_scale * schedule.noise(seed, step, len(x), latent_dim).to(self.device)
+        count = max(1, len(x) // _PER_SAMPLE)
+        rows = torch.randint(len(self._latents), (count,), generator=schedule.stream(seed, "samples", step))
+        return torch.cat([self.vae.encode(x).draw(noise), self._latents[rows.to(self.device)]])
+
+    @torch.no_grad()
+    def _update(self, step: int) -> None:
+        rate = self.config.learning_rate * min(1.0, (step + 1) / (_WARM_UP * self.steps + 1))
+        falling = rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        for optimizer, own in ((self._of_decoder, falling), (self._of_discriminator, rate)):
+            norm = nn.utils.get_total_norm([p.grad for p in optimizer.parameters if p.grad is not None])
+            optimizer.step(own, (~norm.isfinite()).float())
+        share = 1 - min(_EMA, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.averaged.decoder.parameters()), list(self.vae.decoder.parameters()), share)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that training changes, by name."""
+        parts: dict[str, Mapping[str, Tensor]] = {
+            "decoder": dict(self.vae.decoder.named_parameters()),
+            "averaged": dict(self.averaged.decoder.named_parameters()),
+            "discriminator": self.discriminator.state_dict(),
+            "of_decoder": self._of_decoder.tensors(),
+            "of_discriminator": self._of_discriminator.tensors(),
+        }
+        return {f"{part}.{name}": value.detach() for part, some in parts.items() for name, value in some.items()}
+
+
+def absolute_error(x: Tensor, made: Tensor) -> Tensor:
+    """Mean absolute error of pictures made of images x, both (n, channels, height, width), and of halved ones."""
+    total = (made - x).abs().mean()
+    for _ in range(_SCALES):
+        if min(x.shape[2:]) < 2 * _SMALLEST:
+            break
+        x, made = F.avg_pool2d(x, 2), F.avg_pool2d(made, 2)
+        total = total + _COARSE * (made - x).abs().mean()
+    return total
+
+
+def features_apart(features: list[Tensor], n: int) -> Tensor:
+    """How far features of n reconstructions, the second n rows, are from those of their images, the first.
+
+    Feature matching of Wang et al. 2018 (pix2pixHD), eq. 4, relative to the size of the features.
+    """
+    terms = []
+    for found in features:
+        own = found[:n].detach()
+        terms.append((found[n : 2 * n] - own).abs().mean() / (own.abs().mean() + _TINY))
+    return torch.stack(terms).mean()
+
+
+def statistics_apart(features: list[Tensor], n: int) -> Tensor:
+    """How far means and deviations of features of samples, the rows from 2n on, are from those of n images.
+
+    Feature matching of Salimans et al. 2016, section 3.1, with deviations as well.
+    """
+    terms = []
+    for found in features:
+        real, made = found[:n].detach(), found[2 * n :]
+        deviation = real.std(dim=(0, 2, 3)) + 1e-3
+        means = (made.mean(dim=(0, 2, 3)) - real.mean(dim=(0, 2, 3))).abs() / deviation
+        deviations = (made.std(dim=(0, 2, 3)) - deviation).abs() / deviation
+        terms.append(means.mean() + deviations.mean())
+    return torch.stack(terms).mean()

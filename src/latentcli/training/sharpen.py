@@ -1,0 +1,271 @@
+"""Sharpening of a trained model: its decoder learns on against a discriminator; encoder and prior stay as they are."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from latentcli import history
+from latentcli.catalog import find_model
+from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE, SHARP_SHARE, Device, Precision
+from latentcli.errors import LatentCLIError
+from latentcli.evaluation.sample_metrics import open_features
+from latentcli.evaluation.sharp_meter import SharpMeter
+from latentcli.events import Note, Progress
+from latentcli.files import check_writable_folder, exclusive, remove_parts, write_whole
+from latentcli.history import Sharpening, SharpMetrics
+from latentcli.model.metrics import draw_error, measure
+from latentcli.model.modelfile import load_model
+from latentcli.training import events, hardware, results
+from latentcli.training.plan import Plan
+from latentcli.training.results import Trained
+from latentcli.training.run import advice_on_memory, computing_with, images_of, read, run
+from latentcli.training.schedule import order
+from latentcli.training.sharp_plan import SharpenRequest, SharpPlan, SharpPosition, prepare
+from latentcli.training.sharp_step import SharpLosses, SharpState
+from latentcli.training.step import SETTLING_IMAGES
+from latentcli.training.threads import watch_threads
+from latentcli.training.trainer import Images
+
+MOST_LOST = 1.5  # dB of held-out PSNR
+_EASED = 1.0  # dB lost above which the error of pixels gains weight, until it alone counts
+_WORSE = 1.05  # times the Fréchet distance before, above which the decoder has gone astray
+_LATENTS, _FIRST_SEED = 2048, 1 << 20  # samples of the prior to learn from, and the seed of the first
+_MEASURED = 500  # other samples
+_SHARPER = 1.05  # times the sharpness before that is worth another decoder
+_LEAST_STEPS = 500  # unless minutes are asked for
+_MEASUREMENTS = 12
+_REPORT_EVERY = 0.5  # seconds between step reports
+_SAVE_EVERY = 180.0  # seconds between saves
+_TIMED = 10  # steps, whose speed turns minutes into a number of steps
+
+
+def sharpen(plan: SharpPlan, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
+    """Sharpen as planned. `stop` is called after each step; when it is true all is saved and ends, to be resumed.
+
+    The model before is kept as `plain.safetensors`. Raises ConfigError when another program works in the same folder,
+    LatentCLIError when the folder cannot be written to or memory runs out.
+    """
+    check_writable_folder(plan.folder)
+    with exclusive(plan.folder):
+        remove_parts(plan.folder)
+        with advice_on_memory(plan.choice), computing_with(plan.choice.threads):
+            images = images_of(plan.choice, (yield from read(plan.choice)))
+            yield Progress("measuring", 0, 1)
+            yield from _Sharpener(plan, images).run(stop)
+
+
+class _Sharpener:
+    def __init__(self, plan: SharpPlan, images: Images) -> None:
+        self.plan, self.images = plan, images
+        self.model = load_model(plan.folder, "torch", plan.device.type)  # type: ignore[arg-type]
+        prior = self.model.prior
+        self.measured_on = images.held_out or images.train
+        shown = prior.sample(range(_MEASURED), prior.temperature)
+        self.meter = SharpMeter(self.measured_on, shown, open_features(None))
+        self.latents = torch.from_numpy(prior.sample(range(_FIRST_SEED, _FIRST_SEED + _LATENTS), prior.temperature))
+        self.speed: float | None = None  # seconds a step
+        self.position = plan.resumed or self._first_position()
+        precision = cast(Precision, self.position.precision)
+        self.config = replace(plan.config, precision=precision, batch_size=self._batch_size())
+        self.learner = self._learner(self.position.steps)
+        if plan.resumed:
+            plan.restore(self.learner)
+        fixed = plan.choice.threads is not None or self.position.has_ended
+        self.watch = None if fixed else watch_threads(self._time_steps, plan.device)
+        self.saved = time.monotonic()
+
+    def _batch_size(self) -> int:
+        return min(self.plan.config.batch_size, len(self.images.train))
+
+    def _learner(self, steps: int) -> SharpState:
+        return SharpState(self.model.vae, self.config, self.latents, steps)
+
+    def _first_position(self) -> SharpPosition:
+        """Choose the precision, and the number of steps for good."""
+        plan, training = self.plan, self.model.training
+        assert training, "the plan was made of it"
+        settled = replace(plan.choice.config, precision=plan.config.precision)
+        speed = hardware.choose(plan.choice.model, settled, self.images.train, plan.device)
+        self.config = replace(plan.config, precision=speed.precision, batch_size=self._batch_size())
+        steps = max(_LEAST_STEPS, round(SHARP_SHARE * training.steps * training.batch_size / self.config.batch_size))
+        if self.config.minutes is not None:
+            self.speed = self._time_steps(_TIMED)
+            steps = max(1, int(self.config.minutes * 60 / self.speed))
+        return SharpPosition(
+            step=0,
+            steps=steps,
+            precision=speed.precision,
+            seconds=0.0,
+            weight=1.0,
+            before=self.meter(self.model.vae),
+        )
+
+    def _time_steps(self, steps: int) -> float:
+        """Seconds of a step, the median of some of a learner that is thrown away."""
+        learner = self._learner(100)
+        return hardware.time_each(lambda step: float(learner.step(self._rows(step), step, 1.0).reconstruction), steps)[
+            0
+        ]
+
+    def _rows(self, step: int) -> torch.Tensor:
+        """The images of a step, at its place in an epoch's permutation."""
+        train, size = self.images.train, self.config.batch_size
+        epoch, place = divmod(step, len(train) // size)
+        return train.take(order(self.config.seed, epoch, len(train))[place * size :][:size])
+
+    def run(self, stop: Callable[[], bool]) -> Iterator[events.Report]:
+        start, steps = self.position.step, self.position.steps
+        yield self._started()
+        began, before = time.monotonic(), self.position.seconds
+        reported, reported_at = began, start
+        every = max(1, steps // _MEASUREMENTS)
+        for step in range(start, steps):
+            losses = self._timed_step(step)
+            done, now = step + 1, time.monotonic()
+            self.position = replace(self.position, step=done, seconds=round(before + now - began, 1))
+            if now - reported > _REPORT_EVERY:
+                yield self._looked(done, (done - reported_at) / (now - reported), losses)
+                reported, reported_at = now, done
+            if done % every == 0 or done == steps:
+                yield self._measured()
+                self._save()
+            elif now - self.saved > _SAVE_EVERY:
+                yield from self._save_in_passing()
+            if stop() and done < steps:
+                self._save()
+                yield events.Interrupted(done, steps)
+                return
+        if self.watch:
+            self.watch.stop()
+        yield from self._finish()
+
+    def _started(self) -> events.SharpStarted:
+        left = self.position.steps - self.position.step
+        return events.SharpStarted(
+            images=len(self.images.train),
+            held_out=len(self.images.held_out) if self.images.held_out else 0,
+            unreadable=self.images.unreadable,
+            parameters=sum(parameter.numel() for parameter in self.learner.vae.decoder.parameters()),
+            precision=self.position.precision,
+            device=str(self.plan.device),
+            step=self.position.step,
+            steps=self.position.steps,
+            estimated_seconds=left * self.speed if self.speed else None,
+            before=self.position.before,
+        )
+
+    def _timed_step(self, step: int) -> SharpLosses:
+        """A step, after which the threads of the next are chosen."""
+        started = time.monotonic()
+        losses = self.learner.step(self._rows(step), step, self.position.weight)
+        if self.watch:
+            self.watch.stepped(time.monotonic() - started)
+        return losses
+
+    def _looked(self, step: int, steps_per_second: float, losses: SharpLosses) -> events.SharpStep:
+        rate = steps_per_second * self.config.batch_size
+        error, discriminator = float(losses.reconstruction), float(losses.discriminator)
+        return events.SharpStep(step, self.position.steps, rate, error, discriminator)
+
+    def _measured(self) -> events.SharpReport:
+        """Measure, keep the decoder where it is good, and give the error of pixels the weight that it needs."""
+        found, before = self.meter(self.learner.averaged), self.position.before
+        if is_better(found, before):
+            self.learner.keep()
+            self.position = replace(self.position, kept=found)
+        room = (MOST_LOST - (before.psnr - found.psnr)) / (MOST_LOST - _EASED)
+        self.position = replace(self.position, weight=max(0.0, min(1.0, room)))
+        return events.SharpReport(self.position.step, self.position.steps, self.position.seconds, before, found)
+
+    def _save(self) -> None:
+        self.plan.save(self.position, self.learner)
+        self.saved = time.monotonic()
+
+    def _save_in_passing(self) -> Iterator[Note]:
+        try:
+            self._save()
+        except LatentCLIError as error:
+            self.saved = time.monotonic()
+            yield Note(f"{error}; sharpening continues and saves again in a few minutes")
+
+    def _finish(self) -> Iterator[events.Report]:
+        """Store the sharp model beside the plain one, or leave that as it is."""
+        folder, after, before = self.plan.folder, self.position.kept, self.position.before
+        if after is None:
+            yield Note(
+                f"the decoder stays as it was: no other came out sharper with at most {MOST_LOST:g} dB less and "
+                "samples as near to the images; more images, or a longer training first, may help"
+            )
+            return
+        path, training = folder / MODEL_FILE, self.model.training
+        assert training, "the plan was made of it"
+        write_whole(folder / PLAIN_FILE, path.read_bytes())
+        vae = self.learner.to_store()
+        noise_scale = self.config.noise_scale
+        if vae.likelihood.has_sigma:
+            vae.set_sigma(draw_error(vae, self.measured_on.spread(SETTLING_IMAGES).floats(), noise_scale))
+        summary = replace(
+            training,
+            held_out=measure(vae, self.images.held_out.floats(), noise_scale) if self.images.held_out else None,
+            sharpening=Sharpening(
+                steps=self.position.steps,
+                batch_size=self.config.batch_size,
+                seconds=self.position.seconds,
+                precision=self.position.precision,
+                seed=self.config.seed,
+                before=before,
+                after=after,
+            ),
+        )
+        result = Trained(folder, vae, self.images.train, self.images.held_out, summary, history.read(folder))
+        yield Note(f"{compare(before, after)}; {folder / PLAIN_FILE} is the model before")
+        yield from results.publish(result, self.model.prior, self.model.parts, self.model.model_id)
+        with contextlib.suppress(OSError):
+            (folder / SHARP_RESUME_FILE).unlink(missing_ok=True)
+
+
+def train_sharp(plan: Plan, source: Path, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
+    """Train as planned from the images of `source`, then sharpen what came out; each where it is not done yet."""
+    trained: events.Finished | None = None
+    if not plan.finished:
+        for report in run(plan, stop):
+            if isinstance(report, events.Finished):
+                trained = report  # of use where the decoder stays as it is
+            else:
+                yield report
+    if plan.finished or trained:
+        sharp = plan_after(plan, source)
+        for report in () if sharp.finished else sharpen(sharp, stop):
+            if isinstance(report, events.Finished | events.Interrupted):
+                trained = None
+            yield report
+        if trained:
+            yield trained
+
+
+def plan_after(plan: Plan, source: Path) -> SharpPlan:
+    """The sharpening that follows a training from the images of `source`."""
+    config, device = plan.choice.config, cast(Device, plan.device.type)
+    request = SharpenRequest(None, config.precision, config.seed, device, plan.choice.threads)
+    return prepare(find_model(str(plan.folder)), source, request)
+
+
+def is_better(found: SharpMetrics, before: SharpMetrics) -> bool:
+    """Whether a decoder is sharper without having gone astray."""
+    lost = before.psnr - found.psnr
+    is_sharper = found.sharpness >= _SHARPER * before.sharpness
+    return is_sharper and lost <= MOST_LOST and found.frechet <= _WORSE * before.frechet
+
+
+def compare(before: SharpMetrics, after: SharpMetrics) -> str:
+    """Both in words."""
+    return (
+        f"sharpness {before.sharpness:.2f} -> {after.sharpness:.2f} of the images', "
+        f"PSNR {before.psnr:.2f} -> {after.psnr:.2f} dB, "
+        f"Fréchet distance of samples {before.frechet:.3g} -> {after.frechet:.3g}"
+    )
