@@ -23,7 +23,9 @@ OWN_MODELS = Path("models")  # in the current folder
 CARD_FILE = "README.md"  # the model card, beside the model file
 VECTORS_FOLDER = "vectors"
 VECTOR_SUFFIX = ".safetensors"
-DEFAULT_MODEL = "faces"  # the bundled model that is used where the user has none
+# The bundled models that are used where the user has none: for photos, and for everything else.
+PHOTO_MODEL, DEFAULT_MODEL = "faces", "avatars"
+FREE_LICENCES = ("CC0 1.0", "CC BY 4.0", "CC BY-SA 3.0", "MIT")  # for any use
 _NAME = re.compile(r"\w[\w.+-]*")
 _LONGEST_NAME = 100  # characters
 _ID = 12  # characters of a model_id
@@ -39,6 +41,7 @@ class ModelHeader:
     finished_at: str = ""  # end of the training, ISO 8601 in UTC: sorts as text
     bundled: bool = False
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the training images, for `sample --like`
+    licence: str = ""  # of weights and vectors, where the model comes with one
     network_id: str = ""  # a digest of the weights, which is the model_id unless the decoder alone was trained on
 
     def __post_init__(self) -> None:
@@ -86,6 +89,16 @@ class ModelEntry:
     @property
     def finished_at(self) -> str:
         return self.header.finished_at
+
+    @property
+    def licence(self) -> str:
+        """Of weights and vectors; empty where the model says nothing."""
+        return self.header.licence
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether the licence does not allow any use."""
+        return bool(self.licence) and self.licence not in FREE_LICENCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +166,12 @@ def own_models() -> list[ModelEntry]:
     return sorted(entries, key=lambda entry: entry.finished_at, reverse=True)
 
 
-def bundled_models() -> list[ModelEntry]:
-    """The models that come with latentcli, the default one first."""
+def bundled_models(first: str = DEFAULT_MODEL) -> list[ModelEntry]:
+    """The models that come with latentcli, by name; the one called `first` comes first."""
     package = Path(__file__).parent
     installed, _ = _scan(package / "bundled")
     found = installed or [entry for entry in _scan(package.parents[1] / "models")[0] if entry.bundled]
-    return sorted(found, key=lambda entry: (entry.name != DEFAULT_MODEL, entry.name))
+    return sorted(found, key=lambda entry: (entry.name != first, entry.name))
 
 
 def damaged_models() -> list[str]:
@@ -183,13 +196,13 @@ def _scan(folder: Path) -> tuple[list[ModelEntry], list[str]]:
     return entries, messages
 
 
-def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = ()) -> ModelEntry:
-    """The named model, else the user's most recently trained one, else the bundled one.
+def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = (), bundled: str = DEFAULT_MODEL) -> ModelEntry:
+    """The named model, else the user's most recently trained one, else the bundled one of that name, else another.
 
     Named vectors narrow the choice to models that have them all. Raises ConfigError or FileFormatError when there is
     none.
     """
-    candidates = [_named(wanted)] if wanted is not None else own_models() + bundled_models()
+    candidates = [_named(wanted)] if wanted is not None else own_models() + bundled_models(bundled)
     for entry in candidates:
         if all(_has(entry, vector) for vector in vectors):
             return entry
@@ -231,13 +244,27 @@ def _no_such_vector(
     for vector in vectors:
         if vector.is_file and not any(_has(entry, vector) for entry in candidates):
             whom = f"{wanted} is {candidates[0].model_id}" if wanted else "no known model is that one"
-            return ModelMismatch(f"{vector.reference} was made with model {_made_by(vector)}, but {whom}; fit it again")
+            return ModelMismatch(
+                f"{vector.reference} was made with model {_made_by(vector)}, but {whom}; "
+                f"{make_again(vector.reference, wanted or candidates[0].name)}"
+            )
+        orphans = sorted(_every_user_vector().glob(f"*/{vector.reference}{VECTOR_SUFFIX}"))
+        if not vector.is_file and orphans and not any(_has(entry, vector) for entry in candidates):
+            return ModelMismatch(
+                f"{vector.reference} was made with model {orphans[0].parent.name}, which is another or an earlier one; "
+                f"{make_again(str(orphans[0]), wanted or candidates[0].name)}"
+            )
     names = " and ".join(vector.reference for vector in vectors)
     known = "; ".join(f"{_described(entry)} has {', '.join(vectors_of(entry)) or 'none'}" for entry in candidates[:5])
     return ConfigError(
         f"no model has the vector {names}: {known}; "
         "make it with: latentcli vectors fit NAME --positive DIR --negative DIR"
     )
+
+
+def make_again(vector: str, model: str) -> str:
+    """What to do with a vector of another model, given by name or file."""
+    return f"make it again: latentcli vectors refit {vector} --model {model} --root FOLDER, where its images are"
 
 
 def _described(entry: ModelEntry) -> str:
@@ -266,4 +293,9 @@ def new_vector_file(entry: ModelEntry, name: str) -> Path:
 
 
 def _user_vectors(entry: ModelEntry) -> Path:
-    return platformdirs.user_data_path("latentcli") / VECTORS_FOLDER / entry.model_id
+    return _every_user_vector() / entry.model_id
+
+
+def _every_user_vector() -> Path:
+    """The folder of those that the user made for bundled models, in one folder a model."""
+    return platformdirs.user_data_path("latentcli") / VECTORS_FOLDER

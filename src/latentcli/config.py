@@ -84,6 +84,8 @@ FRAMING = (1.106, 0.503, 0.491)
 _PHOTO_WIDTHS = (16, 32, 64, 128, 192, 192)
 _DIGITS_WIDTHS = (8, 16, 32)  # MNIST, 10 minutes: 92.0 nats; twice these, at half the batch and a rate of 3e-3, 92.8
 _DIGITS_HIDDEN = 256
+_MANY_MAPS = 192  # feature maps of a level, which no capacity adds to
+CAPACITIES = (0.25, 8.0)  # the least and the most
 _LONGEST = 1_000_000  # epochs, or minutes, of a training
 _OF_FACES = ("framing", "aligned")  # settings that mean something with the crop "face"
 _ADDED = (*_OF_FACES, "linear", "pooling")  # settings that files need not have
@@ -379,8 +381,12 @@ def model_config(
     latent_dim: int | None = None,
     likelihood: Likelihood | None = None,
     images: int = 0,
+    capacity: float = 1.0,
 ) -> ModelConfig:
-    """The network a preset builds for images of this shape (pixels), for so many of them."""
+    """The network a preset builds for images of this shape (pixels), for so many of them.
+
+    `capacity` is a factor on the feature maps of all levels that do not have many anyway.
+    """
     defaults = DEFAULTS[preset]
     if latent_dim is None:
         large = max(width, height) > (LARGE - 1 if images >= MANY_IMAGES else LARGE)
@@ -389,6 +395,10 @@ def model_config(
     if preset != "book":
         halvings = max(1, math.ceil(math.log2(max(width, height, SMALLEST) / _COARSEST)))
         widths = widths[:halvings] if preset == "photo" else (widths[:1] * halvings + widths)[-halvings:]
+        least, most = CAPACITIES
+        _require(least <= capacity <= most, f"capacity must be {least:g} to {most:g}, got {capacity:g}")
+        widths = tuple(max(1, min(round(capacity * width), max(width, _MANY_MAPS))) for width in widths)
+    _require(preset != "book" or capacity == 1, "the preset book has the chapter's network; leave out --capacity")
     config = ModelConfig(
         preset=preset,
         width=width,

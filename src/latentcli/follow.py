@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from latentcli.events import Progress, Skipped
-from latentcli.training.events import StepReport
+from latentcli.training.events import SharpStep, StepReport
 
 ProgressOption = bool | Callable[[Progress], None]
 
@@ -19,6 +19,8 @@ def followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:
             warnings.warn(f"skipped: {event.message}", stacklevel=3)
         if report and isinstance(event, StepReport):
             report(Progress("training", event.step, event.steps))
+        elif report and isinstance(event, SharpStep):
+            report(Progress("sharpening", event.step, event.steps))
         elif report and isinstance(event, Progress):
             report(event)
         yield event

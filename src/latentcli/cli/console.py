@@ -75,8 +75,9 @@ class Console:
         """Note the model in use; `chosen` when latentcli picked it."""
         self.facts |= {"model": entry.name, "model_id": entry.model_id}
         origin = "bundled" if entry.bundled else str(entry.path.parent)
+        terms = f", {entry.licence}" if entry.is_restricted else ""
         if chosen:
-            self.introduction = f"model: {entry.name} ({origin}); another with --model"
+            self.introduction = f"model: {entry.name} ({origin}{terms}); another with --model"
 
     def introduce(self) -> None:
         """Name the chosen model once, after every check that could refuse the command."""
@@ -176,12 +177,17 @@ def _bar(what: str) -> Iterator[Any]:
 
 
 def choose_model(
-    console: Console, wanted: str | None, vectors: Iterable[str] = (), engine: "EngineName" = "auto"
+    console: Console,
+    wanted: str | None,
+    vectors: Iterable[str] = (),
+    engine: "EngineName" = "auto",
+    photos: bool = False,
 ) -> "ModelEntry":
-    """Find the model of a command and note it."""
+    """Find the model of a command and note it; `photos` says that it is for photos of people."""
     from latentcli import catalog
 
-    entry = catalog.find_model(wanted, [catalog.parse_vector(text) for text in vectors])
+    bundled = catalog.PHOTO_MODEL if photos else catalog.DEFAULT_MODEL
+    entry = catalog.find_model(wanted, [catalog.parse_vector(text) for text in vectors], bundled)
     if wanted is None:
         console.left_out(catalog.damaged_models())
     console.took(entry, chosen=wanted is None)

@@ -17,8 +17,8 @@ from latentcli.cli.options import (
     JsonOption,
     LabelsOption,
     MegapixelsOption,
-    ModelOption,
     OutputOption,
+    PhotoModelOption,
     ShowOption,
     SigmaOption,
     StrengthOption,
@@ -134,7 +134,7 @@ def edit(
     labels: LabelsOption = False,
     title: TitleOption = "",
     max_megapixels: MegapixelsOption = PHOTO_MEGAPIXELS,
-    model: ModelOption = None,
+    model: PhotoModelOption = None,
     engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
@@ -172,7 +172,7 @@ def edit(
     if pipes:
         check_pipe(as_json)
     console = Console(as_json, show)
-    entry = choose_model(console, model, vector, engine)
+    entry = choose_model(console, model, vector, engine, photos=True)
 
     from latentcli import catalog
     from latentcli.box import Box

@@ -32,7 +32,7 @@ def models(as_json: JsonOption = False) -> None:
     if not entries:
         console.say("there are no models yet; train one: latentcli train FOLDER")
     elif not as_json:
-        columns = ("model", "network", "held-out PSNR", "vectors", "finished", "card")
+        columns = ("model", "network", "held-out PSNR", "vectors", "licence", "finished", "card")
         console.table(map(_cells, entries), columns)
 
 
@@ -49,6 +49,7 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
         "bundled": entry.bundled,
         "model_id": entry.model_id,
         "finished_at": entry.finished_at,
+        "licence": entry.licence,
         "config": entry.header.config,
         "held_out": asdict(held_out) if held_out else None,
         "vectors": list(catalog.vectors_of(entry)),
@@ -64,6 +65,7 @@ def _cells(entry: "ModelEntry") -> tuple[str, ...]:
         f"{config.get('preset')} {config.get('width')}x{config.get('height')}",
         f"{training.held_out.psnr:.2f} dB" if training and training.held_out else "-",
         ", ".join(catalog.vectors_of(entry)) or "-",
+        entry.licence or "-",
         entry.finished_at[:16],
         str(entry.card),
     )

@@ -85,7 +85,7 @@ SubjectsArg = Annotated[
         show_default=False,
     ),
 ]
-MODEL_DEFAULT = "(default: your most recently trained one, else the bundled `faces`)"
+MODEL_DEFAULT = "(default: your most recently trained one, else the bundled `avatars`)"
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -93,6 +93,16 @@ ModelOption = Annotated[
         "-m",
         metavar="NAME|PATH",
         help=f"The model. {MODEL_DEFAULT}",
+        show_default=False,
+    ),
+]
+PhotoModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|PATH",
+        help="The model. (default: your most recently trained one with the vectors, else the bundled `faces`)",
         show_default=False,
     ),
 ]

@@ -81,7 +81,7 @@ def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.
     if found.model_id != model.model_id or len(found.direction) != model.config.latent_dim:
         raise ModelMismatch(
             f"{request.reference} was made with model {found.model_id}, but {model.name} is {model.model_id}; "
-            "fit it again"
+            f"{catalog.make_again(request.reference, model.name)}"
         )
     return found
 

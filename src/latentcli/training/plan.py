@@ -51,6 +51,7 @@ class TrainRequest:
     preset: Preset | None = None
     size: tuple[int, int] | None = None  # width, height in pixels
     latent_dim: int | None = None
+    capacity: float | None = None  # times the feature maps of the preset
     likelihood: Likelihood | None = None
     epochs: int | None = None
     minutes: float | None = None
@@ -211,7 +212,8 @@ def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
         small = BOOK_SIZE if preset == "book" else min(side, DIGITS_UP_TO)
         width, height = request.size or ((first.width, first.height) if first else (small, small))
     latent_dim = request.latent_dim or (first.latent_dim if first else None)
-    config = model_config(preset, width, height, channels, latent_dim, request.likelihood, len(train.rows))
+    capacity = request.capacity or 1.0
+    config = model_config(preset, width, height, channels, latent_dim, request.likelihood, len(train.rows), capacity)
     if first:
         config = _like(first, config, request)
     background = config.background if request.background is None else parse_colour(request.background)
@@ -225,6 +227,8 @@ def _like(first: ModelConfig, config: ModelConfig, request: TrainRequest) -> Mod
             f"a model with the preset {first.preset} and the likelihood {first.likelihood} is no start for another; "
             "leave out --preset and --likelihood, or --from"
         )
+    if request.capacity is not None:
+        raise ConfigError("the model to start from has its own capacity; leave out --capacity, or --from")
     same_size = (config.width, config.height) == (first.width, first.height)
     return replace(
         config,

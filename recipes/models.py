@@ -1,0 +1,241 @@
+"""How the bundled models were made, each by one command.
+
+    python recipes/models.py NAME DATA [FOLDER]
+
+NAME is one of faces, digits, digits-plane, avatars, emoji. DATA holds `faces/` and `attributes.csv`, `mnist/train` and
+`mnist/test`, `avatars/` and `avatars.csv`, or `emoji/` and `emoji.csv`. The run is kept in `models/NAME` of the
+current folder; when it is interrupted, the same command goes on. What is published is written into FOLDER/NAME, the
+repository's `models/` unless told.
+"""
+
+import csv
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import distance_transform_edt, maximum_filter
+
+from latentcli import ConceptVector, ModelConfig, tensorfile
+from latentcli.catalog import read_model_header
+from latentcli.model.modelfile import KIND, load_model, save_model
+from latentcli.table import Table, markdown
+from latentcli.training.results import model_card
+
+CARDS = Path(__file__).with_name("cards")  # what each card ends with
+PUBLISHED = Path(__file__).parents[1] / "models"
+EXPLANATION = """\
+Differences of class means on the training images. AUCs are those of held-out images. The last column: held-out images
+are edited by +1, decoded, encoded again and judged by discriminants.
+"""
+LATENTS = "images.latents.safetensors"
+Vectors = dict[str, list[object]]  # name, and the options of `vectors fit`
+
+BALANCED = ["--balance-by", "male", "--balance-by", "age"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made."""
+
+    images: str  # in DATA
+    training: str  # options of `train`
+    vectors: Callable[[Path, Path], Vectors]  # from DATA and a folder to work in
+    licence: str
+
+
+def of_faces(data: Path, work: Path) -> Vectors:
+    table: list[object] = [
+        "--labels",
+        data / "attributes.csv",
+        "--root",
+        data / "faces",
+        "--latents",
+        work / LATENTS,
+    ]
+    photos: list[object] = ["--positive", some_of(data / "faces", work / "photos", 2000)]
+    return {
+        "smile": [*table, "--column", "smile", "--above", 0.9, "--below", 0.1, *BALANCED],
+        "glasses": [*table, "--column", "glasses", "--above", 0.95, "--below", 0.1, *BALANCED],
+        "old": [*table, "--column", "age", "--above", 60, "--between", "20,35", "--balance-by", "male"],
+        "male": [*table, "--column", "male", "--above", 1, "--below", 0, "--balance-by", "age"],
+        "bright": [*photos, "--augment", "brightness"],
+        "blurred": [*photos, "--augment", "blur"],
+        "tilted": [*photos, "--augment", "rotate"],
+    }
+
+
+def of_digits(data: Path, work: Path) -> Vectors:
+    train = data / "mnist" / "train"
+    found: Vectors = {
+        f"{after}-from-{before}": ["--positive", train / after, "--negative", train / before]
+        for after, before in ("71", "94", "83", "60", "53", "27")
+    }
+    table = write_table(work / "strokes.csv", strokes(train))
+    measured: list[object] = ["--labels", table, "--root", train, "--latents", work / LATENTS]
+    for name in ("thick", "slanted"):
+        found[name] = [*measured, "--column", name, "--extremes", 0.2, "--balance-by", "digit"]
+    return found
+
+
+def of_plane(data: Path, work: Path) -> Vectors:
+    return {name: options for name, options in of_digits(data, work).items() if "from" in name}
+
+
+def of_avatars(data: Path, work: Path) -> Vectors:
+    with (data / "avatars.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    classes: dict[str, tuple[str, set[str], set[str]]] = {
+        "smile": ("mouth", {"smile", "laugh"}, {"sad", "angry"}),
+        "beard": ("beard", {row["beard"] for row in rows} - {""}, {""}),
+        "long-hair": ("rear_hair", {"longWavy", "longStraight"}, {""}),
+        "wink": ("eyes", {"wink"}, {"happy", "wide", "humble", "bow"}),
+        "bun": ("hair", {"bun"}, {"sideComed", "spiky", "undercut"}),
+        "dark-skin": ("skin_color", {"#5c3829"}, {"#f1c3a5", "#c68e7a"}),
+        "blond": ("hair_color", {"#d6b370", "#b58143"}, {"#2c1b18", "#724133"}),
+    }
+
+    def label(row: dict[str, str], column: str, shown: set[str], hidden: set[str]) -> str:
+        return "1" if row[column] in shown else "0" if row[column] in hidden else ""
+
+    labels = ({"file": row["file"]} | {name: label(row, *what) for name, what in classes.items()} for row in rows)
+    table = write_table(work / "avatars.csv", labels)
+    common: list[object] = ["--labels", table, "--root", data / "avatars", "--latents", work / LATENTS]
+    return {name: [*common, "--column", name, "--above", 1, "--below", 0] for name in classes}
+
+
+def of_emoji(data: Path, work: Path) -> Vectors:
+    with (data / "emoji.csv").open() as file:
+        names = {Path(row["file"]).stem for row in csv.DictReader(file)}
+    light, dark = "1f3fb", "1f3ff"
+    neither, woman, man = "1f9d1", "1f469", "1f468"
+    pairs = {
+        "dark-skin": [(name.replace(light, dark), name) for name in names if light in name and dark not in name],
+        "woman": [(name.replace(neither, woman), name) for name in names if neither in name],
+        "man": [(name.replace(neither, man), name) for name in names if neither in name],
+    }
+    found: Vectors = {}
+    for concept, couples in pairs.items():
+        for after, before in couples:
+            if after in names:
+                for side, name in (("with", after), ("without", before)):
+                    (work / concept / side).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(data / "emoji" / f"{name}.webp", work / concept / side / f"{before}.webp")
+        found[concept] = ["--positive", work / concept / "with", "--negative", work / concept / "without", "--paired"]
+    return found
+
+
+RECIPES = {
+    "faces": Recipe(
+        "faces",
+        "--size 128 --aligned --beta 20 --capacity 2 --minutes 60 --sharp",
+        of_faces,
+        "non-commercial research",
+    ),
+    "digits": Recipe("mnist/train", "--held-out {data}/mnist/test --minutes 30", of_digits, "CC BY-SA 3.0"),
+    "digits-plane": Recipe(
+        "mnist/train", "--held-out {data}/mnist/test --latent-dim 2 --minutes 30", of_plane, "CC BY-SA 3.0"
+    ),
+    "avatars": Recipe(
+        "avatars", "--size 96 --latent-dim 128 --labels {data}/avatars.csv --minutes 20", of_avatars, "CC BY 4.0"
+    ),
+    "emoji": Recipe("emoji", "--size 64 --minutes 20", of_emoji, "MIT"),
+}
+
+
+def some_of(folder: Path, target: Path, count: int) -> Path:
+    """Copies of so many pictures of a folder, evenly spread over it."""
+    pictures = sorted(path for path in folder.rglob("*") if path.is_file())
+    target.mkdir()
+    for path in pictures[:: max(1, len(pictures) // count)]:
+        shutil.copy(path, target)
+    return target
+
+
+def strokes(folder: Path) -> Iterator[dict[str, str]]:
+    """Width and slant of the strokes of each digit, in pixels and as pixels to the right a pixel up."""
+    for path in sorted(folder.rglob("*.png")):
+        with Image.open(path) as picture:
+            small = picture.convert("L")
+            ink = np.asarray(small.resize((small.width * 4, small.height * 4), Image.Resampling.BICUBIC)) > 127
+        depth = distance_transform_edt(ink)
+        ridge = ink & (depth == maximum_filter(depth, 3))
+        y, x = np.nonzero(ink)
+        rise, run = y.mean() - y, x - x.mean()
+        yield {
+            "file": path.relative_to(folder).as_posix(),
+            "digit": path.parent.name,
+            "thick": f"{depth[ridge].mean() / 2:.4f}",
+            "slanted": f"{(rise * run).sum() / max(1.0, float((rise * rise).sum())):.4f}",
+        }
+
+
+def write_table(path: Path, rows: Iterator[dict[str, str]]) -> Path:
+    found = list(rows)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(found[0]))
+        writer.writeheader()
+        writer.writerows(found)
+    return path
+
+
+def latentcli(*arguments: object) -> None:
+    subprocess.run([sys.executable, "-m", "latentcli", *map(str, arguments)], check=True)
+
+
+def store(source: Path, target: Path, half: bool, **header: object) -> None:
+    """Store a model again with more in its header, in half precision if wanted."""
+    model = load_model(source)
+    known = {
+        name: value
+        for name, value in tensorfile.read_header(source, KIND).items()
+        if name not in ("format", "kind", "sha256")
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_model(target, model.vae, model.prior, known | header, half=half)
+
+
+def card(folder: Path, name: str) -> str:
+    header = read_model_header(folder / "model.safetensors")
+    assert header.training
+    columns = "vector", "with / without", "gap in within-class sd", "held-out AUC", "of an LDA", "edits move, in sd"
+    rows = []
+    for path in sorted((folder / "vectors").glob("*.safetensors")):
+        vector = ConceptVector.load(path)
+        found = vector.diagnostics
+        moved = [shift for shift in (found.own_shift, *found.side_effects) if shift]
+        auc, lda = ("-" if value is None else f"{value:.3f}" for value in (found.auc, found.auc_lda))
+        shifts = ", ".join(f"{shift.concept} {shift.shift:+.2f}" for shift in moved) or "-"
+        counts, gap = f"{vector.positives} / {vector.negatives}", f"{vector.gap_in_sigma:.2f}"
+        rows.append((f"`{vector.name}`", counts, gap, auc, lda, shifts))
+    general = model_card(name, ModelConfig.from_json(header.config), header.training)
+    notes = (CARDS / f"{name}.md").read_text()
+    return f"{general}\n## Concept vectors\n\n{markdown(Table('', columns, rows))}\n\n{EXPLANATION}\n{notes}"
+
+
+def main() -> None:
+    name, data = sys.argv[1], Path(sys.argv[2])
+    folder = Path(sys.argv[3] if len(sys.argv) > 3 else PUBLISHED) / name
+    recipe = RECIPES[name]
+    latentcli("train", data / recipe.images, "--name", name, *recipe.training.format(data=data).split())
+    shutil.rmtree(folder, ignore_errors=True)
+    file = folder / "model.safetensors"
+    store(Path("models", name, "model.safetensors"), file, half=True, name=name, licence=recipe.licence)
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        latentcli("encode", data / recipe.images, "--model", folder, "--output", work / LATENTS)
+        for concept, options in recipe.vectors(data, work).items():
+            latentcli("vectors", "fit", concept, *options, "--model", folder)
+    latentcli("sample", "--model", folder, "--output", folder / "samples.png")
+    store(file, file, half=True, bundled=True)
+    (folder / "README.md").write_text(card(folder, name))
+    print(file, f"{file.stat().st_size / 1e6:.1f} MB", read_model_header(file).model_id)
+
+
+if __name__ == "__main__":
+    main()
