@@ -133,18 +133,16 @@ def of_emoji(data: Path, work: Path) -> Vectors:
 RECIPES = {
     "faces": Recipe(
         "faces",
-        "--size 128 --aligned --beta 20 --capacity 2 --minutes 60 --sharp",
+        "--size 128 --aligned --beta 20 --capacity 2 --epochs 15 --sharp",
         of_faces,
         "non-commercial research",
     ),
-    "digits": Recipe("mnist/train", "--held-out {data}/mnist/test --minutes 30", of_digits, "CC BY-SA 3.0"),
+    "digits": Recipe("mnist/train", "--held-out {data}/mnist/test --epochs 120", of_digits, "CC BY-SA 3.0"),
     "digits-plane": Recipe(
-        "mnist/train", "--held-out {data}/mnist/test --latent-dim 2 --minutes 30", of_plane, "CC BY-SA 3.0"
+        "mnist/train", "--held-out {data}/mnist/test --latent-dim 2 --epochs 120", of_plane, "CC BY-SA 3.0"
     ),
-    "avatars": Recipe(
-        "avatars", "--size 96 --latent-dim 128 --labels {data}/avatars.csv --minutes 20", of_avatars, "CC BY 4.0"
-    ),
-    "emoji": Recipe("emoji", "--size 64 --minutes 20", of_emoji, "MIT"),
+    "avatars": Recipe("avatars", "--size 96 --latent-dim 128 --labels {data}/avatars.csv", of_avatars, "CC BY 4.0"),
+    "emoji": Recipe("emoji", "--size 64 --epochs 200", of_emoji, "MIT"),
 }
 
 

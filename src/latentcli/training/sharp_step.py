@@ -8,7 +8,7 @@ similarity metric". The error of pixels leads: all other gradients are scaled to
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,13 +26,15 @@ from latentcli.training.optimizer import Optimizer
 _SCALES = 3  # halvings of a picture whose errors count beside those of the picture itself
 _COARSE = 0.5  # weight of each
 _SMALLEST = 4  # pixels: no further halving below
-# Sizes of gradients over that of the error of pixels and scales.
-_ADVERSARIAL, _FEATURES, _STATISTICS = 0.5, 1.0, 0.5
+# Sizes of the gradients of verdicts, features and statistics over that of the error of pixels and scales; and how often
+# they are measured, which takes a pass through the discriminator for each.
+_SHARES = (1.0, 1.0, 0.5)
+_MEASURED_EVERY = 10  # steps
 _PER_SAMPLE = 2  # reconstructions in a step to a sample
 _EMA = 0.998
 _WARM_UP = 0.05  # share of the steps until the learning rates are reached
 _UNTRAINED = 0.1  # share of the steps until verdicts count in full: at first the discriminator has seen nothing
-_TINY = 1e-12
+_TINY, _LEAST_VARIANCE = 1e-12, 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class SharpState:
         self._of_decoder = Optimizer(self.vae.decoder, settings)
         self._of_discriminator = Optimizer(self.discriminator, settings)
         self._latents = latents.to(self.device)
+        self._scales = torch.zeros(len(_SHARES), device=self.device)  # of verdicts, features and statistics
         self.best: dict[str, Tensor] = {}  # the averaged decoder where it was good enough to be stored, the last time
 
     def keep(self) -> None:
@@ -79,29 +82,39 @@ class SharpState:
             output = self.vae.decode_output(self._codes(x, step))
         # Not limited to [0, 1] where the likelihood is not, because beyond the limits there would be no gradient.
         made = output if self.vae.linear else self.vae.likelihood.activation(output)
-        seen = made.detach().requires_grad_(True)
+        seen = made.detach().contiguous(memory_format=torch.channels_last).requires_grad_(True)
         with autocast(self.device, self.config.precision):
             verdicts, features = self.discriminator(torch.cat([x, seen]))
-        real, reconstructed, sampled = verdicts.split([len(x), len(x), len(seen) - len(x)])
+        counts = [len(x), len(x), len(seen) - len(x)]  # images, reconstructions, samples
+        real, reconstructed, sampled = torch.split(verdicts, counts)
         told_apart = F.relu(1 - real).mean() + (F.relu(1 + reconstructed).mean() + F.relu(1 + sampled).mean()) / 2
         learned = torch.autograd.grad(told_apart, list(self.discriminator.parameters()), retain_graph=True)
         error = absolute_error(x, seen[: len(x)])
-        (gradient,) = torch.autograd.grad(error, seen)
-        size = gradient.norm()
-        ramp = min(1.0, (step + 1) / (_UNTRAINED * self.steps + 1))
-        for share, term in (
-            (_ADVERSARIAL * ramp, -reconstructed.mean() - sampled.mean()),
-            (_FEATURES, features_apart(features, len(x))),
-            (_STATISTICS, statistics_apart(features, len(x))),
-        ):
-            (other,) = torch.autograd.grad(term, seen, retain_graph=True)
-            gradient = gradient + weight * share * size / (other.norm() + _TINY) * other
+        verdict = -reconstructed.mean() - sampled.mean()
+        for (
+            found
+        ) in features:  # the gradient of a split lies otherwise in memory, and what follows takes five times as long
+            found.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+        parts = [torch.split(found, counts) for found in features]
+        terms = torch.stack([verdict, features_apart(parts), statistics_apart(parts)])
+        if step % _MEASURED_EVERY == 0:
+            self._measure_gradients(error, terms, seen)
+        ramp = terms.new_tensor([min(1.0, (step + 1) / (_UNTRAINED * self.steps + 1)), 1.0, 1.0])
+        (gradient,) = torch.autograd.grad(error + weight * (ramp * self._scales * terms).sum(), seen)
         self._of_decoder.zero_grad()
         made.backward(gradient)  # type: ignore[no-untyped-call]
         for parameter, found in zip(self.discriminator.parameters(), learned, strict=True):
             parameter.grad = found
         self._update(step)
         return SharpLosses(error.detach(), told_apart.detach())
+
+    def _measure_gradients(self, error: Tensor, terms: Tensor, seen: Tensor) -> None:
+        """Scale each term so that its gradient has its share of the size of that of the error."""
+        leading, *others = (
+            torch.autograd.grad(term, seen, retain_graph=True)[0].norm() for term in (error, *terms.unbind())
+        )
+        scales = [share * leading / (size + _TINY) for share, size in zip(_SHARES, others, strict=True)]
+        self._scales.copy_(torch.stack(scales))
 
     def _input(self, images: Tensor, step: int) -> Tensor:
         x = as_float(images.to(self.device))
@@ -137,6 +150,7 @@ class SharpState:
             "discriminator": self.discriminator.state_dict(),
             "of_decoder": self._of_decoder.tensors(),
             "of_discriminator": self._of_discriminator.tensors(),
+            "terms": {"scales": self._scales},
         }
         return {f"{part}.{name}": value.detach() for part, some in parts.items() for name, value in some.items()}
 
@@ -152,28 +166,41 @@ def absolute_error(x: Tensor, made: Tensor) -> Tensor:
     return total
 
 
-def features_apart(features: list[Tensor], n: int) -> Tensor:
-    """How far features of n reconstructions, the second n rows, are from those of their images, the first.
+Parts = Sequence[tuple[Tensor, ...]]  # features of images, of as many reconstructions, and of samples, a level each
+
+
+def features_apart(levels: Parts) -> Tensor:
+    """How far features of reconstructions are from those of their images.
 
     Feature matching of Wang et al. 2018 (pix2pixHD), eq. 4, relative to the size of the features.
     """
     terms = []
-    for found in features:
-        own = found[:n].detach()
-        terms.append((found[n : 2 * n] - own).abs().mean() / (own.abs().mean() + _TINY))
+    for real, reconstructed, _ in levels:
+        own = real.detach()
+        terms.append(_mean((reconstructed - own).abs()) / (_mean(own.abs()) + _TINY))
     return torch.stack(terms).mean()
 
 
-def statistics_apart(features: list[Tensor], n: int) -> Tensor:
-    """How far means and deviations of features of samples, the rows from 2n on, are from those of n images.
+def statistics_apart(levels: Parts) -> Tensor:
+    """How far means and deviations of features of samples are from those of images.
 
     Feature matching of Salimans et al. 2016, section 3.1, with deviations as well.
     """
     terms = []
-    for found in features:
-        real, made = found[:n].detach(), found[2 * n :]
-        deviation = real.std(dim=(0, 2, 3)) + 1e-3
-        means = (made.mean(dim=(0, 2, 3)) - real.mean(dim=(0, 2, 3))).abs() / deviation
-        deviations = (made.std(dim=(0, 2, 3)) - deviation).abs() / deviation
-        terms.append(means.mean() + deviations.mean())
+    for real, _, sampled in levels:
+        (mean, deviation), (own_mean, own_deviation) = _moments(real.detach()), _moments(sampled)
+        apart = (own_mean - mean).abs() + (own_deviation - deviation).abs()
+        terms.append((apart / (deviation + _TINY)).mean())
     return torch.stack(terms).mean()
+
+
+def _mean(values: Tensor, dim: tuple[int, ...] = (0, 1, 2, 3)) -> Tensor:
+    """In float32, of values in any precision."""
+    return values.mean(dim=dim, dtype=torch.float32)
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each feature map (several times as fast as torch.std)."""
+    mean = _mean(features, (0, 2, 3))
+    apart = features - mean.detach().to(features.dtype)[:, None, None]
+    return mean, (_mean(apart.square(), (0, 2, 3)) + _LEAST_VARIANCE).sqrt()

@@ -1,0 +1,82 @@
+"""What sharpening gives and costs: a sharpened model beside the one that it was.
+
+    python benchmarks/sharp.py MODEL DATA [--sheet sharp.png]
+
+MODEL is the folder of a sharpened model, with its `plain.safetensors`; DATA are the images that it was trained on. All
+is measured on held-out images: PSNR, sharpness (variance of the Laplacian of reconstructions over that of the images, in
+the median), the Fréchet distances of reconstructions and of samples in the space of `latentcli evaluate`, with as many
+samples as images up to 1,000. The sheet shows images, both reconstructions, and samples of both.
+"""
+
+import argparse
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from latentcli.config import MODEL_FILE, PLAIN_FILE
+from latentcli.data.cache import Loading
+from latentcli.data.dataset import readable_part, split
+from latentcli.data.sources import open_source, scan
+from latentcli.evaluation.sample_metrics import frechet, open_features
+from latentcli.figures.sheet import sheet
+from latentcli.images import to_pictures
+from latentcli.model.metrics import psnr_per_image, sharpness
+from latentcli.model.modelfile import LoadedModel, load_model
+
+COMPARED = 1000
+SHOWN = 8
+
+
+def held_out(model: LoadedModel, data: Path) -> torch.Tensor:
+    listing = scan(open_source(data))
+    loading = Loading(listing, model.config)
+    for _ in loading:
+        pass
+    assert model.training
+    share = model.training.held_out_share
+    assert share is not None, "a folder was held out; give it as DATA to `latentcli evaluate`"
+    _, chosen = split(listing, str(share))
+    assert chosen
+    return torch.cat(list(readable_part(loading.decoded, chosen.rows).spread(COMPARED).floats()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--sheet", type=Path)
+    arguments = parser.parse_args()
+    models = {
+        name: load_model(arguments.model / file) for name, file in (("before", PLAIN_FILE), ("after", MODEL_FILE))
+    }
+    images = held_out(models["before"], arguments.data)
+    space = open_features(None)
+    real = space(images)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}; {len(images)} held-out images")
+    print(
+        "          PSNR, dB  sharpness  Fréchet: reconstructions  samples at " + " ".join(f"{t:>6}" for t in (0.8, 1.0))
+    )
+    rows = [images[:SHOWN]]
+    sampled = []
+    for name, model in models.items():
+        decoded = torch.from_numpy(model.decode(model.encode_float(images.numpy())))
+        ratio = (sharpness(decoded) / sharpness(images)).quantile(0.5)
+        distances = []
+        for temperature in (0.8, 1.0):
+            made = torch.from_numpy(model.decode(model.prior.sample(range(len(images)), temperature)))
+            distances.append(frechet(space(made), real))
+            if temperature == model.prior.temperature:
+                sampled.append(made[: 2 * SHOWN])
+        psnr = float(psnr_per_image(images, decoded).mean())
+        own = frechet(space(decoded), real)
+        print(f"{name:8}  {psnr:8.2f}  {ratio:9.2f}  {own:24.3f}             {distances[0]:6.2f} {distances[1]:6.2f}")
+        rows.append(decoded[:SHOWN])
+    if arguments.sheet:
+        pictures = to_pictures(torch.cat(rows + sampled).clamp(0, 1).numpy())
+        sheet(pictures, columns=SHOWN).save(arguments.sheet)
+
+
+if __name__ == "__main__":
+    main()
