@@ -18,7 +18,7 @@ from dataclasses import dataclass
 CHILD = """
 import sys, time
 import torch
-from latentcli.config import model_config, train_config
+from latentcli.presets import model_config, train_config
 from latentcli.data.dataset import Dataset
 from latentcli.training.hardware import keep_freed_memory
 from latentcli.training.schedule import Stage

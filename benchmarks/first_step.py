@@ -18,7 +18,7 @@ from pathlib import Path
 READER = """
 import sys, time
 from pathlib import Path
-from latentcli.config import model_config
+from latentcli.presets import model_config
 from latentcli.images import read_image
 imported = time.perf_counter()
 config = model_config("photo", 64, 64, 3)

@@ -19,7 +19,6 @@ from pathlib import Path
 import others
 import torch
 
-from latentcli.config import model_config
 from latentcli.data.dataset import Dataset, as_float
 from latentcli.figures.sheet import sheet
 from latentcli.history import EpochReport
@@ -27,6 +26,7 @@ from latentcli.images import to_pictures, write_picture
 from latentcli.model.metrics import psnr_per_image
 from latentcli.model.modelfile import load_model
 from latentcli.model.vae import VAE
+from latentcli.presets import model_config
 from latentcli.training import plan, run, start
 from latentcli.training.step import untrained
 

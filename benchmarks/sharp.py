@@ -3,9 +3,11 @@
     python benchmarks/sharp.py MODEL DATA [--sheet sharp.png]
 
 MODEL is the folder of a sharpened model, with its `plain.safetensors`; DATA are the images that it was trained on. All
-is measured on held-out images: PSNR, sharpness (variance of the Laplacian of reconstructions over that of the images, in
-the median), the Fréchet distances of reconstructions and of samples in the space of `latentcli evaluate`, with as many
-samples as images up to 1,000. The sheet shows images, both reconstructions, and samples of both.
+is measured on held-out images: PSNR, sharpness (variance of the Laplacian of reconstructions over that of the images,
+in the median), the Fréchet distances of reconstructions and of samples in the space of `latentcli evaluate`, with as many
+samples as images up to 1,000. Of samples 0 to 63: how far each is from the next training image and from the next of
+the others, in the distance of two held-out images in the median. The sheet shows images, both reconstructions, and
+samples of both.
 """
 
 import argparse
@@ -17,9 +19,9 @@ import torch
 
 from latentcli.config import MODEL_FILE, PLAIN_FILE
 from latentcli.data.cache import Loading
-from latentcli.data.dataset import readable_part, split
+from latentcli.data.dataset import Dataset, readable_part, split
 from latentcli.data.sources import open_source, scan
-from latentcli.evaluation.sample_metrics import frechet, open_features
+from latentcli.evaluation.sample_metrics import frechet, nearest, open_features
 from latentcli.figures.sheet import sheet
 from latentcli.images import to_pictures
 from latentcli.model.metrics import psnr_per_image, sharpness
@@ -29,7 +31,8 @@ COMPARED = 1000
 SHOWN = 8
 
 
-def held_out(model: LoadedModel, data: Path) -> torch.Tensor:
+def split_images(model: LoadedModel, data: Path) -> tuple[Dataset, Dataset]:
+    """Training images and held-out ones."""
     listing = scan(open_source(data))
     loading = Loading(listing, model.config)
     for _ in loading:
@@ -37,9 +40,25 @@ def held_out(model: LoadedModel, data: Path) -> torch.Tensor:
     assert model.training
     share = model.training.held_out_share
     assert share is not None, "a folder was held out; give it as DATA to `latentcli evaluate`"
-    _, chosen = split(listing, str(share))
+    train, chosen = split(listing, str(share))
     assert chosen
-    return torch.cat(list(readable_part(loading.decoded, chosen.rows).spread(COMPARED).floats()))
+    return readable_part(loading.decoded, train.rows), readable_part(loading.decoded, chosen.rows)
+
+
+def alone(samples: torch.Tensor, images: torch.Tensor, train: Dataset) -> None:
+    """Print how far samples are from training images and from each other."""
+    unit = float(torch.pdist(images.flatten(1)).median()) / images[0].numel() ** 0.5
+    near = nearest(samples, train.floats())[0] / unit
+    apart = torch.cdist(samples.flatten(1), samples.flatten(1)) / samples[0].numel() ** 0.5 / unit
+    apart.fill_diagonal_(torch.inf)
+    held = nearest(images, train.floats())[0] / unit
+    rows = {
+        "a sample to the next training image": near,
+        "a sample to the next other sample": apart.min(dim=1).values,
+        "a held-out image to the next training image": held,
+    }
+    for what, found in rows.items():
+        print(f"distance of {what}: least {float(found.min()):.2f}, median {float(found.median()):.2f}")
 
 
 def main() -> None:
@@ -51,7 +70,8 @@ def main() -> None:
     models = {
         name: load_model(arguments.model / file) for name, file in (("before", PLAIN_FILE), ("after", MODEL_FILE))
     }
-    images = held_out(models["before"], arguments.data)
+    train, held_out = split_images(models["before"], arguments.data)
+    images = torch.cat(list(held_out.spread(COMPARED).floats()))
     space = open_features(None)
     real = space(images)
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}; {len(images)} held-out images")
@@ -73,6 +93,7 @@ def main() -> None:
         own = frechet(space(decoded), real)
         print(f"{name:8}  {psnr:8.2f}  {ratio:9.2f}  {own:24.3f}             {distances[0]:6.2f} {distances[1]:6.2f}")
         rows.append(decoded[:SHOWN])
+    alone(torch.from_numpy(model.decode(model.prior.sample(range(64), model.prior.temperature))), images, train)
     if arguments.sheet:
         pictures = to_pictures(torch.cat(rows + sampled).clamp(0, 1).numpy())
         sheet(pictures, columns=SHOWN).save(arguments.sheet)

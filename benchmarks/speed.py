@@ -21,10 +21,11 @@ import others
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from latentcli.config import DEFAULTS, Precision, model_config
+from latentcli.config import Precision
 from latentcli.data.dataset import Dataset, as_float
 from latentcli.model.device import choose_device
 from latentcli.model.vae import VAE
+from latentcli.presets import DEFAULTS, model_config
 from latentcli.training.schedule import Stage, order
 from latentcli.training.step import TrainState
 

@@ -19,6 +19,7 @@ FLOORS = [
     {"errors", "text"},
     {"typed"},
     {"config"},
+    {"presets"},
     {"files", "box", "events", "table", "runtime"},
     {"tensorfile", "history", "faces"},
     {"images", "latents", "catalog", "interpolation"},

@@ -7,9 +7,10 @@ from PIL import Image
 
 from latentcli import images
 from latentcli.box import Box
-from latentcli.config import ModelConfig, model_config
+from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError, ImageError
 from latentcli.photo.photo import Photo
+from latentcli.presets import model_config
 from tests.conftest import TINY, TINY_ALPHA, draw, draw_cut_out, draw_folder, write_bytes
 
 GRAY = model_config("digits", 16, 16, 1)

@@ -130,8 +130,7 @@ class Model:
         """Posterior means of pictures, never a draw.
 
         Args:
-            pictures: A path, PIL image or array (height, width, 3 or 4), uint8 or float in [0, 1]; a list of them; or a
-                folder, which is searched.
+            pictures: Paths, PIL images, arrays (height, width, 3 or 4) of uint8 or float in [0, 1]; or a folder.
 
         Returns:
             Latents: z (n, latent_dim) float32, with one name a row.
@@ -395,7 +394,7 @@ def train(
         size: Pixels a side, or (width, height); 16 to 256.
         crop: "centre", "none" or "face".
         aligned: The pictures are upright face crops already.
-        background: Colour that fills transparent pixels; by default transparency is learned.
+        background: Colour of transparent pixels; by default transparency is learned.
         latent_dim: Numbers per latent.
         capacity: Times as many feature maps at the finer levels; 2 costs about half the speed.
         likelihood: "gaussian" or "bernoulli".
@@ -407,8 +406,8 @@ def train(
         learning_rate: Peak learning rate.
         precision: "auto", "fp32" or "bf16".
         seed: Random seed (weights, shuffling, noise).
-        start_from: Model whose network, size and weights are taken over: its name, folder or file.
         sharp: Afterwards train the decoder alone on, against a discriminator, until its pictures are crisp.
+        start_from: Model whose network, size and weights are taken over: its name, folder or file.
         labels: CSV table whose columns name parts of the images, for `Model.sample`; sub-folders do without one.
         device: "auto", "cpu", "cuda" or "mps".
         threads: Of the processor; by default all, or one while another program takes the cores.
@@ -420,8 +419,7 @@ def train(
     """
     let_threads_sleep()
     from latentcli.training.plan import TrainRequest, prepare
-    from latentcli.training.run import run
-    from latentcli.training.sharpen import train_sharp
+    from latentcli.training.sharpen import train_in_stages
 
     folder = catalog.OWN_MODELS / (catalog.check_name(name, "model") if name else catalog.new_model_name(Path(data)))
     request = TrainRequest(
@@ -449,7 +447,6 @@ def train(
         threads=threads,
     )
     settled = prepare(folder, Path(data), request)
-    reports = train_sharp(settled, Path(data)) if sharp else () if settled.finished else run(settled)
-    for _ in followed(reports, progress):
+    for _ in followed(train_in_stages(settled, Path(data), sharp), progress):
         pass
     return load(folder, device)

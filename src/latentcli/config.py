@@ -40,13 +40,6 @@ FLOW_TEMPERATURE = 0.9  # the same
 FLOW_GUIDANCE = 1.5  # of 1, 1.5 and 2 the nearest to held-out emoji and avatars in the features of open_nsfw
 ACTIVE_KL = 0.01  # nats on average, above which a latent dimension carries information
 HELD_OUT_SHARE = 0.05  # of the images, by a hash of their relative path
-# Training images below which the best weights on held-out images are stored, and digits are augmented. 600 steps of a
-# network that had no linear path yet on 300 images of 28 px, PSNR on others: faces 23.8 dB still, 25.5 dB moved ever
-# less often; avatars, which are drawn to one grid, 32.9 and 31.7 dB. The number of images itself is not measured.
-FEW_IMAGES = 1000
-# Training images from which a model of 64 px has as many latent dimensions as larger ones. With 256 for 192 dimensions
-# 19,015 faces gain 1.0 dB in 20 minutes; 3,240 emoji gain 1.1 dB in ten, but fewer of their samples show anything.
-MANY_IMAGES = 10_000
 HELD_OUT_NEEDS = 10  # images below which nothing is held out
 MOST_SEEDS = 1_000_000  # in one run of `sample`
 MOST_ON_SHEET = 10_000  # images
@@ -79,28 +72,14 @@ WITH_ALPHA = (2, 4)  # channels of images with transparency: gray or RGB, then a
 # A face's crop: its side over that of the face's box (`faces.Face`), and where in it the middle of the box lies.
 FRAMING = (1.106, 0.503, 0.491)
 
-# Feature maps per level of the residual networks. `photo` takes the first, finest levels: each has a quarter of the
-# pixels of the one before and twice the feature maps, so that all cost the same. `digits` takes the last.
-_PHOTO_WIDTHS = (16, 32, 64, 128, 192, 192)
-_DIGITS_WIDTHS = (8, 16, 32)  # MNIST, 10 minutes: 92.0 nats; twice these, at half the batch and a rate of 3e-3, 92.8
-_DIGITS_HIDDEN = 256
-_MANY_MAPS = 192  # feature maps of a level, which no capacity adds to
-CAPACITIES = (0.25, 8.0)  # the least and the most
 _LONGEST = 1_000_000  # epochs, or minutes, of a training
 _OF_FACES = ("framing", "aligned")  # settings that mean something with the crop "face"
 _ADDED = (*_OF_FACES, "linear", "pooling")  # settings that files need not have
-_COARSEST = 7  # pixels: halving stops when neither side is longer
-# Pixels: the linear path sees larger pictures halved. Photos lose little (128 px faces keep 36 dB, of which 256
-# components keep 26.6), and the components are fitted to four times as many of them in the same time.
-_LINEAR_UP_TO = 96
-_LINEAR_ONCE_UP_TO = 128  # the same in model files that do not say it
+_LINEAR_ONCE_UP_TO = 128  # pixels: the linear path sees larger pictures halved, in files that do not say it
 # Units of what the convolutions correct: with them, learning as fast as on faces leaves avatars, which PCA describes
 # to a fraction of a gray level, at 58.5 dB; without them they fall to 47.7 dB at first.
 MEAN_UNIT = 2.0  # of a correction of the mean, in standard deviations of the linear posterior
 PICTURE_UNIT = 10.0  # of a correction of the picture, in standard deviations of what PCA leaves over
-_PIXELS_PER_STEP = 64 * 64 * 64  # about: small pictures go in larger batches
-_BATCH_SIZES = (32, 256)  # images, the least and the most
-LARGE = 64  # pixels: models above get more latent dimensions
 
 
 def _require(ok: bool, message: str) -> None:
@@ -238,9 +217,9 @@ class ModelConfig:
             config = typed.read(cls, values)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        return config if "pooling" in values else replace(config, pooling=config._pooling(_LINEAR_ONCE_UP_TO))
+        return config if "pooling" in values else replace(config, pooling=config.pooling_above(_LINEAR_ONCE_UP_TO))
 
-    def _pooling(self, up_to: int) -> int:
+    def pooling_above(self, up_to: int) -> int:
         """What the linear path should average, where pictures up to so many pixels a side are seen whole."""
         return 2 if self.linear and max(self.padded) > up_to else 1
 
@@ -309,143 +288,3 @@ class SharpConfig:
         _require(self.precision in get_args(Precision), f"precision cannot be {self.precision!r}")
         _require(2 <= self.batch_size <= 1 << 16, f"batch size must be 2 to {1 << 16}, got {self.batch_size}")
         _require(0 <= self.seed < 2**63, f"seed must be 0 or more, got {self.seed}")
-
-
-@dataclass(frozen=True, slots=True)
-class PresetDefaults:
-    """What a preset stands for where the user says nothing."""
-
-    train: TrainConfig
-    images_seen: int  # training images shown in all, unless --epochs or --minutes say otherwise
-    latent_dim: int  # for models up to 64 px
-    latent_dim_large: int  # above, and for 64 px of many images
-    likelihood: Likelihood
-    shift: float  # of the augmentation
-    jitter: float
-    widths: tuple[int, ...] = ()
-    hidden: int = 0
-
-
-_PATIENCE = 0.2  # share of the steps: the cosine still lowers a loss that has only paused
-DEFAULTS: dict[Preset, PresetDefaults] = {
-    "book": PresetDefaults(
-        train=TrainConfig(
-            epochs=10,
-            batch_size=16,
-            learning_rate=1e-3,
-            optimizer="rmsprop",
-            beta_warmup=0.0,
-            learning_rate_warmup=0.0,
-            cosine=False,
-            clip=0.0,
-            ema=0.0,
-            precision="fp32",
-        ),
-        images_seen=600_000,
-        latent_dim=2,
-        latent_dim_large=2,
-        likelihood="bernoulli",
-        shift=0.04,
-        jitter=0.0,
-        widths=(32, 64, 64, 64),
-    ),
-    "digits": PresetDefaults(
-        train=TrainConfig(batch_size=256, learning_rate=4e-3),
-        images_seen=2_400_000,
-        latent_dim=32,
-        latent_dim_large=32,
-        likelihood="bernoulli",
-        shift=0.04,
-        jitter=0.0,
-        widths=_DIGITS_WIDTHS,
-        hidden=_DIGITS_HIDDEN,
-    ),
-    "photo": PresetDefaults(
-        train=TrainConfig(flip=None, augment=None, learning_rate=4e-3, beta_warmup=0.0),
-        images_seen=400_000,
-        latent_dim=192,
-        latent_dim_large=256,
-        likelihood="gaussian",
-        shift=0.04,
-        jitter=0.3,
-        widths=_PHOTO_WIDTHS,
-    ),
-}
-
-
-def model_config(
-    preset: Preset,
-    width: int,
-    height: int,
-    channels: int,
-    latent_dim: int | None = None,
-    likelihood: Likelihood | None = None,
-    images: int = 0,
-    capacity: float = 1.0,
-) -> ModelConfig:
-    """The network a preset builds for images of this shape (pixels), for so many of them.
-
-    `capacity` is a factor on the feature maps of all levels that do not have many anyway.
-    """
-    defaults = DEFAULTS[preset]
-    if latent_dim is None:
-        large = max(width, height) > (LARGE - 1 if images >= MANY_IMAGES else LARGE)
-        latent_dim = defaults.latent_dim_large if large else defaults.latent_dim
-    widths = defaults.widths
-    if preset != "book":
-        halvings = max(1, math.ceil(math.log2(max(width, height, SMALLEST) / _COARSEST)))
-        widths = widths[:halvings] if preset == "photo" else (widths[:1] * halvings + widths)[-halvings:]
-        least, most = CAPACITIES
-        _require(least <= capacity <= most, f"capacity must be {least:g} to {most:g}, got {capacity:g}")
-        widths = tuple(max(1, min(round(capacity * width), max(width, _MANY_MAPS))) for width in widths)
-    _require(preset != "book" or capacity == 1, "the preset book has the chapter's network; leave out --capacity")
-    config = ModelConfig(
-        preset=preset,
-        width=width,
-        height=height,
-        channels=channels,
-        latent_dim=latent_dim,
-        widths=widths,
-        hidden=defaults.hidden,
-        likelihood=likelihood or defaults.likelihood,
-        linear=preset == "photo" and likelihood != "bernoulli",
-    )
-    return replace(config, pooling=config._pooling(_LINEAR_UP_TO))
-
-
-def train_config(model: ModelConfig) -> TrainConfig:
-    """How a preset trains a network, but for the length."""
-    config = DEFAULTS[model.preset].train
-    if model.preset != "photo":
-        return config
-    fitting = 2 ** round(math.log2(_PIXELS_PER_STEP / (model.width * model.height)))
-    least, most = _BATCH_SIZES
-    config = replace(config, batch_size=min(most, max(least, fitting)))
-    return config if model.linear else replace(config, learning_rate=2e-3, beta_warmup=0.1)
-
-
-def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bool | None) -> TrainConfig:
-    """The training with what helps few images; `augment` is whether to augment them, None leaves it to the images.
-
-    The preset `book` stays as the chapter has it.
-    """
-    defaults = DEFAULTS[preset]
-    few = images < FEW_IMAGES and preset != "book"
-    patience = _PATIENCE if few else 0.0
-    if augment is None and not few:
-        augment = config.augment
-    if augment is False:
-        return replace(config, augment=False, shift=0.0, jitter=0.0, patience=patience)
-    return replace(config, augment=augment, shift=defaults.shift, jitter=defaults.jitter, patience=patience)
-
-
-def default_epochs(model: ModelConfig, images: int) -> int:
-    """Passes over a folder of so many training images that show the preset's number of images; of large ones fewer."""
-    if model.preset == "book":
-        return DEFAULTS[model.preset].train.epochs
-    return min(500, max(10, round(images_seen(model) / max(1, images))))
-
-
-def images_seen(model: ModelConfig) -> float:
-    """Training images shown in all where the user says nothing: of large ones fewer, for about the same time."""
-    return DEFAULTS[model.preset].images_seen * min(1.0, LARGE**2 / (model.width * model.height))

@@ -9,10 +9,11 @@ import onnxruntime
 import pytest
 
 from latentcli import load_model
-from latentcli.config import ModelConfig, model_config
+from latentcli.config import ModelConfig
 from latentcli.errors import LatentCLIError
 from latentcli.model import graphs, modelfile
 from latentcli.pipelines import export
+from latentcli.presets import model_config
 from tests.conftest import TINY, write_model
 
 SHAPES = [

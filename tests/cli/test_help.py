@@ -47,6 +47,7 @@ def parse(words):
 def test_the_commands_are_those_of_the_design():
     plain = {
         "train",
+        "sharpen",
         "encode",
         "decode",
         "sample",

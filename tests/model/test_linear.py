@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from latentcli.config import model_config
 from latentcli.model.pca import fit_pca
 from latentcli.model.vae import VAE
+from latentcli.presets import model_config
 from tests.conftest import random_components
 
 CONFIG = model_config("photo", 16, 16, 3, latent_dim=6)

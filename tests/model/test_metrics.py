@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from latentcli.config import model_config
 from latentcli.model.metrics import draw_error, encode_all, measure, psnr_per_image, ssim
 from latentcli.model.vae import VAE
+from latentcli.presets import model_config
 from tests.conftest import TINY
 
 

@@ -2,11 +2,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from latentcli.config import ModelConfig, model_config, train_config
+from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError
 from latentcli.model.book import BookDecoder, BookEncoder
 from latentcli.model.objective import evaluate_elbo, training_elbo
 from latentcli.model.vae import VAE, Posterior
+from latentcli.presets import model_config, train_config
 from tests.conftest import TINY
 
 BOOK = model_config("book", 28, 28, 1)
@@ -99,6 +100,15 @@ def test_a_config_survives_json_and_refuses_nonsense():
     for broken in ({"width": "wide"}, {"channels": 5}, {"likelihood": "cauchy"}, {"preset": "nope"}, {"widths": []}):
         with pytest.raises(ConfigError):
             ModelConfig.from_json(TINY.to_json() | broken)
+
+
+def test_capacity_widens_the_finer_levels():
+    assert model_config("photo", 128, 128, 3, capacity=2).widths == (32, 64, 128, 192, 192)
+    assert model_config("digits", 28, 28, 1, capacity=0.5).widths == (8, 16)
+    with pytest.raises(ConfigError, match=r"capacity must be 0\.25 to 8, got 9"):
+        model_config("photo", 64, 64, 3, capacity=9)
+    with pytest.raises(ConfigError, match="leave out --capacity"):
+        model_config("book", 28, 28, 1, capacity=2)
 
 
 def test_large_pictures_are_halved_for_the_linear_path_and_older_files_say_when():

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from latentcli.config import TrainConfig, model_config
+from latentcli.config import TrainConfig
 from latentcli.data.dataset import Dataset
+from latentcli.presets import model_config
 from latentcli.training import hardware
 
 CPU = torch.device("cpu")

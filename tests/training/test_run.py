@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from latentcli import config, load_model, tensorfile
-from latentcli.config import DEFAULTS, TrainConfig, model_config
+from latentcli.config import TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
 from latentcli.evaluation.record import Record
 from latentcli.events import Note, Progress
 from latentcli.history import EpochReport
+from latentcli.presets import DEFAULTS, model_config
 from latentcli.training import checkpoint, early_stop, events, flow, hardware, results, schedule, trainer
 from latentcli.training.early_stop import Course
 from latentcli.training.plan import TrainRequest, prepare

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from latentcli import catalog, load_model, tensorfile
-from latentcli.config import SharpConfig, model_config
+from latentcli.config import SharpConfig
 from latentcli.errors import ConfigError
 from latentcli.evaluation.record import Record
 from latentcli.events import Note
 from latentcli.history import SharpMetrics
 from latentcli.model.vae import VAE
+from latentcli.presets import model_config
 from latentcli.training import events, sharp_step, sharpen
 from latentcli.training.discriminator import Discriminator
 from latentcli.training.plan import TrainRequest
@@ -154,12 +155,12 @@ def test_pixels_gain_weight_as_psnr_is_lost(trained, few_steps, monkeypatch):
 
 def test_both_stages_are_one_command_that_resumes(pictures, always):
     plan = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
-    first = list(sharpen.train_sharp(plan, pictures, stop_after(plan.choice.config.epochs * 4 + 3)))
+    first = list(sharpen.train_in_stages(plan, pictures, True, stop_after(plan.choice.config.epochs * 4 + 3)))
     assert isinstance(first[-1], events.Interrupted)
     assert not any(isinstance(report, events.Finished) for report in first)
     again = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
     assert again.finished
-    rest = list(sharpen.train_sharp(again, pictures))
+    rest = list(sharpen.train_in_stages(again, pictures, True))
     assert [type(report).__name__ for report in rest].count("Finished") == 1
     assert load_model(FOLDER).training.sharpening
     assert sharpen.plan_after(again, pictures).finished
@@ -167,7 +168,8 @@ def test_both_stages_are_one_command_that_resumes(pictures, always):
 
 def test_what_training_gave_is_finished_where_the_decoder_stays(pictures, few_steps, monkeypatch):
     monkeypatch.setattr(sharpen, "is_better", lambda found, before: False)
-    reports = list(sharpen.train_sharp(prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS)), pictures))
+    plan = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
+    reports = list(sharpen.train_in_stages(plan, pictures, True))
     assert isinstance(reports[-1], events.Finished)
 
 

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from latentcli.config import ModelConfig, model_config
+from latentcli.config import ModelConfig
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError
 from latentcli.events import Note
 from latentcli.model.linear import LinearPath
 from latentcli.model.modelfile import load_model
+from latentcli.presets import model_config
 from latentcli.training import events, start
 from latentcli.training.plan import TrainRequest, prepare
 from latentcli.training.run import run

@@ -23,7 +23,8 @@ from latentcli.cli.options import (
     ThreadsOption,
     parse_size,
 )
-from latentcli.config import DEFAULTS, FEW_IMAGES, LARGE, MANY_IMAGES, MODEL_FILE, Likelihood, Precision, Preset
+from latentcli.config import MODEL_FILE, Likelihood, Precision, Preset
+from latentcli.presets import DEFAULTS, FEW_IMAGES, LARGE, MANY_IMAGES
 from latentcli.runtime import let_threads_sleep
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def train(
 
     from latentcli import catalog
     from latentcli.cli.training_view import StopRequest, follow_training
-    from latentcli.training import plan, run, sharpen
+    from latentcli.training import plan, sharpen
 
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
@@ -244,7 +245,7 @@ def train(
         _say_finished(console, settled)
         return
     stop = StopRequest()
-    reports = sharpen.train_sharp(settled, data, stop) if sharp else run.run(settled, stop)
+    reports = sharpen.train_in_stages(settled, data, sharp, stop)
     follow_training(console, reports, stop, folder if log else None)
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from latentcli.config import ACTIVE_KL, FEW_IMAGES, HELD_OUT_NEEDS, ModelConfig, images_seen
+from latentcli.config import ACTIVE_KL, HELD_OUT_NEEDS, ModelConfig
 from latentcli.evaluation.result import Evaluation, SampleMetrics
 from latentcli.history import EpochReport, Metrics, TrainingSummary
+from latentcli.presets import FEW_IMAGES, images_seen
 
 # Thresholds. benchmarks/spoiled.py checks them on seven trainings that are spoiled on purpose.
 _WON = 0.5  # dB over a baseline: a clear win

@@ -21,10 +21,6 @@ from latentcli.config import (
     ModelConfig,
     Preset,
     TrainConfig,
-    default_epochs,
-    for_few_images,
-    model_config,
-    train_config,
 )
 from latentcli.data.dataset import Selection, split, survey
 from latentcli.data.fingerprint import Fingerprints
@@ -34,6 +30,7 @@ from latentcli.evaluation.record import Record
 from latentcli.images import parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import read_config
+from latentcli.presets import default_epochs, for_few_images, model_config, train_config
 from latentcli.training import checkpoint, parts
 from latentcli.training.checkpoint import Checkpoint
 from latentcli.training.parts import Labelled

@@ -8,14 +8,7 @@ import torch
 
 from latentcli import tensorfile
 from latentcli.catalog import ModelEntry
-from latentcli.config import (
-    MODEL_FILE,
-    SHARP_RESUME_FILE,
-    Device,
-    Precision,
-    SharpConfig,
-    train_config,
-)
+from latentcli.config import MODEL_FILE, SHARP_RESUME_FILE, Device, Precision, SharpConfig
 from latentcli.data.dataset import split
 from latentcli.data.fingerprint import Fingerprints, StoredFingerprints
 from latentcli.data.sources import open_source, scan
@@ -23,6 +16,7 @@ from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.history import SharpMetrics, TrainingSummary
 from latentcli.model.device import choose_device, to_numpy
 from latentcli.model.modelfile import read_config
+from latentcli.presets import train_config
 from latentcli.training.plan import Choice
 from latentcli.training.sharp_step import SharpState
 

@@ -87,8 +87,8 @@ class SharpState:
             verdicts, features = self.discriminator(torch.cat([x, seen]))
         counts = [len(x), len(x), len(seen) - len(x)]  # images, reconstructions, samples
         real, reconstructed, sampled = torch.split(verdicts, counts)
-        told_apart = F.relu(1 - real).mean() + (F.relu(1 + reconstructed).mean() + F.relu(1 + sampled).mean()) / 2
-        learned = torch.autograd.grad(told_apart, list(self.discriminator.parameters()), retain_graph=True)
+        hinge = F.relu(1 - real).mean() + (F.relu(1 + reconstructed).mean() + F.relu(1 + sampled).mean()) / 2
+        learned = torch.autograd.grad(hinge, list(self.discriminator.parameters()), retain_graph=True)
         error = absolute_error(x, seen[: len(x)])
         verdict = -reconstructed.mean() - sampled.mean()
         for (
@@ -106,7 +106,7 @@ class SharpState:
         for parameter, found in zip(self.discriminator.parameters(), learned, strict=True):
             parameter.grad = found
         self._update(step)
-        return SharpLosses(error.detach(), told_apart.detach())
+        return SharpLosses(error.detach(), hinge.detach())
 
     def _measure_gradients(self, error: Tensor, terms: Tensor, seen: Tensor) -> None:
         """Scale each term so that its gradient has its share of the size of that of the error."""
@@ -188,7 +188,7 @@ def statistics_apart(levels: Parts) -> Tensor:
     """
     terms = []
     for real, _, sampled in levels:
-        (mean, deviation), (own_mean, own_deviation) = _moments(real.detach()), _moments(sampled)
+        (mean, deviation), (own_mean, own_deviation) = _statistics(real.detach()), _statistics(sampled)
         apart = (own_mean - mean).abs() + (own_deviation - deviation).abs()
         terms.append((apart / (deviation + _TINY)).mean())
     return torch.stack(terms).mean()
@@ -199,7 +199,7 @@ def _mean(values: Tensor, dim: tuple[int, ...] = (0, 1, 2, 3)) -> Tensor:
     return values.mean(dim=dim, dtype=torch.float32)
 
 
-def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each feature map (several times as fast as torch.std)."""
     mean = _mean(features, (0, 2, 3))
     apart = features - mean.detach().to(features.dtype)[:, None, None]

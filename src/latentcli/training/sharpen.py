@@ -229,18 +229,20 @@ class _Sharpener:
             (folder / SHARP_RESUME_FILE).unlink(missing_ok=True)
 
 
-def train_sharp(plan: Plan, source: Path, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
-    """Train as planned from the images of `source`, then sharpen what came out; each where it is not done yet."""
+def train_in_stages(
+    plan: Plan, source: Path, sharp: bool, stop: Callable[[], bool] = lambda: False
+) -> Iterator[events.Report]:
+    """Train as planned from the images of `source`, and where wanted sharpen what came out; each if it is not done."""
     trained: events.Finished | None = None
     if not plan.finished:
         for report in run(plan, stop):
-            if isinstance(report, events.Finished):
+            if sharp and isinstance(report, events.Finished):
                 trained = report  # of use where the decoder stays as it is
             else:
                 yield report
-    if plan.finished or trained:
-        sharp = plan_after(plan, source)
-        for report in () if sharp.finished else sharpen(sharp, stop):
+    if sharp and (plan.finished or trained):
+        following = plan_after(plan, source)
+        for report in () if following.finished else sharpen(following, stop):
             if isinstance(report, events.Finished | events.Interrupted):
                 trained = None
             yield report
