@@ -4,7 +4,7 @@
 
 MODEL is the folder of a sharpened model, with its `plain.safetensors`; DATA are the images that it was trained on. All
 is measured on held-out images: PSNR, sharpness (variance of the Laplacian of reconstructions over that of the images,
-in the median), the Fréchet distances of reconstructions and of samples in the space of `latentcli evaluate`, with as many
+in the median), the Fréchet distances of reconstructions and of samples in the space of `evaluate`, with as many
 samples as images up to 1,000. Of samples 0 to 63: how far each is from the next training image and from the next of
 the others, in the distance of two held-out images in the median. The sheet shows images, both reconstructions, and
 samples of both.

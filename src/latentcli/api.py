@@ -35,7 +35,7 @@ from latentcli.config import (
     Preset,
     PriorName,
     VectorMethod,
-)  # fmt: skip
+)
 from latentcli.errors import ConfigError, ImageError
 from latentcli.follow import ProgressOption, followed
 from latentcli.images import encode_picture, to_pictures
@@ -51,7 +51,6 @@ from latentcli.runtime import let_threads_sleep
 
 if TYPE_CHECKING:
     from latentcli.pipelines.evaluate import Evaluated
-
 
 _SHOWN = 16  # samples in a notebook's picture of a model
 
@@ -301,9 +300,8 @@ class Model:
         return next(event for event in followed(events, progress) if isinstance(event, Evaluated))
 
     def __repr__(self) -> str:
-        config = self.config
-        size = f"{config.width}x{config.height}x{config.channels}"
-        return f"<Model {self.name} {self.model_id}: {size}, latent_dim {config.latent_dim}, {self.device}>"
+        size = f"{self.config.width}x{self.config.height}x{self.config.channels}"
+        return f"<Model {self.name} {self.model_id}: {size}, latent_dim {self.config.latent_dim}, {self.device}>"
 
     def _repr_html_(self) -> str:
         png = base64.b64encode(encode_picture(self.sample(_SHOWN).picture(), ".png")).decode()
@@ -337,7 +335,7 @@ def load(model: str | os.PathLike[str] | None = None, device: Device = "auto", *
     """Load a model.
 
     Args:
-        model: Name, folder or file, resolved as on the command line; None takes your most recent model, else `faces`.
+        model: Name, folder or file, resolved as on the command line; None takes your most recent model, else `avatars`.
         device: "cuda" and "mps" compute with PyTorch; "auto" is the CPU, with engine="torch" the best there is.
         engine: "onnx", "torch", or "auto": ONNX Runtime, but for a device that only PyTorch has.
 
