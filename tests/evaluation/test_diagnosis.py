@@ -10,7 +10,7 @@ from latentcli.config import ModelConfig
 from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.result import Baseline, Evaluation, Pixels, SampleMetrics
-from latentcli.history import EpochReport, Metrics, TrainingSummary
+from latentcli.history import EpochReport, Metrics, Sharpening, SharpMetrics, TrainingSummary
 from latentcli.training import events, plan, run
 from tests.conftest import draw, moving_discs
 
@@ -261,3 +261,12 @@ def test_samples_are_not_judged_by_a_handful_of_images():
     few = tuple(replace(row, images=9) for row in (GOOD.samples[0], replace(FAR, diversity=0.3)))
     assert judged({"samples": few}) == {}
     assert judged({"samples": (replace(ALIKE, images=9),)}) == {}
+
+
+def test_what_sharpening_gave_up_is_no_fault():
+    before, after = SharpMetrics(26.0, 0.2, 2.0), SharpMetrics(25.0, 0.7, 1.0)
+    sharpening = Sharpening(500, 32, 60.0, "fp32", 0, before, after)
+    baselines = (Baseline("mean image", 12.0, 0.1, 300.0, None), Baseline("PCA, 16 components", 25.5, 0.7, None, None))
+    found = judged({"baselines": baselines}, training={"sharpening": sharpening})["baseline"]
+    assert found.text.startswith("sharpening gave up 1.0 dB for detail")
+    assert not found.advice

@@ -94,6 +94,7 @@ def test_the_card_and_the_summary_say_what_it_did(trained, always):
         f"PSNR {found.before.psnr:.2f} dB before and {found.after.psnr:.2f} dB after"
         in (trained / "README.md").read_text()
     )
+    assert "sharpening the decoder" in (trained / "report.html").read_text()
     assert abs(load_model(trained).training.held_out.psnr - found.after.psnr) < 0.01
 
 

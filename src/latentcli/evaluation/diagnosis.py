@@ -104,6 +104,12 @@ def _baselines(evidence: Evidence) -> Iterator[Finding]:
         elif min(found.held_out.psnr, baseline.psnr) > _EXACT:
             text = f"{baseline.name} reconstructs these images almost exactly, and so does this model ({numbers})"
             yield Finding("good", "baseline", text)
+        elif sharp := evidence.training.sharpening:
+            text = (
+                f"sharpening gave up {sharp.before.psnr - sharp.after.psnr:.1f} dB for detail: reconstructions are no "
+                f"nearer to the images than those of {baseline.name} ({numbers})"
+            )
+            yield Finding("note", "baseline", text)
         elif _has_settled(evidence):
             text = f"the curve has settled, and reconstructions are no better than those of {baseline.name} ({numbers})"
             advice = "a longer run will not help; a larger --latent-dim keeps more"
