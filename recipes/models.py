@@ -47,6 +47,7 @@ class Recipe:
     training: str  # options of `train`
     vectors: Callable[[Path, Path], Vectors]  # from DATA and a folder to work in
     licence: str
+    prepare: Callable[[Path], None] | None = None  # writes what training needs into the current folder
 
 
 def of_faces(data: Path, work: Path) -> Vectors:
@@ -85,6 +86,13 @@ def of_digits(data: Path, work: Path) -> Vectors:
 
 def of_plane(data: Path, work: Path) -> Vectors:
     return {name: options for name, options in of_digits(data, work).items() if "from" in name}
+
+
+def parts_of_avatars(data: Path) -> None:
+    """The table of avatars, where an empty cell is no beard, or no rear hair."""
+    with (data / "avatars.csv").open() as file:
+        rows = ({name: value or "none" for name, value in row.items()} for row in csv.DictReader(file))
+        write_table(Path("parts.csv"), rows)
 
 
 def of_avatars(data: Path, work: Path) -> Vectors:
@@ -141,7 +149,9 @@ RECIPES = {
     "digits-plane": Recipe(
         "mnist/train", "--held-out {data}/mnist/test --latent-dim 2 --epochs 120", of_plane, "CC BY-SA 3.0"
     ),
-    "avatars": Recipe("avatars", "--size 96 --latent-dim 128 --labels {data}/avatars.csv", of_avatars, "CC BY 4.0"),
+    "avatars": Recipe(
+        "avatars", "--size 96 --latent-dim 128 --labels parts.csv", of_avatars, "CC BY 4.0", parts_of_avatars
+    ),
     "emoji": Recipe("emoji", "--size 64 --epochs 200", of_emoji, "MIT"),
 }
 
@@ -220,6 +230,8 @@ def main() -> None:
     name, data = sys.argv[1], Path(sys.argv[2])
     folder = Path(sys.argv[3] if len(sys.argv) > 3 else PUBLISHED) / name
     recipe = RECIPES[name]
+    if recipe.prepare:
+        recipe.prepare(data)
     latentcli("train", data / recipe.images, "--name", name, *recipe.training.format(data=data).split())
     shutil.rmtree(folder, ignore_errors=True)
     file = folder / "model.safetensors"

@@ -81,11 +81,50 @@ def test_the_midpoint_rule_follows_a_known_path():
 
 def test_wanted_parts_count_twice():
     field, weights = random_field(5, values=3)
-    prior = FlowPrior(np.zeros(5), np.eye(5), random_paths(5), weights, guidance=1.0, like=(0, 2))
+    prior = FlowPrior(np.zeros(5), np.eye(5), random_paths(5), weights, guidance=1.0)
     x, t = torch.randn(7, 5), torch.full((7,), 0.3)
     anything = field(x, t).numpy()
     wanted = field(x, t, torch.tensor([[1.0, 0.0, 1.0]])).numpy()
-    close(prior.velocity(x.numpy(), 0.3), prior.paths.velocity(x.numpy(), 0.3) + 2 * wanted - anything, atol=1e-5)
+    found = prior.velocity(x.numpy(), 0.3, np.float32([[1, 0, 1]]))
+    close(found, prior.paths.velocity(x.numpy(), 0.3) + 2 * wanted - anything, atol=1e-5)
+
+
+COMBINATIONS = np.float32([[3, 0], [4, 0], [4, 1], [2, -1]])  # rows of a table of five values in two columns
+
+
+def prior_of_parts(**changes):
+    weights = random_field(5, values=5)[1]
+    return FlowPrior(np.zeros(5), np.eye(5), random_paths(5), weights, combinations=COMBINATIONS, **changes)
+
+
+def test_samples_belong_to_the_parts_of_a_training_image():
+    found = prior_of_parts()._wanted(np.float32([0.0, 0.3, 0.6, 0.99]))
+    assert [list(np.flatnonzero(row)) for row in found] == [[0, 3], [0, 4], [1, 4], [2]]
+
+
+@pytest.mark.parametrize(
+    ("like", "expected"), [((4,), {(0, 4), (1, 4)}), ((0, 4), {(0, 4)}), ((2,), {(2,)}), ((1, 3), {(1, 3)})]
+)
+def test_wanted_parts_leave_those_of_images_that_have_them(like, expected):
+    """Where no image has them all, nothing is added to them."""
+    found = prior_of_parts(like=like)._wanted(np.linspace(0, 0.99, 20, dtype=np.float32))
+    assert {tuple(np.flatnonzero(row).tolist()) for row in found} == expected
+
+
+def test_a_sample_has_the_same_parts_in_any_batch():
+    prior = prior_of_parts()
+    together = prior.sample(range(9), 1.0)
+    close(prior.sample([5], 1.0)[0], together[5], atol=1e-4)
+    other = FlowPrior(prior.mean, prior.basis, prior.paths, prior.weights).sample(range(9), 1.0)
+    assert np.abs(together - other).max() > 1e-3
+
+
+@pytest.mark.parametrize("rows", [[[5.0]], [[-2.0]], [0.0], np.zeros((0, 2))])
+def test_combinations_that_are_none_do_not_fit(rows):
+    prior = prior_of_parts()
+    assert prior.fits
+    broken = FlowPrior(prior.mean, prior.basis, prior.paths, prior.weights, combinations=np.float32(rows))
+    assert not broken.fits
 
 
 def test_the_noise_of_a_sample_is_found_again():

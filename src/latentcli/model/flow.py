@@ -4,7 +4,8 @@ Lipman et al. 2023, "Flow matching for generative modeling", with straight paths
 x0 ~ N(0, I) at time 0 to x1 at time 1. It runs in turned and scaled latents (`training/flow.py`). The field is that of
 a Gaussian mixture, which is known, plus what a residual network adds to it: with an untrained network it draws from the
 mixture. Samples go farther in the direction that the network adds than it says (Karras et al. 2024, "Guiding a
-diffusion model with a bad version of itself", eq. 5, where the bad version is the mixture).
+diffusion model with a bad version of itself", eq. 5, where the bad version is the mixture). Where the network knows
+parts of the training images, each sample is to belong to those of one of them.
 """
 
 import math
@@ -91,11 +92,14 @@ class FlowPrior:
     temperature: float = FLOW_TEMPERATURE
     guidance: float = FLOW_GUIDANCE  # factor on what the network adds to the velocity of the mixture; 1 is the density
     like: tuple[int, ...] = ()  # the parts of the training images to draw from, which are rows of the network's table
+    # The parts that some training images belong to, as rows of that table; -1 where there are fewer: (m, most).
+    combinations: np.ndarray | None = None
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
         """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales the noise at the start."""
-        noise = np.float32(temperature) * uniform_and_normal(seeds, len(self.mean))[1]
-        return self._to_latents(noise, noise, 0.0)
+        uniform, normal = uniform_and_normal(seeds, len(self.mean))
+        noise = np.float32(temperature) * normal
+        return self._to_latents(noise, noise, 0.0, self._wanted(uniform))
 
     def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
         """One variation of the latent z (latent_dim,) per seed: (len(seeds), latent_dim).
@@ -108,14 +112,13 @@ class FlowPrior:
         start = np.zeros_like(noise)
         start[:, self.is_active] = x + np.float32(spread) * noise[:, self.is_active]
         kept = np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise
-        return self._to_latents(start, kept, 1.0 - spread)
+        return self._to_latents(start, kept, 1.0 - spread, self._listed() if self.like else None)
 
     def noise_of(self, z: np.ndarray) -> np.ndarray:
         """The noise (n, k) that the density's own flow, unguided, carries to latents z (n, latent_dim)."""
-        return _in_parts(
-            partial(integrate, replace(self, guidance=1.0, like=()).velocity, start=1.0, end=0.0),
-            ((z - self.mean) @ self._to_flow).astype(np.float32),
-        )
+        density = replace(self, guidance=1.0)
+        x = ((z - self.mean) @ self._to_flow).astype(np.float32)
+        return _in_parts(lambda some, _: integrate(density.velocity, some, start=1.0, end=0.0), x)
 
     @cached_property
     def is_active(self) -> np.ndarray:
@@ -127,23 +130,53 @@ class FlowPrior:
         """(latent_dim, k): the reverse of the basis."""
         return np.linalg.pinv(self.basis.astype(np.float64)).astype(np.float32)
 
-    def _to_latents(self, noise: np.ndarray, others: np.ndarray, start: float) -> np.ndarray:
-        """Latents of noise (n, latent_dim) carried from a time to 1, with other numbers where nothing is carried."""
-        x = _in_parts(partial(integrate, self.velocity, start=start), noise[:, self.is_active])
+    def _listed(self) -> np.ndarray:
+        """The parts to draw from as 1 in a row: (1, values) float32."""
+        wanted = np.zeros((1, self.values), dtype=np.float32)
+        wanted[0, list(self.like)] = 1
+        return wanted
+
+    def _wanted(self, uniform: np.ndarray) -> np.ndarray | None:
+        """The parts that each sample is to belong to, those of a training image that has the wanted ones: (n, values).
+
+        `uniform` (n,) in [0, 1) chooses the image. Where there is none, only the wanted parts count.
+        """
+        if self.combinations is None:
+            return self._listed() if self.like else None
+        rows = self.combinations.astype(np.int64)
+        rows = rows[np.isin(rows, self.like).sum(axis=1) == len(self.like)]
+        if not len(rows):
+            return self._listed()
+        chosen = rows[(uniform * len(rows)).astype(np.int64)]
+        wanted = np.zeros((len(chosen), self.values + 1), dtype=np.float32)  # the last column is for what is not known
+        np.put_along_axis(wanted, np.where(chosen < 0, self.values, chosen), 1, axis=1)
+        return wanted[:, :-1]
+
+    def _to_latents(self, noise: np.ndarray, others: np.ndarray, start: float, wanted: np.ndarray | None) -> np.ndarray:
+        """Latents of noise (n, latent_dim) carried from a time to 1, with other numbers where nothing is carried.
+
+        `wanted` are the parts to draw from, (n, values), or (1, values) for all.
+        """
+
+        def carried(some: np.ndarray, rows: slice) -> np.ndarray:
+            parts = wanted if wanted is None or len(wanted) == 1 else wanted[rows]
+            return integrate(partial(self.velocity, wanted=parts), some, start=start)
+
+        x = _in_parts(carried, noise[:, self.is_active])
         return np.where(self.is_active, self.mean + x @ self.basis, others)
 
-    def velocity(self, x: np.ndarray, t: float) -> np.ndarray:
-        """dx/dt at x (n, k) and the time t in [0, 1]."""
+    def velocity(self, x: np.ndarray, t: float, wanted: np.ndarray | None = None) -> np.ndarray:
+        """dx/dt at x (n, k) and the time t in [0, 1], towards the parts in rows of `wanted`."""
         added = self._added(x, self._moment(t))
-        if self.like:  # Ho & Salimans 2022, "Classifier-free diffusion guidance", eq. 6
-            added = added + np.float32(_OF_PARTS) * (self._added(x, self._moment(t, self.like)) - added)
+        if wanted is not None:  # Ho & Salimans 2022, "Classifier-free diffusion guidance", eq. 6
+            added = added + np.float32(_OF_PARTS) * (self._added(x, self._moment(t, wanted)) - added)
         return np.asarray(self.paths.velocity(x, t) + np.float32(self.guidance) * added)
 
     def _added(self, x: np.ndarray, moment: np.ndarray) -> np.ndarray:
         """What the network adds to the velocity of the mixture."""
         h = _linear(x, self.weights, "first")
         for block in range(self._blocks):
-            scale, shift, gate = np.split(_linear(moment, self.weights, f"blocks.{block}.moment"), 3)
+            scale, shift, gate = np.split(_linear(moment, self.weights, f"blocks.{block}.moment"), 3, axis=1)
             inner = _normed(h) * (1 + scale) + shift
             inner = _linear(
                 _silu(_linear(inner, self.weights, f"blocks.{block}.up")), self.weights, f"blocks.{block}.down"
@@ -151,11 +184,12 @@ class FlowPrior:
             h = h + gate * inner
         return _linear(_normed(h), self.weights, "last")
 
-    def _moment(self, t: float, like: Sequence[int] = ()) -> np.ndarray:
+    def _moment(self, t: float, wanted: np.ndarray | None = None) -> np.ndarray:
+        """The time, and the parts in rows of `wanted`, as the blocks see them: a row, or as many as of parts."""
         angles = np.float32(t) * frequencies()
-        seen = np.concatenate([np.sin(angles), np.cos(angles)])
+        seen = np.concatenate([np.sin(angles), np.cos(angles)])[None]
         moment = _linear(_silu(_linear(seen, self.weights, "time.0")), self.weights, "time.1")
-        return _silu(moment + self.weights["parts.weight"][list(like)].sum(axis=0) if like else moment)
+        return _silu(moment if wanted is None else moment + wanted @ self.weights["parts.weight"])
 
     @property
     def values(self) -> int:
@@ -172,17 +206,26 @@ class FlowPrior:
         k, latent_dim = self.basis.shape if self.basis.ndim == 2 else (0, 0)
         if self.mean.shape != (latent_dim,) or int(self.is_active.sum()) != k or not k or not self.paths.fits(k):
             return False
+        x, wanted = np.zeros((1, k), dtype=np.float32), np.zeros((1, self.values), dtype=np.float32)
         try:
-            moment = self._moment(0.0, range(self.values))
-            return moment.ndim == 1 and self.velocity(np.zeros((1, k), dtype=np.float32), 0.0).shape == (1, k)
-        except (KeyError, ValueError):
+            is_right = self.velocity(x, 0.0, wanted if self.values else None).shape == (1, k)
+        except (KeyError, ValueError, IndexError):
             return False
+        return is_right and self._are_combinations()
+
+    def _are_combinations(self) -> bool:
+        """Whether they are rows of the network's table, where there are any."""
+        rows = self.combinations
+        if rows is None:
+            return True
+        return bool(rows.ndim == 2 and len(rows) and rows.min() >= -1 and rows.max() < self.values)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As the model file holds it."""
         parts = {"paths": self.paths.arrays(), "flow": self.weights}
         named = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-        return {"mean": self.mean, "basis": self.basis, **named}
+        more = {} if self.combinations is None else {"combinations": self.combinations}
+        return {"mean": self.mean, "basis": self.basis, **named, **more}
 
 
 def integrate(velocity: Field, x: np.ndarray, start: float = 0.0, end: float = 1.0, steps: int = _STEPS) -> np.ndarray:
@@ -195,9 +238,10 @@ def integrate(velocity: Field, x: np.ndarray, start: float = 0.0, end: float = 1
     return x
 
 
-def _in_parts(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
-    """What a function makes of the rows of x, some at a time."""
-    return np.concatenate([function(x[i : i + _AT_ONCE]) for i in range(0, max(1, len(x)), _AT_ONCE)])
+def _in_parts(function: Callable[[np.ndarray, slice], np.ndarray], x: np.ndarray) -> np.ndarray:
+    """What a function makes of the rows of x, some at a time, and of which those are."""
+    some = [slice(start, start + _AT_ONCE) for start in range(0, max(1, len(x)), _AT_ONCE)]
+    return np.concatenate([function(x[rows], rows) for rows in some])
 
 
 def _linear(x: np.ndarray, weights: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -191,10 +191,12 @@ def _flow(path: Path, config: ModelConfig, parts: tensorfile.Arrays) -> FlowPrio
     weights = {name.removeprefix("flow."): array for name, array in parts.items() if name.startswith("flow.")}
     paths = {name.removeprefix("paths."): array for name, array in parts.items() if name.startswith("paths.")}
     refusal = _misfit(path)
-    if len(weights) + len(paths) + 2 != len(parts) or parts.get("mean", np.empty(0)).shape != (config.latent_dim,):
+    combinations = parts.get("combinations")
+    own = 2 + (combinations is not None)
+    if len(weights) + len(paths) + own != len(parts) or parts.get("mean", np.empty(0)).shape != (config.latent_dim,):
         raise refusal
     try:
-        prior = FlowPrior(parts["mean"], parts["basis"], MixturePaths(**paths), weights)
+        prior = FlowPrior(parts["mean"], parts["basis"], MixturePaths(**paths), weights, combinations=combinations)
     except TypeError as error:
         raise refusal from error
     if not prior.fits:

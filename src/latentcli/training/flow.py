@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,6 +36,8 @@ _BATCH = 512  # latents per step
 _RATE, _WARM_UP = 5e-4, 50  # learning rate of AdamW; steps until it is reached
 _EMA = 0.998
 _MEASURE_EVERY = 100  # steps
+_ALL, _NONE = 0.5, 0.25  # shares of the latents that come with all their parts, and with none; the others with some
+_COMBINATIONS = 4096  # training images whose parts samples take over
 _PATIENCE = 500  # steps without a better held-out loss, after which it stops
 _LEAST = 0.001  # share of the held-out loss that counts as better
 _MEASURED = 2048  # held-out latents, drawn again and again where there are fewer
@@ -146,6 +149,7 @@ class FlowTraining:
         self._of = f"{tensorfile.digest(train.arrays())}/{tensorfile.digest(held_out.arrays())}/{seed}/{steps}"
         active = active_dimensions(train.posterior)
         self._train = train.only(active)
+        self._combinations = _combinations(train.parts)
         k, latent_dim = len(active), train.posterior.mean.shape[1]
         noise = torch.randn(len(train.parts), k, generator=schedule.stream(seed, "whitening", 0))
         drawn = self._train.posterior.draw(noise)
@@ -212,7 +216,13 @@ class FlowTraining:
 
     def prior(self) -> FlowPrior:
         """With the weights that were best on held-out latents."""
-        return FlowPrior(self._mean.numpy(), self._basis.numpy(), self._paths.to_numpy(), to_numpy(self._best))
+        return FlowPrior(
+            self._mean.numpy(),
+            self._basis.numpy(),
+            self._paths.to_numpy(),
+            to_numpy(self._best),
+            combinations=self._combinations,
+        )
 
     @torch.inference_mode()
     def held_out_loss(self) -> float:
@@ -247,7 +257,9 @@ class FlowTraining:
         drawn = Posterior(posterior.mean[rows], posterior.logvar[rows]).draw(noise)
         t = torch.rand(len(rows), generator=generator)
         parts = encoded.parts[rows]
-        is_wanted = torch.rand(parts.shape, generator=generator) < torch.rand(len(rows), 1, generator=generator)
+        which, share = torch.rand(2, len(rows), 1, generator=generator)
+        share = torch.where(which < _ALL, 1.0, torch.where(which < _ALL + _NONE, 0.0, share))
+        is_wanted = torch.rand(parts.shape, generator=generator) < share
         return start, (drawn - self._centre) @ self._to_flow, t, parts * is_wanted
 
 
@@ -290,6 +302,15 @@ class _Paths:
             velocities.append(mean + ((t * variances - (1 - t)) / between * along) @ directions.T)
         shares = torch.stack(log_likelihoods).softmax(dim=0)  # (c, n)
         return (shares[:, :, None] * torch.stack(velocities)).sum(dim=0)
+
+
+def _combinations(parts: Tensor) -> np.ndarray | None:
+    """The numbers of the parts that some of the images have: (m, most) float32, -1 where there are fewer."""
+    if not parts.shape[1]:
+        return None
+    some = parts[:: -(-len(parts) // _COMBINATIONS)]
+    most = max(1, int(some.sum(dim=1).max()))
+    return torch.where(some > 0, torch.arange(parts.shape[1]), -1).topk(most, dim=1).values.float().numpy()
 
 
 def _between(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
