@@ -152,7 +152,7 @@ RECIPES = {
     "avatars": Recipe(
         "avatars", "--size 96 --latent-dim 128 --labels parts.csv", of_avatars, "CC BY 4.0", parts_of_avatars
     ),
-    "emoji": Recipe("emoji", "--size 64 --epochs 200", of_emoji, "MIT"),
+    "emoji": Recipe("emoji", "--size 64 --epochs 100", of_emoji, "MIT"),
 }
 
 
