@@ -247,7 +247,10 @@ def test_endless_standard_input_takes_little_memory(workplace):
 
 ODD = ["x", [], None, 3, {}, {"x": 1}, [[[]]], -1, 1e308, True, "\x1b[2J", 10**30]
 FIELDS = {
-    "model": ("models/tiny/model.safetensors", ["model_id", "config", "training", "finished_at", "bundled", "parts"]),
+    "model": (
+        "models/tiny/model.safetensors",
+        ["model_id", "network_id", "config", "training", "finished_at", "bundled", "licence", "parts"],
+    ),
     "vector": (
         "models/tiny/vectors/dot.safetensors",
         ["name", "model_id", "method", "positives", "sigma", "threshold", "recipe", "trust", "mean_positive"],

@@ -1,4 +1,4 @@
-"""The customer's sequence, as it is result in the README, on drawn pictures and with the bundled model."""
+"""The customer's sequence, as it is in the README, on drawn pictures and with the bundled models."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentcli import catalog
+from latentcli import ConceptVector, catalog
 from tests.conftest import draw_folder
 
 ROOT = Path(__file__).parents[2]
@@ -27,21 +27,24 @@ def test_train_sample_edit_in_an_empty_folder(run, tmp_path):
     assert "model: data (models/data)" in sampled.err
     assert sampled.paths == ["samples-0-63.png"]
     edited = run("edit", "face.png", "--vector", "smile", "--strength", 1.5)
-    assert "model: faces (bundled)" in edited.err  # the only model that has a smile
+    assert "model: faces (bundled" in edited.err  # of those that have a smile the one for photos
     assert edited.paths == ["face-smile+1.5.png"]
     again = run("train", "data/", "--epochs", 2)
     assert (again.code, again.paths) == (0, ["models/data/model.safetensors"])
     assert "already finished" in again.err
 
 
-def test_without_a_model_of_ones_own_the_bundled_one_is_taken(run):
-    assert "model: faces (bundled)" in run("sample", "--n", 4).err
+def test_without_a_model_of_ones_own_a_bundled_one_for_any_use_is_taken(run):
+    assert "model: avatars (bundled);" in run("sample", "--n", 4).err
 
 
-def test_the_bundled_model_knows_smile_and_glasses():
-    (faces,) = catalog.bundled_models()
-    assert set(catalog.vectors_of(faces)) >= {"smile", "glasses"}
-    assert faces.path.stat().st_size < 40_000_000
+def test_the_bundled_models_have_vectors_and_stay_small():
+    models = {entry.name: entry for entry in catalog.bundled_models()}
+    assert set(catalog.vectors_of(models["faces"])) >= {"smile", "glasses"}
+    assert set(catalog.vectors_of(models["avatars"])) >= {"smile", "beard", "long-hair"}
+    for entry in models.values():
+        assert entry.path.stat().st_size < 40_000_000
+        assert all(ConceptVector.load(path).model_id == entry.model_id for path in catalog.vectors_of(entry).values())
 
 
 def test_an_edit_changes_the_face_and_nothing_else(run):
