@@ -1,8 +1,8 @@
-"""How the README's pictures were made, from `examples/` and the bundled models.
+"""How the README's pictures were made, from `examples/` and the bundled model.
 
     python recipes/pictures.py
 
-Writes into `docs/`. The sheets of samples show seeds 0 to 63 as they come.
+Writes into `docs/`; `recipes/gallery.py` makes the sheets of samples.
 """
 
 import subprocess
@@ -19,9 +19,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES, DOCS = ROOT / "examples", ROOT / "docs"
 FACES = ("astronaut-face.png", "grace-hopper-face.png")
 SHOWN = (112, 74, 432, 394)  # of Grace Hopper's portrait
-SIDE = 128  # pixels
-SAMPLED = ("digits", "avatars", "emoji", "faces")
-QUALITY = 85  # of WebP
+SIDE = 128  # pixels, twice the model's
 
 
 def latentcli(*arguments: str | Path) -> list[Image.Image]:
@@ -72,9 +70,6 @@ def main() -> None:
     write_picture(reconstruction(), DOCS / "reconstruction.png")
     seeds = ("seed:7", "seed:13", "seed:42")
     write_picture(latentcli("interpolate", *seeds, "--steps", "7", "--model", "faces")[0], DOCS / "interpolate.png")
-    for name in SAMPLED:
-        drawn = latentcli("sample", "--model", name)[0]
-        write_picture(drawn, DOCS / f"samples-{name}.webp", quality=QUALITY)
 
 
 if __name__ == "__main__":
