@@ -96,25 +96,25 @@ def parts_of_avatars(data: Path) -> None:
 
 
 def of_avatars(data: Path, work: Path) -> Vectors:
-    with (data / "avatars.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    classes: dict[str, tuple[str, set[str], set[str]]] = {
-        "smile": ("mouth", {"smile", "laugh"}, {"sad", "angry"}),
-        "beard": ("beard", {row["beard"] for row in rows} - {""}, {""}),
-        "long-hair": ("rear_hair", {"longWavy", "longStraight"}, {""}),
-        "wink": ("eyes", {"wink"}, {"happy", "wide", "humble", "bow"}),
-        "bun": ("hair", {"bun"}, {"sideComed", "spiky", "undercut"}),
-        "dark-skin": ("skin_color", {"#5c3829"}, {"#f1c3a5", "#c68e7a"}),
-        "blond": ("hair_color", {"#d6b370", "#b58143"}, {"#2c1b18", "#724133"}),
+    changes = {  # of one value of a column into another: what is averaged over several comes out as a ghost of them all
+        "smile": ("mouth", "sad", "smile"),
+        "beard": ("beard", "", "fullBeard"),
+        "long-hair": ("rear_hair", "", "longStraight"),
+        "wink": ("eyes", "wide", "wink"),
+        "bun": ("hair", "undercut", "bun"),
+        "dark-skin": ("skin_color", "#f1c3a5", "#5c3829"),
+        "blond": ("hair_color", "#2c1b18", "#d6b370"),
     }
 
-    def label(row: dict[str, str], column: str, shown: set[str], hidden: set[str]) -> str:
-        return "1" if row[column] in shown else "0" if row[column] in hidden else ""
+    def labels(row: dict[str, str]) -> dict[str, str]:
+        known = {name: {before: "0", after: "1"} for name, (_, before, after) in changes.items()}
+        return {name: known[name].get(row[column], "") for name, (column, _, _) in changes.items()}
 
-    labels = ({"file": row["file"]} | {name: label(row, *what) for name, what in classes.items()} for row in rows)
-    table = write_table(work / "avatars.csv", labels)
+    with (data / "avatars.csv").open() as file:
+        rows = ({"file": row["file"]} | labels(row) for row in csv.DictReader(file))
+        table = write_table(work / "avatars.csv", rows)
     common: list[object] = ["--labels", table, "--root", data / "avatars", "--latents", work / LATENTS]
-    return {name: [*common, "--column", name, "--above", 1, "--below", 0] for name in classes}
+    return {name: [*common, "--column", name, "--above", 1, "--below", 0] for name in changes}
 
 
 def of_emoji(data: Path, work: Path) -> Vectors:

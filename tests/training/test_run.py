@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentcli import config, load_model, tensorfile
+from latentcli import load_model, presets, tensorfile
 from latentcli.config import TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
@@ -300,7 +300,7 @@ def test_photos_and_few_digits_may_be_augmented(pictures, monkeypatch):
     assert (alone.augment, alone.shift, alone.jitter, alone.patience) == (False, 0, 0, 0.2)
     few = planned(pictures, preset="digits").choice.config
     assert (few.augment, few.shift, few.jitter) == (None, DEFAULTS["digits"].shift, 0)
-    monkeypatch.setattr(config, "FEW_IMAGES", 30)
+    monkeypatch.setattr(presets, "FEW_IMAGES", 30)
     many = planned(pictures).choice.config
     assert (many.augment, many.shift, many.patience) == (None, photos.shift, 0)
     assert planned(pictures, preset="digits").choice.config.augment is False
@@ -326,7 +326,7 @@ def test_the_preset_book_stays_as_the_chapter_has_it(tmp_path):
 
 
 def test_augmentation_changes_what_is_learned(pictures, monkeypatch):
-    monkeypatch.setattr(config, "FEW_IMAGES", 30)  # the last weights are stored
+    monkeypatch.setattr(presets, "FEW_IMAGES", 30)  # the last weights are stored
     train(pictures, folder=Path("models/plain"), epochs=1)
     train(pictures, augment=True, epochs=1)
     plain, augmented = weights(Path("models/plain")), weights()
