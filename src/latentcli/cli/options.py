@@ -358,10 +358,11 @@ DeviceOption = Annotated[
     Device,
     typer.Option(help="`auto` takes CUDA, else Apple's MPS, else the CPU.", rich_help_panel=PANEL_TRAINING),
 ]
+_MOST_THREADS = 1024
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        min=1,
+        callback=between(1, _MOST_THREADS),
         help="Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
         "thread while another program takes the cores.",
         show_default=False,

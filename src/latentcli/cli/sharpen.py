@@ -40,7 +40,7 @@ def sharpen(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Random seed (shuffling, noise, samples).", rich_help_panel=PANEL_TRAINING)
+        int, typer.Option(help="Random seed (shuffling, noise, samples).", rich_help_panel=PANEL_TRAINING)
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
