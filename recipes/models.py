@@ -73,10 +73,7 @@ def of_faces(data: Path, work: Path) -> Vectors:
 
 def of_digits(data: Path, work: Path) -> Vectors:
     train = data / "mnist" / "train"
-    found: Vectors = {
-        f"{after}-from-{before}": ["--positive", train / after, "--negative", train / before]
-        for after, before in ("71", "94", "83", "60", "53", "27")
-    }
+    found = of_plane(data, work)
     table = write_table(work / "strokes.csv", strokes(train))
     measured: list[object] = ["--labels", table, "--root", train, "--latents", work / LATENTS]
     for name in ("thick", "slanted"):
@@ -85,7 +82,11 @@ def of_digits(data: Path, work: Path) -> Vectors:
 
 
 def of_plane(data: Path, work: Path) -> Vectors:
-    return {name: options for name, options in of_digits(data, work).items() if "from" in name}
+    train = data / "mnist" / "train"
+    return {
+        f"{after}-from-{before}": ["--positive", train / after, "--negative", train / before]
+        for after, before in ("71", "94", "83", "60", "53", "27")
+    }
 
 
 def parts_of_avatars(data: Path) -> None:
@@ -107,8 +108,9 @@ def of_avatars(data: Path, work: Path) -> Vectors:
     }
 
     def labels(row: dict[str, str]) -> dict[str, str]:
-        known = {name: {before: "0", after: "1"} for name, (_, before, after) in changes.items()}
-        return {name: known[name].get(row[column], "") for name, (column, _, _) in changes.items()}
+        return {
+            name: {before: "0", after: "1"}.get(row[column], "") for name, (column, before, after) in changes.items()
+        }
 
     with (data / "avatars.csv").open() as file:
         rows = ({"file": row["file"]} | labels(row) for row in csv.DictReader(file))
@@ -196,8 +198,8 @@ def latentcli(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "latentcli", *map(str, arguments)], check=True)
 
 
-def store(source: Path, target: Path, half: bool, **header: object) -> None:
-    """Store a model again with more in its header, in half precision if wanted."""
+def store(source: Path, target: Path, **header: object) -> None:
+    """Store a model again in half precision, with more in its header."""
     model = load_model(source)
     known = {
         name: value
@@ -205,7 +207,7 @@ def store(source: Path, target: Path, half: bool, **header: object) -> None:
         if name not in ("format", "kind", "sha256")
     }
     target.parent.mkdir(parents=True, exist_ok=True)
-    save_model(target, model.vae, model.prior, known | header, half=half)
+    save_model(target, model.vae, model.prior, known | header, half=True)
 
 
 def card(folder: Path, name: str) -> str:
@@ -235,14 +237,14 @@ def main() -> None:
     latentcli("train", data / recipe.images, "--name", name, *recipe.training.format(data=data).split())
     shutil.rmtree(folder, ignore_errors=True)
     file = folder / "model.safetensors"
-    store(Path("models", name, "model.safetensors"), file, half=True, name=name, licence=recipe.licence)
+    store(Path("models", name, "model.safetensors"), file, name=name, licence=recipe.licence)
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         latentcli("encode", data / recipe.images, "--model", folder, "--output", work / LATENTS)
         for concept, options in recipe.vectors(data, work).items():
             latentcli("vectors", "fit", concept, *options, "--model", folder)
     latentcli("sample", "--model", folder, "--output", folder / "samples.png")
-    store(file, file, half=True, bundled=True)
+    store(file, file, bundled=True)
     (folder / "README.md").write_text(card(folder, name))
     print(file, f"{file.stat().st_size / 1e6:.1f} MB", read_model_header(file).model_id)
 

@@ -23,6 +23,7 @@ from latentcli.model.modelfile import save_model
 from latentcli.model.pca import Pca
 from latentcli.model.prior import MixturePrior, Prior
 from latentcli.model.vae import VAE
+from latentcli.training import sharpen
 from latentcli.training.flow import VelocityField
 
 TINY = ModelConfig(width=16, height=16, channels=3, latent_dim=4, widths=(8, 8))
@@ -163,6 +164,12 @@ def flow_prior(latent_dim: int, k: int, values: int = 0) -> FlowPrior:
     paths = MixturePaths(*(np.float32(array) for array in ([1.0], np.zeros((1, k)), np.ones((1, k)), np.eye(k)[None])))
     mean = np.ones(latent_dim, dtype=np.float32) * basis.any(axis=0)
     return FlowPrior(mean, basis, paths, to_numpy(field.state_dict()))
+
+
+def shorten_sharpening(monkeypatch: pytest.MonkeyPatch, steps: int, measurements: int) -> None:
+    """Let sharpening take so few steps of few samples."""
+    for name, value in (("_LEAST_STEPS", steps), ("_LATENTS", 32), ("_MEASURED", 20), ("_MEASUREMENTS", measurements)):
+        monkeypatch.setattr(sharpen, name, value)
 
 
 def random_components(dimensions: int, count: int) -> Pca:

@@ -445,6 +445,6 @@ def train(
         threads=threads,
     )
     settled = prepare(folder, Path(data), request)
-    for _ in followed(train_in_stages(settled, Path(data), sharp), progress):
+    for _ in followed(train_in_stages(settled, sharp), progress):
         pass
     return load(folder, device)

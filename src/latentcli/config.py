@@ -224,6 +224,17 @@ class ModelConfig:
         return 2 if self.linear and max(self.padded) > up_to else 1
 
 
+def _check_run(minutes: float | None, precision: str, batch_size: int, seed: int) -> None:
+    """What training and sharpening have in common."""
+    _require(
+        minutes is None or 0 < minutes <= _LONGEST,
+        f"minutes must be more than 0 and up to {_LONGEST:,}, got {minutes}",
+    )
+    _require(precision in get_args(Precision), f"precision cannot be {precision!r}")
+    _require(2 <= batch_size <= 1 << 16, f"batch size must be 2 to {1 << 16}, got {batch_size}")
+    _require(0 <= seed < 2**63, f"seed must be 0 or more, got {seed}")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """How to train. Everything that shapes the network is in ModelConfig instead."""
@@ -251,21 +262,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require(1 <= self.epochs <= _LONGEST, f"epochs must be 1 to {_LONGEST:,}, got {self.epochs}")
-        _require(
-            self.minutes is None or 0 < self.minutes <= _LONGEST,
-            f"minutes must be more than 0 and up to {_LONGEST:,}, got {self.minutes}",
-        )
+        _check_run(self.minutes, self.precision, self.batch_size, self.seed)
         _require(
             math.isfinite(self.learning_rate) and self.learning_rate > 0,
             f"learning rate must be more than 0, got {self.learning_rate}",
         )
-        _require(self.precision in get_args(Precision), f"precision cannot be {self.precision!r}")
-        _require(2 <= self.batch_size <= 1 << 16, f"batch size must be 2 to {1 << 16}, got {self.batch_size}")
         _require(math.isfinite(self.beta) and self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
         _require(0 <= self.shift <= 0.25, f"shift must be 0 to 0.25, got {self.shift}")
         _require(0 <= self.jitter <= 0.5, f"jitter must be 0 to 0.5, got {self.jitter}")
         _require(0 <= self.patience <= 1, f"patience must be 0 to 1, got {self.patience}")
-        _require(0 <= self.seed < 2**63, f"seed must be 0 or more, got {self.seed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,10 +286,4 @@ class SharpConfig:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        _require(
-            self.minutes is None or 0 < self.minutes <= _LONGEST,
-            f"minutes must be more than 0 and up to {_LONGEST:,}, got {self.minutes}",
-        )
-        _require(self.precision in get_args(Precision), f"precision cannot be {self.precision!r}")
-        _require(2 <= self.batch_size <= 1 << 16, f"batch size must be 2 to {1 << 16}, got {self.batch_size}")
-        _require(0 <= self.seed < 2**63, f"seed must be 0 or more, got {self.seed}")
+        _check_run(self.minutes, self.precision, self.batch_size, self.seed)

@@ -5,15 +5,12 @@ import json
 import pytest
 
 from latentcli.training import sharpen
-from tests.conftest import draw_folder
+from tests.conftest import draw_folder, shorten_sharpening
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(sharpen, "_LEAST_STEPS", 6)
-    monkeypatch.setattr(sharpen, "_LATENTS", 16)
-    monkeypatch.setattr(sharpen, "_MEASURED", 10)
-    monkeypatch.setattr(sharpen, "_MEASUREMENTS", 2)
+    shorten_sharpening(monkeypatch, steps=6, measurements=2)
     monkeypatch.setattr(sharpen, "is_better", lambda found, before: True)
 
 

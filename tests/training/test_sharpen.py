@@ -23,7 +23,7 @@ from latentcli.training.plan import prepare as prepare_training
 from latentcli.training.run import run
 from latentcli.training.sharp_plan import SharpenRequest, prepare
 from latentcli.training.sharp_step import SharpState
-from tests.conftest import draw_folder, fit_by_chance
+from tests.conftest import draw_folder, fit_by_chance, shorten_sharpening
 
 FOLDER = Path("models/d")
 OPTIONS = {"size": (16, 16), "latent_dim": 3, "epochs": 2, "batch_size": 8, "precision": "fp32", "held_out": "0.2"}
@@ -44,10 +44,7 @@ def trained(pictures):
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    monkeypatch.setattr(sharpen, "_LEAST_STEPS", 12)
-    monkeypatch.setattr(sharpen, "_LATENTS", 32)
-    monkeypatch.setattr(sharpen, "_MEASURED", 20)
-    monkeypatch.setattr(sharpen, "_MEASUREMENTS", 3)
+    shorten_sharpening(monkeypatch, steps=12, measurements=3)
 
 
 @pytest.fixture
@@ -156,21 +153,21 @@ def test_pixels_gain_weight_as_psnr_is_lost(trained, few_steps, monkeypatch):
 
 def test_both_stages_are_one_command_that_resumes(pictures, always):
     plan = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
-    first = list(sharpen.train_in_stages(plan, pictures, True, stop_after(plan.choice.config.epochs * 4 + 3)))
+    first = list(sharpen.train_in_stages(plan, True, stop_after(plan.choice.config.epochs * 4 + 3)))
     assert isinstance(first[-1], events.Interrupted)
     assert not any(isinstance(report, events.Finished) for report in first)
     again = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
     assert again.finished
-    rest = list(sharpen.train_in_stages(again, pictures, True))
+    rest = list(sharpen.train_in_stages(again, True))
     assert [type(report).__name__ for report in rest].count("Finished") == 1
     assert load_model(FOLDER).training.sharpening
-    assert sharpen.plan_after(again, pictures).finished
+    assert sharpen.plan_after(again).finished
 
 
 def test_what_training_gave_is_finished_where_the_decoder_stays(pictures, few_steps, monkeypatch):
     monkeypatch.setattr(sharpen, "is_better", lambda found, before: False)
     plan = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
-    reports = list(sharpen.train_in_stages(plan, pictures, True))
+    reports = list(sharpen.train_in_stages(plan, True))
     assert isinstance(reports[-1], events.Finished)
 
 

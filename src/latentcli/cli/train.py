@@ -241,11 +241,11 @@ def train(
         f"{folder}: {settled.choice.describe()} "
         "(change with --preset, --size, --latent-dim, --beta, --epochs, --minutes)"
     )
-    if settled.finished and (not sharp or sharpen.plan_after(settled, data).finished):
+    if settled.finished and (not sharp or sharpen.plan_after(settled).finished):
         _say_finished(console, settled)
         return
     stop = StopRequest()
-    reports = sharpen.train_in_stages(settled, data, sharp, stop)
+    reports = sharpen.train_in_stages(settled, sharp, stop)
     follow_training(console, reports, stop, folder if log else None)
 
 

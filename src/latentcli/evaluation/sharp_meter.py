@@ -11,7 +11,7 @@ from latentcli.model.device import device_of
 from latentcli.model.metrics import psnr_per_image, sharpness
 from latentcli.model.vae import VAE
 
-_COMPARED = 500  # images, and samples
+_COMPARED = 500  # images
 _BATCH = 100
 _LEAST_VARIANCE = 1e-8  # of a Laplacian: flat images have no sharpness
 
@@ -22,7 +22,7 @@ class SharpMeter:
     def __init__(self, images: Dataset, latents: np.ndarray, features: FeatureSpace) -> None:
         """`latents` (n, latent_dim) are samples of the prior."""
         self._images = torch.cat(list(images.spread(_COMPARED).floats()))
-        self._latents = torch.from_numpy(latents[:_COMPARED])
+        self._latents = torch.from_numpy(latents)
         self._space = features
         self._features = features(self._images)
         self._sharpness = sharpness(self._images).clamp_min(_LEAST_VARIANCE)

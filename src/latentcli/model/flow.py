@@ -112,7 +112,7 @@ class FlowPrior:
         start = np.zeros_like(noise)
         start[:, self.is_active] = x + np.float32(spread) * noise[:, self.is_active]
         kept = np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise
-        return self._to_latents(start, kept, 1.0 - spread, self._listed() if self.like else None)
+        return self._to_latents(start, kept, 1.0 - spread, self._listed())
 
     def noise_of(self, z: np.ndarray) -> np.ndarray:
         """The noise (n, k) that the density's own flow, unguided, carries to latents z (n, latent_dim)."""
@@ -130,8 +130,10 @@ class FlowPrior:
         """(latent_dim, k): the reverse of the basis."""
         return np.linalg.pinv(self.basis.astype(np.float64)).astype(np.float32)
 
-    def _listed(self) -> np.ndarray:
-        """The parts to draw from as 1 in a row: (1, values) float32."""
+    def _listed(self) -> np.ndarray | None:
+        """The parts to draw from as 1 in a row, (1, values) float32; None where any will do."""
+        if not self.like:
+            return None
         wanted = np.zeros((1, self.values), dtype=np.float32)
         wanted[0, list(self.like)] = 1
         return wanted
@@ -142,7 +144,7 @@ class FlowPrior:
         `uniform` (n,) in [0, 1) chooses the image. Where there is none, only the wanted parts count.
         """
         if self.combinations is None:
-            return self._listed() if self.like else None
+            return self._listed()
         rows = self.combinations.astype(np.int64)
         rows = rows[np.isin(rows, self.like).sum(axis=1) == len(self.like)]
         if not len(rows):

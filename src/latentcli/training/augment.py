@@ -17,6 +17,11 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     return images[torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
+def mirrored(x: Tensor, which: Tensor) -> Tensor:
+    """Images (n, channels, height, width), those of `which` (n,) bool left to right."""
+    return torch.where(which[:, None, None, None], x.flip(3), x)
+
+
 def jittered(x: Tensor, jitters: Tensor) -> Tensor:
     """Images (n, channels, height, width) in [0, 1] with the brightness and contrast of `jitters` (n, 2).
 

@@ -84,11 +84,11 @@ class Checkpoint:
         _, arrays = tensorfile.read(self.path, KIND)
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         try:
-            learner.vae.load_state_dict(_part(tensors, "network."))
-            fixed = {name: tensor for name, tensor in _part(tensors, "network.").items() if name.startswith(FIXED)}
-            learner.averaged.load_state_dict(_part(tensors, "averaged.") | fixed)
-            learner.optimizer.restore(_part(tensors, "optimizer."))
-            learner.best = _part(tensors, "best.")
+            learner.vae.load_state_dict(part(tensors, "network."))
+            fixed = {name: tensor for name, tensor in part(tensors, "network.").items() if name.startswith(FIXED)}
+            learner.averaged.load_state_dict(part(tensors, "averaged.") | fixed)
+            learner.optimizer.restore(part(tensors, "optimizer."))
+            learner.best = part(tensors, "best.")
         except (KeyError, RuntimeError) as error:
             raise FileFormatError(f"{self.path} does not fit its run; remove its folder to train anew") from error
 
@@ -138,5 +138,6 @@ def save(path: Path, options: dict[str, Any], files: str, position: Position, le
     tensorfile.write(path, KIND, header, arrays)
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

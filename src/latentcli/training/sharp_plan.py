@@ -17,6 +17,7 @@ from latentcli.history import SharpMetrics, TrainingSummary
 from latentcli.model.device import choose_device, to_numpy
 from latentcli.model.modelfile import read_config
 from latentcli.presets import train_config
+from latentcli.training.checkpoint import part
 from latentcli.training.plan import Choice
 from latentcli.training.sharp_step import SharpState
 
@@ -81,11 +82,7 @@ class SharpPlan:
                 tensor.copy_(torch.from_numpy(arrays[name]))
         except (KeyError, RuntimeError) as error:
             raise FileFormatError(f"{path} does not fit its model; remove it to sharpen anew") from error
-        learner.best = {
-            name.removeprefix("best."): torch.from_numpy(array)
-            for name, array in arrays.items()
-            if name.startswith("best.")
-        }
+        learner.best = part({name: torch.from_numpy(array) for name, array in arrays.items()}, "best.")
 
     def save(self, position: SharpPosition, learner: SharpState) -> None:
         """Write the checkpoint. Raises LatentCLIError when that fails."""
@@ -95,17 +92,20 @@ class SharpPlan:
 
 
 def prepare(entry: ModelEntry, data: Path | None, request: SharpenRequest) -> SharpPlan:
-    """List the images, which `data` None looks for where they were, and find a sharpening that was interrupted.
+    """List the images, which `data` None looks for where they were, and plan.
 
-    Raises ConfigError for a model that cannot be sharpened, other options than those of an interrupted sharpening, or
-    images that are gone; ImageError where there are none.
+    Raises ConfigError for images that are gone, ImageError where there are none, and what `plan_for` raises.
     """
-    training, folder = entry.training, entry.path.parent
-    if entry.bundled or entry.path.name != MODEL_FILE:
-        raise ConfigError(f"{entry.path} is no model of yours; copy its folder to models/ to sharpen it")
-    if training is None:
-        raise ConfigError(f"{entry.path} does not say how it was trained; only what train made can be sharpened")
-    choice = _choose(entry, training, data, request)
+    training = _trained(entry)
+    return plan_for(entry, _choose(entry, training, data, request), request)
+
+
+def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> SharpPlan:
+    """The sharpening of a model with images that are chosen, resumed where one was interrupted.
+
+    Raises ConfigError for a model that cannot be sharpened, or other options than those of an interrupted sharpening.
+    """
+    training, folder = _trained(entry), entry.path.parent
     config = _configure(training, request)
     options = {
         "files": Fingerprints(choice.listings).digest,
@@ -118,6 +118,15 @@ def prepare(entry: ModelEntry, data: Path | None, request: SharpenRequest) -> Sh
         return replace(plan, finished=True)
     resumed = _resumed(plan)
     return replace(plan, resumed=resumed, finished=resumed is not None and resumed.has_ended and not resumed.kept)
+
+
+def _trained(entry: ModelEntry) -> TrainingSummary:
+    """How a model was trained that can be sharpened."""
+    if entry.bundled or entry.path.name != MODEL_FILE:
+        raise ConfigError(f"{entry.path} is no model of yours; copy its folder to models/ to sharpen it")
+    if entry.training is None:
+        raise ConfigError(f"{entry.path} does not say how it was trained; only what train made can be sharpened")
+    return entry.training
 
 
 def _choose(entry: ModelEntry, training: TrainingSummary, data: Path | None, request: SharpenRequest) -> Choice:

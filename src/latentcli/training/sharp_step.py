@@ -7,9 +7,8 @@ similarity metric". The error of pixels leads: all other gradients are scaled to
 """
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +18,7 @@ from latentcli.config import SharpConfig, TrainConfig
 from latentcli.data.dataset import as_float
 from latentcli.model.device import autocast
 from latentcli.model.vae import VAE
-from latentcli.training import schedule
+from latentcli.training import augment, schedule
 from latentcli.training.discriminator import Discriminator
 from latentcli.training.optimizer import Optimizer
 
@@ -59,9 +58,16 @@ class SharpState:
             torch.manual_seed(config.seed)
             discriminator = Discriminator(vae.config)
         self.discriminator = discriminator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        settings = TrainConfig(optimizer="adamw", weight_decay=0.0)
-        self._of_decoder = Optimizer(self.vae.decoder, settings)
-        self._of_discriminator = Optimizer(self.discriminator, settings)
+        # That of the decoder; the rate of the discriminator does not fall.
+        self._schedule = TrainConfig(
+            optimizer="adamw",
+            learning_rate=config.learning_rate,
+            learning_rate_warmup=_WARM_UP,
+            weight_decay=0.0,
+            ema=_EMA,
+        )
+        self._of_decoder = Optimizer(self.vae.decoder, self._schedule)
+        self._of_discriminator = Optimizer(self.discriminator, self._schedule)
         self._latents = latents.to(self.device)
         self._scales = torch.zeros(len(_SHARES), device=self.device)  # of verdicts, features and statistics
         self.best: dict[str, Tensor] = {}  # the averaged decoder where it was good enough to be stored, the last time
@@ -91,9 +97,8 @@ class SharpState:
         learned = torch.autograd.grad(hinge, list(self.discriminator.parameters()), retain_graph=True)
         error = absolute_error(x, seen[: len(x)])
         verdict = -reconstructed.mean() - sampled.mean()
-        for (
-            found
-        ) in features:  # the gradient of a split lies otherwise in memory, and what follows takes five times as long
+        # The gradient of a split lies otherwise in memory, and what follows takes five times as long.
+        for found in features:
             found.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
         parts = [torch.split(found, counts) for found in features]
         terms = torch.stack([verdict, features_apart(parts), statistics_apart(parts)])
@@ -119,8 +124,7 @@ class SharpState:
     def _input(self, images: Tensor, step: int) -> Tensor:
         x = as_float(images.to(self.device))
         if self.config.flip:
-            mirrored = schedule.flips(self.config.seed, step, len(x)).to(self.device)
-            x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+            x = augment.mirrored(x, schedule.flips(self.config.seed, step, len(x)).to(self.device))
         return x.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
@@ -134,12 +138,12 @@ class SharpState:
 
     @torch.no_grad()
     def _update(self, step: int) -> None:
-        rate = self.config.learning_rate * min(1.0, (step + 1) / (_WARM_UP * self.steps + 1))
-        falling = rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        for optimizer, own in ((self._of_decoder, falling), (self._of_discriminator, rate)):
+        constant = replace(self._schedule, cosine=False)
+        for optimizer, config in ((self._of_decoder, self._schedule), (self._of_discriminator, constant)):
             norm = nn.utils.get_total_norm([p.grad for p in optimizer.parameters if p.grad is not None])
-            optimizer.step(own, (~norm.isfinite()).float())
-        share = 1 - min(_EMA, (1 + step) / (10 + step))
+            rate = schedule.learning_rate(config, step, schedule.Stage(0, self.steps))
+            optimizer.step(rate, (~norm.isfinite()).float())
+        share = 1 - schedule.ema_decay(self._schedule, step)
         torch._foreach_lerp_(list(self.averaged.decoder.parameters()), list(self.vae.decoder.parameters()), share)
 
     def tensors(self) -> dict[str, Tensor]:

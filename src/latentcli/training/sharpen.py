@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -25,7 +24,7 @@ from latentcli.training.plan import Plan
 from latentcli.training.results import Trained
 from latentcli.training.run import advice_on_memory, computing_with, images_of, read, run
 from latentcli.training.schedule import order
-from latentcli.training.sharp_plan import SharpenRequest, SharpPlan, SharpPosition, prepare
+from latentcli.training.sharp_plan import SharpenRequest, SharpPlan, SharpPosition, plan_for
 from latentcli.training.sharp_step import SharpLosses, SharpState
 from latentcli.training.step import SETTLING_IMAGES
 from latentcli.training.threads import watch_threads
@@ -69,9 +68,10 @@ class _Sharpener:
         self.meter = SharpMeter(self.measured_on, shown, open_features(None))
         self.latents = torch.from_numpy(prior.sample(range(_FIRST_SEED, _FIRST_SEED + _LATENTS), prior.temperature))
         self.speed: float | None = None  # seconds a step
+        precision = cast(Precision, plan.resumed.precision) if plan.resumed else self._choose_precision()
+        size = min(plan.config.batch_size, len(images.train))
+        self.config = replace(plan.config, precision=precision, batch_size=size)
         self.position = plan.resumed or self._first_position()
-        precision = cast(Precision, self.position.precision)
-        self.config = replace(plan.config, precision=precision, batch_size=self._batch_size())
         self.learner = self._learner(self.position.steps)
         if plan.resumed:
             plan.restore(self.learner)
@@ -79,19 +79,18 @@ class _Sharpener:
         self.watch = None if fixed else watch_threads(self._time_steps, plan.device)
         self.saved = time.monotonic()
 
-    def _batch_size(self) -> int:
-        return min(self.plan.config.batch_size, len(self.images.train))
-
     def _learner(self, steps: int) -> SharpState:
         return SharpState(self.model.vae, self.config, self.latents, steps)
 
-    def _first_position(self) -> SharpPosition:
-        """Choose the precision, and the number of steps for good."""
-        plan, training = self.plan, self.model.training
-        assert training, "the plan was made of it"
+    def _choose_precision(self) -> Precision:
+        plan = self.plan
         settled = replace(plan.choice.config, precision=plan.config.precision)
-        speed = hardware.choose(plan.choice.model, settled, self.images.train, plan.device)
-        self.config = replace(plan.config, precision=speed.precision, batch_size=self._batch_size())
+        return hardware.choose(plan.choice.model, settled, self.images.train, plan.device).precision
+
+    def _first_position(self) -> SharpPosition:
+        """Choose the number of steps for good."""
+        training = self.model.training
+        assert training, "the plan was made of it"
         steps = max(_LEAST_STEPS, round(SHARP_SHARE * training.steps * training.batch_size / self.config.batch_size))
         if self.config.minutes is not None:
             self.speed = self._time_steps(_TIMED)
@@ -99,7 +98,7 @@ class _Sharpener:
         return SharpPosition(
             step=0,
             steps=steps,
-            precision=speed.precision,
+            precision=self.config.precision,
             seconds=0.0,
             weight=1.0,
             before=self.meter(self.model.vae),
@@ -108,9 +107,11 @@ class _Sharpener:
     def _time_steps(self, steps: int) -> float:
         """Seconds of a step, the median of some of a learner that is thrown away."""
         learner = self._learner(100)
-        return hardware.time_each(lambda step: float(learner.step(self._rows(step), step, 1.0).reconstruction), steps)[
-            0
-        ]
+
+        def make(step: int) -> float:
+            return float(learner.step(self._rows(step), step, 1.0).reconstruction)  # waits for the device
+
+        return hardware.time_each(make, steps)[0]
 
     def _rows(self, step: int) -> torch.Tensor:
         """The images of a step, at its place in an epoch's permutation."""
@@ -229,10 +230,8 @@ class _Sharpener:
             (folder / SHARP_RESUME_FILE).unlink(missing_ok=True)
 
 
-def train_in_stages(
-    plan: Plan, source: Path, sharp: bool, stop: Callable[[], bool] = lambda: False
-) -> Iterator[events.Report]:
-    """Train as planned from the images of `source`, and where wanted sharpen what came out; each if it is not done."""
+def train_in_stages(plan: Plan, sharp: bool, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
+    """Train as planned, and where wanted sharpen what came out; each if it is not done."""
     trained: events.Finished | None = None
     if not plan.finished:
         for report in run(plan, stop):
@@ -241,7 +240,7 @@ def train_in_stages(
             else:
                 yield report
     if sharp and (plan.finished or trained):
-        following = plan_after(plan, source)
+        following = plan_after(plan)
         for report in () if following.finished else sharpen(following, stop):
             if isinstance(report, events.Finished | events.Interrupted):
                 trained = None
@@ -250,11 +249,11 @@ def train_in_stages(
             yield trained
 
 
-def plan_after(plan: Plan, source: Path) -> SharpPlan:
-    """The sharpening that follows a training from the images of `source`."""
+def plan_after(plan: Plan) -> SharpPlan:
+    """The sharpening that follows a training, on the same images."""
     config, device = plan.choice.config, cast(Device, plan.device.type)
     request = SharpenRequest(None, config.precision, config.seed, device, plan.choice.threads)
-    return prepare(find_model(str(plan.folder)), source, request)
+    return plan_for(find_model(str(plan.folder)), plan.choice, request)
 
 
 def is_better(found: SharpMetrics, before: SharpMetrics) -> bool:

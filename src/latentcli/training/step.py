@@ -90,8 +90,7 @@ class TrainState:
         if config.jitter:
             x = augment.jittered(x, schedule.jitters(*position, config.jitter).to(self.device))
         if config.flip:
-            mirrored = schedule.flips(*position).to(self.device)
-            x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+            x = augment.mirrored(x, schedule.flips(*position).to(self.device))
         return x.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
