@@ -53,8 +53,15 @@ def test_a_vector_of_an_earlier_bundled_model_is_refused_with_what_makes_it_agai
 
 def test_a_vector_that_nobody_made_is_only_unknown(bundled):
     orphan("mine", "30fcef6dc6a8")
-    with pytest.raises(ConfigError, match="no model has the vector other"):
-        catalog.find_model("faces", [VectorRequest("other", 1.0)])
+    for name in ("other", "**x", "[", "../30fcef6dc6a8/mine", "\0"):
+        with pytest.raises(ConfigError, match="no model has the vector"):
+            catalog.find_model("faces", [VectorRequest(name, 1.0)])
+
+
+def test_the_command_that_makes_a_vector_again_takes_any_folder_name():
+    assert "refit 'Application Support/mine.safetensors' --model" in catalog.make_again(
+        "Application Support/mine.safetensors", "faces"
+    )
 
 
 def test_a_file_of_another_model_is_refused_with_what_makes_it_again(run, tmp_path, monkeypatch, bundled):

@@ -7,6 +7,7 @@ user's own. Vectors are kept beside their model, those of a bundled model in the
 import math
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,8 +249,13 @@ def _no_such_vector(
                 f"{vector.reference} was made with model {_made_by(vector)}, but {whom}; "
                 f"{make_again(vector.reference, wanted or candidates[0].name)}"
             )
-        orphans = sorted(_every_user_vector().glob(f"*/{vector.reference}{VECTOR_SUFFIX}"))
-        if not vector.is_file and orphans and not any(_has(entry, vector) for entry in candidates):
+        if vector.is_file or any(_has(entry, vector) for entry in candidates):
+            continue
+        if orphans := [
+            path
+            for path in sorted(_every_user_vector().glob("*/*"))
+            if path.name == f"{vector.reference}{VECTOR_SUFFIX}"
+        ]:
             return ModelMismatch(
                 f"{vector.reference} was made with model {orphans[0].parent.name}, which is another or an earlier one; "
                 f"{make_again(str(orphans[0]), wanted or candidates[0].name)}"
@@ -264,7 +270,8 @@ def _no_such_vector(
 
 def make_again(vector: str, model: str) -> str:
     """What to do with a vector of another model, given by name or file."""
-    return f"make it again: latentcli vectors refit {vector} --model {model} --root FOLDER, where its images are"
+    command = f"latentcli vectors refit {shlex.quote(vector)} --model {shlex.quote(model)} --root FOLDER"
+    return f"make it again: {command}, where its images are"
 
 
 def _described(entry: ModelEntry) -> str:
