@@ -228,11 +228,34 @@ def test_the_discriminator_learns_to_tell_apart():
 def test_errors_are_zero_for_equal_pictures_and_features():
     x = torch.rand(4, 3, 32, 32)
     assert float(sharp_step.absolute_error(x, x)) == 0
-    assert float(sharp_step.features_apart([(x, x, x)])) == 0
-    assert float(sharp_step.statistics_apart([(x, x, x)])) < 1e-6
-    assert float(sharp_step.statistics_apart([(x, x, 2 * x)])) > 1
+    assert float(sharp_step.features_apart([(x, x)])) == 0
+    assert float(sharp_step.contrasts_apart(x, x.flip(0))) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 28, 28), (2, 3, 50, 37), (2, 4, 16, 16)])
+def test_the_contrast_of_samples_is_that_of_images(shape):
+    x = torch.rand(*shape)
+    pale = x.mean() + 0.8 * (x - x.mean())
+    assert float(sharp_step.contrasts_apart(x, pale)) == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("signs", [[1, -1, 1, -1], [1, 1, -1, -1]])
+def test_a_lattice_counts_more_than_noise_of_its_strength(signs):
+    x = torch.zeros(2, 1, 64, 64)
+    lattice = torch.tensor(signs, dtype=torch.float32).repeat(16).expand(2, 1, 64, 64)
+    noise = torch.randint(0, 2, x.shape) * 2.0 - 1
+    assert float(sharp_step.absolute_error(x, lattice)) > 2 * float(sharp_step.absolute_error(x, noise))
+
+
+def test_the_discriminator_sees_pictures_from_another_corner_at_each_step():
+    vae = VAE(replace(model_config("photo", 32, 32, 3), latent_dim=3)).eval()
+    learner = SharpState(vae, SharpConfig(batch_size=8, precision="fp32"), torch.randn(8, 3), 10)
+    x = torch.arange(32.0).expand(1, 3, 32, 32)
+    cut = [learner._cut(x, step) for step in range(12)]
+    assert {some.shape for some in cut} == {(1, 3, 30, 30)}
+    assert {float(some.min()) for some in cut} == {0, 1, 2}
 
 
 def test_a_constant_shift_counts_at_every_scale():
     x = torch.full((1, 1, 32, 32), 0.5)
-    assert float(sharp_step.absolute_error(x, x + 0.1)) == pytest.approx(0.1 * (1 + 3 * 0.5))
+    assert float(sharp_step.absolute_error(x, x + 0.1)) == pytest.approx(0.1 * (1 + 3 * 0.5 + 3))

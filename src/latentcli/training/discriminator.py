@@ -1,5 +1,6 @@
 """Discriminator of patches, which tells images from what a decoder makes of latents."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -9,6 +10,10 @@ from latentcli.config import ModelConfig
 _WIDTHS = (32, 64, 128)  # feature maps of the levels, each with half the height and width of the one before
 _LAST = 128  # feature maps that verdicts are made from
 _SMALLEST = 8  # pixels: no further halving below
+# What is told apart are details, which are small beside the picture: it sees them by themselves, what differs from the
+# mean of so many pixels each way, so many times as strong. Without that it tells nothing apart in 75 steps.
+_AROUND, _STRONGER = 5, 6.0
+_GAIN = 2.0  # of SiLU, whose slope is a half where its input is small: spectral normalisation leaves no room to make up
 
 
 class Discriminator(nn.Module):
@@ -21,7 +26,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.levels = nn.ModuleList()
-        before, side = config.channels, min(config.height, config.width)
+        before, side = 2 * config.channels, min(config.height, config.width)
         for width in _WIDTHS:
             if side < _SMALLEST:
                 break
@@ -32,8 +37,9 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         features = []
-        h = 2 * images - 1
+        details = images - F.avg_pool2d(images, _AROUND, 1, _AROUND // 2, count_include_pad=False)
+        h = torch.cat([2 * images - 1, 2 * _STRONGER * details], dim=1)
         for level in self.levels:
-            h = F.silu(level(h))  # the backward pass of leaky ReLU takes ten times as long in bf16
+            h = _GAIN * F.silu(level(h))  # the backward pass of leaky ReLU takes ten times as long in bf16
             features.append(h)
         return self.last(h).float(), features

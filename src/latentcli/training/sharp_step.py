@@ -25,8 +25,15 @@ from latentcli.training.optimizer import Optimizer
 _SCALES = 3  # halvings of a picture whose errors count beside those of the picture itself
 _COARSE = 0.5  # weight of each
 _SMALLEST = 4  # pixels: no further halving below
-# Sizes of the gradients of verdicts, features and statistics over that of the error of pixels and scales; and how often
-# they are measured, which takes a pass through the discriminator for each.
+# What has learned to look detailed draws a lattice first: pixels four apart, all a little too dark. Means over such
+# pixels, in windows of so many of them each way, show it where single pixels do not.
+_LATTICE, _WINDOW = 4, 8
+_LATTICE_WEIGHT = 3.0
+# The discriminator sees pictures without up to so much of their left and upper border, drawn for each step, so that its
+# strides favour no pixels.
+_CUT = 1 / 16
+# Sizes of the gradients of verdicts, features and contrasts over that of the error of pixels and scales; and how often
+# they are measured, which takes a pass through the discriminator for the first two.
 _SHARES = (1.0, 1.0, 0.5)
 _MEASURED_EVERY = 10  # steps
 _PER_SAMPLE = 2  # reconstructions in a step to a sample
@@ -69,7 +76,7 @@ class SharpState:
         self._of_decoder = Optimizer(self.vae.decoder, self._schedule)
         self._of_discriminator = Optimizer(self.discriminator, self._schedule)
         self._latents = latents.to(self.device)
-        self._scales = torch.zeros(len(_SHARES), device=self.device)  # of verdicts, features and statistics
+        self._scales = torch.zeros(len(_SHARES), device=self.device)  # of verdicts, features and contrasts
         self.best: dict[str, Tensor] = {}  # the averaged decoder where it was good enough to be stored, the last time
 
     def keep(self) -> None:
@@ -90,7 +97,7 @@ class SharpState:
         made = output if self.vae.linear else self.vae.likelihood.activation(output)
         seen = made.detach().contiguous(memory_format=torch.channels_last).requires_grad_(True)
         with autocast(self.device, self.config.precision):
-            verdicts, features = self.discriminator(torch.cat([x, seen]))
+            verdicts, features = self.discriminator(self._cut(torch.cat([x, seen]), step))
         counts = [len(x), len(x), len(seen) - len(x)]  # images, reconstructions, samples
         real, reconstructed, sampled = torch.split(verdicts, counts)
         hinge = F.relu(1 - real).mean() + (F.relu(1 + reconstructed).mean() + F.relu(1 + sampled).mean()) / 2
@@ -100,8 +107,8 @@ class SharpState:
         # The gradient of a split lies otherwise in memory, and what follows takes five times as long.
         for found in features:
             found.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
-        parts = [torch.split(found, counts) for found in features]
-        terms = torch.stack([verdict, features_apart(parts), statistics_apart(parts)])
+        parts = [torch.split(found, counts)[:2] for found in features]
+        terms = torch.stack([verdict, features_apart(parts), contrasts_apart(x, seen[len(x) :])])
         if step % _MEASURED_EVERY == 0:
             self._measure_gradients(error, terms, seen)
         ramp = terms.new_tensor([min(1.0, (step + 1) / (_UNTRAINED * self.steps + 1)), 1.0, 1.0])
@@ -126,6 +133,15 @@ class SharpState:
         if self.config.flip:
             x = augment.mirrored(x, schedule.flips(self.config.seed, step, len(x)).to(self.device))
         return x.contiguous(memory_format=torch.channels_last)
+
+    def _cut(self, pictures: Tensor, step: int) -> Tensor:
+        """Pictures without some rows and columns of their border."""
+        generator = schedule.stream(self.config.seed, "corners", step)
+        for dim in (2, 3):
+            most = round(_CUT * pictures.shape[dim])
+            first = int(torch.randint(most + 1, (1,), generator=generator))
+            pictures = pictures.narrow(dim, first, pictures.shape[dim] - most)
+        return pictures.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def _codes(self, x: Tensor, step: int) -> Tensor:
@@ -160,8 +176,8 @@ class SharpState:
 
 
 def absolute_error(x: Tensor, made: Tensor) -> Tensor:
-    """Mean absolute error of pictures made of images x, both (n, channels, height, width), and of halved ones."""
-    total = (made - x).abs().mean()
+    """Mean absolute error of pictures made of images x, both (n, channels, height, width), of halves and lattices."""
+    total = (made - x).abs().mean() + _LATTICE_WEIGHT * _lattices(made - x).abs().mean()
     for _ in range(_SCALES):
         if min(x.shape[2:]) < 2 * _SMALLEST:
             break
@@ -170,7 +186,14 @@ def absolute_error(x: Tensor, made: Tensor) -> Tensor:
     return total
 
 
-Parts = Sequence[tuple[Tensor, ...]]  # features of images, of as many reconstructions, and of samples, a level each
+def _lattices(apart: Tensor) -> Tensor:
+    """Means over pixels that lie four apart, in each window."""
+    height, width = (side // _LATTICE * _LATTICE for side in apart.shape[2:])
+    cells = F.pixel_unshuffle(apart[:, :, :height, :width], _LATTICE)
+    return F.avg_pool2d(cells, min(_WINDOW, *cells.shape[2:]))
+
+
+Parts = Sequence[tuple[Tensor, ...]]  # features of images and of as many reconstructions, a level each
 
 
 def features_apart(levels: Parts) -> Tensor:
@@ -179,32 +202,37 @@ def features_apart(levels: Parts) -> Tensor:
     Feature matching of Wang et al. 2018 (pix2pixHD), eq. 4, relative to the size of the features.
     """
     terms = []
-    for real, reconstructed, _ in levels:
+    for real, reconstructed in levels:
         own = real.detach()
         terms.append(_mean((reconstructed - own).abs()) / (_mean(own.abs()) + _TINY))
     return torch.stack(terms).mean()
 
 
-def statistics_apart(levels: Parts) -> Tensor:
-    """How far means and deviations of features of samples are from those of images.
+def contrasts_apart(x: Tensor, samples: Tensor) -> Tensor:
+    """How far the contrast of samples is from that of images, octave by octave, relative to that of the images.
 
-    Feature matching of Salimans et al. 2016, section 3.1, with deviations as well.
+    Samples at temperatures below 1 are pale otherwise. Statistics of two sets are compared as in Salimans et al. 2016,
+    section 3.1, but those of a Laplacian pyramid.
     """
-    terms = []
-    for real, _, sampled in levels:
-        (mean, deviation), (own_mean, own_deviation) = _statistics(real.detach()), _statistics(sampled)
-        apart = (own_mean - mean).abs() + (own_deviation - deviation).abs()
-        terms.append((apart / (deviation + _TINY)).mean())
-    return torch.stack(terms).mean()
+    own = torch.stack(_contrasts(x))
+    return ((torch.stack(_contrasts(samples)) - own).abs() / own).mean()
 
 
-def _mean(values: Tensor, dim: tuple[int, ...] = (0, 1, 2, 3)) -> Tensor:
+def _contrasts(x: Tensor) -> list[Tensor]:
+    """Standard deviations of what each octave adds to pictures (n, channels, height, width): means over pictures."""
+    found = []
+    while min(x.shape[2:]) >= 2 * _SMALLEST:
+        half = F.avg_pool2d(x, 2)
+        shown = F.interpolate(half, scale_factor=2)
+        found.append(_deviation(x[:, :, : shown.shape[2], : shown.shape[3]] - shown))
+        x = half
+    return [*found, _deviation(x - x.mean(dim=(2, 3), keepdim=True))]
+
+
+def _deviation(apart: Tensor) -> Tensor:
+    return (apart.square().mean(dim=(1, 2, 3)) + _LEAST_VARIANCE).sqrt().mean()
+
+
+def _mean(values: Tensor) -> Tensor:
     """In float32, of values in any precision."""
-    return values.mean(dim=dim, dtype=torch.float32)
-
-
-def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature map (several times as fast as torch.std)."""
-    mean = _mean(features, (0, 2, 3))
-    apart = features - mean.detach().to(features.dtype)[:, None, None]
-    return mean, (_mean(apart.square(), (0, 2, 3)) + _LEAST_VARIANCE).sqrt()
+    return values.mean(dtype=torch.float32)
