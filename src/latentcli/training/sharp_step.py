@@ -19,16 +19,17 @@ from latentcli.data.dataset import as_float
 from latentcli.model.device import autocast
 from latentcli.model.vae import VAE
 from latentcli.training import augment, schedule
-from latentcli.training.discriminator import Discriminator
+from latentcli.training.discriminator import Discriminator, details
 from latentcli.training.optimizer import Optimizer
 
 _SCALES = 3  # halvings of a picture whose errors count beside those of the picture itself
 _COARSE = 0.5  # weight of each
 _SMALLEST = 4  # pixels: no further halving below
-# What has learned to look detailed draws a lattice first: pixels four apart, all a little too dark. Means over such
-# pixels, in windows of so many of them each way, show it where single pixels do not.
-_LATTICE, _WINDOW = 4, 8
+# What has learned to look detailed draws a lattice first: pixels four or eight apart, all a little too dark. Means over
+# such pixels, in windows of so many pixels each way, show it where single pixels do not.
+_LATTICES, _WINDOW = (4, 8), 32
 _LATTICE_WEIGHT = 3.0
+_COARSER = 4  # pixels, whose means have the contrast that samples are given
 # The discriminator sees pictures without up to so much of their left and upper border, drawn for each step, so that its
 # strides favour no pixels.
 _CUT = 1 / 16
@@ -102,7 +103,7 @@ class SharpState:
         real, reconstructed, sampled = torch.split(verdicts, counts)
         hinge = F.relu(1 - real).mean() + (F.relu(1 + reconstructed).mean() + F.relu(1 + sampled).mean()) / 2
         learned = torch.autograd.grad(hinge, list(self.discriminator.parameters()), retain_graph=True)
-        error = absolute_error(x, seen[: len(x)])
+        error = absolute_error(x, seen[: len(x)]) + _LATTICE_WEIGHT * lattice(details(seen[len(x) :]))
         verdict = -reconstructed.mean() - sampled.mean()
         # The gradient of a split lies otherwise in memory, and what follows takes five times as long.
         for found in features:
@@ -177,7 +178,7 @@ class SharpState:
 
 def absolute_error(x: Tensor, made: Tensor) -> Tensor:
     """Mean absolute error of pictures made of images x, both (n, channels, height, width), of halves and lattices."""
-    total = (made - x).abs().mean() + _LATTICE_WEIGHT * _lattices(made - x).abs().mean()
+    total = (made - x).abs().mean() + _LATTICE_WEIGHT * lattice(made - x)
     for _ in range(_SCALES):
         if min(x.shape[2:]) < 2 * _SMALLEST:
             break
@@ -186,11 +187,14 @@ def absolute_error(x: Tensor, made: Tensor) -> Tensor:
     return total
 
 
-def _lattices(apart: Tensor) -> Tensor:
-    """Means over pixels that lie four apart, in each window."""
-    height, width = (side // _LATTICE * _LATTICE for side in apart.shape[2:])
-    cells = F.pixel_unshuffle(apart[:, :, :height, :width], _LATTICE)
-    return F.avg_pool2d(cells, min(_WINDOW, *cells.shape[2:]))
+def lattice(apart: Tensor) -> Tensor:
+    """Mean absolute value of means over pixels that lie four apart, and eight, in each window."""
+    found = []
+    for step in _LATTICES:
+        height, width = (side // step * step for side in apart.shape[2:])
+        cells = F.pixel_unshuffle(apart[:, :, :height, :width], step)
+        found.append(F.avg_pool2d(cells, min(_WINDOW // step, *cells.shape[2:])).abs().mean())
+    return torch.stack(found).mean()
 
 
 Parts = Sequence[tuple[Tensor, ...]]  # features of images and of as many reconstructions, a level each
@@ -209,10 +213,11 @@ def features_apart(levels: Parts) -> Tensor:
 
 
 def contrasts_apart(x: Tensor, samples: Tensor) -> Tensor:
-    """How far the contrast of samples is from that of images, octave by octave, relative to that of the images.
+    """How far the contrast of samples is from that of images, in the coarser octaves, relative to that of the images.
 
     Samples at temperatures below 1 are pale otherwise. Statistics of two sets are compared as in Salimans et al. 2016,
-    section 3.1, but those of a Laplacian pyramid.
+    section 3.1, but those of a Laplacian pyramid. The finer octaves are left to the discriminator, because their
+    contrast is had most easily by dots.
     """
     own = torch.stack(_contrasts(x))
     return ((torch.stack(_contrasts(samples)) - own).abs() / own).mean()
@@ -221,6 +226,7 @@ def contrasts_apart(x: Tensor, samples: Tensor) -> Tensor:
 def _contrasts(x: Tensor) -> list[Tensor]:
     """Standard deviations of what each octave adds to pictures (n, channels, height, width): means over pictures."""
     found = []
+    x = F.avg_pool2d(x, _COARSER)
     while min(x.shape[2:]) >= 2 * _SMALLEST:
         half = F.avg_pool2d(x, 2)
         shown = F.interpolate(half, scale_factor=2)
