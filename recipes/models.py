@@ -143,7 +143,7 @@ def of_emoji(data: Path, work: Path) -> Vectors:
 RECIPES = {
     "faces": Recipe(
         "faces",
-        "--size 128 --aligned --beta 20 --capacity 2 --epochs 15 --sharp",
+        "--size 128 --aligned --beta 20 --capacity 2 --epochs 10 --sharp",
         of_faces,
         "non-commercial research",
     ),
