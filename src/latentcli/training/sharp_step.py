@@ -104,7 +104,7 @@ class SharpState:
         hinge = F.relu(1 - real).mean() + (F.relu(1 + reconstructed).mean() + F.relu(1 + sampled).mean()) / 2
         learned = torch.autograd.grad(hinge, list(self.discriminator.parameters()), retain_graph=True)
         error = absolute_error(x, seen[: len(x)]) + _LATTICE_WEIGHT * lattice(details(seen[len(x) :]))
-        verdict = -reconstructed.mean() - sampled.mean()
+        verdict = -torch.cat([reconstructed, sampled]).mean()
         # The gradient of a split lies otherwise in memory, and what follows takes five times as long.
         for found in features:
             found.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))

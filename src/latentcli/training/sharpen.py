@@ -31,7 +31,8 @@ from latentcli.training.threads import watch_threads
 from latentcli.training.trainer import Images
 
 MOST_LOST = 1.5  # dB of held-out PSNR
-_EASED = 1.0  # dB lost above which the error of pixels gains weight, until it alone counts
+_EASED = 1.2  # dB lost with which the error of pixels and all else count as they are
+_HEAVIEST = 3.0  # weight of all else where less is lost; with more, the error of pixels counts more until it alone does
 _WORSE = 1.05  # times the Fréchet distance before, above which the decoder has gone astray
 _LATENTS, _FIRST_SEED = 2048, 1 << 20  # samples of the prior to learn from, and the seed of the first
 _MEASURED = 500  # other samples
@@ -180,7 +181,7 @@ class _Sharpener:
             self.learner.keep()
             self.position = replace(self.position, kept=found)
         room = (MOST_LOST - (before.psnr - found.psnr)) / (MOST_LOST - _EASED)
-        self.position = replace(self.position, weight=max(0.0, min(1.0, room)))
+        self.position = replace(self.position, weight=max(0.0, min(_HEAVIEST, room)))
         return events.SharpReport(self.position.step, self.position.steps, self.position.seconds, before, found)
 
     def _save(self) -> None:
