@@ -30,8 +30,8 @@ from latentcli.training.results import model_card
 CARDS = Path(__file__).with_name("cards")  # what each card ends with
 PUBLISHED = Path(__file__).parents[1] / "models"
 EXPLANATION = """\
-Differences of class means on the training images. AUCs are those of held-out images. The last column: held-out images
-are edited by +1, decoded, encoded again and judged by discriminants.
+Differences of class means. AUCs are those of images held out of training, or cross-validated where those are few. The
+last column: images are edited by +1, decoded, encoded again and judged by discriminants.
 """
 LATENTS = "images.latents.safetensors"
 Vectors = dict[str, list[object]]  # name, and the options of `vectors fit`

@@ -10,8 +10,9 @@ from latentcli.config import ModelConfig
 _WIDTHS = (32, 64, 128)  # feature maps of the levels, each with half the height and width of the one before
 _LAST = 128  # feature maps that verdicts are made from
 _SMALLEST = 8  # pixels: no further halving below
-# What is told apart are details, which are small beside the picture: it sees them by themselves, what differs from the
-# mean of so many pixels each way, so many times as strong. Without that it tells nothing apart in 75 steps.
+# Pictures differ from what is made in details, which are small beside the rest: it sees them by themselves as well, as
+# what differs from the mean of so many pixels each way, so many times as strong. Without that it tells nothing apart in
+# 75 steps.
 _AROUND, _STRONGER = 5, 6.0
 _GAIN = 2.0  # of SiLU, whose slope is a half where its input is small: spectral normalisation leaves no room to make up
 

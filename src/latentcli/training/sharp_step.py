@@ -30,7 +30,7 @@ _SMALLEST = 4  # pixels: no further halving below
 _LATTICES, _WINDOW = (4, 8), 32
 _LATTICE_WEIGHT = 3.0
 _COARSER = 4  # pixels, whose means have the contrast that samples are given
-# The discriminator sees pictures without up to so much of their left and upper border, drawn for each step, so that its
+# The discriminator sees pictures without so much of each side, from a corner that is drawn for each step, so that its
 # strides favour no pixels.
 _CUT = 1 / 16
 # Sizes of the gradients of verdicts, features and contrasts over that of the error of pixels and scales; and how often
@@ -48,7 +48,7 @@ _TINY, _LEAST_VARIANCE = 1e-12, 1e-6
 class SharpLosses:
     """Of one step, before the update; scalars on the device."""
 
-    reconstruction: Tensor  # mean absolute error over pixels and scales
+    reconstruction: Tensor  # mean absolute error over pixels, scales and lattices
     discriminator: Tensor  # hinge loss: 2 where it tells nothing apart
 
 
@@ -97,19 +97,19 @@ class SharpState:
         # Not limited to [0, 1] where the likelihood is not, because beyond the limits there would be no gradient.
         made = output if self.vae.linear else self.vae.likelihood.activation(output)
         seen = made.detach().contiguous(memory_format=torch.channels_last).requires_grad_(True)
+        reconstructions, samples = seen[: len(x)], seen[len(x) :]
         with autocast(self.device, self.config.precision):
             verdicts, features = self.discriminator(self._cut(torch.cat([x, seen]), step))
-        counts = [len(x), len(x), len(seen) - len(x)]  # images, reconstructions, samples
-        real, reconstructed, sampled = torch.split(verdicts, counts)
+        real, reconstructed, sampled = torch.split(verdicts, [len(x), len(x), len(samples)])
         hinge = F.relu(1 - real).mean() + (F.relu(1 + reconstructed).mean() + F.relu(1 + sampled).mean()) / 2
         learned = torch.autograd.grad(hinge, list(self.discriminator.parameters()), retain_graph=True)
-        error = absolute_error(x, seen[: len(x)]) + _LATTICE_WEIGHT * lattice(details(seen[len(x) :]))
+        error = absolute_error(x, reconstructions) + _LATTICE_WEIGHT * lattice(details(samples))
         verdict = -torch.cat([reconstructed, sampled]).mean()
         # The gradient of a split lies otherwise in memory, and what follows takes five times as long.
         for found in features:
             found.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
-        parts = [torch.split(found, counts)[:2] for found in features]
-        terms = torch.stack([verdict, features_apart(parts), contrasts_apart(x, seen[len(x) :])])
+        pairs = [torch.split(found[: 2 * len(x)], len(x)) for found in features]
+        terms = torch.stack([verdict, features_apart(pairs), contrasts_apart(x, samples)])
         if step % _MEASURED_EVERY == 0:
             self._measure_gradients(error, terms, seen)
         ramp = terms.new_tensor([min(1.0, (step + 1) / (_UNTRAINED * self.steps + 1)), 1.0, 1.0])
@@ -197,11 +197,8 @@ def lattice(apart: Tensor) -> Tensor:
     return torch.stack(found).mean()
 
 
-Parts = Sequence[tuple[Tensor, ...]]  # features of images and of as many reconstructions, a level each
-
-
-def features_apart(levels: Parts) -> Tensor:
-    """How far features of reconstructions are from those of their images.
+def features_apart(levels: Sequence[tuple[Tensor, ...]]) -> Tensor:
+    """How far features of reconstructions are from those of their images: pairs of images' and theirs, a level each.
 
     Feature matching of Wang et al. 2018 (pix2pixHD), eq. 4, relative to the size of the features.
     """
@@ -219,11 +216,11 @@ def contrasts_apart(x: Tensor, samples: Tensor) -> Tensor:
     section 3.1, but those of a Laplacian pyramid. The finer octaves are left to the discriminator, because their
     contrast is had most easily by dots.
     """
-    own = torch.stack(_contrasts(x))
-    return ((torch.stack(_contrasts(samples)) - own).abs() / own).mean()
+    own = _contrasts(x)
+    return ((_contrasts(samples) - own).abs() / own).mean()
 
 
-def _contrasts(x: Tensor) -> list[Tensor]:
+def _contrasts(x: Tensor) -> Tensor:
     """Standard deviations of what each octave adds to pictures (n, channels, height, width): means over pictures."""
     found = []
     x = F.avg_pool2d(x, _COARSER)
@@ -232,7 +229,7 @@ def _contrasts(x: Tensor) -> list[Tensor]:
         shown = F.interpolate(half, scale_factor=2)
         found.append(_deviation(x[:, :, : shown.shape[2], : shown.shape[3]] - shown))
         x = half
-    return [*found, _deviation(x - x.mean(dim=(2, 3), keepdim=True))]
+    return torch.stack([*found, _deviation(x - x.mean(dim=(2, 3), keepdim=True))])
 
 
 def _deviation(apart: Tensor) -> Tensor:
