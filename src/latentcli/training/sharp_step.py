@@ -33,9 +33,10 @@ _COARSER = 4  # pixels, whose means have the contrast that samples are given
 # The discriminator sees pictures without so much of each side, from a corner that is drawn for each step, so that its
 # strides favour no pixels.
 _CUT = 1 / 16
-# Sizes of the gradients of verdicts, features and contrasts over that of the error of pixels and scales; and how often
-# they are measured, which takes a pass through the discriminator for the first two.
-_SHARES = (1.0, 1.0, 0.5)
+# Sizes of the gradients over that of the error of pixels and scales: of verdicts and features of reconstructions, which
+# are weighted further, and of verdicts and contrasts of samples; and how often they are measured, which takes a pass
+# through the discriminator for the first three. With three times the third, samples show a lattice.
+_SHARES = (1.5, 1.0, 1.0, 1.5)
 _MEASURED_EVERY = 10  # steps
 _PER_SAMPLE = 2  # reconstructions in a step to a sample
 _EMA = 0.998
@@ -77,7 +78,7 @@ class SharpState:
         self._of_decoder = Optimizer(self.vae.decoder, self._schedule)
         self._of_discriminator = Optimizer(self.discriminator, self._schedule)
         self._latents = latents.to(self.device)
-        self._scales = torch.zeros(len(_SHARES), device=self.device)  # of verdicts, features and contrasts
+        self._scales = torch.zeros(len(_SHARES), device=self.device)  # of the terms that have shares
         self.best: dict[str, Tensor] = {}  # the averaged decoder where it was good enough to be stored, the last time
 
     def keep(self) -> None:
@@ -90,7 +91,9 @@ class SharpState:
         return self.averaged
 
     def step(self, images: Tensor, step: int, weight: float) -> SharpLosses:
-        """Learn from images, uint8 (n, height, width, channels); `weight` is that of all but the error of pixels."""
+        """Learn from images, uint8 (n, height, width, channels); `weight` is that of verdicts on reconstructions
+        and of their features.
+        """
         x = self._input(images, step)
         with autocast(self.device, self.config.precision):
             output = self.vae.decode_output(self._codes(x, step))
@@ -104,16 +107,18 @@ class SharpState:
         hinge = F.relu(1 - real).mean() + (F.relu(1 + reconstructed).mean() + F.relu(1 + sampled).mean()) / 2
         learned = torch.autograd.grad(hinge, list(self.discriminator.parameters()), retain_graph=True)
         error = absolute_error(x, reconstructions) + _LATTICE_WEIGHT * lattice(details(samples))
-        verdict = -torch.cat([reconstructed, sampled]).mean()
         # The gradient of a split lies otherwise in memory, and what follows takes five times as long.
         for found in features:
             found.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
         pairs = [torch.split(found[: 2 * len(x)], len(x)) for found in features]
-        terms = torch.stack([verdict, features_apart(pairs), contrasts_apart(x, samples)])
+        terms = torch.stack(
+            [-_mean(reconstructed), features_apart(pairs), -_mean(sampled), contrasts_apart(x, samples)]
+        )
         if step % _MEASURED_EVERY == 0:
             self._measure_gradients(error, terms, seen)
-        ramp = terms.new_tensor([min(1.0, (step + 1) / (_UNTRAINED * self.steps + 1)), 1.0, 1.0])
-        (gradient,) = torch.autograd.grad(error + weight * (ramp * self._scales * terms).sum(), seen)
+        trained = min(1.0, (step + 1) / (_UNTRAINED * self.steps + 1))
+        weights = terms.new_tensor([weight * trained, weight, trained, 1.0])
+        (gradient,) = torch.autograd.grad(error + (weights * self._scales * terms).sum(), seen)
         self._of_decoder.zero_grad()
         made.backward(gradient)  # type: ignore[no-untyped-call]
         for parameter, found in zip(self.discriminator.parameters(), learned, strict=True):

@@ -1,6 +1,7 @@
 """Sharpening of a trained model: its decoder learns on against a discriminator; encoder and prior stay as they are."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -31,8 +32,8 @@ from latentcli.training.threads import watch_threads
 from latentcli.training.trainer import Images
 
 MOST_LOST = 1.5  # dB of held-out PSNR
-_EASED = 1.2  # dB lost with which the error of pixels and all else count as they are
-_HEAVIEST = 3.0  # weight of all else where less is lost; with more, the error of pixels counts more until it alone does
+_AIM = 1.3  # dB lost that is aimed at: half of what a decoder is off by is corrected until the next measurement
+_LIGHTEST, _HEAVIEST = 0.1, 8.0  # weights of the verdicts on reconstructions, which are changed to that end
 _WORSE = 1.05  # times the Fréchet distance before, above which the decoder has gone astray
 _LATENTS, _FIRST_SEED = 2048, 1 << 20  # samples of the prior to learn from, and the seed of the first
 _MEASURED = 500  # other samples
@@ -175,13 +176,14 @@ class _Sharpener:
         return events.SharpStep(step, self.position.steps, rate, error, discriminator)
 
     def _measured(self) -> events.SharpReport:
-        """Measure, keep the decoder where it is good, and give the error of pixels the weight that it needs."""
+        """Measure, keep the decoder where it is good, and weigh verdicts by what they cost."""
         found, before = self.meter(self.learner.averaged), self.position.before
         if is_better(found, before):
             self.learner.keep()
             self.position = replace(self.position, kept=found)
-        room = (MOST_LOST - (before.psnr - found.psnr)) / (MOST_LOST - _EASED)
-        self.position = replace(self.position, weight=max(0.0, min(_HEAVIEST, room)))
+        # Measured with weights of 0.2 to 3: e times the weight loses 0.5 dB more.
+        weight = self.position.weight * math.exp(_AIM - (before.psnr - found.psnr))
+        self.position = replace(self.position, weight=max(_LIGHTEST, min(_HEAVIEST, weight)))
         return events.SharpReport(self.position.step, self.position.steps, self.position.seconds, before, found)
 
     def _save(self) -> None:
