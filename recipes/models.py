@@ -147,7 +147,9 @@ RECIPES = {
         of_faces,
         "non-commercial research",
     ),
-    "digits": Recipe("mnist/train", "--held-out {data}/mnist/test --epochs 120", of_digits, "CC BY-SA 3.0"),
+    "digits": Recipe(
+        "mnist/train", "--held-out {data}/mnist/test --capacity 2 --augment --epochs 80", of_digits, "CC BY-SA 3.0"
+    ),
     "digits-plane": Recipe(
         "mnist/train", "--held-out {data}/mnist/test --latent-dim 2 --epochs 120", of_plane, "CC BY-SA 3.0"
     ),

@@ -1,8 +1,8 @@
-"""How the README's pictures were made, from `examples/` and the bundled model.
+"""How the README's pictures were made, from `examples/` and the bundled models.
 
     python recipes/pictures.py
 
-Writes into `docs/`; `recipes/gallery.py` makes the sheets of samples.
+Writes into `docs/`. The sheets of samples show seeds 0 to 63 as they come.
 """
 
 import subprocess
@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES, DOCS = ROOT / "examples", ROOT / "docs"
 FACES = ("astronaut-face.png", "grace-hopper-face.png")
 SHOWN = (112, 74, 432, 394)  # of Grace Hopper's portrait
-SIDE = 128  # pixels, twice the model's
+SIDE = 128  # pixels
+SAMPLED = ("digits", "avatars", "emoji", "faces")
+QUALITY = 85  # of WebP
 
 
 def latentcli(*arguments: str | Path) -> list[Image.Image]:
@@ -70,6 +72,9 @@ def main() -> None:
     write_picture(reconstruction(), DOCS / "reconstruction.png")
     seeds = ("seed:7", "seed:13", "seed:42")
     write_picture(latentcli("interpolate", *seeds, "--steps", "7", "--model", "faces")[0], DOCS / "interpolate.png")
+    for name in SAMPLED:
+        drawn = latentcli("sample", "--model", name)[0]
+        write_picture(drawn, DOCS / f"samples-{name}.webp", quality=QUALITY)
 
 
 if __name__ == "__main__":
