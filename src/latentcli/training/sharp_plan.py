@@ -44,7 +44,7 @@ class SharpPosition:
     steps: int
     precision: str  # what it computes in
     seconds: float  # so far
-    weight: float  # of verdicts on reconstructions and of their features
+    weight: float  # of all but the error of pixels
     before: SharpMetrics
     kept: SharpMetrics | None = None  # of the decoder that would be stored; None where none is good enough
 

@@ -33,10 +33,10 @@ _COARSER = 4  # pixels, whose means have the contrast that samples are given
 # The discriminator sees pictures without so much of each side, from a corner that is drawn for each step, so that its
 # strides favour no pixels.
 _CUT = 1 / 16
-# Sizes of the gradients over that of the error of pixels and scales: of verdicts and features of reconstructions, which
-# are weighted further, and of verdicts and contrasts of samples; and how often they are measured, which takes a pass
-# through the discriminator for the first three. With three times the third, samples show a lattice.
-_SHARES = (1.5, 1.0, 1.0, 1.5)
+# Sizes of the gradients over that of the error of pixels and scales: of verdicts and features of reconstructions, and of
+# verdicts and contrasts of samples; and how often they are measured, which takes a pass through the discriminator for
+# the first three. Where verdicts on samples count as much as those on reconstructions, samples show a lattice.
+_SHARES = (1.6, 1.0, 0.4, 0.5)
 _MEASURED_EVERY = 10  # steps
 _PER_SAMPLE = 2  # reconstructions in a step to a sample
 _EMA = 0.998
@@ -91,9 +91,7 @@ class SharpState:
         return self.averaged
 
     def step(self, images: Tensor, step: int, weight: float) -> SharpLosses:
-        """Learn from images, uint8 (n, height, width, channels); `weight` is that of verdicts on reconstructions
-        and of their features.
-        """
+        """Learn from images, uint8 (n, height, width, channels); `weight` is that of all but the error of pixels."""
         x = self._input(images, step)
         with autocast(self.device, self.config.precision):
             output = self.vae.decode_output(self._codes(x, step))
@@ -117,8 +115,8 @@ class SharpState:
         if step % _MEASURED_EVERY == 0:
             self._measure_gradients(error, terms, seen)
         trained = min(1.0, (step + 1) / (_UNTRAINED * self.steps + 1))
-        weights = terms.new_tensor([weight * trained, weight, trained, 1.0])
-        (gradient,) = torch.autograd.grad(error + (weights * self._scales * terms).sum(), seen)
+        ramp = terms.new_tensor([trained, 1.0, trained, 1.0])
+        (gradient,) = torch.autograd.grad(error + weight * (ramp * self._scales * terms).sum(), seen)
         self._of_decoder.zero_grad()
         made.backward(gradient)  # type: ignore[no-untyped-call]
         for parameter, found in zip(self.discriminator.parameters(), learned, strict=True):

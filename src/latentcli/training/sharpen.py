@@ -33,7 +33,7 @@ from latentcli.training.trainer import Images
 
 MOST_LOST = 1.5  # dB of held-out PSNR
 _AIM = 1.3  # dB lost that is aimed at: half of what a decoder is off by is corrected until the next measurement
-_LIGHTEST, _HEAVIEST = 0.1, 8.0  # weights of the verdicts on reconstructions, which are changed to that end
+_LIGHTEST, _HEAVIEST = 0.1, 6.0  # weights of all but the error of pixels, which are changed to that end
 _WORSE = 1.05  # times the Fréchet distance before, above which the decoder has gone astray
 _LATENTS, _FIRST_SEED = 2048, 1 << 20  # samples of the prior to learn from, and the seed of the first
 _MEASURED = 500  # other samples
@@ -176,7 +176,7 @@ class _Sharpener:
         return events.SharpStep(step, self.position.steps, rate, error, discriminator)
 
     def _measured(self) -> events.SharpReport:
-        """Measure, keep the decoder where it is good, and weigh verdicts by what they cost."""
+        """Measure, keep the decoder where it is good, and give the error of pixels the weight that it needs."""
         found, before = self.meter(self.learner.averaged), self.position.before
         if is_better(found, before):
             self.learner.keep()
