@@ -33,9 +33,9 @@ _COARSER = 4  # pixels, whose means have the contrast that samples are given
 # The discriminator sees pictures without so much of each side, from a corner that is drawn for each step, so that its
 # strides favour no pixels.
 _CUT = 1 / 16
-# Sizes of the gradients over that of the error of pixels and scales: of verdicts and features of reconstructions, and of
-# verdicts and contrasts of samples; and how often they are measured, which takes a pass through the discriminator for
-# the first three. Where verdicts on samples count as much as those on reconstructions, samples show a lattice.
+# Sizes of the gradients over that of the error of pixels and scales: of verdicts and features of reconstructions, and
+# of verdicts and contrasts of samples; and how often they are measured, which takes a pass through the discriminator
+# for the first three. Where verdicts on samples count as much as those on reconstructions, samples show a lattice.
 _SHARES = (1.6, 1.0, 0.4, 0.5)
 _MEASURED_EVERY = 10  # steps
 _PER_SAMPLE = 2  # reconstructions in a step to a sample
