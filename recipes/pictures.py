@@ -19,7 +19,6 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES, DOCS = ROOT / "examples", ROOT / "docs"
 FACES = ("astronaut-face.png", "grace-hopper-face.png")
 SHOWN = (112, 74, 432, 394)  # of Grace Hopper's portrait
-SIDE = 128  # pixels
 SAMPLED = ("digits", "avatars", "emoji", "faces")
 QUALITY = 85  # of WebP
 
@@ -37,10 +36,6 @@ def latentcli(*arguments: str | Path) -> list[Image.Image]:
     return pictures
 
 
-def large(picture: Image.Image) -> Image.Image:
-    return picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-
-
 def edits() -> Image.Image:
     photo = EXAMPLES / "grace-hopper.jpg"
     edited = [
@@ -52,7 +47,7 @@ def edits() -> Image.Image:
 
 def strengths() -> Image.Image:
     rows = [
-        large(latentcli("apply-vector", EXAMPLES / face, "--vector", f"smile={strength}", "--model", "faces")[0])
+        latentcli("apply-vector", EXAMPLES / face, "--vector", f"smile={strength}", "--model", "faces")[0]
         for face in FACES
         for strength in (-1, 0, 1, 2)
     ]
@@ -63,7 +58,7 @@ def reconstruction() -> Image.Image:
     face = EXAMPLES / FACES[0]
     decoded = latentcli("apply-vector", face, "--vector", "smile=0", "--model", "faces")[0]
     seen = Image.open(face).resize(decoded.size, Image.Resampling.LANCZOS)
-    return sheet([large(seen), large(decoded)], columns=2, gap=4)
+    return sheet([seen, decoded], columns=2, gap=4)
 
 
 def main() -> None:
