@@ -110,7 +110,7 @@ class SharpState:
             found.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
         pairs = [torch.split(found[: 2 * len(x)], len(x)) for found in features]
         terms = torch.stack(
-            [-_mean(reconstructed), features_apart(pairs), -_mean(sampled), contrasts_apart(x, samples)]
+            [-reconstructed.mean(), features_apart(pairs), -sampled.mean(), contrasts_apart(x, samples)]
         )
         if step % _MEASURED_EVERY == 0:
             self._measure_gradients(error, terms, seen)
