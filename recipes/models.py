@@ -151,7 +151,10 @@ RECIPES = {
         "mnist/train", "--held-out {data}/mnist/test --capacity 2 --augment --epochs 80", of_digits, "CC BY-SA 3.0"
     ),
     "digits-plane": Recipe(
-        "mnist/train", "--held-out {data}/mnist/test --latent-dim 2 --epochs 120", of_plane, "CC BY-SA 3.0"
+        "mnist/train",
+        "--held-out {data}/mnist/test --latent-dim 2 --capacity 2 --augment --epochs 80",
+        of_plane,
+        "CC BY-SA 3.0",
     ),
     "avatars": Recipe(
         "avatars", "--size 96 --latent-dim 128 --labels parts.csv", of_avatars, "CC BY 4.0", parts_of_avatars
