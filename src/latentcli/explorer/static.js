@@ -14,8 +14,16 @@ window.latentcliBackend = async function () {
   ort.env.wasm.wasmBinary = (await unpack("wasm")).buffer;
   ort.env.wasm.numThreads = 1;
   const options = { executionProviders: ["wasm"] };
-  const decoder = await ort.InferenceSession.create(await unpack("decoder"), options);
-  const encoderBytes = await unpack("encoder");
+  const shared = await unpack("shared");
+  const network = async id => { // with what both networks share put back where it was cut out
+    const bytes = await unpack(id), at = model.cuts[id];
+    const whole = new Uint8Array(bytes.length + shared.length);
+    whole.set(bytes.subarray(0, at));
+    whole.set(shared, at);
+    whole.set(bytes.subarray(at), at + shared.length);
+    return ort.InferenceSession.create(whole, options);
+  };
+  const decoder = await network("decoder");
   let encoder = null;
   const numbers = new Float32Array((await unpack("numbers")).buffer);
   const d = model.dimensions, seeds = model.seeds;
@@ -108,7 +116,7 @@ window.latentcliBackend = async function () {
       else for (let c = 0; c < 3; c++) x[c * size + i] = shown[c];
       if (hasAlpha) x[colours * size + i] = alpha;
     }
-    encoder = encoder || await ort.InferenceSession.create(encoderBytes, options);
+    encoder = encoder || await network("encoder");
     const { z } = await encoder.run({ images: new ort.Tensor("float32", x, [1, channels, height, width]) });
     const name = "photo" + photos.size;
     photos.set(name, Float32Array.from(z.data));

@@ -1,6 +1,7 @@
 """Static page: the explorer of a model as one file, with its decoder and encoder inside, that works without a network.
 
-The networks are ONNX graphs with weights in 16 bits, run by ONNX Runtime Web, which is part of the package (`ort/`).
+The networks are ONNX graphs with weights of 8 significant bits, run by ONNX Runtime Web, which is part of the package
+(`ort/`). What the decoder and the encoder share, the principal components, is in the page once.
 """
 
 import base64
@@ -19,6 +20,8 @@ from latentcli.events import Event, Wrote
 from latentcli.explorer.session import TYPICAL, Session, describe_vector
 from latentcli.files import output_file, write_whole
 from latentcli.model import graphs
+from latentcli.model.modelfile import LoadedModel
+from latentcli.model.onnx import compacted
 from latentcli.pipelines.map import Mapped, page_of
 from latentcli.text import shown, stored
 
@@ -58,6 +61,12 @@ def build(session: Session, mapped: Mapped | None = None) -> str:
         for vector in vectors
     ]
     config = model.config
+    shared = _shared(model)
+    networks = {
+        "decoder": graphs.decoder(config, model.weights, compact=True),
+        "encoder": graphs.encoder(config, model.weights, compact=True),
+    }
+    cuts = {name: network.index(shared) for name, network in networks.items()}
     facts: dict[str, Any] = {
         "name": shown(model.name),
         "width": config.width,
@@ -69,14 +78,16 @@ def build(session: Session, mapped: Mapped | None = None) -> str:
         "mapped": len(images),
         "seeds": SEEDS,
         "vectors": described,
+        "cuts": cuts,
     }
     parts = {
         "runtime": (_HERE / "ort" / "ort.wasm.bundle.min.mjs.gz").read_bytes(),
         "wasm": (_HERE / "ort" / "ort-wasm-simd-threaded.wasm.gz").read_bytes(),
-        "decoder": gzip.compress(graphs.decoder(config, model.weights, half=True), 9, mtime=0),
-        "encoder": gzip.compress(graphs.encoder(config, model.weights, half=True), 9, mtime=0),
+        "shared": gzip.compress(shared, 9, mtime=0),
         "numbers": gzip.compress(numbers.tobytes(), 9, mtime=0),
     }
+    for name, network in networks.items():
+        parts[name] = gzip.compress(network[: cuts[name]] + network[cuts[name] + len(shared) :], 9, mtime=0)
     if mapped is not None:
         parts["map-page"] = gzip.compress(stored(mapped.page), 9, mtime=0)
     page = (_HERE / "page" / "index.html").read_text()
@@ -91,3 +102,10 @@ def build(session: Session, mapped: Mapped | None = None) -> str:
     blocks += [f"<script>\n{script}</script>" for script in scripts]
     page = page.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
     return page.replace('<script src="app.js"></script>', "\n".join(blocks))
+
+
+def _shared(model: LoadedModel) -> bytes:
+    """What stands in both networks, the principal components, or nothing."""
+    if not model.config.linear:
+        return b""
+    return compacted(model.weights["linear.basis"]).tobytes()

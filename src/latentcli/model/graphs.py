@@ -13,9 +13,9 @@ from latentcli.model.onnx import Graph
 _NORM_EPSILON = 1e-5  # of BatchNorm2d and LayerNorm
 
 
-def encoder(config: ModelConfig, weights: Mapping[str, np.ndarray], half: bool = False) -> bytes:
+def encoder(config: ModelConfig, weights: Mapping[str, np.ndarray], compact: bool = False) -> bytes:
     """Images (n, channels, height, width) float32 in [0, 1] to posterior means `z` (n, latent_dim)."""
-    net = _Network(weights, "encoder.", half)
+    net = _Network(weights, "encoder.", compact)
     images = net.graph.input("images", ("n", config.channels, config.height, config.width))
     if config.preset == "book":
         z = _book_encoder(net, images)
@@ -27,9 +27,9 @@ def encoder(config: ModelConfig, weights: Mapping[str, np.ndarray], half: bool =
     return net.graph.model(_metadata(config))
 
 
-def decoder(config: ModelConfig, weights: Mapping[str, np.ndarray], half: bool = False) -> bytes:
+def decoder(config: ModelConfig, weights: Mapping[str, np.ndarray], compact: bool = False) -> bytes:
     """Latents `z` (n, latent_dim) float32 to images (n, channels, height, width) in [0, 1]."""
-    net = _Network(weights, "decoder.", half)
+    net = _Network(weights, "decoder.", compact)
     z = net.graph.input("z", ("n", config.latent_dim))
     if config.preset == "book":
         image = net.graph.node("Sigmoid", _book_decoder(net, z, config))
@@ -119,8 +119,8 @@ def _norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
 class _Network:
     """A graph, and the layers that it is made of; each takes and gives the name of a value."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray], prefix: str, half: bool) -> None:
-        self.graph = Graph(half)
+    def __init__(self, weights: Mapping[str, np.ndarray], prefix: str, compact: bool) -> None:
+        self.graph = Graph(compact)
         self._weights = weights
         self._prefix = prefix
 
@@ -209,10 +209,9 @@ def _linear_posterior(net: _Network, x: str, mean: str, config: ModelConfig) -> 
         sides = (config.pooling, config.pooling)
         x = net.graph.node("AveragePool", x, kernel_shape=sides, strides=sides)
     x = net.graph.node("Flatten", net.graph.node("Transpose", x, perm=(0, 2, 3, 1)))
-    weights = net.linear_path("basis") * net.linear_path("precisions")[:, None]
-    exact = net.graph.node(
-        "Gemm", net.graph.node("Sub", x, net.floats(net.linear_path("mean"))), net.floats(weights), transB=1
-    )
+    centred = net.graph.node("Sub", x, net.floats(net.linear_path("mean")))
+    projected = net.graph.node("Gemm", centred, net.floats(net.linear_path("basis")), transB=1)
+    exact = net.graph.node("Mul", projected, net.floats(net.linear_path("precisions")))
     return net.graph.node(
         "Add", exact, net.graph.node("Mul", mean, net.floats(MEAN_UNIT * np.sqrt(net.linear_path("variances"))))
     )
