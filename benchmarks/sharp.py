@@ -5,7 +5,7 @@
 MODEL is the folder of a sharpened model, with its `plain.safetensors`; DATA are the images that it was trained on. All
 is measured on held-out images: PSNR, sharpness (variance of the Laplacian of reconstructions over that of the images,
 in the median), the Fréchet distances of reconstructions and of samples in the space of `evaluate`, with as many
-samples as images up to 1,000. Of samples 0 to 63: how far each is from the next training image and from the next of
+samples as images, up to 2,000. Of samples 0 to 63: how far each is from the next training image and from the next of
 the others, in the distance of two held-out images in the median. The sheet shows images, both reconstructions, and
 samples of both.
 """
@@ -27,7 +27,7 @@ from latentcli.images import to_pictures
 from latentcli.model.metrics import psnr_per_image, sharpness
 from latentcli.model.modelfile import LoadedModel, load_model
 
-COMPARED = 1000
+COMPARED = 2000
 SHOWN = 8
 
 
