@@ -5,13 +5,19 @@ import itertools
 import os
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from tests.conftest import draw, draw_folder
+from latentcli.images import fit, to_pictures
+from latentcli.model.modelfile import load_model
+from latentcli.model.pca import Pca
+from tests import conftest
+from tests.conftest import TINY, draw, draw_folder, write_model
 from tests.explorer.conftest import Explorer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -219,6 +225,39 @@ def test_the_written_page_works_from_the_disk_without_a_network(run, browser, ti
     page.set_input_files("#file", "me.png")
     shows(page, "[data-state*='photo']")
     assert all(url.startswith(("file:", "blob:", "data:", "about:")) for url in asked)
+    context.close()
+
+
+def colours_of_halves(dimensions: int, count: int) -> Pca:
+    """Components of 16x16 pixels in colour: the brightness of the left half, and each colour of the right half."""
+    components = torch.zeros(16, 16, 3, count)
+    components[:, :8, :, 0] = 1
+    for colour in range(3):
+        components[:, 8:, colour, 1 + colour] = 1
+    components = components.view(dimensions, count)
+    return Pca(torch.full((dimensions,), 0.5), components / components.norm(dim=0), torch.full((count,), 100.0), 0.01)
+
+
+def test_the_written_page_sees_a_photo_as_the_model_does(run, browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(conftest, "random_components", colours_of_halves)
+    config = replace(TINY, linear=True, crop="none", background="#204060")
+    model = load_model(write_model(tmp_path / "models" / "tiny", config))
+    photo = Image.new("RGBA", (64, 32))
+    photo.paste("red", (0, 0, 16, 32))
+    photo.save("half.png")
+    assert run("explore", "--static", "page.html", "--model", "tiny").code == 0
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(Path("page.html").resolve().as_uri())
+    shows(page, "[data-state]")
+    page.set_input_files("#file", "half.png")
+    shows(page, "[data-state*='photo']")
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    with Image.open(download.value.path()) as picture:
+        found = np.asarray(picture.convert("RGB")).astype(int)
+    wanted = to_pictures(model.decode(model.encode(fit(photo, config)[None])))[0]
+    assert abs(found - np.asarray(wanted)).mean() < 2
     context.close()
 
 

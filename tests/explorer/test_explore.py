@@ -22,7 +22,7 @@ from tests.conftest import TINY, write_model
 MODEL = ("--model", "tiny")
 
 
-@pytest.mark.parametrize("config", [TINY, model_config("digits", 16, 16, 1, latent_dim=4)], ids=["photo", "digits"])
+@pytest.mark.parametrize("config", [model_config("photo", 16, 16, 3, latent_dim=4), TINY], ids=["linear", "without"])
 def test_the_page_holds_the_networks_and_asks_nobody(run, tmp_path, config):
     folder = write_model(tmp_path / "models" / "tiny", config)
     assert run("explore", "--static", "page.html", *MODEL).paths == ["page.html"]

@@ -13,7 +13,7 @@ from latentcli import catalog, load_model, tensorfile
 from latentcli.config import SharpConfig
 from latentcli.errors import ConfigError
 from latentcli.evaluation.record import Record
-from latentcli.events import Note
+from latentcli.events import Note, Progress
 from latentcli.history import SharpMetrics
 from latentcli.model.vae import VAE
 from latentcli.presets import model_config
@@ -174,8 +174,11 @@ def test_what_training_gave_is_finished_where_the_decoder_stays(pictures, few_st
 
 def test_refusals_say_what_to_do(trained, pictures, few_steps, tmp_path):
     entry = catalog.find_model("d")
-    with pytest.raises(ConfigError, match="copy its folder"):
+    with pytest.raises(ConfigError, match="train a model of your own"):
         prepare(replace(entry, header=replace(entry.header, bundled=True)), None, SharpenRequest())
+    shutil.copy(trained / "model.safetensors", trained / "plain.safetensors")
+    with pytest.raises(ConfigError, match="name the folder"):
+        prepare(catalog.find_model("models/d/plain.safetensors"), None, SharpenRequest())
     sharpened(stop=stop_after(2))
     with pytest.raises(ConfigError, match="seed is 0 there, 1 asked"):
         prepare(entry, None, SharpenRequest(seed=1, precision="fp32"))
@@ -184,6 +187,39 @@ def test_refusals_say_what_to_do(trained, pictures, few_steps, tmp_path):
     shutil.rmtree(pictures)
     with pytest.raises(ConfigError, match="name their folder: latentcli sharpen d FOLDER"):
         prepare(entry, None, SharpenRequest(precision="fp32"))
+
+
+def test_what_was_cut_short_after_the_sharp_model_was_written_is_done_again(trained, always):
+    shutil.copytree(trained, "models/whole")
+    sharpened(Path("models/whole"))
+    for report in sharpen.sharpen(prepare(catalog.find_model("d"), None, SharpenRequest(precision="fp32"))):
+        if isinstance(report, Progress) and catalog.find_model("d").training.sharpening:
+            break
+    assert not Record.is_there(trained, catalog.find_model("d").header.weights_id)
+    assert isinstance(sharpened()[-1], events.Finished)
+    assert Record.is_there(trained, catalog.find_model("d").header.weights_id)
+    for file in ("model.safetensors", "plain.safetensors"):
+        expected, found = (tensorfile.read(folder / file, "model")[1] for folder in (Path("models/whole"), trained))
+        assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    assert prepare(catalog.find_model("d"), None, SharpenRequest(precision="fp32")).finished
+
+
+def test_a_sharp_model_without_its_record_is_not_trained_over(trained, pictures, always):
+    sharpened()
+    (trained / "evaluation.safetensors").unlink()
+    assert prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS)).finished
+
+
+def test_one_held_out_image_is_not_measured_alone(tmp_path, always):
+    pictures = draw_folder(tmp_path / "few", 12)
+    request = TrainRequest(**OPTIONS | {"held_out": str(draw_folder(tmp_path / "one", 1, first_seed=99))})
+    for _ in run(prepare_training(Path("models/few"), pictures, request)):
+        pass
+    reports = sharpened(Path("models/few"))
+    assert isinstance(reports[-1], events.Finished)
+    started = next(report for report in reports if isinstance(report, events.SharpStarted))
+    assert started.held_out == 1
+    assert math.isfinite(started.before.frechet)
 
 
 def test_a_checkpoint_of_former_weights_is_left_alone(trained, always):

@@ -29,21 +29,24 @@ def follow_training(
     console: Console, reports: Iterable[events.Report], stop: "StopRequest", log_folder: Path | None = None
 ) -> None:
     """Show the events of a run, and in `log_folder` for TensorBoard. Exits with 130 or so when it was stopped."""
+    was_stopped = False
     with TrainingView(console) as view, TensorBoardLog(log_folder) if log_folder else nullcontext() as board:
         for report in reports:
             view.show(report)
             if board:
                 board.show(report)
+            was_stopped |= isinstance(report, events.Interrupted)
             if isinstance(report, job.Progress):
                 if report.what == "reading" and report.done == report.total:
                     hardware.keep_freed_memory()
                 if stop():  # there is nothing to save
                     if report.what != "reading":
                         console.say("stopped before everything was measured; the same command does the rest")
+                    was_stopped = True
                     break
-    console.facts["interrupted"] = not view.finished
+    console.facts["interrupted"] = was_stopped
     console.print_json()
-    if not view.finished:
+    if was_stopped:
         raise typer.Exit(128 + (stop.signal or signal.SIGINT))
 
 
@@ -70,7 +73,6 @@ class TrainingView:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.finished = False
         self.measured = ""  # the last held-out metrics, for the live line
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -122,8 +124,10 @@ class TrainingView:
                 self._say(f"stopped at step {step} of {steps}, saved; the same command resumes it")
             case job.Progress(what, done, total):
                 self._bar(what, done, total)
+            case job.Wrote(path):
+                self.progress.stop()
+                self.console.wrote(path)
             case events.Finished():
-                self.finished = True
                 self._finished(report)
 
     def _bar(self, what: str, done: int, total: int | None, note: str = "") -> None:
@@ -135,9 +139,12 @@ class TrainingView:
         else:
             self.progress.console.print(message(text), highlight=False, markup=False, soft_wrap=True)
 
+    def _left_out(self, unreadable: tuple[str, ...]) -> None:
+        self.console.left_out(unreadable)
+        self.console.facts["skipped"] = list(unreadable)
+
     def _started(self, report: events.Started) -> None:
-        self.console.left_out(report.unreadable)
-        self.console.facts["skipped"] = list(report.unreadable)
+        self._left_out(report.unreadable)
         held = f"{report.held_out} held out" if report.held_out else "none held out (too few, or turned off)"
         seconds = report.estimated_seconds
         about = f", about {_duration(seconds)}" if seconds else ""
@@ -154,9 +161,9 @@ class TrainingView:
         )
 
     def _sharp_started(self, report: events.SharpStarted) -> None:
-        self.finished = False
         self.measured = ""
-        self.console.left_out(report.unreadable)
+        if "skipped" not in self.console.facts:  # else the training before has said it
+            self._left_out(report.unreadable)
         held = f"{report.held_out} held out" if report.held_out else "none held out"
         about = f", about {_duration(report.estimated_seconds)}" if report.estimated_seconds else ""
         if report.step:
@@ -236,9 +243,10 @@ class TensorBoardLog:
             ) from error
         self._folder = folder
         self._writer: Any = None
-        self._make: Callable[[int], Any] = lambda step: SummaryWriter(
-            str(folder / LOG_FOLDER), purge_step=step and step + 1
+        self._make: Callable[[int | None], Any] = lambda purged: SummaryWriter(
+            str(folder / LOG_FOLDER), purge_step=purged
         )
+        self._trained = 0  # steps before sharpening
         self._drawn = 0  # time of the last logged pictures
 
     def __enter__(self) -> Self:
@@ -254,7 +262,7 @@ class TensorBoardLog:
         match report:
             case events.Started(step=step):
                 self._step = step
-                self._writer = self._make(step)  # the folder is the run's alone now
+                self._writer = self._make(step and step + 1)  # the folder is the run's alone now
                 self._writer.add_text("images", f"{report.images}, {report.held_out} held out", step)
             case events.StepReport():
                 self._scalars("training", report.step, report, _TRAINING)
@@ -263,8 +271,12 @@ class TensorBoardLog:
                 if report.held_out:
                     self._scalars("held-out", report.step, report.held_out, _HELD_OUT)
                 self._pictures()
+            case events.SharpStarted():
+                self._writer = self._writer or self._make(report.trained_steps + report.step + 1)
+                self._trained = self._step = report.trained_steps
             case events.SharpReport():
-                self._scalars("sharpening", report.step, report.found, _SHARP)
+                self._step = self._trained + report.step
+                self._scalars("sharpening", self._step, report.found, _SHARP)
             case events.Finished():
                 self._pictures()
                 findings = "\n\n".join(finding.describe() for finding in report.findings)

@@ -4,7 +4,8 @@
 
 window.latentcliBackend = async function () {
   const unpack = async id => {
-    const packed = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), letter => letter.charCodeAt(0));
+    const text = atob(document.getElementById(id).textContent.trim());
+    const packed = Uint8Array.from(text, letter => letter.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   };
@@ -26,7 +27,7 @@ window.latentcliBackend = async function () {
   const decoder = await network("decoder");
   let encoder = null;
   const numbers = new Float32Array((await unpack("numbers")).buffer);
-  const d = model.dimensions, seeds = model.seeds;
+  const d = model.dimensions, seeds = model.seeds, hasAlpha = model.channels === 2 || model.channels === 4;
   const latents = seed => numbers.subarray(seed * d, (seed + 1) * d);
   const direction = index => numbers.subarray((seeds + index) * d, (seeds + index + 1) * d);
   const index = new Map(model.vectors.map((vector, number) => [vector.name, number]));
@@ -40,8 +41,11 @@ window.latentcliBackend = async function () {
     if (state.image !== undefined) return Float32Array.from(direction(model.vectors.length + state.image));
     if (state.photo !== undefined) return Float32Array.from(photos.get(state.photo));
     const [from, to, t] = state.walk;
-    const ends = [latent(from), latent(to)];
-    return ends[0].map((value, i) => (t < 0.5 ? value + t * (ends[1][i] - value) : ends[1][i] - (1 - t) * (ends[1][i] - value)));
+    const first = latent(from), last = latent(to);
+    return first.map((value, i) => {
+      const way = last[i] - value;
+      return t < 0.5 ? value + t * way : last[i] - (1 - t) * way;
+    });
   }
   function latent(state) {
     const z = start(state);
@@ -56,7 +60,7 @@ window.latentcliBackend = async function () {
     const { images } = await decoder.run({ z });
     const { width, height, channels } = model, size = width * height, from = images.data;
     const pixels = new Uint8ClampedArray(4 * size);
-    const hasAlpha = channels === 2 || channels === 4, colours = hasAlpha ? channels - 1 : channels;
+    const colours = hasAlpha ? channels - 1 : channels;
     for (let i = 0; i < size; i++) {
       const alpha = hasAlpha ? Math.min(1, Math.max(0, from[colours * size + i])) : 1;
       for (let c = 0; c < 3; c++) {
@@ -71,14 +75,20 @@ window.latentcliBackend = async function () {
     canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
     return new Promise(done => canvas.toBlob(done, "image/png"));
   }
-  function cropped(bitmap) { // the largest centred part of the model's shape, halved until it is nearly small enough
+  function cropped(bitmap) { // the largest centred part of the model's shape, or all of it, halved until it is small
     const scale = Math.min(bitmap.width / model.width, bitmap.height / model.height);
-    let width = Math.round(model.width * scale), height = Math.round(model.height * scale);
+    let { width, height } = model.crop === "none" ? bitmap
+      : { width: Math.round(model.width * scale), height: Math.round(model.height * scale) };
     let canvas = document.createElement("canvas");
     canvas.width = width;
     canvas.height = height;
-    canvas.getContext("2d").drawImage(bitmap, (width - bitmap.width) / 2, (height - bitmap.height) / 2);
-    while (width > model.width) {
+    const pen = canvas.getContext("2d");
+    if (!hasAlpha) {
+      pen.fillStyle = model.background;
+      pen.fillRect(0, 0, width, height);
+    }
+    pen.drawImage(bitmap, (width - bitmap.width) / 2, (height - bitmap.height) / 2);
+    while (width > model.width || height > model.height) {
       width = Math.max(model.width, Math.ceil(width / 2));
       height = Math.max(model.height, Math.ceil(height / 2));
       const smaller = document.createElement("canvas");
@@ -104,14 +114,11 @@ window.latentcliBackend = async function () {
       bitmap = await createImageBitmap(file);
     } catch (error) { throw new Error(file.name + " is no picture that this browser can read"); }
     const pixels = cropped(bitmap), { width, height, channels } = model, size = width * height;
-    const hasAlpha = channels === 2 || channels === 4, colours = hasAlpha ? channels - 1 : channels;
+    const colours = hasAlpha ? channels - 1 : channels;
     const x = new Float32Array(channels * size);
     for (let i = 0; i < size; i++) {
       const alpha = pixels[4 * i + 3] / 255;
-      const shown = [0, 1, 2].map(c => {
-        const value = pixels[4 * i + c] / 255 * alpha;
-        return hasAlpha ? value : value + 1 - alpha;
-      });
+      const shown = [0, 1, 2].map(c => pixels[4 * i + c] / 255 * alpha);
       if (colours === 1) x[i] = 0.299 * shown[0] + 0.587 * shown[1] + 0.114 * shown[2];
       else for (let c = 0; c < 3; c++) x[c * size + i] = shown[c];
       if (hasAlpha) x[colours * size + i] = alpha;

@@ -72,6 +72,8 @@ def build(session: Session, mapped: Mapped | None = None) -> str:
         "width": config.width,
         "height": config.height,
         "channels": config.channels,
+        "crop": config.crop,
+        "background": config.background,
         "dimensions": config.latent_dim,
         "faces": False,
         "images": 0,

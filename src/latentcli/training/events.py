@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latentcli.evaluation.diagnosis import Finding
-from latentcli.events import Note, Progress
+from latentcli.events import Note, Progress, Wrote
 from latentcli.history import EpochReport, Metrics, SharpMetrics
 
 
@@ -47,6 +47,7 @@ class SharpStarted:
     parameters: int  # of the decoder
     precision: str
     device: str
+    trained_steps: int  # of the training before
     step: int  # 0, or where an interrupted run goes on
     steps: int
     estimated_seconds: float | None  # None where the speed was not measured
@@ -98,6 +99,7 @@ class Finished:
 Report = (
     Progress
     | Note
+    | Wrote
     | Started
     | StepReport
     | EpochReport

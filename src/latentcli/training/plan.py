@@ -180,8 +180,9 @@ def _finished_at_step(folder: Path) -> int | None:
         header = read_model_header(folder / MODEL_FILE)
     except FileFormatError:
         return None
-    evaluated = Record.is_there(folder, header.weights_id)
-    return header.training.steps if header.training and evaluated else None
+    training = header.training  # what was sharpened was finished before
+    ended = training is not None and (training.sharpening is not None or Record.is_there(folder, header.weights_id))
+    return training.steps if training and ended else None
 
 
 def _is_longer(stored: dict[str, Any], asked: dict[str, Any]) -> bool:

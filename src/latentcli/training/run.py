@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 
 import torch
 
-from latentcli.config import FILES_FILE, RESUME_FILE
+from latentcli.config import FILES_FILE, RESUME_FILE, ModelConfig
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part
 from latentcli.errors import ImageError, LatentCLIError
@@ -32,7 +32,9 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
             plan = up_to_date(plan)  # another program may have resumed the run since the plan was made
             if plan.resumed is None:
                 plan.fingerprints.write(plan.folder, plan.choice.train.rows)
-            with advice_on_memory(plan.choice), computing_with(plan.choice.threads):
+            size = plan.choice.config.batch_size
+            advice = f"try --batch-size {max(2, size // 2)} or a smaller --size under another --name"
+            with advice_on_memory(plan.choice.model, size, advice), computing_with(plan.choice.threads):
                 images = images_of(plan.choice, (yield from read(plan.choice)))
                 begun = None if plan.resumed else (yield from start.find(plan, images.train))
                 yield from Trainer(plan, images, begun).run(stop)
@@ -105,15 +107,12 @@ def computing_with(wanted: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def advice_on_memory(choice: Choice) -> Iterator[None]:
+def advice_on_memory(model: ModelConfig, batch_size: int, advice: str) -> Iterator[None]:
     """Turn the many errors of full memory into one that says what to do."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not any(text in str(error) for text in _NO_MEMORY):
             raise
-        size, batch = f"{choice.model.width}x{choice.model.height}", choice.config.batch_size
-        raise LatentCLIError(
-            f"out of memory at {size} pixels and {batch} images a step; "
-            f"try --batch-size {max(2, batch // 2)} or a smaller --size under another --name"
-        ) from error
+        size = f"{model.width}x{model.height}"
+        raise LatentCLIError(f"out of memory at {size} pixels and {batch_size} images a step; {advice}") from error

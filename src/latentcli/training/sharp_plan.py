@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from latentcli import tensorfile
-from latentcli.catalog import ModelEntry
-from latentcli.config import MODEL_FILE, SHARP_RESUME_FILE, Device, Precision, SharpConfig
+from latentcli.catalog import ModelEntry, find_model
+from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE, Device, Precision, SharpConfig
 from latentcli.data.dataset import split
 from latentcli.data.fingerprint import Fingerprints, StoredFingerprints
 from latentcli.data.sources import open_source, scan
@@ -65,6 +65,7 @@ class SharpPlan:
     """A sharpening, and its progress where it is resumed."""
 
     folder: Path  # of the model
+    model: Path  # in it: the file to start from
     choice: Choice  # images and network
     config: SharpConfig
     device: torch.device
@@ -105,7 +106,7 @@ def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> Shar
 
     Raises ConfigError for a model that cannot be sharpened, or other options than those of an interrupted sharpening.
     """
-    training, folder = _trained(entry), entry.path.parent
+    training, start = _trained(entry), _start(entry)
     config = _configure(training, request)
     options = {
         "files": Fingerprints(choice.listings).digest,
@@ -113,17 +114,27 @@ def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> Shar
         "seed": request.seed,
         "precision": request.precision,
     }
-    plan = SharpPlan(folder, choice, config, choose_device(request.device), entry.header.weights_id, options)
-    if training.sharpening:
+    device, weights_id = choose_device(request.device), start.header.weights_id
+    plan = SharpPlan(entry.path.parent, start.path, choice, config, device, weights_id, options)
+    if start.training and start.training.sharpening:
         return replace(plan, finished=True)
     resumed = _resumed(plan)
     return replace(plan, resumed=resumed, finished=resumed is not None and resumed.has_ended and not resumed.kept)
 
 
+def _start(entry: ModelEntry) -> ModelEntry:
+    """The model to sharpen: that before, where a sharp one was written and not all that goes with it."""
+    plain, unfinished = entry.path.with_name(PLAIN_FILE), entry.path.with_name(SHARP_RESUME_FILE)
+    is_cut_short = entry.training and entry.training.sharpening and unfinished.exists() and plain.exists()
+    return find_model(str(plain)) if is_cut_short else entry
+
+
 def _trained(entry: ModelEntry) -> TrainingSummary:
     """How a model was trained that can be sharpened."""
-    if entry.bundled or entry.path.name != MODEL_FILE:
-        raise ConfigError(f"{entry.path} is no model of yours; copy its folder to models/ to sharpen it")
+    if entry.bundled:
+        raise ConfigError(f"{entry.name} comes with latentcli and stays as it is; train a model of your own")
+    if entry.path.name != MODEL_FILE:
+        raise ConfigError(f"{entry.path} is not the {MODEL_FILE} of a model's folder; name the folder")
     if entry.training is None:
         raise ConfigError(f"{entry.path} does not say how it was trained; only what train made can be sharpened")
     return entry.training

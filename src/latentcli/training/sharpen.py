@@ -15,7 +15,7 @@ from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE, SHARP_SH
 from latentcli.errors import LatentCLIError
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.evaluation.sharp_meter import SharpMeter
-from latentcli.events import Note, Progress
+from latentcli.events import Note, Progress, Wrote
 from latentcli.files import check_writable_folder, exclusive, remove_parts, write_whole
 from latentcli.history import Sharpening, SharpMetrics
 from latentcli.model.metrics import draw_error, measure
@@ -40,6 +40,7 @@ _MEASURED = 500  # other samples
 _SHARPER = 1.05  # times the sharpness before that is worth another decoder
 _LEAST_STEPS = 500  # unless minutes are asked for
 _MEASUREMENTS = 12
+_ON_MEMORY = "close other programs, or sharpen a model of a smaller --size"
 _REPORT_EVERY = 0.5  # seconds between step reports
 _SAVE_EVERY = 180.0  # seconds between saves
 _TIMED = 10  # steps, whose speed turns minutes into a number of steps
@@ -54,7 +55,8 @@ def sharpen(plan: SharpPlan, stop: Callable[[], bool] = lambda: False) -> Iterat
     check_writable_folder(plan.folder)
     with exclusive(plan.folder):
         remove_parts(plan.folder)
-        with advice_on_memory(plan.choice), computing_with(plan.choice.threads):
+        size = plan.config.batch_size
+        with advice_on_memory(plan.choice.model, size, _ON_MEMORY), computing_with(plan.choice.threads):
             images = images_of(plan.choice, (yield from read(plan.choice)))
             yield Progress("measuring", 0, 1)
             yield from _Sharpener(plan, images).run(stop)
@@ -63,9 +65,10 @@ def sharpen(plan: SharpPlan, stop: Callable[[], bool] = lambda: False) -> Iterat
 class _Sharpener:
     def __init__(self, plan: SharpPlan, images: Images) -> None:
         self.plan, self.images = plan, images
-        self.model = load_model(plan.folder, "torch", plan.device.type)  # type: ignore[arg-type]
+        self.model = load_model(plan.model, "torch", plan.device.type)  # type: ignore[arg-type]
         prior = self.model.prior
-        self.measured_on = images.held_out or images.train
+        held_out = images.held_out
+        self.measured_on = held_out if held_out and len(held_out) > 1 else images.train  # one alone has no spread
         shown = prior.sample(range(_MEASURED), prior.temperature)
         self.meter = SharpMeter(self.measured_on, shown, open_features(None))
         self.latents = torch.from_numpy(prior.sample(range(_FIRST_SEED, _FIRST_SEED + _LATENTS), prior.temperature))
@@ -132,11 +135,15 @@ class _Sharpener:
             done, now = step + 1, time.monotonic()
             self.position = replace(self.position, step=done, seconds=round(before + now - began, 1))
             if now - reported > _REPORT_EVERY:
-                yield self._looked(done, (done - reported_at) / (now - reported), losses)
+                yield self._reported(done, (done - reported_at) / (now - reported), losses)
                 reported, reported_at = now, done
             if done % every == 0 or done == steps:
-                yield self._measured()
-                self._save()
+                report = self._measured()
+                if done == steps:
+                    self._save()
+                else:
+                    yield from self._save_in_passing()
+                yield report
             elif now - self.saved > _SAVE_EVERY:
                 yield from self._save_in_passing()
             if stop() and done < steps:
@@ -156,6 +163,7 @@ class _Sharpener:
             parameters=sum(parameter.numel() for parameter in self.learner.vae.decoder.parameters()),
             precision=self.position.precision,
             device=str(self.plan.device),
+            trained_steps=self.model.training.steps if self.model.training else 0,
             step=self.position.step,
             steps=self.position.steps,
             estimated_seconds=left * self.speed if self.speed else None,
@@ -170,7 +178,7 @@ class _Sharpener:
             self.watch.stepped(time.monotonic() - started)
         return losses
 
-    def _looked(self, step: int, steps_per_second: float, losses: SharpLosses) -> events.SharpStep:
+    def _reported(self, step: int, steps_per_second: float, losses: SharpLosses) -> events.SharpStep:
         rate = steps_per_second * self.config.batch_size
         error, discriminator = float(losses.reconstruction), float(losses.discriminator)
         return events.SharpStep(step, self.position.steps, rate, error, discriminator)
@@ -205,10 +213,11 @@ class _Sharpener:
                 f"the decoder stays as it was: no other came out sharper with at most {MOST_LOST:g} dB less and "
                 "samples as near to the images; more images, or a longer training first, may help"
             )
+            yield Wrote(folder / MODEL_FILE)
             return
-        path, training = folder / MODEL_FILE, self.model.training
+        training = self.model.training
         assert training, "the plan was made of it"
-        write_whole(folder / PLAIN_FILE, path.read_bytes())
+        write_whole(folder / PLAIN_FILE, self.plan.model.read_bytes())
         vae = self.learner.to_store()
         noise_scale = self.config.noise_scale
         if vae.likelihood.has_sigma:
@@ -247,7 +256,8 @@ def train_in_stages(plan: Plan, sharp: bool, stop: Callable[[], bool] = lambda: 
         for report in () if following.finished else sharpen(following, stop):
             if isinstance(report, events.Finished | events.Interrupted):
                 trained = None
-            yield report
+            if not (trained and isinstance(report, Wrote)):
+                yield report
         if trained:
             yield trained
 
