@@ -26,11 +26,11 @@ QUALITY = 85  # of WebP
 def latentcli(*arguments: str | Path) -> list[Image.Image]:
     """Run a command in a folder of its own; the pictures it wrote."""
     with tempfile.TemporaryDirectory() as folder:
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "latentcli", *map(str, arguments)],
             check=True, cwd=folder, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        pictures = [Image.open(Path(folder, line)) for line in told.stdout.split()]
+        pictures = [Image.open(Path(folder, line)) for line in done.stdout.split()]
         for picture in pictures:
             picture.load()
     return pictures

@@ -168,7 +168,12 @@ def flow_prior(latent_dim: int, k: int, values: int = 0) -> FlowPrior:
 
 def shorten_sharpening(monkeypatch: pytest.MonkeyPatch, steps: int, measurements: int) -> None:
     """Let sharpening take so few steps of few samples."""
-    for name, value in (("_LEAST_STEPS", steps), ("_LATENTS", 32), ("_MEASURED", 20), ("_MEASUREMENTS", measurements)):
+    for name, value in (
+        ("SHARP_LEAST_STEPS", steps),
+        ("_LATENTS", 32),
+        ("_MEASURED", 20),
+        ("_MEASUREMENTS", measurements),
+    ):
         monkeypatch.setattr(sharpen, name, value)
 
 

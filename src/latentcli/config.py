@@ -58,6 +58,7 @@ PRIOR_RESUME_FILE = "prior.resume.safetensors"  # and that, while the prior is f
 PLAIN_FILE = "plain.safetensors"  # and that: the model before it was sharpened
 SHARP_RESUME_FILE = "sharp.resume.safetensors"  # and that, while it is sharpened
 SHARP_SHARE = 0.2  # of the images shown in training, which sharpening shows again
+SHARP_LEAST_STEPS = 500  # of sharpening, unless minutes are asked for
 HISTORY_FILE = "history.jsonl"  # and that: a line per epoch
 RECONSTRUCTIONS_FILE = "reconstructions.png"  # and that: drawn again at every save
 SAMPLES_FILE = "samples.png"

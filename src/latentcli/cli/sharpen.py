@@ -7,7 +7,7 @@ import typer
 
 from latentcli.cli.console import Console
 from latentcli.cli.options import PANEL_DATA, PANEL_TRAINING, DeviceOption, JsonOption, ThreadsOption
-from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_SHARE, Precision
+from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_LEAST_STEPS, SHARP_SHARE, Precision
 from latentcli.runtime import let_threads_sleep
 
 
@@ -26,7 +26,7 @@ def sharpen(
         float | None,
         typer.Option(
             help=f"Duration; the speed is measured once. (default: as many steps as show {SHARP_SHARE:.0%} of the "
-            "images that were shown in training)",
+            f"images that were shown in training, at least {SHARP_LEAST_STEPS})",
             show_default=False,
             rich_help_panel=PANEL_TRAINING,
         ),

@@ -94,7 +94,7 @@ class SharpState:
         """Learn from images, uint8 (n, height, width, channels); `weight` is that of all but the error of pixels."""
         x = self._input(images, step)
         with autocast(self.device, self.config.precision):
-            output = self.vae.decode_output(self._codes(x, step))
+            output = self.vae.decode_output(self._latents_of(x, step))
         # Not limited to [0, 1] where the likelihood is not, because beyond the limits there would be no gradient.
         made = output if self.vae.linear else self.vae.likelihood.activation(output)
         seen = made.detach().contiguous(memory_format=torch.channels_last).requires_grad_(True)
@@ -148,7 +148,7 @@ class SharpState:
         return pictures.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def _codes(self, x: Tensor, step: int) -> Tensor:
+    def _latents_of(self, x: Tensor, step: int) -> Tensor:
         """A posterior draw of each image, then some samples of the prior."""
         seed, latent_dim = self.config.seed, self.vae.config.latent_dim
         noise = self.config.noise_scale * schedule.noise(seed, step, len(x), latent_dim).to(self.device)

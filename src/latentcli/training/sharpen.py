@@ -11,7 +11,15 @@ import torch
 
 from latentcli import history
 from latentcli.catalog import find_model
-from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE, SHARP_SHARE, Device, Precision
+from latentcli.config import (
+    MODEL_FILE,
+    PLAIN_FILE,
+    SHARP_LEAST_STEPS,
+    SHARP_RESUME_FILE,
+    SHARP_SHARE,
+    Device,
+    Precision,
+)
 from latentcli.errors import LatentCLIError
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.evaluation.sharp_meter import SharpMeter
@@ -38,7 +46,6 @@ _WORSE = 1.05  # times the Fréchet distance before, above which the decoder has
 _LATENTS, _FIRST_SEED = 2048, 1 << 20  # samples of the prior to learn from, and the seed of the first
 _MEASURED = 500  # other samples
 _SHARPER = 1.05  # times the sharpness before that is worth another decoder
-_LEAST_STEPS = 500  # unless minutes are asked for
 _MEASUREMENTS = 12
 _ON_MEMORY = "close other programs, or sharpen a model of a smaller --size"
 _REPORT_EVERY = 0.5  # seconds between step reports
@@ -96,7 +103,9 @@ class _Sharpener:
         """Choose the number of steps for good."""
         training = self.model.training
         assert training, "the plan was made of it"
-        steps = max(_LEAST_STEPS, round(SHARP_SHARE * training.steps * training.batch_size / self.config.batch_size))
+        steps = max(
+            SHARP_LEAST_STEPS, round(SHARP_SHARE * training.steps * training.batch_size / self.config.batch_size)
+        )
         if self.config.minutes is not None:
             self.speed = self._time_steps(_TIMED)
             steps = max(1, int(self.config.minutes * 60 / self.speed))
