@@ -61,7 +61,7 @@ def of_faces(data: Path, work: Path) -> Vectors:
     ]
     photos: list[object] = ["--positive", some_of(data / "faces", work / "photos", 2000)]
     return {
-        "smile": [*table, "--column", "smile", "--above", 0.9, "--below", 0.1, *BALANCED],
+        "smile": [*table, "--column", "smile", "--above", 0.95, "--below", 0.05, *BALANCED],
         "glasses": [*table, "--column", "glasses", "--above", 0.95, "--below", 0.1, *BALANCED],
         "old": [*table, "--column", "age", "--above", 60, "--between", "20,35", "--balance-by", "male"],
         "male": [*table, "--column", "male", "--above", 1, "--below", 0, "--balance-by", "age"],
