@@ -73,7 +73,7 @@ def of_faces(data: Path, work: Path) -> Vectors:
 
 def of_digits(data: Path, work: Path) -> Vectors:
     train = data / "mnist" / "train"
-    found = of_plane(data, work)
+    found = between(train, "71", "94", "83", "60", "53", "27")
     table = write_table(work / "strokes.csv", strokes(train))
     measured: list[object] = ["--labels", table, "--root", train, "--latents", work / LATENTS]
     for name in ("thick", "slanted"):
@@ -82,10 +82,15 @@ def of_digits(data: Path, work: Path) -> Vectors:
 
 
 def of_plane(data: Path, work: Path) -> Vectors:
-    train = data / "mnist" / "train"
+    """Of digits that two dimensions keep apart."""
+    return between(data / "mnist" / "train", "71", "83", "60", "27")
+
+
+def between(folder: Path, *digits: str) -> Vectors:
+    """From the second digit of each to the first."""
     return {
-        f"{after}-from-{before}": ["--positive", train / after, "--negative", train / before]
-        for after, before in ("71", "94", "83", "60", "53", "27")
+        f"{after}-from-{before}": ["--positive", folder / after, "--negative", folder / before]
+        for after, before in digits
     }
 
 
