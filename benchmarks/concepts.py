@@ -2,7 +2,7 @@
 
     python benchmarks/concepts.py MODEL DATA
 
-MODEL is a 64 px faces model, DATA holds `faces/` (JPEG) and `attributes.csv` (file, age, male, smile, glasses). Images
+MODEL is a model of faces, DATA holds `faces/` (JPEG) and `attributes.csv` (file, age, male, smile, glasses). Images
 held out are those that the model was not trained on. Latents are kept in the current folder.
 """
 
@@ -30,7 +30,7 @@ from latentcli.latents import Latents
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.pipelines import encode, fit_vectors
 
-THRESHOLDS = {"smile": "smile=0.9,0.1", "glasses": "glasses=0.95,0.1", "male": "male=0.5,0.4", "old": "age=60,20:35"}
+THRESHOLDS = {"smile": "smile=0.95,0.05", "glasses": "glasses=0.95,0.1", "male": "male=0.5,0.4", "old": "age=60,20:35"}
 DRAWS, EACH = 30, 20  # of few labelled images
 
 
