@@ -89,7 +89,7 @@ def build(session: Session, mapped: Mapped | None = None) -> str:
         "numbers": gzip.compress(numbers.tobytes(), 9, mtime=0),
     }
     for name, network in networks.items():
-        parts[name] = gzip.compress(network[: cuts[name]] + network[cuts[name] + len(shared) :], 9, mtime=0)
+        parts[name] = gzip.compress(network.replace(shared, b"", 1), 9, mtime=0)
     if mapped is not None:
         parts["map-page"] = gzip.compress(stored(mapped.page), 9, mtime=0)
     page = (_HERE / "page" / "index.html").read_text()

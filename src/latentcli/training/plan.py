@@ -180,9 +180,11 @@ def _finished_at_step(folder: Path) -> int | None:
         header = read_model_header(folder / MODEL_FILE)
     except FileFormatError:
         return None
-    training = header.training  # what was sharpened was finished before
-    ended = training is not None and (training.sharpening is not None or Record.is_there(folder, header.weights_id))
-    return training.steps if training and ended else None
+    training = header.training
+    if training is None:
+        return None
+    # What was sharpened had been finished before.
+    return training.steps if training.sharpening or Record.is_there(folder, header.weights_id) else None
 
 
 def _is_longer(stored: dict[str, Any], asked: dict[str, Any]) -> bool:

@@ -73,6 +73,8 @@ class _Sharpener:
     def __init__(self, plan: SharpPlan, images: Images) -> None:
         self.plan, self.images = plan, images
         self.model = load_model(plan.model, "torch", plan.device.type)  # type: ignore[arg-type]
+        assert self.model.training, "the plan was made of it"
+        self.training = self.model.training  # before sharpening
         prior = self.model.prior
         held_out = images.held_out
         self.measured_on = held_out if held_out and len(held_out) > 1 else images.train  # one alone has no spread
@@ -101,11 +103,8 @@ class _Sharpener:
 
     def _first_position(self) -> SharpPosition:
         """Choose the number of steps for good."""
-        training = self.model.training
-        assert training, "the plan was made of it"
-        steps = max(
-            SHARP_LEAST_STEPS, round(SHARP_SHARE * training.steps * training.batch_size / self.config.batch_size)
-        )
+        seen = self.training.steps * self.training.batch_size
+        steps = max(SHARP_LEAST_STEPS, round(SHARP_SHARE * seen / self.config.batch_size))
         if self.config.minutes is not None:
             self.speed = self._time_steps(_TIMED)
             steps = max(1, int(self.config.minutes * 60 / self.speed))
@@ -172,7 +171,7 @@ class _Sharpener:
             parameters=sum(parameter.numel() for parameter in self.learner.vae.decoder.parameters()),
             precision=self.position.precision,
             device=str(self.plan.device),
-            trained_steps=self.model.training.steps if self.model.training else 0,
+            trained_steps=self.training.steps,
             step=self.position.step,
             steps=self.position.steps,
             estimated_seconds=left * self.speed if self.speed else None,
@@ -224,15 +223,13 @@ class _Sharpener:
             )
             yield Wrote(folder / MODEL_FILE)
             return
-        training = self.model.training
-        assert training, "the plan was made of it"
         write_whole(folder / PLAIN_FILE, self.plan.model.read_bytes())
         vae = self.learner.to_store()
         noise_scale = self.config.noise_scale
         if vae.likelihood.has_sigma:
             vae.set_sigma(draw_error(vae, self.measured_on.spread(SETTLING_IMAGES).floats(), noise_scale))
         summary = replace(
-            training,
+            self.training,
             held_out=measure(vae, self.images.held_out.floats(), noise_scale) if self.images.held_out else None,
             sharpening=Sharpening(
                 steps=self.position.steps,
