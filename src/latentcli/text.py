@@ -5,6 +5,8 @@ retitle the window or turn the text around.
 """
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 # C0 and C1 controls and DEL; Unicode's line separators; marks, embeddings, overrides and isolates of text direction;
 # halves of surrogates, which stand for bytes of a file name that are not text.
@@ -30,6 +32,16 @@ def message(text: object) -> str:
 def shown_path(path: object) -> str:
     """The same of a path, for stdout: what is no text stays as it is, so that other programs find the file."""
     return _CONTROLS.sub(lambda found: found[0] if _is_byte(found[0]) else _escaped(found), str(path))
+
+
+def did_you_mean(wanted: str, names: Iterable[str]) -> str:
+    """The rest of a refusal: the name that is most like the one that is not known; "" where none is near.
+
+    >>> did_you_mean("facs", ["avatars", "faces"]), did_you_mean("dog", ["avatars", "faces"])
+    ('; did you mean faces?', '')
+    """
+    near = get_close_matches(wanted, names, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def stored(text: str) -> bytes:
