@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from latentcli.errors import ConfigError, LatentCLIError, UsageError
+from latentcli.errors import LatentCLIError, UsageError, missing_extra
 from latentcli.images import encode_picture, on_checks
 
 
@@ -111,9 +111,7 @@ def check_animation(path: Path) -> None:
     if not is_animation(path) and path.suffix.lower() not in _OLD:
         raise UsageError(f"animations are {', '.join(ENCODERS)}, got {path}")
     if is_video(path) and importlib.util.find_spec("av") is None:
-        raise ConfigError(
-            f"{path.suffix} needs the av package; install it: pip install 'latentcli[video]', or write a .webp"
-        )
+        raise missing_extra(path.suffix, "video", "write a .webp")
 
 
 def open_animation(suffix: str, fps: float, **options: object) -> Animation:

@@ -20,6 +20,16 @@ class ConfigError(LatentCLIError):
     """A value that cannot work."""
 
 
+def missing_extra(what: str, extra: str, instead: str = "") -> ConfigError:
+    """What needs an optional part that is not installed, the command that installs it, and what does without.
+
+    >>> print(missing_extra(".mp4", "video", "write a .webp"))
+    .mp4 needs an extra; in the folder of latentcli's source code: pip install '.[video]'; or write a .webp
+    """
+    line = f"{what} needs an extra; in the folder of latentcli's source code: pip install '.[{extra}]'"
+    return ConfigError(f"{line}; or {instead}" if instead else line)
+
+
 class UsageError(ConfigError):
     """An option that cannot be parsed, or that conflicts with another one."""
 

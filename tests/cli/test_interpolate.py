@@ -141,5 +141,5 @@ def test_a_video_without_its_encoder_is_refused_before_anything_is_decoded(run, 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     result = run("interpolate", "seed:0-1", *MODEL, "-o", "a.webm")
     assert result.code == 1
-    assert "pip install 'latentcli[video]'" in result.err
+    assert "pip install '.[video]'" in result.err
     assert not os.path.exists("a.webm")

@@ -79,7 +79,7 @@ def test_what_cannot_be_explored_is_refused_in_a_line(run, tiny_model, arguments
 
 def test_without_the_extra_the_line_that_installs_it_is_given(run, tiny_model, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'latentcli[explore]'" in run("explore", *MODEL).err
+    assert "pip install '.[explore]'" in run("explore", *MODEL).err
 
 
 def test_it_serves_until_it_is_interrupted(tiny_model):

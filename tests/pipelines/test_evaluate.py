@@ -173,5 +173,5 @@ def test_logging_without_the_package_is_refused_before_training(run, tmp_path, m
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     outcome = run("train", "d", "--log", "tensorboard", "--size", "16")
     assert outcome.code == 1
-    assert "pip install 'latentcli[tensorboard]'" in outcome.err
+    assert "pip install '.[tensorboard]'" in outcome.err
     assert not (tmp_path / "models").exists()

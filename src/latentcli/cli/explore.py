@@ -8,7 +8,7 @@ import typer
 
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import EngineOption, ForceOption, ModelOption, between
-from latentcli.errors import ConfigError, UsageError
+from latentcli.errors import UsageError, missing_extra
 
 _PORT = 8350  # where it is free
 
@@ -62,7 +62,7 @@ def explore(
         raise UsageError("--map goes with --static FILE.html; or see latentcli map")
     console = Console(as_json=False)
     if static is None and not all(map(importlib.util.find_spec, ("starlette", "uvicorn"))):
-        raise ConfigError("explore needs starlette and uvicorn; install them: pip install 'latentcli[explore]'")
+        raise missing_extra("explore", "explore", "write a page with --static")
     entry = choose_model(console, model, engine=engine)
 
     if static is not None:

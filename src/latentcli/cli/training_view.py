@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from latentcli import events as job
 from latentcli.cli.console import Console
 from latentcli.config import RECONSTRUCTIONS_FILE, SAMPLES_FILE
-from latentcli.errors import ConfigError
+from latentcli.errors import missing_extra
 from latentcli.events import Note
 from latentcli.history import EpochReport, Metrics
 from latentcli.images import open_picture
@@ -238,9 +238,7 @@ class TensorBoardLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ConfigError(
-                "--log tensorboard needs the tensorboard package; install it: pip install 'latentcli[tensorboard]'"
-            ) from error
+            raise missing_extra("--log tensorboard", "tensorboard") from error
         self._folder = folder
         self._writer: Any = None
         self._make: Callable[[int | None], Any] = lambda purged: SummaryWriter(

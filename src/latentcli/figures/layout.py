@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 from latentcli.config import LayoutMethod
-from latentcli.errors import ConfigError
+from latentcli.errors import missing_extra
 
 LAID_OUT = 5000  # latents by t-SNE itself: eleven seconds on one core, and no fewer on two
 _LEADING = 50  # principal components that t-SNE sees, as its authors advise
@@ -22,7 +22,7 @@ _BLOCK = 512  # cells that are assigned at once: the time grows with the third p
 def check_method(method: LayoutMethod) -> None:
     """Raises ConfigError where the method is not installed."""
     if method == "umap" and importlib.util.find_spec("umap") is None:
-        raise ConfigError("--method umap needs umap-learn; install it: pip install 'latentcli[umap]'; or take tsne")
+        raise missing_extra("--method umap", "umap", "take tsne")
 
 
 def lay_out(z: np.ndarray, method: LayoutMethod, seed: int = 0) -> np.ndarray:
