@@ -8,19 +8,21 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import typer
+
+from latentcli.cli.help import is_argument, is_flag, metavar, names_of, panels, paragraphs, shown_default, usage
 
 PAGE = Path(__file__).with_name("cli.md")
 INTRODUCTION = """\
 # Command reference
 
-This page is generated from the help of the commands by `docs/generate_cli.py`. `latentcli COMMAND --help` shows the
-same text in a terminal.
+This page is generated from the help of the commands by `docs/generate_cli.py`. In a terminal `latentcli COMMAND --help`
+shows the options of daily use, and `latentcli COMMAND --help-all` every one.
+
+`latentcli --install-completion` teaches the shell to complete commands, options, and the names of models and vectors.
 """
-ARGUMENTS, OPTIONS = "Arguments", "Options"  # the panels of parameters without one
-TYPES = {int: "INTEGER", float: "NUMBER", Path: "PATH"}  # anything else is TEXT
 _SPECIAL = re.compile(r"[\\*\[\]|]")  # Markdown, outside code
 
 
@@ -45,7 +47,7 @@ def commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
 
 
 def _command(path: tuple[str, ...], command: Any) -> Iterator[str]:
-    yield from (f"## {' '.join(path)}", "", f"```text\n{usage(path, command)}\n```", "")
+    yield from (f"## {' '.join(path)}", "", f"```text\n{usage(' '.join(path), command)}\n```", "")
     yield from help_text(command.help or "")
     for panel, parameters in panels(command).items():
         yield from (f"**{escape(panel)}**", "")
@@ -53,49 +55,14 @@ def _command(path: tuple[str, ...], command: Any) -> Iterator[str]:
         yield ""
 
 
-def usage(path: tuple[str, ...], command: Any) -> str:
-    """One line: the command, its arguments, and [OPTIONS]."""
-    arguments = [_bracketed(parameter) for parameter in command.params if is_argument(parameter)]
-    return " ".join([*path, "[OPTIONS]", *arguments])
-
-
-def _bracketed(parameter: Any) -> str:
-    name = metavar(parameter)
-    return name if parameter.required or name.startswith("[") else f"[{name}]"
-
-
 def help_text(text: str) -> Iterator[str]:
-    """Paragraphs of a docstring as Markdown; indented lines, the examples, become one block of commands."""
-    examples: list[str] = []
-    for paragraph in re.split(r"\n\s*\n", text.partition("\f")[0].strip()):
-        if paragraph.startswith((" ", "\t")):
-            examples += [line.strip() for line in paragraph.splitlines()]
-            continue
-        yield from _block(examples)
-        examples = []
-        yield from (escape(" ".join(paragraph.split())), "")
-    yield from _block(examples)
+    """Paragraphs of a docstring as Markdown; examples become one block of commands."""
+    for part in paragraphs(text):
+        yield from _block(part) if isinstance(part, list) else (escape(part), "")
 
 
 def _block(lines: list[str]) -> Iterator[str]:
-    if lines:
-        yield from ("```sh", *lines, "```", "")
-
-
-def panels(command: Any) -> dict[str, list[Any]]:
-    """The visible parameters by panel, arguments first, in the order they are declared."""
-    found: dict[str, list[Any]] = {}
-    for parameter in sorted(command.params, key=lambda parameter: not is_argument(parameter)):
-        if getattr(parameter, "hidden", False) or "--help" in parameter.opts:
-            continue
-        default = ARGUMENTS if is_argument(parameter) else OPTIONS
-        found.setdefault(getattr(parameter, "rich_help_panel", None) or default, []).append(parameter)
-    return found
-
-
-def is_argument(parameter: Any) -> bool:
-    """Arguments are positional."""
-    return bool(parameter.param_type_name == "argument")
+    yield from ("```sh", *lines, "```", "")
 
 
 def entry(parameter: Any) -> str:
@@ -104,46 +71,13 @@ def entry(parameter: Any) -> str:
         head = f"`{metavar(parameter)}`"
     else:
         value = "" if is_flag(parameter) else f" {metavar(parameter)}"
-        names = [*parameter.opts, *parameter.secondary_opts]
-        names.sort(key=lambda name: not name.startswith("--"))
-        head = ", ".join(f"`{name}{value}`" for name in names)
+        head = ", ".join(f"`{name}{value}`" for name in names_of(parameter))
     notes = [escape((parameter.help or "").strip())]
     if not is_argument(parameter) and parameter.required:
         notes.append("Required.")
     if (default := shown_default(parameter)) is not None:
         notes.append(f"Default: `{default}`.")
     return f"- {head}: {' '.join(filter(None, notes))}"
-
-
-def metavar(parameter: Any) -> str:
-    """What stands for the value: the metavar, the choices, or a plain type. Never a range."""
-    if parameter.metavar:
-        return str(parameter.metavar)
-    if is_argument(parameter):
-        return str(parameter.name).upper() + ("..." if parameter.nargs == -1 else "")
-    kind = annotation(parameter)
-    return "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else TYPES.get(kind, "TEXT")
-
-
-def annotation(parameter: Any) -> Any:
-    """The type of one value, as the command's function declares it."""
-    kind = parameter.type_descriptor.annotation
-    return get_args(kind)[0] if get_origin(kind) is list else kind
-
-
-def shown_default(parameter: Any) -> str | None:
-    """The default as it would be typed; None where there is none to show."""
-    value = parameter.default
-    if not getattr(parameter, "show_default", False) or value is None or callable(value) or is_flag(parameter):
-        return None
-    if isinstance(value, list | tuple):
-        return " ".join(map(str, value)) or None
-    return f"{value:g}" if isinstance(value, float) else str(getattr(value, "value", value))
-
-
-def is_flag(parameter: Any) -> bool:
-    """Switches take no value, and their default says nothing."""
-    return bool(getattr(parameter, "is_flag", False))
 
 
 def escape(text: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from latentcli.cli.app import app
+from latentcli.cli.help import DAILY
 
 ROOT = Path(__file__).parents[2]
 GROUP = typer.main.get_command(app)
@@ -103,7 +104,47 @@ def test_the_readme_links_to_what_exists():
         assert (ROOT / target).exists(), target
 
 
+def long_names(command):
+    return {max(parameter.opts, key=len).lstrip("-") for parameter in command.params}
+
+
+@pytest.mark.parametrize("words", DAILY)
+def test_options_of_daily_use_exist(words):
+    command = COMMANDS[tuple(words.split())] if words else GROUP
+    assert set(DAILY[words].split()) <= long_names(command)
+
+
 @pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
-def test_no_word_of_the_help_is_taken_for_markup(name):
+def test_help_fits_a_screen_and_all_of_it_is_one_step_away(run, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    short, whole = run(*name, "--help").out, run(*name, "--help-all").out
+    assert len(short.splitlines()) <= 42
+    assert all(len(line) <= 80 for line in (short + whole).splitlines())
     for parameter in shown(COMMANDS[name]):
-        assert "[" not in parameter.help
+        if parameter.param_type_name == "option":
+            assert f"{max(parameter.opts, key=len)}" in whole
+    if short != whole:
+        assert f"more options: latentcli {' '.join(name)} --help-all" in short.replace("pytest", "latentcli")
+
+
+def test_help_in_a_narrow_window_stays_readable(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    lines = run("edit", "--help-all").out.splitlines()
+    assert max(map(len, lines)) <= 50
+    assert "  -v, --vector NAME|FILE[=S]" in lines
+
+
+def test_the_bare_command_shows_first_steps_on_one_screen(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run()
+    assert (result.code, result.err) == (0, "")
+    assert len(result.out.splitlines()) <= 23  # of 24, and the prompt
+    assert "edit me.jpg --vector smile" in result.out
+    for name in GROUP.commands:
+        assert name in result.out
+
+
+def test_a_bare_group_shows_its_commands(run):
+    result = run("vectors")
+    assert (result.code, result.err) == (0, "")
+    assert "  discover  " in result.out

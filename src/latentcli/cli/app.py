@@ -5,6 +5,7 @@ import gc
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from types import FrameType
 from typing import Annotated
 
@@ -33,16 +34,38 @@ from latentcli.cli import (
     vectors,
 )
 from latentcli.cli import map as map_
+from latentcli.cli.help import HELP_NAMES, Command, Group
 from latentcli.errors import LatentCLIError, UsageError
 from latentcli.text import message
 
 app = typer.Typer(
     name="latentcli",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
+    cls=Group,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP_NAMES},
 )
+_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {  # by panel of the help
+    "Edit photos": {
+        "edit": edit.edit,
+        "explore": explore.explore,
+        "apply-vector": apply_vector.apply_vector,
+        "rerun": rerun.rerun,
+    },
+    "Draw": {
+        "sample": sample.sample,
+        "interpolate": interpolate.interpolate,
+        "traverse": traverse.traverse,
+        "map": map_.map_space,
+    },
+    "Train": {"check": check.check, "train": train.train, "sharpen": sharpen.sharpen},
+    "Models": {
+        "models": models.models,
+        "evaluate": evaluate.evaluate,
+        "report": report.report,
+        "export": export.export,
+    },
+    "Latents and vectors": {"encode": encode.encode, "decode": decode.decode},
+}
 
 
 def _show_version(wanted: bool) -> None:
@@ -61,32 +84,18 @@ def about(
 
     First steps:
 
-        latentcli edit face.jpg --vector smile --strength 1.5
-
-        latentcli train photos/
-
-        latentcli sample --n 64
+        latentcli edit me.jpg --vector smile                     # a smile
+        latentcli interpolate me.jpg you.jpg --output walk.gif   # from face to face
+        latentcli sample --n 64                                  # new pictures
+        latentcli explore                                        # sliders
+        latentcli train photos/                                  # your own model
     """
 
 
-app.command("train")(train.train)
-app.command("sharpen")(sharpen.sharpen)
-app.command("check")(check.check)
-app.command("encode")(encode.encode)
-app.command("decode")(decode.decode)
-app.command("sample")(sample.sample)
-app.command("interpolate")(interpolate.interpolate)
-app.command("map")(map_.map_space)
-app.command("traverse")(traverse.traverse)
-app.command("apply-vector")(apply_vector.apply_vector)
-app.command("edit")(edit.edit)
-app.command("rerun")(rerun.rerun)
-app.add_typer(vectors.app, name="vectors")
-app.command("evaluate")(evaluate.evaluate)
-app.command("report")(report.report)
-app.command("explore")(explore.explore)
-app.command("models")(models.models)
-app.command("export")(export.export)
+for _panel, _commands in _COMMANDS.items():
+    for _name, _function in _commands.items():
+        app.command(_name, cls=Command, rich_help_panel=_panel)(_function)
+app.add_typer(vectors.app, name="vectors", rich_help_panel="Latents and vectors")
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

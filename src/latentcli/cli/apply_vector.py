@@ -74,7 +74,7 @@ def apply_vector(
     show: ShowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute a concept vector from two folders of images, add it in latent space, decode at the model's size.
+    """Move images, latents or samples along vectors, at the model's size.
 
     Examples:
 
@@ -100,7 +100,7 @@ def apply_vector(
         raise typer.BadParameter("give --grid twice, once for each vector, and not with --strip")
     console = Console(as_json, show)
     references = [text.rpartition("=")[0] for text in grid] + vector
-    entry = choose_model(console, model, references, engine)
+    entry = choose_model(console, model, references, engine, images)
 
     from latentcli import catalog
     from latentcli.concepts import labels as labelled

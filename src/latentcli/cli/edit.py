@@ -141,7 +141,7 @@ def edit(
     show: ShowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Edit photos with saved vectors and merge the change at the photo's own resolution.
+    """Edit photos with saved vectors, at the photo's own resolution.
 
     Examples:
 
@@ -172,7 +172,7 @@ def edit(
     if pipes:
         check_pipe(as_json)
     console = Console(as_json, show)
-    entry = choose_model(console, model, vector, engine, photos=True)
+    entry = choose_model(console, model, vector, engine, photos, photos=True)
 
     from latentcli import catalog
     from latentcli.box import Box

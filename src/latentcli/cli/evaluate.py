@@ -44,7 +44,7 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a model on images it was not trained on, next to the baselines it should beat.
+    """Measure a model on images it was not trained on, beside baselines.
 
     Examples:
 

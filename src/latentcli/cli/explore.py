@@ -46,7 +46,7 @@ def explore(
     engine: EngineOption = "auto",
     force: ForceOption = False,
 ) -> None:
-    """Explore a model in the browser: sliders for its vectors, your photos, samples, walks, and new vectors.
+    """Explore a model in the browser: sliders, photos, walks, new vectors.
 
     Examples:
 
@@ -63,7 +63,7 @@ def explore(
     console = Console(as_json=False)
     if static is None and not all(map(importlib.util.find_spec, ("starlette", "uvicorn"))):
         raise missing_extra("explore", "explore", "write a page with --static")
-    entry = choose_model(console, model, engine=engine)
+    entry = choose_model(console, model, (), engine, [images, mapped])
 
     if static is not None:
         from latentcli.explorer import static_page

@@ -27,7 +27,7 @@ def export(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a model's encoder and decoder as ONNX files, for use in other programs.
+    """Write a model's encoder and decoder as ONNX files.
 
     Example:
 

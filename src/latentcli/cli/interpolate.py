@@ -102,7 +102,7 @@ def interpolate(
     show: ShowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Walk from image to image through latent space: a strip, an animation, or a grid.
+    """Walk from image to image: a strip, an animation, or a grid.
 
     Examples:
 
@@ -122,7 +122,7 @@ def interpolate(
             "a grid takes --steps and --method; leave out --loop, --even, --ease, --hold, --seconds, --columns"
         )
     console = Console(as_json, show)
-    entry = choose_model(console, model, engine=engine)
+    entry = choose_model(console, model, (), engine, keyframes)
 
     from latentcli.figures.sheet import Look
     from latentcli.pipelines import walk

@@ -119,7 +119,7 @@ def map_space(
     show: ShowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw a map of the latent space: a plane decoded as a grid, or images laid out by their latents.
+    """Draw a map of the latent space: a plane of it, or your images.
 
     Examples:
 
@@ -143,7 +143,7 @@ def map_space(
     if n is not None and near is None:
         raise UsageError("--n goes with --near IMAGE")
     console = Console(as_json, show)
-    entry = choose_model(console, model, axis_vectors(plane_axes), engine)
+    entry = choose_model(console, model, axis_vectors(plane_axes), engine, [*(images or ()), of, near])
 
     from latentcli.figures.sheet import Look
     from latentcli.pipelines import map as maps

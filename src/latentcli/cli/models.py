@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def models(as_json: JsonOption = False) -> None:
-    """List the models that can be named, with their files and held-out PSNR.
+    """List the models that can be named, or describe one.
 
     Your own models are those under `./models/`; the first in the list is used when no `--model` is given.
 

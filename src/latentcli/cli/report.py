@@ -17,7 +17,7 @@ def report(
     as_json: JsonOption = False,
     named: Annotated[str | None, typer.Argument(hidden=True, help="The model, as in earlier versions.")] = None,
 ) -> None:
-    """Write a model's report: verdict, metrics, curves, traversals, samples and vectors on one page.
+    """Write a page about a model: verdict, samples, metrics, vectors.
 
     Examples:
 

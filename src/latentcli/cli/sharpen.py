@@ -44,7 +44,7 @@ def sharpen(
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the decoder of a model on, against a discriminator, until its pictures are as crisp as the images.
+    """Train a model's decoder on, until its pictures are as crisp as the images.
 
     Examples:
 
@@ -52,9 +52,9 @@ def sharpen(
 
         latentcli sharpen photos pictures/ --minutes 30
 
-    The encoder stays as it is, so latents and concept vectors stay valid. The model before is kept as
-    `plain.safetensors`; it stays in use where the sharp one loses more than 1.5 dB or its samples get worse. Ctrl-C
-    stops it; the same command resumes it.
+    The decoder learns against a discriminator. The encoder stays as it is, so latents and concept vectors stay valid.
+    The model before is kept as `plain.safetensors`; it stays in use where the sharp one loses more than 1.5 dB or its
+    samples get worse. Ctrl-C stops it; the same command resumes it.
     """
     console = Console(as_json)
     let_threads_sleep()

@@ -44,7 +44,7 @@ def traverse(
     show: ShowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw traversals: each row moves along one axis of the latent space, the last along a random direction.
+    """Draw a row of images along each axis of the latent space.
 
     Examples:
 
@@ -54,10 +54,11 @@ def traverse(
 
         latentcli traverse --axes smile,pc1,z12
 
-    Beside each row stands its KL, or its share of the variance. What the random row changes is no finding.
+    The last row moves along a random direction: what it changes is no finding. Beside each row stands its KL, or its
+    share of the variance.
     """
     console = Console(as_json, show)
-    entry = choose_model(console, model, axis_vectors(axes), engine)
+    entry = choose_model(console, model, axis_vectors(axes), engine, [of])
 
     from latentcli.figures.sheet import Look
     from latentcli.pipelines import traverse as traversals

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from latentcli.cli.console import Console, choose_model
+from latentcli.cli.help import Command, Group
 from latentcli.cli.options import (
     PANEL_LABELS,
     PANEL_METHOD,
@@ -33,10 +34,10 @@ from latentcli.config import AUGMENTATIONS, TRAVERSAL_ROWS, Discovery
 
 PANEL_TABLE = "Labels from a table"
 
-app = typer.Typer(help="Concept vectors of a model: fit them, and see how good they are.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Concept vectors of a model: fit them, and see how good they are.")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None:
     """List a model's vectors with how well they separate held-out images.
 
@@ -63,7 +64,7 @@ def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None
         console.say(f"{entry.name} has no vectors; make one: latentcli vectors fit NAME --positive DIR --negative DIR")
 
 
-@app.command("fit")
+@app.command("fit", cls=Command)
 def fit_vector(
     name: Annotated[
         str | None,
@@ -213,7 +214,8 @@ def fit_vector(
         extremes=extremes, one=one, thresholds=threshold, balance_by=balance_by, latents=latents,
     )  # fmt: skip
     console = Console(as_json)
-    entry = choose_model(console, model, engine=engine)
+    images = [positive, negative, folders, root or (labels and labels.parent), latents]
+    entry = choose_model(console, model, (), engine, images)
 
     from latentcli.concepts import label_table
     from latentcli.concepts.fit import FitSettings
@@ -224,7 +226,7 @@ def fit_vector(
     console.close()
 
 
-@app.command("combine")
+@app.command("combine", cls=Command)
 def combine_vectors(
     parts: Annotated[
         list[str], typer.Argument(metavar="NAME=S...", help="Vectors, each with a strength.", show_default=False)
@@ -251,7 +253,7 @@ def combine_vectors(
     console.close()
 
 
-@app.command("refit")
+@app.command("refit", cls=Command)
 def refit_vectors(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME|FILE...", help="Vectors to fit again.", show_default=False)
@@ -296,7 +298,7 @@ def refit_vectors(
     console.close()
 
 
-@app.command("discover")
+@app.command("discover", cls=Command)
 def discover_vectors(
     n: Annotated[int, typer.Option("--n", "-n", help="Number of directions.")] = TRAVERSAL_ROWS,
     by: Annotated[
@@ -338,7 +340,7 @@ def discover_vectors(
     console.close()
 
 
-@app.command("report")
+@app.command("report", cls=Command)
 def report_vectors(
     model: ModelOption = None,
     engine: EngineOption = "auto",

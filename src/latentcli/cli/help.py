@@ -1,0 +1,236 @@
+"""Help pages: `--help` shows the options of daily use, `--help-all` every one, in panels.
+
+The command reference, docs/cli.md, is made of the same parameters.
+"""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+HELP_NAMES = ["-h", "--help", "--help-all"]
+# Options of daily use of each command. What is not here shows them all.
+DAILY = {
+    "train": "name size crop epochs minutes held-out sharp",
+    "check": "size crop held-out",
+    "sharpen": "minutes",
+    "encode": "model output force",
+    "decode": "model output force",
+    "sample": "n seeds each like near with model output force",
+    "interpolate": "steps loop seconds grid model output force",
+    "map": "axes cells of grid table column model output force",
+    "traverse": "axes rows of model output force",
+    "apply-vector": "vector strength to strip model output force",
+    "edit": "vector strength to strip animate model output force",
+    "rerun": "photo output force",
+    "evaluate": "model training",
+    "report": "model output force",
+    "explore": "model images static",
+    "export": "onnx force",
+    "": "version",
+    "vectors fit": "positive negative folders labels column above below balance-by model force",
+    "vectors combine": "save model force",
+    "vectors refit": "from model root force",
+    "vectors discover": "n by model output force",
+    "vectors report": "model images output force",
+}
+_ALL, _BARE = HELP_NAMES[-1], "bare"  # keys of what the contexts of a command line share
+_ARGUMENTS, _OPTIONS, _COMMANDS = "Arguments", "Options", "Commands"  # panels of what has none
+_TYPES = {int: "INTEGER", float: "NUMBER", Path: "PATH"}  # anything else is TEXT
+_WIDEST, _NARROW = 100, 60  # columns of a page, and below which explanations go under the names
+_LONGEST_NAME = 26  # characters of a name and its value that share a line with the explanation
+
+
+class Command(TyperCommand):
+    """A command with our help page."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        formatter.write(_drawn(self, ctx))
+
+
+class Group(TyperGroup):
+    """A group of commands with our help page, which it shows as well where no command is given."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta.update({_ALL: _ALL in args, _BARE: not args})
+        if not args and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        formatter.write(_drawn(self, ctx))
+
+
+def _drawn(command: Any, ctx: Any) -> str:
+    """The page of a command, in colours where the terminal has them."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    with console.capture() as drawn:
+        for head, rest in _page(command, ctx, min(console.width, _WIDEST)):
+            style = "bold cyan" if head.startswith(" ") else "bold"
+            console.print(Text.assemble((head, style), rest), soft_wrap=True)
+    return drawn.get()
+
+
+def _page(command: Any, ctx: Any, width: int) -> Iterator[tuple[str, str]]:
+    """Lines, each with a part in front that stands out: a heading or a name."""
+    yield from _plain(f"Usage: {usage(ctx.command_path, command)}", width, more=4)
+    for part in paragraphs(command.help or ""):
+        if isinstance(part, str):
+            yield "", ""
+            yield from _plain(part, width)
+        else:
+            for line in part:
+                yield from _plain(line, width, indent=2, more=4)
+    sections, note = _sections(command, ctx)
+    names = [name for rows in sections.values() for name in rows if len(name) <= _LONGEST_NAME]
+    start = 6 if width < _NARROW else 4 + max(map(len, names), default=0)
+    for title, rows in sections.items():
+        yield "", ""
+        if title:
+            yield title, ""
+        for name, text in rows.items():
+            yield from _row(name, text, start, width)
+    if note:
+        yield "", ""
+        yield from _plain(note, width)
+
+
+def _plain(text: str, width: int, indent: int = 0, more: int = 0) -> Iterator[tuple[str, str]]:
+    """A text in lines, of which all but the first are indented by `more`."""
+    wrapped = textwrap.TextWrapper(width, " " * indent, " " * more, break_long_words=False, break_on_hyphens=False)
+    yield from (("", line) for line in wrapped.wrap(text))
+
+
+def _row(name: str, text: str, start: int, width: int) -> Iterator[tuple[str, str]]:
+    """A name and what it means: beside it, or below where the name is long or the page narrow."""
+    lines = [line for _, line in _plain(text, width, indent=start, more=start)]
+    head = f"  {name}"
+    beside = lines.pop(0) if lines and len(head) + 2 <= start else ""
+    yield head, beside[len(head) :]
+    yield from (("", line) for line in lines)
+
+
+def _sections(command: Any, ctx: Any) -> tuple[dict[str, dict[str, str]], str]:
+    """Names and what they mean, by panel; and a line on what more there is."""
+    found, more, words = panels(command), [], _words(ctx)
+    groups = _commands(command) if isinstance(command, Group) else {}
+    if groups:
+        more.append(f"how to call one: {ctx.command_path} COMMAND --help")
+    if len(groups) > 1 and ctx.meta.get(_BARE):
+        more.append(f"what each does: {ctx.command_path} --help")
+        groups, found = {"": {title: ", ".join(names) for title, names in groups.items()}}, {}
+    elif words in DAILY and not ctx.meta.get(_ALL):
+        every = [parameter for some in found.values() for parameter in some]
+        few = [each for each in every if is_argument(each) or names_of(each)[0].lstrip("-") in DAILY[words].split()]
+        found = {_ARGUMENTS: list(filter(is_argument, few)), _OPTIONS: [one for one in few if not is_argument(one)]}
+        more.append(f"{len(every) - len(few)} more options: {ctx.command_path} {_ALL}")
+    return groups | {title: dict(map(_entry, some)) for title, some in found.items() if some}, "; ".join(more)
+
+
+def _words(ctx: Any) -> str:
+    """A command as it is typed after the name of the program."""
+    return "" if ctx.parent is None else f"{_words(ctx.parent)} {ctx.info_name}".strip()
+
+
+def _commands(group: TyperGroup) -> dict[str, dict[str, str]]:
+    """The commands of a group by panel, each with the first sentence of its help."""
+    found: dict[str, dict[str, str]] = {}
+    for name, command in group.commands.items():
+        panel: str = getattr(command, "rich_help_panel", None) or _COMMANDS
+        found.setdefault(panel, {})[name] = (command.help or "").partition(".")[0]
+    return found
+
+
+def _entry(parameter: Any) -> tuple[str, str]:
+    """A parameter as it is typed, and its help."""
+    if is_argument(parameter):
+        return metavar(parameter), parameter.help or ""
+    value = "" if is_flag(parameter) else f" {metavar(parameter)}"
+    notes = [parameter.help or "", "Required." if parameter.required else ""]
+    if (default := shown_default(parameter)) is not None:
+        notes.append(f"(default: {default})")
+    return ", ".join(reversed(names_of(parameter))) + value, " ".join(filter(None, notes))
+
+
+def usage(path: str, command: Any) -> str:
+    """One line: the command, its arguments, and [OPTIONS]."""
+    if isinstance(command, TyperGroup):
+        return f"{path} COMMAND"
+    arguments = [_bracketed(parameter) for parameter in command.params if is_argument(parameter)]
+    return " ".join([path, "[OPTIONS]", *arguments])
+
+
+def _bracketed(parameter: Any) -> str:
+    name = metavar(parameter)
+    return name if parameter.required or name.startswith("[") else f"[{name}]"
+
+
+def paragraphs(text: str) -> Iterator[str | list[str]]:
+    """Paragraphs of a docstring; indented lines, the examples, become one list."""
+    examples: list[str] = []
+    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        if paragraph.startswith(" "):
+            examples += [line.strip() for line in paragraph.splitlines()]
+            continue
+        if examples:
+            yield examples
+            examples = []
+        yield " ".join(paragraph.split())
+    if examples:
+        yield examples
+
+
+def panels(command: Any) -> dict[str, list[Any]]:
+    """The visible parameters by panel, arguments first, in the order they are declared."""
+    found: dict[str, list[Any]] = {}
+    for parameter in sorted(command.params, key=lambda parameter: not is_argument(parameter)):
+        if getattr(parameter, "hidden", False) or "--help" in parameter.opts:
+            continue
+        default = _ARGUMENTS if is_argument(parameter) else _OPTIONS
+        found.setdefault(getattr(parameter, "rich_help_panel", None) or default, []).append(parameter)
+    return found
+
+
+def is_argument(parameter: Any) -> bool:
+    """Arguments are positional."""
+    return bool(parameter.param_type_name == "argument")
+
+
+def is_flag(parameter: Any) -> bool:
+    """Switches take no value, and their default says nothing."""
+    return bool(getattr(parameter, "is_flag", False))
+
+
+def names_of(parameter: Any) -> list[str]:
+    """The names of an option, long ones first."""
+    return sorted([*parameter.opts, *parameter.secondary_opts], key=lambda name: not name.startswith("--"))
+
+
+def metavar(parameter: Any) -> str:
+    """What stands for the value: the metavar, the choices, or a plain type. Never a range."""
+    if parameter.metavar:
+        return str(parameter.metavar)
+    if is_argument(parameter):
+        return str(parameter.name).upper() + ("..." if parameter.nargs == -1 else "")
+    kind = parameter.type_descriptor.annotation
+    kind = get_args(kind)[0] if get_origin(kind) is list else kind
+    return "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else _TYPES.get(kind, "TEXT")
+
+
+def shown_default(parameter: Any) -> str | None:
+    """The default as it would be typed; None where there is none to show."""
+    value = parameter.default
+    if not getattr(parameter, "show_default", False) or value is None or callable(value) or is_flag(parameter):
+        return None
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or None
+    return f"{value:g}" if isinstance(value, float) else str(getattr(value, "value", value))
