@@ -113,7 +113,7 @@ def test_a_full_disk_behind_stdout_is_no_traceback(run):
 def test_results_and_progress_bar_do_not_share_a_line(vector, tmp_path):
     """On a terminal, where both go to one screen."""
     draw_folder(tmp_path / "many", 100)
-    slow = "import latentcli.cli.console as c; c._PATIENCE = 0; from latentcli.cli.app import main; main()"
+    slow = "import latentcli.cli.terminal as t; t._PATIENCE = 0; from latentcli.cli.app import main; main()"
     command = [sys.executable, "-c", slow, "edit", "many", "--vector", "dot", *MODEL]
     screen = []
     pty.spawn(command, lambda handle: screen.append(os.read(handle, 65536)) or screen[-1])

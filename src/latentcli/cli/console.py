@@ -1,6 +1,5 @@
 """Console: results on stdout, one path a line; messages on stderr; `--json` prints one object instead."""
 
-import contextlib
 import json
 import sys
 import time
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from latentcli.cli.terminal import Waiting, wrapped
 from latentcli.text import message, shown, shown_path
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _NAMED = 10  # skipped images that are named; the rest are counted
 _WIDE = 1000  # columns of a table that goes into a file or a pipe
-_PATIENCE = 1.0  # seconds before a progress bar appears
 
 
 class Console:
@@ -37,7 +36,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a message to stderr."""
-        print(message(text), file=sys.stderr)
+        print(wrapped(message(text)), file=sys.stderr)
 
     def line(self, text: str) -> None:
         """Print a line of a result to stdout."""
@@ -90,11 +89,11 @@ class Console:
         from latentcli.events import Kept, Note, Piped, Progress, Skipped, Wrote
 
         self.introduce()
-        with _bar(what) as bar:
+        with Waiting(what) as line:
             for event in events:
                 match event:
-                    case Progress(_, done, total):
-                        bar(done, total)
+                    case Progress(what, done, total):
+                        line.update(what, done, total)
                     case Wrote(path):
                         self.wrote(path)
                     case Piped(content):
@@ -152,28 +151,6 @@ def check_pipe(as_json: bool) -> None:
         raise typer.BadParameter("--json and the picture cannot both go to the standard output; give --output FILE")
     if sys.stdout.isatty():
         raise typer.BadParameter("a picture cannot be printed here; give --output FILE")
-
-
-@contextlib.contextmanager
-def _bar(what: str) -> Iterator[Any]:
-    """A function of (done, total) that draws a progress bar once the work takes longer than a second."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console as RichConsole
-    from rich.progress import Progress
-
-    # On one screen results are printed above the bar; a file or a pipe gets them directly.
-    same_screen = sys.stdout.isatty()
-    with Progress(console=RichConsole(stderr=True), transient=True, redirect_stdout=same_screen) as progress:
-        task = progress.add_task(what, total=None, visible=False)
-        started = time.monotonic()
-
-        def draw(done: int, total: int) -> None:
-            slow = time.monotonic() - started > _PATIENCE
-            progress.update(task, completed=done, total=total, visible=slow)
-
-        yield draw
 
 
 def choose_model(

@@ -1,0 +1,152 @@
+"""The terminal: lines that fit its width, and a line at its bottom while something takes long."""
+
+import contextlib
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+_WIDTH = 80  # columns, where a terminal does not say
+_PATIENCE = 1.0  # seconds before the line appears
+_PER_SECOND = 5  # times that it is drawn
+_LONGEST_BAR = 20  # cells
+_AFTER_BAR = len("  99 %  1:23:45 left")
+_GLYPHS = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "━", "─")  # spinner, what is done, what is left
+_ASCII = ("|/-\\", "#", "-")  # where the terminal knows no others
+_UNITS = (("days", 86_400), ("h", 3600), ("min", 60))
+
+
+def columns() -> int | None:
+    """Width of the terminal that shows messages; None where they go elsewhere."""
+    if not sys.stderr.isatty():
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH
+    return _WIDTH
+
+
+def wrapped(text: str) -> str:
+    """A message, broken between words where the terminal is narrower; whole where there is none."""
+    width = columns()
+    if width is None:
+        return text
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def joined(parts: Sequence[str], width: int | None) -> str:
+    """The first part and as many more as fit.
+
+    >>> joined(["epoch 3", "59 s", "PSNR 23.2 dB"], 20)
+    'epoch 3  59 s'
+    """
+    line = parts[0]
+    for part in parts[1:]:
+        if width is not None and len(line) + 2 + len(part) > width:
+            break
+        line += f"  {part}"
+    return line
+
+
+def duration(seconds: float) -> str:
+    """In words.
+
+    >>> print(duration(59), duration(61), duration(2500), duration(9000), sep=", ")
+    59 s, 1 min, 42 min, 2.5 h
+    """
+    for unit, size in _UNITS:
+        if seconds >= (1.66 if size > 60 else 0.99) * size:  # 100 minutes, and 40 hours
+            count = seconds / size
+            return f"{count:.2g} {unit}" if count < 99.5 else f"{count:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+class Waiting:
+    """A line while something takes long: a bar and the time left, or a spinner and the time so far.
+
+    It appears after a second, and only on a terminal, where all that is printed meanwhile is shown above it.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what, self._done, self._total = what, 0, 1
+        self._notes: Sequence[str] = ()
+        self._begun = self._since = time.monotonic()
+        self._first = 0  # of what was done by then
+        self._end: float | None = None  # the time at which all is done
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            # On one screen results are printed above the line; a file or a pipe gets them directly.
+            self._live = Live(
+                get_renderable=self._line,
+                console=Console(stderr=True),
+                refresh_per_second=_PER_SECOND,
+                transient=True,
+                redirect_stdout=sys.stdout.isatty(),
+            )
+            self._live.start()
+            self._live.console.show_cursor(True)  # a program that is killed cannot do it
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(
+        self, what: str, done: int = 0, total: int = 1, notes: Sequence[str] = (), left: float | None = None
+    ) -> None:
+        """Of `total`, so much is done; of one alone nothing is known. `left` are seconds, where they are known."""
+        now = time.monotonic()
+        is_counted = total > 1
+        if total != self._total or done < self._done or not (is_counted or what == self._what):
+            self._since, self._first, self._end = now, done, None
+        self._what, self._done, self._total, self._notes = what, done, total, notes
+        if left is not None:
+            self._end = now + left
+        elif is_counted and done > self._first:
+            self._end = now + (now - self._since) * (total - done) / (done - self._first)
+
+    def show(self, picture: "RenderableType") -> None:
+        """Show it above the line."""
+        if self._live:
+            self._live.console.print(picture)
+
+    def _line(self) -> "RenderableType":
+        from rich.console import Group
+        from rich.text import Text
+
+        assert self._live
+        now, console = time.monotonic(), self._live.console
+        if now - self._begun < _PATIENCE:
+            return Group()
+        spinner, full, empty = _GLYPHS if console.encoding.startswith("utf") else _ASCII
+        sign, width = spinner[int(now * _PER_SECOND) % len(spinner)], console.width
+        text = Text(no_wrap=True, overflow="crop")
+        if self._total <= 1:
+            return text.append(joined([f"{sign} {self._what}", duration(now - self._since)], width))
+        room = width - _AFTER_BAR - 1
+        word = f"{sign} {self._what} " if len(self._what) + 6 < room else ""
+        length = max(0, min(_LONGEST_BAR, room - len(word)))
+        done = length * self._done // self._total
+        text.append(word).append(full * done, "green").append(empty * (length - done), "dim")
+        left = "" if self._end is None else f"  {_clock(max(0.0, self._end - now))} left"
+        share = f" {100 * self._done // self._total:3d} %{left}"
+        return text.append(joined([share, *self._notes], width - len(word) - length))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
