@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from latentcli import catalog
-from latentcli.concepts.diagnostics import MIN_HELD_OUT, advise, measure
+from latentcli.concepts.diagnostics import MIN_HELD_OUT, measure
 from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.label_source import LabelSource
 from latentcli.concepts.label_table import read
@@ -105,7 +105,7 @@ def shuffled(faces: Faces) -> None:
     (concept,) = labels.concepts
     values = np.random.default_rng(0).permutation(concept.values)
     found = faces.fit("smile", labels=replace(labels, concepts=(replace(concept, values=values),)))
-    print(f"\nshuffled labels: AUC {found.diagnostics.auc:.3f}; {advise(found.diagnostics)}")
+    print(f"\nshuffled labels: AUC {found.diagnostics.auc:.3f}; {found.advice}")
 
 
 def side_effects(faces: Faces) -> None:

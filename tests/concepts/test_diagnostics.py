@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from latentcli.concepts import diagnostics
-from latentcli.concepts.diagnostics import Shift, advise
+from latentcli.concepts.diagnostics import Shift, Verdict, judge
 from latentcli.concepts.fit import Examples, FitSettings, find
 from tests.concepts.conftest import ROUND, drawn
 
@@ -25,7 +25,7 @@ def test_a_good_vector_needs_no_advice(good):
     assert good.auc > 0.97
     assert good.auc_lda > 0.97
     assert good.steadiness > 0.99
-    assert advise(good) == ""
+    assert judge(good, 32) == Verdict("good")
 
 
 def test_it_is_measured_on_the_held_out_images():
@@ -49,7 +49,7 @@ def test_shuffled_labels_are_no_better_than_chance():
     shuffled = drawn(400, 0).shuffled(np.random.default_rng(5))
     found, _ = measure(shuffled, drawn(200, 1).shuffled(np.random.default_rng(6)), FitSettings(), ROUND)
     assert found.chance > 0.5
-    assert advise(found).startswith("no better than chance")
+    assert judge(found, 32).advice.startswith("no better than chance")
 
 
 def test_five_and_five_images_give_a_figure_and_a_warning():
@@ -57,7 +57,7 @@ def test_five_and_five_images_give_a_figure_and_a_warning():
     assert found.auc is not None
     found, _ = measure(drawn(8, 0), drawn(0, 0), FitSettings(), ROUND)
     assert found.auc is None
-    assert "label 20 or more" in advise(found)
+    assert "label 20 or more" in judge(found, 32).advice
 
 
 def test_the_expected_cosine_is_that_with_the_true_vector():
@@ -90,7 +90,7 @@ def test_the_expected_cosine_is_that_with_the_true_vector():
     ],
 )
 def test_the_worst_problem_comes_with_a_remedy(good, changes, text):
-    assert text in advise(replace(good, **changes))
+    assert text in judge(replace(good, **changes), 32).advice
 
 
 def test_paired_images_are_measured_pair_by_pair():
@@ -113,4 +113,21 @@ def test_few_images_in_cells_are_fitted_all_the_same():
 
 def test_folders_cannot_be_balanced_and_the_advice_does_not_say_so(good):
     confounded = replace(good, own_shift=Shift("smile", 3.0), side_effects=(Shift("male", -1.2),))
-    assert "try --orthogonal-to male" in advise(confounded, has_columns=False)
+    assert "try --orthogonal-to male" in judge(confounded, 32, has_columns=False).advice
+
+
+def test_in_a_small_latent_space_the_model_is_to_blame_not_the_labels(good):
+    absent = replace(good, auc=0.58, auc_lda=0.58, chance=0.55)
+    assert "too small for this concept" in judge(absent, 2).advice
+    assert judge(replace(absent, chance=0.6), 2).advice.endswith("train with more latent dimensions")
+
+
+def test_opposites_are_told_from_twins(good):
+    five = replace(good, own_shift=Shift("five", 1.4), side_effects=(Shift("six", -1.32),))
+    assert judge(five, 2) == Verdict("opposite of six", "opposite of six (-1.32 sd) in this 2-D latent space")
+    assert "one vector will do" in judge(five, 32).advice
+    assert judge(replace(five, side_effects=(Shift("six", 1.32),)), 32).word == "same as six"
+
+
+def test_a_vector_that_separates_poorly_is_weak_without_more_advice(good):
+    assert judge(replace(good, auc=0.73, auc_lda=0.73), 32) == Verdict("weak")

@@ -1,4 +1,4 @@
-"""Diagnostics of a concept vector, measured on images it was not fitted on, and the advice that follows."""
+"""Diagnostics of a concept vector, measured on images it was not fitted on, and the verdict that follows."""
 
 import contextlib
 import math
@@ -26,6 +26,8 @@ _CONFOUNDED = 0.25  # shift of another concept over the vector's own
 _SAME = 0.8  # the same, from which the other concept is this one under another name
 _UNRELIABLE = 0.7  # expected cosine
 _OVERLAPPING = 0.6  # share of the length left after orthogonalising
+_GOOD = 0.8  # AUC from which a classifier is called good: Hosmer and Lemeshow, Applied Logistic Regression
+_SMALL = 8  # latent dimensions: directions of different concepts run into each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,31 +182,62 @@ def _repeated(measured: Callable[[], float], rounds: int) -> list[float]:
     return found
 
 
-def advise(found: Diagnostics, has_columns: bool = True) -> str:
-    """The most important problem in one line, with a remedy; "" without one. Only a table has columns to balance by."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the figures say of a vector."""
+
+    word: str  # or a few: "good", "weak", "confounded with male"
+    advice: str = ""  # the most important problem in one line, with a remedy
+
+
+def judge(found: Diagnostics, latent_dim: int, has_columns: bool = True) -> Verdict:
+    """The verdict on a vector in a latent space of so many dimensions. Only a table has columns to balance by."""
     if found.auc is None or found.auc_lda is None or found.chance is None:
-        return "too few images to measure it: label 20 or more of each class"
+        return Verdict("too few images", "too few images to measure it: label 20 or more of each class")
+    remedy = "train with more latent dimensions" if latent_dim <= _SMALL else "check the labels"
     if found.auc <= found.chance and found.auc_lda < _ABSENT:
-        return (
-            f"no better than chance: AUC {found.auc:.2f}, and vectors of shuffled labels reach {found.chance:.2f}; "
-            "check the labels"
-        )
+        reach = f"AUC {found.auc:.2f}, and vectors of shuffled labels reach {found.chance:.2f}"
+        return Verdict("no better than chance", f"no better than chance: {reach}; {remedy}")
     if found.auc_lda < _ABSENT:
-        return f"this latent space barely encodes the concept (AUC of LDA {found.auc_lda:.2f}): check the labels"
+        space = (
+            "the model is too small for this concept"
+            if latent_dim <= _SMALL
+            else ("this latent space barely encodes the concept")
+        )
+        return Verdict("weak", f"{space} (AUC of LDA {found.auc_lda:.2f}): {remedy}")
     cosine = found.steadiness
     if cosine is not None and cosine < _UNRELIABLE:
-        return f"too few images: the expected cosine with the vector from unlimited images is {cosine:.2f}"
-    worst = max(found.side_effects, key=lambda other: abs(other.shift), default=None)
-    if worst and found.own_shift and abs(worst.shift) > _SAME * abs(found.own_shift.shift):
-        return f"nearly the same concept as {worst.concept} ({worst.shift:+.2f} sd): one vector will do for both"
-    if worst and found.own_shift and abs(worst.shift) > _CONFOUNDED * abs(found.own_shift.shift):
-        option = "--balance-by" if has_columns and not found.balanced else "--orthogonal-to"
-        return f"confounded with {worst.concept} ({worst.shift:+.2f} sd): try {option} {worst.concept}"
-    if found.kept < _OVERLAPPING:
-        return f"only {found.kept:.0%} of its length is left after orthogonalising: the concepts overlap"
-    if found.auc_lda - found.auc > _HIDDEN:
-        return (
-            f"other factors vary along this direction too (AUC {found.auc:.2f}, LDA {found.auc_lda:.2f}): "
-            "balance by a correlated column, or try --method lda"
+        return Verdict(
+            "too few images",
+            f"too few images: the expected cosine with the vector from unlimited images is {cosine:.2f}",
         )
-    return ""
+    if mixed := _mixed(found, latent_dim, has_columns):
+        return mixed
+    if found.kept < _OVERLAPPING:
+        return Verdict(
+            "weak", f"only {found.kept:.0%} of its length is left after orthogonalising: the concepts overlap"
+        )
+    if found.auc_lda - found.auc > _HIDDEN:
+        return Verdict(
+            "weak",
+            f"other factors vary along this direction too (AUC {found.auc:.2f}, LDA {found.auc_lda:.2f}): "
+            "balance by a correlated column, or try --method lda",
+        )
+    return Verdict("good" if found.auc >= _GOOD else "weak")
+
+
+def _mixed(found: Diagnostics, latent_dim: int, has_columns: bool) -> Verdict | None:
+    """The verdict where edits move another concept, too."""
+    worst = max(found.side_effects, key=lambda other: abs(other.shift), default=None)
+    if worst is None or found.own_shift is None:
+        return None
+    own, by = found.own_shift.shift, f"{worst.concept} ({worst.shift:+.2f} sd)"
+    if abs(worst.shift) > _SAME * abs(own):
+        word = "opposite of" if worst.shift * own < 0 else "same as"
+        if latent_dim <= _SMALL:  # where few directions differ
+            return Verdict(f"{word} {worst.concept}", f"{word} {by} in this {latent_dim}-D latent space")
+        return Verdict(f"{word} {worst.concept}", f"nearly the {word} {by}: one vector will do for both")
+    if abs(worst.shift) > _CONFOUNDED * abs(own):
+        option = "--balance-by" if has_columns and not found.balanced else "--orthogonal-to"
+        return Verdict(f"confounded with {worst.concept}", f"confounded with {by}: try {option} {worst.concept}")
+    return None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from latentcli import catalog, tensorfile, typed
-from latentcli.concepts.diagnostics import Diagnostics, Scores, advise, measure
+from latentcli.concepts.diagnostics import Diagnostics, Scores, Verdict, judge, measure
 from latentcli.concepts.fit import METHODS, Examples, FitSettings, discriminant, find, gap_of
 from latentcli.config import Discovery
 from latentcli.errors import ConfigError, FileFormatError
@@ -110,9 +110,16 @@ class ConceptVector:
         return typed.read(_Discovery, self.recipe, "recipe").discover if "discover" in self.recipe else None
 
     @property
+    def verdict(self) -> Verdict:
+        """What the diagnostics say of it."""
+        if not self.positives:
+            return Verdict("a sum" if self.combined else "unlabelled")
+        return judge(self.diagnostics, len(self.direction), "table" in self.recipe)
+
+    @property
     def advice(self) -> str:
         """The most important problem, in one line; "" without one."""
-        return advise(self.diagnostics, "table" in self.recipe) if self.positives else ""
+        return self.verdict.advice
 
     @property
     def gap_in_sigma(self) -> float:
@@ -311,13 +318,13 @@ def _best_threshold(scores: np.ndarray, shows: np.ndarray) -> float:
 def vector_table(vectors: Sequence[ConceptVector]) -> Table:
     """Images, gap and diagnostics of each vector, one a row."""
     figures = ("gap, sd", "AUC", "AUC of LDA", "AUC by chance", "expected cosine")
-    columns = ("vector", "with", "without", *figures, "method")
+    columns = ("vector", "with", "without", *figures, "method", "verdict")
     rows = []
     for vector in vectors:
         found = vector.diagnostics
         numbers = map(cell, (found.auc, found.auc_lda, found.chance, found.steadiness))
         counts = str(vector.positives), str(vector.negatives)
-        rows.append((vector.name, *counts, cell(vector.gap_in_sigma, 2), *numbers, vector.method))
+        rows.append((vector.name, *counts, cell(vector.gap_in_sigma, 2), *numbers, vector.method, vector.verdict.word))
     caption = (
         "AUC: how well projections onto the vector separate images it was not fitted on. AUC of LDA: the same for a "
         "linear discriminant, the most the latent space encodes linearly. AUC by chance: the reach of vectors of "
