@@ -199,12 +199,10 @@ def judge(found: Diagnostics, latent_dim: int, has_columns: bool = True) -> Verd
         reach = f"AUC {found.auc:.2f}, and vectors of shuffled labels reach {found.chance:.2f}"
         return Verdict("no better than chance", f"no better than chance: {reach}; {remedy}")
     if found.auc_lda < _ABSENT:
-        space = (
-            "the model is too small for this concept"
-            if latent_dim <= _SMALL
-            else ("this latent space barely encodes the concept")
-        )
-        return Verdict("weak", f"{space} (AUC of LDA {found.auc_lda:.2f}): {remedy}")
+        figure = f"(AUC of LDA {found.auc_lda:.2f}): {remedy}"
+        if latent_dim <= _SMALL:
+            return Verdict("weak", f"the model is too small for this concept {figure}")
+        return Verdict("weak", f"this latent space barely encodes the concept {figure}")
     cosine = found.steadiness
     if cosine is not None and cosine < _UNRELIABLE:
         return Verdict(
