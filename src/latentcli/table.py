@@ -1,7 +1,11 @@
-"""Tables of numbers, the same on the terminal, in reports and on model cards."""
+"""Tables, the same on the terminal, in reports and on model cards."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+
+_GAP = 2  # spaces between columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,77 @@ def cell(value: float | int | None, decimals: int | None = None) -> str:
     if decimals is not None:
         return f"{value:,.{decimals}f}"
     return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def blocks(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None
+) -> Iterator[tuple[list[str], list[str]]]:
+    """The table as text: lines of column names and lines of cells.
+
+    Nothing is cut: cells wrap between words, and columns that do not fit beside the others follow in a block of their
+    own, behind the first column.
+
+    >>> for names, cells in blocks(["vector", "AUC", "verdict"], [["smile", "0.981", "confounded with old"]], 27):
+    ...     print(*names, *cells, sep="\\n")
+    vector    AUC  verdict
+    smile   0.981  confounded
+                   with old
+    """
+    cells = list(zip(*filter(None, (columns, *rows)), strict=True))  # by column
+    least = [max(len(word) for cell in column for word in (cell.split() or [""])) for column in cells]
+    for block in _side_by_side(least, width):
+        wanted = [max(map(len, cells[number])) for number in block]
+        widths = _widened([least[number] for number in block], wanted, width)
+        right = [number > 0 and all(_is_number(row[number]) for row in rows) for number in block]
+        drawn = [_lines([row[number] for number in block], widths, right) for row in (columns, *rows) if row]
+        names = drawn.pop(0) if columns else []
+        yield names, [line for lines in drawn for line in lines]
+
+
+def _side_by_side(least: Sequence[int], width: int | None) -> Iterator[list[int]]:
+    """The numbers of the columns of each block; the first column is in all of them."""
+    block = [0]
+    for number in range(1, len(least)):
+        if width is not None and len(block) > 1 and _total([least[each] for each in [*block, number]]) > width:
+            yield block
+            block = [0]
+        block.append(number)
+    yield block
+
+
+def _widened(widths: list[int], wanted: Sequence[int], width: int | None) -> list[int]:
+    """Columns that share the room that is left, as far as they want it."""
+    while width is None or _total(widths) < width:
+        column = min(range(len(widths)), key=lambda column: (widths[column] >= wanted[column], widths[column]))
+        if widths[column] >= wanted[column]:
+            break
+        widths[column] += 1
+    return widths
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _lines(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> list[str]:
+    """A row of cells, each wrapped between words."""
+    wrapped = [
+        textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False)
+        for cell, width in zip(cells, widths, strict=True)
+    ]
+    return [
+        (" " * _GAP)
+        .join(
+            part.rjust(width) if at_right else part.ljust(width)
+            for part, width, at_right in zip(parts, widths, right, strict=True)
+        )
+        .rstrip()
+        for parts in zip_longest(*wrapped, fillvalue="")
+    ]
+
+
+def _is_number(cell: str) -> bool:
+    return cell.lstrip("+-").replace(",", "").replace(".", "").rstrip(" %").isdecimal() or cell == "-"
 
 
 def markdown(table: Table) -> str:

@@ -87,4 +87,4 @@ def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> 
 
 def draw_table(console: Console, table: "Table") -> None:
     """A table on stdout, without its caption."""
-    console.table(table.rows, table.columns, numbers=True)
+    console.table(table.rows, table.columns)
