@@ -7,10 +7,10 @@ import textwrap
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.live import Live
 
 _WIDTH = 80  # columns, where a terminal does not say
@@ -25,10 +25,15 @@ _UNITS = (("days", 86_400), ("h", 3600), ("min", 60))
 
 def columns() -> int | None:
     """Width of the terminal that shows messages; None where they go elsewhere."""
-    if not sys.stderr.isatty():
+    return width_of(sys.stderr)
+
+
+def width_of(stream: TextIO) -> int | None:
+    """Width of the terminal that a stream goes to; None where it goes elsewhere."""
+    if not stream.isatty():
         return None
     with contextlib.suppress(OSError, ValueError):
-        return os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH
+        return os.get_terminal_size(stream.fileno()).columns or _WIDTH
     return _WIDTH
 
 
@@ -86,16 +91,17 @@ class Waiting:
             from rich.console import Console
             from rich.live import Live
 
+            console = Console(stderr=True)
             # On one screen results are printed above the line; a file or a pipe gets them directly.
             self._live = Live(
-                get_renderable=self._line,
-                console=Console(stderr=True),
+                get_renderable=lambda: self._line(console),
+                console=console,
                 refresh_per_second=_PER_SECOND,
                 transient=True,
                 redirect_stdout=sys.stdout.isatty(),
             )
             self._live.start()
-            self._live.console.show_cursor(True)  # a program that is killed cannot do it
+            console.show_cursor(True)  # a program that is killed cannot do it
         return self
 
     def __exit__(
@@ -123,12 +129,11 @@ class Waiting:
         if self._live:
             self._live.console.print(picture)
 
-    def _line(self) -> "RenderableType":
+    def _line(self, console: "Console") -> "RenderableType":
         from rich.console import Group
         from rich.text import Text
 
-        assert self._live
-        now, console = time.monotonic(), self._live.console
+        now = time.monotonic()
         if now - self._begun < _PATIENCE:
             return Group()
         spinner, full, empty = _GLYPHS if console.encoding.startswith("utf") else _ASCII
