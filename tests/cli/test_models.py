@@ -31,6 +31,16 @@ def test_models_are_listed(run, tmp_path):
     assert [entry["name"] for entry in summary["models"] if not entry["bundled"]] == ["tiny"]
 
 
+def test_the_list_is_compact_and_one_model_is_described_in_full(run, vector):
+    header, own = run("models").out.splitlines()[:2]
+    assert header.split() == ["model", "size", "vectors", "licence"]
+    assert own.split() == ["tiny", "16x16", "photo", "dot", "your", "own"]
+    facts = dict(line.split(maxsplit=1) for line in run("models", "tiny").out.splitlines())
+    assert facts["file"] == "models/tiny/model.safetensors"
+    assert facts["vectors"] == "dot"
+    assert "there is no model 'tini'" in run("models", "tini").err
+
+
 def test_a_damaged_model_is_not_passed_over_in_silence(run, tmp_path):
     (write_model(tmp_path / "models" / "broken") / "model.safetensors").write_text("text")
     result = run("sample", "--n", 1)

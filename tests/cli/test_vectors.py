@@ -17,6 +17,29 @@ def test_fitted_vectors_are_kept_with_their_model_and_listed(run, vector, tmp_pa
     assert listed["vectors"][0]["name"] == "dot"
 
 
+def test_the_list_gives_a_verdict_and_with_verbose_every_figure(run, vector):
+    short, whole = run("vectors", "list", *MODEL).out, run("vectors", "list", *MODEL, "-v").out
+    assert short.splitlines()[0].split() == ["vector", "AUC", "verdict"]
+    assert "AUC by chance" in whole
+    assert len(whole.splitlines()) == 2
+
+
+def test_several_vectors_are_one_line_each(run, tmp_path):
+    for number, name in enumerate(("one", "two", "three")):
+        draw_folder(tmp_path / "kinds" / name, 6, first_seed=20 * number)
+    lines = run("vectors", "fit", "--folders", "kinds", *MODEL).err.splitlines()
+    assert [line.split()[0] for line in lines[-5:-1]] == ["vector", "one", "three", "two"]
+    assert lines[-1] == "all figures, with pictures: latentcli vectors report --model tiny"
+
+
+def test_a_combination_and_a_direction_without_labels_have_no_verdict(run, vector):
+    run("vectors", "combine", "dot=2", "--save", "more", *MODEL)
+    run("vectors", "discover", "--n", 1, *MODEL)
+    listed = [line.split(maxsplit=2) for line in run("vectors", "list", *MODEL).out.splitlines()]
+    assert ["more", "-", "a sum"] in listed
+    assert ["pc1", "-", "unlabelled"] in listed
+
+
 def test_vectors_of_a_bundled_model_go_to_the_users_folder(run, tmp_path, monkeypatch):
     folder = write_model(tmp_path / "package" / "bundled" / "faces", bundled=True)
     monkeypatch.setattr(catalog, "__file__", str(tmp_path / "package" / "catalog.py"))

@@ -43,6 +43,7 @@ _ALL, _BARE = HELP_NAMES[-1], "bare"  # keys of what the contexts of a command l
 _ARGUMENTS, _OPTIONS, _COMMANDS = "Arguments", "Options", "Commands"  # panels of what has none
 _TYPES = {int: "INTEGER", float: "NUMBER", Path: "PATH"}  # anything else is TEXT
 _WIDEST, _NARROW = 100, 60  # columns of a page, and below which explanations go under the names
+_LONG_DEFAULT = re.compile(r" \(default: [^()]{60,}\)")  # that the short page leaves to the other
 _LONGEST_NAME = 26  # characters of a name and its value that share a line with the explanation
 
 
@@ -122,18 +123,25 @@ def _row(name: str, text: str, start: int, width: int) -> Iterator[tuple[str, st
 def _sections(command: Any, ctx: Any) -> tuple[dict[str, dict[str, str]], str]:
     """Names and what they mean, by panel; and a line on what more there is."""
     found, more, words = panels(command), [], _words(ctx)
+    is_short = words in DAILY and not ctx.meta.get(_ALL)
     groups = _commands(command) if isinstance(command, Group) else {}
     if groups:
         more.append(f"how to call one: {ctx.command_path} COMMAND --help")
     if len(groups) > 1 and ctx.meta.get(_BARE):
         more.append(f"what each does: {ctx.command_path} --help")
         groups, found = {"": {title: ", ".join(names) for title, names in groups.items()}}, {}
-    elif words in DAILY and not ctx.meta.get(_ALL):
+    elif is_short:
         every = [parameter for some in found.values() for parameter in some]
         few = [each for each in every if is_argument(each) or names_of(each)[0].lstrip("-") in DAILY[words].split()]
         found = {_ARGUMENTS: list(filter(is_argument, few)), _OPTIONS: [one for one in few if not is_argument(one)]}
         more.append(f"{len(every) - len(few)} more options: {ctx.command_path} {_ALL}")
-    return groups | {title: dict(map(_entry, some)) for title, some in found.items() if some}, "; ".join(more)
+    sections = {title: dict(map(_entry, some)) for title, some in found.items() if some}
+    if is_short:
+        sections = {
+            title: {name: _LONG_DEFAULT.sub("", text) for name, text in rows.items()}
+            for title, rows in sections.items()
+        }
+    return groups | sections, "; ".join(more)
 
 
 def _words(ctx: Any) -> str:

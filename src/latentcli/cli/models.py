@@ -1,6 +1,8 @@
 """`latentcli models`: a list of what `--model` can name."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from latentcli.cli.console import Console
 from latentcli.cli.options import JsonOption
@@ -9,31 +11,40 @@ if TYPE_CHECKING:
     from latentcli.catalog import ModelEntry
 
 
-def models(as_json: JsonOption = False) -> None:
+def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="Describe this one, by name or path.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the models that can be named, or describe one.
 
-    Your own models are those under `./models/`; the first in the list is used when no `--model` is given.
-
-    Example:
+    Examples:
 
         latentcli models
+
+        latentcli models faces
+
+    Your own models are those under `./models/`, the most recently trained first.
     """
     console = Console(as_json)
 
     from latentcli import catalog
 
-    entries = catalog.own_models() + catalog.bundled_models()
-    damaged = catalog.damaged_models()
+    damaged = [] if name else catalog.damaged_models()
+    entries = [catalog.find_model(name)] if name else catalog.own_models() + catalog.bundled_models()
     console.left_out(damaged)
-    for name in catalog.unfinished_runs():
-        console.say(f"not finished: {catalog.OWN_MODELS / name}; run the same train command to resume it")
+    for unfinished in [] if name else catalog.unfinished_runs():
+        console.say(f"not finished: {catalog.OWN_MODELS / unfinished}; run the same train command to resume it")
     console.facts |= {"skipped": damaged, "models": [_to_json(entry) for entry in entries]}
     console.print_json()
     if not entries:
         console.say("there are no models yet; train one: latentcli train FOLDER")
+    elif name and not as_json:
+        console.table(_details(entries[0]))
     elif not as_json:
-        columns = ("model", "network", "held-out PSNR", "vectors", "licence", "finished", "card")
-        console.table(map(_cells, entries), columns)
+        console.table(map(_cells, entries), ("model", "size", "vectors", "licence"))
 
 
 def _to_json(entry: "ModelEntry") -> dict[str, object]:
@@ -59,13 +70,33 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
 def _cells(entry: "ModelEntry") -> tuple[str, ...]:
     from latentcli import catalog
 
-    config, training = entry.header.config, entry.training
-    return (
-        f"{entry.name} (bundled)" if entry.bundled else entry.name,
-        f"{config.get('preset')} {config.get('width')}x{config.get('height')}",
-        f"{training.held_out.psnr:.2f} dB" if training and training.held_out else "-",
-        ", ".join(catalog.vectors_of(entry)) or "-",
-        entry.licence or "-",
-        entry.finished_at[:16],
-        str(entry.card),
-    )
+    return entry.name, _size(entry), ", ".join(catalog.vectors_of(entry)) or "-", _licence(entry)
+
+
+def _details(entry: "ModelEntry") -> list[tuple[str, str]]:
+    from latentcli import catalog
+
+    training, config = entry.training, entry.header.config
+    rows = [
+        ("model", entry.name),
+        ("size", _size(entry)),
+        ("latent", f"{config.get('latent_dim')} dimensions"),
+        ("vectors", ", ".join(catalog.vectors_of(entry)) or "none yet: latentcli vectors fit"),
+        ("licence", _licence(entry)),
+        ("finished", f"{entry.finished_at[:16].replace('T', ' ')} UTC"),
+    ]
+    if training:
+        rows.append(("trained on", f"{training.images:,} images of {training.data}, {training.epochs:g} epochs"))
+    if training and training.held_out:
+        measured = training.held_out
+        rows.append(("held out", f"PSNR {measured.psnr:.2f} dB on {measured.images:,} images"))
+    return [*rows, ("file", str(entry.path)), ("card", str(entry.card))]
+
+
+def _size(entry: "ModelEntry") -> str:
+    config = entry.header.config
+    return f"{config.get('width')}x{config.get('height')} {config.get('preset')}"
+
+
+def _licence(entry: "ModelEntry") -> str:
+    return entry.licence or ("-" if entry.bundled else "your own")

@@ -1,6 +1,7 @@
 """Tables on the terminal, and concept vectors in lines and in JSON."""
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,56 @@ if TYPE_CHECKING:
 
 
 def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
-    """Follow events, and describe each new vector among them."""
+    """Follow events, and describe the new vectors among them: one in a few lines, several in a table."""
     from latentcli.concepts.vector import ConceptVector
 
-    for vector in console.follow(events, what):
-        assert isinstance(vector, ConceptVector)
-        console.facts["vector"] = summary(vector)
-        console.facts.setdefault("vectors", []).append(console.facts["vector"])
-        for line in describe(vector):
+    vectors = [event for event in console.follow(events, what) if isinstance(event, ConceptVector)]
+    if vectors:
+        console.facts.setdefault("vectors", []).extend(map(summary, vectors))
+    if len(vectors) == 1:
+        console.facts["vector"] = summary(vectors[0])
+        for line in _in_short(vectors[0]):
             console.say(line)
+    elif vectors:
+        table = _discovered_table(vectors) if all(vector.discovered for vector in vectors) else verdict_table(vectors)
+        console.table(table.rows, table.columns, sys.stderr)
+    if any(vector.positives for vector in vectors):
+        console.say(f"all figures, with pictures: latentcli vectors report --model {console.facts['model']}")
+
+
+def verdict_table(vectors: Iterable["ConceptVector"]) -> "Table":
+    """How good each vector is, one a row."""
+    from latentcli.table import Table, cell
+
+    rows = [(vector.name, cell(vector.auc), vector.verdict.word) for vector in vectors]
+    return Table("", ("vector", "AUC", "verdict"), rows)
+
+
+def _discovered_table(vectors: Iterable["ConceptVector"]) -> "Table":
+    """What each direction that was found without labels changes, one a row."""
+    from latentcli.table import Table
+
+    rows = []
+    for vector in vectors:
+        way, moved = vector.discovered, max(vector.diagnostics.shifts, key=lambda found: abs(found.shift), default=None)
+        assert way is not None
+        rows.append(
+            (vector.name, f"{way.variance:.1%}", f"{255 * way.change:.0f} of 255", _shift(moved) if moved else "-")
+        )
+    return Table("", ("vector", "variance", "pixel change", "moves most"), rows)
+
+
+def _in_short(vector: "ConceptVector") -> Iterator[str]:
+    """What a user needs to know of a new vector."""
+    if not vector.positives:
+        yield from describe(vector)
+        return
+    verdict, where = vector.verdict, vector.diagnostics.measured_on.rpartition(": ")[2]
+    yield f"{vector.name}: {vector.positives} with, {vector.negatives} without"
+    if vector.auc is not None:
+        yield f"  {verdict.word}: AUC {vector.auc:.3f} on {where}"
+    if verdict.advice:
+        yield f"  {verdict.advice}"
 
 
 def describe(vector: "ConceptVector") -> Iterator[str]:

@@ -127,7 +127,7 @@ class Waiting:
     def show(self, picture: "RenderableType") -> None:
         """Show it above the line."""
         if self._live:
-            self._live.console.print(picture)
+            self._live.console.print(picture, end="")
 
     def _line(self, console: "Console") -> "RenderableType":
         from rich.console import Group

@@ -28,7 +28,7 @@ from latentcli.cli.options import (
     TitleOption,
     between,
 )
-from latentcli.cli.tables import describe, draw_table, show_vectors, summary
+from latentcli.cli.tables import describe, draw_table, show_vectors, summary, verdict_table
 from latentcli.concepts.label_source import LabelSource
 from latentcli.config import AUGMENTATIONS, TRAVERSAL_ROWS, Discovery
 
@@ -38,12 +38,20 @@ app = typer.Typer(cls=Group, help="Concept vectors of a model: fit them, and see
 
 
 @app.command("list", cls=Command)
-def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None:
+def list_vectors(
+    model: ModelOption = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every figure.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List a model's vectors with how well they separate held-out images.
 
-    Example:
+    Examples:
 
         latentcli vectors list --model faces
+
+        latentcli vectors list --model faces --verbose
+
+    The AUC is the chance that a vector ranks an image with the concept above one without it.
     """
     console = Console(as_json)
     entry = choose_model(console, model)
@@ -59,7 +67,7 @@ def list_vectors(model: ModelOption = None, as_json: JsonOption = False) -> None
     if as_json:
         return
     if vectors:
-        draw_table(console, vector_table(vectors))
+        draw_table(console, vector_table(vectors) if verbose else verdict_table(vectors))
     else:
         console.say(f"{entry.name} has no vectors; make one: latentcli vectors fit NAME --positive DIR --negative DIR")
 

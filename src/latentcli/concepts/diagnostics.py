@@ -27,7 +27,7 @@ _SAME = 0.8  # the same, from which the other concept is this one under another 
 _UNRELIABLE = 0.7  # expected cosine
 _OVERLAPPING = 0.6  # share of the length left after orthogonalising
 _GOOD = 0.8  # AUC from which a classifier is called good: Hosmer and Lemeshow, Applied Logistic Regression
-_SMALL = 8  # latent dimensions: directions of different concepts run into each other
+SMALL = 8  # latent dimensions: directions of different concepts run into each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +194,13 @@ def judge(found: Diagnostics, latent_dim: int, has_columns: bool = True) -> Verd
     """The verdict on a vector in a latent space of so many dimensions. Only a table has columns to balance by."""
     if found.auc is None or found.auc_lda is None or found.chance is None:
         return Verdict("too few images", "too few images to measure it: label 20 or more of each class")
-    remedy = "train with more latent dimensions" if latent_dim <= _SMALL else "check the labels"
+    remedy = "train with more latent dimensions" if latent_dim <= SMALL else "check the labels"
     if found.auc <= found.chance and found.auc_lda < _ABSENT:
         reach = f"AUC {found.auc:.2f}, and vectors of shuffled labels reach {found.chance:.2f}"
         return Verdict("no better than chance", f"no better than chance: {reach}; {remedy}")
     if found.auc_lda < _ABSENT:
         figure = f"(AUC of LDA {found.auc_lda:.2f}): {remedy}"
-        if latent_dim <= _SMALL:
+        if latent_dim <= SMALL:
             return Verdict("weak", f"the model is too small for this concept {figure}")
         return Verdict("weak", f"this latent space barely encodes the concept {figure}")
     cosine = found.steadiness
@@ -232,7 +232,7 @@ def _mixed(found: Diagnostics, latent_dim: int, has_columns: bool) -> Verdict | 
     own, by = found.own_shift.shift, f"{worst.concept} ({worst.shift:+.2f} sd)"
     if abs(worst.shift) > _SAME * abs(own):
         word = "opposite of" if worst.shift * own < 0 else "same as"
-        if latent_dim <= _SMALL:  # where few directions differ
+        if latent_dim <= SMALL:  # where few directions differ
             return Verdict(f"{word} {worst.concept}", f"{word} {by} in this {latent_dim}-D latent space")
         return Verdict(f"{word} {worst.concept}", f"nearly the {word} {by}: one vector will do for both")
     if abs(worst.shift) > _CONFOUNDED * abs(own):
