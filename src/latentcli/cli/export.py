@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import MODEL_DEFAULT, PANEL_OUTPUT, ForceOption, JsonOption
 
@@ -14,6 +15,7 @@ ModelArg = Annotated[
         metavar="[MODEL]",
         help=f"Name or path. {MODEL_DEFAULT}",
         show_default=False,
+        autocompletion=model_names,
     ),
 ]
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 from latentcli.cli.options import JsonOption
 
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 def models(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="Describe this one, by name or path.", show_default=False),
+        typer.Argument(
+            metavar="[MODEL]",
+            help="Describe this one, by name or path.",
+            show_default=False,
+            autocompletion=model_names,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

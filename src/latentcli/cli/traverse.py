@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from latentcli.cli.complete import axis_names
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import (
     EngineOption,
@@ -26,6 +27,7 @@ def traverse(
         str,
         typer.Option(
             metavar="dims|pcs|vectors|NAMES",
+            autocompletion=axis_names,
             help="`dims` are the latent dimensions with the largest KL, `pcs` the principal components, `vectors` the "
             "saved ones; or names between commas: `z0`, `pc1`, `smile`.",
         ),

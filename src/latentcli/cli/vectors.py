@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from latentcli.cli.complete import model_names, vector_names
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.help import Command, Group
 from latentcli.cli.options import (
@@ -237,7 +238,10 @@ def fit_vector(
 @app.command("combine", cls=Command)
 def combine_vectors(
     parts: Annotated[
-        list[str], typer.Argument(metavar="NAME=S...", help="Vectors, each with a strength.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="NAME=S...", help="Vectors, each with a strength.", show_default=False, autocompletion=vector_names
+        ),
     ],
     save: Annotated[str, typer.Option(metavar="NAME", help="Name of the sum.", show_default=False)],
     model: ModelOption = None,
@@ -264,13 +268,25 @@ def combine_vectors(
 @app.command("refit", cls=Command)
 def refit_vectors(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME|FILE...", help="Vectors to fit again.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="NAME|FILE...", help="Vectors to fit again.", show_default=False, autocompletion=vector_names
+        ),
     ],
-    model: Annotated[str, typer.Option(metavar="NAME|PATH", help="The model to fit them for.", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|PATH", help="The model to fit them for.", show_default=False, autocompletion=model_names
+        ),
+    ],
     old: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="NAME|PATH", help="The model that has them now. (default: any)", show_default=False
+            "--from",
+            metavar="NAME|PATH",
+            help="The model that has them now. (default: any)",
+            show_default=False,
+            autocompletion=model_names,
         ),
     ] = None,
     root: Annotated[
