@@ -141,8 +141,9 @@ def test_without_the_training_images_there_are_no_baselines(run, trained, tmp_pa
     assert facts(run("evaluate", "other", "--model", "m", "--training", "gone", "--json"))["evaluation"]["baselines"]
 
 
-def test_the_table_shows_model_bound_baselines_and_samples(run, trained):
-    outcome = run("evaluate", "d", "--model", "m", "--iwae", 3)
+def test_the_table_shows_model_bound_baselines_and_samples(run, trained, tmp_path):
+    draw_folder(tmp_path / "other", 140)  # some have the names of training images
+    outcome = run("evaluate", "other", "--model", "m", "--iwae", 3)
     for text in ("this model", "importance-weighted, 3 draws", "mean image", "standard prior", "training images"):
         assert text in outcome.out
 

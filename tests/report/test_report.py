@@ -1,18 +1,22 @@
 """The page parses, shows every section, needs nothing from outside, and survives odd names."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from latentcli.report.page import Line, Remark, Remarks, Section, bars, curves
+from latentcli.evaluation.result import samples_table
+from latentcli.report.page import Line, Remark, Remarks, Section, bars, curves, histogram
 from latentcli.report.page import page as render
 from latentcli.table import Table
 from tests.conftest import draw_folder
+from tests.evaluation.test_diagnosis import GOOD
 
-SECTIONS = (
-    "verdict", "metrics", "curves", "over-time", "dimensions", "traversals", "samples", "neighbours", "settings",
-)  # fmt: skip
+SECTIONS = [
+    "verdict", "samples", "reconstructions", "pictures", "traversals", "neighbours", "over-time", "figures", "metrics",
+    "curves", "dimensions", "settings",
+]  # fmt: skip
 _ALONE = {"meta", "img"}
 
 
@@ -21,14 +25,16 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.ids, self.loaded, self.images, self.tags = [], set(), [], [], set()
+        self.open, self.ids, self.loaded, self.images, self.tags = [], [], [], [], set()
+        self.folded, self.text = set(), {}  # ids inside a folded part; text by the id it stands in
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag, attributes):
         found = dict(attributes)
         self.tags.add(tag)
-        self.ids |= {found["id"]} if "id" in found else set()
+        self.ids += [found["id"]] if "id" in found else []
+        self.folded |= {found["id"]} if "id" in found and "details" in self.open else set()
         self.loaded += [found[name] for name in ("src", "href") if name in found]
         if tag == "img":
             self.images.append(found)
@@ -40,6 +46,14 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.ids:
+            self.text[self.ids[-1]] = self.text.get(self.ids[-1], "") + data
+
+    @property
+    def sections(self):
+        return [found for found in self.ids if not found.endswith("-title")]
 
 
 @pytest.fixture
@@ -54,13 +68,31 @@ def trained(run, tmp_path):
 
 def test_training_leaves_a_page_with_every_section(trained):
     page = Page((trained / "report.html").read_text())
-    assert set(SECTIONS) <= page.ids
+    assert page.sections == SECTIONS
+    assert page.folded == {found for found in SECTIONS[3:] if found not in ("pictures", "figures")}
     assert all(link.startswith(("#", "data:image/webp;base64,")) for link in page.loaded)
     assert "script" not in page.tags
     shown = {image["alt"].split(",")[0]: image for image in page.images}
     pairs = shown["Samples in the first row"]
     assert int(pairs["width"]) / int(pairs["height"]) == pytest.approx(4, rel=0.1)  # eight pairs
     assert all(image["alt"] and image["width"] and image["height"] for image in page.images)
+
+
+def test_few_held_out_images_give_a_sentence_in_place_of_statistics_of_samples(run, trained):
+    sentence = "Samples are compared with held-out images from 100 of them on; there are "
+    for text in ((trained / "report.html").read_text(), run("evaluate", "d", "--model", "m").out):
+        assert sentence in text
+        assert "recall" not in text
+        assert "Fréchet" not in text
+    assert "recall" in samples_table(replace(GOOD, held_out=replace(GOOD.held_out, images=100))).columns
+
+
+def test_settings_leave_out_what_is_not_set_and_name_the_rest_in_words(trained):
+    settings = Page((trained / "report.html").read_text()).text["settings"]
+    assert "latent dimensions" in settings
+    assert "seed" in settings
+    for raw in ("None", "hidden", "planned", "True", "False", "[", "latent dim\n"):
+        assert raw not in settings
 
 
 def test_the_page_is_written_anew_with_the_vectors(run, trained, tmp_path):
@@ -105,7 +137,7 @@ def test_a_page_that_is_named_is_not_replaced(run, trained):
 def test_the_bundled_model_s_page_goes_into_the_current_folder(run):
     assert run("report", "faces").paths == ["faces-report.html"]
     page = Page(Path("faces-report.html").read_text())
-    assert {"verdict", "traversals", "samples", "vectors", "settings"} <= page.ids
+    assert {"verdict", "traversals", "samples", "vectors", "settings"} <= set(page.ids)
     assert "metrics" not in page.ids
 
 
@@ -142,3 +174,24 @@ def test_there_is_no_chart_without_a_curve():
 def test_a_chart_says_in_words_what_it_shows():
     chart = curves([Line("a", [0, 1], [3.0, 1.0])], "loss", "epoch", "nats")
     assert 'aria-label="loss: a from 3 to 1 nats"' in render("t", "", [Section("one", "One", chart)])
+
+
+def test_a_histogram_draws_bars_of_each_kind():
+    (chart,) = histogram([("with", [1.0, 2.0, 2.0]), ("without", [0.0, 0.0])], 2, "t", "x")
+    assert [name for name, _ in chart.bars] == ["with", "without"]
+    heights = [[round(height) for *_, height in drawn] for _, drawn in chart.bars]
+    assert heights == [[0, 214], [214, 0]]
+    assert "<polyline" not in render("t", "", [Section("one", "One", [chart])])
+
+
+def test_a_section_inside_another_is_folded_and_one_without_parts_is_left_out():
+    inner = [Section("full", "Full", ["text"]), Section("empty", "Empty", [])]
+    page = Page(render("t", "", [Section("outer", "Outer", inner), Section("none", "None", [inner[1]])]))
+    assert page.sections == ["outer", "full"]
+    assert page.folded == {"full"}
+
+
+def test_numbers_are_set_right_and_words_left():
+    text = render("t", "", [Section("one", "One", [Table("", ("a", "b", "c"), [("1", "2.0", "x"), ("3", "-", "4")])])])
+    assert '<td class="number">2.0</td><td>x</td>' in text
+    assert '<td class="number">-</td><td>4</td>' in text

@@ -70,7 +70,8 @@ def evaluate(
         if not as_json:
             draw_table(console, metrics_table(event.evaluation))
             if event.samples:
-                draw_table(console, samples_table(event.evaluation))
+                samples = samples_table(event.evaluation)
+                console.line(samples) if isinstance(samples, str) else draw_table(console, samples)
             for finding in event.findings:
                 console.line(finding.describe())
     console.close()

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from latentcli.config import ACTIVE_KL, HELD_OUT_NEEDS, ModelConfig
-from latentcli.evaluation.result import Evaluation, SampleMetrics
+from latentcli.evaluation.result import MIN_COMPARED, Evaluation, SampleMetrics
 from latentcli.history import EpochReport, Metrics, TrainingSummary
-from latentcli.presets import FEW_IMAGES, images_seen
+from latentcli.presets import FEW_IMAGES, default_epochs, images_seen
 
 # Thresholds. benchmarks/spoiled.py checks them on seven trainings that are spoiled on purpose.
 _WON = 0.5  # dB over a baseline: a clear win
@@ -19,6 +19,7 @@ _TURNED, _TURNED_FAR = 0.02, 0.1  # rise of the held-out -ELBO from its best, as
 _ROSE = 0.02  # of the first loss: a run that starts from PCA may end a little above it when it is short
 _SURE = 50  # held-out images: fewer are too few to be sure, and for a Fréchet distance
 _FEW_EPOCHS = 5  # passes over the images within which no curve has settled, unless there are very many images
+_BRIEF = 0.2  # of the preset's own length: the cosine ends any run with a curve that looks settled
 _ALMOST_NOTHING = 3.0  # nats of KL in all: log(20), enough to distinguish twenty images
 _STILL_FALLING = 0.1  # share of all that was gained which the last third of a run still gained
 _CROWDED = 3.0  # nats per latent dimension: each is full
@@ -121,10 +122,14 @@ def _baselines(evidence: Evidence) -> Iterator[Finding]:
 
 def _has_settled(evidence: Evidence) -> bool:
     """Whether the network can do no more, rather than having been trained too little."""
+    if evidence.foreign or evidence.training.epochs < _FEW_EPOCHS or _is_brief(evidence):
+        return False
     late = late_gain(evidence.history)
-    return (
-        not evidence.foreign and late is not None and late <= _STILL_FALLING and evidence.training.epochs >= _FEW_EPOCHS
-    )
+    return late is not None and late <= _STILL_FALLING
+
+
+def _is_brief(evidence: Evidence) -> bool:
+    return evidence.training.epochs < _BRIEF * default_epochs(evidence.config, evidence.training.images)
 
 
 def _diverged(evidence: Evidence) -> Iterator[Finding]:
@@ -231,7 +236,7 @@ def _length(evidence: Evidence) -> Iterator[Finding]:
             f"the last third of the run brought {late:.0%} of the whole gain: too little training",
             _longer(evidence),
         )
-    elif late is not None and turned_from_best(evidence.history) <= _TURNED:
+    elif late is not None and turned_from_best(evidence.history) <= _TURNED and not _is_brief(evidence):
         yield Finding("good", "length", f"the held-out curve has settled ({epochs:.0f} epochs)")
 
 
@@ -290,7 +295,7 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
             "latentcli sample --temperature 1" if first.name.startswith("fitted") else _longer(evidence),
         )
     near = max(first.near_copies or 0.0, first.near_copies_in_features or 0.0)
-    if near > _NEAR_COPIES:
+    if near > _NEAR_COPIES and first.images >= MIN_COMPARED:
         yield Finding(
             "note",
             "copies",

@@ -61,6 +61,7 @@ class Evaluation:
     on_training: bool = False  # nothing was held out: `held_out` is measured on training images
     draws: int | None = None  # of the importance-weighted bound
     importance_bound: float | None = None  # on log p(x), nats per image
+    errors: tuple[float, ...] = ()  # percentiles 0 to 100 of the images' mean squared errors, of the range 0 to 1
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -99,8 +100,16 @@ def metrics_row(name: str, metrics: Metrics, similarity: float | None = None) ->
     return name, *map(cell, numbers), cell(metrics.active_dimensions, 0)
 
 
-def samples_table(found: Evaluation) -> Table:
-    """Metrics of samples, one row a prior."""
+# Held-out images for statistics of samples. Digits beside digits: precision is 0.92 +- 0.11 of 10, +- 0.03 of 100.
+MIN_COMPARED = 100
+
+
+def samples_table(found: Evaluation) -> Table | str:
+    """Metrics of samples, one row a prior; a sentence where there are too few images to compare them with."""
+    images = "training" if found.on_training else "held-out"
+    if found.held_out.images < MIN_COMPARED:
+        count = found.held_out.images
+        return f"Samples are compared with {images} images from {MIN_COMPARED} of them on; there are {count}."
     rows = [
         (
             row.name,
@@ -111,7 +120,6 @@ def samples_table(found: Evaluation) -> Table:
     ]
     columns = (f"in the space of {found.feature_space}", "Fréchet", "kernel", "precision", "recall", "diversity",
                "nearest", "near copies")  # fmt: skip
-    images = "training" if found.on_training else "held-out"
     return Table(
         f"Each against as many {images} images. "
         + (

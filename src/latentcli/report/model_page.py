@@ -1,4 +1,4 @@
-"""Report of a model: diagnosis, metrics, curves, pictures, vectors and settings on one page."""
+"""Report of a model on one page: diagnosis and pictures first, then metrics, curves and settings, folded."""
 
 import contextlib
 from collections.abc import Sequence
@@ -11,27 +11,45 @@ from PIL import Image
 
 from latentcli import history
 from latentcli.concepts import axes
-from latentcli.concepts.vector import ConceptVector, vector_table
-from latentcli.config import SNAPSHOT_FOLDERS
+from latentcli.concepts.vector import ConceptVector
+from latentcli.config import RECONSTRUCTIONS_FILE, SNAPSHOT_FOLDERS
 from latentcli.errors import ImageError
 from latentcli.evaluation import diagnosis
 from latentcli.evaluation.record import Record
-from latentcli.evaluation.result import metrics_table, samples_table
+from latentcli.evaluation.result import MIN_COMPARED, Evaluation, metrics_table, samples_table
 from latentcli.figures.sheet import Captions, sheet
 from latentcli.history import EpochReport, Sharpening
 from latentcli.images import open_picture, to_pictures
 from latentcli.model.modelfile import LoadedModel
 from latentcli.model.prior import Geometry
 from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, Section, bars, curves, page
+from latentcli.report.vectors_page import verdicts
 from latentcli.table import Table
 
 REPORT_FILE = "report.html"
-_TITLE = ": a latentcli model"  # after the name
 _SAMPLES = 64  # seeds 0 to 63
 _TRAVERSED = 8  # leading dimensions
 _STEPS = 9  # pictures per traversal, from
 _REACH = 2.5  # standard deviations below to as many above
 _GRADES = {"problem": "Problem", "note": "Worth knowing", "good": "Good"}
+_WORDS = {
+    "latent_dim": "latent dimensions",
+    "widths": "feature maps of the levels",
+    "hidden": "numbers in the hidden layer",
+    "linear": "principal components beside the convolutions",
+    "pooling": "pixels each way that these average",
+    "aligned": "trained on crops of faces",
+    "background": "behind transparent pixels",
+    "data": "trained on",
+    "minutes": "minutes asked for",
+    "kept_epoch": "best epoch, whose weights are kept",
+    "seconds": "seconds of training",
+    "flip": "half of the images mirrored",
+    "shift": "images moved by up to, share of a side",
+    "jitter": "brightness and contrast changed by up to",
+}
+_MAY_BE_ZERO = ("beta", "kept_epoch", "seed")  # of others, 0 is none
+_UNSAID = {"pooling": 1, "stages": 1}  # none either
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +59,7 @@ class ReportData:
     model: LoadedModel
     history: Sequence[EpochReport]
     record: Record | None  # of the evaluation after training
+    reconstructions: Image.Image | None  # the sheet drawn at the end
     snapshots: Sequence[tuple[int, Image.Image]]  # step, and the sheet drawn then
     vectors: Sequence[ConceptVector]
 
@@ -48,40 +67,44 @@ class ReportData:
 def build(model: LoadedModel, record: Record | None, vectors: Sequence[ConceptVector]) -> str:
     """The page as HTML. Sections for which the model's folder holds nothing are left out."""
     folder = model.path.parent
-    data = ReportData(model, history.read(folder), record, _read_snapshots(folder), vectors)
-    title = f"{model.name}{_TITLE}"
-    return page(title, _introduction(model), sections(data))
+    reconstructions = _read_picture(folder / RECONSTRUCTIONS_FILE)
+    data = ReportData(model, history.read(folder), record, reconstructions, _read_snapshots(folder), vectors)
+    return page(f"Report on the model {model.name}", _introduction(model), sections(data))
 
 
 def sections(data: ReportData) -> list[Section]:
-    """In the order of a reader's questions: success, quality, course of training, abilities, ingredients."""
+    """In the order of a reader's questions: success, what it looks like, abilities, figures and ingredients."""
+    more = [
+        Section("traversals", "Latent dimensions, one at a time", [_traversals(data)]),
+        Section("neighbours", "Samples and the training images nearest to them", _neighbours(data)),
+        Section("over-time", "Over time", _over_time(data)),
+    ]
+    figures = [
+        Section("metrics", "Metrics", _metrics(data)),
+        Section("curves", "Curves of the training", _curves(data)),
+        Section("dimensions", "KL per dimension", _dimensions(data)),
+        Section("settings", "Settings", [_settings(data.model)]),
+    ]
     return [
         Section("verdict", "Verdict", _findings(data)),
-        Section("metrics", "Metrics", _metrics(data)),
-        Section("curves", "Curves", _curves(data)),
-        Section("over-time", "Over time", _over_time(data)),
-        Section("dimensions", "KL per dimension", _dimensions(data)),
-        Section("traversals", "Traversals", [_traversals(data)]),
         Section("samples", "Samples", [_samples(data)]),
-        Section("neighbours", "Nearest training images", _neighbours(data)),
-        Section("vectors", "Concept vectors", [vector_table(data.vectors)] if data.vectors else []),
-        Section("settings", "Settings", [_settings(data.model)]),
+        Section("reconstructions", "Reconstructions", _reconstructions(data)),
+        Section("vectors", "Concept vectors", [verdicts(data.vectors)] if data.vectors else []),
+        Section("pictures", "More pictures", more),
+        Section("figures", "Figures and settings", figures),
     ]
 
 
 def _introduction(model: LoadedModel) -> str:
     config, training = model.config, model.training
     text = (
-        f"A variational autoencoder of {config.width}x{config.height} images, {config.colours}; "
-        f"preset {config.preset}, latent dimension {config.latent_dim}, model {model.model_id}."
+        f"It draws pictures of {config.width}x{config.height} pixels in {config.colours}, each from "
+        f"{config.latent_dim} numbers. Its pictures are synthetic."
     )
     if not training:
         return text
-    held_out = f", {training.held_out_images} held out" if training.held_out_images else ""
-    return (
-        f"{text} Trained on {training.images} images of {training.data}{held_out}, "
-        f"{training.seconds / 60:.1f} minutes. Its samples are synthetic."
-    )
+    held_out = f"; {training.held_out_images} more were held out to measure it" if training.held_out_images else ""
+    return f"Trained on {training.images:,} images of {training.data}{held_out}. {text}"
 
 
 def _findings(data: ReportData) -> list[Part]:
@@ -99,14 +122,15 @@ def _metrics(data: ReportData) -> list[Part]:
     return [
         metrics_table(evaluation),
         *([samples_table(evaluation)] if evaluation.samples else []),
-        *([_sharpening(training.sharpening)] if training and training.sharpening else []),
+        *([_sharpening(training.sharpening, evaluation)] if training and training.sharpening else []),
     ]
 
 
-def _sharpening(found: Sharpening) -> Table:
-    columns = ("sharpening the decoder", "PSNR, dB", "sharpness", "Fréchet distance of samples")
+def _sharpening(found: Sharpening, evaluation: Evaluation) -> Table:
+    columns = ["sharpening the decoder", "PSNR, dB", "sharpness", "Fréchet distance of samples"]
+    columns = columns if evaluation.held_out.images >= MIN_COMPARED else columns[:-1]
     rows = [
-        (name, f"{metrics.psnr:.2f}", f"{metrics.sharpness:.2f}", f"{metrics.frechet:.3g}")
+        (name, f"{metrics.psnr:.2f}", f"{metrics.sharpness:.2f}", f"{metrics.frechet:.3g}")[: len(columns)]
         for name, metrics in (("before", found.before), ("after", found.after))
     ]
     caption = (
@@ -133,22 +157,35 @@ def _curves(data: ReportData) -> list[Chart]:
     ]
 
 
+def _read_picture(path: Path) -> Image.Image | None:
+    with contextlib.suppress(ImageError, ValueError), open_picture(path) as picture:
+        return picture.convert("RGB")
+    return None
+
+
 def _read_snapshots(folder: Path) -> list[tuple[int, Image.Image]]:
-    found = []
-    for path in sorted(path for name in SNAPSHOT_FOLDERS for path in (folder / name).glob("*.png")):
-        with contextlib.suppress(ImageError, ValueError), open_picture(path) as snapshot:
-            found.append((int(path.stem), snapshot.convert("RGB")))
-    return sorted(found, key=lambda snapshot: snapshot[0])
+    paths = [path for name in SNAPSHOT_FOLDERS for path in (folder / name).glob("*.png") if path.stem.isdecimal()]
+    found = [(int(path.stem), _read_picture(path)) for path in sorted(paths)]
+    return sorted(((step, picture) for step, picture in found if picture), key=lambda snapshot: snapshot[0])
 
 
-def _over_time(data: ReportData) -> list[Picture]:
+def _reconstructions(data: ReportData) -> list[Picture]:
+    if data.reconstructions is None:
+        return []
+    kind = "held-out" if data.model.training and data.model.training.held_out_images else "training"
+    words = f"Images of the {kind} set, below each what the model makes of it"
+    return [Picture(data.reconstructions, words, f"{words}.")]
+
+
+def _over_time(data: ReportData) -> list[Part]:
     training = data.model.training
     per_epoch = training.steps / max(training.epochs or 1, 1e-9) if training else 0.0
-    rows = "originals in the first row, their reconstructions in the second, samples from N(0, I) in the third"
-    return [
-        Picture(snapshot, f"After step {step}: {rows}", f"Step {step:,}{_epoch(step, per_epoch)}: {rows}")
+    rows = "Originals in the first row, their reconstructions in the second, samples from N(0, I) in the third."
+    pictures = [
+        Picture(snapshot, f"After step {step}", f"Step {step:,}{_epoch(step, per_epoch)}", beside=True)
         for step, snapshot in data.snapshots
     ]
+    return [rows, *pictures] if pictures else []
 
 
 def _epoch(step: int, per_epoch: float) -> str:
@@ -172,12 +209,12 @@ def _traversals(data: ReportData) -> Picture:
     rows = [axes.dimension(index, where, f"{kl[index]:.2f} nats" if kl else "") for index in leading]
     rows.append(axes.at_random(where))
     t = np.linspace(-_REACH, _REACH, _STEPS, dtype=np.float32)[:, None]
-    z = np.concatenate([where.mean + t * axis.step for axis in rows])
+    z = np.concatenate([model.prior.sample([0], model.prior.temperature) + t * axis.step for axis in rows])
     captions = Captions(rows=[f"{axis.name}  {axis.note}".strip() for axis in rows])
     traversals = sheet(to_pictures(model.decode(z)), _STEPS, captions)
     words = (
-        f"Each row moves along one latent dimension from {_REACH} standard deviations below the mean to as many above: "
-        f"those with the largest {'KL' if kl else 'deviation'}; the last row moves as far in a random direction"
+        f"Each row moves a sample along one latent dimension, {_REACH} standard deviations down and as many up: "
+        f"those with the largest {'KL' if kl else 'deviation'}; the last row moves it as far in a random direction"
     )
     return Picture(traversals, words, f"{words}.")
 
@@ -185,7 +222,7 @@ def _traversals(data: ReportData) -> Picture:
 def _samples(data: ReportData) -> Picture:
     prior = data.model.prior
     z = prior.sample(range(_SAMPLES), prior.temperature)
-    words = f"{_SAMPLES} samples, seeds 0 to {_SAMPLES - 1}, temperature {prior.temperature:g}"
+    words = f"What the model draws by itself: seeds 0 to {_SAMPLES - 1}, temperature {prior.temperature:g}"
     return Picture(sheet(to_pictures(data.model.decode(z)), columns=8), words, f"{words}.")
 
 
@@ -201,7 +238,26 @@ def _neighbours(data: ReportData) -> list[Picture]:
 
 def _settings(model: LoadedModel) -> Table:
     training = model.training.to_json() if model.training else {}
-    training.pop("held_out", None)
     parameters = sum(array.size for name, array in model.weights.items() if name.endswith(("weight", "bias")))
-    settings = {"parameters": f"{parameters:,}"} | model.config.to_json() | training
-    return Table("", ("setting", "value"), [(name.replace("_", " "), str(value)) for name, value in settings.items()])
+    settings = {"model": model.model_id, "parameters": parameters} | model.config.to_json() | training
+    rows = [
+        (_WORDS.get(name, name.replace("_", " ")), _in_words(value))
+        for name, value in settings.items()
+        if not isinstance(value, dict)
+        and (value or (value == 0 and name in _MAY_BE_ZERO))
+        and value != _UNSAID.get(name)
+    ]
+    return Table("", ("setting", "value"), rows)
+
+
+def _in_words(value: object) -> str:
+    """A setting as a reader would write it.
+
+    >>> _in_words([16, 32]), _in_words(True), _in_words(0.0012), _in_words(12345)
+    ('16, 32', 'yes', '0.0012', '12,345')
+    """
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_words, value))
+    if isinstance(value, bool):
+        return "yes"
+    return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

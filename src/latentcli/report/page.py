@@ -8,14 +8,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from latentcli.images import encode_picture
 from latentcli.table import Table
 
-_QUALITY = 90  # of WebP
-_SHOWN_WIDTH = 600  # pixels, up to which small pictures are shown larger
+_QUALITY = 80  # of WebP
+_SHOWN_WIDTH = 900  # pixels, up to which small pictures are shown larger
 _TICKS = 4
 
 
@@ -43,6 +44,7 @@ class Picture:
     image: Image.Image
     description: str
     caption: str
+    beside: bool = False  # another picture may stand beside it, where the window is wide
 
     @property
     def scale(self) -> int:
@@ -53,6 +55,16 @@ class Picture:
     def data(self) -> str:
         """The WebP file in base64."""
         return base64.b64encode(encode_picture(self.image, ".webp", quality=_QUALITY)).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One of several things in an overview: its verdict, and a picture of what it does."""
+
+    name: str
+    remark: Remark
+    picture: Picture
+    section: str  # the id of the section that holds more
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ class Chart:
     x_range: tuple[float, float]
     y_range: tuple[float, float]
     lines: Sequence[tuple[str, Sequence[tuple[float, float]]]] = ()  # name, points
-    bars: Sequence[tuple[float, float, float]] = ()  # left end, width, height
+    bars: Sequence[tuple[str, Sequence[tuple[float, float, float]]]] = ()  # name; left end, width, height of each
 
     width, height = 640, 260
     left, right, top, base = 78, 628, 12, 226  # of the frame
@@ -88,21 +100,26 @@ class Chart:
         return _ticks(self.y_range, self.base, self.top)
 
 
-Part = str | Table | Picture | Remarks | Chart
-
-
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A titled part of the page; one without parts is left out."""
+    """A titled part of the page; one without parts is left out, and one inside another is folded until it is opened."""
 
     id: str
     title: str
-    parts: Sequence[Part]
+    parts: Sequence["Part"]
+
+    @property
+    def shown(self) -> list["Part"]:
+        """Its parts, without sections that hold nothing."""
+        return [part for part in self.parts if not isinstance(part, Section) or part.shown]
+
+
+Part = str | Table | Picture | Remarks | Chart | Entry | Section
 
 
 def page(title: str, introduction: str, sections: Sequence[Section]) -> str:
     """The whole document."""
-    shown = [section for section in sections if section.parts]
+    shown = [section for section in sections if section.shown]
     template = templates.get_template("page.html.j2")
     return template.render(title=title, introduction=introduction, sections=shown)
 
@@ -128,14 +145,28 @@ def bars(values: Sequence[float], title: str, x_name: str, unit: str) -> list[Ch
     if not values:
         return []
     high = max([*values, 1e-9])
-    step = (Chart.right - Chart.left) / len(values)
-    full = Chart.base - Chart.top
-    drawn = [
+    description = f"{len(values)} bars, from {_short(max(values))} to {_short(min(values))} {unit}"
+    drawn = [("", _bars(values, high))]
+    return [Chart(title, description, x_name, (1, len(values)), (0.0, high), bars=drawn)]
+
+
+def histogram(kinds: Sequence[tuple[str, Sequence[float]]], count: int, title: str, x_name: str) -> list[Chart]:
+    """Shares of the values of each kind in so many bins, one kind behind the other; every kind has values."""
+    low, high = _range([value for _, values in kinds for value in values])
+    shares = [(name, np.histogram(values, count, (low, high))[0] / len(values)) for name, values in kinds]
+    most = max(float(share.max()) for _, share in shares)
+    drawn = [(name, _bars(share.tolist(), most)) for name, share in shares]
+    middles = "; ".join(f"{name} around {_short(float(np.median(values)))}" for name, values in kinds)
+    return [Chart(title, middles, x_name, (low, high), (0.0, most), bars=drawn)]
+
+
+def _bars(values: Sequence[float], high: float) -> list[tuple[float, float, float]]:
+    """Left end, width and height of bars over the whole axis; one of `high` fills the frame."""
+    step, full = (Chart.right - Chart.left) / len(values), Chart.base - Chart.top
+    return [
         (Chart.left + index * step, max(0.5, 0.85 * step), max(0.0, value / high * full))
         for index, value in enumerate(values)
     ]
-    description = f"{len(values)} bars, from {_short(max(values))} to {_short(min(values))} {unit}"
-    return [Chart(title, description, x_name, (1, len(values)), (0.0, high), bars=drawn)]
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
@@ -182,6 +213,16 @@ def _decimals(value: float, digits: int = 1) -> str:
     return f"{value:.{digits}f}"
 
 
+def _figures(table: Table) -> list[bool]:
+    """Which columns of a table hold numbers alone.
+
+    >>> _figures(Table("", ("vector", "AUC", "method"), [("old", "0.95", "lda"), ("smile", "-", "-")]))
+    [False, True, False]
+    """
+    columns = list(zip(*table.rows, strict=True))
+    return [all(cell.lstrip("+-")[:1].isdecimal() or cell in ("", "-") for cell in column) for column in columns]
+
+
 templates = Environment(
     loader=PackageLoader("latentcli.report"),
     autoescape=True,
@@ -189,4 +230,4 @@ templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-templates.filters |= {"macro": _macro, "decimals": _decimals}
+templates.filters |= {"macro": _macro, "decimals": _decimals, "figures": _figures}

@@ -1,9 +1,10 @@
-"""Report of a model's concept vectors: diagnostics, side effects on other concepts, and edited pictures."""
+"""Report of a model's concept vectors: a strip and a verdict for each, side effects, and folded diagnostics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from latentcli.concepts.diagnostics import Scores
 from latentcli.concepts.vector import ConceptVector, vector_table
@@ -11,10 +12,24 @@ from latentcli.figures.sheet import sheet
 from latentcli.images import to_pictures
 from latentcli.model.modelfile import LoadedModel
 from latentcli.model.prior import Geometry
-from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, Section, curves, page
+from latentcli.report.page import (
+    Chart,
+    Entry,
+    Line,
+    Part,
+    Picture,
+    Remark,
+    Remarks,
+    Section,
+    curves,
+    histogram,
+    page,
+)
 from latentcli.table import Table, cell
 
-_STRENGTHS = (-1.0, 2.0, 7)  # of the strips: from, to, pictures
+_OVERVIEW = (-1.0, 1.0, 5)  # strengths of the strips of the overview: from, to, pictures
+_STRENGTHS = (-1.0, 2.0, 7)  # of the others
+_SMALL = 0.2  # shift up to which nothing is said: "small" in Cohen, Statistical Power Analysis, 1988
 _POINTS = 100  # of a curve
 _BINS = 30
 
@@ -33,21 +48,80 @@ class VectorReportData:
 def build(data: VectorReportData) -> str:
     """The page as HTML."""
     name, vectors = data.model.name, data.vectors
-    sections = [
-        Section("overview", "Overview", _overview(vectors)),
+    figures = [
+        Section("scores", "Scores", [vector_table(vectors)]),
         Section("cosines", "Cosines", [_cosines(vectors)] if len(vectors) > 1 else []),
-        *(Section(f"vector-{n}", vector.name, _vector(data, vector)) for n, vector in enumerate(vectors)),
+    ]
+    each = [Section(_id(number), vector.name, _vector(data, vector)) for number, vector in enumerate(vectors)]
+    sections = [
+        Section("overview", "Overview", _overview(data)),
+        Section("effects", "Side effects", _all_side_effects(vectors)),
+        Section("each", "Each vector", each),
+        Section("figures", "Figures", figures),
     ]
     introduction = (
-        f"{len(vectors)} concept vectors of the model {name}. Strength 1 goes from the mean of the "
-        "images without a concept to the mean of those with it. Edited pictures are synthetic."
+        f"{len(vectors)} concept vectors. Strength 1 goes from the mean of the images without a concept to the mean of "
+        "those with it. Edited pictures are synthetic."
     )
-    return page(f"{name}: concept vectors", introduction, sections)
+    return page(f"Concept vectors of the model {name}", introduction, sections)
 
 
-def _overview(vectors: Sequence[ConceptVector]) -> list[Part]:
-    advice = [Remark("note", vector.advice, vector.name) for vector in vectors if vector.advice]
-    return [vector_table(vectors), *([Remarks(advice)] if advice else [])]
+def _id(number: int) -> str:
+    return f"vector-{number}"
+
+
+def _overview(data: VectorReportData) -> list[Part]:
+    first, last, _ = _OVERVIEW
+    one = data.kind.removesuffix("s")
+    words = f"One {one} at strengths {first:g} to {last:g} of each vector; the middle is the {one} itself."
+    entries = [
+        Entry(
+            vector.name,
+            Remark("good" if vector.verdict.word == "good" else "note", _summary(vector), vector.verdict.word),
+            Picture(
+                _strip(data, data.z[:1], vector.direction, _OVERVIEW),
+                f"{one} at strengths {first:g} to {last:g} of {vector.name}",
+                "",
+            ),
+            _id(number),
+        )
+        for number, vector in enumerate(data.vectors)
+    ]
+    return [words, *entries]
+
+
+def _summary(vector: ConceptVector) -> str:
+    """Its AUC and its strongest side effect, in words."""
+    auc = f"AUC {vector.auc:.2f}" if vector.auc is not None else ""
+    parts = ", ".join(f"{name}={strength:g}" for name, strength in vector.combined)
+    return "; ".join(filter(None, (auc, parts, _strongest(vector))))
+
+
+def verdicts(vectors: Sequence[ConceptVector]) -> Table:
+    """What each vector is worth, one a row."""
+    rows = [(vector.name, vector.verdict.word, cell(vector.auc, 2), _strongest(vector)) for vector in vectors]
+    return Table("", ("vector", "verdict", "AUC", "strongest side effect"), rows)
+
+
+def _strongest(vector: ConceptVector) -> str:
+    worst = max(vector.diagnostics.side_effects, key=lambda other: abs(other.shift), default=None)
+    if worst is None:
+        return ""
+    if abs(worst.shift) < _SMALL:
+        return "nearly no side effects"
+    return f"also {'adds' if worst.shift > 0 else 'takes away'} {worst.concept}: {worst.shift:+.2f} sd"
+
+
+def _all_side_effects(vectors: Sequence[ConceptVector]) -> list[Part]:
+    """How far each vector moves each concept, as one table."""
+    moved = [({shift.concept: shift.shift for shift in vector.diagnostics.shifts}, vector.name) for vector in vectors]
+    concepts = list(dict.fromkeys(sorted(concept for shifts, _ in moved for concept in shifts)))
+    rows = [
+        (name, *(f"{shifts[concept]:+.2f}" if concept in shifts else "" for concept in concepts))
+        for shifts, name in moved
+        if shifts
+    ]
+    return [Table(_EFFECTS, ("an edit by +1 of", *concepts), rows)] if rows else []
 
 
 def _cosines(vectors: Sequence[ConceptVector]) -> Table:
@@ -68,9 +142,10 @@ def _vector(data: VectorReportData, vector: ConceptVector) -> list[Part]:
     ]
     parts: list[Part] = [Remarks([Remark("note", vector.advice)])] if vector.advice else []
     parts.append(f"{'; '.join(filter(None, facts))}.")
+    parts += _strips(data, vector)
     if vector.scores is not None and len(vector.scores.shows):
-        parts += [*_roc(vector.scores), *_histogram(vector.scores)]
-    return parts + _side_effects(vector) + _strips(data, vector)
+        parts += [*_histogram(vector.scores), *_roc(vector.scores)]
+    return parts + _side_effects(vector)
 
 
 def _roc(scores: Scores) -> list[Chart]:
@@ -87,29 +162,30 @@ def _roc(scores: Scores) -> list[Chart]:
 
 
 def _histogram(scores: Scores) -> list[Chart]:
-    values = scores.projection
-    edges = np.linspace(values.min(), values.max() + 1e-9, _BINS + 1)
-    middles = ((edges[1:] + edges[:-1]) / 2).tolist()
-    lines = []
-    for name, kind in (("with", scores.shows), ("without", ~scores.shows)):
-        share = np.histogram(values[kind], edges)[0] / max(1, int(kind.sum()))
-        lines.append(Line(name, middles, share.tolist()))
-    return curves(lines, "Projections of images with and without: share of each", "projection, latent units", "")
+    kinds = [(name, scores.projection[kind]) for name, kind in (("with", scores.shows), ("without", ~scores.shows))]
+    title = "Projections of images with and without: share of each"
+    return histogram([(name, found.tolist()) for name, found in kinds], _BINS, title, "projection, latent units")
+
+
+_EFFECTS = (
+    "How far an edit moves each concept, in its within-class standard deviations: images are edited, decoded, encoded "
+    "again and scored by a discriminant of the concept."
+)
 
 
 def _side_effects(vector: ConceptVector) -> list[Part]:
-    shifts = vector.diagnostics.shifts
-    rows = [(shift.concept, f"{shift.shift:+.2f}", cell(shift.before)) for shift in shifts]
-    caption = (
-        "Effects of edits by strength 1: images are edited, decoded, encoded again and scored by a discriminant of "
-        "each concept. Shifts are in its within-class standard deviations; before: without balancing and "
-        "orthogonalising."
-    )
+    """What balancing and orthogonalising changed; the shifts themselves are in the table of all vectors."""
+    rows = [
+        (shift.concept, f"{shift.shift:+.2f}", f"{shift.before:+.2f}")
+        for shift in vector.diagnostics.shifts
+        if shift.before is not None
+    ]
+    caption = "Effects of edits by strength 1, and what they were without balancing and orthogonalising."
     return [Table(caption, ("concept", "shift, sd", "before"), rows)] if rows else []
 
 
 def _strips(data: VectorReportData, vector: ConceptVector) -> list[Part]:
-    first, last, count = _STRENGTHS
+    first, last, _ = _STRENGTHS
     drawn = data.geometry.drawn
     random = drawn[0] - drawn[1]
     random *= np.linalg.norm(vector.direction) / max(float(np.linalg.norm(random)), 1e-9)
@@ -118,10 +194,16 @@ def _strips(data: VectorReportData, vector: ConceptVector) -> list[Part]:
         f"{kind} at strengths {first:g} to {last:g} of {vector.name}": vector.direction,
         f"the same {kind} as far in a random direction": random,
     }
-    strengths = np.linspace(first, last, count, dtype=np.float32)[:, None]
-    parts: list[Part] = []
-    for words, direction in directions.items():
-        z = (data.z[:, None] + strengths * direction).reshape(-1, len(direction))
-        strip = sheet(to_pictures(data.model.decode(z)), columns=count)
-        parts.append(Picture(strip, words, f"{words[0].upper()}{words[1:]}."))
-    return parts
+    return [
+        Picture(_strip(data, data.z, direction, _STRENGTHS), words, f"{words[0].upper()}{words[1:]}.", beside=True)
+        for words, direction in directions.items()
+    ]
+
+
+def _strip(
+    data: VectorReportData, z: np.ndarray, direction: np.ndarray, strengths: tuple[float, float, int]
+) -> Image.Image:
+    """A row for each latent z (n, latent_dim), moved along a direction."""
+    steps = np.linspace(*strengths, dtype=np.float32)[:, None]
+    moved = (z[:, None] + steps * direction).reshape(-1, len(direction))
+    return sheet(to_pictures(data.model.decode(moved)), columns=len(steps))
