@@ -70,6 +70,14 @@ def test_a_wanted_name_must_be_free_or_forced(tmp_path):
     assert files.output_file(tmp_path, taken, force=False) == tmp_path / "a-2.png"
 
 
+def test_a_name_that_latentcli_chooses_is_replaced_by_force(tmp_path):
+    taken = tmp_path / "a.png"
+    taken.touch()
+    assert files.output_file(None, taken, force=False) == tmp_path / "a-2.png"
+    assert files.output_file(None, taken, force=True) == taken
+    assert files.output_file(tmp_path, taken, force=True) == taken
+
+
 def test_taken_names_are_numbered(tmp_path):
     for name in ("a.png", "a-2.png", "b.latents.safetensors"):
         (tmp_path / name).touch()

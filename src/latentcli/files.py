@@ -152,17 +152,22 @@ def free_name(path: Path, taken: Container[str] = (), on_disk: bool = True, is_f
     return candidate
 
 
-def output_file(wanted: Path | None, default: Path, force: bool) -> Path:
-    """Where one result goes: the name the user gave, which must be free, or a free one like `default`.
+def chosen_name(path: Path, force: bool, is_folder: bool = False) -> Path:
+    """A name that latentcli chooses: that of a file that is to be replaced with `force`, else a free one like it."""
+    return path if force else free_name(path, is_folder=is_folder)
 
-    A name without a suffix is a folder.
+
+def output_file(wanted: Path | None, default: Path, force: bool) -> Path:
+    """Where one result goes: the name the user gave, which must be free, or one like `default`.
+
+    A name without a suffix is a folder. With `force` a result of that name is replaced.
 
     Raises OutputExists when `wanted` is taken and `force` is not given.
     """
     if wanted is None:
-        return free_name(default)
+        return chosen_name(default, force)
     if os.path.isdir(wanted) or (not wanted.suffix and not os.path.lexists(wanted)):
-        return free_name(wanted / default.name)
+        return chosen_name(wanted / default.name, force)
     if os.path.lexists(wanted) and not force:
         raise OutputExists(f"{wanted} exists; add --force to replace it, or give another --output")
     return wanted

@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from latentcli.cli.app import _interrupted
+from latentcli.cli.console import Console
 from tests.cli.conftest import MODEL
 from tests.conftest import write_model
 
@@ -91,7 +92,9 @@ def test_nothing_written_is_a_pickle(run, photo, vector, tmp_path):
             assert json.loads(file.metadata()["latentcli"])["format"] == 1
 
 
-def test_an_interrupt_says_what_was_kept(capsys):
+@pytest.mark.parametrize(("written", "more"), [(False, ""), (True, "; files already written were kept")])
+def test_an_interrupt_says_what_was_kept(capsys, monkeypatch, written, more):
+    monkeypatch.setattr(Console, "has_written", written)
     with pytest.raises(SystemExit, match="130"):
         _interrupted(2, None)
-    assert capsys.readouterr().err == "latentcli: interrupted; files already written were kept\n"
+    assert capsys.readouterr().err == f"latentcli: interrupted{more}\n"

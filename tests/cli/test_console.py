@@ -34,9 +34,43 @@ def test_named_outputs_are_not_replaced_without_force(run, photo):
     assert size("out.png") == (16, 16)
 
 
-def test_chosen_names_step_aside(run):
+def test_chosen_names_step_aside_unless_forced(run):
     assert run("sample", "--n", 1, *MODEL).paths == ["samples-0.png"]
     assert run("sample", "--n", 1, *MODEL).paths == ["samples-0-2.png"]
+    assert run("sample", "--n", 1, *MODEL, "--force").paths == ["samples-0.png"]
+    for _ in range(2):
+        each = run("sample", "--n", 2, "--each", *MODEL, "--force")
+        assert each.paths == ["samples-0-1/seed-00000.png", "samples-0-1/seed-00001.png"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["encode", "face.png"],
+        ["interpolate", "face.png", "seed:1"],
+        ["map", "--cells", "2"],
+        ["traverse", "--rows", "1", "--steps", "2"],
+        ["apply-vector", "face.png", "--vector", "dot"],
+        ["edit", "face.png", "--vector", "dot"],
+        ["edit", "face.png", "more.png", "--vector", "dot"],
+        ["vectors", "discover", "--n", "1"],
+        ["vectors", "report"],
+    ],
+    ids=lambda command: " ".join(command[:3]),
+)
+def test_force_replaces_what_has_the_default_name(run, photo, vector, command):
+    Path("more.png").write_bytes(Path(photo).read_bytes())
+    first = run(*command, *MODEL)
+    assert first.code == 0, first.err
+    assert run(*command, *MODEL, "--force").paths == first.paths
+
+
+def test_a_forced_edit_never_replaces_an_original(run, photo, vector):
+    edited = run("edit", photo, "--vector", "dot=1", *MODEL).paths[0]
+    before = Path(edited).read_bytes()
+    result = run("edit", photo, edited, "--vector", "dot=1", *MODEL, "--force")
+    assert "would replace an original" in result.err
+    assert Path(edited).read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -90,7 +124,7 @@ def test_names_that_are_not_text_are_written_as_they_are(run, vector, photo):
     Path(photo).rename(odd)
     command = [sys.executable, "-m", "latentcli", "edit", odd, "--vector", "dot", *MODEL]
     result = subprocess.run(command, capture_output=True, check=True)
-    assert result.stdout == b"caf\xe9-dot+1.png\n"
+    assert result.stdout == b"caf\xe9-dot.png\n"
     assert os.path.exists(os.fsdecode(result.stdout.strip()))
 
 
@@ -120,4 +154,4 @@ def test_results_and_progress_bar_do_not_share_a_line(vector, tmp_path):
     text = b"".join(screen).decode()
     assert "editing" in text
     for line in re.split(r"[\r\n]+", text):
-        assert not ("━" in line and "many-dot+1/" in line)
+        assert not ("━" in line and "many-dot/" in line)

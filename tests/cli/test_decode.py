@@ -8,7 +8,10 @@ def test_decode_writes_one_png_per_name(run, tmp_path):
     draw_folder(tmp_path / "d" / "sub", 2)
     run("encode", "d", *MODEL)
     result = run("decode", "d.latents.safetensors", *MODEL)
-    assert result.paths == ["d-2/sub/000.png", "d-2/sub/001.png"]  # d holds the originals
+    assert result.paths == ["d-decoded/sub/000.png", "d-decoded/sub/001.png"]  # d holds the originals
+    assert run("decode", "d.latents.safetensors", *MODEL).paths[0] == "d-decoded-2/sub/000.png"
+    forced = run("decode", "d.latents.safetensors", *MODEL, "--force")
+    assert forced.paths == ["d-decoded/sub/000.png", "d-decoded/sub/001.png"]
     result = run("decode", "d.latents.safetensors", *MODEL, "-o", "out")
     assert result.paths == ["out/sub/000.png", "out/sub/001.png"]
     assert size("out/sub/000.png") == (16, 16)

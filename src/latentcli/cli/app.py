@@ -34,6 +34,7 @@ from latentcli.cli import (
     vectors,
 )
 from latentcli.cli import map as map_
+from latentcli.cli.console import Console
 from latentcli.cli.help import HELP_NAMES, Command, Group
 from latentcli.errors import LatentCLIError, UsageError
 from latentcli.text import message
@@ -99,7 +100,8 @@ app.add_typer(vectors.app, name="vectors", rich_help_panel="Latents and vectors"
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    print("latentcli: interrupted; files already written were kept", file=sys.stderr)
+    kept = "; files already written were kept" if Console.has_written else ""
+    print(f"latentcli: interrupted{kept}", file=sys.stderr)
     sys.exit(128 + number)
 
 

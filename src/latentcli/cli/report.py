@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption
 from latentcli.errors import UsageError
@@ -15,7 +16,12 @@ def report(
     output: OutputOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
-    named: Annotated[str | None, typer.Argument(hidden=True, help="The model, as in earlier versions.")] = None,
+    named: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="The model, like --model.", show_default=False, autocompletion=model_names
+        ),
+    ] = None,
 ) -> None:
     """Write a page about a model: verdict, samples, metrics, vectors.
 
