@@ -3,6 +3,7 @@
 The names below are loaded when first used (PEP 562), so that `import latentcli` stays fast.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from latentcli.pictures import Sheet as Sheet
 
 __version__ = "0.1.0"
+
+# ONNX Runtime (1.29 and newer) reads this when it is imported; without it, it keeps a device id in the home folder and
+# sends data about the machine to its maker. Processes that read pictures inherit it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _NAMES = {
     "latentcli.api": ("Model", "load", "load_model", "train"),
