@@ -78,15 +78,23 @@ def _mixed(z: np.ndarray, noise: np.ndarray, spread: float) -> np.ndarray:
     return np.asarray(np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise)
 
 
+def _mixture_of(flow: FlowPrior) -> MixturePrior:
+    """The Gaussian mixture that a flow starts from, over latents: it has the mean and covariance of the encodings."""
+    paths, latent_dim = flow.paths, len(flow.mean)
+    factors = np.zeros((len(paths.weights), latent_dim, latent_dim), dtype=np.float32)
+    spread = paths.directions * np.sqrt(paths.variances)[:, None]  # (c, k, k)
+    factors[:, :, flow.is_active] = flow.basis.T @ spread
+    inactive = np.flatnonzero(~flow.is_active)
+    factors[:, inactive, inactive] = 1
+    return MixturePrior(paths.weights, flow.mean + paths.means @ flow.basis, factors)
+
+
 def mean_and_covariance(prior: Prior, latent_dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (latent_dim,) and covariance (latent_dim, latent_dim) of a prior's latents."""
+    """Mean (latent_dim,) and covariance (latent_dim, latent_dim) of a prior's latents; a flow's are its mixture's."""
     if isinstance(prior, StandardPrior):
         return np.zeros(latent_dim, dtype=np.float32), np.eye(latent_dim, dtype=np.float32)
-    if isinstance(prior, FlowPrior):  # those of its mixture
-        mean, covariance = prior.paths.mean_and_covariance()
-        inactive = np.diag(~prior.is_active).astype(np.float32)
-        return prior.mean + mean @ prior.basis, prior.basis.T @ covariance @ prior.basis + inactive
-    return overall(prior.weights, prior.means, prior.factors @ prior.factors.transpose(0, 2, 1))
+    mixture = _mixture_of(prior) if isinstance(prior, FlowPrior) else prior
+    return overall(mixture.weights, mixture.means, mixture.factors @ mixture.factors.transpose(0, 2, 1))
 
 
 _TYPICAL = 0.995  # share of the prior's latents that count as typical
@@ -108,7 +116,8 @@ class Geometry:
     def of(cls, prior: Prior, latent_dim: int) -> Self:
         mean, covariance = mean_and_covariance(prior, latent_dim)
         flow = prior if isinstance(prior, FlowPrior) else None
-        return cls(mean, covariance, partial(prior.sample, range(_DRAWN), 1.0), flow)
+        drawn_from = _mixture_of(flow) if flow else prior  # at once; the flow itself takes seconds
+        return cls(mean, covariance, partial(drawn_from.sample, range(_DRAWN), 1.0), flow)
 
     @cached_property
     def drawn(self) -> np.ndarray:

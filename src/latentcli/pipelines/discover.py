@@ -18,14 +18,14 @@ from latentcli.events import Event, Note, Progress, Wrote
 from latentcli.figures.sheet import Look
 from latentcli.files import output_file
 from latentcli.images import check_writable
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.model.prior import Geometry
 from latentcli.pipelines.fit_vectors import check_new, geometry
-from latentcli.pipelines.traverse import TraverseRequest, draw_rows
+from latentcli.pipelines.traverse import TraverseRequest, draw_rows, start
 
 _NAMES: dict[Discovery, str] = {"latents": "pc", "pictures": "jac"}  # of vectors, before their number
 _AROUND = 16  # samples at which the decoder's Jacobian is measured
-_MOVED = 64  # samples that effects are measured on
+_MOVED = 32  # samples that effects are measured on
 _STEP = 0.1  # of a standard deviation: a difference for a derivative
 _MOST = 100
 
@@ -50,7 +50,7 @@ def discover(
 
     Raises OutputExists when the model has vectors of these names.
     """
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     count = min(request.n, model.config.latent_dim)
     targets = [check_new(entry, f"{_NAMES[request.by]}{rank}", force) for rank in range(1, count + 1)]
     sheet = check_writable(output_file(output, Path(f"{entry.name}-{_NAMES[request.by]}.png"), force))
@@ -69,17 +69,19 @@ def _discover(
     for message in unreadable:
         yield Note(f"left out: {message}")
     known = [vector for vector in saved if vector.model_id == model.model_id and vector.positives]
-    start = _Start.of(model)
+    samples = _Samples.of(model)
     vectors = []
     for rank, axis in enumerate(found, start=1):
-        vectors.append(_measured(model, where, known, start, axis, request.by, rank))
+        vectors.append(_measured(model, where, known, samples, axis, request.by, rank))
         yield Progress("measuring", rank, len(found))
     for vector, target in zip(vectors, targets, strict=True):
         vector.save(target)
         yield Wrote(target)
         yield vector
     rows = [Axis(vector.name, vector.direction, _note(vector)) for vector in vectors]
-    yield from draw_rows(model, [*rows, axes.at_random(where)], where.mean, TraverseRequest(look=request.look), sheet)
+    yield from draw_rows(
+        model, [*rows, axes.at_random(where)], start(model, where, None), TraverseRequest(look=request.look), sheet
+    )
 
 
 def _note(vector: ConceptVector) -> str:
@@ -113,7 +115,7 @@ def directions_of_pictures(model: LoadedModel, where: Geometry, count: int) -> G
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
+class _Samples:
     """Samples before they are moved: their latents, images, and those encoded again."""
 
     z: np.ndarray
@@ -131,19 +133,19 @@ def _measured(
     model: LoadedModel,
     where: Geometry,
     known: Sequence[ConceptVector],
-    start: _Start,
+    samples: _Samples,
     axis: Axis,
     by: Discovery,
     rank: int,
 ) -> ConceptVector:
     """The vector of an axis, with what a step along it changes in images and in the concepts that have names."""
-    images = model.decode(start.z + axis.step)
-    change = float(np.sqrt(np.square(images - start.images).mean()))
+    images = model.decode(samples.z + axis.step)
+    change = float(np.sqrt(np.square(images - samples.images).mean()))
     length = float(np.square(axis.step.astype(np.float64)).sum())
     recipe = Discovered(by, rank, length / float(np.trace(where.covariance)), change)
     shifts: tuple[Shift, ...] = ()
     if known:
-        moved = model.encode_float(images) - start.reencoded
+        moved = model.encode_float(images) - samples.reencoded
         probes = np.stack([vector.probe for vector in known])
         means = (moved @ probes.T).mean(axis=0).tolist()
         shifts = tuple(Shift(vector.name, shift) for vector, shift in zip(known, means, strict=True))

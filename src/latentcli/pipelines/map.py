@@ -29,7 +29,7 @@ from latentcli.figures.scatter import Groups
 from latentcli.figures.sheet import Captions, Look, check_pixels, sheet
 from latentcli.files import output_file, write_whole
 from latentcli.images import as_float, check_writable, to_pictures, write_picture
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.model.prior import Geometry, StandardPrior
 from latentcli.pipelines.encode import decoded_pictures, encode_paths, subjects
 from latentcli.pipelines.fit_vectors import geometry
@@ -54,7 +54,7 @@ class PlaneRequest:
     cells: tuple[int, int] = (MAP_CELLS, MAP_CELLS)  # across and down
     reach: float | None = None  # standard deviations to both sides
     spacing: Spacing | None = None  # quantiles for 2-D models, else even
-    of: str | None = None  # the keyframe in the middle; the mean of the latents by default
+    of: str | None = None  # the keyframe in the middle; a sample by default
     shape: Shape = "square"
     look: Look = field(default_factory=lambda: Look(labels=True))
 
@@ -91,7 +91,7 @@ def plane(entry: ModelEntry, request: PlaneRequest, output: Path | None, force: 
 
     Raises UsageError for axes that the model does not have, OutputExists when the output is taken.
     """
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     if model.config.latent_dim < 2:
         raise ConfigError(f"a plane takes two latent dimensions, and {model.name} has one; see latentcli traverse")
     where = geometry(model)
@@ -181,7 +181,7 @@ def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force
     Raises ImageError where there are none, ConfigError for a layout that is not installed.
     """
     layout.check_method(request.method)
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     items = _items(model, request)
     first = request.arguments[0]
     stem = short_name(str(first)) if len(request.arguments) == 1 else "images"

@@ -18,13 +18,14 @@ from latentcli.events import Event, Note, Progress, Wrote
 from latentcli.figures.sheet import Captions, Look
 from latentcli.files import output_file
 from latentcli.images import check_writable, to_pictures, write_picture
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.model.prior import Geometry
 from latentcli.pipelines.encode import keyframes
 from latentcli.pipelines.fit_vectors import geometry, load_vector
 from latentcli.pipelines.walk import short_name
 
 DIMENSIONS, COMPONENTS, VECTORS = "dims", "pcs", "vectors"  # kinds of axes
+START = "seed:0"  # the keyframe that is moved where none is named
 _MOST_STEPS, _MOST_RANGE = 101, 100.0
 _MOST_AXES = 100
 _MEASURED = 256  # samples whose KL stands for that of held-out images
@@ -35,7 +36,7 @@ class TraverseRequest:
     """Which axes, and how far along them."""
 
     axes: str = DIMENSIONS  # or pcs, vectors, or names like pc1,smile
-    of: str | None = None  # a keyframe that the middle of each row shows; the mean of the latents by default
+    of: str | None = None  # a keyframe that the middle of each row shows; a sample by default
     rows: int = TRAVERSAL_ROWS  # of dims and pcs
     steps: int = TRAVERSAL_STEPS
     reach: float = TRAVERSAL_RANGE  # standard deviations to both sides
@@ -60,7 +61,7 @@ def traverse(entry: catalog.ModelEntry, request: TraverseRequest, output: Path |
 
     Raises UsageError for axes that the model does not have, OutputExists when the output is taken.
     """
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     where = geometry(model)
     middle = start(model, where, request.of)
     chosen, note = _axes(entry, model, where, request)
@@ -82,10 +83,14 @@ def _traverse(
 
 
 def start(model: LoadedModel, where: Geometry, of: str | None, option: str = "--of") -> np.ndarray:
-    """The latent (latent_dim,) of one keyframe, or the mean. Raises UsageError for several."""
-    if of is None:
+    """The latent (latent_dim,) of one keyframe. Without one it is that of a sample, or the mean of a 2-D model.
+
+    The mean of many dimensions is far from every latent, and decodes to all images at once. Raises UsageError for
+    several keyframes.
+    """
+    if of is None and model.config.latent_dim <= 2:
         return where.mean
-    z = keyframes(model, of)[0]
+    z = keyframes(model, of or START)[0]
     if len(z) != 1:
         raise UsageError(f"{option} takes one image or latent, got {len(z)}; name one, like FILE#name")
     return np.asarray(z[0])
