@@ -1,11 +1,12 @@
 """How the bundled models were made, each by one command.
 
     python recipes/models.py NAME DATA [FOLDER]
+    python recipes/models.py measure NAME DATA [FOLDER]
 
 NAME is one of faces, digits, digits-plane, avatars, emoji. DATA holds `faces/` and `attributes.csv`, `mnist/train` and
 `mnist/test`, `avatars/` and `avatars.csv`, or `emoji/` and `emoji.csv`. The run is kept in `models/NAME` of the
 current folder; when it is interrupted, the same command goes on. What is published is written into FOLDER/NAME, the
-repository's `models/` unless told.
+repository's `models/` unless told. `measure` only makes the evaluation of a published model anew.
 """
 
 import csv
@@ -23,7 +24,9 @@ from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from latentcli import ConceptVector, ModelConfig, tensorfile
 from latentcli.catalog import read_model_header
+from latentcli.evaluation.record import Record
 from latentcli.model.modelfile import KIND, load_model, save_model
+from latentcli.pipelines.evaluate import Evaluated, EvaluateRequest, evaluate
 from latentcli.table import Table, markdown
 from latentcli.training.results import model_card
 
@@ -48,6 +51,7 @@ class Recipe:
     vectors: Callable[[Path, Path], Vectors]  # from DATA and a folder to work in
     licence: str
     prepare: Callable[[Path], None] | None = None  # writes what training needs into the current folder
+    held_out: str | None = None  # in DATA, where it is a folder of its own
 
 
 def of_faces(data: Path, work: Path) -> Vectors:
@@ -153,13 +157,18 @@ RECIPES = {
         "non-commercial research",
     ),
     "digits": Recipe(
-        "mnist/train", "--held-out {data}/mnist/test --capacity 2 --augment --epochs 80", of_digits, "CC BY-SA 3.0"
+        "mnist/train",
+        "--held-out {data}/mnist/test --capacity 2 --augment --epochs 80",
+        of_digits,
+        "CC BY-SA 3.0",
+        held_out="mnist/test",
     ),
     "digits-plane": Recipe(
         "mnist/train",
         "--held-out {data}/mnist/test --latent-dim 2 --capacity 2 --augment --epochs 80",
         of_plane,
         "CC BY-SA 3.0",
+        held_out="mnist/test",
     ),
     "avatars": Recipe(
         "avatars", "--size 96 --latent-dim 128 --labels parts.csv", of_avatars, "CC BY 4.0", parts_of_avatars
@@ -238,10 +247,25 @@ def card(folder: Path, name: str) -> str:
     return f"{general}\n## Concept vectors\n\n{markdown(Table('', columns, rows))}\n\n{EXPLANATION}\n{notes}"
 
 
+def measure(folder: Path, recipe: Recipe, data: Path) -> None:
+    """Evaluate a published model on held-out images, and keep the record without its pictures of training images."""
+    request = EvaluateRequest(data / (recipe.held_out or recipe.images))
+    model = load_model(folder / "model.safetensors")
+    (found,) = (event for event in evaluate(model, request) if isinstance(event, Evaluated))
+    print(Record(model.header.weights_id, found.evaluation, found.findings, None).save(folder))
+
+
 def main() -> None:
-    name, data = sys.argv[1], Path(sys.argv[2])
-    folder = Path(sys.argv[3] if len(sys.argv) > 3 else PUBLISHED) / name
+    only_measured = sys.argv[1] == "measure"
+    name, data, *rest = sys.argv[1 + only_measured :]
+    make(name, Path(data), Path(rest[0] if rest else PUBLISHED) / name, only_measured)
+
+
+def make(name: str, data: Path, folder: Path, only_measured: bool) -> None:
     recipe = RECIPES[name]
+    if only_measured:
+        measure(folder, recipe, data)
+        return
     if recipe.prepare:
         recipe.prepare(data)
     latentcli("train", data / recipe.images, "--name", name, *recipe.training.format(data=data).split())
@@ -256,6 +280,7 @@ def main() -> None:
     latentcli("sample", "--model", folder, "--output", folder / "samples.png")
     store(file, file, bundled=True)
     (folder / "README.md").write_text(card(folder, name))
+    measure(folder, recipe, data)
     print(file, f"{file.stat().st_size / 1e6:.1f} MB", read_model_header(file).model_id)
 
 

@@ -20,16 +20,16 @@ def bundled(tmp_path, monkeypatch):
     return package.parent / "bundled"
 
 
-def test_photos_are_edited_with_faces_and_all_else_is_done_with_avatars(bundled):
+def test_faces_come_first_where_they_are_asked_for(bundled):
     assert catalog.find_model(None).name == "avatars"
-    assert catalog.find_model(None, bundled=catalog.PHOTO_MODEL).name == "faces"
+    assert catalog.candidates(None, bundled=catalog.PHOTO_MODEL)[0].name == "faces"
     assert [entry.name for entry in catalog.bundled_models()] == ["avatars", "emoji", "faces"]
 
 
-def test_a_line_says_which_model_was_taken_and_a_licence_that_is_not_free(run, bundled, photo):
-    assert "model: avatars (bundled); another with --model" in run("sample", "--n", 1).err
+def test_a_line_says_which_model_was_taken_and_why(run, bundled, photo):
+    assert "model: avatars (bundled) comes with latentcli; another with --model" in run("sample", "--n", 1).err
     edited = run("edit", photo, "--vector", "z0=1", "--no-align").err
-    assert "model: faces (bundled, non-commercial research); another with --model" in edited
+    assert " best of 3; another with --model" in edited
 
 
 def test_licences_are_listed(run, bundled):
@@ -54,7 +54,7 @@ def test_a_vector_of_an_earlier_bundled_model_is_refused_with_what_makes_it_agai
 def test_a_vector_that_nobody_made_is_only_unknown(bundled):
     orphan("mine", "30fcef6dc6a8")
     for name in ("other", "**x", "[", "../30fcef6dc6a8/mine", "\0"):
-        with pytest.raises(ConfigError, match="no model has the vector"):
+        with pytest.raises(ConfigError, match="faces has no vector"):
             catalog.find_model("faces", [VectorRequest(name, 1.0)])
 
 

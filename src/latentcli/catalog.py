@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,19 @@ from latentcli import tensorfile
 from latentcli.config import MODEL_FILE, MOST_STRENGTH, NUMBERED_AXIS, RESUME_FILE, EngineName
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageError
 from latentcli.history import TrainingSummary
+from latentcli.text import did_you_mean
 
 OWN_MODELS = Path("models")  # in the current folder
 CARD_FILE = "README.md"  # the model card, beside the model file
 VECTORS_FOLDER = "vectors"
 VECTOR_SUFFIX = ".safetensors"
-# The bundled models that are used where the user has none: for photos, and for everything else.
+# The bundled models that are taken where nothing else decides: for photos that come through a pipe, and for all else.
 PHOTO_MODEL, DEFAULT_MODEL = "faces", "avatars"
 FREE_LICENCES = ("CC0 1.0", "CC BY 4.0", "CC BY-SA 3.0", "MIT")  # for any use
 _NAME = re.compile(r"\w[\w.+-]*")
 _LONGEST_NAME = 100  # characters
 _ID = 12  # characters of a model_id
+_LISTED = 12  # vectors that a refusal names
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class ModelEntry:
     path: Path  # of the model file
     header: ModelHeader
     engine: EngineName = "auto"  # to compute with
+    loaded: Any = field(default=None, compare=False, repr=False)  # the model, where choosing it took loading it
 
     @property
     def model_id(self) -> str:
@@ -197,19 +200,52 @@ def _scan(folder: Path) -> tuple[list[ModelEntry], list[str]]:
     return entries, messages
 
 
-def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = (), bundled: str = DEFAULT_MODEL) -> ModelEntry:
-    """The named model, else the user's most recently trained one, else the bundled one of that name, else another.
+def candidates(
+    wanted: str | None, vectors: Sequence[VectorRequest] = (), bundled: str = DEFAULT_MODEL
+) -> list[ModelEntry]:
+    """The named model alone; else those of the user, the latest first, then the bundled ones, that of a name first.
 
-    Named vectors narrow the choice to models that have them all. Raises ConfigError or FileFormatError when there is
-    none.
+    Named vectors leave the models that have them all. Raises ConfigError or FileFormatError when there is none.
     """
-    candidates = [_named(wanted)] if wanted is not None else own_models() + bundled_models(bundled)
-    for entry in candidates:
-        if all(_has(entry, vector) for vector in vectors):
-            return entry
-    if vectors and candidates:
-        raise _no_such_vector(candidates, vectors, wanted)
+    known = [_named(wanted)] if wanted is not None else own_models() + bundled_models(bundled)
+    found = [entry for entry in known if all(_has(entry, vector) for vector in vectors)]
+    if found:
+        return found
+    if vectors and known:
+        raise _no_such_vector(known, vectors, wanted)
     raise ConfigError("there is no model yet; train one: latentcli train FOLDER")
+
+
+def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = ()) -> ModelEntry:
+    """The first of the candidates. Raises what `candidates` does."""
+    return candidates(wanted, vectors)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The model of a command, why it was taken, and notes on pictures that it does not know."""
+
+    entry: ModelEntry
+    why: str = ""  # after the model's name: "is your latest"; "" where it was named
+    notes: tuple[str, ...] = ()
+
+
+def choose(
+    wanted: str | None,
+    vectors: Sequence[VectorRequest] = (),
+    bundled: str = DEFAULT_MODEL,
+    engine: EngineName = "auto",
+) -> Choice:
+    """The model of a command that is given no pictures; for one that is: `pipelines.choose`.
+
+    Raises what `candidates` does.
+    """
+    found = candidates(wanted, vectors, bundled)
+    names = [vector.reference for vector in vectors if not vector.is_axis]
+    why = "comes with latentcli" if found[0].bundled else "is your latest"
+    if names and len(found) < len(candidates(wanted)):
+        why = f"has the vector{'s' * (len(names) > 1)} {' and '.join(names)}"
+    return Choice(replace(found[0], engine=engine), "" if wanted else why)
 
 
 def _named(wanted: str) -> ModelEntry:
@@ -224,8 +260,9 @@ def _named(wanted: str) -> ModelEntry:
             return ModelEntry(path.resolve().parent.name, path, read_model_header(path))
     if _NAME.fullmatch(wanted) and wanted in unfinished_runs():
         raise ConfigError(f"{OWN_MODELS / wanted} is not finished; run the same train command to resume it")
-    known = ", ".join(entry.name for entry in own_models() + bundled_models()) or "none yet"
-    raise ConfigError(f"there is no model {wanted!r}; known: {known} (a path to a model folder works too)")
+    names = [entry.name for entry in own_models() + bundled_models()]
+    known = f"; known: {', '.join(names) or 'none yet'} (a path to a model folder works too)"
+    raise ConfigError(f"there is no model {wanted!r}{did_you_mean(wanted, names) or known}")
 
 
 def _has(entry: ModelEntry, vector: VectorRequest) -> bool:
@@ -260,12 +297,18 @@ def _no_such_vector(
                 f"{vector.reference} was made with model {orphans[0].parent.name}, which is another or an earlier one; "
                 f"{make_again(str(orphans[0]), wanted or candidates[0].name)}"
             )
-    names = " and ".join(vector.reference for vector in vectors)
-    known = "; ".join(f"{_described(entry)} has {', '.join(vectors_of(entry)) or 'none'}" for entry in candidates[:5])
-    return ConfigError(
-        f"no model has the vector {names}: {known}; "
-        "make it with: latentcli vectors fit NAME --positive DIR --negative DIR"
-    )
+    missing = [vector.reference for vector in vectors if not any(_has(entry, vector) for entry in candidates)]
+    if not missing:
+        return ConfigError(f"no model has {' and '.join(vector.reference for vector in vectors)} together")
+    name, known = missing[0], list(dict.fromkeys(name for entry in candidates for name in vectors_of(entry)))
+    make = "; make it with: latentcli vectors fit NAME --positive DIR --negative DIR"
+    if not wanted:
+        return ConfigError(f"no model has the vector {name}{did_you_mean(name, known) or make}")
+    others = [entry.name for entry in own_models() + bundled_models() if name in vectors_of(entry)]
+    if others:
+        make = f"; it is one of {' and '.join(others)}"
+    listed = f"; it has {', '.join(known[:_LISTED]) or 'none'}{' …' * (len(known) > _LISTED)}"
+    return ConfigError(f"{candidates[0].name} has no vector {name}{did_you_mean(name, known) or listed + make}")
 
 
 def make_again(vector: str, model: str) -> str:
@@ -274,17 +317,18 @@ def make_again(vector: str, model: str) -> str:
     return f"make it again: {command}, where its images are"
 
 
-def _described(entry: ModelEntry) -> str:
-    return f"{entry.name} (bundled)" if entry.bundled else str(entry.path.parent)
-
-
 def vectors_of(entry: ModelEntry) -> dict[str, Path]:
-    """Name and file of each vector of a model, sorted by name; the user's own come before bundled ones."""
+    """Name and file of each vector of a model, pc2 before pc10; the user's own come before bundled ones."""
     found: dict[str, Path] = {}
     for folder in (entry.path.parent / VECTORS_FOLDER, _user_vectors(entry)):
         for path in folder.glob(f"*{VECTOR_SUFFIX}"):
             found[path.name.removesuffix(VECTOR_SUFFIX)] = path
-    return dict(sorted(found.items()))
+    return {name: found[name] for name in sorted(found, key=_natural)}
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers in names by their value."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def vector_file(entry: ModelEntry, vector: VectorRequest) -> Path:

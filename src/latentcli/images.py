@@ -31,6 +31,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  #
 ORIENTATION = 0x0112  # the EXIF tag
 _MOST_OVERHEAD, _MOST_PER_PIXEL = 64 << 20, 16  # bytes of a picture's file
 MOST_PIPED = 192 << 20  # bytes of a picture from the standard input
+_CROP_TIMES = 2  # the model's size, up to which a square picture is taken for a face crop
 _PNG_LEVEL = 3  # of 9: a third of the time of Pillow's own 6, for files that are 4 % larger
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
 _TRANSPARENT = 230  # alpha, of 255, below which a pixel is transparent: a tenth of what lies behind it shows
@@ -104,11 +105,25 @@ def _pillow_errors(path: Path) -> Iterator[None]:
 def read_image(path: Path, config: ModelConfig) -> np.ndarray:
     """The picture as a model wants it: uint8 (height, width, channels), cropped, Lanczos."""
     with open_picture(path) as picture:
-        return fit(picture, config)
+        return fit_given(picture, config)
+
+
+def fit_given(picture: Image.Image, config: ModelConfig) -> np.ndarray:
+    """A picture that somebody gives, as a model wants it: uint8 (height, width, channels).
+
+    A model of aligned faces takes a small square picture for a face crop like those it learned from. In any other the
+    face is found, and where there is none, the centre is taken.
+    """
+    is_crop = picture.width == picture.height <= _CROP_TIMES * config.width
+    if config.crop == "face" and config.aligned and not is_crop:
+        whole = plain(upright(picture), config.background)
+        with contextlib.suppress(NoFace):
+            return to_model_size(whole, config, _face_place(whole, config))
+    return fit(picture, config)
 
 
 def fit(picture: Image.Image, config: ModelConfig) -> np.ndarray:
-    """An opened picture as a model wants it: uint8 (height, width, channels)."""
+    """A picture of a training set as a model wants it: uint8 (height, width, channels)."""
     if finds_faces(config):
         whole = plain(upright(picture), config.background)
         return to_model_size(whole, config, _face_place(whole, config))

@@ -13,7 +13,7 @@ from latentcli.config import ModelConfig
 from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError, ImageError
 from latentcli.figures.sheet import sheet
-from latentcli.images import encode_picture, fit, open_picture, write_picture
+from latentcli.images import encode_picture, fit_given, open_picture, write_picture
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 
@@ -76,7 +76,7 @@ def picture_file(picture: Picture) -> tuple[Path, bytes | None]:
 def model_pixels(picture: Picture, config: ModelConfig) -> np.ndarray:
     """uint8 (height, width, channels), cropped to what a model sees."""
     with open_picture(*picture_file(picture)) as opened:
-        return fit(opened, config)
+        return fit_given(opened, config)
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

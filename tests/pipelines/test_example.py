@@ -35,7 +35,7 @@ def test_train_sample_edit_in_an_empty_folder(run, tmp_path):
 
 
 def test_without_a_model_of_ones_own_a_bundled_one_for_any_use_is_taken(run):
-    assert "model: avatars (bundled);" in run("sample", "--n", 4).err
+    assert "model: avatars (bundled) comes with latentcli;" in run("sample", "--n", 4).err
 
 
 def test_the_bundled_models_have_vectors_and_stay_small():

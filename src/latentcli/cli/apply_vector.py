@@ -78,13 +78,13 @@ def apply_vector(
 
     Examples:
 
-        latentcli apply-vector me.jpg --positive smiling/ --negative not-smiling/ --strength 1.5
+        latentcli apply-vector me.jpg --positive smiling/ --negative not-smiling/
 
-        latentcli apply-vector faces/ --vector smile --to positive --vector glasses=-1
+        latentcli apply-vector faces/ --vector smile --vector old=0.5
 
         latentcli apply-vector seed:7 me.jpg --grid smile=-1:2:5 --grid glasses=-1:1:5
 
-    Writes `<stem>-smile+1.5.png`. To change a photo at its own resolution: `latentcli edit`.
+    Writes `<stem>-smile.png`. To change a photo at its own resolution: `latentcli edit`.
     """
     if bool(vector or grid) == bool(positive or negative) or bool(positive) != bool(negative):
         raise typer.BadParameter("give --positive DIR and --negative DIR, or --vector NAME, or --grid twice")

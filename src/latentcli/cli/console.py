@@ -3,26 +3,29 @@
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import typer
 
-from latentcli.cli.terminal import Waiting, wrapped
+from latentcli.cli.terminal import Waiting, width_of, wrapped
+from latentcli.table import blocks
 from latentcli.text import message, shown, shown_path
 
 if TYPE_CHECKING:
-    from latentcli.catalog import ModelEntry
+    from latentcli.catalog import Choice, ModelEntry
     from latentcli.config import EngineName
 
-_NAMED = 10  # skipped images that are named; the rest are counted
-_WIDE = 1000  # columns of a table that goes into a file or a pipe
+_NAMED = 10  # skipped images and, on a screen, results that are named; more are counted
+_FOLDERS = 2  # of results that are counted one by one
 
 
 class Console:
     """Output of one command: its results, messages and the facts of its JSON object."""
+
+    has_written: ClassVar[bool] = False  # a result, in this process
 
     def __init__(self, as_json: bool, show: bool | None = None) -> None:
         self.as_json = as_json
@@ -31,7 +34,7 @@ class Console:
         self.unreadable: list[str] = []
         self.already_there = 0
         self.facts: dict[str, Any] = {}  # for --json
-        self.introduction = ""
+        self.introduction: list[str] = []
         self.started = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -42,23 +45,20 @@ class Console:
         """Print a line of a result to stdout."""
         self._print(shown(text))
 
-    def table(self, rows: Iterable[Sequence[str]], columns: Sequence[str] = (), numbers: bool = False) -> None:
-        """Print a table to stdout, in full width unless a screen limits it; `numbers` are all columns but the first."""
-        from rich.console import Console as RichConsole
-        from rich.table import Table
-        from rich.text import Text
+    def table(self, rows: Iterable[Sequence[str]], columns: Sequence[str] = (), stream: TextIO | None = None) -> None:
+        """Print a table, to stdout where no other stream is given, as wide as it is unless a screen limits it."""
+        stream = stream or sys.stdout
+        for names, lines in blocks(columns, [tuple(map(shown, row)) for row in rows], width_of(stream)):
+            for name in names:
+                typer.secho(name, stream, bold=True)
+            for line in lines:
+                print(line, file=stream)
 
-        drawn = Table(box=None, show_header=bool(columns), highlight=False)
-        for number, name in enumerate(columns):
-            drawn.add_column(Text(shown(name)), justify="right" if numbers and number else "left")
-        for row in rows:
-            drawn.add_row(*(Text(shown(cell)) for cell in row))
-        RichConsole(width=None if sys.stdout.isatty() else _WIDE).print(drawn)
-
-    def wrote(self, path: Path) -> None:
-        """Print the path of a result."""
+    def wrote(self, path: Path, at_once: bool = True) -> None:
+        """Note a result, and print its path."""
+        Console.has_written = True
         self.outputs.append(str(path))
-        if not self.as_json:
+        if at_once and not self.as_json:
             self._print(shown_path(path))
 
     def pipe(self, content: bytes) -> None:
@@ -70,42 +70,52 @@ class Console:
     def _print(self, text: str) -> None:
         print(text, flush=True)
 
-    def took(self, entry: "ModelEntry", chosen: bool) -> None:
-        """Note the model in use; `chosen` when latentcli picked it."""
+    def took(self, choice: "Choice") -> None:
+        """Note the model in use, and why it was chosen where it was not named."""
+        entry = choice.entry
         self.facts |= {"model": entry.name, "model_id": entry.model_id}
         origin = "bundled" if entry.bundled else str(entry.path.parent)
         terms = f", {entry.licence}" if entry.is_restricted else ""
-        if chosen:
-            self.introduction = f"model: {entry.name} ({origin}{terms}); another with --model"
+        if choice.why:
+            self.introduction = [f"model: {entry.name} ({origin}{terms}) {choice.why}; another with --model"]
+        self.introduction += choice.notes
 
     def introduce(self) -> None:
         """Name the chosen model once, after every check that could refuse the command."""
-        if self.introduction:
-            self.say(self.introduction)
-            self.introduction = ""
+        while self.introduction:
+            self.say(self.introduction.pop(0))
 
     def follow(self, events: Iterable[object], what: str) -> Iterator[object]:
-        """Draw progress, print results, collect skipped images; other events are passed on."""
+        """Draw progress, print results, collect skipped images; other events are passed on.
+
+        A pipe or a file gets each path at once, a screen all of them at the end, or in short where they are many.
+        """
         from latentcli.events import Kept, Note, Piped, Progress, Skipped, Wrote
 
         self.introduce()
-        with Waiting(what) as line:
-            for event in events:
-                match event:
-                    case Progress(what, done, total):
-                        line.update(what, done, total)
-                    case Wrote(path):
-                        self.wrote(path)
-                    case Piped(content):
-                        self.pipe(content)
-                    case Skipped(message):
-                        self.unreadable.append(message)
-                    case Kept():
-                        self.already_there += 1
-                    case Note(text):
-                        self.say(text)
-                    case _:
-                        yield event
+        at_once, before = not sys.stdout.isatty(), len(self.outputs)
+        try:
+            with Waiting(what) as line:
+                for event in events:
+                    match event:
+                        case Progress(what, done, total):
+                            line.update(what, done, total)
+                        case Wrote(path):
+                            self.wrote(path, at_once)
+                        case Piped(content):
+                            self.pipe(content)
+                        case Skipped(message):
+                            self.unreadable.append(message)
+                        case Kept():
+                            self.already_there += 1
+                        case Note(text):
+                            self.say(text)
+                        case _:
+                            yield event
+        finally:
+            if not at_once and not self.as_json:
+                for text in in_short(self.outputs[before:]):
+                    self._print(text)
 
     def run(self, events: Iterable[object], what: str) -> None:
         """Follow events that all belong to `follow`."""
@@ -145,6 +155,24 @@ class Console:
             self._print(json.dumps(summary, allow_nan=False))
 
 
+def in_short(paths: Sequence[str]) -> list[str]:
+    """The paths of results, or how many there are in each folder.
+
+    >>> in_short([f"again/{number % 3}/{number}.png" for number in range(1797)])
+    ['again/: 1,797 pictures']
+    """
+    if len(paths) <= _NAMED:
+        return list(map(shown_path, paths))
+    folders = Counter(Path(path).parent for path in paths)
+    while len(folders) > _FOLDERS:  # sub-folders count for the folder that they are in
+        deepest, known = max(len(folder.parts) for folder in folders), folders
+        folders = Counter()
+        for folder, number in known.items():
+            folders[folder.parent if len(folder.parts) == deepest else folder] += number
+    what = "files" if any(path.endswith(".safetensors") for path in paths) else "pictures"
+    return [f"{shown_path(folder)}/: {number:,} {what}" for folder, number in folders.items()]
+
+
 def check_pipe(as_json: bool) -> None:
     """Refuse to write a picture to a terminal, or together with JSON."""
     if as_json:
@@ -158,14 +186,26 @@ def choose_model(
     wanted: str | None,
     vectors: Iterable[str] = (),
     engine: "EngineName" = "auto",
+    subjects: Sequence["str | Path | None"] = (),
     photos: bool = False,
 ) -> "ModelEntry":
-    """Find the model of a command and note it; `photos` says that it is for photos of people."""
+    """Choose the model of a command, by `pipelines.choose`, and note it.
+
+    `subjects` are the pictures, folders, latents files and samples that the command was given. `photos` says that it
+    is for photos of people, which may come through a pipe.
+    """
     from latentcli import catalog
 
+    requests = [catalog.parse_vector(text) for text in vectors]
     bundled = catalog.PHOTO_MODEL if photos else catalog.DEFAULT_MODEL
-    entry = catalog.find_model(wanted, [catalog.parse_vector(text) for text in vectors], bundled)
+    given = [subject for subject in subjects if subject is not None]
+    if given:
+        from latentcli.pipelines.choose import choose
+
+        choice = choose(wanted, requests, given, bundled, engine)
+    else:
+        choice = catalog.choose(wanted, requests, bundled, engine)
     if wanted is None:
         console.left_out(catalog.damaged_models())
-    console.took(entry, chosen=wanted is None)
-    return replace(entry, engine=engine)
+    console.took(choice)
+    return choice.entry

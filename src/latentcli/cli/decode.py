@@ -26,10 +26,10 @@ def decode(
 
         latentcli decode photos.latents.safetensors --output photos-again/
 
-    Writes `<stem of the latents file>/<name>.png`; pictures that exist in a folder given with -o are kept.
+    Writes `<stem>-decoded/<name>.png`; pictures that exist in a folder given with -o are kept.
     """
     console = Console(as_json, show)
-    entry = choose_model(console, model, engine=engine)
+    entry = choose_model(console, model, (), engine, [latents])
 
     from latentcli.pipelines import encode
 

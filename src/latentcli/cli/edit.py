@@ -17,8 +17,8 @@ from latentcli.cli.options import (
     JsonOption,
     LabelsOption,
     MegapixelsOption,
+    ModelOption,
     OutputOption,
-    PhotoModelOption,
     ShowOption,
     SigmaOption,
     StrengthOption,
@@ -53,8 +53,8 @@ def edit(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write an animation (.gif, .webp, .apng, .mp4, .webm) from strength 0 to --strength and back, or of "
-            "--strip.",
+            help="Write an animation (.gif, .webp, .apng, .mp4, .webm) from the photo to the edited photo and back, or "
+            "of --strip.",
             show_default=False,
             rich_help_panel=PANEL_CHANGE,
         ),
@@ -134,7 +134,7 @@ def edit(
     labels: LabelsOption = False,
     title: TitleOption = "",
     max_megapixels: MegapixelsOption = PHOTO_MEGAPIXELS,
-    model: PhotoModelOption = None,
+    model: ModelOption = None,
     engine: EngineOption = "auto",
     output: OutputOption = None,
     force: ForceOption = False,
@@ -145,17 +145,19 @@ def edit(
 
     Examples:
 
-        latentcli edit face.png --vector smile --strength 1.5
+        latentcli edit face.png --vector smile
 
-        latentcli edit album/ --all-faces --vector smile=1 --vector glasses=-1
+        latentcli edit face.png --vector smile --strength 0.5
 
-        latentcli edit portrait.jpg --box 170,72,101,101,-12 --vector smile --strip -1:2:4
+        latentcli edit album/ --all-faces --vector smile --vector old=0.5
+
+        latentcli edit portrait.jpg --box 170,72,101,101,-12 --vector smile --strip 0:1:5
 
         latentcli edit me.jpg --vector smile --animate smile.webp
 
         cat me.jpg | latentcli edit - --vector smile > smiling.jpg
 
-    Writes `<stem>-smile+1.5.<ext>` in the photo's format; pixels outside the
+    Writes `<stem>-smile.<ext>` or `<stem>-smile+0.5.<ext>` in the photo's format; pixels outside the
     edited area are untouched. `latentcli rerun FILE` makes the same edit again.
     """
     if box and (face != 1 or all_faces or no_align):
@@ -193,11 +195,10 @@ def edit(
         refine=refine,
         compare=compare,
         stay_typical=stay_typical,
+        fps=None if animate is None else fps,
     )
     if (labels or title) and (animate is not None or not (strip or compare)):
         raise UsageError("--labels and --title write on a sheet; give --strip or --compare")
-    if animate is not None:
-        request = edit.animated(request, fps)
     job = edit.Job(animate or output, force, jobs, max_megapixels, not no_metadata, Look(labels=labels, title=title))
     console.run(edit.edit_photos(entry, photos, request, job), "editing")
     console.close()

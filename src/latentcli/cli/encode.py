@@ -23,7 +23,7 @@ def encode(
     Writes `<stem>.latents.safetensors`, or `images.latents.safetensors` for several arguments.
     """
     console = Console(as_json)
-    entry = choose_model(console, model, engine=engine)
+    entry = choose_model(console, model, (), engine, images)
 
     from latentcli.pipelines import encode
 

@@ -7,6 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from latentcli.cli.complete import axis_names, model_names, vector_names
 from latentcli.config import (
     HELD_OUT_SHARE,
     MOST_STRENGTH,
@@ -85,7 +86,10 @@ SubjectsArg = Annotated[
         show_default=False,
     ),
 ]
-MODEL_DEFAULT = "(default: your most recently trained one, else the bundled `avatars`)"
+MODEL_DEFAULT = (
+    "(default: one that has the vector; of several, your latest if it knows the pictures, else the one that explains "
+    "them best; without pictures your latest, else the bundled `avatars`)"
+)
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -94,16 +98,7 @@ ModelOption = Annotated[
         metavar="NAME|PATH",
         help=f"The model. {MODEL_DEFAULT}",
         show_default=False,
-    ),
-]
-PhotoModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME|PATH",
-        help="The model. (default: your most recently trained one with the vectors, else the bundled `faces`)",
-        show_default=False,
+        autocompletion=model_names,
     ),
 ]
 EngineOption = Annotated[
@@ -161,7 +156,8 @@ OfOption = Annotated[
     str | None,
     typer.Option(
         metavar="IMAGE",
-        help="Start from an image, a latent (`FILE#name`) or a sample (`seed:7`). (default: the mean of the latents)",
+        help="Start from an image, a latent (`FILE#name`) or a sample (`seed:7`). (default: `seed:0`; of a 2-D model "
+        "the mean)",
         show_default=False,
     ),
 ]
@@ -170,6 +166,7 @@ AxesOfPlaneOption = Annotated[
     typer.Option(
         "--axes",
         metavar="X,Y|fan",
+        autocompletion=axis_names,
         help="Axes of the plane: dimensions (`z0`), principal components (`pc1`) or saved vectors (`smile`); `fan` "
         "shows all dimensions at once. (default: the two of a 2-D model, else pc1,pc2)",
         show_default=False,
@@ -192,6 +189,7 @@ VectorOption = Annotated[
         metavar="NAME|FILE[=S]",
         help="A saved concept vector, with its strength after `=`. Repeatable.",
         show_default=False,
+        autocompletion=vector_names,
         rich_help_panel=PANEL_CHANGE,
     ),
 ]
@@ -201,7 +199,8 @@ StrengthOption = Annotated[
         "--strength",
         "-s",
         callback=_strength,
-        help="Strength for vectors without `=S`. 1 = the distance between the two class means. (default: 1)",
+        help="Strength for vectors without `=S`. 1 = the distance between the two class means. (default: as far as "
+        "images that show the concept, like `--to positive`)",
         show_default=False,
         rich_help_panel=PANEL_CHANGE,
     ),
@@ -280,6 +279,7 @@ OrthogonalOption = Annotated[
         metavar="NAME",
         help="Make the vector orthogonal to this one. Repeatable.",
         show_default=False,
+        autocompletion=vector_names,
         rich_help_panel=PANEL_METHOD,
     ),
 ]

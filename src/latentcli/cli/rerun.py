@@ -52,9 +52,10 @@ def rerun(
         check_pipe(as_json)
     console = Console(as_json, show)
 
+    from latentcli.catalog import Choice
     from latentcli.pipelines import edit
 
     entry, events = edit.rerun(edited, photo, model, edit.Job(output, force, megapixels=max_megapixels), engine)
-    console.took(entry, chosen=model is None)
+    console.took(Choice(entry, "" if model else "made the edit"))
     console.run(events, "editing")
     console.close()

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from latentcli.cli.complete import vector_names
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import (
     ColumnsOption,
@@ -103,7 +104,9 @@ def sample(
         typer.Option(
             "--with",
             metavar="NAME|FILE[=S]",
-            help="Move the samples along a concept vector, by a strength of 1 or S. Repeatable.",
+            autocompletion=vector_names,
+            help="Move the samples along a concept vector, by a strength of S, else as far as images that show the "
+            "concept. Repeatable.",
             show_default=False,
         ),
     ] = [],  # noqa: B006
@@ -139,7 +142,7 @@ def sample(
     if temperature is not None and near is not None:
         raise UsageError("--near takes --spread, not --temperature")
     console = Console(as_json, show)
-    entry = choose_model(console, model, moves, engine)
+    entry = choose_model(console, model, moves, engine, [near])
 
     from latentcli import catalog
     from latentcli.concepts.edit import strengths

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from latentcli.evaluation.sample_metrics import FeatureSpace
 from latentcli.events import Progress
 from latentcli.model import objective
 from latentcli.model.device import device_of
-from latentcli.model.metrics import measure, psnr_per_image, ssim
+from latentcli.model.metrics import measure, psnr_per_image, squared_error, ssim
 from latentcli.model.pca import Pca, fit_pca
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
@@ -48,16 +49,16 @@ def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
     """Measure everything; ends with the evaluation, and before it the neighbours where there are training images."""
     vae, held_out, train = subject.vae, subject.held_out, subject.train
     watch = pixels = _Watch(vae.config.latent_dim)
-    yield Progress("reconstructing", 0, len(held_out))
+    yield Progress("reconstructing", 0, 1)
     metrics = measure(vae, held_out.floats(), subject.noise_scale, watch)
     training = None
     if train and not subject.on_training:
-        yield Progress("reconstructing training images", 0, len(train))
+        yield Progress("reconstructing training images", 0, 1)
         pixels = _Watch(vae.config.latent_dim)
         training = measure(vae, train.spread(_RECONSTRUCTED).floats(), subject.noise_scale, pixels)
-    yield Progress("comparing with baselines", 0, len(held_out))
+    yield Progress("comparing with baselines", 0, 1)
     simpler = _baselines(vae, held_out, train, subject.on_training)
-    yield Progress("sampling", 0, _COMPARED)
+    yield Progress("comparing samples with images", 0, 1)
     samples, neighbours = _samples(subject)
     bound = None
     if subject.draws:
@@ -78,15 +79,17 @@ def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
         on_training=subject.on_training,
         draws=subject.draws,
         importance_bound=bound,
+        errors=watch.errors(),
     )
 
 
 class _Watch:
-    """SSIM, KL per dimension and pixel statistics, measured in the same pass as the metrics."""
+    """SSIM, errors, KL per dimension and pixel statistics, measured in the same pass as the metrics."""
 
     def __init__(self, latent_dim: int) -> None:
         self.ssim = 0.0
         self.kl = torch.zeros(latent_dim, dtype=torch.float64)
+        self._errors: list[Tensor] = []
         self._images = 0
         self._near_ends = 0.0
         self._sum: Tensor | float = 0.0
@@ -95,10 +98,15 @@ class _Watch:
     def __call__(self, x: Tensor, posterior: Posterior, decoded: Tensor) -> None:
         self.ssim += float(ssim(x, decoded).cpu().double().sum())
         self.kl += posterior.kl_per_dimension().sum(dim=0).cpu().double()
+        self._errors.append(squared_error(x, decoded).cpu())
         self._images += len(x)
         self._near_ends += float(((x - 0.5).abs() >= 0.5 - _END).float().mean(dim=(1, 2, 3)).sum())
         self._sum = self._sum + x.sum(dim=0).cpu().double()
         self._squares += float(x.square().mean(dim=(1, 2, 3)).cpu().double().sum())
+
+    def errors(self) -> tuple[float, ...]:
+        """Percentiles 0 to 100 of the images' squared errors."""
+        return tuple(np.percentile(torch.cat(self._errors).numpy(), range(101)).tolist())
 
     def pixels(self) -> Pixels:
         mean = torch.as_tensor(self._sum) / self._images

@@ -26,7 +26,7 @@ from latentcli.figures.sheet import sheet
 from latentcli.images import encode_picture, read_image, to_pictures
 from latentcli.interpolation import lerp
 from latentcli.latents import SUFFIX, Latents
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.photo.locate import find_boxes
 from latentcli.photo.photo import Photo
 from latentcli.pipelines import edit, fit_vectors
@@ -68,7 +68,7 @@ class Session:
     def __init__(self, entry: catalog.ModelEntry, images: Path | None = None) -> None:
         """Raises what `load_model` does, ImageError for a folder without images."""
         self.entry = entry
-        self.model: LoadedModel = load_model(entry.path, entry.engine)
+        self.model: LoadedModel = open_model(entry)
         self.images = find_images(images) if images is not None else []
         self._lock = threading.Lock()
         self._photos: OrderedDict[tuple[str, bool], Opened] = OrderedDict()

@@ -70,9 +70,13 @@ def sharpness(x: Tensor) -> Tensor:
 
 def psnr_per_image(x: Tensor, reconstruction: Tensor) -> Tensor:
     """10 log10(1 / mse) in dB of the reconstruction rounded to 8 bits, all channels: (n,)."""
+    return 10 * torch.log10(1 / squared_error(x, reconstruction).clamp_min(1e-10))
+
+
+def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
+    """Mean squared error of the reconstruction rounded to 8 bits, all channels: (n,)."""
     rounded = reconstruction.mul(255).round() / 255
-    mse = (rounded - x).square().flatten(1).mean(dim=1)
-    return 10 * torch.log10(1 / mse.clamp_min(1e-10))
+    return (rounded - x).square().flatten(1).mean(dim=1)
 
 
 @torch.inference_mode()

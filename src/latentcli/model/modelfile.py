@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentcli import tensorfile
-from latentcli.catalog import ModelHeader, read_model_header
+from latentcli.catalog import ModelEntry, ModelHeader, read_model_header
 from latentcli.config import MODEL_FILE, Device, EngineName, ModelConfig
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.history import TrainingSummary
@@ -123,6 +123,11 @@ def _stored(prefix: str, arrays: Mapping[str, np.ndarray], half: bool) -> tensor
 
 def _is_of_flow(name: str, array: np.ndarray) -> bool:
     return name.startswith("flow.") and array.ndim == 2
+
+
+def open_model(entry: ModelEntry) -> LoadedModel:
+    """The model of an entry, which may have been loaded when it was chosen. Raises what `load_model` does."""
+    return entry.loaded or load_model(entry.path, entry.engine)
 
 
 def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "auto") -> LoadedModel:

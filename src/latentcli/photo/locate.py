@@ -38,7 +38,7 @@ def find_boxes(photo: Photo, path: Path, config: ModelConfig, request: EditReque
     if not request.align:
         return [centre], [f"treating the centred {centre.width:g}x{centre.height:g} pixels as a face"]
     faces = find_faces(photo.picture, at_least=2 if request.every_face else request.face)
-    if not faces and _is_face_crop(photo.size, config):
+    if not faces and is_face_crop(photo.size, config):
         return [centre], [f"treating {path} as a face crop (no face was found)"]
     if not faces:
         raise ImageError(f"{path} shows no face that can be found; give --box x,y,width,height or --no-align")
@@ -57,7 +57,7 @@ def _describe_faces(chosen: list[Face], faces: list[Face], request: EditRequest,
     return lines
 
 
-def _is_face_crop(size: tuple[int, int], config: ModelConfig) -> bool:
+def is_face_crop(size: tuple[int, int], config: ModelConfig) -> bool:
     """A small square picture may be a face crop already, as training pictures are."""
     return size[0] == size[1] <= _CROP_TIMES * config.width
 

@@ -14,7 +14,7 @@ from latentcli.concepts.vector import ConceptVector
 from latentcli.events import Event, Note, Progress, Skipped, Wrote
 from latentcli.figures.sheet import PLAIN, Captions, Look, enlarged
 from latentcli.images import to_pictures, write_picture
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.model.prior import Geometry
 from latentcli.pipelines import fit_vectors
 from latentcli.pipelines.encode import encode_paths, subjects
@@ -45,7 +45,7 @@ def apply(
     if new:
         for concept in new.labels.concepts:
             concept.check()
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     items = targets(subjects(model, arguments), request.tag(), lambda item: ".png", output, force)
     if new is None:
         return _apply(model, items, request, look, *load_vectors(entry, model, request))

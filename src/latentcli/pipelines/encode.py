@@ -18,10 +18,10 @@ from latentcli.config import MOST_ON_SHEET
 from latentcli.errors import ConfigError, ImageError
 from latentcli.events import Event, Kept, Progress, Skipped, Wrote
 from latentcli.figures.sheet import enlarged
-from latentcli.files import free_name, output_file
+from latentcli.files import chosen_name, output_file
 from latentcli.images import check_writable, read_image, to_pictures, walk, write_picture
 from latentcli.latents import SUFFIX, Latents
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.pipelines.jobs import Item, check_folder, gather, names_of
 from latentcli.pipelines.seeds import parse_seeds
 
@@ -84,7 +84,7 @@ def encode(entry: ModelEntry, arguments: Sequence[Path], output: Path | None, fo
     target = output_file(output, Path(f"{stem}{SUFFIX}"), force)
     if target.suffix != Path(SUFFIX).suffix:
         raise ConfigError(f"{target} would hold latents; give a name that ends in {SUFFIX}")
-    return _encode(load_model(entry.path, entry.engine), [source.path for source in sources], names_of(sources), target)
+    return _encode(open_model(entry), [source.path for source in sources], names_of(sources), target)
 
 
 def _encode(model: LoadedModel, paths: list[Path], names: tuple[str, ...], target: Path) -> Iterator[Event]:
@@ -102,13 +102,14 @@ def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) ->
     Raises FileFormatError for a bad file, ModelMismatch when another model made it.
     """
     latents = Latents.load(source)
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     latents.require_model(model.model_id, str(source), model.name, model.config.latent_dim)
     if output is not None and len(latents) == 1 and output.suffix:
         target = check_writable(output_file(output, output, force))
         return write_decoded(model, [(latents.z, [target])], 1, keep=False)
     check_folder(output, len(latents))
-    folder = output or free_name(Path(source.name.removesuffix(".safetensors").removesuffix(".latents")))
+    stem = source.name.removesuffix(".safetensors").removesuffix(".latents")
+    folder = output or chosen_name(Path(f"{stem}-decoded"), force, is_folder=True)  # never that of the originals
     paths = [folder / name for name in _png_names(latents.names)]
     return write_decoded(model, in_batches(latents.z, paths), len(paths), keep=not force)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from latentcli import catalog, typed
 from latentcli.concepts import axes, perturb, vector
-from latentcli.concepts.diagnostics import MIN_HELD_OUT, Shift
+from latentcli.concepts.diagnostics import MIN_HELD_OUT, SMALL, Shift
 from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels
 from latentcli.concepts.vector import ConceptVector, load_all
@@ -19,7 +19,7 @@ from latentcli.data.sources import held_out_then
 from latentcli.errors import ConfigError, ImageError, ModelMismatch, OutputExists
 from latentcli.events import Event, Note, Progress, Wrote
 from latentcli.latents import Latents
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.model.prior import Geometry
 from latentcli.pipelines.encode import encode_all
 
@@ -42,7 +42,7 @@ def fit(
         if names.count(concept.name.casefold()) > 1:
             raise ConfigError(f"two concepts are called {concept.name}; rename a column or folder")
     targets = {concept.name: check_new(entry, concept.name, force) for concept in labels.concepts}
-    model = model or load_model(entry.path, entry.engine)
+    model = model or open_model(entry)
     return _saved(compute(model, entry, labels, settings), targets)
 
 
@@ -116,9 +116,10 @@ def compute(
     some = z[edited[:: -(-len(edited) // _EDITED)]]
     again = _reencoded(model, some)
     for concept, examples, found in fitted:
-        for known in others.values():
+        for known in others.values() if model.config.latent_dim > SMALL else ():
             if known.name != found.name and abs(known.cosine(found)) >= _SAME:
-                yield Note(f"{found.name} is the same concept as {known.name} (cosine {known.cosine(found):+.2f})")
+                how = "the same concept as" if known.cosine(found) > 0 else "the opposite of"
+                yield Note(f"{found.name} is {how} {known.name} (cosine {known.cosine(found):+.2f})")
         if min(found.positives, found.negatives) < _MIN_PROBED:  # discriminants would be noise
             yield found
             continue
@@ -262,7 +263,7 @@ def combine(
 ) -> Iterator[Event | ConceptVector]:
     """Keep a sum of vectors as a new one. Raises ConfigError when they cancel."""
     target = check_new(entry, name, force)
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     weighted = [(load_vector(entry, model, part), 1.0 if part.strength is None else part.strength) for part in parts]
     return _saved(iter([vector.combine(name, weighted, geometry(model))]), {name: target})
 

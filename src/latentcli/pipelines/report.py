@@ -13,7 +13,7 @@ from latentcli.errors import ConfigError
 from latentcli.evaluation.record import Record
 from latentcli.events import Event, Note, Wrote
 from latentcli.files import output_file, write_whole
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.pipelines.encode import encode_all
 from latentcli.pipelines.fit_vectors import geometry
 from latentcli.report import vectors_page
@@ -39,7 +39,7 @@ def _page_name(target: Path) -> Path:
 
 
 def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     vectors = yield from _vectors(entry, model)
     write_whole(target, stored(build(model, Record.of(model.path.parent, model.header.weights_id), vectors)))
     yield Wrote(target)
@@ -78,7 +78,7 @@ def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]
 def _report_vectors(
     entry: catalog.ModelEntry, shown: list[Path], kind: str, target: Path
 ) -> Iterator[Event | ConceptVector]:
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     vectors = yield from _vectors(entry, model)
     if not vectors:
         raise ConfigError(f"{entry.name} has no vectors; make one with: latentcli vectors fit")

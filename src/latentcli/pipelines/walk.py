@@ -19,7 +19,7 @@ from latentcli.files import output_file, write_whole
 from latentcli.images import as_float, check_writable, on_checks, read_image, to_pictures, write_picture
 from latentcli.interpolation import Pace, Walk
 from latentcli.latents import SUFFIX
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.pipelines.encode import decoded_pictures, keyframes
 
 _BATCH = 64  # latents
@@ -116,7 +116,7 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
 
     Raises ConfigError for fewer than two keyframes, or an encoder that is not installed.
     """
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     stops = _keyframes(model, request.keyframes)
     if len(stops) < 2:
         raise ConfigError("a walk needs two keyframes; give another image, latents file or seed:NUMBER")
@@ -189,7 +189,7 @@ def _batches(model: LoadedModel, walk: Walk, positions: np.ndarray) -> Iterator[
 
 def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bool) -> Iterator[Event]:
     """Draw a grid between keyframes. Raises UsageError for another number of keyframes than it takes."""
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     stops = _keyframes(model, request.keyframes)
     if len(stops) != request.takes:
         raise UsageError(

@@ -1,0 +1,171 @@
+"""Choice of the model for a command: one rule for all of them.
+
+The named model; else one that has the named vectors, or that made the named latents; among several, where pictures are
+given, the user's latest if it knows such pictures, else whichever explains them best; else the user's latest; else a
+bundled one. A model explains a picture as well as its decoding of it is near to it.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from latentcli import catalog, tensorfile
+from latentcli.catalog import DEFAULT_MODEL, Choice, ModelEntry, VectorRequest
+from latentcli.config import PHOTO_MEGAPIXELS, EngineName
+from latentcli.data.sources import find_images
+from latentcli.errors import FileFormatError, ImageError, LatentCLIError
+from latentcli.evaluation.record import Record
+from latentcli.faces import find_faces
+from latentcli.images import as_float, model_box, open_picture, plain, to_model_size, upright
+from latentcli.latents import KIND as LATENTS
+from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.photo.locate import is_face_crop
+
+_LOOKED_AT = 3  # pictures of those that are given
+_SIDE = 1024  # pixels of the longer side, at which they are looked at
+_MOST_OWN = 10  # models of the user that are compared, the latest
+# Measured by benchmarks/choice.py. A face crop in which no face is found may be something else: its error counts so
+# many times for a model of faces.
+_NO_FACE = 3.0
+_FAR = 3.0  # times the error of a model's worst held-out images, or of a better model, from which a picture is unlike
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """How well a model explains some pictures."""
+
+    entry: ModelEntry
+    error: float  # mean squared error of decodings, of the range 0 to 1; infinite where a face is missing
+    limit: float | None  # 99th percentile of that of held-out images; None where the model does not say
+
+    @property
+    def knows(self) -> bool:
+        """Whether the pictures are like the images the model was trained on; a model that does not say may know any."""
+        return self.error <= (self.limit or np.finfo(float).max)
+
+
+def choose(
+    wanted: str | None,
+    vectors: Sequence[VectorRequest],
+    subjects: Sequence[str | Path],
+    bundled: str = DEFAULT_MODEL,
+    engine: EngineName = "auto",
+) -> Choice:
+    """The model of a command that was given these pictures, folders, latents files or samples.
+
+    `bundled` names the one of the bundled models that is taken where nothing else decides. Raises what
+    `catalog.candidates` does.
+    """
+    entries = [replace(entry, engine=engine) for entry in catalog.candidates(wanted, vectors, bundled)]
+    makers = _makers(subjects)
+    if wanted is None and (made := [entry for entry in entries if entry.model_id in makers]):
+        return Choice(made[0], "made these latents")
+    pictures, name = _pictures(subjects)
+    if not pictures:
+        return catalog.choose(wanted, vectors, bundled, engine)
+    if len(entries) > 1:
+        chosen, why = _best(entries, pictures, name)
+    else:
+        chosen, why = _fit(entries[0], pictures), catalog.choose(wanted, vectors).why
+    return Choice(chosen.entry, why, tuple(_unlike(chosen, pictures, name)))
+
+
+def _makers(subjects: Sequence[str | Path]) -> set[str]:
+    """Ids of the models that made the latents among the subjects."""
+    found = set()
+    for subject in subjects:
+        path = str(subject).partition("#")[0]
+        if path.endswith(".safetensors"):
+            with contextlib.suppress(FileFormatError):  # the command refuses it
+                found.add(str(tensorfile.read_header(Path(path), LATENTS).get("model_id")))
+    return found
+
+
+def _pictures(subjects: Sequence[str | Path]) -> tuple[list[Image.Image], str]:
+    """A few of the pictures that can be read, and what to call them."""
+    paths: list[Path] = []
+    name = ""
+    for path in map(Path, subjects):
+        if os.path.exists(path) and ".safetensors" not in path.name:
+            name = name or str(path)
+            with contextlib.suppress(ImageError):  # the command says what is wrong with it
+                paths += find_images(path) if os.path.isdir(path) else [path]
+    found = []
+    for path in paths[:: max(1, len(paths) // _LOOKED_AT)][:_LOOKED_AT]:
+        with contextlib.suppress(ImageError):
+            found.append(_read(path))
+    return found, name
+
+
+def _read(path: Path) -> Image.Image:
+    with open_picture(path, megapixels=PHOTO_MEGAPIXELS) as picture:
+        if picture.format == "JPEG":
+            picture.draft(None, (2 * _SIDE, 2 * _SIDE))
+        whole = upright(picture)
+    whole.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    return whole
+
+
+def _best(entries: Sequence[ModelEntry], pictures: Sequence[Image.Image], name: str) -> tuple[_Fit, str]:
+    """The user's latest if it knows the pictures, else the one that explains them best; and why."""
+    if not entries[0].bundled and (latest := _fit(entries[0], pictures)).knows:
+        return latest, f"is your latest, and knows {name}"
+    fits = _fits(entries, pictures)
+    return min(fits, key=lambda fit: fit.error), f"explains {name} best of {len(fits)}"
+
+
+def _fits(entries: Sequence[ModelEntry], pictures: Sequence[Image.Image]) -> list[_Fit]:
+    own = [entry for entry in entries if not entry.bundled][:_MOST_OWN]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(lambda entry: _fit(entry, pictures), own + [entry for entry in entries if entry.bundled]))
+
+
+def _unlike(chosen: _Fit, pictures: Sequence[Image.Image], name: str) -> list[str]:
+    """A note where the chosen model does not know the pictures, which names one that does better."""
+    if chosen.knows or chosen.limit is None:
+        return []
+    others = [entry for entry in catalog.candidates(None) if entry.model_id != chosen.entry.model_id]
+    better = min(_fits(others, pictures), key=lambda fit: fit.error, default=None)
+    if better is not None and better.error * _FAR < chosen.error:
+        return [f"{name} is unlike the images of {chosen.entry.name}; {better.entry.name} explains it better"]
+    if chosen.error > _FAR * chosen.limit:
+        return [f"{name} is unlike the images of {chosen.entry.name}, and of every other model: expect little"]
+    return []
+
+
+def _fit(entry: ModelEntry, pictures: Sequence[Image.Image]) -> _Fit:
+    """How well a model explains some pictures; the entry then holds the model."""
+    try:
+        model = load_model(entry.path, entry.engine)
+        errors = [_error(model, picture) for picture in pictures]
+    except LatentCLIError:  # damaged: the command says so if it is the only one
+        return _Fit(entry, np.inf, 0.0)
+    return _Fit(replace(entry, loaded=model), float(np.median(errors)), _limit(entry))
+
+
+def _limit(entry: ModelEntry) -> float | None:
+    record = Record.of(entry.path.parent, entry.header.weights_id)
+    if record is None or record.evaluation.on_training or not record.evaluation.errors:
+        return None
+    return record.evaluation.errors[99]
+
+
+def _error(model: LoadedModel, picture: Image.Image) -> float:
+    """Mean squared error of the decoding of what the model sees of a picture."""
+    config = model.config
+    seen = picture if config.has_alpha else plain(picture, config.background)
+    place, doubt = model_box(*picture.size, config), 1.0
+    if config.crop == "face":
+        if faces := find_faces(seen):
+            place = faces[0].place(config.framing)
+        else:
+            doubt = _NO_FACE if is_face_crop(picture.size, config) else np.inf
+    x = as_float(to_model_size(seen, config, place)[None])
+    decoded = np.rint(model.decode(model.encode_float(x)) * 255) / 255
+    return doubt * float(np.square(decoded - x).mean())
