@@ -17,8 +17,8 @@ def test_apply_vector_computes_a_vector_from_folders_and_keeps_it(run, photo, tm
     result = run("apply-vector", photo, *folders, "--strength", 1.5, *MODEL)
     assert result.paths == ["face-yes+1.5.png"]
     result = run("apply-vector", photo, *folders, "--save", "white", *MODEL)
-    assert result.paths == ["models/tiny/vectors/white.safetensors", "face-white+1.png"]
-    assert run("apply-vector", photo, "--vector", "white", *MODEL).paths == ["face-white+1-2.png"]
+    assert result.paths == ["models/tiny/vectors/white.safetensors", "face-white.png"]
+    assert run("apply-vector", photo, "--vector", "white", *MODEL).paths == ["face-white-2.png"]
 
 
 def test_apply_vector_wants_folders_or_vectors(run, photo, vector):
@@ -32,7 +32,7 @@ def test_stems_that_meet_keep_their_suffix(run, tmp_path, vector):
     draw((20, 20), 1).save("album/a.png")
     draw((20, 20), 2).save("album/a.jpg")
     result = run("apply-vector", "album", "--vector", "dot", *MODEL)
-    assert sorted(result.paths) == ["album-dot+1/a.jpg.png", "album-dot+1/a.png.png"]
+    assert sorted(result.paths) == ["album-dot/a.jpg.png", "album-dot/a.png.png"]
 
 
 def test_sheets_say_their_strengths(run, vector):

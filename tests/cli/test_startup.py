@@ -47,7 +47,7 @@ USES = [
     "report",
     "apply-vector face.png --vector dot --output applied.png",
     "edit face.png --vector dot",
-    "rerun face-dot+1.png --output again.png",
+    "rerun face-dot.png --output again.png",
     "models",
 ]
 

@@ -1,6 +1,7 @@
 """`latentcli vectors` and what `apply-vector` does with them, through the command line."""
 
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -52,8 +53,11 @@ def test_a_vector_carries_its_label(run, pictures):
     assert 0 < found["auc"] <= 1
     assert found["own_shift"]["concept"] == "dot"
     outcome = run("vectors", "fit", "again", *DOT, *MODEL)
-    for text in ("30 with, 30 without", "AUC", "expected cosine", "shifts by edits of +1: again"):
+    for text in ("again: 30 with, 30 without", "good: AUC", "vectors report --model tiny"):
         assert text in outcome.err
+    outcome = run("vectors", "report", *MODEL)
+    for text in ("expected cosine", "shifts by edits of +1: again"):
+        assert text in outcome.out
 
 
 def test_every_column_at_once_is_encoded_once(run, pictures, monkeypatch):
@@ -179,10 +183,14 @@ def test_the_report_is_a_table_and_a_page(run, pictures, images):
     assert "balanced by kind" in outcome.out
     text = Path("tiny-vectors.html").read_text()
     page = Page(text)
-    assert page.headings == ["Overview", "Cosines", "dot", "kind"]
+    assert page.headings == ["Overview", "Side effects", "Each vector", "Figures"]
+    entries = re.findall("<article.*?</article>", text, re.DOTALL)
+    assert [re.findall('href="(.*?)"', entry) for entry in entries] == [["#vector-0"], ["#vector-1"]]
+    assert all(entry.count("<img") == 1 for entry in entries)
     assert all(link.startswith(("#", "data:image/webp;base64,")) for link in page.loaded)
-    for what in ("ROC", "Projections of images", "shift, sd", "in a random direction"):
+    for what in ("ROC", "Projections of images", "in a random direction"):
         assert text.count(what) >= 2
+    assert "shift, sd" in text  # before and after balancing
     assert ("Images at strengths" in text) == bool(images)  # too few are held out
     facts = json.loads(run("vectors", "report", *MODEL, *images, "--json").out)
     assert set(facts["vectors"][0]["cosines"]) == {"kind"}
@@ -194,9 +202,9 @@ def test_latents_and_samples_are_moved_like_images(run, pictures):
     arguments = ("--vector", "dot", *MODEL)
     outcome = run("apply-vector", "two.latents.safetensors", "seed:7", "two.latents.safetensors#001.png", *arguments)
     assert outcome.code == 0, outcome.err
-    assert sorted(outcome.paths) == ["001-dot+1.png", "seed-7-dot+1.png", "two-dot+1/000.png", "two-dot+1/001.png"]
+    assert sorted(outcome.paths) == ["001-dot.png", "seed-7-dot.png", "two-dot/000.png", "two-dot/001.png"]
     run("apply-vector", "all/with/001.png", *arguments, "-o", "image.png")
-    by_latent, by_image = (np.asarray(Image.open(name)) for name in ("001-dot+1.png", "image.png"))
+    by_latent, by_image = (np.asarray(Image.open(name)) for name in ("001-dot.png", "image.png"))
     assert np.abs(by_latent.astype(int) - by_image).max() <= 1
     assert run("apply-vector", "seed:x", *arguments).code == 2
     Latents(np.zeros((1, 4), dtype=np.float32), ("a",), "ffff").save(Path("other.latents.safetensors"))

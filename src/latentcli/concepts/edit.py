@@ -21,7 +21,10 @@ from latentcli.config import DETAIL, MOST_STRENGTH, Merge
 from latentcli.errors import ConfigError, LatentCLIError, UsageError
 from latentcli.model.prior import Geometry
 
+POSITIVE = "positive"  # the target of a vector without a strength: as far as the images that show the concept
 _TARGETS = re.compile(r"p(\d{1,2}|100)|positive|negative")
+_OUTERMOST = 1  # percentile of the images a vector was fitted to, and 100 less it: beyond are artefacts
+_FRAMES = 13  # of an animation, from the photo to the edited photo
 _MOST_STEPS = 100  # of a row
 _MOST_VERSIONS = 2500  # of an image on a sheet
 _MOST_VECTORS, _MOST_PLACES = 100, 1000  # of an edit
@@ -51,9 +54,9 @@ class Strength:
             raise UsageError(f"--to takes p0 to p100, positive or negative, got {self.to!r}")
 
     def tag(self) -> str:
-        """As a part of a file's name: `+1.5`, `+2sd`, `-p90`."""
+        """As a part of a file's name: `+1.5`, `+2sd`, `-p90`; nothing for the usual `positive`."""
         if self.to is not None:
-            return f"-{self.to}"
+            return "" if self.to == POSITIVE else f"-{self.to}"
         return f"{self.strength:+g}" if self.strength is not None else f"{self.sigma:+g}sd"
 
     def gaps(self, vector: ConceptVector, z: np.ndarray) -> np.ndarray:
@@ -68,22 +71,23 @@ class Strength:
                 )
             return np.full(len(z), self.sigma * vector.sigma / length, dtype=np.float32)
         assert self.to is not None
+        if self.to == POSITIVE and not vector.positives:  # nothing was labelled: there are no such images
+            return np.ones(len(z), dtype=np.float32)
         way = np.asarray((vector.projection_of(self.to) - vector.score(z)) / length)
-        upwards = self.to == "positive" or (self.to != "negative" and int(self.to[1:]) >= 50)
+        upwards = self.to == POSITIVE or (self.to != "negative" and int(self.to[1:]) >= 50)
         return np.maximum(way, 0) if upwards else np.minimum(way, 0)  # latents beyond the target stay
 
 
 def strengths(
     vectors: Sequence[VectorRequest], strength: float | None = None, sigma: float | None = None, to: str | None = None
 ) -> tuple[Strength, ...]:
-    """Each vector with its own strength, or with the one they share, which is 1 by default.
+    """Each vector with its own strength, or with the one they share: as far as images that show the concept are.
 
     Raises UsageError for two measures, or one that no vector is left for.
     """
-    if strength is None and sigma is None and to is None:
-        strength = 1.0
-    shared = Strength("", strength=strength, sigma=sigma, to=to)
-    if strength != 1 and all(vector.strength is not None for vector in vectors):
+    is_given = (strength, sigma, to) != (None, None, None)
+    shared = Strength("", strength=strength, sigma=sigma, to=to) if is_given else Strength("", to=POSITIVE)
+    if is_given and all(vector.strength is not None for vector in vectors):
         raise UsageError("every vector has a strength of its own after =; leave out --strength, --sigma and --to")
     return tuple(
         replace(shared, name=vector.reference)
@@ -128,7 +132,7 @@ class EditRequest:
     align: bool = True  # find the face, or take the centre
     given: bool = False  # the boxes were given, not found
     rows: tuple[Row, ...] = ()  # of the first vectors: one makes a strip of each image, two a sheet
-    fps: float | None = None  # of an animation: the pictures of the strip one after the other
+    fps: float | None = None  # of an animation: the strip one picture after the other, else the photo to its edit
     merge: Merge = "residual"  # add the difference; "ratio" multiplies by it, "decode" puts the decoding in
     detail: float = DETAIL  # of the photo's own, where it is redrawn: 0 none, 1 all of it, ghosts included
     refine: bool = False
@@ -157,6 +161,11 @@ class EditRequest:
         """Columns of the sheet that an image's versions make."""
         return self.rows[-1][2] if self.rows else 1
 
+    @property
+    def count(self) -> int:
+        """Versions of an image."""
+        return math.prod(row[2] for row in self.rows) if self.rows or self.fps is None else _FRAMES
+
     def wanted(self) -> list[VectorRequest]:
         """Vectors as the catalog takes them."""
         return [VectorRequest(vector.name, vector.strength) for vector in self.vectors]
@@ -171,6 +180,9 @@ class EditRequest:
 
     def versions(self, vectors: Sequence[ConceptVector], typical: Geometry | None, z: np.ndarray) -> np.ndarray:
         """Latents (n, latent_dim) moved, once or for each strength of the strip or sheet: (versions, n, latent_dim)."""
+        if self.fps is not None and not self.rows:
+            shares = np.linspace(0, 1, _FRAMES, dtype=np.float32)[:, None, None]
+            return np.asarray(z + shares * (move(z, vectors, self.vectors, typical) - z))
         ahead = [
             [Strength(vector.name, strength=strength) for strength in np.linspace(*row).tolist()]
             for vector, row in zip(self.vectors, self.rows, strict=False)
@@ -262,12 +274,25 @@ def describe(
     unlimited = np.maximum(np.linalg.norm(move(z, vectors, amounts) - z, axis=1), 1e-12)
     share = np.linalg.norm(moved - z, axis=1) / unlimited  # of the way, where it would lead too far out
     lines = []
-    for vector, gaps in _steps(z, vectors, amounts):
+    for (vector, gaps), amount in zip(_steps(z, vectors, amounts), amounts, strict=True):
         strength = float((gaps * share).mean())
         sigma = strength * float(np.linalg.norm(vector.direction)) / max(vector.sigma, 1e-12)
         start, end = (float(vector.percentile(vector.score(latents)).mean()) for latents in (z, moved))
+        if strength == 0 and amount.to is not None:
+            lines.append(f"{vector.name}: already there, so nothing is changed; give a strength to go on")
+            continue
         lines.append(
             f"{vector.name}: {'on average ' if len(z) > 1 else ''}strength {strength:+.2f} = {sigma:+.2f} sd, "
             f"from p{start:.0f} to p{end:.0f} of the images it was fitted on"
         )
+        if strength and _is_beyond(vector, float(vector.score(moved).mean()), strength):
+            enough = float(Strength(vector.name, to=POSITIVE).gaps(vector, z).mean())
+            other = f"; {enough:+.2f} goes as far as images that show it" if vector.positives and strength > 0 else ""
+            lines.append(f"{vector.name}: {sigma:+.1f} sd is more than such images have: expect artefacts{other}")
     return lines
+
+
+def _is_beyond(vector: ConceptVector, score: float, strength: float) -> bool:
+    """Whether an edit leads farther than nearly all images that the vector was fitted to."""
+    low, high = vector.percentiles[_OUTERMOST], vector.percentiles[-1 - _OUTERMOST]
+    return bool(score > high if strength > 0 else score < low)

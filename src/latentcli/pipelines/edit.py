@@ -1,7 +1,6 @@
 """Photos edited with concept vectors, at their own resolution and in their own format."""
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,12 +17,12 @@ from latentcli.catalog import ModelEntry
 from latentcli.concepts.edit import EditRequest, direction_digest
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS, EngineName
-from latentcli.errors import ConfigError, ImageError, ModelMismatch, UsageError
+from latentcli.errors import ConfigError, ImageError, ModelMismatch
 from latentcli.events import Event, Note, Piped, Progress, Skipped, Wrote
 from latentcli.figures.sheet import PLAIN, Captions, Look
-from latentcli.files import PIPE, free_name, open_regular, output_file, write_whole
+from latentcli.files import PIPE, chosen_name, open_regular, output_file, write_whole
 from latentcli.images import as_float, to_model_size, walk
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.model.prior import Geometry
 from latentcli.photo.locate import check_boxes, find_boxes
 from latentcli.photo.metadata import earlier, holds_metadata, read_request
@@ -36,7 +35,6 @@ _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".pp
 _AHEAD = 2  # photos for each job that wait for their turn
 _ROUNDING = 1e-6  # of the largest number of a latent: some units in the last place of float32
 _COMPARED = Captions(columns=("original", "reconstruction", "edited"))
-_FRAMES = 13  # of an animation, from the photo to the edited photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +47,6 @@ class Job:
     megapixels: float = PHOTO_MEGAPIXELS
     metadata: bool = True  # write the request into the edited photo
     look: Look = PLAIN  # of a sheet of versions
-
-
-def animated(request: EditRequest, fps: float) -> EditRequest:
-    """The request as an animation: of its strip, else of strengths from none to its own.
-
-    Raises UsageError where the strength is not a plain number.
-    """
-    strength = request.vectors[0].strength
-    if not request.rows and strength is None:
-        raise UsageError("--animate goes by strengths; give --strength or --strip, not --sigma or --to")
-    return replace(request, rows=request.rows or ((0.0, strength or 0.0, _FRAMES),), fps=fps)
 
 
 def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditRequest, job: Job) -> Iterator[Event]:
@@ -78,7 +65,7 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
         check_originals(items)
     if request.boxes and len(items) > 1:
         raise ConfigError(f"--box belongs to one photo, but there are {len(items)}; edit them one by one")
-    model = load_model(entry.path, entry.engine)
+    model = open_model(entry)
     if request.refine:
         _ = model.vae  # before any photo is read: it takes PyTorch, which may be missing
     vectors, typical = load_vectors(entry, model, request)
@@ -138,7 +125,7 @@ def _edit_one(
     notes = [
         f"{item.path}: {lost} cannot be kept" for lost in photo.lost(suffix, request.compare or request.rows != ())
     ]
-    count = 3 if request.compare else math.prod(row[2] for row in request.rows)
+    count = 3 if request.compare else request.count
     megapixels = count * photo.size[0] * photo.size[1] / 1e6
     if count > 1 and megapixels > MEGAPIXELS:
         size = f"{megapixels:.0f} megapixels"
@@ -257,7 +244,7 @@ def rerun(
         notes.append(f"{photo} is not the photo that was edited: the part to edit is chosen again")
         request = replace(request, boxes=())
     if request.fps is not None and job.output is None:
-        job = replace(job, output=free_name(edited))
+        job = replace(job, output=chosen_name(edited, job.force and is_same))
     return entry, chain(map(Note, notes), edit_photos(entry, [photo], request, job))
 
 
