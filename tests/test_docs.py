@@ -27,7 +27,8 @@ FENCE = re.compile(r"^(```+)(\w*)[^\n]*\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL
 CODE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
-FOREIGN = {"--help", "--help-all", "--version", "--install-completion", "--strict", "--check"}  # options of every command, of mkdocs, of our own scripts
+# Options of every command, of mkdocs, of our own scripts.
+FOREIGN = {"--help", "--help-all", "--version", "--install-completion", "--strict", "--check"}
 SHORTEST = 8  # characters of a quoted message between two gaps
 
 

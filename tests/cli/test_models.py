@@ -3,6 +3,7 @@
 import json
 import os
 
+from tests.cli.conftest import MODEL
 from tests.conftest import write_model
 
 
@@ -38,7 +39,14 @@ def test_the_list_is_compact_and_one_model_is_described_in_full(run, vector):
     facts = dict(line.split(maxsplit=1) for line in run("models", "tiny").out.splitlines())
     assert facts["file"] == "models/tiny/model.safetensors"
     assert facts["vectors"] == "dot"
-    assert "there is no model 'tini'" in run("models", "tini").err
+
+
+def test_a_name_that_is_nearly_right_is_asked_about(run, vector):
+    assert run("models", "tini").err == "latentcli: there is no model 'tini'; did you mean tiny?\n"
+    assert "no model has the vector dto; did you mean dot?" in run("sample", "--with", "dto").err
+    assert (
+        "tiny has no vector slanted; it has dot; it is one of digits" in run("sample", "--with", "slanted", *MODEL).err
+    )
 
 
 def test_a_damaged_model_is_not_passed_over_in_silence(run, tmp_path):

@@ -91,7 +91,7 @@ def test_samples_are_drawn_near_an_image_and_moved_along_a_vector(run, photo):
         (["--near", "seed:1", "--temperature", 1], "--near takes --spread"),
         (["--near", "seed:1", "--spread", 2], "--spread takes 0 to 1"),
         (["--near", "nowhere.png"], "nowhere.png"),
-        (["--with", "nothing"], "no model has the vector nothing"),
+        (["--with", "nothing"], "tiny has no vector nothing"),
     ],
 )
 def test_what_a_model_cannot_draw_is_refused_in_a_line(run, options, message):

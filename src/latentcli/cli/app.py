@@ -100,8 +100,8 @@ app.add_typer(vectors.app, name="vectors", rich_help_panel="Latents and vectors"
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    kept = "; files already written were kept" if Console.has_written else ""
-    print(f"latentcli: interrupted{kept}", file=sys.stderr)
+    said = "interrupted; files already written were kept" if Console.has_written else "interrupted"
+    print(f"latentcli: {said}", file=sys.stderr)
     sys.exit(128 + number)
 
 
