@@ -13,7 +13,7 @@ class Progress:
 
     what: str  # the part, as a verb: "encoding"
     done: int
-    total: int
+    total: int  # 1 where nothing is counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,13 +179,19 @@ def near_pca(psnr, ours, **changes):
     evaluation = replace(
         GOOD, baselines=(Baseline("PCA, 16 components", psnr, 0.7, None, None),), held_out=replace(METRICS, psnr=ours)
     )
-    evidence = Evidence(ModelConfig(), evaluation, SUMMARY, changes.get("history", SETTLED))
+    training, history = changes.get("training", SUMMARY), changes.get("history", SETTLED)
+    evidence = Evidence(ModelConfig(), evaluation, training, history)
     (finding,) = (finding for finding in diagnose(evidence) if finding.about == "baseline")
     return finding
 
 
 def test_a_network_that_has_settled_at_pca_is_not_told_to_train_longer():
     assert "a longer run will not help" in near_pca(24.8, 25.0).advice
+
+
+def test_a_network_that_was_trained_briefly_is_told_to_train_longer_though_its_curve_is_flat():
+    advice = near_pca(24.8, 25.0, training=replace(SUMMARY, epochs=15.0, minutes=0.4)).advice
+    assert advice == "run the same command with --minutes 5 to resume this run"
 
 
 def test_a_network_that_still_learns_is_told_to():

@@ -15,6 +15,7 @@ from latentcli.cli.options import (
     SizeOption,
     parse_size,
 )
+from latentcli.cli.terminal import Waiting, duration
 from latentcli.config import Preset
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _GROUPS = 10  # of duplicates that are named
 _NAMES = 4  # of a group
+_FIRST_LOOK = 10  # minutes
 
 
 def check(
@@ -35,7 +37,7 @@ def check(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Check a folder of images as training reads it: sizes, unreadable files, duplicates, time of an epoch.
+    """Check a folder of images as training reads it: sizes, unreadable files, duplicates, how long it takes.
 
     Example:
 
@@ -46,11 +48,11 @@ def check(
     wanted = parse_size(size)
     console = Console(as_json)
 
-    from latentcli.cli.training_view import TrainingView
-    from latentcli.events import Progress
-    from latentcli.training.check import Checked
-    from latentcli.training.check import check as run_check
-    from latentcli.training.plan import TrainRequest
+    with Waiting("starting"):
+        from latentcli.events import Progress
+        from latentcli.training.check import Checked
+        from latentcli.training.check import check as run_check
+        from latentcli.training.plan import TrainRequest
 
     request = TrainRequest(
         preset=cast(Preset, preset),  # TrainRequest refuses other names
@@ -61,10 +63,10 @@ def check(
         held_out=held_out,
         device=device,
     )
-    with TrainingView(console) as view:
+    with Waiting("looking at the images") as line:
         for report in run_check(data, request):
             if isinstance(report, Progress):
-                view.show(report)
+                line.update(report.what, report.done, report.total)
             else:
                 checked: Checked = report
     _report(console, checked)
@@ -87,7 +89,9 @@ def _report(console: Console, checked: "Checked") -> None:
 
 def _rows(checked: "Checked") -> list[tuple[str, str]]:
     sizes = (f"{width}x{height}" for width, height in (checked.smallest, checked.median, checked.largest))
-    minutes = checked.seconds_per_epoch / 60
+    epochs = checked.choice.config.epochs
+    seconds = checked.seconds_per_epoch * epochs
+    hint = f"; --minutes {_FIRST_LOOK} gives a first look" if seconds > 60 * _FIRST_LOOK else ""
     rows = [
         ("images", f"{checked.images} to train on, {checked.held_out} held out"),
         ("unreadable", str(len(checked.unreadable))),
@@ -96,7 +100,8 @@ def _rows(checked: "Checked") -> list[tuple[str, str]]:
         ("duplicates", _duplicates(checked)),
         ("would train", checked.choice.describe()),
         ("precision", checked.precision),
-        ("an epoch", f"about {minutes:.1f} minutes here" if minutes >= 1 else f"about {60 * minutes:.0f} s here"),
+        ("an epoch", f"about {duration(checked.seconds_per_epoch)} here"),
+        ("would take", f"about {duration(seconds)} for {epochs} epochs{hint}"),
     ]
     if checked.passed_over:
         passed = ", ".join(f"{count} {what}" for what, count in sorted(checked.passed_over.items()))

@@ -9,14 +9,16 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from PIL import Image
     from rich.text import Text
 
 _WIDEST, _LONGEST = 80, 24  # cells
+_ROW = 8  # lines of a row of pictures
 _BLOCK = "▀"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".apng", ".tif", ".tiff", ".bmp")
 _MEGAPIXELS = 50.0  # larger pictures take too long for a preview
@@ -27,8 +29,7 @@ def show(path: Path, asked: bool) -> None:
 
     `asked` draws also where CI, NO_COLOR or TERM=dumb say that nobody looks.
     """
-    nobody = os.environ.get("NO_COLOR") or os.environ.get("CI") or os.environ.get("TERM", "dumb") == "dumb"
-    if path.suffix.lower() not in _SUFFIXES or not sys.stdout.isatty() or (nobody and not asked):
+    if path.suffix.lower() not in _SUFFIXES or not (is_seen(sys.stdout) or (asked and sys.stdout.isatty())):
         return
 
     from latentcli.errors import ImageError
@@ -37,6 +38,27 @@ def show(path: Path, asked: bool) -> None:
     with contextlib.suppress(ImageError, *PILLOW_ERRORS), open_picture(path, megapixels=_MEGAPIXELS) as opened:
         picture = on_checks(opened if opened.mode in ("L", "LA", "RGB", "RGBA") else opened.convert("RGBA"))
         _draw(picture.convert("RGB"))
+
+
+def is_seen(stream: TextIO) -> bool:
+    """Whether it goes to a terminal with colours, where somebody looks."""
+    nobody = os.environ.get("NO_COLOR") or os.environ.get("CI") or os.environ.get("TERM", "dumb") == "dumb"
+    return stream.isatty() and not nobody
+
+
+def row(pictures: Sequence["Image.Image"], columns: int) -> "Text":
+    """Pictures of one size side by side in half blocks, as many as fit."""
+    from PIL import Image
+
+    from latentcli.images import on_checks
+
+    width, height = pictures[0].size
+    across = max(1, min(columns, round(2 * _ROW * width / height)))
+    shown = pictures[: columns // across]
+    page = Image.new("RGB", (across * len(shown), 2 * _ROW))
+    for index, picture in enumerate(shown):
+        page.paste(on_checks(picture).convert("RGB").resize((across, 2 * _ROW)), (across * index, 0))
+    return _half_blocks(page)
 
 
 def _draw(picture: "Image.Image") -> None:

@@ -5,14 +5,18 @@ from typing import Annotated
 
 import typer
 
+from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 from latentcli.cli.options import PANEL_DATA, PANEL_TRAINING, DeviceOption, JsonOption, ThreadsOption
+from latentcli.cli.terminal import Waiting
 from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_LEAST_STEPS, SHARP_SHARE, Precision
 from latentcli.runtime import let_threads_sleep
 
 
 def sharpen(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of yours, by name or path.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model of yours, by name or path.", autocompletion=model_names)
+    ],
     data: Annotated[
         Path | None,
         typer.Argument(
@@ -59,14 +63,16 @@ def sharpen(
     console = Console(as_json)
     let_threads_sleep()
 
-    from latentcli import catalog
-    from latentcli.cli.training_view import StopRequest, follow_training
-    from latentcli.training.sharp_plan import SharpenRequest, prepare
-    from latentcli.training.sharpen import sharpen as run
+    with Waiting("starting"):
+        from latentcli import catalog
+        from latentcli.cli.training_view import StopRequest, follow_training
+        from latentcli.training.sharp_plan import SharpenRequest, prepare
+        from latentcli.training.sharpen import sharpen as run
 
     entry = catalog.find_model(model)
     console.facts["model"] = entry.name
-    plan = prepare(entry, data, SharpenRequest(minutes, precision, seed, device, threads))
+    with Waiting("looking at the images"):
+        plan = prepare(entry, data, SharpenRequest(minutes, precision, seed, device, threads))
     if plan.finished:
         plain = plan.folder / PLAIN_FILE
         if entry.training and entry.training.sharpening:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 from latentcli.cli.options import (
     PANEL_DATA,
@@ -23,6 +24,7 @@ from latentcli.cli.options import (
     ThreadsOption,
     parse_size,
 )
+from latentcli.cli.terminal import Waiting
 from latentcli.config import MODEL_FILE, Likelihood, Precision, Preset
 from latentcli.presets import DEFAULTS, FEW_IMAGES, LARGE, MANY_IMAGES
 from latentcli.runtime import let_threads_sleep
@@ -156,6 +158,7 @@ def train(
         str | None,
         typer.Option(
             "--from",
+            autocompletion=model_names,
             help="Start from the weights of a model, whose network and size are taken over: for a few hundred pictures "
             "like its own.",
             show_default=False,
@@ -205,9 +208,10 @@ def train(
     console = Console(as_json)
     let_threads_sleep()
 
-    from latentcli import catalog
-    from latentcli.cli.training_view import StopRequest, follow_training
-    from latentcli.training import plan, sharpen
+    with Waiting("starting"):
+        from latentcli import catalog
+        from latentcli.cli.training_view import StopRequest, follow_training
+        from latentcli.training import plan, sharpen
 
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
@@ -235,7 +239,8 @@ def train(
         start_from=catalog.find_model(start_from).path if start_from else None,
         labels=labels,
     )
-    settled = plan.prepare(folder, data, request)
+    with Waiting("looking at the images"):
+        settled = plan.prepare(folder, data, request)
     console.facts["model"] = folder.name
     console.say(
         f"{folder}: {settled.choice.describe()} "

@@ -1,4 +1,4 @@
-"""Progress of a training: a live line on a terminal, a plain line per epoch anywhere; and TensorBoard's log."""
+"""Progress of a training: a live line and pictures on a terminal, a line per epoch anywhere; and TensorBoard's log."""
 
 import signal
 import sys
@@ -11,18 +11,20 @@ from typing import Any, Self
 
 import numpy as np
 import typer
-from rich.console import Console as RichConsole
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from latentcli import events as job
+from latentcli.cli import preview
 from latentcli.cli.console import Console
+from latentcli.cli.terminal import Waiting, columns, duration, joined
 from latentcli.config import RECONSTRUCTIONS_FILE, SAMPLES_FILE
 from latentcli.errors import missing_extra
 from latentcli.events import Note
 from latentcli.history import EpochReport, Metrics
 from latentcli.images import open_picture
-from latentcli.text import message
 from latentcli.training import events, hardware
+
+_PARTS = 4  # of a training, each of which shows pictures
+_WHOLE = 1000  # nats: losses from here on are written without decimals
 
 
 def follow_training(
@@ -40,8 +42,10 @@ def follow_training(
                 if report.what == "reading" and report.done == report.total:
                     hardware.keep_freed_memory()
                 if stop():  # there is nothing to save
-                    if report.what != "reading":
-                        console.say("stopped before everything was measured; the same command does the rest")
+                    when = "everything was measured; the same command does the rest"
+                    console.say(
+                        f"stopped before {when if view.steps else 'training began; the same command starts it'}"
+                    )
                     was_stopped = True
                     break
     console.facts["interrupted"] = was_stopped
@@ -73,71 +77,49 @@ class TrainingView:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.measured = ""  # the last held-out metrics, for the live line
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=RichConsole(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        self.task = self.progress.add_task("surveying", total=None, note="")
+        self.steps = 0  # of the training, once it has begun
+        self._epochs = 0
+        self._measured: tuple[str, ...] = ()  # the last held-out metrics, for the live line
+        self._part = 0  # of the training: the last one that has shown pictures
+        self._waiting = Waiting("reading")
 
     def __enter__(self) -> Self:
-        self.progress.start()
+        self._waiting.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.progress.stop()
+        self._waiting.__exit__(kind, error, trace)
 
     def show(self, report: events.Report) -> None:
         match report:
             case events.Started():
                 self._started(report)
-            case events.StepReport():
-                note = (
-                    f"{report.images_per_second:.0f} images/s  reconstruction {report.reconstruction:.1f}  "
-                    f"KL {report.kl:.1f}{self.measured}"
-                )
-                self._bar("training", report.step, report.steps, note)
+            case events.StepReport(step, steps, rate):
+                self._waiting.update("training", step, steps, (f"{rate:.0f} images/s", *self._measured))
+            case events.Measuring(step, steps):
+                self._waiting.update("measuring", step, steps, self._measured)
             case EpochReport():
-                self._measured(report.held_out)
-                self._say(f"epoch {report.epoch}, {_duration(report.seconds)}: {self._epoch(report)}")
+                self._epoch(report)
+            case events.Drawn():
+                self._drawn(report)
             case Note(text):
-                self._say(text)
+                self.console.say(text)
             case events.SharpStarted():
                 self._sharp_started(report)
-            case events.SharpStep():
-                note = (
-                    f"{report.images_per_second:.0f} images/s  error {report.error:.4f}  "
-                    f"discriminator {report.discriminator:.2f}{self.measured}"
-                )
-                self._bar("sharpening", report.step, report.steps, note)
+            case events.SharpStep(step, steps, rate):
+                self._waiting.update("sharpening", step, steps, (f"{rate:.0f} images/s", *self._measured))
             case events.SharpReport():
                 self._sharp_measured(report)
             case events.Interrupted(step, steps):
-                self._say(f"stopped at step {step} of {steps}, saved; the same command resumes it")
+                self.console.say(f"stopped at step {step} of {steps}, saved; the same command resumes it")
             case job.Progress(what, done, total):
-                self._bar(what, done, total)
+                self._waiting.update(what, done, total)
             case job.Wrote(path):
-                self.progress.stop()
                 self.console.wrote(path)
             case events.Finished():
                 self._finished(report)
-
-    def _bar(self, what: str, done: int, total: int | None, note: str = "") -> None:
-        self.progress.update(self.task, description=what, completed=done, total=total, note=note)
-
-    def _say(self, text: str) -> None:
-        if self.progress.disable:
-            self.console.say(text)
-        else:
-            self.progress.console.print(message(text), highlight=False, markup=False, soft_wrap=True)
 
     def _left_out(self, unreadable: tuple[str, ...]) -> None:
         self.console.left_out(unreadable)
@@ -145,81 +127,101 @@ class TrainingView:
 
     def _started(self, report: events.Started) -> None:
         self._left_out(report.unreadable)
-        held = f"{report.held_out} held out" if report.held_out else "none held out (too few, or turned off)"
-        seconds = report.estimated_seconds
-        about = f", about {_duration(seconds)}" if seconds else ""
+        self.steps, self._epochs = report.steps, -(-report.steps // report.steps_per_epoch)
         for note in report.notes:
-            self._say(note)
+            self.console.say(note)
         if report.step:
-            self._say(f"resuming at step {report.step} of {report.steps}")
+            self.console.say(f"resuming at step {report.step} of {report.steps}")
         if report.stage > 1:
-            self._say(f"stage {report.stage}: latents and vectors of the earlier model will not fit the new one")
-        self._say(
-            f"{report.images} images, {held}; {report.parameters:,} trained parameters on {report.device}, "
-            f"{report.precision}; {report.steps} steps ({report.steps / report.steps_per_epoch:.1f} epochs){about}; "
+            self.console.say(f"stage {report.stage}: latents and vectors of the earlier model will not fit the new one")
+        held_out = f"{report.held_out} held out" if report.held_out else "none held out (too few, or turned off)"
+        self.console.say(f"{report.images:,} images to train on, {held_out}")
+        length = f"{report.steps / report.steps_per_epoch:.3g} epochs, {report.steps:,} steps"
+        self._begun("training", length, report)
+
+    def _begun(self, what: str, length: str, report: events.Started | events.SharpStarted) -> None:
+        """Say what follows."""
+        left = report.estimated_seconds
+        about = f", about {duration(left)}" if left else ""
+        self.console.say(
+            f"{what} {report.parameters:,} parameters on {report.device} in {report.precision}: {length}{about}; "
             "Ctrl-C stops and saves"
         )
+        self._part = _PARTS * report.step // report.steps
+        self._waiting.update(what, report.step, report.steps, left=left)
+
+    def _epoch(self, report: EpochReport) -> None:
+        """One line; the rest is in the history."""
+        found = report.held_out
+        loss = f"loss {_nats(_loss(found))}" if found else f"training loss {_nats(report.loss)}"
+        self._measured = (f"PSNR {found.psnr:.1f} dB", loss) if found else (loss,)
+        number = f"epoch {report.epoch}/{self._epochs}"
+        skipped = (f"{report.skipped_steps} steps skipped",) if report.skipped_steps else ()
+        self._line(number, duration(report.seconds), *self._measured, *skipped)
+
+    def _line(self, *parts: str) -> None:
+        self.console.say(joined(parts, columns()))
+
+    def _drawn(self, report: events.Drawn) -> None:
+        """Show reconstructions in each part of the training, below the images at first, and samples at its end."""
+        part, width = _PARTS * report.step // report.steps, columns()
+        if part <= self._part or width is None or self.console.as_json or not preview.is_seen(sys.stderr):
+            return
+        shares = f"after {100 * report.step // report.steps} %"
+        if part == _PARTS:
+            rows = [("samples", report.samples)]
+        elif self._part:
+            rows = [(f"reconstructions {shares}", report.reconstructions)]
+        else:
+            rows = [("held-out images", report.originals), (f"reconstructions {shares}", report.reconstructions)]
+        self._part = part
+        for caption, pictures in rows:
+            self.console.say(f"{caption}:")
+            self._waiting.show(preview.row(pictures, width))
 
     def _sharp_started(self, report: events.SharpStarted) -> None:
-        self.measured = ""
         if "skipped" not in self.console.facts:  # else the training before has said it
             self._left_out(report.unreadable)
-        held = f"{report.held_out} held out" if report.held_out else "none held out"
-        about = f", about {_duration(report.estimated_seconds)}" if report.estimated_seconds else ""
+        self.steps, self._measured = report.steps, ()
         if report.step:
-            self._say(f"resuming at step {report.step} of {report.steps}")
-        self._say(
-            f"sharpening the decoder with {report.images} images, {held}; {report.parameters:,} trained parameters on "
-            f"{report.device}, {report.precision}; {report.steps} steps{about}; Ctrl-C stops and saves"
+            self.console.say(f"resuming at step {report.step} of {report.steps}")
+        held_out = f"{report.held_out} held out" if report.held_out else "none held out"
+        before = report.before
+        self.console.say(
+            f"{report.images:,} images to sharpen with, {held_out}; before: sharpness {before.sharpness:.2f} of the "
+            f"images', PSNR {before.psnr:.1f} dB, Fréchet distance of samples {before.frechet:.3g}"
         )
+        self._begun("sharpening", f"{report.steps:,} steps", report)
 
     def _sharp_measured(self, report: events.SharpReport) -> None:
-        before, found = report.before, report.found
-        self.measured = f"  sharpness {found.sharpness:.2f}, held-out PSNR {found.psnr:.2f} dB"
-        self._say(
-            f"step {report.step} of {report.steps}, {_duration(report.seconds)}: held-out sharpness "
-            f"{found.sharpness:.2f} of the images' (before {before.sharpness:.2f}), PSNR {found.psnr:.2f} dB "
-            f"({before.psnr:.2f}), Fréchet distance of samples {found.frechet:.3g} ({before.frechet:.3g})"
+        found = report.found
+        self._measured = (f"sharpness {found.sharpness:.2f}", f"PSNR {found.psnr:.1f} dB")
+        self._line(
+            f"step {report.step}/{report.steps}",
+            duration(report.seconds),
+            *self._measured,
+            f"Fréchet {found.frechet:.3g}",
         )
-
-    def _measured(self, metrics: Metrics | None) -> None:
-        if metrics is not None and metrics.negative_elbo is not None:
-            self.measured = (
-                f"  held-out ELBO {-metrics.negative_elbo:.1f}, {metrics.active_dimensions} active dimensions"
-            )
-
-    def _epoch(self, report: EpochReport) -> str:
-        training = f"training reconstruction {report.reconstruction:.1f} + KL {report.kl:.1f} nats"
-        skipped = f"; {report.skipped_steps} steps skipped" if report.skipped_steps else ""
-        held_out = f"; held-out {metrics_text(report.held_out)}" if report.held_out else ""
-        return training + held_out + skipped
 
     def _finished(self, report: events.Finished) -> None:
         self.console.facts |= {"model_id": report.model_id, "training_seconds": report.seconds}
-        self.progress.stop()
         if report.held_out:
             self.console.facts["held_out"] = asdict(report.held_out)
         self.console.facts["verdict"] = [finding.to_json() for finding in report.findings]
         for finding in report.findings:
-            self._say(finding.describe())
+            self.console.say(finding.describe())
         for path in report.outputs:
             self.console.wrote(path)
-        self._say(f"next: latentcli sample --model {report.folder.name}")
+        self.console.say(f"next: latentcli sample --model {report.folder.name}")
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+def _loss(metrics: Metrics) -> float:
+    """-ELBO in nats per image; the reconstruction alone where there is no KL."""
+    return metrics.reconstruction if metrics.negative_elbo is None else metrics.negative_elbo
 
 
-def metrics_text(metrics: Metrics) -> str:
-    """The held-out metrics in one line."""
-    if metrics.negative_elbo is None:
-        return f"reconstruction {metrics.reconstruction:.2f} nats (no ELBO: beta 0), PSNR {metrics.psnr:.2f} dB"
-    bits = f", {metrics.bits_per_dimension:.3f} bits/dim" if metrics.bits_per_dimension is not None else ""
-    return (
-        f"-ELBO {metrics.negative_elbo:.2f} nats (KL {metrics.kl:.1f}, {metrics.active_dimensions} active dimensions), "
-        f"PSNR {metrics.psnr:.2f} dB{bits}"
-    )
+def _nats(nats: float) -> str:
+    return f"{nats:.{0 if abs(nats) >= _WHOLE else 1}f}"
 
 
 LOG_FOLDER = "tensorboard"

@@ -48,9 +48,11 @@ def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
     loading = loadings[0]
     decoded = loading.decoded
     sides = decoded.sides[decoded.readable]
+    yield Progress("looking for duplicates", 0, 1)
     groups = _duplicates(decoded)
     trained = np.zeros(len(loading.listing), dtype=bool)
     trained[choice.train.rows] = True
+    yield Progress("testing the speed", 0, 1)
     speed = hardware.choose(choice.model, choice.config, images.train, device)
     yield Checked(
         choice=choice,

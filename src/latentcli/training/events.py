@@ -1,7 +1,10 @@
 """Training events, beside the `Progress` and `Note` of every job."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image
 
 from latentcli.evaluation.diagnosis import Finding
 from latentcli.events import Note, Progress, Wrote
@@ -17,7 +20,7 @@ class Started:
     unreadable: tuple[str, ...]  # messages
     notes: tuple[str, ...]  # what to know about the images
     parameters: int
-    precision: str  # and why, where a test chose it
+    precision: str
     device: str
     step: int  # 0, or where an interrupted run goes on
     stage: int  # 1, or more where a run that had ended goes on
@@ -35,6 +38,25 @@ class StepReport:
     images_per_second: float
     reconstruction: float
     kl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """Training or sharpening pauses at a step to measure."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Pictures of the model after a step, which are in its folder."""
+
+    step: int
+    steps: int
+    originals: Sequence[Image.Image]
+    reconstructions: Sequence[Image.Image]  # of these
+    samples: Sequence[Image.Image]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +125,8 @@ Report = (
     | Started
     | StepReport
     | EpochReport
+    | Measuring
+    | Drawn
     | SharpStarted
     | SharpStep
     | SharpReport

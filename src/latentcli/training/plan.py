@@ -94,7 +94,8 @@ class Choice:
     def describe(self) -> str:
         """The choice in one line."""
         model, config = self.model, self.config
-        length = f"{config.minutes:g} minutes" if config.minutes else f"{config.epochs} epochs"
+        count, unit = (config.minutes, "minute") if config.minutes else (config.epochs, "epoch")
+        length = f"{count:g} {unit}{'' if count == 1 else 's'}"
         augmented = ", augmented" if config.augment else ""
         return (
             f"preset {model.preset}, {model.width}x{model.height} {model.colours}, "

@@ -86,9 +86,11 @@ def publish(run: Trained, prior: Prior, parts: Parts, model_id: str | None = Non
     model = load_model(path)
     write_whole(card, stored(model_card(folder.name, vae.config, summary)))
     shown = run.held_out or run.train
-    write_pictures(folder, vae, prior, shown)
+    yield Progress("drawing samples", 0, 1)
+    yield events.Drawn(summary.steps, summary.steps, *write_pictures(folder, vae, prior, shown))
     keep_snapshot(folder, summary.steps, vae, shown, is_last=True)
     record = yield from _evaluated(run, prior, model.header.weights_id)
+    yield Progress("writing the report", 0, 1)
     write_whole(report, stored(build(model, record, vectors=[])))
     kept = record.save(folder)
     with contextlib.suppress(OSError):
@@ -127,8 +129,9 @@ def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
     yield Note(f"fitting the prior to {len(some)} encoded images")
     if run.labelled:
         yield from map(Note, run.labelled.notes)
-    yield Progress("encoding", 0, len(some))
+    yield Progress("encoding", 0, 1)
     encoded = _encoded(run, Dataset(train.pixels, train.rows[some]), of_held_out=False)
+    yield Progress("fitting a mixture", 0, 1)
     mixture = fit(encoded.posterior, seed)
     steps = steps_after(run.summary.steps * run.summary.batch_size * vae.config.width * vae.config.height)
     has_collapsed = not len(active_dimensions(encoded.posterior))
@@ -175,11 +178,15 @@ _APART = 1.6  # times as many steps as at the last snapshot: a dozen snapshots i
 
 
 @torch.inference_mode()
-def write_pictures(folder: Path, vae: VAE, prior: Prior, shown: Dataset) -> None:
-    """Reconstructions of some of `shown` and a sheet of samples with fixed seeds."""
-    both = _reconstructed(vae, shown, _SHOWN)
-    write_picture(sheet(both, columns=len(both) // 2), folder / RECONSTRUCTIONS_FILE)
-    write_picture(sheet(_sampled(vae, prior, _SAMPLES), columns=8), folder / SAMPLES_FILE)
+def write_pictures(
+    folder: Path, vae: VAE, prior: Prior, shown: Dataset
+) -> tuple[list[Image.Image], list[Image.Image], list[Image.Image]]:
+    """Some of `shown`, their reconstructions and samples with fixed seeds, which are written as two sheets."""
+    both, samples = _reconstructed(vae, shown, _SHOWN), _sampled(vae, prior, _SAMPLES)
+    half = len(both) // 2
+    write_picture(sheet(both, columns=half), folder / RECONSTRUCTIONS_FILE)
+    write_picture(sheet(samples, columns=8), folder / SAMPLES_FILE)
+    return both[:half], both[half:], samples
 
 
 @torch.inference_mode()

@@ -37,6 +37,8 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
             with advice_on_memory(plan.choice.model, size, advice), computing_with(plan.choice.threads):
                 images = images_of(plan.choice, (yield from read(plan.choice)))
                 begun = None if plan.resumed else (yield from start.find(plan, images.train))
+                if begun:
+                    yield Progress("testing the speed", 0, 1)
                 yield from Trainer(plan, images, begun).run(stop)
         finally:
             if not (plan.folder / RESUME_FILE).exists():  # nothing was trained

@@ -146,6 +146,7 @@ class _Sharpener:
                 yield self._reported(done, (done - reported_at) / (now - reported), losses)
                 reported, reported_at = now, done
             if done % every == 0 or done == steps:
+                yield events.Measuring(done, steps)
                 report = self._measured()
                 if done == steps:
                     self._save()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latentcli.config import ModelConfig
 from latentcli.data.dataset import Dataset, as_float
-from latentcli.events import Note
+from latentcli.events import Note, Progress
 from latentcli.model.likelihood import SMALLEST_SIGMA
 from latentcli.model.linear import LinearPath
 from latentcli.model.modelfile import LoadedModel, load_model
@@ -50,7 +50,7 @@ class Start:
         vae.load_state_dict({**vae.state_dict(), **self.weights})
 
 
-def find(plan: Plan, images: Dataset) -> Generator[Note, None, Start]:
+def find(plan: Plan, images: Dataset) -> Generator[Note | Progress, None, Start]:
     """Fit what is fitted before the first step, and read the model to start from."""
     model, config = plan.choice.model, plan.choice.config
     flip, augment = config.flip, config.augment
@@ -62,6 +62,7 @@ def find(plan: Plan, images: Dataset) -> Generator[Note, None, Start]:
     is_fitted = model.linear and "linear.basis" not in weights
     if flip is not None and augment is not None and not is_fitted:
         return Start(flip, augment, weights=weights)
+    yield Progress("fitting principal components", 0, 1)
     path = LinearPath(model)
     if flip is None or augment is None:
         alike = _Alike(path, images.spread(_COMPARED), model.latent_dim)
@@ -75,7 +76,6 @@ def find(plan: Plan, images: Dataset) -> Generator[Note, None, Start]:
         return Start(flip, augment, weights=weights)
     most = max(_PER_COMPONENT * model.latent_dim, int(_PRODUCTS / (len(path.mean) * model.latent_dim)))
     some = images.spread(min(_MOST_IMAGES, most))
-    yield Note(f"fitting principal components to {len(some)} images")
     return Start(flip, augment, fit(path, some, model.latent_dim, flip), weights)
 
 

@@ -157,6 +157,7 @@ class Trainer:
     def run(self, stop: Callable[[], bool]) -> Iterator[events.Report]:
         yield self._started()
         if not self.first_step and self.images.held_out and self.learner.config.patience:
+            yield events.Measuring(0, self.stage.end)
             yield self._measure_start(self.images.held_out)
         started, before = time.monotonic(), self.seconds
         reported, reported_at = started, self.first_step
@@ -197,7 +198,7 @@ class Trainer:
             unreadable=self.images.unreadable,
             notes=(*self.images.passed_over, *self.images.notes),
             parameters=sum(parameter.numel() for parameter in self.learner.vae.parameters()),
-            precision=speed.describe() if speed else self.precision,
+            precision=self.precision,
             device=str(self.plan.device),
             step=self.first_step,
             stage=self.stage.number,
@@ -236,6 +237,7 @@ class Trainer:
     def _end_epoch(self, step: int) -> Iterator[events.Report]:
         """Measure, draw, save, report, in this order: history beyond the checkpoint is dropped on resuming."""
         self._check_course(step)
+        yield events.Measuring(step, self.stage.end)
         is_last = step == self.stage.end
         vae = self.learner.evaluated(self.train, self.images.held_out)
         held_out = None
@@ -300,14 +302,16 @@ class Trainer:
         if self.learner.skipped_in_a_row > _MOST_SKIPPED:
             raise _diverged(step, f"{_MOST_SKIPPED} steps without finite gradients")
 
-    def _save_in_passing(self, step: int, evaluated: VAE | None) -> Iterator[Note]:
+    def _save_in_passing(self, step: int, evaluated: VAE | None) -> Iterator[Note | events.Drawn]:
         """Draw and save; where a file cannot be written, a note says so, and the last checkpoint stays."""
         started = time.monotonic()
         try:
             if step > self.first_step + 1:
                 vae = evaluated or self.learner.evaluated(self.train, self.images.held_out)
                 shown = self.images.held_out or self.train
-                results.write_pictures(self.plan.folder, vae, StandardPrior(vae.config.latent_dim), shown)
+                prior = StandardPrior(vae.config.latent_dim)
+                pictures = results.write_pictures(self.plan.folder, vae, prior, shown)
+                yield events.Drawn(step, self.stage.end, *pictures)
                 results.keep_snapshot(self.plan.folder, step, vae, shown)
             self._save(step)
         except LatentCLIError as error:
