@@ -70,6 +70,7 @@ def press(page, name: str, times: int, key: str = "ArrowRight") -> None:
 
 def test_a_slider_changes_the_picture_and_undo_brings_it_back(page):
     before = pixels(page)
+    page.locator("#further").check()
     press(page, "dot", 40)
     shows(page, "[data-state*='\"dot\":2']")
     moved = pixels(page)
@@ -97,7 +98,21 @@ def test_dragging_a_slider_with_the_mouse(page):
     assert page.locator("#v-dot").get_attribute("aria-valuetext").endswith("sd)")
 
 
+def test_a_slider_ends_where_the_measured_pictures_do_unless_one_goes_further(page):
+    slider = page.locator("#v-dot")
+    page.locator("#v-dot:not([max='3'])").wait_for()
+    low, high = (float(slider.get_attribute(end)) for end in ("min", "max"))
+    assert -3 < low <= 0 <= high < 3
+    press(page, "dot", 80)
+    assert float(slider.input_value()) == high
+    page.locator("#further").check()
+    assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("-3", "3")
+    page.locator("#further").uncheck()
+    assert float(slider.input_value()) == high
+
+
 def test_the_command_that_is_shown_writes_the_file_that_is_downloaded(run, page):
+    page.locator("#further").check()
     press(page, "dot", 30)
     page.locator("#command", has_text="--vector=dot=1.5").wait_for()
     with page.expect_download() as download:
@@ -119,6 +134,7 @@ def test_a_photo_that_is_dropped_is_edited_and_downloaded_whole(run, page):
         list(content),
     )
     shows(page, "[data-state*='photo']")
+    page.locator("#further").check()
     press(page, "dot", 20)
     page.locator("#command", has_text="edit me.png --vector=dot=1").wait_for()
     with page.expect_download() as download:

@@ -20,7 +20,7 @@ from latentcli.concepts.edit import EditRequest, Strength, move
 from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.vector import ConceptVector, load_all
 from latentcli.data.sources import find_images
-from latentcli.errors import ConfigError, ImageError, LatentCLIError, UsageError
+from latentcli.errors import ConfigError, ImageError, LatentCLIError, OutputExists, UsageError
 from latentcli.explorer.state import State
 from latentcli.figures.sheet import sheet
 from latentcli.images import encode_picture, read_image, to_pictures
@@ -37,7 +37,7 @@ _PREVIEW = 768  # pixels of the longer side of a photo while it is edited
 _KEPT, _MOST_KEPT = 8, 256 << 20  # previews, and bytes of files
 _STRIP = 5  # pictures
 _LEAST_PILE = 2  # pictures
-TYPICAL = (2, 98)  # percentiles of the latents' projections
+TYPICAL = (1, 99)  # percentiles of the latents' projections
 _JPEG = 90  # quality of previews
 
 
@@ -287,7 +287,10 @@ class Session:
                 names = tuple(f"{kind}-{number}.png" for number in range(len(z)))
                 Latents(z, names, self.model.model_id).save(files[-1])
             labelled = labels.from_folders(catalog.check_name(name, "vector"), files[0], files[1])
-            events = fit_vectors.fit(self.entry, labelled, FitSettings(), force, self.model)
+            try:
+                events = fit_vectors.fit(self.entry, labelled, FitSettings(), force, self.model)
+            except OutputExists as error:  # which names an option of the command line
+                raise OutputExists(f"{self.model.name} has a vector {name!r}; choose another name") from error
             vector = next(event for event in events if isinstance(event, ConceptVector))
             self._read_vectors()
         return describe_vector(vector) | {"positives": vector.positives, "negatives": vector.negatives}
@@ -304,7 +307,7 @@ def describe_vector(vector: ConceptVector) -> dict[str, Any]:
     sigma = float(vector.gap_in_sigma)
     return {
         "name": vector.name,
-        "labelled": vector.positives > 0,
+        "labelled": vector.positives > 0 or bool(vector.combined),
         "sigma": sigma if np.isfinite(sigma) else None,  # of strength 1
         "auc": vector.auc,
         "advice": vector.advice,

@@ -3,7 +3,7 @@
    the strengths of the vectors it is moved along; the backend, a server or a decoder in the page, makes pictures of it. */
 
 const $ = id => document.getElementById(id);
-const REACH = 3; // class gaps that a slider goes to both sides
+const REACH = 3, STEP = 0.05; // class gaps that a slider goes to both sides when it may go further, and in one step
 const LONGEST = 200; // states that can be undone
 
 /* ---- backends ---- */
@@ -147,6 +147,8 @@ async function started() {
 function startFrom(start, moves) {
   state = { ...start, moves: moves || state.moves };
   if (start.seed !== undefined) $("seed").value = start.seed;
+  $("strip").hidden = true; // which shows the picture before
+  striped = "";
   showSliders();
   refresh();
   started();
@@ -163,7 +165,7 @@ function slider(vector) {
   label.textContent = vector.name;
   label.htmlFor = input.id = "v-" + vector.name;
   label.title = vector.advice || vector.name;
-  Object.assign(input, { type: "range", min: -REACH, max: REACH, step: 0.05, value: 0 });
+  Object.assign(input, { type: "range", min: -REACH, max: REACH, step: STEP, value: 0 });
   input.dataset.vector = vector.name;
   input.addEventListener("input", () => { move(vector.name, Number(input.value)); });
   input.addEventListener("change", commit);
@@ -191,23 +193,29 @@ function say(name) {
   input.closest(".slider").querySelector("output").textContent = words;
 }
 function showSliders() {
-  for (const vector of model.vectors) {
-    $("v-" + vector.name).value = state.moves[vector.name] || 0;
-    say(vector.name);
-  }
-  showPad();
+  for (const vector of model.vectors) say(vector.name);
+  shade();
+}
+/* Where a slider ends: where the pictures end that its vector was measured on, until one wants to go further. A
+   strength that is set already stays within. */
+function limits(name) {
+  const range = ranges[name], strength = state.moves[name] || 0;
+  const [low, high] = range && !$("further").checked ? range : [-REACH, REACH];
+  const whole = (value, round) => Number((round(value / STEP - 1e-6 * Math.sign(value)) * STEP).toFixed(2));
+  return [whole(Math.min(low, strength, -2 * STEP), Math.floor), whole(Math.max(high, strength, 2 * STEP), Math.ceil)];
 }
 function shade() {
-  const percent = value => 100 * (Math.min(REACH, Math.max(-REACH, value)) + REACH) / (2 * REACH) + "%";
-  for (const [name, [low, high]] of Object.entries(ranges)) {
-    const input = $("v-" + name);
-    if (!input) continue;
+  for (const { name } of model.vectors) {
+    const input = $("v-" + name), [first, last] = limits(name), [low, high] = ranges[name] || [0, 0];
+    const percent = value => 100 * (Math.min(last, Math.max(first, value)) - first) / (last - first) + "%";
+    Object.assign(input, { min: first, max: last, value: state.moves[name] || 0 });
     input.parentElement.style.setProperty("--low", percent(low));
     input.parentElement.style.setProperty("--high", percent(high));
   }
+  showPad();
 }
 function drawSliders() {
-  const groups = [["Vectors", true], ["Directions nobody labelled", false]];
+  const groups = [["Vectors", true], ["Unsupervised directions", false]];
   $("sliders").replaceChildren(...groups.flatMap(([title, labelled]) => {
     const some = model.vectors.filter(vector => vector.labelled === labelled);
     if (!some.length) return [];
@@ -227,7 +235,6 @@ function drawSliders() {
   }
   $("pad-box").hidden = model.vectors.length < 2;
   showSliders();
-  shade();
 }
 let striped = "", stripTimer = 0;
 function strip(name) {
@@ -248,19 +255,25 @@ function strip(name) {
 
 function showPad() {
   const spot = $("pad").firstElementChild;
-  const percent = name => 50 + 50 * Math.min(1, Math.max(-1, (state.moves[name] || 0) / REACH));
+  const percent = name => {
+    const [low, high] = limits(name);
+    return 100 * ((state.moves[name] || 0) - low) / (high - low);
+  };
   spot.style.left = percent($("pad-x").value) + "%";
   spot.style.top = 100 - percent($("pad-y").value) + "%";
 }
 function padTo(x, y) {
-  const rounded = value => Math.round(Math.min(REACH, Math.max(-REACH, value)) * 20) / 20;
-  move($("pad-x").value, rounded(x));
-  move($("pad-y").value, rounded(y));
+  for (const [name, value] of [[$("pad-x").value, x], [$("pad-y").value, y]]) {
+    const [low, high] = limits(name);
+    move(name, Number((Math.round(Math.min(high, Math.max(low, value)) / STEP) * STEP).toFixed(2)));
+  }
   showSliders();
 }
 function padEvent(event) {
   const box = $("pad").getBoundingClientRect();
-  padTo(((event.clientX - box.left) / box.width * 2 - 1) * REACH, (1 - (event.clientY - box.top) / box.height * 2) * REACH);
+  const at = (name, share) => { const [low, high] = limits(name); return low + share * (high - low); };
+  padTo(at($("pad-x").value, (event.clientX - box.left) / box.width),
+    at($("pad-y").value, 1 - (event.clientY - box.top) / box.height));
 }
 
 /* ---- pins, walks, piles ---- */
@@ -377,6 +390,7 @@ function listen() {
     align = $("align").checked;
     if (state.photo) startFrom(align ? { photo: state.photo } : { photo: state.photo, align: false });
   });
+  on("further", "change", shade);
   on("pad-x", "change", showPad);
   on("pad-y", "change", showPad);
   let dragging = false;
