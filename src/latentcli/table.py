@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 _GAP = 2  # spaces between columns
+_SHORT = 16  # characters of a cell that stays on one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,10 @@ def blocks(
                    with old
     """
     cells = list(zip(*filter(None, (columns, *rows)), strict=True))  # by column
-    least = [max(len(word) for cell in column for word in (cell.split() or [""])) for column in cells]
+    least = [
+        max([*map(len, name.split()), *map(_least, column)])
+        for name, *column in zip(columns or rows[0], *rows, strict=True)
+    ]
     for block in _side_by_side(least, width):
         wanted = [max(map(len, cells[number])) for number in block]
         widths = _widened([least[number] for number in block], wanted, width)
@@ -53,6 +57,11 @@ def blocks(
         drawn = [_lines([row[number] for number in block], widths, right) for row in (columns, *rows) if row]
         names = drawn.pop(0) if columns else []
         yield names, [line for lines in drawn for line in lines]
+
+
+def _least(cell: str) -> int:
+    """Width that a cell cannot go below: all of a short one, the longest word of a text."""
+    return len(cell) if len(cell) <= _SHORT else max(map(len, cell.split()), default=0)
 
 
 def _side_by_side(least: Sequence[int], width: int | None) -> Iterator[list[int]]:

@@ -61,7 +61,7 @@ def _in_short(vector: "ConceptVector") -> Iterator[str]:
     verdict, where = vector.verdict, vector.diagnostics.measured_on.rpartition(": ")[2]
     yield f"{vector.name}: {vector.positives} with, {vector.negatives} without"
     if vector.auc is not None:
-        yield f"  {verdict.word}: AUC {vector.auc:.3f} on {where}"
+        yield f"  AUC {vector.auc:.3f} on {where}{'' if verdict.advice else f': {verdict.word}'}"
     if verdict.advice:
         yield f"  {verdict.advice}"
 
