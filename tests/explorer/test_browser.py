@@ -99,11 +99,11 @@ def test_dragging_a_slider_with_the_mouse(page):
 
 
 def test_a_slider_ends_where_the_measured_pictures_do_unless_one_goes_further(page):
-    slider = page.locator("#v-dot")
-    page.locator("#v-dot:not([max='3'])").wait_for()
+    slider = page.locator("#v-pc1")
+    page.locator("#v-pc1:not([max='3'])").wait_for()
     low, high = (float(slider.get_attribute(end)) for end in ("min", "max"))
     assert -3 < low <= 0 <= high < 3
-    press(page, "dot", 80)
+    press(page, "pc1", 80)
     assert float(slider.input_value()) == high
     page.locator("#further").check()
     assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("-3", "3")

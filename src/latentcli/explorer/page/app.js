@@ -200,7 +200,7 @@ function showSliders() {
    strength that is set already stays within. */
 function limits(name) {
   const range = ranges[name], strength = state.moves[name] || 0;
-  const [low, high] = range && !$("further").checked ? range : [-REACH, REACH];
+  const [low, high] = range && !$("further").checked ? range.map(end => Math.min(REACH, Math.max(-REACH, end))) : [-REACH, REACH];
   const whole = (value, round) => Number((round(value / STEP - 1e-6 * Math.sign(value)) * STEP).toFixed(2));
   return [whole(Math.min(low, strength, -2 * STEP), Math.floor), whole(Math.max(high, strength, 2 * STEP), Math.ceil)];
 }
