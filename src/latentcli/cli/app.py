@@ -36,6 +36,7 @@ from latentcli.cli import (
 from latentcli.cli import map as map_
 from latentcli.cli.console import Console
 from latentcli.cli.help import HELP_NAMES, Command, Group
+from latentcli.cli.terminal import wrapped
 from latentcli.errors import LatentCLIError, UsageError
 from latentcli.text import message
 
@@ -125,7 +126,8 @@ def _run() -> int:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "latentcli"
-        return _failed(f"{error.format_message().rstrip('.')}; {command} --help shows what there is", error.exit_code)
+        text = f"{error.format_message().rstrip('.')}; {command} --help shows what there is".replace("?;", "?")
+        return _failed(text, error.exit_code)
     except ModuleNotFoundError as error:  # only PyTorch can be left out of an install, for using models
         if error.name != "torch":
             raise
@@ -136,5 +138,5 @@ def _run() -> int:
 
 def _failed(text: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        print(f"latentcli: {message(text)}", file=sys.stderr, flush=True)
+        print(wrapped(f"latentcli: {message(text)}"), file=sys.stderr, flush=True)
     return code
