@@ -30,6 +30,7 @@ def test_what_training_would_see_is_told(run, folder):
     assert "1 links that lead nowhere" in lines["passed over"]
     assert "preset photo, 16x16 colour" in lines["would train"]
     assert "here" in lines["an epoch"]
+    assert "for 500 epochs" in lines["would take"]
 
 
 def test_json_has_it_all(run, folder):

@@ -79,6 +79,7 @@ class TrainingView:
         self.console = console
         self.steps = 0  # of the training, once it has begun
         self._epochs = 0
+        self._speed: tuple[str, ...] = ()
         self._measured: tuple[str, ...] = ()  # the last held-out metrics, for the live line
         self._part = 0  # of the training: the last one that has shown pictures
         self._waiting = Waiting("reading")
@@ -97,9 +98,9 @@ class TrainingView:
             case events.Started():
                 self._started(report)
             case events.StepReport(step, steps, rate):
-                self._waiting.update("training", step, steps, (f"{rate:.0f} images/s", *self._measured))
+                self._step("training", step, steps, rate)
             case events.Measuring(step, steps):
-                self._waiting.update("measuring", step, steps, self._measured)
+                self._step("measuring", step, steps)
             case EpochReport():
                 self._epoch(report)
             case events.Drawn():
@@ -109,7 +110,7 @@ class TrainingView:
             case events.SharpStarted():
                 self._sharp_started(report)
             case events.SharpStep(step, steps, rate):
-                self._waiting.update("sharpening", step, steps, (f"{rate:.0f} images/s", *self._measured))
+                self._step("sharpening", step, steps, rate)
             case events.SharpReport():
                 self._sharp_measured(report)
             case events.Interrupted(step, steps):
@@ -120,6 +121,11 @@ class TrainingView:
                 self.console.wrote(path)
             case events.Finished():
                 self._finished(report)
+
+    def _step(self, what: str, step: int, steps: int, images_per_second: float | None = None) -> None:
+        if images_per_second is not None:
+            self._speed = (f"{images_per_second:.0f} images/s",)
+        self._waiting.update(what, step, steps, (*self._speed, *self._measured))
 
     def _left_out(self, unreadable: tuple[str, ...]) -> None:
         self.console.left_out(unreadable)
@@ -158,6 +164,7 @@ class TrainingView:
         number = f"epoch {report.epoch}/{self._epochs}"
         skipped = (f"{report.skipped_steps} steps skipped",) if report.skipped_steps else ()
         self._line(number, duration(report.seconds), *self._measured, *skipped)
+        self._step("training", report.step, self.steps)
 
     def _line(self, *parts: str) -> None:
         self.console.say(joined(parts, columns()))
@@ -173,7 +180,7 @@ class TrainingView:
         elif self._part:
             rows = [(f"reconstructions {shares}", report.reconstructions)]
         else:
-            rows = [("held-out images", report.originals), (f"reconstructions {shares}", report.reconstructions)]
+            rows = [("images", report.originals), (f"reconstructions {shares}", report.reconstructions)]
         self._part = part
         for caption, pictures in rows:
             self.console.say(f"{caption}:")
@@ -196,12 +203,9 @@ class TrainingView:
     def _sharp_measured(self, report: events.SharpReport) -> None:
         found = report.found
         self._measured = (f"sharpness {found.sharpness:.2f}", f"PSNR {found.psnr:.1f} dB")
-        self._line(
-            f"step {report.step}/{report.steps}",
-            duration(report.seconds),
-            *self._measured,
-            f"Fréchet {found.frechet:.3g}",
-        )
+        number, distance = f"step {report.step}/{report.steps}", f"Fréchet {found.frechet:.3g}"
+        self._line(number, duration(report.seconds), *self._measured, distance)
+        self._step("sharpening", report.step, report.steps)
 
     def _finished(self, report: events.Finished) -> None:
         self.console.facts |= {"model_id": report.model_id, "training_seconds": report.seconds}
