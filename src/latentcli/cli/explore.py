@@ -79,12 +79,11 @@ def explore(
     from latentcli.explorer.session import Session
 
     with server.listen(port, _PORT) as listener:
-        session = Session(entry, images)
         console.introduce()
+        session = Session(entry, images)
         token = secrets.token_urlsafe(16)
         address = f"http://{server.HOST}:{listener.getsockname()[1]}/?token={token}"
+        is_open = browser and webbrowser.open(address)
+        console.say(f"{'opened' if is_open else 'open this'} in your browser, on this machine alone; Ctrl-C ends it:")
         console.line(address)
-        console.say("Ctrl-C ends it")
-        if browser and not webbrowser.open(address):
-            console.say("no browser was found; open the address yourself")
         server.serve(session, listener, token)
