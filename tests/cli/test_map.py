@@ -150,7 +150,7 @@ def test_a_file_of_many_latents_is_mapped(run, tiny_model):
         (["--axes", "pc1,pc2,pc3"], "up to 2 different names"),
         (["--axes", "pc1,pc9"], "the model has pc1 to pc4"),
         (["--axes", "z0,z4"], "the model has z0 to z3"),
-        (["--axes", "z0,nothing"], "the vector nothing"),
+        (["--axes", "z0,nothing"], "no vector nothing"),
         (["--axes", "fan", "--range", "2"], "leave out --of, --range and --spacing"),
         (["--cells", "1"], "--cells takes 2 or more"),
         (["--cells", "x"], "--cells takes 15 or 30x20"),

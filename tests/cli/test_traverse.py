@@ -1,5 +1,6 @@
 """`latentcli traverse` and `latentcli vectors discover`: rows of images along axes."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_discovered_directions_are_kept_and_described(run, photo, by, name):
     assert result.code == 0, result.err
     assert result.paths[-1] == f"tiny-{name}.png"
     assert len(result.paths) == 4
-    assert "strength 1 is 1 sd and changes images by" in result.err
+    assert re.search(rf"^{name}1 +[\d.]+% +\d+ of 255 ", result.err, re.MULTILINE)
     vectors = [ConceptVector.load(Path(path)) for path in result.paths[:3]]
     figures = [vector.discovered for vector in vectors]
     assert [found.rank for found in figures] == [1, 2, 3]
@@ -93,7 +94,7 @@ def test_discovered_directions_tell_what_they_change_in_named_concepts(run):
     [
         (["traverse", "--axes", ""], "--axes takes"),
         (["traverse", "--axes", "pc7"], "there is no axis pc7"),
-        (["traverse", "--axes", "nope"], "the vector nope"),
+        (["traverse", "--axes", "nope"], "no vector nope"),
         (["traverse", "--steps", "1"], "--steps takes 2 to 101"),
         (["traverse", "--rows", "0"], "--rows takes 1"),
         (["traverse", "--range", "-1"], "--range takes more than 0"),
