@@ -12,7 +12,7 @@ from latentcli.images import encode_picture, plain
 from latentcli.report.page import templates
 from latentcli.text import shown
 
-_QUALITY = 85  # of the atlas
+_QUALITY = 80  # of the atlas
 _MOST_ATLAS = 16_000_000  # pixels of the atlas, which browsers decode whole
 _LARGEST, _SMALLEST = 64, 16  # pixels of a thumbnail
 _DIGITS = 4  # of a place between 0 and 1
@@ -41,18 +41,15 @@ def build(
     for number, thumbnail in enumerate(thumbnails):
         atlas.paste(plain(thumbnail).convert("RGB"), (number % across * width, number // across * height))
     if columns is None:
-        points, spread = placed * (1, -1) + (0, 1), 0.55
+        points, size = placed * (1, -1) + (0, 1), 0.0
     else:
-        rows = -(-len(placed) // columns)
-        longest = max(columns, rows * height / width)
-        points = np.stack([(placed % columns + 0.5), (placed // columns + 0.5) * height / width], axis=1) / longest
-        spread = math.sqrt(len(placed)) / longest
+        points = np.stack([placed % columns + 0.5, (placed // columns + 0.5) * height / width], axis=1) / columns
+        size = 1 / columns
     data = {
         "width": width,
         "height": height,
         "across": across,
-        "grid": columns is not None,
-        "size": spread / math.sqrt(len(thumbnails)),  # of a thumbnail's width, in the units of the points
+        "size": size,  # width of a cell in the units of the points; 0 without a grid
         "points": points.round(_DIGITS).tolist(),
         "names": [shown(name) for name in names],
         "groups": [shown(member) for member in members],
