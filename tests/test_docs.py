@@ -58,7 +58,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
     for line in "".join(blocks(text, "sh")).splitlines():
         for part in re.split(r"&&|\|(?=\s)|\s>\s", line):
             words = shlex.split(part, comments=True)
-            if words and Path(words[0]).name == "latentcli":
+            if words and Path(words[0]).name == "latentcli" and words[1:2] != ["--install-completion"]:
                 yield words[1:]
 
 
