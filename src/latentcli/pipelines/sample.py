@@ -17,10 +17,10 @@ from latentcli.config import MOST_ON_SHEET, SPREAD, PriorName
 from latentcli.errors import ConfigError, UsageError
 from latentcli.events import Event, Progress, Wrote
 from latentcli.figures.sheet import Captions, Look
-from latentcli.files import free_name, output_file
+from latentcli.files import chosen_name, output_file
 from latentcli.images import check_writable, to_pictures, write_picture
 from latentcli.model.flow import FlowPrior
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.pipelines.apply_vector import load_vectors
 from latentcli.pipelines.encode import keyframes, write_decoded
@@ -71,10 +71,10 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
     look = request.look
     if each and (look.columns or look.labels or look.title):
         raise UsageError("--columns, --labels and --title are of a sheet; leave them out with --each")
-    sampler = _Sampler.of(entry, load_model(entry.path, entry.engine), request)
+    sampler = _Sampler.of(entry, open_model(entry), request)
     if each:
         check_folder(output, len(request.seeds))
-        return _each(sampler, output or free_name(Path(request.stem)), keep=not force)
+        return _each(sampler, output or chosen_name(Path(request.stem), force, is_folder=True), keep=not force)
     target = check_writable(output_file(output, Path(f"{request.stem}.png"), force))
     request.look.check(len(request.seeds), request.columns, (sampler.model.config.width, sampler.model.config.height))
     return _sheet(sampler, target)
