@@ -1,62 +1,47 @@
 """On a narrow screen: nothing is cut, nothing is wider than the screen, and many results are one line."""
 
-import fcntl
-import os
-import pty
+import contextlib
 import re
-import struct
-import subprocess
-import sys
-import termios
 from pathlib import Path
 
 import pytest
 
 from latentcli import catalog
+from latentcli.cli.app import main
 from tests.cli.conftest import MODEL
+from tests.cli.test_terminal import SEQUENCE, pseudo_terminal
 from tests.conftest import draw_folder
 
 WIDTHS = (80, 50)
-CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
-def screen(width: int, *arguments: str) -> list[str]:
-    """Lines of a command in a terminal of so many columns and 24 rows."""
-    parent, child = pty.openpty()
-    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    variables = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    command = subprocess.Popen(
-        [sys.executable, "-m", "latentcli", *arguments],
-        stdin=child, stdout=child, stderr=child, env={**variables, "TERM": "xterm-256color", "CI": "1"},
-    )  # fmt: skip
-    os.close(child)
-    shown = b""
-    while part := _read(parent):
-        shown += part
-    command.wait()
-    os.close(parent)
-    return CONTROLS.sub("", shown.decode()).split("\n")
+@pytest.fixture
+def screen(monkeypatch):
+    """Lines of a command in a terminal of so many columns."""
 
+    def run_it(width, *arguments):
+        monkeypatch.setattr("sys.argv", ["latentcli", *map(str, arguments)])
+        monkeypatch.delenv("COLUMNS", raising=False)
+        with pseudo_terminal(monkeypatch, width) as written, contextlib.suppress(SystemExit):
+            main()
+        return SEQUENCE.sub("", b"".join(written).decode()).replace("\r", "").split("\n")
 
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # Linux says so when the other end is closed
-        return b""
+    monkeypatch.setenv("CI", "1")  # no picture
+    return run_it
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(
     "command", ["", "--help", "edit --help", "train --help", "train --help-all", "vectors", "vectors fit --help-all"]
 )
-def test_help_is_as_wide_as_the_screen(width, command):
+def test_help_is_as_wide_as_the_screen(screen, width, command):
     lines = screen(width, *command.split())
     assert max(map(len, lines)) <= width
     assert len(lines) > 10
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_models_have_whole_names(width):
+def test_models_have_whole_names(screen, width):
     lines = screen(width, "models")
     assert max(map(len, lines)) <= width
     words = re.split(r"[\s,]+", " ".join(lines))
@@ -68,7 +53,7 @@ def test_models_have_whole_names(width):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("model", [entry.name for entry in catalog.bundled_models()])
 @pytest.mark.parametrize("options", [(), ("--verbose",)])
-def test_vectors_have_whole_names_and_whole_numbers(width, model, options):
+def test_vectors_have_whole_names_and_whole_numbers(screen, width, model, options):
     lines = screen(width, "vectors", "list", "--model", model, *options)
     assert max(map(len, lines)) <= width
     assert "…" not in "".join(lines)
@@ -77,13 +62,13 @@ def test_vectors_have_whole_names_and_whole_numbers(width, model, options):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_an_edit_is_a_few_lines(width, photo, vector):
+def test_an_edit_is_a_few_lines(screen, width, photo, vector):
     lines = screen(width, "edit", photo, "--vector", "dot=1", *MODEL)
     assert max(map(len, lines)) <= width
     assert f"{Path(photo).stem}-dot+1.png" in lines
 
 
-def test_many_results_are_one_line_on_a_screen_and_all_of_them_in_a_pipe(run, vector, tmp_path):
+def test_many_results_are_one_line_on_a_screen_and_all_of_them_in_a_pipe(screen, run, vector, tmp_path):
     draw_folder(tmp_path / "many", 12)
     arguments = ("edit", "many", "--vector", "dot=1", *MODEL)
     assert "many-dot+1/: 12 pictures" in screen(80, *arguments)
