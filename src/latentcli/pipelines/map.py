@@ -272,7 +272,7 @@ def _scattered(
 
 
 def _title(model: LoadedModel, count: int) -> str:
-    return f"{count:,} images by {model.name}"
+    return f"{count:,} images, laid out by the model {model.name}"
 
 
 def _nearest(z: np.ndarray, near: np.ndarray, mean: np.ndarray, count: int) -> list[int]:

@@ -103,7 +103,7 @@ def _introduction(model: LoadedModel) -> str:
     )
     if not training:
         return text
-    held_out = f"; {training.held_out_images} more were held out to measure it" if training.held_out_images else ""
+    held_out = f"; {training.held_out_images:,} more were held out to measure it" if training.held_out_images else ""
     return f"Trained on {training.images:,} images of {training.data}{held_out}. {text}"
 
 

@@ -88,7 +88,7 @@ class Chart:
     lines: Sequence[tuple[str, Sequence[tuple[float, float]]]] = ()  # name, points
     bars: Sequence[tuple[str, Sequence[tuple[float, float, float]]]] = ()  # name; left end, width, height of each
 
-    width, height = 640, 260
+    width, height = 640, 266
     left, right, top, base = 78, 628, 12, 226  # of the frame
 
     @property

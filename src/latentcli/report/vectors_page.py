@@ -73,7 +73,11 @@ def _id(number: int) -> str:
 def _overview(data: VectorReportData) -> list[Part]:
     first, last, _ = _OVERVIEW
     one = data.kind.removesuffix("s")
-    words = f"One {one} at strengths {first:g} to {last:g} of each vector; the middle is the {one} itself."
+    words = (
+        f"One {one} at strengths {first:g} to {last:g} of each vector; the middle is the {one} itself. An AUC of 1 "
+        "separates pictures with a concept from those without, one of 0.5 does not. Side effects are in standard "
+        "deviations (sd) of images that do not differ in the concept."
+    )
     entries = [
         Entry(
             vector.name,
@@ -108,7 +112,7 @@ def _strongest(vector: ConceptVector) -> str:
     if worst is None:
         return ""
     if abs(worst.shift) < _SMALL:
-        return "nearly no side effects"
+        return "almost no side effects"
     return f"also {'adds' if worst.shift > 0 else 'takes away'} {worst.concept}: {worst.shift:+.2f} sd"
 
 

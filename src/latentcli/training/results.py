@@ -24,7 +24,7 @@ from latentcli.errors import LatentCLIError
 from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.evaluate import Subject, evaluate
 from latentcli.evaluation.record import Record
-from latentcli.evaluation.result import METRICS, Neighbours, metrics_row
+from latentcli.evaluation.result import METRICS, MIN_COMPARED, Neighbours, metrics_row
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Note, Progress
 from latentcli.figures.sheet import sheet
@@ -235,9 +235,11 @@ def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str
         rows["sharpening"] = (
             f"{sharp.steps} steps of {sharp.batch_size} images in {sharp.seconds / 60:.1f} minutes, the decoder alone; "
             f"PSNR {sharp.before.psnr:.2f} dB before and {sharp.after.psnr:.2f} dB after, sharpness "
-            f"{sharp.before.sharpness:.2f} and {sharp.after.sharpness:.2f}, Fréchet distance of samples "
-            f"{sharp.before.frechet:.2f} and {sharp.after.frechet:.2f}"
+            f"{sharp.before.sharpness:.2f} and {sharp.after.sharpness:.2f}"
         )
+        if training.held_out_images >= MIN_COMPARED:
+            distances = f"{sharp.before.frechet:.2f} and {sharp.after.frechet:.2f}"
+            rows["sharpening"] += f", Fréchet distance of samples {distances}"
     known = "its training images" + (f" and those of `{training.start_from}`" if training.start_from else "")
     held_out = "No images were held out, so nothing was measured."
     if found := training.held_out:
