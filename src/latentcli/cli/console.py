@@ -202,7 +202,8 @@ def choose_model(
     if given:
         from latentcli.pipelines.choose import choose
 
-        choice = choose(wanted, requests, given, bundled, engine)
+        with Waiting("choosing a model"):
+            choice = choose(wanted, requests, given, bundled, engine)
     else:
         choice = catalog.choose(wanted, requests, bundled, engine)
     if wanted is None:

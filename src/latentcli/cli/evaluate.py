@@ -8,6 +8,7 @@ import typer
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.options import PANEL_DATA, PANEL_METHOD, DataArg, JsonOption, ModelOption
 from latentcli.cli.tables import draw_table
+from latentcli.cli.terminal import Waiting
 from latentcli.errors import UsageError
 
 
@@ -59,11 +60,12 @@ def evaluate(
     console = Console(as_json)
     entry = choose_model(console, model)
 
-    from latentcli.evaluation.result import metrics_table, samples_table
-    from latentcli.pipelines import evaluate
+    with Waiting("loading the model"):
+        from latentcli.evaluation.result import metrics_table, samples_table
+        from latentcli.pipelines import evaluate
 
-    request = evaluate.EvaluateRequest(data, training, iwae, features)
-    for event in console.follow(evaluate.evaluate(entry, request), "evaluating"):
+        events = evaluate.evaluate(entry, evaluate.EvaluateRequest(data, training, iwae, features))
+    for event in console.follow(events, "evaluating"):
         assert isinstance(event, evaluate.Evaluated)
         console.facts["evaluation"] = event.evaluation.to_json()
         console.facts["verdict"] = [finding.to_json() for finding in event.findings]
