@@ -82,7 +82,7 @@ def apply_vector(
 
         latentcli apply-vector faces/ --vector smile --vector old=0.5
 
-        latentcli apply-vector seed:7 me.jpg --grid smile=-1:2:5 --grid glasses=-1:1:5
+        latentcli apply-vector seed:7 me.jpg --grid smile=0:1:5 --grid old=-1:1:5
 
     Writes `<stem>-smile.png`. To change a photo at its own resolution: `latentcli edit`.
     """

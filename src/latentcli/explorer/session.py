@@ -30,6 +30,7 @@ from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.photo.locate import find_boxes
 from latentcli.photo.photo import Photo
 from latentcli.pipelines import edit, fit_vectors
+from latentcli.pipelines.choose import unlike
 from latentcli.pipelines.jobs import Item
 
 COMPONENTS = 8  # principal components with a slider
@@ -67,8 +68,8 @@ class Session:
 
     def __init__(self, entry: catalog.ModelEntry, images: Path | None = None) -> None:
         """Raises what `load_model` does, ImageError for a folder without images."""
-        self.entry = entry
         self.model: LoadedModel = open_model(entry)
+        self.entry = replace(entry, loaded=self.model)
         self.images = find_images(images) if images is not None else []
         self._lock = threading.Lock()
         self._photos: OrderedDict[tuple[str, bool], Opened] = OrderedDict()
@@ -126,6 +127,7 @@ class Session:
         path = Path(name)
         photo = Photo.read(path, content)
         boxes, notes = self._boxes(photo, path, align)
+        notes = unlike(self.entry, photo.visible(), name) + notes
         scale = min(1.0, _PREVIEW / max(photo.size))
         size = max(1, round(photo.size[0] * scale)), max(1, round(photo.size[1] * scale))
         small = Photo(

@@ -24,7 +24,7 @@ from latentcli.evaluation.record import Record
 from latentcli.faces import find_faces
 from latentcli.images import as_float, model_box, open_picture, plain, to_model_size, upright
 from latentcli.latents import KIND as LATENTS
-from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.photo.locate import is_face_crop
 
 _LOOKED_AT = 3  # pictures of those that are given
@@ -74,6 +74,11 @@ def choose(
     else:
         chosen, why = _fit(entries[0], pictures), catalog.choose(wanted, vectors).why
     return Choice(chosen.entry, why, tuple(_unlike(chosen, pictures, name)))
+
+
+def unlike(entry: ModelEntry, picture: Image.Image, name: str) -> list[str]:
+    """A note where a model does not know a picture, which names one that does better; else none."""
+    return _unlike(_fit(entry, [picture]), [picture], name)
 
 
 def _makers(subjects: Sequence[str | Path]) -> set[str]:
@@ -142,7 +147,7 @@ def _unlike(chosen: _Fit, pictures: Sequence[Image.Image], name: str) -> list[st
 def _fit(entry: ModelEntry, pictures: Sequence[Image.Image]) -> _Fit:
     """How well a model explains some pictures; the entry then holds the model."""
     try:
-        model = load_model(entry.path, entry.engine)
+        model = open_model(entry)
         errors = [_error(model, picture) for picture in pictures]
     except LatentCLIError:  # damaged: the command says so if it is the only one
         return _Fit(entry, np.inf, 0.0)
