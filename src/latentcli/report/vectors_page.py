@@ -73,6 +73,7 @@ def _id(number: int) -> str:
 def _overview(data: VectorReportData) -> list[Part]:
     first, last, _ = _OVERVIEW
     one = data.kind.removesuffix("s")
+    shown = data.z[np.linalg.norm(data.z - data.geometry.mean, axis=1).argmin()]  # the most ordinary of them
     words = (
         f"One {one} at strengths {first:g} to {last:g} of each vector; the middle is the {one} itself. An AUC of 1 "
         "separates pictures with a concept from those without, one of 0.5 does not. Side effects are in standard "
@@ -83,7 +84,7 @@ def _overview(data: VectorReportData) -> list[Part]:
             vector.name,
             Remark("good" if vector.verdict.word == "good" else "note", _summary(vector), vector.verdict.word),
             Picture(
-                _strip(data, data.z[:1], vector.direction, _OVERVIEW),
+                _strip(data, shown[None], vector.direction, _OVERVIEW),
                 f"{one} at strengths {first:g} to {last:g} of {vector.name}",
                 "",
             ),
