@@ -17,6 +17,7 @@ from latentcli.explorer import server, session
 from latentcli.explorer.session import Session
 from latentcli.explorer.state import State, parse
 from latentcli.latents import Latents
+from latentcli.pipelines import choose
 from tests.conftest import TINY, draw, write_model
 from tests.explorer.conftest import TOKEN, serving
 
@@ -90,6 +91,15 @@ def test_a_photo_without_a_face_is_said_and_its_centre_can_be_taken(tmp_path):
         assert portraits.ask("/api/picture", {"state": {"photo": key, "align": False}}).status == 200
         state = {"photo": key, "align": False, "moves": {"pc1": 1}}
         assert "--no-align" in portraits.ask("/api/command", {"state": state}).json["command"]
+
+
+def test_a_photo_that_the_model_does_not_know_is_shown_and_that_is_said(explorer, monkeypatch):
+    monkeypatch.setattr(choose, "_limit", lambda entry: 1e-9)
+    draw((600, 400), seed=5).save("me.png")
+    key = explorer.ask("/api/photo", Path("me.png").read_bytes(), x_name="me.png").json["photo"]
+    notes = explorer.ask("/api/start", {"state": {"photo": key}}).json["notes"]
+    assert notes[0].startswith("me.png is unlike the images of tiny")
+    assert explorer.ask("/api/picture", {"state": {"photo": key}}).status == 200
 
 
 def test_a_walk_starts_and_ends_at_its_pins(explorer):
