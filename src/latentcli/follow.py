@@ -29,5 +29,6 @@ def followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:
 
 
 def _print_progress(event: Progress) -> None:
-    sys.stderr.write(f"\r{event.what} {event.done}/{event.total}".ljust(60))
+    count = f" {event.done}/{event.total}" if event.total > 1 else ""
+    sys.stderr.write(f"\r{event.what}{count}".ljust(60))
     sys.stderr.flush()

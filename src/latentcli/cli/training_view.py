@@ -161,7 +161,7 @@ class TrainingView:
         found = report.held_out
         loss = f"loss {_nats(_loss(found))}" if found else f"training loss {_nats(report.loss)}"
         self._measured = (f"PSNR {found.psnr:.1f} dB", loss) if found else (loss,)
-        number = f"epoch {report.epoch}/{self._epochs}"
+        number = f"epoch {report.epoch}/{self._epochs}".ljust(len(f"epoch {self._epochs}/{self._epochs}"))
         skipped = (f"{report.skipped_steps} steps skipped",) if report.skipped_steps else ()
         self._line(number, duration(report.seconds), *self._measured, *skipped)
         self._step("training", report.step, self.steps)
@@ -203,7 +203,8 @@ class TrainingView:
     def _sharp_measured(self, report: events.SharpReport) -> None:
         found = report.found
         self._measured = (f"sharpness {found.sharpness:.2f}", f"PSNR {found.psnr:.1f} dB")
-        number, distance = f"step {report.step}/{report.steps}", f"Fréchet {found.frechet:.3g}"
+        number = f"step {report.step}/{report.steps}".ljust(len(f"step {report.steps}/{report.steps}"))
+        distance = f"Fréchet {found.frechet:.3g}"
         self._line(number, duration(report.seconds), *self._measured, distance)
         self._step("sharpening", report.step, report.steps)
 
@@ -251,7 +252,6 @@ class TensorBoardLog:
             str(folder / LOG_FOLDER), purge_step=purged
         )
         self._trained = 0  # steps before sharpening
-        self._drawn = 0  # time of the last logged pictures
 
     def __enter__(self) -> Self:
         return self
@@ -274,7 +274,8 @@ class TensorBoardLog:
                 self._step = report.step
                 if report.held_out:
                     self._scalars("held-out", report.step, report.held_out, _HELD_OUT)
-                self._pictures()
+            case events.Drawn(step=step):
+                self._pictures(max(step, self._step))
             case events.SharpStarted():
                 self._writer = self._writer or self._make(report.trained_steps + report.step + 1)
                 self._trained = self._step = report.trained_steps
@@ -282,7 +283,6 @@ class TensorBoardLog:
                 self._step = self._trained + report.step
                 self._scalars("sharpening", self._step, report.found, _SHARP)
             case events.Finished():
-                self._pictures()
                 findings = "\n\n".join(finding.describe() for finding in report.findings)
                 self._writer.add_text("verdict", findings, self._step)
 
@@ -292,14 +292,8 @@ class TensorBoardLog:
             if value is not None:
                 self._writer.add_scalar(f"{group}/{name}", value, step)
 
-    def _pictures(self) -> None:
-        """Those drawn since the last call."""
-        path = self._folder / SAMPLES_FILE
-        drawn = path.stat().st_mtime_ns if path.exists() else 0
-        if drawn <= self._drawn:
-            return
-        self._drawn = drawn
+    def _pictures(self, step: int) -> None:
         for name in (RECONSTRUCTIONS_FILE, SAMPLES_FILE):
             with open_picture(self._folder / name) as picture:
                 pixels = np.asarray(picture.convert("RGB"))
-            self._writer.add_image(Path(name).stem, pixels, self._step, dataformats="HWC")
+            self._writer.add_image(Path(name).stem, pixels, step, dataformats="HWC")
