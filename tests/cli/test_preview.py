@@ -125,3 +125,11 @@ def test_the_cells_of_a_picture_keep_its_shape():
     assert preview._cells((400, 100), (80, 30)) == (80, 10)
     assert preview._cells((1, 1000), (80, 30)) == (1, 24)
     assert preview._half_blocks(Image.new("RGB", (3, 4))).plain == "▀▀▀\n▀▀▀\n"
+
+
+def test_a_row_has_as_many_whole_pictures_as_fit():
+    square, wide = Image.new("RGBA", (10, 10)), Image.new("L", (20, 10))
+    assert preview.row([square] * 9, 50).plain.splitlines() == ["▀" * 48] * 8
+    assert preview.row([square] * 2, 50).plain.splitlines() == ["▀" * 32] * 8
+    assert preview.row([wide] * 9, 50).plain.splitlines() == ["▀" * 32] * 8
+    assert preview.row([wide], 20).plain.splitlines() == ["▀" * 20] * 8

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from latentcli.data import decode
+from latentcli.training.plan import TrainRequest, choose
 from tests.conftest import draw, draw_folder
 
 
@@ -31,6 +32,13 @@ def test_what_training_would_see_is_told(run, folder):
     assert "preset photo, 16x16 colour" in lines["would train"]
     assert "here" in lines["an epoch"]
     assert "for 500 epochs" in lines["would take"]
+
+
+@pytest.mark.parametrize(
+    ("length", "words"), [({"minutes": 1}, "1 minute"), ({"minutes": 0.5}, "0.5 minutes"), ({"epochs": 2}, "2 epochs")]
+)
+def test_the_length_of_a_training_is_in_words(folder, length, words):
+    assert choose(folder, TrainRequest(**length, augment=False)).describe().endswith(f", {words}")
 
 
 def test_json_has_it_all(run, folder):
