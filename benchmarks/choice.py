@@ -24,7 +24,7 @@ Errors = Mapping[str, tuple[float, float]]  # of each model: the error as it is,
 
 
 def measured(models: Mapping[str, LoadedModel], limits: Mapping[str, float], picture: Image.Image) -> Errors:
-    return {name: (choose._error(model, picture), limits[name]) for name, model in models.items()}
+    return {name: (choose._error(model, picture)[0], limits[name]) for name, model in models.items()}
 
 
 def rules(factor: float) -> dict[str, Callable[[Errors], str]]:

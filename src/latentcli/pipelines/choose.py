@@ -33,7 +33,7 @@ _MOST_OWN = 10  # models of the user that are compared, the latest
 # Measured by benchmarks/choice.py. A face crop in which no face is found may be something else: its error counts so
 # many times for a model of faces.
 _NO_FACE = 3.0
-_FAR = 3.0  # times the error of a model's worst held-out images, or of a better model, from which a picture is unlike
+_SHARPER = 3.0  # times a face model's limit that a photo may reach in which a face was found: sharp ones reach 1.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class _Fit:
     entry: ModelEntry
     error: float  # mean squared error of decodings, of the range 0 to 1; infinite where a face is missing
     limit: float | None  # 99th percentile of that of held-out images; None where the model does not say
+    has_face: bool = False  # found, as a model of faces needs it
 
     @property
     def knows(self) -> bool:
@@ -133,25 +134,24 @@ def _fits(entries: Sequence[ModelEntry], pictures: Sequence[Image.Image]) -> lis
 
 def _unlike(chosen: _Fit, pictures: Sequence[Image.Image], name: str) -> list[str]:
     """A note where the chosen model does not know the pictures, which names one that does better."""
-    if chosen.knows or chosen.limit is None:
+    if chosen.limit is None or chosen.error <= chosen.limit * (_SHARPER if chosen.has_face else 1):
         return []
     others = [entry for entry in catalog.candidates(None) if entry.model_id != chosen.entry.model_id]
     better = min(_fits(others, pictures), key=lambda fit: fit.error, default=None)
-    if better is not None and better.error * _FAR < chosen.error:
+    if better is not None and better.error < chosen.error:
         return [f"{name} is unlike the images of {chosen.entry.name}; {better.entry.name} explains it better"]
-    if chosen.error > _FAR * chosen.limit:
-        return [f"{name} is unlike the images of {chosen.entry.name}, and of every other model: expect little"]
-    return []
+    return [f"{name} is unlike the images of {chosen.entry.name}, and of every other model: expect little"]
 
 
 def _fit(entry: ModelEntry, pictures: Sequence[Image.Image]) -> _Fit:
     """How well a model explains some pictures; the entry then holds the model."""
     try:
         model = open_model(entry)
-        errors = [_error(model, picture) for picture in pictures]
+        found = [_error(model, picture) for picture in pictures]
     except LatentCLIError:  # damaged: the command says so if it is the only one
         return _Fit(entry, np.inf, 0.0)
-    return _Fit(replace(entry, loaded=model), float(np.median(errors)), _limit(entry))
+    error = float(np.median([one for one, _ in found]))
+    return _Fit(replace(entry, loaded=model), error, _limit(entry), all(has_face for _, has_face in found))
 
 
 def _limit(entry: ModelEntry) -> float | None:
@@ -161,16 +161,15 @@ def _limit(entry: ModelEntry) -> float | None:
     return record.evaluation.errors[99]
 
 
-def _error(model: LoadedModel, picture: Image.Image) -> float:
-    """Mean squared error of the decoding of what the model sees of a picture."""
+def _error(model: LoadedModel, picture: Image.Image) -> tuple[float, bool]:
+    """Mean squared error of the decoding of what the model sees of a picture, and whether it is a face that was found."""
     config = model.config
     seen = picture if config.has_alpha else plain(picture, config.background)
-    place, doubt = model_box(*picture.size, config), 1.0
-    if config.crop == "face":
-        if faces := find_faces(seen):
-            place = faces[0].place(config.framing)
-        else:
-            doubt = _NO_FACE if is_face_crop(picture.size, config) else np.inf
+    faces = find_faces(seen) if config.crop == "face" else []
+    place = faces[0].place(config.framing) if faces else model_box(*picture.size, config)
+    doubt = 1.0
+    if config.crop == "face" and not faces:
+        doubt = _NO_FACE if is_face_crop(picture.size, config) else np.inf
     x = as_float(to_model_size(seen, config, place)[None])
     decoded = np.rint(model.decode(model.encode_float(x)) * 255) / 255
-    return doubt * float(np.square(decoded - x).mean())
+    return doubt * float(np.square(decoded - x).mean()), bool(faces)

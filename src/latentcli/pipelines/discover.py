@@ -25,7 +25,7 @@ from latentcli.pipelines.traverse import TraverseRequest, draw_rows, start
 
 _NAMES: dict[Discovery, str] = {"latents": "pc", "pictures": "jac"}  # of vectors, before their number
 _AROUND = 16  # samples at which the decoder's Jacobian is measured
-_MOVED = 32  # samples that effects are measured on
+_MOVED = 24  # samples that effects are measured on
 _STEP = 0.1  # of a standard deviation: a difference for a derivative
 _MOST = 100
 
