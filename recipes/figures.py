@@ -1,12 +1,14 @@
-"""The figures of docs/: planes, maps, walks, grids and traversals, each one command; and the page of digits.
+"""The pictures of docs/gallery.md: runs the command below each and keeps what it draws.
 
-    python recipes/figures.py DATA [FIGURE...]
+    python recipes/figures.py DATA [PICTURE...]
 
-DATA holds `emoji/`, `avatars/`, `avatars.csv` and `mnist/`. Shown are samples of the bundled models, Fluent Emoji by
-Microsoft (MIT), and avatars drawn with DiceBear's Toon Head by Johan Melin (CC BY 4.0).
+DATA holds `emoji/`, `avatars/` and `avatars.csv`: Fluent Emoji by Microsoft (MIT), and avatars drawn with DiceBear's
+Toon Head by Johan Melin (CC BY 4.0). Named pictures (`walk`, `samples-faces`) are made alone.
 """
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,69 +17,58 @@ from pathlib import Path
 
 from PIL import Image
 
-FIGURES = Path(__file__).parents[1] / "docs" / "figures"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 MAPPED = 600  # avatars
+LONGEST = 1600  # pixels of a picture's longer side
 QUALITY = 82  # of WebP
-
-COMMANDS = {
-    "plane-15": "map --model digits-plane",
-    "plane-30": "map --model digits-plane --cells 30",
-    "plane-vectors": "map --model faces --axes smile,old --of seed:0 --cells 9 --range 2",
-    "plane-components": "map --model faces --cells 9",
-    "honeycomb": "map --model faces --cells 13x15 --range 2.5 --shape hexagons --no-labels",
-    "disc": "map --model digits-plane --cells 25 --shape disc --no-labels",
-    "fan": "map --model digits --axes fan --cells 24 --no-labels",
-    "map-emoji": "map {data}/emoji --model emoji --grid",
-    "map-avatars": "map {few} --model avatars --table {data}/avatars.csv --column hair",
-    "nearest": "map {data}/emoji --model emoji --near {data}/emoji/{emoji} --n 15 --grid --columns 5",
-    "strip": "interpolate seed:0-2 --steps 7 --labels --model faces",
-    "grid": "interpolate seed:0-8 --grid 3x3 --steps 5 --model avatars",
-    "corners": "interpolate seed:0-3 --corners --steps 7 --model faces",
-    "analogy": "interpolate seed:0 seed:3 seed:7 --analogy --steps 7 --model faces",
-    "chain": "interpolate seed:0-4 --grid 3x3 --chain --steps 4 --model digits --scale 2",
-    "walk": "interpolate seed:0-5 --loop --method spline --even --seconds 6 --fps 12 --scale 2 --model faces",
-    "traverse": "traverse --model digits --scale 2",
-    "components": "traverse --axes pcs --rows 6 --model faces",
-    "discover": "vectors discover --by pictures --n 8 --model faces",
-    "sheet": "sample --n 12 --columns 6 --labels --scale 2 --title Avatars --model avatars",
-    "near": "sample --near seed:3 --spread 0.6 --n 12 --columns 6 --model avatars",
-    "strengths": "apply-vector seed:0 --grid smile=-1:2:4 --grid glasses=0:1.5:4 --model faces",
-}
+FIGURE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)(?:(?!!\[).)*?```sh\nlatentcli ([^\n]+)\n```", re.DOTALL)
 
 
-def latentcli(command: str, home: Path, *more: object) -> None:
-    """Run it; vectors of bundled models are kept in a home of their own."""
-    arguments = [*command.split(), *map(str, more)]
-    environment = os.environ | {"XDG_DATA_HOME": str(home)}
-    subprocess.run([sys.executable, "-m", "latentcli", *arguments], check=True, env=environment)
+def figures() -> dict[Path, list[str]]:
+    """The pictures of the gallery, and the words of the command that makes each."""
+    found = FIGURE.findall((DOCS / "gallery.md").read_text())
+    return {DOCS / picture: shlex.split(command) for picture, command in found}
 
 
-def write_page(data: Path, home: Path) -> None:
-    """The page of digits in docs/explore.md, with a vector for each digit."""
-    latentcli("vectors fit --model digits --folders", home, data / "mnist" / "train")
-    latentcli("explore --model digits --force --static", home, FIGURES.parent / "explore-digits.html")
+def furnish(folder: Path, data: Path) -> None:
+    """Everything that the commands name."""
+    (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / "avatars.csv").symlink_to(data / "avatars.csv")
+    for name, count in (("emoji", None), ("avatars", MAPPED)):
+        (folder / name).mkdir()
+        for path in sorted((data / name).iterdir())[:count]:
+            shutil.copy(path, folder / name)
+    shutil.copy(min((data / "emoji").iterdir()), folder / "key.webp")
+
+
+def draw(command: list[str], folder: Path) -> Path:
+    """Run a command in the folder; vectors of bundled models are kept there, too. Returns its picture."""
+    result = subprocess.run(
+        [sys.executable, "-m", "latentcli", *command, "--force"],
+        check=True, cwd=folder, env=os.environ | {"XDG_DATA_HOME": str(folder)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return folder / next(line for line in result.stdout.splitlines() if line.endswith((".png", ".webp", ".jpg")))
+
+
+def keep(drawn: Path, figure: Path) -> None:
+    """Store a picture as WebP, no larger than a page can show; an animation as it is."""
+    with Image.open(drawn) as picture:
+        if getattr(picture, "is_animated", False):
+            shutil.copy(drawn, figure)
+            return
+        picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+        picture.save(figure, quality=QUALITY, method=6)
 
 
 def main() -> None:
-    data, wanted = Path(sys.argv[1]), sys.argv[2:] or list(COMMANDS)
-    FIGURES.mkdir(exist_ok=True)
+    data, wanted = Path(sys.argv[1]).resolve(), sys.argv[2:]
+    (DOCS / "figures").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        home, few = Path(name, "home"), Path(name, "few")
-        if wanted == list(COMMANDS):
-            write_page(data, home)
-        few.mkdir()
-        for path in sorted((data / "avatars").glob("*.png"))[:MAPPED]:
-            shutil.copy(path, few)
-        emoji = sorted(path.name for path in (data / "emoji").glob("*.webp"))[0]
-        for figure in wanted:
-            command = COMMANDS[figure].format(data=data, few=few, emoji=emoji)
-            if figure == "walk":
-                latentcli(f"{command} --force", home, "--output", FIGURES / "walk.webp")
-                continue
-            drawn = Path(name, f"{figure}.png")
-            latentcli(command, home, "--output", drawn)
-            with Image.open(drawn) as picture:
-                picture.save(FIGURES / f"{figure}.webp", quality=QUALITY, method=6)
+        furnish(Path(name), data)
+        for figure, command in figures().items():
+            if not wanted or figure.stem in wanted:
+                keep(draw(command, Path(name)), figure)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The documentation is true: its commands parse, its Python runs, its links lead somewhere, its messages exist."""
+"""The documentation is true: its commands parse, its Python runs, its links lead somewhere, its messages and numbers
+are those of the program, and what it quotes is what commands print.
+"""
 
 import ast
 import importlib
@@ -16,7 +18,10 @@ from typing import Any
 import pytest
 import typer
 
+from latentcli import config, presets
 from latentcli.cli.app import app
+from latentcli.concepts import diagnostics
+from latentcli.training import sharpen, start
 from tests.conftest import draw, draw_folder
 
 ROOT = Path(__file__).parents[1]
@@ -72,8 +77,8 @@ def page_id(page: Path) -> str:
     return page.name
 
 
-def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+def load_script(name: str, folder: Path = DOCS) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -85,6 +90,9 @@ def anchor(heading: str) -> str:
     """The id that the site gives a heading."""
     text = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading)
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", text).strip().lower())
+
+
+BUILT = load_script("build_pages").PAGES  # pages that are made while the site is built
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
@@ -129,6 +137,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if target.startswith(("https://", "http://")):
             continue
         path, _, fragment = target.partition("#")
+        if path in BUILT:
+            continue
         found = (page.parent / path).resolve() if path else page
         assert found.exists(), target
         if page.parent == DOCS:
@@ -142,16 +152,74 @@ def test_the_navigation_names_every_page() -> None:
     assert named == {page.name for page in DOCS.glob("*.md")}
 
 
+def needed() -> list[str]:
+    requirements: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    return requirements
+
+
 def test_the_install_without_pytorch_names_every_other_package() -> None:
-    (line,) = re.findall(r"^pip install (.*onnxruntime.*)$", (DOCS / "index.md").read_text(), re.MULTILINE)
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert re.findall(r"'([^']+)'", line) == [package for package in needed if not package.startswith("torch")]
+    (line,) = re.findall(r"^pip install (.*onnxruntime.*)$", (DOCS / "install.md").read_text(), re.MULTILINE)
+    assert re.findall(r"'([^']+)'", line) == [package for package in needed() if not package.startswith("torch")]
+
+
+@pytest.mark.parametrize("page", [DOCS / "index.md", DOCS / "install.md", ROOT / "README.md"], ids=page_id)
+def test_the_install_for_the_cpu_names_the_needed_pytorch(page: Path) -> None:
+    (torch,) = re.findall(r"pip install '([^']+)' --index-url https://download.pytorch.org/whl/cpu", page.read_text())
+    assert torch in needed()
+
+
+def test_every_extra_that_is_named_can_be_installed() -> None:
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    texts = [path.read_text() for path in [*PAGES, ROOT / "README.md", *(ROOT / "src").rglob("*.py")]]
+    named = re.findall(r'missing_extra\([^)]*?, "(\w+)"', "".join(texts), re.DOTALL)
+    assert len(named) > 3
+    assert set(named) | set(re.findall(r"pip install '\.\[(\w+)\]'", "".join(texts))) <= extras
+    assert extras - {"dev"} <= set(re.findall(r"pip install '\.\[(\w+)\]'", (DOCS / "install.md").read_text()))
+
+
+def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:
+    for page in [*PAGES, ROOT / "README.md", *(ROOT / "src").rglob("*.py")]:
+        assert not re.search(r"latentcli\[\w+\]|pip install latentcli", page.read_text()), page.name
 
 
 def test_every_picture_is_shown_somewhere() -> None:
     text = "".join(page.read_text() for page in [*PAGES, ROOT / "README.md"])
-    for picture in [*DOCS.glob("*.png"), *DOCS.glob("*.jpg")]:
-        assert picture.name in text, picture.name
+    for picture in (path for suffix in ("png", "jpg", "webp", "svg") for path in DOCS.glob(f"**/*.{suffix}")):
+        if picture.parent.name != "assets":
+            assert picture.name in text, picture.name
+
+
+def test_every_picture_of_the_gallery_has_its_command() -> None:
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (DOCS / "gallery.md").read_text())
+    made = load_script("figures", ROOT / "recipes").figures()
+    assert [DOCS / picture for picture in shown] == list(made)
+
+
+def test_every_other_picture_has_its_recipe() -> None:
+    recipes = (ROOT / "recipes" / "pictures.py").read_text(), (DOCS / "gallery.md").read_text()
+    for picture in [*DOCS.glob("figures/*"), DOCS / "hero.webp"]:
+        assert any(str(picture.relative_to(DOCS)) in recipe for recipe in recipes), picture.name
+
+
+def test_quoted_outputs_are_what_the_commands_print() -> None:
+    """Of commands that take seconds; words exactly, numbers within what processors differ by."""
+    assert not list(load_script("generate_outputs").stale()), "run: python docs/generate_outputs.py"
+
+
+def slow_outputs() -> list[str]:
+    quoted = load_script("generate_outputs").QUOTED
+    found = (match for page in PAGES for match in quoted.findall(page.read_text()))
+    return [output for slow, _, output in found if slow]
+
+
+def test_quoted_outputs_of_slow_commands_have_the_words_of_the_program() -> None:
+    """Of each phrase all pairs of words are looked for; one may hold a value that is filled in."""
+    texts = source_texts()
+    for output in slow_outputs():
+        assert output.strip(), "run: python docs/generate_outputs.py --slow DATA"
+        for phrase in re.split(r"\d[\d.,]*|\s{2,}|[\n,;:()]|[a-z0-9]+/| -> | --[a-z-]+", output):
+            unknown = [pair for pair in pairwise(phrase.split()) if " ".join(pair) not in texts]
+            assert len(unknown) <= 1, phrase
 
 
 def source_texts() -> str:
@@ -246,3 +314,83 @@ def test_benchmarks_import_what_is_there(path: Path) -> None:
 
 def is_program(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and "from latentcli" in node.value
+
+
+PHOTO, DIGITS, BOOK = (presets.DEFAULTS[name] for name in ("photo", "digits", "book"))
+WORDS = {2: "two", 3: "three", 10: "ten"}
+SENTENCES = {
+    "train.md": (
+        f"| `photo` | all other pictures | {PHOTO.latent_dim}; {PHOTO.latent_dim_large} above {presets.LARGE} px, and "
+        f"for {presets.LARGE} px with {presets.MANY_IMAGES:,} images or more | {PHOTO.likelihood} | Muon | "
+        f"{PHOTO.images_seen:,}; above {presets.LARGE} px fewer, for the same time |",
+        f"| `digits` | gray pictures, model size up to {config.DIGITS_UP_TO} px | {DIGITS.latent_dim} | "
+        f"{DIGITS.likelihood} | Muon | {DIGITS.images_seen:,} |",
+        f"| `book` | only `--preset book` | {BOOK.latent_dim} | {BOOK.likelihood} | RMSprop |",
+        f"| RMSprop | {BOOK.train.epochs} epochs |",
+        f"28x28 gray pictures, batches of {BOOK.train.batch_size}.",
+        f"up to {PHOTO.shift:.0%} of the side".replace("%", " %"),
+        f"has {PHOTO.widths[0]} feature maps at half the size of the pictures",
+        f"twice as many at a quarter, and so on, up to {max(PHOTO.widths)}",
+        f"{config.SMALLEST} to {config.LARGEST} pixels a side",
+        f"rounded down to {', '.join(map(str, config.SIZES[:-1]))} or {config.SIZES[-1]}.",
+        f"Below {config.HELD_OUT_NEEDS} images nothing is held out",
+        f"fewer than {config.HELD_OUT_NEEDS} images nothing is held out",
+        f"Below {presets.FEW_IMAGES:,} training images",
+        f"It sees {config.SHARP_SHARE:.0%} as many images".replace("%", " %"),
+        f"in at least {config.SHARP_LEAST_STEPS} steps",
+        f"lost more than {sharpen.MOST_LOST:g} dB",
+    ),
+    "sampling.md": (
+        f"The default is {config.FLOW_TEMPERATURE:g} for a flow, {config.MIXTURE_TEMPERATURE:g} for a mixture.",
+        f"{config.FLOW_GUIDANCE:g}, the default, is clearer",
+        f"--spread {config.SPREAD:g}",
+    ),
+    "directions.md": (
+        f"from {WORDS[config.TRAVERSAL_RANGE]} [standard deviations](glossary.md#sd) below",
+        f"the {WORDS[config.TRAVERSAL_ROWS]} dimensions that carry most",
+    ),
+    "maps.md": (f"both sides, {config.TRAVERSAL_RANGE:g} by default",),
+    "editing.md": (f"| `--detail {config.DETAIL:g}` |",),
+    "merging.md": (f"`--detail {config.DETAIL:g}`, the default",),
+    "howto.md": (f"raise `--detail` ({config.DETAIL:g} by default)",),
+    "evaluate.md": (
+        f"mean KL above {config.ACTIVE_KL:g} nats",
+        f"at most {start._MOST_IMAGES:,} training images",
+    ),
+    "glossary.md": (f"above {config.ACTIVE_KL:g} nats on average",),
+    "tutorial.md": (
+        f"batches of {BOOK.train.batch_size}, {WORDS[BOOK.train.epochs]} epochs",
+        f"`samples-0-{config.SAMPLES - 1}.png` has {config.SAMPLES} new digits",
+        f"a grid of {config.MAP_CELLS} x {config.MAP_CELLS} latents",
+    ),
+    "vectors.md": (
+        f"[AUC](glossary.md#auc) of {diagnostics._GOOD:g} or more",
+        f"even LDA stays below AUC {diagnostics._ABSENT:g}",
+        f"with {diagnostics.SMALL} latent dimensions or fewer",
+        f"expected cosine below {diagnostics._UNRELIABLE:g}",
+        f"a side effect above {diagnostics._SAME:g} of its own shift",
+        f"LDA's AUC is more than {diagnostics._HIDDEN:g} higher",
+        f"under {100 * diagnostics._OVERLAPPING:.0f} % of the length remains",
+    ),
+    "limits.md": (
+        f"| a picture | {config.MEGAPIXELS:g} megapixels; to be edited {config.PHOTO_MEGAPIXELS:g}, or",
+        f"| `sample` | {config.MOST_SEEDS:,} images with `--each`, {config.MOST_ON_SHEET:,} on a sheet |",
+        f"| `interpolate` | {config.MOST_FRAMES:,} images as a video",
+        f"| strengths | {config.MOST_STRENGTH:,.0f} class gaps |",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_numbers_are_those_of_presets_and_config(name: str) -> None:
+    text = " ".join((DOCS / name).read_text().split())
+    missing = [sentence for sentence in SENTENCES[name] if " ".join(sentence.split()) not in text]
+    assert not missing
+
+
+def test_the_start_page_lists_the_bundled_models_with_all_their_vectors() -> None:
+    rows = (DOCS / "index.md").read_text().splitlines()
+    for model in (path.parent for path in (ROOT / "models").glob("*/model.safetensors")):
+        (row,) = (row for row in rows if row.startswith(f"| `{model.name}` |"))
+        named = set(re.findall("`([^`]+)`", row)) - {model.name}
+        assert named == {vector.stem for vector in model.glob("vectors/*.safetensors")}
