@@ -57,5 +57,5 @@ def test_a_video_has_every_picture_at_an_even_size(suffix, tmp_path):
 def test_a_video_without_its_encoder_is_refused_with_the_line_that_installs_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     check_animation(Path("x.webp"))
-    with pytest.raises(ConfigError, match=r"pip install 'latentcli\[video\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[video\]'"):
         check_animation(Path("x.mp4"))

@@ -332,8 +332,13 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def vector_file(entry: ModelEntry, vector: VectorRequest) -> Path:
-    """The file of a vector that the model has."""
-    return Path(vector.reference) if vector.is_file else vectors_of(entry)[vector.reference]
+    """The file of a vector that the model has. Raises ConfigError where it is gone, or cannot be listed."""
+    if vector.is_file:
+        return Path(vector.reference)
+    try:
+        return vectors_of(entry)[vector.reference]
+    except KeyError as error:
+        raise ConfigError(f"the vector {vector.reference} of {entry.name} cannot be found; try again") from error
 
 
 def new_vector_file(entry: ModelEntry, name: str) -> Path:

@@ -56,7 +56,7 @@ def test_latents_of_one_dimension_lie_on_a_line():
 def test_a_method_that_is_not_installed_is_refused_with_the_line_that_installs_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     layout.check_method("tsne")
-    with pytest.raises(ConfigError, match=r"pip install 'latentcli\[umap\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[umap\]'"):
         layout.check_method("umap")
 
 
