@@ -207,10 +207,12 @@ function limits(name) {
 function shade() {
   for (const { name } of model.vectors) {
     const input = $("v-" + name), [first, last] = limits(name), [low, high] = ranges[name] || [0, 0];
-    const percent = value => 100 * (Math.min(last, Math.max(first, value)) - first) / (last - first) + "%";
+    const share = value => (Math.min(last, Math.max(first, value)) - first) / (last - first);
     Object.assign(input, { min: first, max: last, value: state.moves[name] || 0 });
-    input.parentElement.style.setProperty("--low", percent(low));
-    input.parentElement.style.setProperty("--high", percent(high));
+    const further = $("further").checked; // only then a part of the track is beyond the pictures
+    for (const [edge, value] of [["--low", further ? low : 0], ["--high", further ? high : 0], ["--zero", 0]]) {
+      input.parentElement.style.setProperty(edge, `calc(.5rem + (100% - 1rem) * ${share(value)})`); // the thumb is 1rem
+    }
   }
   showPad();
 }
