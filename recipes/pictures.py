@@ -140,7 +140,7 @@ def concept() -> str:
         cloud = centre + random.normal(scale=(48, 34), size=(60, 2))
         shapes += [f'<circle cx="{x:.0f}" cy="{y:.0f}" r="4" fill="{colour}" opacity="0.45"/>' for x, y in cloud]
     (ax, ay), (bx, by) = ends
-    middle = f'x="{(ax + bx) / 2:.0f}" y="{(ay + by) / 2 - 16:.0f}"'
+    middle = f'x="{(ax + bx) / 2:.0f}" y="{(ay + by) / 2 - 24:.0f}"'
     shapes += [
         f'<line x1="{ax:.0f}" y1="{ay:.0f}" x2="{bx - 12:.0f}" y2="{by + 3:.0f}" stroke="{INK}" stroke-width="3.5" '
         'marker-end="url(#tip)"/>',

@@ -21,6 +21,7 @@ import typer
 from latentcli import config, presets
 from latentcli.cli.app import app
 from latentcli.concepts import diagnostics
+from latentcli.explorer import session
 from latentcli.training import sharpen, start
 from tests.conftest import draw, draw_folder
 
@@ -60,7 +61,7 @@ def without_blocks(text: str) -> str:
 
 def command_lines(text: str) -> Iterator[list[str]]:
     """The words after `latentcli` of each command in the shell blocks; pipes and redirections end a command."""
-    for line in "".join(blocks(text, "sh")).splitlines():
+    for line in "".join(blocks(text, "sh")).replace("\\\n", " ").splitlines():
         for part in re.split(r"&&|\|(?=\s)|\s>\s", line):
             words = shlex.split(part, comments=True)
             if words and Path(words[0]).name == "latentcli" and words[1:2] != ["--install-completion"]:
@@ -358,6 +359,7 @@ SENTENCES = {
         f"mean KL above {config.ACTIVE_KL:g} nats",
         f"at most {start._MOST_IMAGES:,} training images",
     ),
+    "explore.md": (f"the middle {session.TYPICAL[1] - session.TYPICAL[0]} % of them",),
     "glossary.md": (f"above {config.ACTIVE_KL:g} nats on average",),
     "tutorial.md": (
         f"batches of {BOOK.train.batch_size}, {WORDS[BOOK.train.epochs]} epochs",
