@@ -2,9 +2,12 @@
 
     python recipes/pictures.py [PICTURE...]
 
-Made from `examples/` and the bundled models with the command line, so that they show what a user gets.
+Made from `examples/` and the bundled models with the command line, so that they show what a user gets. The pages are
+shown by Chromium, through playwright.
 """
 
+import io
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from latentcli.latents import Latents
 
@@ -26,6 +29,7 @@ FACES = ("--model", "faces")
 SMILE = ("--vector", "smile", *FACES)
 SIDE, GAP = 300, 4  # pixels of a picture in a row, and between two
 ROW_OF_MERGING = 200  # pixels
+_LOADED = 3000  # milliseconds until a page is there
 AMPLIFIED = 3  # times a difference, so that it can be seen
 QUALITY = 90
 INK, CORAL, TEAL = "#7c8a95", "#ff7a59", "#2fb3a2"  # seen on white and on black
@@ -63,18 +67,59 @@ def head(photo: Path, box: tuple[int, ...]) -> Image.Image:
 
 
 def hero() -> Image.Image:
-    """Two people, each as photographed and edited; and a walk from one to the other."""
+    """Two people, each as photographed and edited; below, what the model of avatars draws, as it comes."""
     above = row(
         [
-            head(HOPPER, HOPPER_HEAD),
-            edited(HOPPER, HOPPER_HEAD, "--vector", "smile"),
-            head(COLLINS, COLLINS_HEAD),
-            edited(COLLINS, COLLINS_HEAD, "--vector", "glasses=1"),
+            named("photo", head(HOPPER, HOPPER_HEAD)),
+            named("smile", edited(HOPPER, HOPPER_HEAD, "--vector", "smile=0.85")),
+            named("photo", head(COLLINS, COLLINS_HEAD)),
+            named("glasses", edited(COLLINS, COLLINS_HEAD, "--vector", "glasses=1.3")),
         ]
     )
-    walk = latentcli("interpolate", HOPPER_FACE, COLLINS_FACE, "--steps", "7", *FACES)[0]
-    below = walk.resize((above.width, round(walk.height * above.width / walk.width)), Image.Resampling.LANCZOS)
-    return stack([above, below])
+    drawn = latentcli("sample", "--model", "avatars", "--n", "10", "--each")
+    below = row(drawn, (above.width - GAP * (len(drawn) - 1)) // len(drawn))
+    return stack([above, below.resize((above.width, below.height))])
+
+
+def named(word: str, picture: Image.Image) -> Image.Image:
+    """With a word in its lower left corner."""
+    picture = picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    pen, font = ImageDraw.Draw(picture, "RGBA"), ImageFont.load_default(SIDE / 14)
+    width = pen.textlength(word, font)
+    pen.rounded_rectangle((8, SIDE - 38, 24 + width, SIDE - 8), 6, fill=(0, 0, 0, 150))
+    pen.text((16, SIDE - 23), word, "white", font, anchor="lm")
+    return picture
+
+
+def vectors_report() -> Image.Image:
+    """The top of the page that `vectors report` writes."""
+    return page(("vectors", "report", *FACES), (900, 600), "window.scrollTo(0, 480)")
+
+
+def explore() -> Image.Image:
+    """The page that `explore --static` writes."""
+    moved = "startFrom({ seed: 2 }, {})"
+    return page(("explore", "--static", "page.html", "--model", "avatars"), (1000, 520), moved)
+
+
+def page(command: Sequence[str], size: tuple[int, int], script: str) -> Image.Image:
+    """The page that a command writes, in Chromium, after a script."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        words = [sys.executable, "-m", "latentcli", *command]
+        done = subprocess.run(words, check=True, cwd=folder, stdout=subprocess.PIPE, text=True)
+        written = next(line for line in done.stdout.splitlines() if line.endswith(".html"))
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        shown = browser.new_page(viewport=dict(zip(("width", "height"), size, strict=True)))
+        shown.goto(Path(folder, written).as_uri())
+        shown.wait_for_timeout(_LOADED)
+        shown.evaluate(script)
+        shown.wait_for_timeout(_LOADED)
+        content = shown.screenshot()
+        browser.close()
+    return Image.open(io.BytesIO(content)).convert("RGB")
 
 
 def stack(rows: Sequence[Image.Image]) -> Image.Image:
@@ -191,6 +236,8 @@ def detail() -> Image.Image:
 
 PICTURES: dict[str, Callable[[], Image.Image | str]] = {
     "hero.webp": hero,
+    "figures/vectors-report.webp": vectors_report,
+    "figures/explore.webp": explore,
     "figures/edit.webp": edit,
     "figures/too-much.webp": too_much,
     "figures/latent.webp": latent,
