@@ -162,7 +162,7 @@ def _limit(entry: ModelEntry) -> float | None:
 
 
 def _error(model: LoadedModel, picture: Image.Image) -> tuple[float, bool]:
-    """Mean squared error of the decoding of what the model sees of a picture, and whether it is a face that was found."""
+    """Mean squared error of the decoding of what the model sees of a picture, and whether that is a face it found."""
     config = model.config
     seen = picture if config.has_alpha else plain(picture, config.background)
     faces = find_faces(seen) if config.crop == "face" else []
