@@ -59,11 +59,6 @@ class MixturePaths:
         shares /= shares.sum(axis=0)
         return np.asarray((shares[:, :, None] * np.stack(velocities)).sum(axis=0))
 
-    def mean_and_covariance(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (k,) and covariance (k, k) of the mixture."""
-        within = (self.directions * self.variances[:, None]) @ self.directions.transpose(0, 2, 1)
-        return overall(self.weights, self.means, within)
-
     def fits(self, k: int) -> bool:
         """Whether the arrays have the shapes of such paths."""
         c = self.weights.size
@@ -72,13 +67,6 @@ class MixturePaths:
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-def overall(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (k,) and covariance (k, k) of a mixture with weights (c,), means (c, k) and covariances (c, k, k)."""
-    mean = weights @ means
-    around = means - mean
-    return mean, (weights[:, None, None] * covariances).sum(axis=0) + (weights[:, None] * around).T @ around
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from latentcli.config import MIXTURE_TEMPERATURE
-from latentcli.model.flow import FlowPrior, overall
+from latentcli.model.flow import FlowPrior
 from latentcli.model.noise import uniform_and_normal
 
 
@@ -94,7 +94,10 @@ def mean_and_covariance(prior: Prior, latent_dim: int) -> tuple[np.ndarray, np.n
     if isinstance(prior, StandardPrior):
         return np.zeros(latent_dim, dtype=np.float32), np.eye(latent_dim, dtype=np.float32)
     mixture = _mixture_of(prior) if isinstance(prior, FlowPrior) else prior
-    return overall(mixture.weights, mixture.means, mixture.factors @ mixture.factors.transpose(0, 2, 1))
+    mean = mixture.weights @ mixture.means
+    around = mixture.means - mean
+    within = mixture.factors @ mixture.factors.transpose(0, 2, 1)  # (components, latent_dim, latent_dim)
+    return mean, (mixture.weights[:, None, None] * within).sum(axis=0) + (mixture.weights[:, None] * around).T @ around
 
 
 _TYPICAL = 0.995  # share of the prior's latents that count as typical
