@@ -65,7 +65,7 @@ def test_an_edit_changes_the_face_and_nothing_else(run):
 def test_a_wheel_carries_the_bundled_model(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "venv"], check=True)
     subprocess.run(["venv/bin/pip", "install", "-q", str(ROOT)], check=True)
-    result = subprocess.run(["venv/bin/latentcli", "models"], check=True, capture_output=True, text=True)
+    result = subprocess.run(["venv/bin/latentcli", "models", "faces"], check=True, capture_output=True, text=True)
     assert "site-packages" in result.stdout
     edit = ["venv/bin/latentcli", "edit", HOPPER, "--box", BOX, "--vector", "smile", "--strength", "1.5"]
     result = subprocess.run(edit, check=True, capture_output=True, text=True)
