@@ -27,7 +27,7 @@ _PROGRAM = 'latentcli() { "$PYTHON" -m latentcli "$@"; }; python() { "$PYTHON" "
 
 def pages(slow: bool) -> list[Path]:
     """The pages that quote an output of this kind."""
-    found = sorted(DOCS.glob("*.md"))
+    found = [*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md"]
     return [page for page in found if any(bool(kind) == slow for kind, _, _ in QUOTED.findall(page.read_text()))]
 
 
