@@ -91,7 +91,8 @@ async function after() {
   try {
     const text = await backend.command(state);
     if (key(state) === asked) {
-      $("command").textContent = text || "no command makes this picture; its latent can be saved";
+      const isUntouched = state.photo && !Object.keys(state.moves).length;
+      $("command").textContent = text || (isUntouched ? "move a slider" : "no command makes this picture; its latent can be saved");
       $("copy").disabled = !text;
     }
   } catch (error) { tell(error.message, true); }
