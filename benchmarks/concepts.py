@@ -75,7 +75,7 @@ class Faces:
 
 def few_labels(faces: Faces) -> None:
     """Vectors from 20 + 20 images against the one from all of them."""
-    where = fit_vectors.geometry(faces.model)
+    where = faces.model.geometry
     print(f"\n{EACH} + {EACH} labelled images, {DRAWS} draws: cosine with the vector from all")
     for name in THRESHOLDS:
         everything = faces.examples(name)

@@ -14,7 +14,6 @@ from latentcli import catalog
 from latentcli.concepts import axes
 from latentcli.model.modelfile import load_model
 from latentcli.pipelines.discover import directions_of_pictures
-from latentcli.pipelines.fit_vectors import geometry
 
 MOVED = 64
 CHANCES = 10
@@ -24,14 +23,14 @@ def main() -> None:
     print("model           dims   kind       1st   10th  middle")
     for name in sys.argv[1:] or ["faces"]:
         model = load_model(catalog.find_model(name).path)
-        where, count = geometry(model), model.config.latent_dim
+        where, count = model.geometry, model.config.latent_dim
         z = model.prior.sample(range(MOVED), model.prior.temperature)
         before = model.decode(z)
 
         def change(axis: axes.Axis) -> float:
             return 255 * float(np.sqrt(np.square(model.decode(z + axis.step) - before).mean()))  # noqa: B023
 
-        events = directions_of_pictures(model, where, count)
+        events = directions_of_pictures(model, count)
         try:
             while True:
                 next(events)

@@ -37,8 +37,8 @@ from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.photo import merge as merging
 from latentcli.photo.merge import merge
 from latentcli.pipelines.edit import Job, edit_photos
-from latentcli.pipelines.encode import encode_all
-from latentcli.pipelines.fit_vectors import load_vector
+from latentcli.pipelines.inputs import encode_all
+from latentcli.pipelines.vectors import load_vector
 
 EACH = 200  # faces that do not smile, and that do
 SIDE = 128  # pixels

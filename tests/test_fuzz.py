@@ -22,7 +22,7 @@ from latentcli.evaluation.diagnosis import Finding
 from latentcli.evaluation.result import Evaluation
 from latentcli.history import EpochReport, TrainingSummary
 from latentcli.images import parse_colour
-from latentcli.pipelines.seeds import parse_seeds
+from latentcli.pipelines.inputs import parse_seeds
 from latentcli.text import message, shown, shown_path, stored
 from latentcli.training.checkpoint import Position
 

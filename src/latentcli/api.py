@@ -46,7 +46,9 @@ from latentcli.model.modelfile import LoadedModel
 from latentcli.photo.locate import find_boxes
 from latentcli.photo.photo import Photo
 from latentcli.pictures import Picture, Sheet, model_pixels, picture_file, picture_names, pictures_of
-from latentcli.pipelines import apply_vector, edit, encode, fit_vectors, sample
+from latentcli.pipelines import edit, fit_vectors, sample
+from latentcli.pipelines.inputs import keyframes
+from latentcli.pipelines.vectors import check_known, load_vectors
 from latentcli.runtime import let_threads_sleep
 
 if TYPE_CHECKING:
@@ -213,8 +215,7 @@ class Model:
         asked = {**(vectors or {}), **strengths}
         if not asked:
             raise ConfigError("edit takes at least one vector, like smile=1.5")
-        for name in asked:
-            self._vector_file(name)
+        check_known(self.name, asked, catalog.vectors_of(self._entry))
         path, content = picture_file(photo)
         opened = Photo.read(path, content)
         amounts = tuple(Strength(name, strength=float(strength)) for name, strength in asked.items())
@@ -222,7 +223,7 @@ class Model:
         request = EditRequest(
             vectors=amounts, boxes=given, face=face, every_face=all_faces, align=align, merge=merge, detail=detail
         )
-        loaded, _ = apply_vector.load_vectors(self._entry, self.loaded, request)
+        loaded = load_vectors(self._entry, self.loaded, request)
         boxes, _ = find_boxes(opened, path, self.config, request)
         versions, _ = edit.edit_photo(self.loaded, opened, request, boxes, loaded)
         return versions[-1].visible()
@@ -278,7 +279,9 @@ class Model:
             ConfigError: The model has no vector of this name.
         """
         if isinstance(vector, str):
-            vector = ConceptVector.load(self._vector_file(vector))
+            known = catalog.vectors_of(self._entry)
+            check_known(self.name, [vector], known)
+            vector = ConceptVector.load(known[vector])
         return vector.apply(z, strength)
 
     def evaluate(self, data: str | os.PathLike[str], *, progress: ProgressOption = False) -> "Evaluated":
@@ -308,12 +311,6 @@ class Model:
         words = repr(self).strip("<>").replace("&", "&amp;").replace("<", "&lt;")
         return f'<p>{words}</p><img alt="{_SHOWN} samples" src="data:image/png;base64,{png}">'
 
-    def _vector_file(self, name: str) -> Path:
-        known = catalog.vectors_of(self._entry)
-        if name not in known:
-            raise ConfigError(f"{self.name} has no vector {name!r}; it has {', '.join(known) or 'none'}")
-        return known[name]
-
     def _z(self, z: Latents | np.ndarray) -> np.ndarray:
         if isinstance(z, Latents):
             z.require_model(self.model_id, "the latents", self.name, self.config.latent_dim)
@@ -327,7 +324,7 @@ class Model:
         if isinstance(keyframe, Latents):
             return self._z(keyframe)
         if isinstance(keyframe, str | os.PathLike):
-            return encode.keyframes(self.loaded, os.fspath(keyframe))[0]
+            return keyframes(self.loaded, os.fspath(keyframe))[0]
         return self.encode(keyframe).z
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from latentcli.concepts.vector import ConceptVector
 from latentcli.model.modelfile import load_model
-from latentcli.pipelines.fit_vectors import geometry
 from latentcli.pipelines.traverse import kl_per_dimension
 from tests.cli.conftest import MODEL, pixels, size
 from tests.conftest import TINY, draw_folder, write_model
@@ -23,7 +22,7 @@ def test_rows_are_the_dimensions_and_a_random_direction(run, tiny_model):
     assert "samples encoded again" in result.err
     assert size("tiny-dims.png") == (5 * 18 - 2, 5 * 18 - 2)  # four dimensions, and one row more
     model = load_model(tiny_model)
-    where = geometry(model)
+    where = model.geometry
     first = int(np.argmax(kl_per_dimension(model)[0]))
     z = model.prior.sample([0], model.prior.temperature)[0]
     z[first] -= 2 * np.sqrt(where.covariance[first, first])

@@ -61,11 +61,11 @@ def test_a_vector_carries_its_label(run, pictures):
 
 
 def test_every_column_at_once_is_encoded_once(run, pictures, monkeypatch):
-    from latentcli.pipelines import encode
+    from latentcli.pipelines import inputs
 
     read = []
     monkeypatch.setattr(
-        encode, "read_image", lambda path, config, real=encode.read_image: read.append(path) or real(path, config)
+        inputs, "read_image", lambda path, config, real=inputs.read_image: read.append(path) or real(path, config)
     )
     found = fitted(run, *TABLE, "--all", "--threshold", "size=16,0:15")
     assert [each["name"] for each in found] == ["dot", "size", "kind-a", "kind-b", "twice"]

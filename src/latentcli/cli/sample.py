@@ -148,7 +148,7 @@ def sample(
     from latentcli.concepts.edit import strengths
     from latentcli.figures.sheet import Look
     from latentcli.pipelines import sample
-    from latentcli.pipelines.seeds import parse_seeds
+    from latentcli.pipelines.inputs import parse_seeds
 
     first = seed or 0
     chosen = parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or SAMPLES)))

@@ -18,7 +18,7 @@ from latentcli.box import Box
 from latentcli.concepts import axes, labels
 from latentcli.concepts.edit import EditRequest, Strength, move
 from latentcli.concepts.fit import FitSettings
-from latentcli.concepts.vector import ConceptVector, load_all
+from latentcli.concepts.vector import ConceptVector
 from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError, ImageError, LatentCLIError, OutputExists, UsageError
 from latentcli.explorer.state import State
@@ -31,7 +31,8 @@ from latentcli.photo.locate import find_boxes
 from latentcli.photo.photo import Photo
 from latentcli.pipelines import edit, fit_vectors
 from latentcli.pipelines.choose import unlike
-from latentcli.pipelines.jobs import Item
+from latentcli.pipelines.inputs import Item
+from latentcli.pipelines.vectors import vectors_of
 
 COMPONENTS = 8  # principal components with a slider
 _PREVIEW = 768  # pixels of the longer side of a photo while it is edited
@@ -74,7 +75,7 @@ class Session:
         self._lock = threading.Lock()
         self._photos: OrderedDict[tuple[str, bool], Opened] = OrderedDict()
         self._files: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
-        where = fit_vectors.geometry(self.model)
+        where = self.model.geometry
         components = axes.components(where, COMPONENTS)
         self._components = [axes.as_vector(axis, where, self.model.model_id) for axis in components]
         self._vectors: dict[str, ConceptVector] = {}
@@ -82,7 +83,7 @@ class Session:
         self.model.engine.prepare()
 
     def _read_vectors(self) -> None:
-        saved = {vector.name: vector for vector in load_all(self.entry)[0] if vector.model_id == self.model.model_id}
+        saved = {vector.name: vector for vector in vectors_of(self.entry, self.model)[0]}
         self._vectors = saved | {vector.name: vector for vector in self._components if vector.name not in saved}
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -25,15 +25,16 @@ from latentcli.model import graphs
 from latentcli.model.engine import Engine, Weights, choose_engine
 from latentcli.model.flow import FlowPrior, MixturePaths
 from latentcli.model.parts import Parts
-from latentcli.model.prior import MixturePrior, Prior, StandardPrior
+from latentcli.model.prior import Geometry, MixturePrior, Prior, StandardPrior
 
 if TYPE_CHECKING:
     from latentcli.model.vae import VAE
 
+_Rows = TypeVar("_Rows", np.ndarray, list[Any], tuple[Any, ...])
 KIND = "model"
 _NETWORK, _PRIOR = "network.", "prior."
 _COUNT = ".num_batches_tracked"  # a whole number that batch norm keeps
-_BATCH = 64  # images, or latents, at once
+BATCH = 64  # images, or latents, at once
 _MOST_PRIOR, _MOST_COMPONENTS = 1 << 25, 20  # numbers in a flow's network, and matrices of latent_dim^2 numbers
 
 
@@ -56,11 +57,11 @@ class LoadedModel:
 
     def encode_float(self, x: np.ndarray) -> np.ndarray:
         """Posterior means (n, latent_dim) of float32 images (n, channels, height, width) in [0, 1]."""
-        return np.concatenate([self.engine.encode(some) for some in _batches(x)])
+        return np.concatenate([self.engine.encode(some) for some in batches(x)])
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Images (n, channels, height, width) in [0, 1] of latents (n, latent_dim), both float32."""
-        return np.concatenate([self.engine.decode(some) for some in _batches(z)])
+        return np.concatenate([self.engine.decode(some) for some in batches(z)])
 
     @cached_property
     def vae(self) -> "VAE":
@@ -71,6 +72,11 @@ class LoadedModel:
         if isinstance(self.engine, TorchEngine):
             return self.engine.vae
         return build(self.config, self.weights, choose_device(self.device))
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Where its latents lie."""
+        return Geometry.of(self.prior, self.config.latent_dim)
 
     @property
     def training(self) -> TrainingSummary | None:
@@ -88,9 +94,9 @@ class LoadedModel:
         return self.path.parent.name
 
 
-def _batches(values: np.ndarray) -> list[np.ndarray]:
-    """At least one, which may be empty."""
-    return [values[start : start + _BATCH] for start in range(0, max(1, len(values)), _BATCH)]
+def batches(values: _Rows) -> list[_Rows]:
+    """Parts of BATCH rows that a network takes at once: at least one, which may be empty."""
+    return [values[start : start + BATCH] for start in range(0, max(1, len(values)), BATCH)]
 
 
 def save_model(

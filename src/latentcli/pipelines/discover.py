@@ -11,17 +11,17 @@ from latentcli import catalog
 from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
 from latentcli.concepts.diagnostics import Diagnostics, Shift
-from latentcli.concepts.vector import DISCOVERY, ConceptVector, Discovered, load_all, unlabelled
+from latentcli.concepts.vector import DISCOVERY, ConceptVector, Discovered, unlabelled
 from latentcli.config import TRAVERSAL_ROWS, Discovery
 from latentcli.errors import UsageError
-from latentcli.events import Event, Note, Progress, Wrote
+from latentcli.events import Event, Progress, Wrote
 from latentcli.figures.sheet import Look
 from latentcli.files import output_file
 from latentcli.images import check_writable
 from latentcli.model.modelfile import LoadedModel, open_model
-from latentcli.model.prior import Geometry
-from latentcli.pipelines.fit_vectors import check_new, geometry
-from latentcli.pipelines.traverse import TraverseRequest, draw_rows, start
+from latentcli.pipelines.inputs import start
+from latentcli.pipelines.outputs import draw_rows
+from latentcli.pipelines.vectors import check_new, noted_vectors
 
 _NAMES: dict[Discovery, str] = {"latents": "pc", "pictures": "jac"}  # of vectors, before their number
 _AROUND = 16  # samples at which the decoder's Jacobian is measured
@@ -60,28 +60,23 @@ def discover(
 def _discover(
     entry: catalog.ModelEntry, model: LoadedModel, request: DiscoverRequest, targets: list[Path], sheet: Path
 ) -> Iterator[Event | ConceptVector]:
-    where = geometry(model)
     if request.by == "latents":
-        found = axes.components(where, len(targets))
+        found = axes.components(model.geometry, len(targets))
     else:
-        found = yield from directions_of_pictures(model, where, len(targets))
-    saved, unreadable = load_all(entry)
-    for message in unreadable:
-        yield Note(f"left out: {message}")
-    known = [vector for vector in saved if vector.model_id == model.model_id and vector.positives]
+        found = yield from directions_of_pictures(model, len(targets))
+    saved = yield from noted_vectors(entry, model)
+    known = [vector for vector in saved if vector.positives]
     samples = _Samples.of(model)
     vectors = []
     for rank, axis in enumerate(found, start=1):
-        vectors.append(_measured(model, where, known, samples, axis, request.by, rank))
+        vectors.append(_measured(model, known, samples, axis, request.by, rank))
         yield Progress("measuring", rank, len(found))
     for vector, target in zip(vectors, targets, strict=True):
         vector.save(target)
         yield Wrote(target)
         yield vector
     rows = [Axis(vector.name, vector.direction, _note(vector)) for vector in vectors]
-    yield from draw_rows(
-        model, [*rows, axes.at_random(where)], start(model, where, None), TraverseRequest(look=request.look), sheet
-    )
+    yield from draw_rows(model, [*rows, axes.at_random(model.geometry)], start(model, None), request.look, sheet)
 
 
 def _note(vector: ConceptVector) -> str:
@@ -91,13 +86,13 @@ def _note(vector: ConceptVector) -> str:
     return f"{100 * found.variance:.1f} %" if found.by == "latents" else f"{255 * found.change:.0f} levels"
 
 
-def directions_of_pictures(model: LoadedModel, where: Geometry, count: int) -> Generator[Event, None, list[Axis]]:
+def directions_of_pictures(model: LoadedModel, count: int) -> Generator[Event, None, list[Axis]]:
     """Directions that change decoded images most for a step of one standard deviation, the largest first.
 
     They are eigenvectors of the mean of J'J over samples, J being the decoder's Jacobian in whitened latents. Wang and
     Ponce 2021, "The geometry of deep generative image models and its applications", section 3.
     """
-    variances, directions = np.linalg.eigh(where.covariance.astype(np.float64))
+    variances, directions = np.linalg.eigh(model.geometry.covariance.astype(np.float64))
     steps = (directions * np.sqrt(np.maximum(variances, 0))).T.astype(np.float32)  # (d, latent_dim), whitened ones
     metric = np.zeros((len(steps), len(steps)))
     z = model.prior.sample(range(_AROUND), model.prior.temperature)
@@ -110,7 +105,7 @@ def directions_of_pictures(model: LoadedModel, where: Geometry, count: int) -> G
     found = []
     for rank in range(1, count + 1):
         direction = axes.oriented(turns[:, -rank] @ steps)
-        found.append(Axis(f"{_NAMES['pictures']}{rank}", axes.along(direction, where)))
+        found.append(Axis(f"{_NAMES['pictures']}{rank}", axes.along(direction, model.geometry)))
     return found
 
 
@@ -130,24 +125,20 @@ class _Samples:
 
 
 def _measured(
-    model: LoadedModel,
-    where: Geometry,
-    known: Sequence[ConceptVector],
-    samples: _Samples,
-    axis: Axis,
-    by: Discovery,
-    rank: int,
+    model: LoadedModel, known: Sequence[ConceptVector], samples: _Samples, axis: Axis, by: Discovery, rank: int
 ) -> ConceptVector:
     """The vector of an axis, with what a step along it changes in images and in the concepts that have names."""
     images = model.decode(samples.z + axis.step)
     change = float(np.sqrt(np.square(images - samples.images).mean()))
     length = float(np.square(axis.step.astype(np.float64)).sum())
-    recipe = Discovered(by, rank, length / float(np.trace(where.covariance)), change)
+    recipe = Discovered(by, rank, length / float(np.trace(model.geometry.covariance)), change)
     shifts: tuple[Shift, ...] = ()
     if known:
         moved = model.encode_float(images) - samples.reencoded
         probes = np.stack([vector.probe for vector in known])
         means = (moved @ probes.T).mean(axis=0).tolist()
         shifts = tuple(Shift(vector.name, shift) for vector, shift in zip(known, means, strict=True))
-    vector = unlabelled(axis.name, axis.step, DISCOVERY[by], {"discover": asdict(recipe)}, where, model.model_id)
+    vector = unlabelled(
+        axis.name, axis.step, DISCOVERY[by], {"discover": asdict(recipe)}, model.geometry, model.model_id
+    )
     return replace(vector, diagnostics=Diagnostics(measured_on=f"{_MOVED} samples", side_effects=shifts))

@@ -27,8 +27,9 @@ from latentcli.model.prior import Geometry
 from latentcli.photo.locate import check_boxes, find_boxes
 from latentcli.photo.metadata import earlier, holds_metadata, read_request
 from latentcli.photo.photo import Photo, side_by_side
-from latentcli.pipelines.apply_vector import captions, distances, load_vectors
-from latentcli.pipelines.jobs import Item, check_originals, gather, kept, targets
+from latentcli.pipelines.inputs import Item, gather
+from latentcli.pipelines.outputs import check_originals, kept, targets
+from latentcli.pipelines.vectors import captions, distances, load_vectors
 
 _MOST_HASHED = 1 << 30  # bytes of a photo that may be an original
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
@@ -68,7 +69,8 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
     model = open_model(entry)
     if request.refine:
         _ = model.vae  # before any photo is read: it takes PyTorch, which may be missing
-    vectors, typical = load_vectors(entry, model, request)
+    vectors = load_vectors(entry, model, request)
+    typical = model.geometry if request.stay_typical else None
     check_boxes(request, [(item.path, item.content) for item in items], model.config, job.megapixels)
     request = request.made_with(model.name, model.model_id, vectors)
     edit_one = partial(_edit_one, model, request, vectors, typical, job)

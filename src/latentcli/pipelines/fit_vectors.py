@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from latentcli import catalog, typed
-from latentcli.concepts import axes, perturb, vector
+from latentcli.concepts import perturb, vector
 from latentcli.concepts.diagnostics import MIN_HELD_OUT, SMALL, Shift
 from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels
-from latentcli.concepts.vector import ConceptVector, load_all
+from latentcli.concepts.vector import ConceptVector
 from latentcli.config import HELD_OUT_NEEDS, Augmentation, VectorMethod
 from latentcli.data.sources import held_out_then
-from latentcli.errors import ConfigError, ImageError, ModelMismatch, OutputExists
+from latentcli.errors import ConfigError, ImageError
 from latentcli.events import Event, Note, Progress, Wrote
 from latentcli.latents import Latents
 from latentcli.model.modelfile import LoadedModel, open_model
-from latentcli.model.prior import Geometry
-from latentcli.pipelines.encode import encode_all
+from latentcli.pipelines.inputs import encode_all
+from latentcli.pipelines.vectors import check_known, check_new, load_vector, vectors_of
 
 _EDITED = 200  # images that side effects are measured on
 _MIN_EDITED = 20  # held-out images; with fewer others are edited, too
@@ -46,44 +46,12 @@ def fit(
     return _saved(compute(model, entry, labels, settings), targets)
 
 
-def check_new(entry: catalog.ModelEntry, name: str, force: bool) -> Path:
-    """The file for a new vector. Raises OutputExists when the name is taken, ConfigError when it is no name."""
-    target = catalog.new_vector_file(entry, name)
-    if not force and name in catalog.vectors_of(entry):
-        raise OutputExists(
-            f"model {entry.name} has a vector {name!r}; add --force to replace it, or choose another name"
-        )
-    return target
-
-
 def _saved(events: Iterator[Event | ConceptVector], targets: Mapping[str, Path]) -> Iterator[Event | ConceptVector]:
     for event in events:
         if isinstance(event, ConceptVector):
             event.save(targets[event.name])
             yield Wrote(targets[event.name])
         yield event
-
-
-def geometry(model: LoadedModel) -> Geometry:
-    """Where a model's latents lie."""
-    return Geometry.of(model.prior, model.config.latent_dim)
-
-
-def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.VectorRequest) -> ConceptVector:
-    """A vector that the model has: a saved one, or an axis that every model has.
-
-    Raises ModelMismatch when another model made it, UsageError for an axis that this one does not have.
-    """
-    if request.is_axis and request.reference not in catalog.vectors_of(entry):
-        where = geometry(model)
-        return axes.as_vector(axes.numbered(request.reference, where), where, model.model_id)
-    found = ConceptVector.load(catalog.vector_file(entry, request))
-    if found.model_id != model.model_id or len(found.direction) != model.config.latent_dim:
-        raise ModelMismatch(
-            f"{request.reference} was made with model {found.model_id}, but {model.name} is {model.model_id}; "
-            f"{catalog.make_again(request.reference, model.name)}"
-        )
-    return found
 
 
 def compute(
@@ -94,15 +62,13 @@ def compute(
     The model's own share of the images is held out by the same hash, so that a training folder's held-out images are
     held out here too when the labels' names start where the training's did.
     """
-    others = {known.name: known for known in load_all(entry)[0] if known.model_id == model.model_id}
-    missing = [name for name in settings.orthogonal_to if name not in others]
-    if missing:
-        raise ConfigError(f"{model.name} has no vector {missing[0]!r}; it has {', '.join(others) or 'none'}")
+    others = {known.name: known for known in vectors_of(entry, model)[0]}
+    check_known(model.name, settings.orthogonal_to, others)
     settings = replace(settings, others=[others[name].direction.astype(np.float64) for name in settings.orthogonal_to])
     yield from map(Note, labels.notes)
     z, rows = yield from _encoded(model, labels)
     labels = labels.take(rows)
-    held, where = _held_out(model, labels), geometry(model)
+    held, where = _held_out(model, labels), model.geometry
     fitted: list[tuple[Concept, Examples, ConceptVector]] = []
     for concept in labels.concepts:
         yield Progress("fitting", len(fitted), len(labels.concepts))
@@ -265,7 +231,7 @@ def combine(
     target = check_new(entry, name, force)
     model = open_model(entry)
     weighted = [(load_vector(entry, model, part), 1.0 if part.strength is None else part.strength) for part in parts]
-    return _saved(iter([vector.combine(name, weighted, geometry(model))]), {name: target})
+    return _saved(iter([vector.combine(name, weighted, model.geometry)]), {name: target})
 
 
 def refit(

@@ -30,18 +30,15 @@ from latentcli.figures.sheet import Captions, Look, check_pixels, sheet
 from latentcli.files import output_file, write_whole
 from latentcli.images import as_float, check_writable, to_pictures, write_picture
 from latentcli.model.modelfile import LoadedModel, open_model
-from latentcli.model.prior import Geometry, StandardPrior
-from latentcli.pipelines.encode import decoded_pictures, encode_paths, subjects
-from latentcli.pipelines.fit_vectors import geometry
-from latentcli.pipelines.jobs import Item
-from latentcli.pipelines.traverse import check_range, named_axis, start
-from latentcli.pipelines.walk import short_name
+from latentcli.model.prior import StandardPrior
+from latentcli.pipelines.inputs import Item, latents_of, short_name, start, subjects
+from latentcli.pipelines.outputs import check_range, decoded_pictures
+from latentcli.pipelines.vectors import named_axis
 from latentcli.report import map_page
 from latentcli.text import stored
 
 FAN = "fan"  # instead of two axes: all dimensions at once
 _TICKS = 5  # at most so many rows and columns have a number
-_BATCH = 64  # images
 _MOST = 100_000  # images on a map
 _PAGES = (".html", ".htm")
 
@@ -94,7 +91,6 @@ def plane(entry: ModelEntry, request: PlaneRequest, output: Path | None, force: 
     model = open_model(entry)
     if model.config.latent_dim < 2:
         raise ConfigError(f"a plane takes two latent dimensions, and {model.name} has one; see latentcli traverse")
-    where = geometry(model)
     names = request.axes or ("z0,z1" if model.config.latent_dim == 2 else "pc1,pc2")
     of = "" if request.of is None else f"-{short_name(request.of)}"
     target = check_writable(output_file(output, Path(f"{entry.name}-{names.replace(',', '-')}{of}.png"), force))
@@ -109,12 +105,11 @@ def plane(entry: ModelEntry, request: PlaneRequest, output: Path | None, force: 
     chosen = axes.names_of(names, 2)
     if len(chosen) != 2:
         raise UsageError(f"--axes takes two names like pc1,pc2, or fan, got {names[:80]!r}")
-    horizontal, vertical = (named_axis(entry, model, where, name) for name in chosen)
+    horizontal, vertical = (named_axis(entry, model, name) for name in chosen)
     x, y = (
-        _places(model, where, axis, count, request)
-        for axis, count in zip((horizontal, vertical), request.cells, strict=True)
+        _places(model, axis, count, request) for axis, count in zip((horizontal, vertical), request.cells, strict=True)
     )
-    middle = start(model, where, request.of)
+    middle = start(model, request.of)
     right, up = _mesh(x, y, request)
     z = middle + right[:, None] * horizontal.step + up[:, None] * vertical.step
     captions = Captions(rows=_ticks(y[::-1]), columns=_ticks(x))
@@ -138,7 +133,7 @@ def _is_shown(request: PlaneRequest) -> np.ndarray:
     return np.asarray(is_inside if request.shape == "disc" else np.ones_like(is_inside)).ravel()
 
 
-def _places(model: LoadedModel, where: Geometry, axis: Axis, count: int, request: PlaneRequest) -> np.ndarray:
+def _places(model: LoadedModel, axis: Axis, count: int, request: PlaneRequest) -> np.ndarray:
     """Standard deviations from the middle, (count,) rising."""
     from scipy.special import ndtr, ndtri
 
@@ -148,7 +143,7 @@ def _places(model: LoadedModel, where: Geometry, axis: Axis, count: int, request
         return np.linspace(-reach, reach, count, dtype=np.float32)
     quantiles = np.linspace(ndtr(-reach), ndtr(reach), count)
     standard = isinstance(model.prior, StandardPrior)
-    return np.asarray(ndtri(quantiles) if standard else axes.values(where, axis, quantiles), dtype=np.float32)
+    return np.asarray(ndtri(quantiles) if standard else axes.values(model.geometry, axis, quantiles), dtype=np.float32)
 
 
 def _ticks(values: np.ndarray) -> list[str]:
@@ -185,7 +180,7 @@ def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force
     items = _items(model, request)
     first = request.arguments[0]
     stem = short_name(str(first)) if len(request.arguments) == 1 else "images"
-    near = None if request.near is None else start(model, geometry(model), request.near, "--near")
+    near = None if request.near is None else start(model, request.near, "--near")
     target = output_file(output, Path(f"{stem}-map.png"), force)
     if target.suffix.lower() not in _PAGES:
         check_writable(target)
@@ -250,7 +245,7 @@ def _scattered(
         size = map_page.thumbnail_size(count, (model.config.width, model.config.height))
     z, kept, thumbnails = yield from _read(model, items, size)
     if near is not None:
-        nearest = _nearest(z, near, geometry(model).mean, request.n)
+        nearest = _nearest(z, near, model.geometry.mean, request.n)
         z, kept, thumbnails = z[nearest], [kept[row] for row in nearest], [thumbnails[row] for row in nearest]
     groups = Groups.of([names[number] for number in kept])
     yield Progress("laying out", 0, 1)
@@ -313,34 +308,18 @@ def _read(
     parts: list[np.ndarray] = []
     kept: list[int] = []
     thumbnails: list[Image.Image] = []
-    for found in _batches(model, items):
+    for found in latents_of(model, items):
         if isinstance(found, Skipped):
             yield found
             continue
-        numbers, z, images = found
-        parts.append(z)
-        kept += numbers
+        parts.append(found.mean)
+        kept += found.positions
+        images = model.decode(found.mean) if found.images is None else as_float(found.images)
         thumbnails += [_resized(picture, size) for picture in to_pictures(images)]
         yield Progress("encoding", len(kept), len(items))
     if len(kept) < 2:
         raise ImageError("a map takes two readable images; nothing was written")
     return np.concatenate(parts), kept, thumbnails
-
-
-def _batches(model: LoadedModel, items: Sequence[Item]) -> Iterator[tuple[list[int], np.ndarray, np.ndarray] | Skipped]:
-    """Positions of a few items, their latents, and images (n, channels, height, width): their own, or decoded."""
-    latents = [(number, item.z) for number, item in enumerate(items) if item.z is not None]
-    for begin in range(0, len(latents), _BATCH):
-        numbers, some = zip(*latents[begin : begin + _BATCH], strict=True)
-        z = np.stack(some)
-        yield list(numbers), z, model.decode(z)
-    number_of = [number for number, item in enumerate(items) if item.z is None]
-    for found in encode_paths(model, [items[number].path for number in number_of]):
-        if isinstance(found, Skipped):
-            yield found
-        else:
-            assert found.images is not None
-            yield [number_of[position] for position in found.positions], found.mean, as_float(found.images)
 
 
 def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -1,21 +1,21 @@
 """Reports of a model and of its concept vectors."""
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from latentcli import catalog
-from latentcli.concepts.vector import ConceptVector, load_all
+from latentcli.concepts.vector import ConceptVector
 from latentcli.data.sources import find_images, held_out_then
 from latentcli.errors import ConfigError
 from latentcli.evaluation.record import Record
-from latentcli.events import Event, Note, Wrote
+from latentcli.events import Event, Wrote
 from latentcli.files import output_file, write_whole
-from latentcli.model.modelfile import LoadedModel, open_model
-from latentcli.pipelines.encode import encode_all
-from latentcli.pipelines.fit_vectors import geometry
+from latentcli.model.modelfile import open_model
+from latentcli.pipelines.inputs import encode_all
+from latentcli.pipelines.vectors import no_vectors, noted_vectors
 from latentcli.report import vectors_page
 from latentcli.report.model_page import REPORT_FILE, build
 from latentcli.text import stored
@@ -40,17 +40,9 @@ def _page_name(target: Path) -> Path:
 
 def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
     model = open_model(entry)
-    vectors = yield from _vectors(entry, model)
+    vectors = yield from noted_vectors(entry, model)
     write_whole(target, stored(build(model, Record.of(model.path.parent, model.header.weights_id), vectors)))
     yield Wrote(target)
-
-
-def _vectors(entry: catalog.ModelEntry, model: LoadedModel) -> Generator[Event, None, list[ConceptVector]]:
-    """The model's vectors, but for unreadable ones."""
-    vectors, unreadable = load_all(entry)
-    for message in unreadable:
-        yield Note(f"left out: {message}")
-    return [vector for vector in vectors if vector.model_id == model.model_id]
 
 
 def report_vectors(
@@ -79,13 +71,13 @@ def _report_vectors(
     entry: catalog.ModelEntry, shown: list[Path], kind: str, target: Path
 ) -> Iterator[Event | ConceptVector]:
     model = open_model(entry)
-    vectors = yield from _vectors(entry, model)
+    vectors = yield from noted_vectors(entry, model)
     if not vectors:
-        raise ConfigError(f"{entry.name} has no vectors; make one with: latentcli vectors fit")
+        raise no_vectors(entry.name)
     encoded = (yield from encode_all(model, shown)) if shown else None
     z = model.prior.sample(range(_SHOWN), model.prior.temperature) if encoded is None else encoded.mean
     kind = kind if encoded is not None else "samples"
-    data = vectors_page.VectorReportData(model, geometry(model), vectors, z, kind)
+    data = vectors_page.VectorReportData(model, model.geometry, vectors, z, kind)
     write_whole(target, stored(vectors_page.build(data)))
     yield Wrote(target)
     yield from vectors

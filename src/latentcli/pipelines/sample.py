@@ -20,15 +20,12 @@ from latentcli.figures.sheet import Captions, Look
 from latentcli.files import chosen_name, output_file
 from latentcli.images import check_writable, to_pictures, write_picture
 from latentcli.model.flow import FlowPrior
-from latentcli.model.modelfile import LoadedModel, open_model
+from latentcli.model.modelfile import LoadedModel, batches, open_model
 from latentcli.model.prior import Prior, StandardPrior
-from latentcli.pipelines.apply_vector import load_vectors
-from latentcli.pipelines.encode import keyframes, write_decoded
-from latentcli.pipelines.jobs import check_folder
-from latentcli.pipelines.seeds import seeds_text
-from latentcli.pipelines.walk import short_name
+from latentcli.pipelines.inputs import keyframes, seeds_text, short_name
+from latentcli.pipelines.outputs import check_folder, write_decoded
+from latentcli.pipelines.vectors import load_vectors
 
-_BATCH = 64  # images
 _MOST_GUIDANCE = 10.0
 
 Drawn = Callable[[Sequence[int]], np.ndarray]  # latents of seeds, one a seed: (n, latent_dim)
@@ -93,19 +90,18 @@ class _Sampler:
     def of(cls, entry: ModelEntry, model: LoadedModel, request: SampleRequest) -> Self:
         """Raises what `drawing` and `load_vectors` do."""
         near = None if request.near is None else keyframes(model, request.near)[0]
-        vectors = load_vectors(entry, model, EditRequest(vectors=request.moves))[0] if request.moves else []
+        vectors = load_vectors(entry, model, EditRequest(vectors=request.moves)) if request.moves else []
         return cls(model, request, drawing(model, request, near), vectors)
 
     def __iter__(self) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
         """Seeds and their latents."""
-        for start in range(0, len(self.request.seeds), _BATCH):
-            seeds = self.request.seeds[start : start + _BATCH]
+        for seeds in batches(self.request.seeds):
             yield seeds, move(self.drawn(seeds), self.vectors, self.request.moves)
 
 
 def _each(sampler: _Sampler, folder: Path, keep: bool) -> Iterator[Event]:
-    batches = ((z, [folder / f"seed-{seed:05d}.png" for seed in seeds]) for seeds, z in sampler)
-    return write_decoded(sampler.model, batches, len(sampler.request.seeds), keep, sampler.request.look.scale)
+    some = ((z, [folder / f"seed-{seed:05d}.png" for seed in seeds]) for seeds, z in sampler)
+    return write_decoded(sampler.model, some, len(sampler.request.seeds), keep, sampler.request.look.scale)
 
 
 def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None = None) -> Drawn:

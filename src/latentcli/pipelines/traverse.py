@@ -2,31 +2,28 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from latentcli import catalog
 from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
-from latentcli.concepts.vector import load_all
 from latentcli.config import MOST_ON_SHEET, TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS
-from latentcli.errors import ConfigError, UsageError
+from latentcli.errors import UsageError
 from latentcli.evaluation.record import Record
-from latentcli.events import Event, Note, Progress, Wrote
-from latentcli.figures.sheet import Captions, Look
+from latentcli.events import Event, Note
+from latentcli.figures.sheet import Look
 from latentcli.files import output_file
-from latentcli.images import check_writable, to_pictures, write_picture
+from latentcli.images import check_writable
 from latentcli.model.modelfile import LoadedModel, open_model
-from latentcli.model.prior import Geometry
-from latentcli.pipelines.encode import keyframes
-from latentcli.pipelines.fit_vectors import geometry, load_vector
-from latentcli.pipelines.walk import short_name
+from latentcli.pipelines.inputs import short_name, start
+from latentcli.pipelines.outputs import check_range, draw_rows
+from latentcli.pipelines.vectors import named_axis, no_vectors, vectors_of
 
 DIMENSIONS, COMPONENTS, VECTORS = "dims", "pcs", "vectors"  # kinds of axes
-START = "seed:0"  # the keyframe that is moved where none is named
-_MOST_STEPS, _MOST_RANGE = 101, 100.0
+_MOST_STEPS = 101
 _MOST_AXES = 100
 _MEASURED = 256  # samples whose KL stands for that of held-out images
 
@@ -50,71 +47,27 @@ class TraverseRequest:
         check_range(self.reach)
 
 
-def check_range(reach: float) -> None:
-    """Raises UsageError for no range of standard deviations."""
-    if not 0 < reach <= _MOST_RANGE:
-        raise UsageError(f"--range takes more than 0 to {_MOST_RANGE:g} standard deviations, got {reach:g}")
-
-
 def traverse(entry: catalog.ModelEntry, request: TraverseRequest, output: Path | None, force: bool) -> Iterator[Event]:
     """Draw a row for each axis, the last for a direction by chance.
 
     Raises UsageError for axes that the model does not have, OutputExists when the output is taken.
     """
     model = open_model(entry)
-    where = geometry(model)
-    middle = start(model, where, request.of)
-    chosen, note = _axes(entry, model, where, request)
-    rows = [*chosen, axes.at_random(where)]
+    middle = start(model, request.of)
+    chosen, note = _axes(entry, model, request)
+    rows = [*chosen, axes.at_random(model.geometry)]
     stem = f"{entry.name}-{request.axes.replace(',', '-')}" + (
         "" if request.of is None else f"-{short_name(request.of)}"
     )
     target = check_writable(output_file(output, Path(f"{stem}.png"), force))
     request.look.check(len(rows) * request.steps, request.steps, (model.config.width, model.config.height))
-    return _traverse(model, rows, middle, request, target, note)
+    drawn = draw_rows(model, rows, middle, request.look, target, request.steps, request.reach)
+    return chain([Note(note)] if note else [], drawn)
 
 
-def _traverse(
-    model: LoadedModel, rows: list[Axis], middle: np.ndarray, request: TraverseRequest, target: Path, note: str
-) -> Iterator[Event]:
-    if note:
-        yield Note(note)
-    yield from draw_rows(model, rows, middle, request, target)
-
-
-def start(model: LoadedModel, where: Geometry, of: str | None, option: str = "--of") -> np.ndarray:
-    """The latent (latent_dim,) of one keyframe. Without one it is that of a sample, or the mean of a 2-D model.
-
-    The mean of many dimensions is far from every latent, and decodes to all images at once. Raises UsageError for
-    several keyframes.
-    """
-    if of is None and model.config.latent_dim <= 2:
-        return where.mean
-    z = keyframes(model, of or START)[0]
-    if len(z) != 1:
-        raise UsageError(f"{option} takes one image or latent, got {len(z)}; name one, like FILE#name")
-    return np.asarray(z[0])
-
-
-def named_axis(entry: catalog.ModelEntry, model: LoadedModel, where: Geometry, name: str) -> Axis:
-    """The axis of a name: `z0`, `pc1`, or a saved vector or its file. Raises UsageError for none of these."""
-    if name == axes.RANDOM:
-        return axes.at_random(where)
-    known, request = catalog.vectors_of(entry), catalog.VectorRequest(name, None)
-    if request.is_axis and name not in known:
-        return axes.numbered(name, where)
-    if name not in known and not request.is_file:
-        raise UsageError(
-            f"{entry.name} has no axis {name!r}; it has z0, pc1 and so on"
-            + (f", and the vectors {', '.join(known)}" if known else "")
-        )
-    return axes.of_vector(load_vector(entry, model, request), where)
-
-
-def _axes(
-    entry: catalog.ModelEntry, model: LoadedModel, where: Geometry, request: TraverseRequest
-) -> tuple[list[Axis], str]:
+def _axes(entry: catalog.ModelEntry, model: LoadedModel, request: TraverseRequest) -> tuple[list[Axis], str]:
     """The axes of a request, and what is to be said about them."""
+    where = model.geometry
     if request.axes == DIMENSIONS:
         nats, note = kl_per_dimension(model)
         largest = np.argsort(-np.asarray(nats), kind="stable")[: request.rows]
@@ -122,12 +75,11 @@ def _axes(
     if request.axes == COMPONENTS:
         return axes.components(where, request.rows), ""
     if request.axes == VECTORS:
-        saved, unreadable = load_all(entry)
-        vectors = [vector for vector in saved if vector.model_id == model.model_id]
+        vectors, unreadable = vectors_of(entry, model)
         if not vectors:
-            raise ConfigError(f"{entry.name} has no vectors; make one with: latentcli vectors fit, or vectors discover")
+            raise no_vectors(entry.name)
         return [axes.of_vector(vector, where) for vector in vectors], "; ".join(unreadable)
-    return [named_axis(entry, model, where, name) for name in axes.names_of(request.axes, _MOST_AXES)], ""
+    return [named_axis(entry, model, name) for name in axes.names_of(request.axes, _MOST_AXES)], ""
 
 
 def kl_per_dimension(model: LoadedModel) -> tuple[Sequence[float], str]:
@@ -139,18 +91,3 @@ def kl_per_dimension(model: LoadedModel) -> tuple[Sequence[float], str]:
 
     z = model.prior.sample(range(_MEASURED), model.prior.temperature)
     return kl_of_images(model.vae, model.decode(z)), "KL: of samples encoded again, as no evaluation is at hand"
-
-
-def draw_rows(
-    model: LoadedModel, rows: list[Axis], middle: np.ndarray, request: TraverseRequest, target: Path
-) -> Iterator[Event]:
-    """Draw a row of images for each axis through the middle (latent_dim,)."""
-    t = np.linspace(-request.reach, request.reach, request.steps, dtype=np.float32)
-    pictures: list[Image.Image] = []
-    for done, axis in enumerate(rows, start=1):
-        pictures += to_pictures(model.decode(middle + t[:, None] * axis.step))
-        yield Progress("decoding", done, len(rows))
-    words = [f"{axis.name}  {axis.note}".strip() for axis in rows]
-    heads = [f"{t:+g} sd" if t else "0" for t in np.linspace(-request.reach, request.reach, request.steps).round(2)]
-    write_picture(request.look.draw(pictures, request.steps, Captions(rows=words, columns=heads)), target)
-    yield Wrote(target)

@@ -18,11 +18,10 @@ from latentcli.figures.sheet import Captions, Look, check_pixels, enlarged
 from latentcli.files import output_file, write_whole
 from latentcli.images import as_float, check_writable, on_checks, read_image, to_pictures, write_picture
 from latentcli.interpolation import Pace, Walk
-from latentcli.latents import SUFFIX
-from latentcli.model.modelfile import LoadedModel, open_model
-from latentcli.pipelines.encode import decoded_pictures, keyframes
+from latentcli.model.modelfile import LoadedModel, batches, open_model
+from latentcli.pipelines.inputs import keyframes, short_name
+from latentcli.pipelines.outputs import decoded_pictures
 
-_BATCH = 64  # latents
 _SLOWEST, _FASTEST = 0.1, 100.0  # pictures a second
 _LONGEST = 3600.0  # seconds
 _MOST_HELD = 1000
@@ -154,8 +153,8 @@ def _count(request: WalkRequest, walk: Walk) -> int:
 def _strip(model: LoadedModel, walk: Walk, request: WalkRequest, target: Path, names: Sequence[str]) -> Iterator[Event]:
     positions = request.pace.positions(walk, model.decode)
     pictures: list[Image.Image] = []
-    for some in _batches(model, walk, positions):
-        pictures += some
+    for some in batches(positions):
+        pictures += to_pictures(model.decode(walk.at(some)))
         yield Progress("decoding", len(pictures), len(positions))
     columns = request.look.columns or len(pictures)
     below = [names[int(at) % len(names)] if at == int(at) else "" for at in positions]
@@ -173,18 +172,13 @@ def _frames(model: LoadedModel, walk: Walk, request: WalkRequest, target: Path) 
     animation = open_animation(target.suffix, request.fps)
     positions = request.pace.positions(walk, model.decode)
     done = 0
-    for some in _batches(model, walk, positions):
-        for picture in some:
+    for some in batches(positions):
+        for picture in to_pictures(model.decode(walk.at(some))):
             animation.add(on_checks(enlarged(picture, request.look.scale)))
         done += len(some)
         yield Progress("decoding", done, len(positions))
     write_whole(target, animation.finish())
     yield Wrote(target)
-
-
-def _batches(model: LoadedModel, walk: Walk, positions: np.ndarray) -> Iterator[list[Image.Image]]:
-    for start in range(0, len(positions), _BATCH):
-        yield to_pictures(model.decode(walk.at(positions[start : start + _BATCH])))
 
 
 def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bool) -> Iterator[Event]:
@@ -276,11 +270,3 @@ def _stem(keyframes: Sequence[str]) -> str:
     """Of a file's name: the first keyframe and the last."""
     first, last = short_name(keyframes[0]), short_name(keyframes[-1])
     return first if len(keyframes) == 1 else f"{first}-{last}"
-
-
-def short_name(keyframe: str) -> str:
-    """A keyframe as a part of a file's name."""
-    if keyframe.startswith("seed:"):
-        return keyframe.replace(":", "")
-    path, _, name = keyframe.partition("#")
-    return Path(name or path.removesuffix(SUFFIX)).stem

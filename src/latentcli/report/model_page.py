@@ -21,7 +21,6 @@ from latentcli.figures.sheet import Captions, sheet
 from latentcli.history import EpochReport, Sharpening
 from latentcli.images import open_picture, to_pictures
 from latentcli.model.modelfile import LoadedModel
-from latentcli.model.prior import Geometry
 from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, Section, bars, curves, page
 from latentcli.report.vectors_page import verdicts
 from latentcli.table import Table
@@ -203,7 +202,7 @@ def _dimensions(data: ReportData) -> list[Chart]:
 
 def _traversals(data: ReportData) -> Picture:
     model = data.model
-    where = Geometry.of(model.prior, model.config.latent_dim)
+    where = model.geometry
     kl, deviation = _kl_per_dimension(data), np.sqrt(np.diag(where.covariance))
     leading = np.argsort(-np.asarray(kl if kl else deviation), kind="stable")[:_TRAVERSED].tolist()
     rows = [axes.dimension(index, where, f"{kl[index]:.2f} nats" if kl else "") for index in leading]

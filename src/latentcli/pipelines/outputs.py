@@ -1,86 +1,30 @@
-"""Items of a job: its images, and the files their results go to.
+"""Files that the results of a command go to, and the decoding of latents into them.
 
-Files given by name must exist; folders are searched. A folder in is a folder out: sub-folders and stems are kept, and
-results that exist are skipped. A single result never replaces a file unless forced.
+A folder in is a folder out: sub-folders and stems are kept, and results that exist are skipped. A single result never
+replaces a file unless forced.
 """
 
-import math
 import os
-import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from PIL import Image
 
-from latentcli.data.sources import find_images
-from latentcli.errors import ConfigError, ImageError, OutputExists
-from latentcli.events import Kept
-from latentcli.files import PIPE, free_name, output_file, read_stream
-from latentcli.images import MOST_PIPED, check_writable, open_picture
+from latentcli.concepts.axes import Axis
+from latentcli.config import TRAVERSAL_RANGE, TRAVERSAL_STEPS
+from latentcli.errors import ConfigError, OutputExists, UsageError
+from latentcli.events import Event, Kept, Progress, Wrote
+from latentcli.figures.sheet import Captions, Look, enlarged
+from latentcli.files import PIPE, free_name, output_file
+from latentcli.images import check_writable, to_pictures, write_picture
+from latentcli.model.modelfile import LoadedModel, batches
+from latentcli.pipelines.inputs import Item
 
-_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tiff", "BMP": ".bmp", "AVIF": ".avif"}
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One image of a job, and the file its result goes to."""
-
-    path: Path
-    name: str  # relative POSIX path with suffix: below its folder, or the file's own name
-    folder: Path | None  # the argument it was found in
-    z: np.ndarray | None = None  # (latent_dim,): where it is no image but a latent
-    content: bytes | None = None  # of the file: where it came through the standard input
-    target: Path = PIPE
-    is_done: bool = False  # a folder job finds its result there already
-
-
-def gather(arguments: Sequence[Path], pipes: bool = False) -> list[Item]:
-    """The images behind the arguments, in order; with `pipes`, `-` is the standard input.
-
-    A missing file is an error at once, not after the slow part; one of several that is damaged is skipped later.
-    Raises ImageError for a missing file or a folder without images.
-    """
-    items: list[Item] = []
-    for argument in arguments:
-        if argument == PIPE and pipes:
-            items.append(_piped())
-        elif os.path.isdir(argument):
-            found = find_images(argument)
-            items += [Item(path, path.relative_to(argument).as_posix(), argument) for path in found]
-        else:
-            if len(arguments) == 1 or not os.path.isfile(argument):
-                with open_picture(argument, megapixels=math.inf):
-                    pass
-            items.append(Item(argument, argument.name, None))
-    return items
-
-
-def _piped() -> Item:
-    """An image from the standard input."""
-    if sys.stdin is None:
-        raise ImageError("the standard input is closed; name a photo, or pipe one in")
-    try:
-        content = read_stream(sys.stdin.buffer, MOST_PIPED)
-    except OSError as error:
-        raise ImageError(f"the standard input cannot be read ({error.strerror or error}); name a photo") from error
-    with open_picture(Path("standard input"), content, math.inf) as picture:
-        suffix = _SUFFIXES.get(str(picture.format), ".png")
-    return Item(Path(f"stdin{suffix}"), f"stdin{suffix}", None, content=content)
-
-
-def names_of(items: Sequence[Item]) -> tuple[str, ...]:
-    """A name for each image: its own, or where two are the same, its path below the folder they share."""
-    counts = Counter(item.name for item in items)
-    if max(counts.values()) == 1:
-        return tuple(item.name for item in items)
-    paths = [item.path.resolve() for item in items]
-    shared = Path(os.path.commonpath([path.parent for path in paths]))
-    return tuple(
-        item.name if counts[item.name] == 1 else path.relative_to(shared).as_posix()
-        for item, path in zip(items, paths, strict=True)
-    )
+_MOST_RANGE = 100.0  # standard deviations
 
 
 def targets(
@@ -187,3 +131,71 @@ def _roots(items: Sequence[Item], tag: str, output: Path | None) -> dict[Path | 
 def _folded(path: Path) -> str:
     """Two names that are one on macOS and Windows."""
     return str(path).casefold()
+
+
+def decoded_pictures(model: LoadedModel, z: np.ndarray) -> Generator[Event, None, list[Image.Image]]:
+    """Pictures of latents (n, latent_dim), telling the progress."""
+    pictures: list[Image.Image] = []
+    for some in batches(z):
+        pictures += to_pictures(model.decode(some))
+        yield Progress("decoding", len(pictures), len(z))
+    return pictures
+
+
+def write_decoded(
+    model: LoadedModel, some: Iterable[tuple[np.ndarray, Sequence[Path]]], count: int, keep: bool, scale: int = 1
+) -> Iterator[Event]:
+    """Decode `count` latents, each into a file of its own; `keep` leaves files that exist as they are.
+
+    Files are written while the next latents are decoded.
+    """
+    writing: list[tuple[Path, Future[None] | None]] = []
+    done = 0
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for z, paths in some:
+            pictures = [enlarged(picture, scale) for picture in to_pictures(model.decode(z))]
+            yield from _written(writing)
+            writing = [
+                (path, None if keep and os.path.lexists(path) else pool.submit(write_picture, picture, path))
+                for path, picture in zip(paths, pictures, strict=True)
+            ]
+            done += len(paths)
+            yield Progress("decoding", done, count)
+        yield from _written(writing)
+
+
+def _written(writing: Sequence[tuple[Path, Future[None] | None]]) -> Iterator[Event]:
+    """Waits for each file."""
+    for path, future in writing:
+        if future is None:
+            yield Kept(path)
+        else:
+            future.result()
+            yield Wrote(path)
+
+
+def check_range(reach: float) -> None:
+    """Raises UsageError for no range of standard deviations."""
+    if not 0 < reach <= _MOST_RANGE:
+        raise UsageError(f"--range takes more than 0 to {_MOST_RANGE:g} standard deviations, got {reach:g}")
+
+
+def draw_rows(
+    model: LoadedModel,
+    rows: Sequence[Axis],
+    middle: np.ndarray,
+    look: Look,
+    target: Path,
+    steps: int = TRAVERSAL_STEPS,
+    reach: float = TRAVERSAL_RANGE,
+) -> Iterator[Event]:
+    """Draw a row of images for each axis, `reach` standard deviations to both sides of the middle (latent_dim,)."""
+    t = np.linspace(-reach, reach, steps, dtype=np.float32)
+    pictures: list[Image.Image] = []
+    for done, axis in enumerate(rows, start=1):
+        pictures += to_pictures(model.decode(middle + t[:, None] * axis.step))
+        yield Progress("decoding", done, len(rows))
+    words = [f"{axis.name}  {axis.note}".strip() for axis in rows]
+    heads = [f"{t:+g} sd" if t else "0" for t in np.linspace(-reach, reach, steps).round(2)]
+    write_picture(look.draw(pictures, steps, Captions(rows=words, columns=heads)), target)
+    yield Wrote(target)
