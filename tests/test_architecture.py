@@ -33,6 +33,9 @@ FLOORS = [
     {"cli"},
 ]
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+# What every command may import from `pipelines`, and the one command that begins with another.
+GROUND_FLOOR = {"inputs", "outputs", "vectors", "choose"}
+BEGINS_WITH = {"apply_vector": "fit_vectors"}
 MOST_LINES = 450
 # Words of a private dialect, as parts of identifiers; the field's words are describe, result, request, fingerprint, ...
 DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", "talk", "deep", "moments"}
@@ -80,8 +83,8 @@ def imported(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom) and node.module:
-        if node.module == "latentcli":
-            return [f"latentcli.{alias.name}" for alias in node.names]
+        if node.module in ("latentcli", "latentcli.pipelines"):
+            return [f"{node.module}.{alias.name}" for alias in node.names]
         return [node.module]
     return []
 
@@ -96,6 +99,15 @@ def test_imports_point_down(path):
             there = name.split(".")[1] if name.startswith("latentcli.") else here
             if there not in (here, "__version__"):
                 assert FLOOR[there] < FLOOR[here], f"{here} imports {there}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "pipelines").glob("*.py")), ids=lambda path: path.stem)
+def test_commands_do_not_import_commands(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        for name in imported(node):
+            if name.startswith("latentcli.pipelines."):
+                there = name.split(".")[2]
+                assert there in GROUND_FLOOR or there == BEGINS_WITH.get(path.stem), f"{path.stem} imports {there}"
 
 
 def test_every_room_has_a_floor():
