@@ -4,75 +4,44 @@ from typing import Annotated
 
 import typer
 
+from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import (
-    PANEL_CHANGE,
-    PANEL_OUTPUT,
-    EngineOption,
-    ForceOption,
-    JsonOption,
-    LabelsOption,
-    MethodOption,
-    ModelOption,
-    NegativeOption,
-    OrthogonalOption,
-    OutputOption,
-    PairedOption,
-    PositiveOption,
-    ScaleOption,
-    ShowOption,
-    SigmaOption,
-    StrengthOption,
-    StripOption,
-    SubjectsArg,
-    TitleOption,
-    ToOption,
-    TypicalOption,
-    VectorOption,
-)
 from latentcli.cli.tables import show_vectors
 
 
 def apply_vector(
-    images: SubjectsArg,
-    positive: PositiveOption = None,
-    negative: NegativeOption = None,
-    vector: VectorOption = [],  # noqa: B006  # Typer copies it
-    strength: StrengthOption = None,
-    sigma: SigmaOption = None,
-    to: ToOption = None,
-    stay_typical: TypicalOption = False,
-    strip: StripOption = None,
+    images: opt.Subjects,
+    positive: opt.Positive = None,
+    negative: opt.Negative = None,
+    vector: opt.Vector = [],  # noqa: B006  # Typer copies it
+    strength: opt.Strength = None,
+    sigma: opt.Sigma = None,
+    to: opt.To = None,
+    stay_typical: opt.Typical = False,
+    strip: opt.Strip = None,
     grid: Annotated[
         list[str],
-        typer.Option(
+        opt.option(
+            "Give it twice: a sheet of two vectors against each other.",
             metavar="NAME=FROM:TO:COUNT",
-            help="Give it twice: a sheet of two vectors against each other.",
-            show_default=False,
-            rich_help_panel=PANEL_CHANGE,
+            panel=opt.PANEL_CHANGE,
         ),
     ] = [],  # noqa: B006
-    method: MethodOption = "mean",
-    orthogonal_to: OrthogonalOption = [],  # noqa: B006
-    paired: PairedOption = False,
+    method: opt.Method = "mean",
+    orthogonal_to: opt.Orthogonal = [],  # noqa: B006
+    paired: opt.Paired = False,
     save: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Save the computed vector with the model.",
-            show_default=False,
-            rich_help_panel=PANEL_OUTPUT,
-        ),
+        str | None, opt.option("Save the computed vector with the model.", metavar="NAME", panel=opt.PANEL_OUTPUT)
     ] = None,
-    scale: ScaleOption = 1,
-    labels: LabelsOption = False,
-    title: TitleOption = "",
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    output: OutputOption = None,
-    force: ForceOption = False,
-    show: ShowOption = None,
-    as_json: JsonOption = False,
+    scale: opt.Scale = 1,
+    labels: opt.Labels = False,
+    title: opt.Title = "",
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    output: opt.Output = None,
+    force: opt.Force = False,
+    show: opt.Show = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Move images, latents or samples along vectors, at the model's size.
 

@@ -2,19 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
+from latentcli.cli import options as opt
 from latentcli.cli.console import Console
-from latentcli.cli.options import (
-    AlignedOption,
-    BackgroundOption,
-    CropOption,
-    DataArg,
-    DeviceOption,
-    HeldOutOption,
-    JsonOption,
-    PresetOption,
-    SizeOption,
-    parse_size,
-)
 from latentcli.cli.terminal import Waiting, duration
 from latentcli.config import Preset
 
@@ -27,15 +16,15 @@ _FIRST_LOOK = 10  # minutes
 
 
 def check(
-    data: DataArg,
-    preset: PresetOption = None,
-    size: SizeOption = None,
-    crop: CropOption = None,
-    aligned: AlignedOption = False,
-    background: BackgroundOption = None,
-    held_out: HeldOutOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    data: opt.Data,
+    preset: opt.Preset = None,
+    size: opt.Size = None,
+    crop: opt.Crop = None,
+    aligned: opt.Aligned = False,
+    background: opt.Background = None,
+    held_out: opt.HeldOut = None,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Check a folder of images as training reads it: sizes, unreadable files, duplicates, how long it takes.
 
@@ -45,7 +34,7 @@ def check(
 
     Every image is decoded once; `latentcli train` then finds them in the cache.
     """
-    wanted = parse_size(size)
+    wanted = opt.parse_size(size)
     console = Console(as_json)
 
     with Waiting("starting"):

@@ -118,9 +118,10 @@ class Console:
                     self._print(text)
 
     def run(self, events: Iterable[object], what: str) -> None:
-        """Follow events that all belong to `follow`."""
+        """Follow events that all belong to `follow`, and close."""
         for event in self.follow(events, what):
             raise AssertionError(f"unexpected event {event}")
+        self.close()
 
     def left_out(self, messages: Sequence[str]) -> None:
         """Name the first skipped images and count the rest."""

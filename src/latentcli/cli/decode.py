@@ -3,22 +3,18 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption, ShowOption
-
-LatentsArg = Annotated[Path, typer.Argument(help="A `.latents.safetensors` file.", show_default=False)]
 
 
 def decode(
-    latents: LatentsArg,
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    output: OutputOption = None,
-    force: ForceOption = False,
-    show: ShowOption = None,
-    as_json: JsonOption = False,
+    latents: Annotated[Path, opt.argument("A `.latents.safetensors` file.")],
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    output: opt.Output = None,
+    force: opt.Force = False,
+    show: opt.Show = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Turn latents back into images, one PNG each.
 
@@ -34,4 +30,3 @@ def decode(
     from latentcli.pipelines import encode
 
     console.run(encode.decode(entry, latents, output, force), "decoding")
-    console.close()

@@ -6,29 +6,8 @@ from typing import Annotated
 
 import typer
 
+from latentcli.cli import options as opt
 from latentcli.cli.console import Console, check_pipe, choose_model
-from latentcli.cli.options import (
-    PANEL_CHANGE,
-    PANEL_MERGE,
-    PANEL_OUTPUT,
-    PANEL_REGION,
-    EngineOption,
-    ForceOption,
-    JsonOption,
-    LabelsOption,
-    MegapixelsOption,
-    ModelOption,
-    OutputOption,
-    ShowOption,
-    SigmaOption,
-    StrengthOption,
-    StripOption,
-    TitleOption,
-    ToOption,
-    TypicalOption,
-    VectorOption,
-    between,
-)
 from latentcli.config import DETAIL, PHOTO_MEGAPIXELS, WALK_FPS, Merge
 from latentcli.errors import UsageError
 from latentcli.files import PIPE
@@ -38,108 +17,88 @@ _MOST_JOBS = 64
 
 def edit(
     photos: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PHOTOS...", help="Photos, folders of photos, or `-` for the standard input.", show_default=False
-        ),
+        list[Path], opt.argument("Photos, folders of photos, or `-` for the standard input.", metavar="PHOTOS...")
     ],
-    vector: VectorOption,
-    strength: StrengthOption = None,
-    sigma: SigmaOption = None,
-    to: ToOption = None,
-    stay_typical: TypicalOption = False,
-    strip: StripOption = None,
+    vector: opt.Vector,
+    strength: opt.Strength = None,
+    sigma: opt.Sigma = None,
+    to: opt.To = None,
+    stay_typical: opt.Typical = False,
+    strip: opt.Strip = None,
     animate: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write an animation (.gif, .webp, .apng, .mp4, .webm) from the photo to the edited photo and back, or "
+        opt.option(
+            "Write an animation (.gif, .webp, .apng, .mp4, .webm) from the photo to the edited photo and back, or "
             "of --strip.",
-            show_default=False,
-            rich_help_panel=PANEL_CHANGE,
+            metavar="FILE",
+            panel=opt.PANEL_CHANGE,
         ),
     ] = None,
     fps: Annotated[
-        float,
-        typer.Option(callback=between(0.1, 100), help="Frames per second of --animate.", rich_help_panel=PANEL_CHANGE),
+        float, opt.option("Frames per second of --animate.", callback=opt.between(0.1, 100), panel=opt.PANEL_CHANGE)
     ] = WALK_FPS,
     face: Annotated[
-        int,
-        typer.Option(callback=between(1), help="Face to edit, counted from the largest.", rich_help_panel=PANEL_REGION),
+        int, opt.option("Face to edit, counted from the largest.", callback=opt.between(1), panel=opt.PANEL_REGION)
     ] = 1,
-    all_faces: Annotated[
-        bool, typer.Option("--all-faces", help="Edit every face.", rich_help_panel=PANEL_REGION)
-    ] = False,
+    all_faces: Annotated[bool, opt.option("Edit every face.", "--all-faces", panel=opt.PANEL_REGION)] = False,
     box: Annotated[
         list[str],
-        typer.Option(
+        opt.option(
+            "Part to edit, in pixels; ROLL turns it clockwise, in degrees. Repeatable.",
             metavar="X,Y,W,H[,ROLL]",
-            help="Part to edit, in pixels; ROLL turns it clockwise, in degrees. Repeatable.",
-            show_default=False,
-            rich_help_panel=PANEL_REGION,
+            panel=opt.PANEL_REGION,
         ),
     ] = [],  # noqa: B006  # Typer copies it
     no_align: Annotated[
-        bool,
-        typer.Option("--no-align", help="Skip face detection and edit the centre crop.", rich_help_panel=PANEL_REGION),
+        bool, opt.option("Skip face detection and edit the centre crop.", "--no-align", panel=opt.PANEL_REGION)
     ] = False,
     merge: Annotated[
         Merge,
-        typer.Option(
-            help="`residual` adds the change to the photo, `ratio` scales its brightness, `decode` pastes the decoded "
+        opt.option(
+            "`residual` adds the change to the photo, `ratio` scales its brightness, `decode` pastes the decoded "
             "image.",
-            rich_help_panel=PANEL_MERGE,
+            panel=opt.PANEL_MERGE,
         ),
     ] = "residual",
     detail: Annotated[
         float,
-        typer.Option(
-            help="How much original detail to keep in the edited area, 0 to 1. 1 keeps everything, including ghosts of "
+        opt.option(
+            "How much original detail to keep in the edited area, 0 to 1. 1 keeps everything, including ghosts of "
             "removed features.",
-            rich_help_panel=PANEL_MERGE,
+            panel=opt.PANEL_MERGE,
         ),
     ] = DETAIL,
     refine: Annotated[
         bool,
-        typer.Option(
-            "--refine",
-            help="Optimise the latent for this photo first (about +1 dB, slower).",
-            rich_help_panel=PANEL_MERGE,
+        opt.option(
+            "Optimise the latent for this photo first (about +1 dB, slower).", "--refine", panel=opt.PANEL_MERGE
         ),
     ] = False,
     compare: Annotated[
-        bool,
-        typer.Option(
-            "--compare",
-            help="Write photo, reconstruction and edit side by side.",
-            rich_help_panel=PANEL_OUTPUT,
-        ),
+        bool, opt.option("Write photo, reconstruction and edit side by side.", "--compare", panel=opt.PANEL_OUTPUT)
     ] = False,
     no_metadata: Annotated[
-        bool,
-        typer.Option(
-            "--no-metadata", help="Do not store the edit in the file's metadata.", rich_help_panel=PANEL_OUTPUT
-        ),
+        bool, opt.option("Do not store the edit in the file's metadata.", "--no-metadata", panel=opt.PANEL_OUTPUT)
     ] = False,
     jobs: Annotated[
         int,
-        typer.Option(
+        opt.option(
+            "Photos to edit at the same time.",
             "--jobs",
             "-j",
-            callback=between(1, _MOST_JOBS),
-            help="Photos to edit at the same time.",
-            rich_help_panel=PANEL_OUTPUT,
+            callback=opt.between(1, _MOST_JOBS),
+            panel=opt.PANEL_OUTPUT,
         ),
     ] = min(2, os.cpu_count() or 1),
-    labels: LabelsOption = False,
-    title: TitleOption = "",
-    max_megapixels: MegapixelsOption = PHOTO_MEGAPIXELS,
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    output: OutputOption = None,
-    force: ForceOption = False,
-    show: ShowOption = None,
-    as_json: JsonOption = False,
+    labels: opt.Labels = False,
+    title: opt.Title = "",
+    max_megapixels: opt.Megapixels = PHOTO_MEGAPIXELS,
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    output: opt.Output = None,
+    force: opt.Force = False,
+    show: opt.Show = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Edit photos with saved vectors, at the photo's own resolution.
 
@@ -201,4 +160,3 @@ def edit(
         raise UsageError("--labels and --title write on a sheet; give --strip or --compare")
     job = edit.Job(animate or output, force, jobs, max_megapixels, not no_metadata, Look(labels=labels, title=title))
     console.run(edit.edit_photos(entry, photos, request, job), "editing")
-    console.close()

@@ -1,16 +1,16 @@
 """`latentcli encode`: images to latents."""
 
+from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import EngineOption, ForceOption, ImagesArg, JsonOption, ModelOption, OutputOption
 
 
 def encode(
-    images: ImagesArg,
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    output: OutputOption = None,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    images: opt.Images,
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    output: opt.Output = None,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Turn images into latents: the posterior means, in one file.
 
@@ -28,4 +28,3 @@ def encode(
     from latentcli.pipelines import encode
 
     console.run(encode.encode(entry, images, output, force), "encoding")
-    console.close()

@@ -3,47 +3,42 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import PANEL_DATA, PANEL_METHOD, DataArg, JsonOption, ModelOption
 from latentcli.cli.tables import draw_table
 from latentcli.cli.terminal import Waiting
 from latentcli.errors import UsageError
 
 
 def evaluate(
-    data: DataArg,
-    model: ModelOption = None,
+    data: opt.Data,
+    model: opt.Model = None,
     training: Annotated[
         Path | None,
-        typer.Option(
+        opt.option(
+            "Training images, for baselines and copies. (default: their folder at the time of training)",
             metavar="DIR",
-            help="Training images, for baselines and copies. (default: their folder at the time of training)",
-            rich_help_panel=PANEL_DATA,
-            show_default=False,
+            panel=opt.PANEL_DATA,
         ),
     ] = None,
     iwae: Annotated[
         int | None,
-        typer.Option(
+        opt.option(
+            "Also compute the importance-weighted bound with K draws per image: tighter than the ELBO, slow.",
             metavar="K",
-            help="Also compute the importance-weighted bound with K draws per image: tighter than the ELBO, slow.",
-            rich_help_panel=PANEL_METHOD,
-            show_default=False,
+            panel=opt.PANEL_METHOD,
         ),
     ] = None,
     features: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Feature network for comparing samples with images, such as Inception: TorchScript (.pt) or ONNX "
+        opt.option(
+            "Feature network for comparing samples with images, such as Inception: TorchScript (.pt) or ONNX "
             "(.onnx), from (n, 3, height, width) in 0 to 1 to (n, d). (default: fixed random filters)",
-            rich_help_panel=PANEL_METHOD,
-            show_default=False,
+            metavar="FILE",
+            panel=opt.PANEL_METHOD,
         ),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Measure a model on images it was not trained on, beside baselines.
 

@@ -4,47 +4,35 @@ import importlib.util
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import EngineOption, ForceOption, ModelOption, between
 from latentcli.errors import UsageError, missing_extra
 
 _PORT = 8350  # where it is free
 
 
 def explore(
-    model: ModelOption = None,
+    model: opt.Model = None,
     images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="A folder of images to make vectors from, beside samples.", show_default=False
-        ),
+        Path | None, opt.option("A folder of images to make vectors from, beside samples.", metavar="DIR")
     ] = None,
     static: Annotated[
         Path | None,
-        typer.Option(
+        opt.option(
+            "Write one page that works without latentcli and without a network, instead of serving one.",
             metavar="FILE.html",
-            help="Write one page that works without latentcli and without a network, instead of serving one.",
-            show_default=False,
         ),
     ] = None,
     mapped: Annotated[
         Path | None,
-        typer.Option(
-            "--map",
-            metavar="DIR",
-            help="With --static: the page also holds a map of the images of a folder.",
-            show_default=False,
-        ),
+        opt.option("With --static: the page also holds a map of the images of a folder.", "--map", metavar="DIR"),
     ] = None,
     port: Annotated[
-        int | None,
-        typer.Option(callback=between(1, 65535), help=f"Port. (default: {_PORT}, or any free one)", show_default=False),
+        int | None, opt.option(f"Port. (default: {_PORT}, or any free one)", callback=opt.between(1, 65535))
     ] = None,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
-    engine: EngineOption = "auto",
-    force: ForceOption = False,
+    browser: Annotated[bool, opt.option("Open the browser.", "--browser/--no-browser")] = True,
+    engine: opt.Engine = "auto",
+    force: opt.Force = False,
 ) -> None:
     """Explore a model in the browser: sliders, photos, walks, new vectors.
 
@@ -69,7 +57,6 @@ def explore(
         from latentcli.explorer import static_page
 
         console.run(static_page.write(entry, static, force, mapped), "drawing")
-        console.close()
         return
 
     import secrets

@@ -3,31 +3,18 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import MODEL_DEFAULT, PANEL_OUTPUT, ForceOption, JsonOption
-
-ModelArg = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[MODEL]",
-        help=f"Name or path. {MODEL_DEFAULT}",
-        show_default=False,
-        autocompletion=model_names,
-    ),
-]
 
 
 def export(
-    onnx: Annotated[
-        Path,
-        typer.Option("--onnx", metavar="DIR", help="Folder for the two files.", rich_help_panel=PANEL_OUTPUT),
-    ],
-    model: ModelArg = None,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    onnx: Annotated[Path, opt.option("Folder for the two files.", "--onnx", metavar="DIR", panel=opt.PANEL_OUTPUT)],
+    model: Annotated[
+        str | None, opt.argument(f"Name or path. {opt.MODEL_DEFAULT}", metavar="[MODEL]", complete=model_names)
+    ] = None,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Write a model's encoder and decoder as ONNX files.
 
@@ -44,4 +31,3 @@ def export(
     from latentcli.pipelines import export
 
     console.run(export.export(entry, onnx, force), "exporting")
-    console.close()

@@ -2,105 +2,78 @@
 
 from typing import Annotated
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import (
-    ColumnsOption,
-    EngineOption,
-    ForceOption,
-    JsonOption,
-    LabelsOption,
-    ModelOption,
-    OutputOption,
-    ScaleOption,
-    ShowOption,
-    TitleOption,
-    between,
-    parse_pair,
-)
 from latentcli.config import WALK_FPS, WALK_STEPS, Arrangement, InterpolationMethod
 from latentcli.errors import UsageError
 
 PANEL_SPEED = "Speed of a walk"
 PANEL_GRID = "Grids"
 
-KeyframesArg = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="A B [C...]",
-        help="Images, `seed:7`, `seed:0-3`, or latents files (every row in order; `FILE#name` for one).",
-        show_default=False,
-    ),
-]
-
 
 def interpolate(
-    keyframes: KeyframesArg,
-    steps: Annotated[int, typer.Option(callback=between(2), help="Images per leg, both ends included.")] = WALK_STEPS,
+    keyframes: Annotated[
+        list[str],
+        opt.argument(
+            "Images, `seed:7`, `seed:0-3`, or latents files (every row in order; `FILE#name` for one).",
+            metavar="A B [C...]",
+        ),
+    ],
+    steps: Annotated[int, opt.option("Images per leg, both ends included.", callback=opt.between(2))] = WALK_STEPS,
     method: Annotated[
         InterpolationMethod,
-        typer.Option(
-            help="`lerp` is the straight line, `slerp` the great circle, `gaussian` the line between quantiles of "
+        opt.option(
+            "`lerp` is the straight line, `slerp` the great circle, `gaussian` the line between quantiles of "
             "N(0, I), `spline` a curve without corners."
         ),
     ] = "lerp",
-    loop: Annotated[bool, typer.Option("--loop", help="Return to the first image.")] = False,
+    loop: Annotated[bool, opt.option("Return to the first image.", "--loop")] = False,
     even: Annotated[
-        bool,
-        typer.Option("--even", help="The same change from image to image, by pixels.", rich_help_panel=PANEL_SPEED),
+        bool, opt.option("The same change from image to image, by pixels.", "--even", panel=PANEL_SPEED)
     ] = False,
-    ease: Annotated[bool, typer.Option("--ease", help="Slow down at keyframes.", rich_help_panel=PANEL_SPEED)] = False,
-    hold: Annotated[int, typer.Option(help="Show each keyframe so many times more.", rich_help_panel=PANEL_SPEED)] = 0,
+    ease: Annotated[bool, opt.option("Slow down at keyframes.", "--ease", panel=PANEL_SPEED)] = False,
+    hold: Annotated[int, opt.option("Show each keyframe so many times more.", panel=PANEL_SPEED)] = 0,
     seconds: Annotated[
-        float | None,
-        typer.Option(
-            help="Length of an animation, instead of --steps.", show_default=False, rich_help_panel=PANEL_SPEED
-        ),
+        float | None, opt.option("Length of an animation, instead of --steps.", panel=PANEL_SPEED)
     ] = None,
-    fps: Annotated[
-        float, typer.Option(help="Frames per second of an animation.", rich_help_panel=PANEL_SPEED)
-    ] = WALK_FPS,
+    fps: Annotated[float, opt.option("Frames per second of an animation.", panel=PANEL_SPEED)] = WALK_FPS,
     grid: Annotated[
         str | None,
-        typer.Option(
+        opt.option(
+            "A grid with a keyframe at every crossing, row by row; --steps from one to the next.",
             metavar="ROWSxCOLUMNS",
-            help="A grid with a keyframe at every crossing, row by row; --steps from one to the next.",
-            show_default=False,
-            rich_help_panel=PANEL_GRID,
+            panel=PANEL_GRID,
         ),
     ] = None,
     corners: Annotated[
-        bool,
-        typer.Option("--corners", help="A grid between four corners, A B above C D.", rich_help_panel=PANEL_GRID),
+        bool, opt.option("A grid between four corners, A B above C D.", "--corners", panel=PANEL_GRID)
     ] = False,
     analogy: Annotated[
         bool,
-        typer.Option(
+        opt.option(
+            "A grid of A, B, C and a fourth corner that is to C as B is to A; the originals beside it.",
             "--analogy",
-            help="A grid of A, B, C and a fourth corner that is to C as B is to A; the originals beside it.",
-            rich_help_panel=PANEL_GRID,
+            panel=PANEL_GRID,
         ),
     ] = False,
     chain: Annotated[
         bool,
-        typer.Option(
+        opt.option(
+            "With --grid: keyframes are the first row and the rest of the first column; analogies go on from there.",
             "--chain",
-            help="With --grid: keyframes are the first row and the rest of the first column; analogies go on from "
-            "there.",
-            rich_help_panel=PANEL_GRID,
+            panel=PANEL_GRID,
         ),
     ] = False,
-    scale: ScaleOption = 1,
-    columns: ColumnsOption = None,
-    labels: LabelsOption = False,
-    title: TitleOption = "",
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    output: OutputOption = None,
-    force: ForceOption = False,
-    show: ShowOption = None,
-    as_json: JsonOption = False,
+    scale: opt.Scale = 1,
+    columns: opt.Columns = None,
+    labels: opt.Labels = False,
+    title: opt.Title = "",
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    output: opt.Output = None,
+    force: opt.Force = False,
+    show: opt.Show = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Walk from image to image: a strip, an animation, or a grid.
 
@@ -129,13 +102,12 @@ def interpolate(
 
     look = Look(scale, columns, labels, title)
     if arrangement:
-        anchors = parse_pair(grid, "--grid takes ROWSxCOLUMNS of keyframes, like 2x3") if grid else (2, 2)
+        anchors = opt.parse_pair(grid, "--grid takes ROWSxCOLUMNS of keyframes, like 2x3") if grid else (2, 2)
         mesh = walk.GridRequest(tuple(keyframes), arrangement, anchors, steps, method, look)
         console.run(walk.grid(entry, mesh, output, force), "walking")
     else:
         request = walk.WalkRequest(tuple(keyframes), steps, method, loop, fps, seconds, even, ease, hold, look)
         console.run(walk.interpolate(entry, request, output, force), "walking")
-    console.close()
 
 
 def _arrangement(grid: str | None, corners: bool, analogy: bool, chain: bool) -> Arrangement | None:

@@ -3,121 +3,78 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import (
-    AxesOfPlaneOption,
-    ColumnsOption,
-    EngineOption,
-    ForceOption,
-    JsonOption,
-    LabelsOnOption,
-    ModelOption,
-    OfOption,
-    OutputOption,
-    ScaleOption,
-    ShowOption,
-    TitleOption,
-    axis_vectors,
-    parse_pair,
-)
 from latentcli.config import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE, LayoutMethod, Shape, Spacing
 from latentcli.errors import UsageError
 
-PANEL_PLANE = "A plane (without IMAGES)"
 PANEL_IMAGES = "A map of IMAGES"
 
 
 def map_space(
     images: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[IMAGES...]",
-            help="Images, folders of images, latents files, or samples like `seed:0-63`. Without any, a plane of the "
+        opt.argument(
+            "Images, folders of images, latents files, or samples like `seed:0-63`. Without any, a plane of the "
             "latent space is decoded.",
-            show_default=False,
+            metavar="[IMAGES...]",
         ),
     ] = None,
-    plane_axes: AxesOfPlaneOption = None,
+    plane_axes: opt.AxesOfPlane = None,
     cells: Annotated[
-        str,
-        typer.Option(metavar="N|WxH", help="Images across and down, `15` or `30x20`.", rich_help_panel=PANEL_PLANE),
+        str, opt.option("Images across and down, `15` or `30x20`.", metavar="N|WxH", panel=opt.PANEL_PLANE)
     ] = str(MAP_CELLS),
     reach: Annotated[
         float | None,
-        typer.Option(
-            "--range",
-            help=f"Standard deviations to both sides. (default: {TRAVERSAL_RANGE:g}; {PLANE_RANGE:g} for a 2-D model, "
+        opt.option(
+            f"Standard deviations to both sides. (default: {TRAVERSAL_RANGE:g}; {PLANE_RANGE:g} for a 2-D model, "
             "which is from its 5 % to its 95 % quantile)",
-            show_default=False,
-            rich_help_panel=PANEL_PLANE,
+            "--range",
+            panel=opt.PANEL_PLANE,
         ),
     ] = None,
     spacing: Annotated[
         Spacing | None,
-        typer.Option(
-            help="`quantiles` puts as many of the model's latents between any two images; `even` as many standard "
+        opt.option(
+            "`quantiles` puts as many of the model's latents between any two images; `even` as many standard "
             "deviations. (default: quantiles for a 2-D model, else even)",
-            show_default=False,
-            rich_help_panel=PANEL_PLANE,
+            panel=opt.PANEL_PLANE,
         ),
     ] = None,
-    of: OfOption = None,
-    shape: Annotated[
-        Shape, typer.Option(help="Outline of the plane, or of each image.", rich_help_panel=PANEL_PLANE)
-    ] = "square",
+    of: opt.Of = None,
+    shape: Annotated[Shape, opt.option("Outline of the plane, or of each image.", panel=opt.PANEL_PLANE)] = "square",
     method: Annotated[
         LayoutMethod,
-        typer.Option(
-            help="`pca` keeps directions and distances, `tsne` and `umap` keep neighbours together.",
-            rich_help_panel=PANEL_IMAGES,
+        opt.option(
+            "`pca` keeps directions and distances, `tsne` and `umap` keep neighbours together.", panel=PANEL_IMAGES
         ),
     ] = "tsne",
     grid: Annotated[
-        bool, typer.Option("--grid", help="A cell for each image, none over another.", rich_help_panel=PANEL_IMAGES)
+        bool, opt.option("A cell for each image, none over another.", "--grid", panel=PANEL_IMAGES)
     ] = False,
     table: Annotated[
         Path | None,
-        typer.Option(
-            metavar="CSV",
-            help="Colour by a column of this table, not by sub-folder.",
-            show_default=False,
-            rich_help_panel=PANEL_IMAGES,
-        ),
+        opt.option("Colour by a column of this table, not by sub-folder.", metavar="CSV", panel=PANEL_IMAGES),
     ] = None,
-    column: Annotated[
-        str | None, typer.Option(help="The column of --table.", show_default=False, rich_help_panel=PANEL_IMAGES)
-    ] = None,
+    column: Annotated[str | None, opt.option("The column of --table.", panel=PANEL_IMAGES)] = None,
     near: Annotated[
         str | None,
-        typer.Option(
-            metavar="IMAGE",
-            help="Only the images nearest to this one, a latent or a sample.",
-            show_default=False,
-            rich_help_panel=PANEL_IMAGES,
-        ),
+        opt.option("Only the images nearest to this one, a latent or a sample.", metavar="IMAGE", panel=PANEL_IMAGES),
     ] = None,
     n: Annotated[
         int | None,
-        typer.Option(
-            "--n",
-            "-n",
-            help=f"With --near: the number of images. (default: {NEAREST})",
-            show_default=False,
-            rich_help_panel=PANEL_IMAGES,
-        ),
+        opt.option(f"With --near: the number of images. (default: {NEAREST})", "--n", "-n", panel=PANEL_IMAGES),
     ] = None,
-    scale: ScaleOption = 1,
-    columns: ColumnsOption = None,
-    labels: LabelsOnOption = True,
-    title: TitleOption = "",
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    output: OutputOption = None,
-    force: ForceOption = False,
-    show: ShowOption = None,
-    as_json: JsonOption = False,
+    scale: opt.Scale = 1,
+    columns: opt.Columns = None,
+    labels: opt.LabelsOn = True,
+    title: opt.Title = "",
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    output: opt.Output = None,
+    force: opt.Force = False,
+    show: opt.Show = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Draw a map of the latent space: a plane of it, or your images.
 
@@ -143,7 +100,7 @@ def map_space(
     if n is not None and near is None:
         raise UsageError("--n goes with --near IMAGE")
     console = Console(as_json, show)
-    entry = choose_model(console, model, axis_vectors(plane_axes), engine, [*(images or ()), of, near])
+    entry = choose_model(console, model, opt.axis_vectors(plane_axes), engine, [*(images or ()), of, near])
 
     from latentcli.figures.sheet import Look
     from latentcli.pipelines import map as maps
@@ -153,7 +110,6 @@ def map_space(
         request = maps.MapRequest(tuple(images), method, grid, table, column, near, NEAREST if n is None else n, look)
         console.run(maps.scattered(entry, request, output, force), "encoding")
     else:
-        size = parse_pair(cells, "--cells takes 15 or 30x20 (images across and down)")
+        size = opt.parse_pair(cells, "--cells takes 15 or 30x20 (images across and down)")
         plane = maps.PlaneRequest(plane_axes, size, reach, spacing, of, shape, look)
         console.run(maps.plane(entry, plane, output, force), "decoding")
-    console.close()

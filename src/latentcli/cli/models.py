@@ -2,11 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
-from latentcli.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from latentcli.catalog import ModelEntry
@@ -14,15 +12,9 @@ if TYPE_CHECKING:
 
 def models(
     name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODEL]",
-            help="Describe this one, by name or path.",
-            show_default=False,
-            autocompletion=model_names,
-        ),
+        str | None, opt.argument("Describe this one, by name or path.", metavar="[MODEL]", complete=model_names)
     ] = None,
-    as_json: JsonOption = False,
+    as_json: opt.Json = False,
 ) -> None:
     """List the models that can be named, or describe one.
 

@@ -3,21 +3,12 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
+from latentcli import config
 from latentcli.cli.complete import axis_names, model_names, vector_names
-from latentcli.config import (
-    HELD_OUT_SHARE,
-    MOST_STRENGTH,
-    NUMBERED_AXIS,
-    PRESETS,
-    Crop,
-    Device,
-    EngineName,
-    VectorMethod,
-)
 from latentcli.errors import UsageError
 
 # Panels of the help pages, in the order in which people need them.
@@ -29,10 +20,46 @@ PANEL_LABELS = "Labels"
 PANEL_METHOD = "Method"
 PANEL_NETWORK = "Network"
 PANEL_TRAINING = "Training"
+PANEL_PLANE = "A plane (without IMAGES)"
 PANEL_LOOK = "How it looks"
 PANEL_OUTPUT = "Output"
 _LONGEST_SIZE = 20  # characters of --size
 _AXES = ("dims", "pcs", "vectors", "fan", "random")  # that are no names of vectors
+
+
+def option(
+    text: str,
+    *names: str,
+    metavar: str | None = None,
+    complete: Callable[..., list[str]] | None = None,
+    parser: Callable[[str], Any] | None = None,
+    callback: Callable[..., Any] | None = None,
+    least: int | None = None,
+    show_default: bool = True,
+    panel: str | None = None,
+) -> Any:
+    """An option and its help. Without `names` Typer makes one of the parameter's: `--max-megapixels`.
+
+    A switch needs its name, else Typer adds `--no-...` to it. A default of None is never shown.
+    """
+    return typer.Option(
+        *names,
+        help=text,
+        metavar=metavar,
+        autocompletion=complete,
+        parser=parser,
+        callback=callback,
+        min=least,
+        show_default=show_default,
+        rich_help_panel=panel,
+    )
+
+
+def argument(
+    text: str, metavar: str | None = None, complete: Callable[..., list[str]] | None = None, panel: str | None = None
+) -> Any:
+    """A positional argument and its help."""
+    return typer.Argument(help=text, metavar=metavar, autocompletion=complete, rich_help_panel=panel)
 
 
 Number = int | float | None
@@ -54,7 +81,7 @@ def _plain(number: float) -> str:
     return f"{number:g}" if isinstance(number, float) else str(number)
 
 
-_strength = between(-MOST_STRENGTH, MOST_STRENGTH)
+_strength = between(-config.MOST_STRENGTH, config.MOST_STRENGTH)
 
 
 def _positive(parameter: typer.CallbackParam, value: float) -> float:
@@ -63,310 +90,222 @@ def _positive(parameter: typer.CallbackParam, value: float) -> float:
     return value
 
 
-def parse_crop(text: str) -> Crop:
+def parse_crop(text: str) -> config.Crop:
     """A way to crop, in British or American spelling.
 
     >>> parse_crop("center")
     'centre'
     """
     crop = {"center": "centre"}.get(text, text)
-    if crop not in get_args(Crop):
-        raise UsageError(f"--crop takes {', '.join(get_args(Crop))}, got {text!r}")
-    return cast(Crop, crop)
+    if crop not in get_args(config.Crop):
+        raise UsageError(f"--crop takes {', '.join(get_args(config.Crop))}, got {text!r}")
+    return cast(config.Crop, crop)
 
 
-ImagesArg = Annotated[
-    list[Path], typer.Argument(metavar="IMAGES...", help="Images, or folders of images.", show_default=False)
-]
-SubjectsArg = Annotated[
+Images = Annotated[list[Path], argument("Images, or folders of images.", metavar="IMAGES...")]
+Subjects = Annotated[
     list[Path],
-    typer.Argument(
+    argument(
+        "Images, folders of images, latents files (`FILE#name` for one latent), or samples like `seed:7`.",
         metavar="IMAGES...",
-        help="Images, folders of images, latents files (`FILE#name` for one latent), or samples like `seed:7`.",
-        show_default=False,
     ),
 ]
 MODEL_DEFAULT = (
     "(default: one that has the vector; of several, your latest if it knows the pictures, else the one that explains "
     "them best; without pictures your latest, else the bundled `avatars`)"
 )
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME|PATH",
-        help=f"The model. {MODEL_DEFAULT}",
-        show_default=False,
-        autocompletion=model_names,
-    ),
+Model = Annotated[
+    str | None, option(f"The model. {MODEL_DEFAULT}", "--model", "-m", metavar="NAME|PATH", complete=model_names)
 ]
-EngineOption = Annotated[
-    EngineName,
-    typer.Option(
-        help="`onnx` is ONNX Runtime on the CPU, `torch` PyTorch on a CUDA or MPS device, else the CPU. `auto` takes "
+Engine = Annotated[
+    config.EngineName,
+    option(
+        "`onnx` is ONNX Runtime on the CPU, `torch` PyTorch on a CUDA or MPS device, else the CPU. `auto` takes "
         "`onnx`.",
         show_default=False,
     ),
 ]
-OutputOption = Annotated[
+Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        help="Output file, or a folder when several files are written.",
-        show_default=False,
-        rich_help_panel=PANEL_OUTPUT,
-    ),
+    option("Output file, or a folder when several files are written.", "--output", "-o", panel=PANEL_OUTPUT),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that exist.", rich_help_panel=PANEL_OUTPUT)]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object instead of paths.", rich_help_panel=PANEL_OUTPUT)
-]
-ShowOption = Annotated[
+Force = Annotated[bool, option("Replace files that exist.", "--force", panel=PANEL_OUTPUT)]
+Json = Annotated[bool, option("Print one JSON object instead of paths.", "--json", panel=PANEL_OUTPUT)]
+Show = Annotated[
     bool | None,
-    typer.Option(
+    option(
+        "Show the picture in the terminal. (default: when results go to a terminal with colours)",
         "--show/--no-show",
-        help="Show the picture in the terminal. (default: when results go to a terminal with colours)",
-        show_default=False,
-        rich_help_panel=PANEL_OUTPUT,
+        panel=PANEL_OUTPUT,
     ),
 ]
-ScaleOption = Annotated[
+Scale = Annotated[
     int,
-    typer.Option(
+    option(
+        "Enlarge images so many times: by whole pixels up to 32 pixels a side, smoothly above.",
         callback=between(1, 32),
-        help="Enlarge images so many times: by whole pixels up to 32 pixels a side, smoothly above.",
-        rich_help_panel=PANEL_LOOK,
+        panel=PANEL_LOOK,
     ),
 ]
-ColumnsOption = Annotated[
-    int | None,
-    typer.Option(
-        callback=between(1), help="Images in a row of the sheet.", show_default=False, rich_help_panel=PANEL_LOOK
-    ),
-]
+Columns = Annotated[int | None, option("Images in a row of the sheet.", callback=between(1), panel=PANEL_LOOK)]
 _LABELS = "Write what each image, row or column is."
-LabelsOption = Annotated[bool, typer.Option("--labels", help=_LABELS, rich_help_panel=PANEL_LOOK)]
-LabelsOnOption = Annotated[bool, typer.Option("--labels/--no-labels", help=_LABELS, rich_help_panel=PANEL_LOOK)]
-TitleOption = Annotated[
-    str, typer.Option(help="A title above the sheet.", show_default=False, rich_help_panel=PANEL_LOOK)
-]
-OfOption = Annotated[
+Labels = Annotated[bool, option(_LABELS, "--labels", panel=PANEL_LOOK)]
+LabelsOn = Annotated[bool, option(_LABELS, "--labels/--no-labels", panel=PANEL_LOOK)]
+Title = Annotated[str, option("A title above the sheet.", show_default=False, panel=PANEL_LOOK)]
+Of = Annotated[
     str | None,
-    typer.Option(
-        metavar="IMAGE",
-        help="Start from an image, a latent (`FILE#name`) or a sample (`seed:7`). (default: `seed:0`; of a 2-D model "
+    option(
+        "Start from an image, a latent (`FILE#name`) or a sample (`seed:7`). (default: `seed:0`; of a 2-D model "
         "the mean)",
-        show_default=False,
+        metavar="IMAGE",
     ),
 ]
-AxesOfPlaneOption = Annotated[
+AxesOfPlane = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Axes of the plane: dimensions (`z0`), principal components (`pc1`) or saved vectors (`smile`); `fan` "
+        "shows all dimensions at once. (default: the two of a 2-D model, else pc1,pc2)",
         "--axes",
         metavar="X,Y|fan",
-        autocompletion=axis_names,
-        help="Axes of the plane: dimensions (`z0`), principal components (`pc1`) or saved vectors (`smile`); `fan` "
-        "shows all dimensions at once. (default: the two of a 2-D model, else pc1,pc2)",
-        show_default=False,
-        rich_help_panel="A plane (without IMAGES)",
+        complete=axis_names,
+        panel=PANEL_PLANE,
     ),
 ]
-MegapixelsOption = Annotated[
+Megapixels = Annotated[
     float,
-    typer.Option(
+    option(
+        "Largest photo to edit, in megapixels; editing takes about 30 bytes a pixel.",
         callback=_positive,
-        help="Largest photo to edit, in megapixels; editing takes about 30 bytes a pixel.",
-        rich_help_panel=PANEL_OUTPUT,
+        panel=PANEL_OUTPUT,
     ),
 ]
-VectorOption = Annotated[
+Vector = Annotated[
     list[str],
-    typer.Option(
+    option(
+        "A saved concept vector, with its strength after `=`. Repeatable.",
         "--vector",
         "-v",
         metavar="NAME|FILE[=S]",
-        help="A saved concept vector, with its strength after `=`. Repeatable.",
-        show_default=False,
-        autocompletion=vector_names,
-        rich_help_panel=PANEL_CHANGE,
+        complete=vector_names,
+        panel=PANEL_CHANGE,
     ),
 ]
-StrengthOption = Annotated[
+Strength = Annotated[
     float | None,
-    typer.Option(
+    option(
+        "Strength for vectors without `=S`. 1 = the distance between the two class means. (default: as far as "
+        "images that show the concept, like `--to positive`)",
         "--strength",
         "-s",
         callback=_strength,
-        help="Strength for vectors without `=S`. 1 = the distance between the two class means. (default: as far as "
-        "images that show the concept, like `--to positive`)",
-        show_default=False,
-        rich_help_panel=PANEL_CHANGE,
+        panel=PANEL_CHANGE,
     ),
 ]
-SigmaOption = Annotated[
+Sigma = Annotated[
     float | None,
-    typer.Option(
-        callback=_strength,
-        help="Strength in within-class standard deviations (instead of --strength).",
-        show_default=False,
-        rich_help_panel=PANEL_CHANGE,
+    option(
+        "Strength in within-class standard deviations (instead of --strength).", callback=_strength, panel=PANEL_CHANGE
     ),
 ]
-ToOption = Annotated[
+To = Annotated[
     str | None,
-    typer.Option(
-        metavar="TARGET",
-        help="Move each image to a target instead: a percentile (`p90`) or the `positive` / `negative` class mean. "
+    option(
+        "Move each image to a target instead: a percentile (`p90`) or the `positive` / `negative` class mean. "
         "Images already past it are unchanged.",
-        show_default=False,
-        rich_help_panel=PANEL_CHANGE,
+        metavar="TARGET",
+        panel=PANEL_CHANGE,
     ),
 ]
-StripOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FROM:TO:COUNT",
-        help="A strip of COUNT strengths of the first vector.",
-        show_default=False,
-        rich_help_panel=PANEL_CHANGE,
-    ),
+Strip = Annotated[
+    str | None, option("A strip of COUNT strengths of the first vector.", metavar="FROM:TO:COUNT", panel=PANEL_CHANGE)
 ]
-TypicalOption = Annotated[
+Typical = Annotated[
     bool,
-    typer.Option(
-        "--stay-typical",
-        help="Limit edits to the region that holds 99.5 % of the model's samples.",
-        rich_help_panel=PANEL_CHANGE,
+    option("Limit edits to the region that holds 99.5 % of the model's samples.", "--stay-typical", panel=PANEL_CHANGE),
+]
+Latents = Annotated[
+    Path | None, option("Use latents already encoded in this file.", metavar="FILE", panel=PANEL_LABELS)
+]
+Method = Annotated[
+    config.VectorMethod,
+    option(
+        "`mean` is the difference of the class means; the others separate better and change images less.",
+        panel=PANEL_METHOD,
     ),
 ]
-LatentsOption = Annotated[
+Positive = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Use latents already encoded in this file.",
-        show_default=False,
-        rich_help_panel=PANEL_LABELS,
-    ),
+    option("Positive class: a folder of images, or a latents file, that show the concept.", panel=PANEL_LABELS),
 ]
-MethodOption = Annotated[
-    VectorMethod,
-    typer.Option(
-        help="`mean` is the difference of the class means; the others separate better and change images less.",
-        rich_help_panel=PANEL_METHOD,
-    ),
+Negative = Annotated[
+    Path | None, option("Negative class: a folder of images, or a latents file, that do not.", panel=PANEL_LABELS)
 ]
-PositiveOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Positive class: a folder of images, or a latents file, that show the concept.",
-        show_default=False,
-        rich_help_panel=PANEL_LABELS,
-    ),
-]
-NegativeOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Negative class: a folder of images, or a latents file, that do not.",
-        show_default=False,
-        rich_help_panel=PANEL_LABELS,
-    ),
-]
-OrthogonalOption = Annotated[
+Orthogonal = Annotated[
     list[str],
-    typer.Option(
-        metavar="NAME",
-        help="Make the vector orthogonal to this one. Repeatable.",
-        show_default=False,
-        autocompletion=vector_names,
-        rich_help_panel=PANEL_METHOD,
+    option(
+        "Make the vector orthogonal to this one. Repeatable.", metavar="NAME", complete=vector_names, panel=PANEL_METHOD
     ),
 ]
-PairedOption = Annotated[
-    bool,
-    typer.Option(
-        "--paired",
-        help="Treat images with the same file name as after/before pairs.",
-        rich_help_panel=PANEL_LABELS,
-    ),
+Paired = Annotated[
+    bool, option("Treat images with the same file name as after/before pairs.", "--paired", panel=PANEL_LABELS)
 ]
 
-DataArg = Annotated[
-    Path,
-    typer.Argument(
-        help="A folder of images (sub-folders count too), a .zip, or a text file of paths.", show_default=False
-    ),
-]
-PresetOption = Annotated[
+Data = Annotated[Path, argument("A folder of images (sub-folders count too), a .zip, or a text file of paths.")]
+Preset = Annotated[
     str | None,
-    typer.Option(
-        metavar="|".join(PRESETS),
-        help="`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
+    option(
+        "`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
         "Chollet's chapter. (default: chosen from the images)",
-        show_default=False,
-        rich_help_panel=PANEL_NETWORK,
+        metavar="|".join(config.PRESETS),
+        panel=PANEL_NETWORK,
     ),
 ]
-SizeOption = Annotated[
+Size = Annotated[
     str | None,
-    typer.Option(
-        help="Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)",
-        show_default=False,
-        rich_help_panel=PANEL_NETWORK,
-    ),
+    option("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)", panel=PANEL_NETWORK),
 ]
-CropOption = Annotated[
-    Crop | None,
-    typer.Option(
-        parser=parse_crop,
-        metavar="|".join(get_args(Crop)),
-        help="`centre` (or `center`) keeps the largest centred part of the model's shape, `none` squeezes the whole "
+Crop = Annotated[
+    config.Crop | None,
+    option(
+        "`centre` (or `center`) keeps the largest centred part of the model's shape, `none` squeezes the whole "
         "picture, `face` finds the face and turns it upright. (default: centre)",
-        show_default=False,
-        rich_help_panel=PANEL_DATA,
+        metavar="|".join(get_args(config.Crop)),
+        parser=parse_crop,
+        panel=PANEL_DATA,
     ),
 ]
-AlignedOption = Annotated[
+Aligned = Annotated[
     bool,
-    typer.Option(
-        "--aligned",
-        help="The images are upright face crops already; `edit` then finds faces in photos.",
-        rich_help_panel=PANEL_DATA,
+    option(
+        "The images are upright face crops already; `edit` then finds faces in photos.", "--aligned", panel=PANEL_DATA
     ),
 ]
-BackgroundOption = Annotated[
+Background = Annotated[
     str | None,
-    typer.Option(
-        metavar="COLOUR",
-        help="Colour that fills transparent pixels: `black`, `#336699`. (default: transparency is learned; white for "
+    option(
+        "Colour that fills transparent pixels: `black`, `#336699`. (default: transparency is learned; white for "
         "faces, `digits` and `book`)",
-        show_default=False,
-        rich_help_panel=PANEL_DATA,
+        metavar="COLOUR",
+        panel=PANEL_DATA,
     ),
 ]
-HeldOutOption = Annotated[
+HeldOut = Annotated[
     str | None,
-    typer.Option(
+    option(
+        f"Images to measure on and not to train on: a share, or a folder. (default: {config.HELD_OUT_SHARE})",
         metavar="SHARE|DIR",
-        help=f"Images to measure on and not to train on: a share, or a folder. (default: {HELD_OUT_SHARE})",
-        show_default=False,
-        rich_help_panel=PANEL_DATA,
+        panel=PANEL_DATA,
     ),
 ]
-DeviceOption = Annotated[
-    Device,
-    typer.Option(help="`auto` takes CUDA, else Apple's MPS, else the CPU.", rich_help_panel=PANEL_TRAINING),
-]
+Device = Annotated[config.Device, option("`auto` takes CUDA, else Apple's MPS, else the CPU.", panel=PANEL_TRAINING)]
 _MOST_THREADS = 1024
-ThreadsOption = Annotated[
+Threads = Annotated[
     int | None,
-    typer.Option(
-        callback=between(1, _MOST_THREADS),
-        help="Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
+    option(
+        "Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
         "thread while another program takes the cores.",
-        show_default=False,
-        rich_help_panel=PANEL_TRAINING,
+        callback=between(1, _MOST_THREADS),
+        panel=PANEL_TRAINING,
     ),
 ]
 
@@ -378,7 +317,9 @@ def axis_vectors(names: str | None) -> list[str]:
     (['smile', 'old'], [])
     """
     return [
-        name for name in (names or "").split(",") if name and name not in _AXES and not NUMBERED_AXIS.fullmatch(name)
+        name
+        for name in (names or "").split(",")
+        if name and name not in _AXES and not config.NUMBERED_AXIS.fullmatch(name)
     ]
 
 

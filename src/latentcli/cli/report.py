@@ -2,25 +2,20 @@
 
 from typing import Annotated
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import EngineOption, ForceOption, JsonOption, ModelOption, OutputOption
 from latentcli.errors import UsageError
 
 
 def report(
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    output: OutputOption = None,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    output: opt.Output = None,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
     named: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODEL]", help="The model, like --model.", show_default=False, autocompletion=model_names
-        ),
+        str | None, opt.argument("The model, like --model.", metavar="[MODEL]", complete=model_names)
     ] = None,
 ) -> None:
     """Write a page about a model: verdict, samples, metrics, vectors.
@@ -41,4 +36,3 @@ def report(
     from latentcli.pipelines import report
 
     console.run(report.report(entry, output, force), "drawing")
-    console.close()

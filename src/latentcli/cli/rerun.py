@@ -3,40 +3,29 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.console import Console, check_pipe
-from latentcli.cli.options import (
-    EngineOption,
-    ForceOption,
-    JsonOption,
-    MegapixelsOption,
-    ModelOption,
-    OutputOption,
-    ShowOption,
-)
 from latentcli.config import PHOTO_MEGAPIXELS
 from latentcli.files import PIPE
 
 
 def rerun(
-    edited: Annotated[Path, typer.Argument(help="A photo that `latentcli edit` wrote.", show_default=False)],
+    edited: Annotated[Path, opt.argument("A photo that `latentcli edit` wrote.")],
     photo: Annotated[
         Path | None,
-        typer.Option(
+        opt.option(
+            "The photo to edit. (default: the original, near the edited one or in the current folder)",
             "--photo",
             metavar="FILE",
-            help="The photo to edit. (default: the original, near the edited one or in the current folder)",
-            show_default=False,
         ),
     ] = None,
-    max_megapixels: MegapixelsOption = PHOTO_MEGAPIXELS,
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    output: OutputOption = None,
-    force: ForceOption = False,
-    show: ShowOption = None,
-    as_json: JsonOption = False,
+    max_megapixels: opt.Megapixels = PHOTO_MEGAPIXELS,
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    output: opt.Output = None,
+    force: opt.Force = False,
+    show: opt.Show = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Make an edit again, on the same photo or on another one.
 
@@ -58,4 +47,3 @@ def rerun(
     entry, events = edit.rerun(edited, photo, model, edit.Job(output, force, megapixels=max_megapixels), engine)
     console.took(Choice(entry, "" if model else "made the edit"))
     console.run(events, "editing")
-    console.close()

@@ -4,21 +4,9 @@ from typing import Annotated
 
 import typer
 
+from latentcli.cli import options as opt
 from latentcli.cli.complete import vector_names
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import (
-    ColumnsOption,
-    EngineOption,
-    ForceOption,
-    JsonOption,
-    LabelsOption,
-    ModelOption,
-    OutputOption,
-    ScaleOption,
-    ShowOption,
-    TitleOption,
-    between,
-)
 from latentcli.config import (
     FLOW_GUIDANCE,
     FLOW_TEMPERATURE,
@@ -34,92 +22,70 @@ from latentcli.errors import UsageError
 def sample(
     n: Annotated[
         int | None,
-        typer.Option(
-            "--n",
-            "-n",
-            callback=between(1, MOST_SEEDS),
-            help=f"Number of images. (default: {SAMPLES})",
-            show_default=False,
-        ),
+        opt.option(f"Number of images. (default: {SAMPLES})", "--n", "-n", callback=opt.between(1, MOST_SEEDS)),
     ] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(
-            callback=between(0, 2**62), help="First seed; each image has its own. (default: 0)", show_default=False
-        ),
+        int | None, opt.option("First seed; each image has its own. (default: 0)", callback=opt.between(0, 2**62))
     ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(help="Seeds and ranges, like `0,3-9`, instead of --n and --seed.", show_default=False)
-    ] = None,
-    each: Annotated[bool, typer.Option("--each", help="One file per image instead of a sheet.")] = False,
+    seeds: Annotated[str | None, opt.option("Seeds and ranges, like `0,3-9`, instead of --n and --seed.")] = None,
+    each: Annotated[bool, opt.option("One file per image instead of a sheet.", "--each")] = False,
     prior: Annotated[
-        PriorName | None,
-        typer.Option(help="`fitted` follows the training images; `standard` is N(0, I).", show_default=False),
+        PriorName | None, opt.option("`fitted` follows the training images; `standard` is N(0, I).")
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(
-            callback=between(0),
-            help="Factor on the prior's standard deviation; less is cleaner and less varied. "
+        opt.option(
+            "Factor on the prior's standard deviation; less is cleaner and less varied. "
             f"(default: {FLOW_TEMPERATURE} for a fitted flow, {MIXTURE_TEMPERATURE} for a mixture, 1 for N(0, I))",
-            show_default=False,
+            callback=opt.between(0),
         ),
     ] = None,
     guidance: Annotated[
         float | None,
-        typer.Option(
-            callback=between(0),
-            help="How far samples go in the direction in which a fitted flow differs from a mixture; more is clearer "
+        opt.option(
+            "How far samples go in the direction in which a fitted flow differs from a mixture; more is clearer "
             f"and bolder. (default: {FLOW_GUIDANCE})",
-            show_default=False,
+            callback=opt.between(0),
         ),
     ] = None,
     like: Annotated[
         list[str],
-        typer.Option(
-            metavar="[COLUMN=]VALUE",
-            help="Draw from a part of the training images: a sub-folder (`cats`), or a value in the table that `train "
+        opt.option(
+            "Draw from a part of the training images: a sub-folder (`cats`), or a value in the table that `train "
             "--labels` was given (`smiling=yes`). Repeatable.",
-            show_default=False,
+            metavar="[COLUMN=]VALUE",
         ),
     ] = [],  # noqa: B006
     near: Annotated[
         str | None,
-        typer.Option(
-            metavar="IMAGE",
-            help="Draw variations of an image, a latent (`FILE#name`) or a sample (`seed:7`).",
-            show_default=False,
-        ),
+        opt.option("Draw variations of an image, a latent (`FILE#name`) or a sample (`seed:7`).", metavar="IMAGE"),
     ] = None,
     spread: Annotated[
         float | None,
-        typer.Option(
-            callback=between(0, 1),
-            help=f"With --near: 0 is the image itself, 1 a new sample. (default: {SPREAD})",
-            show_default=False,
+        opt.option(
+            f"With --near: 0 is the image itself, 1 a new sample. (default: {SPREAD})", callback=opt.between(0, 1)
         ),
     ] = None,
     moves: Annotated[
         list[str],
-        typer.Option(
+        opt.option(
+            "Move the samples along a concept vector, by a strength of S, else as far as images that show the "
+            "concept. Repeatable.",
             "--with",
             metavar="NAME|FILE[=S]",
-            autocompletion=vector_names,
-            help="Move the samples along a concept vector, by a strength of S, else as far as images that show the "
-            "concept. Repeatable.",
-            show_default=False,
+            complete=vector_names,
         ),
     ] = [],  # noqa: B006
-    scale: ScaleOption = 1,
-    columns: ColumnsOption = None,
-    labels: LabelsOption = False,
-    title: TitleOption = "",
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    output: OutputOption = None,
-    force: ForceOption = False,
-    show: ShowOption = None,
-    as_json: JsonOption = False,
+    scale: opt.Scale = 1,
+    columns: opt.Columns = None,
+    labels: opt.Labels = False,
+    title: opt.Title = "",
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    output: opt.Output = None,
+    force: opt.Force = False,
+    show: opt.Show = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Draw new images: a contact sheet, or one file each.
 
@@ -164,4 +130,3 @@ def sample(
         Look(scale, columns, labels, title),
     )
     console.run(sample.sample(entry, request, each, output, force), "sampling")
-    console.close()

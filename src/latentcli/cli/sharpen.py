@@ -3,50 +3,38 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
-from latentcli.cli.options import PANEL_DATA, PANEL_TRAINING, DeviceOption, JsonOption, ThreadsOption
 from latentcli.cli.terminal import Waiting
 from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_LEAST_STEPS, SHARP_SHARE, Precision
 from latentcli.runtime import let_threads_sleep
 
 
 def sharpen(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A model of yours, by name or path.", autocompletion=model_names)
-    ],
+    model: Annotated[str, opt.argument("A model of yours, by name or path.", metavar="MODEL", complete=model_names)],
     data: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[DATA]",
-            help="The images that it was trained on. (default: where they were)",
-            show_default=False,
-            rich_help_panel=PANEL_DATA,
+        opt.argument(
+            "The images that it was trained on. (default: where they were)", metavar="[DATA]", panel=opt.PANEL_DATA
         ),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(
-            help=f"Duration; the speed is measured once. (default: as many steps as show {SHARP_SHARE:.0%} of the "
+        opt.option(
+            f"Duration; the speed is measured once. (default: as many steps as show {SHARP_SHARE:.0%} of the "
             f"images that were shown in training, at least {SHARP_LEAST_STEPS})",
-            show_default=False,
-            rich_help_panel=PANEL_TRAINING,
+            panel=opt.PANEL_TRAINING,
         ),
     ] = None,
     precision: Annotated[
         Precision,
-        typer.Option(
-            help="`auto` takes bf16 where a test shows that it is faster and as good.", rich_help_panel=PANEL_TRAINING
-        ),
+        opt.option("`auto` takes bf16 where a test shows that it is faster and as good.", panel=opt.PANEL_TRAINING),
     ] = "auto",
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    seed: Annotated[
-        int, typer.Option(help="Random seed (shuffling, noise, samples).", rich_help_panel=PANEL_TRAINING)
-    ] = 0,
-    as_json: JsonOption = False,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    seed: Annotated[int, opt.option("Random seed (shuffling, noise, samples).", panel=opt.PANEL_TRAINING)] = 0,
+    as_json: opt.Json = False,
 ) -> None:
     """Train a model's decoder on, until its pictures are as crisp as the images.
 

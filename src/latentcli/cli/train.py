@@ -3,27 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
-from latentcli.cli.options import (
-    PANEL_DATA,
-    PANEL_NETWORK,
-    PANEL_OUTPUT,
-    PANEL_TRAINING,
-    AlignedOption,
-    BackgroundOption,
-    CropOption,
-    DataArg,
-    DeviceOption,
-    HeldOutOption,
-    JsonOption,
-    PresetOption,
-    SizeOption,
-    ThreadsOption,
-    parse_size,
-)
 from latentcli.cli.terminal import Waiting
 from latentcli.config import MODEL_FILE, Likelihood, Precision, Preset
 from latentcli.presets import DEFAULTS, FEW_IMAGES, LARGE, MANY_IMAGES
@@ -46,150 +28,118 @@ _EPOCHS = (
 
 
 def train(
-    data: DataArg,
+    data: opt.Data,
     name: Annotated[
         str | None,
-        typer.Option(
-            help="Name of the model, which is kept in `models/<name>/`. (default: the folder's name)",
-            show_default=False,
-            rich_help_panel=PANEL_OUTPUT,
+        opt.option(
+            "Name of the model, which is kept in `models/<name>/`. (default: the folder's name)", panel=opt.PANEL_OUTPUT
         ),
     ] = None,
-    preset: PresetOption = None,
-    size: SizeOption = None,
-    crop: CropOption = None,
-    aligned: AlignedOption = False,
-    background: BackgroundOption = None,
+    preset: opt.Preset = None,
+    size: opt.Size = None,
+    crop: opt.Crop = None,
+    aligned: opt.Aligned = False,
+    background: opt.Background = None,
     latent_dim: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Numbers per latent. (default: {_LATENT_DIMS})", show_default=False, rich_help_panel=PANEL_NETWORK
-        ),
+        int | None, opt.option(f"Numbers per latent. (default: {_LATENT_DIMS})", panel=opt.PANEL_NETWORK)
     ] = None,
     capacity: Annotated[
         float | None,
-        typer.Option(
-            help="Times as many feature maps at the finer levels: 2 costs about half the speed and gives pictures more "
+        opt.option(
+            "Times as many feature maps at the finer levels: 2 costs about half the speed and gives pictures more "
             "detail, above all with --sharp. (default: 1)",
-            show_default=False,
-            rich_help_panel=PANEL_NETWORK,
+            panel=opt.PANEL_NETWORK,
         ),
     ] = None,
     likelihood: Annotated[
         Likelihood | None,
-        typer.Option(
-            help="Pixel likelihood: `gaussian` for photos, `bernoulli` for near-black-and-white drawings and digits. "
+        opt.option(
+            "Pixel likelihood: `gaussian` for photos, `bernoulli` for near-black-and-white drawings and digits. "
             "(default: gaussian for photo, bernoulli for digits and book)",
-            show_default=False,
-            rich_help_panel=PANEL_NETWORK,
+            panel=opt.PANEL_NETWORK,
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help=f"Passes over the images; more of them extend a finished run. (default: {_EPOCHS})",
-            show_default=False,
-            rich_help_panel=PANEL_TRAINING,
+        opt.option(
+            f"Passes over the images; more of them extend a finished run. (default: {_EPOCHS})",
+            least=1,
+            panel=opt.PANEL_TRAINING,
         ),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(
-            help="Duration of the training instead of --epochs; the speed is measured once.",
-            show_default=False,
-            rich_help_panel=PANEL_TRAINING,
+        opt.option(
+            "Duration of the training instead of --epochs; the speed is measured once.", panel=opt.PANEL_TRAINING
         ),
     ] = None,
     beta: Annotated[
         float | None,
-        typer.Option(
-            help="Weight of the KL; 0 is a classical autoencoder. (default: 1)",
-            show_default=False,
-            rich_help_panel=PANEL_TRAINING,
-        ),
+        opt.option("Weight of the KL; 0 is a classical autoencoder. (default: 1)", panel=opt.PANEL_TRAINING),
     ] = None,
     flip: Annotated[
         bool | None,
-        typer.Option(
+        opt.option(
+            "Mirror half of the images. (default: for photo, if mirrored ones look the same)",
             "--flip/--no-flip",
-            help="Mirror half of the images. (default: for photo, if mirrored ones look the same)",
-            show_default=False,
-            rich_help_panel=PANEL_TRAINING,
+            panel=opt.PANEL_TRAINING,
         ),
     ] = None,
     augment: Annotated[
         bool | None,
-        typer.Option(
-            "--augment/--no-augment",
-            help="Also move images a little, and change brightness and contrast of photos. "
+        opt.option(
+            "Also move images a little, and change brightness and contrast of photos. "
             f"(default: for photo, and digits below {FEW_IMAGES:,} images, if moved ones look the same)",
-            show_default=False,
-            rich_help_panel=PANEL_TRAINING,
+            "--augment/--no-augment",
+            panel=opt.PANEL_TRAINING,
         ),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A CSV table with a column of file names. Its other columns name parts of the images, which `sample "
+        opt.option(
+            "A CSV table with a column of file names. Its other columns name parts of the images, which `sample "
             "--like` draws from. (default: sub-folders are such parts)",
-            show_default=False,
-            rich_help_panel=PANEL_DATA,
+            metavar="FILE",
+            panel=opt.PANEL_DATA,
         ),
     ] = None,
-    held_out: HeldOutOption = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(min=2, help="Images per step.", show_default=False, rich_help_panel=PANEL_TRAINING),
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Peak learning rate.", show_default=False, rich_help_panel=PANEL_TRAINING)
-    ] = None,
+    held_out: opt.HeldOut = None,
+    batch_size: Annotated[int | None, opt.option("Images per step.", least=2, panel=opt.PANEL_TRAINING)] = None,
+    learning_rate: Annotated[float | None, opt.option("Peak learning rate.", panel=opt.PANEL_TRAINING)] = None,
     precision: Annotated[
         Precision | None,
-        typer.Option(
-            help="`auto` takes bf16 where a test shows that it is faster and as good. (default: auto; fp32 for book)",
-            show_default=False,
-            rich_help_panel=PANEL_TRAINING,
+        opt.option(
+            "`auto` takes bf16 where a test shows that it is faster and as good. (default: auto; fp32 for book)",
+            panel=opt.PANEL_TRAINING,
         ),
     ] = None,
     start_from: Annotated[
         str | None,
-        typer.Option(
-            "--from",
-            autocompletion=model_names,
-            help="Start from the weights of a model, whose network and size are taken over: for a few hundred pictures "
+        opt.option(
+            "Start from the weights of a model, whose network and size are taken over: for a few hundred pictures "
             "like its own.",
-            show_default=False,
-            rich_help_panel=PANEL_NETWORK,
+            "--from",
+            complete=model_names,
+            panel=opt.PANEL_NETWORK,
         ),
     ] = None,
     sharp: Annotated[
         bool,
-        typer.Option(
-            "--sharp",
-            help="Afterwards train the decoder alone on, against a discriminator, until its pictures are as crisp as "
+        opt.option(
+            "Afterwards train the decoder alone on, against a discriminator, until its pictures are as crisp as "
             "the images: see `latentcli sharpen`. (default: off)",
-            show_default=False,
-            rich_help_panel=PANEL_TRAINING,
+            "--sharp",
+            panel=opt.PANEL_TRAINING,
         ),
     ] = False,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
     log: Annotated[
         Literal["tensorboard"] | None,
-        typer.Option(
-            help="Also write scalars and pictures into `models/<name>/tensorboard/`.",
-            show_default=False,
-            rich_help_panel=PANEL_OUTPUT,
-        ),
+        opt.option("Also write scalars and pictures into `models/<name>/tensorboard/`.", panel=opt.PANEL_OUTPUT),
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, help="Random seed (weights, shuffling, noise).", rich_help_panel=PANEL_TRAINING),
-    ] = 0,
-    as_json: JsonOption = False,
+    seed: Annotated[int, opt.option("Random seed (weights, shuffling, noise).", least=0, panel=opt.PANEL_TRAINING)] = 0,
+    as_json: opt.Json = False,
 ) -> None:
     """Train a VAE on a folder of images. Only DATA is required; every default it chooses is printed.
 
@@ -204,7 +154,7 @@ def train(
     Ctrl-C stops it; the same command resumes it. It never overwrites another run. More --epochs or --minutes extend
     a finished run. `latentcli check` shows what it would read.
     """
-    wanted = parse_size(size)
+    wanted = opt.parse_size(size)
     console = Console(as_json)
     let_threads_sleep()
 

@@ -2,49 +2,35 @@
 
 from typing import Annotated
 
-import typer
-
+from latentcli.cli import options as opt
 from latentcli.cli.complete import axis_names
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.options import (
-    EngineOption,
-    ForceOption,
-    JsonOption,
-    LabelsOnOption,
-    ModelOption,
-    OfOption,
-    OutputOption,
-    ScaleOption,
-    ShowOption,
-    TitleOption,
-    axis_vectors,
-)
 from latentcli.config import TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS
 
 
 def traverse(
     axes: Annotated[
         str,
-        typer.Option(
-            metavar="dims|pcs|vectors|NAMES",
-            autocompletion=axis_names,
-            help="`dims` are the latent dimensions with the largest KL, `pcs` the principal components, `vectors` the "
+        opt.option(
+            "`dims` are the latent dimensions with the largest KL, `pcs` the principal components, `vectors` the "
             "saved ones; or names between commas: `z0`, `pc1`, `smile`.",
+            metavar="dims|pcs|vectors|NAMES",
+            complete=axis_names,
         ),
     ] = "dims",
-    rows: Annotated[int, typer.Option(help="Number of dimensions or components.")] = TRAVERSAL_ROWS,
-    steps: Annotated[int, typer.Option(help="Images per row.")] = TRAVERSAL_STEPS,
-    reach: Annotated[float, typer.Option("--range", help="Standard deviations to both sides.")] = TRAVERSAL_RANGE,
-    of: OfOption = None,
-    scale: ScaleOption = 1,
-    labels: LabelsOnOption = True,
-    title: TitleOption = "",
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    output: OutputOption = None,
-    force: ForceOption = False,
-    show: ShowOption = None,
-    as_json: JsonOption = False,
+    rows: Annotated[int, opt.option("Number of dimensions or components.")] = TRAVERSAL_ROWS,
+    steps: Annotated[int, opt.option("Images per row.")] = TRAVERSAL_STEPS,
+    reach: Annotated[float, opt.option("Standard deviations to both sides.", "--range")] = TRAVERSAL_RANGE,
+    of: opt.Of = None,
+    scale: opt.Scale = 1,
+    labels: opt.LabelsOn = True,
+    title: opt.Title = "",
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    output: opt.Output = None,
+    force: opt.Force = False,
+    show: opt.Show = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Draw a row of images along each axis of the latent space.
 
@@ -60,7 +46,7 @@ def traverse(
     share of the variance.
     """
     console = Console(as_json, show)
-    entry = choose_model(console, model, axis_vectors(axes), engine, [of])
+    entry = choose_model(console, model, opt.axis_vectors(axes), engine, [of])
 
     from latentcli.figures.sheet import Look
     from latentcli.pipelines import traverse as traversals
@@ -68,4 +54,3 @@ def traverse(
     look = Look(scale, labels=labels, title=title)
     request = traversals.TraverseRequest(axes, of, rows, steps, reach, look)
     console.run(traversals.traverse(entry, request, output, force), "decoding")
-    console.close()

@@ -5,30 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names, vector_names
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.help import Command, Group
-from latentcli.cli.options import (
-    PANEL_LABELS,
-    PANEL_METHOD,
-    PANEL_OUTPUT,
-    EngineOption,
-    ForceOption,
-    JsonOption,
-    LabelsOnOption,
-    LatentsOption,
-    MethodOption,
-    ModelOption,
-    NegativeOption,
-    OrthogonalOption,
-    OutputOption,
-    PairedOption,
-    PositiveOption,
-    ScaleOption,
-    ShowOption,
-    TitleOption,
-    between,
-)
 from latentcli.cli.tables import describe, draw_table, show_vectors, summary, verdict_table
 from latentcli.concepts.label_source import LabelSource
 from latentcli.config import AUGMENTATIONS, TRAVERSAL_ROWS, Discovery
@@ -40,9 +20,9 @@ app = typer.Typer(cls=Group, help="Concept vectors of a model: fit them, and see
 
 @app.command("list", cls=Command)
 def list_vectors(
-    model: ModelOption = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every figure.")] = False,
-    as_json: JsonOption = False,
+    model: opt.Model = None,
+    verbose: Annotated[bool, opt.option("Show every figure.", "--verbose", "-v")] = False,
+    as_json: opt.Json = False,
 ) -> None:
     """List a model's vectors with how well they separate held-out images.
 
@@ -76,132 +56,89 @@ def list_vectors(
 @app.command("fit", cls=Command)
 def fit_vector(
     name: Annotated[
-        str | None,
-        typer.Argument(help="Name of the vector. With --all and --folders the labels name them.", show_default=False),
+        str | None, opt.argument("Name of the vector. With --all and --folders the labels name them.")
     ] = None,
-    positive: PositiveOption = None,
-    negative: NegativeOption = None,
+    positive: opt.Positive = None,
+    negative: opt.Negative = None,
     labels: Annotated[
         Path | None,
-        typer.Option(
-            metavar="CSV",
-            help="A table with a column of file names and columns of labels.",
-            show_default=False,
-            rich_help_panel=PANEL_LABELS,
-        ),
+        opt.option("A table with a column of file names and columns of labels.", metavar="CSV", panel=opt.PANEL_LABELS),
     ] = None,
-    column: Annotated[
-        str | None,
-        typer.Option(help="Column of the table with the labels.", show_default=False, rich_help_panel=PANEL_LABELS),
-    ] = None,
+    column: Annotated[str | None, opt.option("Column of the table with the labels.", panel=opt.PANEL_LABELS)] = None,
     root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the table's files. (default: the table's folder)",
-            show_default=False,
-            rich_help_panel=PANEL_LABELS,
-        ),
+        Path | None, opt.option("Folder of the table's files. (default: the table's folder)", panel=opt.PANEL_LABELS)
     ] = None,
     folders: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="A folder of sub-folders: one vector each, against all others.",
-            show_default=False,
-            rich_help_panel=PANEL_LABELS,
+        opt.option(
+            "A folder of sub-folders: one vector each, against all others.", metavar="DIR", panel=opt.PANEL_LABELS
         ),
     ] = None,
     augment: Annotated[
         str | None,
-        typer.Option(
+        opt.option(
+            f"Without labels: a perturbation of the images in --positive: {', '.join(AUGMENTATIONS)}.",
             metavar="CHANGE[=AMOUNT]",
-            help=f"Without labels: a perturbation of the images in --positive: {', '.join(AUGMENTATIONS)}.",
-            show_default=False,
-            rich_help_panel=PANEL_LABELS,
+            panel=opt.PANEL_LABELS,
         ),
     ] = None,
-    paired: PairedOption = False,
-    latents: LatentsOption = None,
+    paired: opt.Paired = False,
+    latents: opt.Latents = None,
     above: Annotated[
         float | None,
-        typer.Option(
-            help="Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)",
-            show_default=False,
-            rich_help_panel=PANEL_TABLE,
+        opt.option(
+            "Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)",
+            panel=PANEL_TABLE,
         ),
     ] = None,
     below: Annotated[
-        float | None,
-        typer.Option(
-            help="Negative class: values <= this. (default: all below --above)",
-            show_default=False,
-            rich_help_panel=PANEL_TABLE,
-        ),
+        float | None, opt.option("Negative class: values <= this. (default: all below --above)", panel=PANEL_TABLE)
     ] = None,
     low_high: Annotated[
         str | None,
-        typer.Option(
-            "--between",
-            metavar="LOW,HIGH",
-            help="Negative class: values in LOW..HIGH.",
-            show_default=False,
-            rich_help_panel=PANEL_TABLE,
-        ),
+        opt.option("Negative class: values in LOW..HIGH.", "--between", metavar="LOW,HIGH", panel=PANEL_TABLE),
     ] = None,
     extremes: Annotated[
         float | None,
-        typer.Option(
-            callback=between(0.0001, 0.5),
+        opt.option(
+            "Compare the top and bottom SHARE of the values, 0.5 at most.",
             metavar="SHARE",
-            help="Compare the top and bottom SHARE of the values, 0.5 at most.",
-            show_default=False,
-            rich_help_panel=PANEL_TABLE,
+            callback=opt.between(0.0001, 0.5),
+            panel=PANEL_TABLE,
         ),
     ] = None,
     one: Annotated[
         str | None,
-        typer.Option(
-            "--is",
-            metavar="TEXT",
-            help="Positive class: rows with this text in the column.",
-            show_default=False,
-            rich_help_panel=PANEL_TABLE,
-        ),
+        opt.option("Positive class: rows with this text in the column.", "--is", metavar="TEXT", panel=PANEL_TABLE),
     ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Fit one vector per column.", rich_help_panel=PANEL_TABLE)
-    ] = False,
+    every: Annotated[bool, opt.option("Fit one vector per column.", "--all", panel=PANEL_TABLE)] = False,
     threshold: Annotated[
         list[str],
-        typer.Option(
+        opt.option(
+            "Thresholds of one column, for --all and --balance-by; BELOW may be LOW:HIGH. Repeatable.",
             metavar="COLUMN=ABOVE,BELOW",
-            help="Thresholds of one column, for --all and --balance-by; BELOW may be LOW:HIGH. Repeatable.",
-            show_default=False,
-            rich_help_panel=PANEL_TABLE,
+            panel=PANEL_TABLE,
         ),
     ] = [],  # noqa: B006  # Typer copies it
     balance_by: Annotated[
         list[str],
-        typer.Option(
-            metavar="COLUMN",
-            help="Compare only images that are alike in this column. Repeatable.",
-            show_default=False,
-            rich_help_panel=PANEL_TABLE,
+        opt.option(
+            "Compare only images that are alike in this column. Repeatable.", metavar="COLUMN", panel=PANEL_TABLE
         ),
     ] = [],  # noqa: B006
-    method: MethodOption = "mean",
-    orthogonal_to: OrthogonalOption = [],  # noqa: B006
+    method: opt.Method = "mean",
+    orthogonal_to: opt.Orthogonal = [],  # noqa: B006
     orthogonal_in: Annotated[
         Literal["whitened", "latent"],
-        typer.Option(
-            help="Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).",
-            rich_help_panel=PANEL_METHOD,
+        opt.option(
+            "Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).",
+            panel=opt.PANEL_METHOD,
         ),
     ] = "whitened",
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    force: opt.Force = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Fit concept vectors to labelled images and keep them with the model.
 
@@ -238,15 +175,12 @@ def fit_vector(
 @app.command("combine", cls=Command)
 def combine_vectors(
     parts: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME=S...", help="Vectors, each with a strength.", show_default=False, autocompletion=vector_names
-        ),
+        list[str], opt.argument("Vectors, each with a strength.", metavar="NAME=S...", complete=vector_names)
     ],
-    save: Annotated[str, typer.Option(metavar="NAME", help="Name of the sum.", show_default=False)],
-    model: ModelOption = None,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    save: Annotated[str, opt.option("Name of the sum.", metavar="NAME")],
+    model: opt.Model = None,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Keep a sum of vectors as one vector.
 
@@ -267,38 +201,19 @@ def combine_vectors(
 
 @app.command("refit", cls=Command)
 def refit_vectors(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME|FILE...", help="Vectors to fit again.", show_default=False, autocompletion=vector_names
-        ),
-    ],
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|PATH", help="The model to fit them for.", show_default=False, autocompletion=model_names
-        ),
-    ],
+    names: Annotated[list[str], opt.argument("Vectors to fit again.", metavar="NAME|FILE...", complete=vector_names)],
+    model: Annotated[str, opt.option("The model to fit them for.", metavar="NAME|PATH", complete=model_names)],
     old: Annotated[
         str | None,
-        typer.Option(
-            "--from",
-            metavar="NAME|PATH",
-            help="The model that has them now. (default: any)",
-            show_default=False,
-            autocompletion=model_names,
-        ),
+        opt.option("The model that has them now. (default: any)", "--from", metavar="NAME|PATH", complete=model_names),
     ] = None,
     root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the images they were fitted to.", show_default=False, rich_help_panel=PANEL_LABELS
-        ),
+        Path | None, opt.option("Folder of the images they were fitted to.", panel=opt.PANEL_LABELS)
     ] = None,
-    latents: LatentsOption = None,
-    engine: EngineOption = "auto",
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    latents: opt.Latents = None,
+    engine: opt.Engine = "auto",
+    force: opt.Force = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Fit vectors of one model again for another, with the images and settings their files name.
 
@@ -324,23 +239,23 @@ def refit_vectors(
 
 @app.command("discover", cls=Command)
 def discover_vectors(
-    n: Annotated[int, typer.Option("--n", "-n", help="Number of directions.")] = TRAVERSAL_ROWS,
+    n: Annotated[int, opt.option("Number of directions.", "--n", "-n")] = TRAVERSAL_ROWS,
     by: Annotated[
         Discovery,
-        typer.Option(
-            help="`latents` are the principal components of the latents, kept as pc1, pc2 and so on; `pictures` the "
+        opt.option(
+            "`latents` are the principal components of the latents, kept as pc1, pc2 and so on; `pictures` the "
             "directions in which the decoder changes images most, kept as jac1, jac2 and so on."
         ),
     ] = "latents",
-    scale: ScaleOption = 1,
-    labels: LabelsOnOption = True,
-    title: TitleOption = "",
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
-    output: OutputOption = None,
-    force: ForceOption = False,
-    show: ShowOption = None,
-    as_json: JsonOption = False,
+    scale: opt.Scale = 1,
+    labels: opt.LabelsOn = True,
+    title: opt.Title = "",
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
+    output: opt.Output = None,
+    force: opt.Force = False,
+    show: opt.Show = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Find directions that nobody labelled, keep them as vectors, and draw a row of images for each.
 
@@ -366,19 +281,15 @@ def discover_vectors(
 
 @app.command("report", cls=Command)
 def report_vectors(
-    model: ModelOption = None,
-    engine: EngineOption = "auto",
+    model: opt.Model = None,
+    engine: opt.Engine = "auto",
     images: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of images for the strips, held-out ones first. (default: samples)",
-            show_default=False,
-            rich_help_panel=PANEL_OUTPUT,
-        ),
+        opt.option("Folder of images for the strips, held-out ones first. (default: samples)", panel=opt.PANEL_OUTPUT),
     ] = None,
-    output: OutputOption = None,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    output: opt.Output = None,
+    force: opt.Force = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Print the diagnostics of a model's vectors, and write them to a page with pictures.
 
