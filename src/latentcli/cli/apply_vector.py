@@ -22,16 +22,14 @@ def apply_vector(
     grid: Annotated[
         list[str],
         opt.option(
-            "Give it twice: a sheet of two vectors against each other.",
-            metavar="NAME=FROM:TO:COUNT",
-            panel=opt.PANEL_CHANGE,
+            "Give it twice: a sheet of two vectors against each other.", metavar="NAME=FROM:TO:COUNT", panel=opt.CHANGE
         ),
     ] = [],  # noqa: B006
     method: opt.Method = "mean",
     orthogonal_to: opt.Orthogonal = [],  # noqa: B006
     paired: opt.Paired = False,
     save: Annotated[
-        str | None, opt.option("Save the computed vector with the model.", metavar="NAME", panel=opt.PANEL_OUTPUT)
+        str | None, opt.option("Save the computed vector with the model.", metavar="NAME", panel=opt.OUTPUT)
     ] = None,
     scale: opt.Scale = 1,
     labels: opt.Labels = False,

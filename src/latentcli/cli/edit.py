@@ -31,33 +31,33 @@ def edit(
             "Write an animation (.gif, .webp, .apng, .mp4, .webm) from the photo to the edited photo and back, or "
             "of --strip.",
             metavar="FILE",
-            panel=opt.PANEL_CHANGE,
+            panel=opt.CHANGE,
         ),
     ] = None,
     fps: Annotated[
-        float, opt.option("Frames per second of --animate.", callback=opt.between(0.1, 100), panel=opt.PANEL_CHANGE)
+        float, opt.option("Frames per second of --animate.", callback=opt.between(0.1, 100), panel=opt.CHANGE)
     ] = WALK_FPS,
     face: Annotated[
-        int, opt.option("Face to edit, counted from the largest.", callback=opt.between(1), panel=opt.PANEL_REGION)
+        int, opt.option("Face to edit, counted from the largest.", callback=opt.between(1), panel=opt.REGION)
     ] = 1,
-    all_faces: Annotated[bool, opt.option("Edit every face.", "--all-faces", panel=opt.PANEL_REGION)] = False,
+    all_faces: Annotated[bool, opt.option("Edit every face.", "--all-faces", panel=opt.REGION)] = False,
     box: Annotated[
         list[str],
         opt.option(
             "Part to edit, in pixels; ROLL turns it clockwise, in degrees. Repeatable.",
             metavar="X,Y,W,H[,ROLL]",
-            panel=opt.PANEL_REGION,
+            panel=opt.REGION,
         ),
     ] = [],  # noqa: B006  # Typer copies it
     no_align: Annotated[
-        bool, opt.option("Skip face detection and edit the centre crop.", "--no-align", panel=opt.PANEL_REGION)
+        bool, opt.option("Skip face detection and edit the centre crop.", "--no-align", panel=opt.REGION)
     ] = False,
     merge: Annotated[
         Merge,
         opt.option(
             "`residual` adds the change to the photo, `ratio` scales its brightness, `decode` pastes the decoded "
             "image.",
-            panel=opt.PANEL_MERGE,
+            panel=opt.MERGE,
         ),
     ] = "residual",
     detail: Annotated[
@@ -65,29 +65,22 @@ def edit(
         opt.option(
             "How much original detail to keep in the edited area, 0 to 1. 1 keeps everything, including ghosts of "
             "removed features.",
-            panel=opt.PANEL_MERGE,
+            panel=opt.MERGE,
         ),
     ] = DETAIL,
     refine: Annotated[
-        bool,
-        opt.option(
-            "Optimise the latent for this photo first (about +1 dB, slower).", "--refine", panel=opt.PANEL_MERGE
-        ),
+        bool, opt.option("Optimise the latent for this photo first (about +1 dB, slower).", "--refine", panel=opt.MERGE)
     ] = False,
     compare: Annotated[
-        bool, opt.option("Write photo, reconstruction and edit side by side.", "--compare", panel=opt.PANEL_OUTPUT)
+        bool, opt.option("Write photo, reconstruction and edit side by side.", "--compare", panel=opt.OUTPUT)
     ] = False,
     no_metadata: Annotated[
-        bool, opt.option("Do not store the edit in the file's metadata.", "--no-metadata", panel=opt.PANEL_OUTPUT)
+        bool, opt.option("Do not store the edit in the file's metadata.", "--no-metadata", panel=opt.OUTPUT)
     ] = False,
     jobs: Annotated[
         int,
         opt.option(
-            "Photos to edit at the same time.",
-            "--jobs",
-            "-j",
-            callback=opt.between(1, _MOST_JOBS),
-            panel=opt.PANEL_OUTPUT,
+            "Photos to edit at the same time.", "--jobs", "-j", callback=opt.between(1, _MOST_JOBS), panel=opt.OUTPUT
         ),
     ] = min(2, os.cpu_count() or 1),
     labels: opt.Labels = False,

@@ -18,7 +18,7 @@ def evaluate(
         opt.option(
             "Training images, for baselines and copies. (default: their folder at the time of training)",
             metavar="DIR",
-            panel=opt.PANEL_DATA,
+            panel=opt.DATA,
         ),
     ] = None,
     iwae: Annotated[
@@ -26,7 +26,7 @@ def evaluate(
         opt.option(
             "Also compute the importance-weighted bound with K draws per image: tighter than the ELBO, slow.",
             metavar="K",
-            panel=opt.PANEL_METHOD,
+            panel=opt.METHOD,
         ),
     ] = None,
     features: Annotated[
@@ -35,7 +35,7 @@ def evaluate(
             "Feature network for comparing samples with images, such as Inception: TorchScript (.pt) or ONNX "
             "(.onnx), from (n, 3, height, width) in 0 to 1 to (n, d). (default: fixed random filters)",
             metavar="FILE",
-            panel=opt.PANEL_METHOD,
+            panel=opt.METHOD,
         ),
     ] = None,
     as_json: opt.Json = False,

@@ -9,7 +9,7 @@ from latentcli.cli.console import Console, choose_model
 
 
 def export(
-    onnx: Annotated[Path, opt.option("Folder for the two files.", "--onnx", metavar="DIR", panel=opt.PANEL_OUTPUT)],
+    onnx: Annotated[Path, opt.option("Folder for the two files.", "--onnx", metavar="DIR", panel=opt.OUTPUT)],
     model: Annotated[
         str | None, opt.argument(f"Name or path. {opt.MODEL_DEFAULT}", metavar="[MODEL]", complete=model_names)
     ] = None,

@@ -7,8 +7,9 @@ from latentcli.cli.console import Console, choose_model
 from latentcli.config import WALK_FPS, WALK_STEPS, Arrangement, InterpolationMethod
 from latentcli.errors import UsageError
 
-PANEL_SPEED = "Speed of a walk"
-PANEL_GRID = "Grids"
+# Panels of the help page.
+SPEED = "Speed of a walk"
+GRIDS = "Grids"
 
 
 def interpolate(
@@ -28,32 +29,28 @@ def interpolate(
         ),
     ] = "lerp",
     loop: Annotated[bool, opt.option("Return to the first image.", "--loop")] = False,
-    even: Annotated[
-        bool, opt.option("The same change from image to image, by pixels.", "--even", panel=PANEL_SPEED)
-    ] = False,
-    ease: Annotated[bool, opt.option("Slow down at keyframes.", "--ease", panel=PANEL_SPEED)] = False,
-    hold: Annotated[int, opt.option("Show each keyframe so many times more.", panel=PANEL_SPEED)] = 0,
-    seconds: Annotated[
-        float | None, opt.option("Length of an animation, instead of --steps.", panel=PANEL_SPEED)
-    ] = None,
-    fps: Annotated[float, opt.option("Frames per second of an animation.", panel=PANEL_SPEED)] = WALK_FPS,
+    even: Annotated[bool, opt.option("The same change from image to image, by pixels.", "--even", panel=SPEED)] = False,
+    ease: Annotated[bool, opt.option("Slow down at keyframes.", "--ease", panel=SPEED)] = False,
+    hold: Annotated[int, opt.option("Show each keyframe so many times more.", panel=SPEED)] = 0,
+    seconds: Annotated[float | None, opt.option("Length of an animation, instead of --steps.", panel=SPEED)] = None,
+    fps: Annotated[float, opt.option("Frames per second of an animation.", panel=SPEED)] = WALK_FPS,
     grid: Annotated[
         str | None,
         opt.option(
             "A grid with a keyframe at every crossing, row by row; --steps from one to the next.",
             metavar="ROWSxCOLUMNS",
-            panel=PANEL_GRID,
+            panel=GRIDS,
         ),
     ] = None,
     corners: Annotated[
-        bool, opt.option("A grid between four corners, A B above C D.", "--corners", panel=PANEL_GRID)
+        bool, opt.option("A grid between four corners, A B above C D.", "--corners", panel=GRIDS)
     ] = False,
     analogy: Annotated[
         bool,
         opt.option(
             "A grid of A, B, C and a fourth corner that is to C as B is to A; the originals beside it.",
             "--analogy",
-            panel=PANEL_GRID,
+            panel=GRIDS,
         ),
     ] = False,
     chain: Annotated[
@@ -61,7 +58,7 @@ def interpolate(
         opt.option(
             "With --grid: keyframes are the first row and the rest of the first column; analogies go on from there.",
             "--chain",
-            panel=PANEL_GRID,
+            panel=GRIDS,
         ),
     ] = False,
     scale: opt.Scale = 1,

@@ -8,7 +8,7 @@ from latentcli.cli.console import Console, choose_model
 from latentcli.config import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE, LayoutMethod, Shape, Spacing
 from latentcli.errors import UsageError
 
-PANEL_IMAGES = "A map of IMAGES"
+IMAGES = "A map of IMAGES"  # a panel of the help page
 
 
 def map_space(
@@ -22,7 +22,7 @@ def map_space(
     ] = None,
     plane_axes: opt.AxesOfPlane = None,
     cells: Annotated[
-        str, opt.option("Images across and down, `15` or `30x20`.", metavar="N|WxH", panel=opt.PANEL_PLANE)
+        str, opt.option("Images across and down, `15` or `30x20`.", metavar="N|WxH", panel=opt.PLANE)
     ] = str(MAP_CELLS),
     reach: Annotated[
         float | None,
@@ -30,7 +30,7 @@ def map_space(
             f"Standard deviations to both sides. (default: {TRAVERSAL_RANGE:g}; {PLANE_RANGE:g} for a 2-D model, "
             "which is from its 5 % to its 95 % quantile)",
             "--range",
-            panel=opt.PANEL_PLANE,
+            panel=opt.PLANE,
         ),
     ] = None,
     spacing: Annotated[
@@ -38,32 +38,26 @@ def map_space(
         opt.option(
             "`quantiles` puts as many of the model's latents between any two images; `even` as many standard "
             "deviations. (default: quantiles for a 2-D model, else even)",
-            panel=opt.PANEL_PLANE,
+            panel=opt.PLANE,
         ),
     ] = None,
     of: opt.Of = None,
-    shape: Annotated[Shape, opt.option("Outline of the plane, or of each image.", panel=opt.PANEL_PLANE)] = "square",
+    shape: Annotated[Shape, opt.option("Outline of the plane, or of each image.", panel=opt.PLANE)] = "square",
     method: Annotated[
         LayoutMethod,
-        opt.option(
-            "`pca` keeps directions and distances, `tsne` and `umap` keep neighbours together.", panel=PANEL_IMAGES
-        ),
+        opt.option("`pca` keeps directions and distances, `tsne` and `umap` keep neighbours together.", panel=IMAGES),
     ] = "tsne",
-    grid: Annotated[
-        bool, opt.option("A cell for each image, none over another.", "--grid", panel=PANEL_IMAGES)
-    ] = False,
+    grid: Annotated[bool, opt.option("A cell for each image, none over another.", "--grid", panel=IMAGES)] = False,
     table: Annotated[
-        Path | None,
-        opt.option("Colour by a column of this table, not by sub-folder.", metavar="CSV", panel=PANEL_IMAGES),
+        Path | None, opt.option("Colour by a column of this table, not by sub-folder.", metavar="CSV", panel=IMAGES)
     ] = None,
-    column: Annotated[str | None, opt.option("The column of --table.", panel=PANEL_IMAGES)] = None,
+    column: Annotated[str | None, opt.option("The column of --table.", panel=IMAGES)] = None,
     near: Annotated[
         str | None,
-        opt.option("Only the images nearest to this one, a latent or a sample.", metavar="IMAGE", panel=PANEL_IMAGES),
+        opt.option("Only the images nearest to this one, a latent or a sample.", metavar="IMAGE", panel=IMAGES),
     ] = None,
     n: Annotated[
-        int | None,
-        opt.option(f"With --near: the number of images. (default: {NEAREST})", "--n", "-n", panel=PANEL_IMAGES),
+        int | None, opt.option(f"With --near: the number of images. (default: {NEAREST})", "--n", "-n", panel=IMAGES)
     ] = None,
     scale: opt.Scale = 1,
     columns: opt.Columns = None,

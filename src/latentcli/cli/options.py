@@ -1,4 +1,7 @@
-"""Options that several commands share, written once."""
+"""What options are made of, and those that several commands share, written once.
+
+Commands import this module as `opt`: `force: opt.Force = False`, and `opt.option("Help.", panel=opt.OUTPUT)`.
+"""
 
 import math
 from collections.abc import Callable
@@ -11,18 +14,18 @@ from latentcli import config
 from latentcli.cli.complete import axis_names, model_names, vector_names
 from latentcli.errors import UsageError
 
-# Panels of the help pages, in the order in which people need them.
-PANEL_CHANGE = "What to change"
-PANEL_REGION = "Which part of the photo"
-PANEL_MERGE = "How to merge"
-PANEL_DATA = "Data"
-PANEL_LABELS = "Labels"
-PANEL_METHOD = "Method"
-PANEL_NETWORK = "Network"
-PANEL_TRAINING = "Training"
-PANEL_PLANE = "A plane (without IMAGES)"
-PANEL_LOOK = "How it looks"
-PANEL_OUTPUT = "Output"
+# Panels of the help pages, in capitals, in the order in which people need them.
+CHANGE = "What to change"
+REGION = "Which part of the photo"
+MERGE = "How to merge"
+DATA = "Data"
+LABELS = "Labels"
+METHOD = "Method"
+NETWORK = "Network"
+TRAINING = "Training"
+PLANE = "A plane (without IMAGES)"
+LOOK = "How it looks"
+OUTPUT = "Output"
 _LONGEST_SIZE = 20  # characters of --size
 _AXES = ("dims", "pcs", "vectors", "fan", "random")  # that are no names of vectors
 
@@ -126,17 +129,16 @@ Engine = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None,
-    option("Output file, or a folder when several files are written.", "--output", "-o", panel=PANEL_OUTPUT),
+    Path | None, option("Output file, or a folder when several files are written.", "--output", "-o", panel=OUTPUT)
 ]
-Force = Annotated[bool, option("Replace files that exist.", "--force", panel=PANEL_OUTPUT)]
-Json = Annotated[bool, option("Print one JSON object instead of paths.", "--json", panel=PANEL_OUTPUT)]
+Force = Annotated[bool, option("Replace files that exist.", "--force", panel=OUTPUT)]
+Json = Annotated[bool, option("Print one JSON object instead of paths.", "--json", panel=OUTPUT)]
 Show = Annotated[
     bool | None,
     option(
         "Show the picture in the terminal. (default: when results go to a terminal with colours)",
         "--show/--no-show",
-        panel=PANEL_OUTPUT,
+        panel=OUTPUT,
     ),
 ]
 Scale = Annotated[
@@ -144,14 +146,14 @@ Scale = Annotated[
     option(
         "Enlarge images so many times: by whole pixels up to 32 pixels a side, smoothly above.",
         callback=between(1, 32),
-        panel=PANEL_LOOK,
+        panel=LOOK,
     ),
 ]
-Columns = Annotated[int | None, option("Images in a row of the sheet.", callback=between(1), panel=PANEL_LOOK)]
-_LABELS = "Write what each image, row or column is."
-Labels = Annotated[bool, option(_LABELS, "--labels", panel=PANEL_LOOK)]
-LabelsOn = Annotated[bool, option(_LABELS, "--labels/--no-labels", panel=PANEL_LOOK)]
-Title = Annotated[str, option("A title above the sheet.", show_default=False, panel=PANEL_LOOK)]
+Columns = Annotated[int | None, option("Images in a row of the sheet.", callback=between(1), panel=LOOK)]
+_LABELS_HELP = "Write what each image, row or column is."
+Labels = Annotated[bool, option(_LABELS_HELP, "--labels", panel=LOOK)]
+LabelsOn = Annotated[bool, option(_LABELS_HELP, "--labels/--no-labels", panel=LOOK)]
+Title = Annotated[str, option("A title above the sheet.", show_default=False, panel=LOOK)]
 Of = Annotated[
     str | None,
     option(
@@ -168,15 +170,13 @@ AxesOfPlane = Annotated[
         "--axes",
         metavar="X,Y|fan",
         complete=axis_names,
-        panel=PANEL_PLANE,
+        panel=PLANE,
     ),
 ]
 Megapixels = Annotated[
     float,
     option(
-        "Largest photo to edit, in megapixels; editing takes about 30 bytes a pixel.",
-        callback=_positive,
-        panel=PANEL_OUTPUT,
+        "Largest photo to edit, in megapixels; editing takes about 30 bytes a pixel.", callback=_positive, panel=OUTPUT
     ),
 ]
 Vector = Annotated[
@@ -187,7 +187,7 @@ Vector = Annotated[
         "-v",
         metavar="NAME|FILE[=S]",
         complete=vector_names,
-        panel=PANEL_CHANGE,
+        panel=CHANGE,
     ),
 ]
 Strength = Annotated[
@@ -198,14 +198,12 @@ Strength = Annotated[
         "--strength",
         "-s",
         callback=_strength,
-        panel=PANEL_CHANGE,
+        panel=CHANGE,
     ),
 ]
 Sigma = Annotated[
     float | None,
-    option(
-        "Strength in within-class standard deviations (instead of --strength).", callback=_strength, panel=PANEL_CHANGE
-    ),
+    option("Strength in within-class standard deviations (instead of --strength).", callback=_strength, panel=CHANGE),
 ]
 To = Annotated[
     str | None,
@@ -213,41 +211,34 @@ To = Annotated[
         "Move each image to a target instead: a percentile (`p90`) or the `positive` / `negative` class mean. "
         "Images already past it are unchanged.",
         metavar="TARGET",
-        panel=PANEL_CHANGE,
+        panel=CHANGE,
     ),
 ]
 Strip = Annotated[
-    str | None, option("A strip of COUNT strengths of the first vector.", metavar="FROM:TO:COUNT", panel=PANEL_CHANGE)
+    str | None, option("A strip of COUNT strengths of the first vector.", metavar="FROM:TO:COUNT", panel=CHANGE)
 ]
 Typical = Annotated[
-    bool,
-    option("Limit edits to the region that holds 99.5 % of the model's samples.", "--stay-typical", panel=PANEL_CHANGE),
+    bool, option("Limit edits to the region that holds 99.5 % of the model's samples.", "--stay-typical", panel=CHANGE)
 ]
-Latents = Annotated[
-    Path | None, option("Use latents already encoded in this file.", metavar="FILE", panel=PANEL_LABELS)
-]
+Latents = Annotated[Path | None, option("Use latents already encoded in this file.", metavar="FILE", panel=LABELS)]
 Method = Annotated[
     config.VectorMethod,
     option(
-        "`mean` is the difference of the class means; the others separate better and change images less.",
-        panel=PANEL_METHOD,
+        "`mean` is the difference of the class means; the others separate better and change images less.", panel=METHOD
     ),
 ]
 Positive = Annotated[
-    Path | None,
-    option("Positive class: a folder of images, or a latents file, that show the concept.", panel=PANEL_LABELS),
+    Path | None, option("Positive class: a folder of images, or a latents file, that show the concept.", panel=LABELS)
 ]
 Negative = Annotated[
-    Path | None, option("Negative class: a folder of images, or a latents file, that do not.", panel=PANEL_LABELS)
+    Path | None, option("Negative class: a folder of images, or a latents file, that do not.", panel=LABELS)
 ]
 Orthogonal = Annotated[
     list[str],
-    option(
-        "Make the vector orthogonal to this one. Repeatable.", metavar="NAME", complete=vector_names, panel=PANEL_METHOD
-    ),
+    option("Make the vector orthogonal to this one. Repeatable.", metavar="NAME", complete=vector_names, panel=METHOD),
 ]
 Paired = Annotated[
-    bool, option("Treat images with the same file name as after/before pairs.", "--paired", panel=PANEL_LABELS)
+    bool, option("Treat images with the same file name as after/before pairs.", "--paired", panel=LABELS)
 ]
 
 Data = Annotated[Path, argument("A folder of images (sub-folders count too), a .zip, or a text file of paths.")]
@@ -257,12 +248,11 @@ Preset = Annotated[
         "`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
         "Chollet's chapter. (default: chosen from the images)",
         metavar="|".join(config.PRESETS),
-        panel=PANEL_NETWORK,
+        panel=NETWORK,
     ),
 ]
 Size = Annotated[
-    str | None,
-    option("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)", panel=PANEL_NETWORK),
+    str | None, option("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)", panel=NETWORK)
 ]
 Crop = Annotated[
     config.Crop | None,
@@ -271,14 +261,12 @@ Crop = Annotated[
         "picture, `face` finds the face and turns it upright. (default: centre)",
         metavar="|".join(get_args(config.Crop)),
         parser=parse_crop,
-        panel=PANEL_DATA,
+        panel=DATA,
     ),
 ]
 Aligned = Annotated[
     bool,
-    option(
-        "The images are upright face crops already; `edit` then finds faces in photos.", "--aligned", panel=PANEL_DATA
-    ),
+    option("The images are upright face crops already; `edit` then finds faces in photos.", "--aligned", panel=DATA),
 ]
 Background = Annotated[
     str | None,
@@ -286,7 +274,7 @@ Background = Annotated[
         "Colour that fills transparent pixels: `black`, `#336699`. (default: transparency is learned; white for "
         "faces, `digits` and `book`)",
         metavar="COLOUR",
-        panel=PANEL_DATA,
+        panel=DATA,
     ),
 ]
 HeldOut = Annotated[
@@ -294,10 +282,10 @@ HeldOut = Annotated[
     option(
         f"Images to measure on and not to train on: a share, or a folder. (default: {config.HELD_OUT_SHARE})",
         metavar="SHARE|DIR",
-        panel=PANEL_DATA,
+        panel=DATA,
     ),
 ]
-Device = Annotated[config.Device, option("`auto` takes CUDA, else Apple's MPS, else the CPU.", panel=PANEL_TRAINING)]
+Device = Annotated[config.Device, option("`auto` takes CUDA, else Apple's MPS, else the CPU.", panel=TRAINING)]
 _MOST_THREADS = 1024
 Threads = Annotated[
     int | None,
@@ -305,7 +293,7 @@ Threads = Annotated[
         "Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
         "thread while another program takes the cores.",
         callback=between(1, _MOST_THREADS),
-        panel=PANEL_TRAINING,
+        panel=TRAINING,
     ),
 ]
 

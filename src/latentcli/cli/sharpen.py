@@ -15,25 +15,22 @@ def sharpen(
     model: Annotated[str, opt.argument("A model of yours, by name or path.", metavar="MODEL", complete=model_names)],
     data: Annotated[
         Path | None,
-        opt.argument(
-            "The images that it was trained on. (default: where they were)", metavar="[DATA]", panel=opt.PANEL_DATA
-        ),
+        opt.argument("The images that it was trained on. (default: where they were)", metavar="[DATA]", panel=opt.DATA),
     ] = None,
     minutes: Annotated[
         float | None,
         opt.option(
             f"Duration; the speed is measured once. (default: as many steps as show {SHARP_SHARE:.0%} of the "
             f"images that were shown in training, at least {SHARP_LEAST_STEPS})",
-            panel=opt.PANEL_TRAINING,
+            panel=opt.TRAINING,
         ),
     ] = None,
     precision: Annotated[
-        Precision,
-        opt.option("`auto` takes bf16 where a test shows that it is faster and as good.", panel=opt.PANEL_TRAINING),
+        Precision, opt.option("`auto` takes bf16 where a test shows that it is faster and as good.", panel=opt.TRAINING)
     ] = "auto",
     device: opt.Device = "auto",
     threads: opt.Threads = None,
-    seed: Annotated[int, opt.option("Random seed (shuffling, noise, samples).", panel=opt.PANEL_TRAINING)] = 0,
+    seed: Annotated[int, opt.option("Random seed (shuffling, noise, samples).", panel=opt.TRAINING)] = 0,
     as_json: opt.Json = False,
 ) -> None:
     """Train a model's decoder on, until its pictures are as crisp as the images.

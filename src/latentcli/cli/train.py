@@ -32,7 +32,7 @@ def train(
     name: Annotated[
         str | None,
         opt.option(
-            "Name of the model, which is kept in `models/<name>/`. (default: the folder's name)", panel=opt.PANEL_OUTPUT
+            "Name of the model, which is kept in `models/<name>/`. (default: the folder's name)", panel=opt.OUTPUT
         ),
     ] = None,
     preset: opt.Preset = None,
@@ -41,14 +41,14 @@ def train(
     aligned: opt.Aligned = False,
     background: opt.Background = None,
     latent_dim: Annotated[
-        int | None, opt.option(f"Numbers per latent. (default: {_LATENT_DIMS})", panel=opt.PANEL_NETWORK)
+        int | None, opt.option(f"Numbers per latent. (default: {_LATENT_DIMS})", panel=opt.NETWORK)
     ] = None,
     capacity: Annotated[
         float | None,
         opt.option(
             "Times as many feature maps at the finer levels: 2 costs about half the speed and gives pictures more "
             "detail, above all with --sharp. (default: 1)",
-            panel=opt.PANEL_NETWORK,
+            panel=opt.NETWORK,
         ),
     ] = None,
     likelihood: Annotated[
@@ -56,7 +56,7 @@ def train(
         opt.option(
             "Pixel likelihood: `gaussian` for photos, `bernoulli` for near-black-and-white drawings and digits. "
             "(default: gaussian for photo, bernoulli for digits and book)",
-            panel=opt.PANEL_NETWORK,
+            panel=opt.NETWORK,
         ),
     ] = None,
     epochs: Annotated[
@@ -64,25 +64,22 @@ def train(
         opt.option(
             f"Passes over the images; more of them extend a finished run. (default: {_EPOCHS})",
             least=1,
-            panel=opt.PANEL_TRAINING,
+            panel=opt.TRAINING,
         ),
     ] = None,
     minutes: Annotated[
         float | None,
-        opt.option(
-            "Duration of the training instead of --epochs; the speed is measured once.", panel=opt.PANEL_TRAINING
-        ),
+        opt.option("Duration of the training instead of --epochs; the speed is measured once.", panel=opt.TRAINING),
     ] = None,
     beta: Annotated[
-        float | None,
-        opt.option("Weight of the KL; 0 is a classical autoencoder. (default: 1)", panel=opt.PANEL_TRAINING),
+        float | None, opt.option("Weight of the KL; 0 is a classical autoencoder. (default: 1)", panel=opt.TRAINING)
     ] = None,
     flip: Annotated[
         bool | None,
         opt.option(
             "Mirror half of the images. (default: for photo, if mirrored ones look the same)",
             "--flip/--no-flip",
-            panel=opt.PANEL_TRAINING,
+            panel=opt.TRAINING,
         ),
     ] = None,
     augment: Annotated[
@@ -91,7 +88,7 @@ def train(
             "Also move images a little, and change brightness and contrast of photos. "
             f"(default: for photo, and digits below {FEW_IMAGES:,} images, if moved ones look the same)",
             "--augment/--no-augment",
-            panel=opt.PANEL_TRAINING,
+            panel=opt.TRAINING,
         ),
     ] = None,
     labels: Annotated[
@@ -100,17 +97,17 @@ def train(
             "A CSV table with a column of file names. Its other columns name parts of the images, which `sample "
             "--like` draws from. (default: sub-folders are such parts)",
             metavar="FILE",
-            panel=opt.PANEL_DATA,
+            panel=opt.DATA,
         ),
     ] = None,
     held_out: opt.HeldOut = None,
-    batch_size: Annotated[int | None, opt.option("Images per step.", least=2, panel=opt.PANEL_TRAINING)] = None,
-    learning_rate: Annotated[float | None, opt.option("Peak learning rate.", panel=opt.PANEL_TRAINING)] = None,
+    batch_size: Annotated[int | None, opt.option("Images per step.", least=2, panel=opt.TRAINING)] = None,
+    learning_rate: Annotated[float | None, opt.option("Peak learning rate.", panel=opt.TRAINING)] = None,
     precision: Annotated[
         Precision | None,
         opt.option(
             "`auto` takes bf16 where a test shows that it is faster and as good. (default: auto; fp32 for book)",
-            panel=opt.PANEL_TRAINING,
+            panel=opt.TRAINING,
         ),
     ] = None,
     start_from: Annotated[
@@ -120,7 +117,7 @@ def train(
             "like its own.",
             "--from",
             complete=model_names,
-            panel=opt.PANEL_NETWORK,
+            panel=opt.NETWORK,
         ),
     ] = None,
     sharp: Annotated[
@@ -129,16 +126,16 @@ def train(
             "Afterwards train the decoder alone on, against a discriminator, until its pictures are as crisp as "
             "the images: see `latentcli sharpen`. (default: off)",
             "--sharp",
-            panel=opt.PANEL_TRAINING,
+            panel=opt.TRAINING,
         ),
     ] = False,
     device: opt.Device = "auto",
     threads: opt.Threads = None,
     log: Annotated[
         Literal["tensorboard"] | None,
-        opt.option("Also write scalars and pictures into `models/<name>/tensorboard/`.", panel=opt.PANEL_OUTPUT),
+        opt.option("Also write scalars and pictures into `models/<name>/tensorboard/`.", panel=opt.OUTPUT),
     ] = None,
-    seed: Annotated[int, opt.option("Random seed (weights, shuffling, noise).", least=0, panel=opt.PANEL_TRAINING)] = 0,
+    seed: Annotated[int, opt.option("Random seed (weights, shuffling, noise).", least=0, panel=opt.TRAINING)] = 0,
     as_json: opt.Json = False,
 ) -> None:
     """Train a VAE on a folder of images. Only DATA is required; every default it chooses is printed.

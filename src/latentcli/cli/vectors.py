@@ -13,7 +13,7 @@ from latentcli.cli.tables import describe, draw_table, show_vectors, summary, ve
 from latentcli.concepts.label_source import LabelSource
 from latentcli.config import AUGMENTATIONS, TRAVERSAL_ROWS, Discovery
 
-PANEL_TABLE = "Labels from a table"
+TABLE = "Labels from a table"  # a panel of the help page
 
 app = typer.Typer(cls=Group, help="Concept vectors of a model: fit them, and see how good they are.")
 
@@ -62,24 +62,22 @@ def fit_vector(
     negative: opt.Negative = None,
     labels: Annotated[
         Path | None,
-        opt.option("A table with a column of file names and columns of labels.", metavar="CSV", panel=opt.PANEL_LABELS),
+        opt.option("A table with a column of file names and columns of labels.", metavar="CSV", panel=opt.LABELS),
     ] = None,
-    column: Annotated[str | None, opt.option("Column of the table with the labels.", panel=opt.PANEL_LABELS)] = None,
+    column: Annotated[str | None, opt.option("Column of the table with the labels.", panel=opt.LABELS)] = None,
     root: Annotated[
-        Path | None, opt.option("Folder of the table's files. (default: the table's folder)", panel=opt.PANEL_LABELS)
+        Path | None, opt.option("Folder of the table's files. (default: the table's folder)", panel=opt.LABELS)
     ] = None,
     folders: Annotated[
         Path | None,
-        opt.option(
-            "A folder of sub-folders: one vector each, against all others.", metavar="DIR", panel=opt.PANEL_LABELS
-        ),
+        opt.option("A folder of sub-folders: one vector each, against all others.", metavar="DIR", panel=opt.LABELS),
     ] = None,
     augment: Annotated[
         str | None,
         opt.option(
             f"Without labels: a perturbation of the images in --positive: {', '.join(AUGMENTATIONS)}.",
             metavar="CHANGE[=AMOUNT]",
-            panel=opt.PANEL_LABELS,
+            panel=opt.LABELS,
         ),
     ] = None,
     paired: opt.Paired = False,
@@ -87,16 +85,14 @@ def fit_vector(
     above: Annotated[
         float | None,
         opt.option(
-            "Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)",
-            panel=PANEL_TABLE,
+            "Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)", panel=TABLE
         ),
     ] = None,
     below: Annotated[
-        float | None, opt.option("Negative class: values <= this. (default: all below --above)", panel=PANEL_TABLE)
+        float | None, opt.option("Negative class: values <= this. (default: all below --above)", panel=TABLE)
     ] = None,
     low_high: Annotated[
-        str | None,
-        opt.option("Negative class: values in LOW..HIGH.", "--between", metavar="LOW,HIGH", panel=PANEL_TABLE),
+        str | None, opt.option("Negative class: values in LOW..HIGH.", "--between", metavar="LOW,HIGH", panel=TABLE)
     ] = None,
     extremes: Annotated[
         float | None,
@@ -104,35 +100,32 @@ def fit_vector(
             "Compare the top and bottom SHARE of the values, 0.5 at most.",
             metavar="SHARE",
             callback=opt.between(0.0001, 0.5),
-            panel=PANEL_TABLE,
+            panel=TABLE,
         ),
     ] = None,
     one: Annotated[
         str | None,
-        opt.option("Positive class: rows with this text in the column.", "--is", metavar="TEXT", panel=PANEL_TABLE),
+        opt.option("Positive class: rows with this text in the column.", "--is", metavar="TEXT", panel=TABLE),
     ] = None,
-    every: Annotated[bool, opt.option("Fit one vector per column.", "--all", panel=PANEL_TABLE)] = False,
+    every: Annotated[bool, opt.option("Fit one vector per column.", "--all", panel=TABLE)] = False,
     threshold: Annotated[
         list[str],
         opt.option(
             "Thresholds of one column, for --all and --balance-by; BELOW may be LOW:HIGH. Repeatable.",
             metavar="COLUMN=ABOVE,BELOW",
-            panel=PANEL_TABLE,
+            panel=TABLE,
         ),
     ] = [],  # noqa: B006  # Typer copies it
     balance_by: Annotated[
         list[str],
-        opt.option(
-            "Compare only images that are alike in this column. Repeatable.", metavar="COLUMN", panel=PANEL_TABLE
-        ),
+        opt.option("Compare only images that are alike in this column. Repeatable.", metavar="COLUMN", panel=TABLE),
     ] = [],  # noqa: B006
     method: opt.Method = "mean",
     orthogonal_to: opt.Orthogonal = [],  # noqa: B006
     orthogonal_in: Annotated[
         Literal["whitened", "latent"],
         opt.option(
-            "Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).",
-            panel=opt.PANEL_METHOD,
+            "Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).", panel=opt.METHOD
         ),
     ] = "whitened",
     model: opt.Model = None,
@@ -207,9 +200,7 @@ def refit_vectors(
         str | None,
         opt.option("The model that has them now. (default: any)", "--from", metavar="NAME|PATH", complete=model_names),
     ] = None,
-    root: Annotated[
-        Path | None, opt.option("Folder of the images they were fitted to.", panel=opt.PANEL_LABELS)
-    ] = None,
+    root: Annotated[Path | None, opt.option("Folder of the images they were fitted to.", panel=opt.LABELS)] = None,
     latents: opt.Latents = None,
     engine: opt.Engine = "auto",
     force: opt.Force = False,
@@ -285,7 +276,7 @@ def report_vectors(
     engine: opt.Engine = "auto",
     images: Annotated[
         Path | None,
-        opt.option("Folder of images for the strips, held-out ones first. (default: samples)", panel=opt.PANEL_OUTPUT),
+        opt.option("Folder of images for the strips, held-out ones first. (default: samples)", panel=opt.OUTPUT),
     ] = None,
     output: opt.Output = None,
     force: opt.Force = False,
