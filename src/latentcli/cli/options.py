@@ -1,4 +1,4 @@
-"""What options are made of, and those that several commands share, written once.
+"""Options: how one is made, and those that several commands share, written once.
 
 Commands import this module as `opt`: `force: opt.Force = False`, and `opt.option("Help.", panel=opt.OUTPUT)`.
 """
