@@ -26,7 +26,7 @@ InterpolationMethod = Literal["lerp", "slerp", "gaussian", "spline"]
 LayoutMethod = Literal["pca", "tsne", "umap"]
 Shape = Literal["square", "disc", "hexagons"]  # of a plane
 Spacing = Literal["quantiles", "even"]
-Discovery = Literal["latents", "pictures"]  # what directions nobody labelled are found by
+Discovery = Literal["latents", "pictures"]  # what unsupervised directions are found by
 Arrangement = Literal["grid", "corners", "analogy", "chain"]  # of keyframes in two dimensions
 
 PRESETS: tuple[Preset, ...] = get_args(Preset)

@@ -248,7 +248,7 @@ def discover_vectors(
     show: opt.Show = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Find directions that nobody labelled, keep them as vectors, and draw a row of images for each.
+    """Find unsupervised directions, keep them as vectors, and draw a row of images for each.
 
     Examples:
 

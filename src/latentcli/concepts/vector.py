@@ -56,7 +56,7 @@ class _Combination:
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """How a direction was found that nobody labelled; a step along it is one standard deviation of the latents."""
+    """How an unsupervised direction was found; a step along it is one standard deviation of the latents."""
 
     by: Discovery
     rank: int  # from 1, the largest

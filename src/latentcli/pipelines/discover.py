@@ -1,4 +1,4 @@
-"""Directions that nobody labelled: principal components of the latents, and of what the decoder makes of them."""
+"""Unsupervised directions: principal components of the latents, and of what the decoder makes of them."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
