@@ -9,8 +9,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import latentcli
+from latentcli.cli.app import app
+from latentcli.cli.options import as_typed
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(latentcli.__file__).parent
@@ -39,6 +42,12 @@ BEGINS_WITH = {"apply_vector": "fit_vectors"}
 MOST_LINES = 450
 # Words of a private dialect, as parts of identifiers; the field's words are describe, result, request, fingerprint, ...
 DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", "talk", "deep", "moments"}
+# Command lines that people are given to copy: by module, what begins each line.
+COMMANDS_TO_COPY = {
+    "catalog.py": ("make it with: latentcli vectors fit", "latentcli vectors refit"),
+    "explorer/session.py": ('"--vector=', '["sample", "', '["edit", ', "shlex.join("),
+    "training/results.py": ("latentcli sample --model", "latentcli encode photo.png --model"),
+}
 LAZY_ELSEWHERE = {"sklearn", "scipy", "onnxruntime", "filelock", "torch", "av", "umap", "uvicorn"}  # in functions
 
 
@@ -152,6 +161,32 @@ def test_only_the_command_line_prints(path):
         return
     text = path.read_text()
     assert not re.search(r"^\s*print\(|import (typer|rich)|from (typer|rich)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_only_the_command_line_speaks_of_options(path):
+    if room(path) != "cli":
+        found = [line for line in path.read_text().splitlines() if re.search(r"(?<![-\w])--[a-z{]", line)]
+        commands = COMMANDS_TO_COPY.get(path.relative_to(PACKAGE).as_posix(), ())
+        assert not [line for line in found if not any(command in line for command in commands)]
+
+
+def test_names_that_the_library_puts_in_messages_are_options():
+    messages = set()
+    for path in sources():
+        if room(path) != "cli":
+            nodes = list(ast.walk(ast.parse(path.read_text())))
+            raised = [node for node in nodes if isinstance(node, ast.Raise | ast.Call)]
+            texts = (part.value for node in raised for part in ast.walk(node) if isinstance(part, ast.Constant))
+            messages |= {name for text in texts for name in re.findall("`[a-z_]+(?:=False)?`", str(text))}
+    assert len(messages) > 50
+    assert {as_typed(name) for name in messages} <= options(get_command(app))
+
+
+def options(command):
+    """Every option of a command and of its commands."""
+    found = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    return found.union(*map(options, getattr(command, "commands", {}).values()))
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())

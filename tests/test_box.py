@@ -34,7 +34,7 @@ def test_beyond_the_picture_its_border_goes_on():
     "text", ["1,2,3", "1,2,3,4,5,6", "a,b,c,d", "0,0,0,5", "0,0,5,-5", "nan,0,5,5", "0,0,inf,5", ""]
 )
 def test_what_is_no_box_is_refused(text):
-    with pytest.raises(UsageError, match="--box"):
+    with pytest.raises(UsageError, match="`box`"):
         Box.parse(text)
 
 

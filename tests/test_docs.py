@@ -20,6 +20,7 @@ import typer
 
 from latentcli import config, presets
 from latentcli.cli.app import app
+from latentcli.cli.options import as_typed
 from latentcli.concepts import diagnostics
 from latentcli.explorer import session
 from latentcli.training import sharpen, start
@@ -225,7 +226,7 @@ def test_quoted_outputs_of_slow_commands_have_the_words_of_the_program() -> None
 
 
 def source_texts() -> str:
-    """All texts in the source; where a value is filled in there is a gap."""
+    """All texts in the source, as the command line says them; where a value is filled in there is a gap."""
     found = []
     for path in sorted((ROOT / "src").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -233,7 +234,7 @@ def source_texts() -> str:
                 found.append("".join(str(p.value) if isinstance(p, ast.Constant) else "…" for p in node.values))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
-    return "\n".join(found)
+    return as_typed("\n".join(found))
 
 
 def quoted_messages() -> list[str]:

@@ -93,7 +93,7 @@ ENCODERS: dict[str, Callable[..., Animation]] = {
     **{suffix: partial(_ByPillow, suffix) for suffix in (".gif", ".webp", ".apng")},
     **{suffix: partial(_ByPyAV, suffix) for suffix in _CODECS},
 }
-_OLD = {".png": ".apng"}  # spellings that `edit --animate` takes besides
+_OLD = {".png": ".apng"}  # spellings that an animated edit takes besides
 
 
 def is_animation(path: Path) -> bool:

@@ -66,7 +66,7 @@ class Model:
 
     @property
     def name(self) -> str:
-        """Name, as `--model` takes it."""
+        """Name, as `load` takes it."""
         return self._entry.name
 
     @property

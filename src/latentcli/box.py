@@ -39,7 +39,7 @@ class Box:
         except ValueError:
             numbers = []
         if len(numbers) not in (4, 5) or not all(map(math.isfinite, numbers)) or min(numbers[2:4]) < 1:
-            raise UsageError(f"--box takes x,y,width,height or x,y,width,height,roll, got {text!r}")
+            raise UsageError(f"`box` takes x,y,width,height or x,y,width,height,roll, got {text!r}")
         return cls(*numbers).rounded()
 
     def rounded(self) -> Self:
@@ -77,7 +77,7 @@ class Box:
         return self.region(size) == self.bounds()
 
     def text(self) -> str:
-        """As `--box` takes it.
+        """As `parse` takes it.
 
         >>> Box(1, 2, 30, 30).text(), Box(1.5, 2, 30, 30, -7.25).text()
         ('1,2,30,30', '1.5,2,30,30,-7.25')

@@ -43,7 +43,7 @@ class ModelHeader:
     training: TrainingSummary | None = None
     finished_at: str = ""  # end of the training, ISO 8601 in UTC: sorts as text
     bundled: bool = False
-    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the training images, for `sample --like`
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the training images, for `sample(like=...)`
     licence: str = ""  # of weights and vectors, where the model comes with one
     network_id: str = ""  # a digest of the weights, which is the model_id unless the decoder alone was trained on
 
@@ -160,7 +160,7 @@ def parse_vector(text: str) -> VectorRequest:
     except ValueError:
         strength = math.nan
     if not abs(strength) <= MOST_STRENGTH:
-        raise UsageError(f"--vector takes NAME or NAME=STRENGTH with strengths up to {MOST_STRENGTH:g}, got {text!r}")
+        raise UsageError(f"`vector` takes NAME or NAME=STRENGTH with strengths up to {MOST_STRENGTH:g}, got {text!r}")
     return VectorRequest(reference, strength)
 
 

@@ -120,7 +120,7 @@ class ModelConfig:
         _require(self.channels in (1, 2, 3, 4), f"channels must be 1 to 4, got {self.channels}")
         _require(
             not self.has_alpha or (self.preset == "photo" and self.crop != "face"),
-            "transparency is learned with the preset photo, and not from faces; give --background white",
+            "transparency is learned with the preset photo, and not from faces; give `background` white",
         )
         _require(1 <= self.latent_dim <= 4096, f"latent dimension must be 1 to 4096, got {self.latent_dim}")
         _require(self.likelihood in get_args(Likelihood), f"likelihood cannot be {self.likelihood!r}")
@@ -136,7 +136,7 @@ class ModelConfig:
             f"framing must be a scale from 0.5 to 10 and a place in the crop, got {self.framing}",
         )
         _require(
-            self.crop != "face" or self.width == self.height, "faces are cropped square; give --size as one number"
+            self.crop != "face" or self.width == self.height, "faces are cropped square; give `size` as one number"
         )
         _require(self.resampling == "lanczos", f"resampling cannot be {self.resampling!r}")
         _require(
@@ -154,7 +154,7 @@ class ModelConfig:
             _require(
                 shape == (BOOK_SIZE, BOOK_SIZE, 1),
                 "the preset book takes 28x28 gray images, as the chapter does; "
-                "leave out --size, or use --preset digits",
+                "leave out `size`, or use `preset` digits",
             )
 
     @property

@@ -2,13 +2,14 @@
 
 LatentCLIError                   shown to the user, exit 1
 ├── ConfigError                  a value that cannot work: which one, got what, allowed what
-│   └── UsageError               an option that cannot be parsed, exit 2
+│   └── UsageError               a value that cannot be parsed, exit 2
 ├── ImageError                   unreadable file, empty folder
 ├── FileFormatError              foreign, of the wrong kind, damaged, or newer than this program
 ├── ModelMismatch                latents or vector made by another model
 └── OutputExists                 a file would be overwritten
 
-Any other exception is a bug of latentcli and keeps its traceback.
+Messages name parameters in backticks, as Python has them; the command line turns these into its options. Any other
+exception is a bug of latentcli and keeps its traceback.
 """
 
 
@@ -31,7 +32,7 @@ def missing_extra(what: str, extra: str, instead: str = "") -> ConfigError:
 
 
 class UsageError(ConfigError):
-    """An option that cannot be parsed, or that conflicts with another one."""
+    """A value that cannot be parsed, or that conflicts with another one."""
 
 
 class ImageError(LatentCLIError):

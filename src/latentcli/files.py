@@ -123,7 +123,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         try:
             stack.enter_context(FileLock(folder / LOCK_FILE, blocking=False))
         except Timeout as error:
-            raise ConfigError(f"another latentcli works in {folder}; wait for it, or choose another --name") from error
+            raise ConfigError(f"another latentcli works in {folder}; wait for it, or choose another `name`") from error
         except (OSError, NotImplementedError):  # a file system without locks
             pass
         yield
@@ -169,5 +169,5 @@ def output_file(wanted: Path | None, default: Path, force: bool) -> Path:
     if os.path.isdir(wanted) or (not wanted.suffix and not os.path.lexists(wanted)):
         return chosen_name(wanted / default.name, force)
     if os.path.lexists(wanted) and not force:
-        raise OutputExists(f"{wanted} exists; add --force to replace it, or give another --output")
+        raise OutputExists(f"{wanted} exists; add `force` to replace it, or give another `output`")
     return wanted

@@ -72,7 +72,7 @@ def open_picture(path: Path, content: bytes | None = None, megapixels: float = M
     with _pillow_errors(path), Image.open(file, formats=FORMATS) as picture:
         if picture.width * picture.height > megapixels * 1_000_000:
             size = f"{picture.width}x{picture.height}"
-            raise_it = "" if megapixels == MEGAPIXELS else ", or raise --max-megapixels"
+            raise_it = "" if megapixels == MEGAPIXELS else ", or raise `max_megapixels`"
             raise ImageError(f"{path} has {size} pixels; scale it below {megapixels:g} megapixels{raise_it}")
         if picture.format == "PNG":
             _check_sums(path if content is None else io.BytesIO(content))

@@ -77,7 +77,7 @@ class Latents:
         if self.model_id != model_id:
             raise ModelMismatch(
                 f"{source} was made with model {self.model_id}, but {model} is {model_id}; "
-                "choose that model with --model, or encode the images again"
+                "choose that model with `model`, or encode the images again"
             )
         if self.z.shape[1] != latent_dim:
             raise ModelMismatch(f"{source} has {self.z.shape[1]} latent dimensions, {model} has {latent_dim}")

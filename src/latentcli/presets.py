@@ -34,7 +34,7 @@ class PresetDefaults:
     """What a preset stands for where the user says nothing."""
 
     train: TrainConfig
-    images_seen: int  # training images shown in all, unless --epochs or --minutes say otherwise
+    images_seen: int  # training images shown in all, unless epochs or minutes say otherwise
     latent_dim: int  # for models up to 64 px
     latent_dim_large: int  # above, and for 64 px of many images
     likelihood: Likelihood
@@ -118,7 +118,7 @@ def model_config(
             raise ConfigError(f"capacity must be {least:g} to {most:g}, got {capacity:g}")
         widths = tuple(max(1, min(round(capacity * width), max(width, _MANY_MAPS))) for width in widths)
     elif capacity != 1:
-        raise ConfigError("the preset book has the chapter's network; leave out --capacity")
+        raise ConfigError("the preset book has the chapter's network; leave out `capacity`")
     config = ModelConfig(
         preset=preset,
         width=width,

@@ -79,10 +79,10 @@ def test_the_expected_cosine_is_that_with_the_true_vector():
     [
         ({"auc": 0.6, "auc_lda": 0.6, "chance": 0.55}, "barely encodes the concept"),
         ({"agreement": 0.2}, "too few images"),
-        ({"own_shift": Shift("smile", 3.0), "side_effects": (Shift("male", -1.2),)}, "try --balance-by male"),
+        ({"own_shift": Shift("smile", 3.0), "side_effects": (Shift("male", -1.2),)}, "try `balance_by` male"),
         (
             {"own_shift": Shift("smile", 3.0), "side_effects": (Shift("male", 1.2),), "balanced": "x"},
-            "--orthogonal-to male",
+            "`orthogonal_to` male",
         ),
         ({"kept": 0.4}, "only 40% of its length is left"),
         ({"auc": 0.8}, "other factors vary along this direction"),
@@ -113,7 +113,7 @@ def test_few_images_in_cells_are_fitted_all_the_same():
 
 def test_folders_cannot_be_balanced_and_the_advice_does_not_say_so(good):
     confounded = replace(good, own_shift=Shift("smile", 3.0), side_effects=(Shift("male", -1.2),))
-    assert "try --orthogonal-to male" in judge(confounded, 32, has_columns=False).advice
+    assert "try `orthogonal_to` male" in judge(confounded, 32, has_columns=False).advice
 
 
 def test_in_a_small_latent_space_the_model_is_to_blame_not_the_labels(good):

@@ -54,7 +54,7 @@ def test_where_cells_are_empty_a_regression_balances():
 
 
 def test_what_is_balanced_by_itself_is_refused():
-    with pytest.raises(ConfigError, match="leave out a --balance-by"):
+    with pytest.raises(ConfigError, match="leave out a `balance_by`"):
         find(Examples(POINTS, SHOWS, {"same": SHOWS.astype(int)}), FitSettings(), FLAT)
 
 

@@ -6,7 +6,7 @@ from latentcli.concepts.label_source import LabelSource
 from latentcli.errors import UsageError
 
 FOLDERS = {"name": "x", "positive": Path("a"), "negative": Path("b")}
-TABLE = {"name": "x", "table": Path("t.csv"), "column": "c"}
+TABLE = {"name": "x", "labels": Path("t.csv"), "column": "c"}
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ TABLE = {"name": "x", "table": Path("t.csv"), "column": "c"}
         {"name": "x", "positive": Path("a"), "augment": "blur"},
         {"folders": Path("a")},
         TABLE | {"above": 0.0, "balance_by": ["d"]},
-        {"table": Path("t.csv"), "every": True, "thresholds": ["c=1,0"]},
+        {"labels": Path("t.csv"), "every": True, "thresholds": ["c=1,0"]},
     ],
 )
 def test_each_source_stands_alone(options):
@@ -26,21 +26,21 @@ def test_each_source_stands_alone(options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "x"}, "give --positive DIR and --negative DIR, or"),
-        ({"name": "x", "positive": Path("a")}, "give --positive DIR and --negative DIR, or"),
-        ({"name": "x", "negative": Path("a"), "folders": Path("b")}, "give --positive DIR and --negative DIR, or"),
-        (FOLDERS | {"augment": "blur"}, "give --positive DIR and --negative DIR, or"),
-        ({"folders": Path("f"), "negative": Path("b"), "augment": "blur"}, "give --positive DIR"),
-        (FOLDERS | {"folders": Path("c")}, "give --positive DIR and --negative DIR, or"),
-        (TABLE | {"column": None}, "--labels needs --column NAME or --all"),
-        (FOLDERS | {"above": 0.0}, "belong to --labels"),
-        (FOLDERS | {"balance_by": ["c"]}, "belong to --labels"),
-        (TABLE | {"above": 0.5, "one": "cat"}, "or --is, or --extremes"),
-        ({"table": Path("t.csv"), "every": True, "above": 0.5}, "has its own --threshold"),
-        ({"name": "x", "positive": Path("a"), "augment": "blur", "latents": Path("l")}, "--augment takes no --latents"),
+        ({"name": "x"}, "give `positive` DIR and `negative` DIR, or"),
+        ({"name": "x", "positive": Path("a")}, "give `positive` DIR and `negative` DIR, or"),
+        ({"name": "x", "negative": Path("a"), "folders": Path("b")}, "give `positive` DIR and `negative` DIR, or"),
+        (FOLDERS | {"augment": "blur"}, "give `positive` DIR and `negative` DIR, or"),
+        ({"folders": Path("f"), "negative": Path("b"), "augment": "blur"}, "give `positive` DIR"),
+        (FOLDERS | {"folders": Path("c")}, "give `positive` DIR and `negative` DIR, or"),
+        (TABLE | {"column": None}, "`labels` needs `column` NAME or `every`"),
+        (FOLDERS | {"above": 0.0}, "belong to `labels`"),
+        (FOLDERS | {"balance_by": ["c"]}, "belong to `labels`"),
+        (TABLE | {"above": 0.5, "one": "cat"}, "or `one`, or `extremes`"),
+        ({"labels": Path("t.csv"), "every": True, "above": 0.5}, "has its own `thresholds`"),
+        ({"name": "x", "positive": Path("a"), "augment": "blur", "latents": Path("l")}, "`augment` takes no `latents`"),
         (TABLE | {"name": None}, "give a NAME"),
         ({"name": "x", "folders": Path("a")}, "give a NAME"),
-        (TABLE | {"paired": True}, "--paired belongs to"),
+        (TABLE | {"paired": True}, "`paired` belongs to"),
     ],
 )
 def test_options_that_exclude_or_need_each_other_are_refused(options, message):

@@ -23,7 +23,7 @@ def values(found, place=0):
 
 def labels_of(table, column=None, name="x", **more):
     every = column is None
-    return from_table(LabelSource(table=table, column=column, every=every, name=None if every else name, **more))
+    return from_table(LabelSource(labels=table, column=column, every=every, name=None if every else name, **more))
 
 
 def smile(table, **more):
@@ -89,7 +89,7 @@ def test_files_that_are_not_there_are_named(table, tmp_path):
     (tmp_path / "b.png").unlink()
     found = smile(table)
     assert found.names == ("a.png", "sub/c.png", "d.png")
-    assert any("1 files" in note and "(b.png)" in note and "--root" in note for note in found.notes)
+    assert any("1 files" in note and "(b.png)" in note and "`root`" in note for note in found.notes)
 
 
 def test_bad_tables_are_refused(table, tmp_path):
@@ -97,13 +97,13 @@ def test_bad_tables_are_refused(table, tmp_path):
         labels_of(table, "frown")
     with pytest.raises(ConfigError, match="no column 'size'"):
         smile(table, balance_by=("size",))
-    with pytest.raises(ConfigError, match="less than --above"):
+    with pytest.raises(ConfigError, match="less than `above`"):
         Cut.of(0.1, 0.9)
     with pytest.raises(ConfigError, match=r"nowhere\.csv does not exist"):
         smile(tmp_path / "nowhere.csv")
-    with pytest.raises(ConfigError, match="--root"):
+    with pytest.raises(ConfigError, match="`root`"):
         smile(table, root=tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="name their folder with --root"):
+    with pytest.raises(ConfigError, match="name their folder with `root`"):
         smile(table, root=tmp_path / "sub")
     with pytest.raises(ConfigError, match="no numbers"):
         labels_of(table, "pet")
@@ -126,7 +126,7 @@ def test_bad_tables_are_refused(table, tmp_path):
 
 @pytest.mark.parametrize("text", ["smile", "=1,2", "smile=", "smile=a,b", "smile=1,2:3:4", "smile=1,0,0"])
 def test_thresholds_that_cannot_be_read_are_refused(text):
-    with pytest.raises(UsageError, match="--threshold"):
+    with pytest.raises(UsageError, match="`thresholds`"):
         Cut.parse(text)
 
 

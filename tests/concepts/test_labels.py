@@ -42,7 +42,7 @@ def test_pairs_go_by_name_and_the_rest_is_left_out(tmp_path):
     assert values(found) == [1, 1, -1, 0, 0]
     assert found.notes == ("1 images have no partner of the same name and were left out",)
     draw_folder(tmp_path / "other" / "deep", 2)
-    with pytest.raises(ConfigError, match="--paired needs before and after"):
+    with pytest.raises(ConfigError, match="`paired` needs before and after"):
         labels.from_folders("x", tmp_path / "after", tmp_path / "other", paired=True)
 
 

@@ -53,7 +53,7 @@ def test_rotating_brings_no_black_corners_in():
 
 @pytest.mark.parametrize("text", ["spin", "blur=x", "blur=-1", "zoom=0", "", "hue=400", "rotate=nan"])
 def test_changes_that_cannot_be_are_refused(text):
-    with pytest.raises(UsageError, match="--augment"):
+    with pytest.raises(UsageError, match="`augment`"):
         perturb.parse(text)
 
 

@@ -230,7 +230,7 @@ def test_without_room_on_the_disk_memory_serves(folder, monkeypatch):
     np.testing.assert_array_equal(loading.decoded.pixels, expected(folder))
     assert not cached_files()
     monkeypatch.setattr(cache, "_available_memory", lambda: 100)
-    with pytest.raises(ImageError, match="smaller --size"):
+    with pytest.raises(ImageError, match="smaller `size`"):
         load(folder)
 
 

@@ -61,7 +61,7 @@ def test_whatever_is_held_out_by_a_list_is_not_trained_on(tmp_path):
 
 @pytest.mark.parametrize("wanted", ["nowhere", "1.5", "-0.1", "nan"])
 def test_other_values_of_held_out_are_refused(tmp_path, wanted):
-    with pytest.raises(ConfigError, match="--held-out"):
+    with pytest.raises(ConfigError, match="`held_out`"):
         split(listed(draw_folder(tmp_path / "d", 12)), wanted)
 
 

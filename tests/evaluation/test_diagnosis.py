@@ -49,7 +49,7 @@ def strokes(count):
 def test_collapse_by_a_large_beta_is_named(tmp_path):
     found = trained(tmp_path, moving_discs(60), beta=3000, epochs=10)
     assert found["collapse"].grade == "problem"
-    assert found["collapse"].advice == "--beta 1"
+    assert found["collapse"].advice == "`beta` 1"
 
 
 def test_images_that_are_all_the_same_are_named_and_nothing_else(tmp_path):
@@ -60,13 +60,13 @@ def test_images_that_are_all_the_same_are_named_and_nothing_else(tmp_path):
 def test_a_run_that_was_too_short_is_named(tmp_path):
     found = trained(tmp_path, moving_discs(60), latent_dim=4, epochs=2)
     assert found["too little training"].grade == "problem"
-    assert found["too little training"].advice == "run the same command with --epochs 10 to resume this run"
+    assert found["too little training"].advice == "run the same command with `epochs` 10 to resume this run"
 
 
 def test_a_latent_of_one_is_named(tmp_path):
     found = trained(tmp_path, moving_discs(60), latent_dim=1, epochs=60, batch_size=16)
     assert found["latent too small"].grade == "problem"
-    assert "--latent-dim" in found["latent too small"].advice
+    assert "`latent_dim`" in found["latent too small"].advice
 
 
 def test_twenty_images_learned_by_heart_are_named(tmp_path):
@@ -77,12 +77,12 @@ def test_twenty_images_learned_by_heart_are_named(tmp_path):
 
 def test_a_likelihood_that_does_not_fit_is_named(tmp_path):
     photos = trained(tmp_path, discs(30), likelihood="bernoulli", epochs=2)
-    assert photos["likelihood"].advice == "--likelihood gaussian"
+    assert photos["likelihood"].advice == "`likelihood` gaussian"
 
 
 def test_a_gaussian_on_black_and_white_is_named(tmp_path):
     drawings = trained(tmp_path, strokes(30), likelihood="gaussian", epochs=2)
-    assert drawings["likelihood"].advice == "--likelihood bernoulli"
+    assert drawings["likelihood"].advice == "`likelihood` bernoulli"
 
 
 def test_a_run_without_held_out_images_says_so(tmp_path):
@@ -191,7 +191,7 @@ def test_a_network_that_has_settled_at_pca_is_not_told_to_train_longer():
 
 def test_a_network_that_was_trained_briefly_is_told_to_train_longer_though_its_curve_is_flat():
     advice = near_pca(24.8, 25.0, training=replace(SUMMARY, epochs=15.0, minutes=0.4)).advice
-    assert advice == "run the same command with --minutes 5 to resume this run"
+    assert advice == "run the same command with `minutes` 5 to resume this run"
 
 
 def test_a_network_that_still_learns_is_told_to():
@@ -260,7 +260,7 @@ def test_weights_kept_from_near_the_end_are_not_worth_a_word():
 
 def test_few_images_are_advised_to_start_from_another_model():
     found = judged({"training": replace(METRICS, psnr=30.0)}, {"images": 300})
-    assert "--from MODEL" in found["overfitting"].advice
+    assert "`start_from` MODEL" in found["overfitting"].advice
 
 
 def test_samples_are_not_judged_by_a_handful_of_images():

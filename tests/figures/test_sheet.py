@@ -88,11 +88,11 @@ def test_control_characters_are_shown_and_lines_do_not_break():
 def test_a_sheet_that_no_memory_holds_is_refused_before_it_is_drawn():
     with pytest.raises(UsageError, match=r"would have .* pixels, above 250 megapixels"):
         sheet([draw((200, 200), 0)] * 100, 10, scale=32)
-    with pytest.raises(UsageError, match="fewer images or a smaller --scale"):
+    with pytest.raises(UsageError, match="fewer images or a smaller `scale`"):
         Look(scale=32).check(10_000, 100, (64, 64))
 
 
 @pytest.mark.parametrize("values", [{"scale": 0}, {"scale": 33}, {"columns": 0}])
 def test_a_look_checks_itself(values):
-    with pytest.raises(UsageError, match=f"--{next(iter(values))} takes"):
+    with pytest.raises(UsageError, match=f"`{next(iter(values))}` takes"):
         Look(**values)

@@ -107,7 +107,7 @@ def test_capacity_widens_the_finer_levels():
     assert model_config("digits", 28, 28, 1, capacity=0.5).widths == (8, 16)
     with pytest.raises(ConfigError, match=r"capacity must be 0\.25 to 8, got 9"):
         model_config("photo", 64, 64, 3, capacity=9)
-    with pytest.raises(ConfigError, match="leave out --capacity"):
+    with pytest.raises(ConfigError, match="leave out `capacity`"):
         model_config("book", 28, 28, 1, capacity=2)
 
 

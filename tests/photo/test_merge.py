@@ -154,5 +154,5 @@ def test_a_box_of_few_pixels_works():
 
 @pytest.mark.parametrize("wrong", [{"detail": -0.1}, {"detail": 1.5}, {"detail": float("nan")}, {"merge": "paint"}])
 def test_what_cannot_work_is_refused(wrong):
-    with pytest.raises(ConfigError, match=r"--detail|--merge"):
+    with pytest.raises(ConfigError, match=r"`detail`|`merge`"):
         EditRequest(**wrong)

@@ -424,7 +424,7 @@ def test_changed_images_are_refused(pictures):
 def test_a_model_without_its_run_is_not_overwritten(pictures):
     train(pictures)
     (FOLDER / "resume.safetensors").unlink()
-    with pytest.raises(ConfigError, match="choose another --name"):
+    with pytest.raises(ConfigError, match="choose another `name`"):
         planned(pictures)
 
 
@@ -680,7 +680,7 @@ def test_running_out_of_memory_is_told_with_advice(pictures, monkeypatch):
         )
 
     monkeypatch.setattr(TrainState, "step", step)
-    with pytest.raises(LatentCLIError, match="--batch-size 4 or a smaller --size"):
+    with pytest.raises(LatentCLIError, match="`batch_size` 4 or a smaller `size`"):
         train(pictures)
     assert not FOLDER.exists()
 

@@ -34,6 +34,7 @@ from latentcli.cli import (
     vectors,
 )
 from latentcli.cli import map as map_
+from latentcli.cli import options as opt
 from latentcli.cli.console import Console
 from latentcli.cli.help import HELP_NAMES, Command, Group
 from latentcli.cli.terminal import wrapped
@@ -138,5 +139,5 @@ def _run() -> int:
 
 def _failed(text: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        print(wrapped(f"latentcli: {message(text)}"), file=sys.stderr, flush=True)
+        print(wrapped(f"latentcli: {message(opt.as_typed(text))}"), file=sys.stderr, flush=True)
     return code

@@ -76,8 +76,8 @@ def apply_vector(
     from latentcli.figures.sheet import Look
     from latentcli.pipelines import apply_vector
 
-    rows = [parse_row(text.rpartition("=")[2], "--grid") for text in grid]
-    rows += [parse_row(strip, "--strip")] if strip else []
+    rows = [parse_row(text.rpartition("=")[2], "`grid`") for text in grid]
+    rows += [parse_row(strip, "`strip`")] if strip else []
     new, wanted = None, [catalog.parse_vector(text) for text in references]
     if positive is not None and negative is not None:
         name = save or labelled.vector_name(positive.resolve().name.partition(".")[0])

@@ -95,7 +95,7 @@ def _rows(checked: "Checked") -> list[tuple[str, str]]:
     if checked.passed_over:
         passed = ", ".join(f"{count} {what}" for what, count in sorted(checked.passed_over.items()))
         rows.insert(2, ("passed over", passed))
-    return rows + [("note", note) for note in checked.notes]
+    return rows + [("note", opt.as_typed(note)) for note in checked.notes]
 
 
 def _duplicates(checked: "Checked") -> str:
@@ -120,7 +120,9 @@ def _groups(checked: "Checked") -> list[str]:
 def _as_dict(checked: "Checked") -> dict[str, Any]:
     from dataclasses import asdict
 
-    names = [name for name in checked.__slots__ if name not in ("choice", "unreadable")]
+    names = [name for name in checked.__slots__ if name not in ("choice", "unreadable", "notes")]
     model = checked.choice.model.to_json()
     training = asdict(checked.choice.config)
-    return {"model_config": model, "train_config": training} | {name: getattr(checked, name) for name in names}
+    notes = [opt.as_typed(note) for note in checked.notes]
+    others = {name: getattr(checked, name) for name in names}
+    return {"model_config": model, "train_config": training, "notes": notes} | others

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import typer
 
+from latentcli.cli.options import as_typed
 from latentcli.cli.terminal import Waiting, width_of, wrapped
 from latentcli.table import blocks
 from latentcli.text import message, shown, shown_path
@@ -39,11 +40,11 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a message to stderr."""
-        print(wrapped(message(text)), file=sys.stderr)
+        print(wrapped(message(as_typed(text))), file=sys.stderr)
 
     def line(self, text: str) -> None:
         """Print a line of a result to stdout."""
-        self._print(shown(text))
+        self._print(shown(as_typed(text)))
 
     def table(self, rows: Iterable[Sequence[str]], columns: Sequence[str] = (), stream: TextIO | None = None) -> None:
         """Print a table, to stdout where no other stream is given, as wide as it is unless a screen limits it."""
@@ -148,7 +149,7 @@ class Console:
         if self.as_json:
             summary = {
                 "outputs": self.outputs,
-                "skipped": self.unreadable,
+                "skipped": list(map(as_typed, self.unreadable)),
                 **self.facts,
                 "already_there": self.already_there,
                 "seconds": round(time.monotonic() - self.started, 2),

@@ -141,7 +141,7 @@ def edit(
         every_face=all_faces,
         align=not no_align,
         given=bool(box),
-        rows=(parse_row(strip, "--strip"),) if strip else (),
+        rows=(parse_row(strip, "`strip`"),) if strip else (),
         merge=merge,
         detail=detail,
         refine=refine,

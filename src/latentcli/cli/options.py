@@ -4,6 +4,7 @@ Commands import this module as `opt`: `force: opt.Force = False`, and `opt.optio
 """
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
@@ -27,6 +28,8 @@ PLANE = "A plane (without IMAGES)"
 LOOK = "How it looks"
 OUTPUT = "Output"
 _LONGEST_SIZE = 20  # characters of --size
+_PARAMETER = re.compile("`([a-z_]+)(=False)?`")
+_OTHER_NAMES = {"every": "all", "one": "is", "reach": "range", "start_from": "from", "thresholds": "threshold"}
 _AXES = ("dims", "pcs", "vectors", "fan", "random")  # that are no names of vectors
 
 
@@ -309,6 +312,20 @@ def axis_vectors(names: str | None) -> list[str]:
         for name in (names or "").split(",")
         if name and name not in _AXES and not config.NUMBERED_AXIS.fullmatch(name)
     ]
+
+
+def as_typed(text: str) -> str:
+    """A message of the library, which names parameters of Python in backticks, with the options that they are here.
+
+    >>> as_typed("give `held_out` 0.2, `every` or `align=False`; `FILE#name`")
+    'give --held-out 0.2, --all or --no-align; `FILE#name`'
+    """
+    return _PARAMETER.sub(_option_of, text)
+
+
+def _option_of(found: re.Match[str]) -> str:
+    name, is_off = found.groups()
+    return f"--{'no-' if is_off else ''}{_OTHER_NAMES.get(name, name.replace('_', '-'))}"
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from latentcli.cli.console import Console
+from latentcli.cli.options import as_typed
 
 if TYPE_CHECKING:
     from latentcli.concepts.diagnostics import Shift
     from latentcli.concepts.vector import ConceptVector
+    from latentcli.evaluation.diagnosis import Finding
     from latentcli.table import Table
 
 
@@ -123,8 +125,13 @@ def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> 
         **vector.diagnostics.to_json(),
         "steadiness": vector.diagnostics.steadiness,
         "cosines": {other.name: vector.cosine(other) for other in others if other is not vector},
-        "advice": vector.advice,
+        "advice": as_typed(vector.advice),
     }
+
+
+def verdict(findings: "Iterable[Finding]") -> list[dict[str, str]]:
+    """Findings, for --json."""
+    return [{key: as_typed(text) for key, text in finding.to_json().items()} for finding in findings]
 
 
 def draw_table(console: Console, table: "Table") -> None:

@@ -15,6 +15,8 @@ import typer
 from latentcli import events as job
 from latentcli.cli import preview
 from latentcli.cli.console import Console
+from latentcli.cli.options import as_typed
+from latentcli.cli.tables import verdict
 from latentcli.cli.terminal import Waiting, columns, duration, joined
 from latentcli.config import RECONSTRUCTIONS_FILE, SAMPLES_FILE
 from latentcli.errors import missing_extra
@@ -129,7 +131,7 @@ class TrainingView:
 
     def _left_out(self, unreadable: tuple[str, ...]) -> None:
         self.console.left_out(unreadable)
-        self.console.facts["skipped"] = list(unreadable)
+        self.console.facts["skipped"] = list(map(as_typed, unreadable))
 
     def _started(self, report: events.Started) -> None:
         self._left_out(report.unreadable)
@@ -212,7 +214,7 @@ class TrainingView:
         self.console.facts |= {"model_id": report.model_id, "training_seconds": report.seconds}
         if report.held_out:
             self.console.facts["held_out"] = asdict(report.held_out)
-        self.console.facts["verdict"] = [finding.to_json() for finding in report.findings]
+        self.console.facts["verdict"] = verdict(report.findings)
         for finding in report.findings:
             self.console.say(finding.describe())
         for path in report.outputs:
@@ -283,7 +285,7 @@ class TensorBoardLog:
                 self._step = self._trained + report.step
                 self._scalars("sharpening", self._step, report.found, _SHARP)
             case events.Finished():
-                findings = "\n\n".join(finding.describe() for finding in report.findings)
+                findings = "\n\n".join(as_typed(finding.describe()) for finding in report.findings)
                 self._writer.add_text("verdict", findings, self._step)
 
     def _scalars(self, group: str, step: int, values: object, names: Sequence[str]) -> None:

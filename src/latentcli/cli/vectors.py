@@ -149,7 +149,7 @@ def fit_vector(
     """
     source = LabelSource(
         name=name, positive=positive, negative=negative, paired=paired, augment=augment, folders=folders,
-        table=labels, root=root, column=column, every=every, above=above, below=below, between=low_high,
+        labels=labels, root=root, column=column, every=every, above=above, below=below, between=low_high,
         extremes=extremes, one=one, thresholds=threshold, balance_by=balance_by, latents=latents,
     )  # fmt: skip
     console = Console(as_json)

@@ -90,7 +90,7 @@ def along(direction: np.ndarray, geometry: Geometry) -> np.ndarray:
 def fan(x: np.ndarray, y: np.ndarray, latent_dim: int) -> np.ndarray:
     """Latents (n, latent_dim) at places (n,) of a plane that shows every dimension of N(0, I).
 
-    Dimension i looks along the angle i pi / d, with a phase of i / d, as a triangle wave of quantiles (plat's `--fan`).
+    Dimension i looks along the angle i pi / d, with a phase of i / d, as a triangle wave of quantiles (plat's fan).
     """
     from scipy.special import ndtri
 
@@ -107,7 +107,7 @@ def names_of(text: str, most: int) -> list[str]:
     """Names of axes, separated by commas. Raises UsageError for none, for more than `most`, or for one twice."""
     names = [name.strip() for name in text.split(",")]
     if not all(names) or len(names) > most or len(set(names)) < len(names):
-        raise UsageError(f"--axes takes up to {most} different names like pc1,smile, got {text[:80]!r}")
+        raise UsageError(f"`axes` takes up to {most} different names like pc1,smile, got {text[:80]!r}")
     return names
 
 

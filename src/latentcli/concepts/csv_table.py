@@ -45,11 +45,11 @@ class CsvTable:
             dialect = _dialect(text)
             columns, *lines = _lines(text, dialect) or [[]]
         except FileNotFoundError:
-            raise ConfigError(f"{path} does not exist; --labels takes a CSV file") from None
+            raise ConfigError(f"{path} does not exist; `labels` takes a CSV file") from None
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise LatentCLIError(f"cannot read {path} as a CSV table: {error}") from error
         if not columns:
-            raise ConfigError(f"{path} is empty; --labels takes a CSV file with a row of column names")
+            raise ConfigError(f"{path} is empty; `labels` takes a CSV file with a row of column names")
         rows = [dict(zip(columns, itertools.chain(line, itertools.repeat("")), strict=False)) for line in lines]
         likely = [*(name for name in _FILE_COLUMNS if name in columns), columns[0]]
 
@@ -74,13 +74,13 @@ class CsvTable:
         exists = np.array([os.path.exists(folder / name) for name in self.names], dtype=bool)
         if not exists.any():
             raise ConfigError(
-                f"none of the {len(exists)} files of {self.path} are in {folder}; name their folder with --root"
+                f"none of the {len(exists)} files of {self.path} are in {folder}; name their folder with `root`"
             )
         if not exists.all():
             gone = [name for name, found in zip(self.names, exists, strict=True) if not found]
             self.notes.append(
                 f"{len(gone)} files of {self.path} are not in {folder} and were left out ({_some(gone)}); "
-                "is --root right?"
+                "is `root` right?"
             )
         return exists
 

@@ -219,7 +219,7 @@ def judge(found: Diagnostics, latent_dim: int, has_columns: bool = True) -> Verd
         return Verdict(
             "weak",
             f"other factors vary along this direction too (AUC {found.auc:.2f}, LDA {found.auc_lda:.2f}): "
-            "balance by a correlated column, or try --method lda",
+            "balance by a correlated column, or try `method` lda",
         )
     return Verdict("good" if found.auc >= _GOOD else "weak")
 
@@ -236,6 +236,6 @@ def _mixed(found: Diagnostics, latent_dim: int, has_columns: bool) -> Verdict | 
             return Verdict(f"{word} {worst.concept}", f"{word} {by} in this {latent_dim}-D latent space")
         return Verdict(f"{word} {worst.concept}", f"nearly the {word} {by}: one vector will do for both")
     if abs(worst.shift) > _CONFOUNDED * abs(own):
-        option = "--balance-by" if has_columns and not found.balanced else "--orthogonal-to"
+        option = "`balance_by`" if has_columns and not found.balanced else "`orthogonal_to`"
         return Verdict(f"confounded with {worst.concept}", f"confounded with {by}: try {option} {worst.concept}")
     return None

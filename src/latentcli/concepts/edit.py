@@ -47,11 +47,11 @@ class Strength:
 
     def __post_init__(self) -> None:
         if sum(value is not None for value in (self.strength, self.sigma, self.to)) != 1:
-            raise UsageError("give one of --strength, --sigma and --to")
+            raise UsageError("give one of `strength`, `sigma` and `to`")
         if not abs(self.strength or self.sigma or 0.0) <= MOST_STRENGTH:
             raise UsageError(f"strengths go up to {MOST_STRENGTH:g}, got {self.strength or self.sigma:g}")
         if self.to is not None and not _TARGETS.fullmatch(self.to):
-            raise UsageError(f"--to takes p0 to p100, positive or negative, got {self.to!r}")
+            raise UsageError(f"`to` takes p0 to p100, positive or negative, got {self.to!r}")
 
     def tag(self) -> str:
         """As a part of a file's name: `+1.5`, `+2sd`, `-p90`; nothing for the usual `positive`."""
@@ -67,7 +67,7 @@ class Strength:
         if self.sigma is not None:
             if not vector.sigma > 0:
                 raise ConfigError(
-                    f"{vector.name} has no within-class standard deviation (too few images); give --strength"
+                    f"{vector.name} has no within-class standard deviation (too few images); give `strength`"
                 )
             return np.full(len(z), self.sigma * vector.sigma / length, dtype=np.float32)
         assert self.to is not None
@@ -88,7 +88,7 @@ def strengths(
     is_given = (strength, sigma, to) != (None, None, None)
     shared = Strength("", strength=strength, sigma=sigma, to=to) if is_given else Strength("", to=POSITIVE)
     if is_given and all(vector.strength is not None for vector in vectors):
-        raise UsageError("every vector has a strength of its own after =; leave out --strength, --sigma and --to")
+        raise UsageError("every vector has a strength of its own after =; leave out `strength`, `sigma` and `to`")
     return tuple(
         replace(shared, name=vector.reference)
         if vector.strength is None
@@ -100,7 +100,7 @@ def strengths(
 def parse_row(text: str, option: str) -> Row:
     """A row of strengths. Raises UsageError.
 
-    >>> parse_row("-1:2:7", "--strip")
+    >>> parse_row("-1:2:7", "`strip`")
     (-1.0, 2.0, 7)
     """
     try:
@@ -142,19 +142,19 @@ class EditRequest:
 
     def __post_init__(self) -> None:
         if len(self.rows) > len(self.vectors):
-            raise UsageError("more --strip or --grid ranges than vectors")
+            raise UsageError("more `strip` or `grid` ranges than vectors")
         if math.prod(row[2] for row in self.rows) > _MOST_VERSIONS:
             raise UsageError(f"a sheet takes up to {_MOST_VERSIONS:,} versions of an image; give smaller COUNTs")
         if len(self.vectors) > _MOST_VECTORS:
             raise UsageError(f"an edit takes up to {_MOST_VECTORS} vectors, got {len(self.vectors)}")
         if self.merge not in get_args(Merge):
-            raise ConfigError(f"--merge takes {', '.join(get_args(Merge))}, got {self.merge!r}")
+            raise ConfigError(f"`merge` takes {', '.join(get_args(Merge))}, got {self.merge!r}")
         if not 0 <= self.detail <= 1:
-            raise ConfigError(f"--detail takes 0 to 1, got {self.detail:g}")
+            raise ConfigError(f"`detail` takes 0 to 1, got {self.detail:g}")
         if self.face < 1:
-            raise ConfigError(f"--face takes 1 or more, got {self.face}")
+            raise ConfigError(f"`face` takes 1 or more, got {self.face}")
         if self.fps is not None and not 0 < self.fps <= _MOST_FPS:
-            raise ConfigError(f"--fps takes more than 0 to {_MOST_FPS:g}, got {self.fps:g}")
+            raise ConfigError(f"`fps` takes more than 0 to {_MOST_FPS:g}, got {self.fps:g}")
 
     @property
     def columns(self) -> int:

@@ -157,7 +157,7 @@ def _regressed(examples: Examples) -> np.ndarray:
         columns += [(codes == code).astype(np.float64) for code in np.unique(codes)[1:]]
     design = np.stack(columns, axis=1)
     if np.linalg.matrix_rank(design) < len(columns):
-        raise ConfigError("the concept equals the columns it is balanced by; leave out a --balance-by")
+        raise ConfigError("the concept equals the columns it is balanced by; leave out a `balance_by`")
     return np.asarray(np.linalg.lstsq(design, examples.z, rcond=None)[0][1])
 
 

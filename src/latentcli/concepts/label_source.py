@@ -20,7 +20,7 @@ class LabelSource:
     paired: bool = False  # equal names are after and before
     augment: str | None = None  # perturbation of `positive`
     folders: Path | None = None  # whose sub-folders are a concept each
-    table: Path | None = None  # CSV
+    labels: Path | None = None  # a table, CSV
     root: Path | None = None  # of the table's file names; None for the table's folder
     column: str | None = None
     every: bool = False  # all columns
@@ -34,30 +34,30 @@ class LabelSource:
     latents: Path | None = None  # file that holds the images encoded
 
     def __post_init__(self) -> None:
-        sources = [bool(self.positive), bool(self.folders), bool(self.table)]
+        sources = [bool(self.positive), bool(self.folders), bool(self.labels)]
         cut = self.above is not None or self.below is not None or self.between is not None
         ways = [cut, self.one is not None, self.extremes is not None]
         of_table = [self.column, self.every, self.root, self.thresholds, self.balance_by, *ways]
         rules = [
             (
                 sum(sources) == 1 and bool(self.negative) + bool(self.augment) == bool(self.positive),
-                "give --positive DIR and --negative DIR, or --positive DIR and --augment CHANGE, or --folders DIR, "
-                "or --labels CSV",
+                "give `positive` DIR and `negative` DIR, or `positive` DIR and `augment` CHANGE, or `folders` DIR, "
+                "or `labels` CSV",
             ),
-            (not self.table or bool(self.column) != self.every, "--labels needs --column NAME or --all"),
+            (not self.labels or bool(self.column) != self.every, "`labels` needs `column` NAME or `every`"),
             (
-                self.table or not any(of_table),
-                "--column, --all, --above, --below, --between, --extremes, --is, --threshold, --balance-by and --root "
-                "belong to --labels",
+                self.labels or not any(of_table),
+                "`column`, `every`, `above`, `below`, `between`, `extremes`, `one`, `thresholds`, `balance_by` and "
+                "`root` belong to `labels`",
             ),
-            (sum(ways) <= 1, "give --above and --below, or --is, or --extremes"),
-            (not (self.every and any(ways)), "with --all each column has its own --threshold COLUMN=ABOVE,BELOW"),
-            (not (self.augment and self.latents), "--augment takes no --latents: changed images must be encoded"),
+            (sum(ways) <= 1, "give `above` and `below`, or `one`, or `extremes`"),
+            (not (self.every and any(ways)), "with `every` each column has its own `thresholds` COLUMN=ABOVE,BELOW"),
+            (not (self.augment and self.latents), "`augment` takes no `latents`: changed images must be encoded"),
             (
                 (self.name is None) == bool(self.folders or self.every),
-                "give a NAME for the vector; with --all and --folders the columns and folders name them",
+                "give a NAME for the vector; with `every` and `folders` the columns and folders name them",
             ),
-            (self.negative or not self.paired, "--paired belongs to --positive and --negative"),
+            (self.negative or not self.paired, "`paired` belongs to `positive` and `negative`"),
         ]
         for is_met, message in rules:
             if not is_met:

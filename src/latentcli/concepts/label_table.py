@@ -29,17 +29,17 @@ class Cut:
 
     def __post_init__(self) -> None:
         if self.high >= self.above or self.low > self.high:
-            raise ConfigError(f"--below must be less than --above, got {self.high:g} and {self.above:g}")
+            raise ConfigError(f"`below` must be less than `above`, got {self.high:g} and {self.above:g}")
 
     @classmethod
     def of(cls, above: float | None, below: float | None, between: str | None = None) -> "Cut | None":
         """From the options; without any, None. `between` is `20,35`."""
         if between is not None:
-            low, high = _numbers(between, "--between", 2)
+            low, high = _numbers(between, "`between`", 2)
             if low > high:
-                raise UsageError(f"--between takes LOW,HIGH, got {between!r}")
+                raise UsageError(f"`between` takes LOW,HIGH, got {between!r}")
             if above is None or below is not None:
-                raise UsageError("--between LOW,HIGH goes with --above, and without --below")
+                raise UsageError("`between` LOW,HIGH goes with `above`, and without `below`")
             return cls(above, high, low)
         if above is None:
             return None if below is None else cls(math.nextafter(below, math.inf), below)
@@ -56,8 +56,8 @@ class Cut:
         """
         column, _, rest = text.rpartition("=")
         if not column or not _THRESHOLD.fullmatch(rest):
-            raise UsageError(f"--threshold takes COLUMN=ABOVE,BELOW or COLUMN=ABOVE,LOW:HIGH, got {text!r}")
-        above, *others = _numbers(rest.replace(":", ","), "--threshold")
+            raise UsageError(f"`thresholds` takes COLUMN=ABOVE,BELOW or COLUMN=ABOVE,LOW:HIGH, got {text!r}")
+        above, *others = _numbers(rest.replace(":", ","), "`thresholds`")
         if not others:
             return column, cls(above, math.nextafter(above, -math.inf))
         return column, cls(above, others[-1], others[0] if len(others) == 2 else -math.inf)
@@ -99,12 +99,12 @@ def read(source: LabelSource) -> Labels:
 
 def from_table(source: LabelSource) -> Labels:
     """A CSV with a file column and columns of numbers or texts, one concept from each wanted one."""
-    assert source.table is not None
-    folder = source.root if source.root is not None else source.table.parent
+    assert source.labels is not None
+    folder = source.root if source.root is not None else source.labels.parent
     cut, cuts = Cut.of(source.above, source.below, source.between), dict(map(Cut.parse, source.thresholds))
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder; --root names the folder the table's files are in")
-    table = CsvTable.read(source.table, folder)
+        raise ConfigError(f"{folder} is not a folder; `root` names the folder the table's files are in")
+    table = CsvTable.read(source.labels, folder)
     for column in (*([] if source.column is None else [source.column]), *source.balance_by, *cuts):
         if column not in table.texts:
             raise ConfigError(f"{table.path} has no column {column!r}; it has {', '.join(table.texts) or 'none'}")
@@ -150,7 +150,7 @@ def _every_concept(
 
 def _one_text(table: CsvTable, column: str, name: str, one: str) -> Concept:
     if one not in table.texts[column]:
-        raise ConfigError(f"no row of {table.path} has {one!r} in {column}; check --is")
+        raise ConfigError(f"no row of {table.path} has {one!r} in {column}; check `one`")
     recipe = {"table": table.path.name, "column": column, "is": one}
     return one_against_rest(name, np.array(table.texts[column]), recipe, one)
 
@@ -165,7 +165,7 @@ def _default_cut(values: np.ndarray, extremes: float | None) -> Cut:
     """0.5 for labels and scores from 0 to 1; for other numbers the highest against the lowest quarter."""
     known = values[np.isfinite(values)]
     if not len(known):
-        raise ConfigError("the column holds no numbers; --is TEXT takes a text")
+        raise ConfigError("the column holds no numbers; `one` TEXT takes a text")
     kinds = np.unique(known)
     if extremes is None and len(kinds) == 2:
         return Cut(float(kinds[1]), float(kinds[0]))
@@ -174,7 +174,7 @@ def _default_cut(values: np.ndarray, extremes: float | None) -> Cut:
     share = 0.25 if extremes is None else extremes
     low, high = np.quantile(known, [share, 1 - share])
     if not low < high:
-        raise ConfigError(f"the column's numbers hardly differ ({low:g} to {high:g}); give --above and --below")
+        raise ConfigError(f"the column's numbers hardly differ ({low:g} to {high:g}); give `above` and `below`")
     return Cut(float(high), float(low))
 
 

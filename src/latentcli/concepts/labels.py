@@ -92,7 +92,7 @@ def _paired(labels: Labels, positive: Sequence[str], negative: Sequence[str]) ->
     """Only images that have a partner of the same name."""
     found = list(pairs(positive, negative))
     if not found:
-        raise ConfigError("no image of one folder has the name of one in the other; --paired needs before and after")
+        raise ConfigError("no image of one folder has the name of one in the other; `paired` needs before and after")
     numbers = np.full(len(labels.names), -1)
     for number, (first, second) in enumerate(found):
         numbers[first] = numbers[len(positive) + second] = number

@@ -28,7 +28,7 @@ def _on_colours(change: Callable[[Image.Image, float], Image.Image]) -> Callable
 
 def _hue(picture: Image.Image, degrees: float) -> Image.Image:
     if picture.mode == "L":
-        raise UsageError("--augment hue needs a model of colour images")
+        raise UsageError("`augment` hue needs a model of colour images")
     hue, *rest = picture.convert("HSV").split()
     turned = np.asarray(hue).astype(np.int64) + round(degrees / 360 * 256)
     return Image.merge("HSV", (Image.fromarray((turned % 256).astype(np.uint8)), *rest)).convert("RGB")
@@ -71,14 +71,14 @@ def parse(text: str) -> Change:
     """
     kind, equals, number = text.partition("=")
     if kind not in _KINDS:
-        raise UsageError(f"--augment takes {', '.join(_KINDS)}, with =AMOUNT or without, got {text!r}")
+        raise UsageError(f"`augment` takes {', '.join(_KINDS)}, with =AMOUNT or without, got {text!r}")
     usual, least, most, change = _KINDS[kind]
     try:
         amount = float(number) if equals else usual
     except ValueError:
         amount = float("nan")
     if not least <= amount <= most:
-        raise UsageError(f"--augment {kind} takes {least:g} to {most:g}, got {number!r}")
+        raise UsageError(f"`augment` {kind} takes {least:g} to {most:g}, got {number!r}")
     return lambda picture: change(picture, amount)
 
 

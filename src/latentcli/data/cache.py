@@ -219,7 +219,7 @@ def in_memory(count: int, config: ModelConfig, source: Source) -> np.ndarray:
     if size > available * _MEMORY_SHARE:
         raise ImageError(
             f"{count} images of {source} at {config.width}x{config.height} take {size / 1e9:.1f} GB, more than "
-            f"{_home()} has free; make room there, or set XDG_CACHE_HOME to a larger disk, or take a smaller --size"
+            f"{_home()} has free; make room there, or set XDG_CACHE_HOME to a larger disk, or take a smaller `size`"
         )
     return np.zeros((count, config.height, config.width, config.channels), dtype=np.uint8)
 

@@ -100,13 +100,13 @@ def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]
         share = float(held_out)
     except ValueError:
         if not os.path.exists(held_out):
-            raise ConfigError(f"--held-out takes a share like 0.05 or a folder, got {held_out!r}") from None
+            raise ConfigError(f"`held_out` takes a share like 0.05 or a folder, got {held_out!r}") from None
         held = scan(open_source(Path(held_out)))
         return Selection(listing, everything[~_shared(listing, held)]), Selection(
             held, np.arange(len(held), dtype=np.int32)
         )
     if not 0 <= share <= 0.9:
-        raise ConfigError(f"--held-out takes a share from 0 to 0.9, got {held_out}")
+        raise ConfigError(f"`held_out` takes a share from 0 to 0.9, got {held_out}")
     if len(listing) < HELD_OUT_NEEDS or share == 0:
         return Selection(listing, everything), None
     chosen = is_held_out(name_hashes(bytes(name) for name in listing.names), share)

@@ -27,7 +27,7 @@ _SMALL_LATENT = 8  # dimensions
 _MISFIT = 3.0  # times: the standard prior's Fréchet distance over the fitted one's
 _NEAR_COPIES = 0.1  # share of the samples; of held-out images 0.05 count as such
 _MONOTONOUS = 0.5  # of the held-out images' diversity
-_SIMILAR = "else start from a model of similar pictures with --from MODEL"
+_SIMILAR = "else start from a model of similar pictures with `start_from` MODEL"
 _FOLLOWS_COLLAPSE = ("baseline", "monotonous samples")  # the same cause, so one piece of advice
 
 
@@ -36,7 +36,7 @@ class Finding:
     """One thing to know about a model."""
 
     grade: Literal["good", "note", "problem"]
-    about: str  # one word, for --json
+    about: str  # in a word or two, for programs
     text: str
     advice: str = ""
 
@@ -113,7 +113,7 @@ def _baselines(evidence: Evidence) -> Iterator[Finding]:
             yield Finding("note", "baseline", text)
         elif _has_settled(evidence):
             text = f"the curve has settled, and reconstructions are no better than those of {baseline.name} ({numbers})"
-            advice = "a longer run will not help; a larger --latent-dim keeps more"
+            advice = "a longer run will not help; a larger `latent_dim` keeps more"
             yield Finding("note", "baseline", text, advice)
         else:
             text = f"reconstructions are not yet better than those of {baseline.name} ({numbers})"
@@ -138,7 +138,7 @@ def _diverged(evidence: Evidence) -> Iterator[Finding]:
     if skipped > 0.01 * steps or rose(evidence.history):
         lost = f"{skipped} of {steps} steps had no finite gradient"
         how = lost if skipped > 0.01 * steps else "the loss ended higher than it began, on training images too"
-        advice = f"--learning-rate {evidence.training.learning_rate / 4:g}"
+        advice = f"`learning_rate` {evidence.training.learning_rate / 4:g}"
         yield Finding("problem", "diverged", f"training diverged: {how}", advice)
 
 
@@ -150,14 +150,14 @@ def _collapse(evidence: Evidence) -> Iterator[Finding]:
     dead = len(kl) - active
     beta = evidence.training.beta
     why = f"beta {beta:g} penalises it too heavily" if beta > 1 else "the decoder ignores it"
-    advice = "--beta 1" if beta > 1 else "--beta 0.5, or a longer run"
+    advice = "`beta` 1" if beta > 1 else "`beta` 0.5, or a longer run"
     if active == 0:
         yield Finding("problem", "collapse", f"the latent is not used at all: {why}", advice)
     elif sum(kl) < min(_ALMOST_NOTHING, len(kl)):
         text = f"the latent carries almost nothing: {active} of {len(kl)} dimensions, {sum(kl):.1f} nats; {why}"
         yield Finding("problem", "collapse", text, advice)
     elif dead > len(kl) / 2 and evidence.training.images > len(kl):
-        advice = f"that costs little; --latent-dim {max(2, 2 * active)} would do"
+        advice = f"that costs little; `latent_dim` {max(2, 2 * active)} would do"
         yield Finding("note", "dead dimensions", f"{dead} of {len(kl)} latent dimensions carry nothing", advice)
 
 
@@ -167,7 +167,7 @@ def _likelihood(evidence: Evidence) -> Iterator[Finding]:
     config = evidence.config
     if misfit := likelihood_of(config).misfit(evidence.evaluation.pixels.near_ends, config):
         reason, better = misfit
-        yield Finding("problem", "likelihood", reason, f"--likelihood {better}")
+        yield Finding("problem", "likelihood", reason, f"`likelihood` {better}")
 
 
 def _overfitting(evidence: Evidence) -> Iterator[Finding]:
@@ -193,14 +193,14 @@ def _overfitting(evidence: Evidence) -> Iterator[Finding]:
             "problem" if surely else "note",
             "overfitting",
             ", ".join(filter(None, parts)),
-            "more images help most; " + _SIMILAR if images < FEW_IMAGES else "more images help most; else --beta 2",
+            "more images help most; " + _SIMILAR if images < FEW_IMAGES else "more images help most; else `beta` 2",
         )
 
 
 def _nothing_held_out(images: int) -> Finding:
     if images >= HELD_OUT_NEEDS:
         text = "no images were held out, so performance on new images is unknown"
-        return Finding("note", "nothing held out", text, "--held-out 0.2, or --held-out DIR")
+        return Finding("note", "nothing held out", text, "`held_out` 0.2, or `held_out` DIR")
     return Finding(
         "note",
         "nothing held out",
@@ -252,7 +252,7 @@ def _longer(evidence: Evidence) -> str:
     if evidence.foreign or _gap(evidence) > _OVERFITTED or turned_from_best(evidence.history) > _TURNED:
         return ""
     asked, epochs = evidence.training.minutes, evidence.training.epochs
-    more = f"--minutes {max(5, round(4 * asked))}" if asked else f"--epochs {max(10, round(4 * epochs))}"
+    more = f"`minutes` {max(5, round(4 * asked))}" if asked else f"`epochs` {max(10, round(4 * epochs))}"
     return f"run the same command with {more} to resume this run"
 
 
@@ -266,7 +266,7 @@ def _latent(evidence: Evidence) -> Iterator[Finding]:
             "latent too small",
             f"the {len(kl)} latent dimension{plural} {sum(kl) / len(kl):.1f} nats each, as much as they can: "
             "everything else is blurred",
-            "--latent-dim 32" + (", unless a map of two dimensions is what you want" if len(kl) == 2 else ""),
+            "`latent_dim` 32" + (", unless a map of two dimensions is what you want" if len(kl) == 2 else ""),
         )
 
 
@@ -279,7 +279,7 @@ def _prior(evidence: Evidence) -> Iterator[Finding]:
             "prior",
             f"the latents do not match N(0, I): samples from it are {standard.frechet / fitted.frechet:.0f} times as "
             "far from the images as samples from the fitted prior",
-            "leave --prior fitted as it is; --beta 2 closes the gap at the price of detail",
+            "leave `prior` fitted as it is; `beta` 2 closes the gap at the price of detail",
         )
 
 
@@ -292,7 +292,7 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
             "problem",
             "monotonous samples",
             f"sample diversity is {first.diversity:.2f} of that of the images",
-            "latentcli sample --temperature 1" if first.name.startswith("fitted") else _longer(evidence),
+            "sample with `temperature` 1" if first.name.startswith("fitted") else _longer(evidence),
         )
     near = max(first.near_copies or 0.0, first.near_copies_in_features or 0.0)
     if near > _NEAR_COPIES and first.images >= MIN_COMPARED:
@@ -300,7 +300,7 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
             "note",
             "copies",
             f"{near:.0%} of the samples are nearer to a training image than 95 % of held-out images are",
-            "compare the pairs in report.html: some may be copies; more images, or --guidance 1, give fewer",
+            "compare the pairs in report.html: some may be copies; more images, or `guidance` 1, give fewer",
         )
 
 

@@ -45,6 +45,11 @@ _HEADERS = [
 ]
 
 Handler = Callable[[Session, Any], Shown | dict[str, Any]]
+_WORDS_OF_THE_PAGE = {
+    "give `box` x,y,width,height or `align=False`": "untick 'find the face' to edit its centre",
+    "add `force` to replace it, or choose another `name`": "choose another name",
+}
+_LONGEST_ERROR = 1000  # characters
 
 
 class Stale(Exception):
@@ -127,7 +132,7 @@ def application(session: Session, port: int, token: str) -> ASGIApp:
             except Stale:
                 return Response(status_code=204)
             except (LatentCLIError, ValueError, RecursionError) as error:
-                return JSONResponse({"error": str(error)[:1000]}, 400)
+                return JSONResponse({"error": _in_words_of_the_page(error)}, 400)
             return _response(found)
 
         return answer
@@ -145,7 +150,7 @@ def application(session: Session, port: int, token: str) -> ASGIApp:
             name = unquote(request.headers.get("x-name", "photo.png"))[-200:]
             return JSONResponse(await queue.run("", 0, lambda: session.open(name, content)))
         except LatentCLIError as error:
-            return JSONResponse({"error": str(error)[:1000]}, 413 if isinstance(error, _TooLarge) else 400)
+            return JSONResponse({"error": _in_words_of_the_page(error)}, 413 if isinstance(error, _TooLarge) else 400)
 
     async def failed(request: Request, error: Exception) -> Response:
         return JSONResponse({"error": f"the server failed: {type(error).__name__}; its terminal says more"}, 500)
@@ -228,10 +233,10 @@ def listen(port: int | None, preferred: int) -> socket.socket:
         except OSError as error:
             listener.close()
             if port is not None:
-                raise ConfigError(f"port {port} cannot be used ({error.strerror}); give another --port") from error
+                raise ConfigError(f"port {port} cannot be used ({error.strerror}); give another `port`") from error
             continue
         return listener
-    raise ConfigError("no port is free on 127.0.0.1; give a --port")
+    raise ConfigError("no port is free on 127.0.0.1; give a `port`")
 
 
 def serve(session: Session, listener: socket.socket, token: str) -> None:
@@ -240,3 +245,11 @@ def serve(session: Session, listener: socket.socket, token: str) -> None:
 
     app = application(session, listener.getsockname()[1], token)
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
+
+
+def _in_words_of_the_page(error: Exception) -> str:
+    """An error, where it names parameters that are switches and fields of the page."""
+    text = str(error)
+    for of_python, of_page in _WORDS_OF_THE_PAGE.items():
+        text = text.replace(of_python, of_page)
+    return text[:_LONGEST_ERROR]

@@ -20,7 +20,7 @@ from latentcli.concepts.edit import EditRequest, Strength, move
 from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.vector import ConceptVector
 from latentcli.data.sources import find_images
-from latentcli.errors import ConfigError, ImageError, LatentCLIError, OutputExists, UsageError
+from latentcli.errors import ConfigError, LatentCLIError, UsageError
 from latentcli.explorer.state import State
 from latentcli.figures.sheet import sheet
 from latentcli.images import encode_picture, read_image, to_pictures
@@ -127,7 +127,7 @@ class Session:
         name, content = self._files[key]
         path = Path(name)
         photo = Photo.read(path, content)
-        boxes, notes = self._boxes(photo, path, align)
+        boxes, notes = find_boxes(photo, path, self.model.config, EditRequest(align=align))
         notes = unlike(self.entry, photo.visible(), name) + notes
         scale = min(1.0, _PREVIEW / max(photo.size))
         size = max(1, round(photo.size[0] * scale)), max(1, round(photo.size[1] * scale))
@@ -144,14 +144,6 @@ class Session:
         while len(self._photos) > _KEPT:
             self._photos.popitem(last=False)
         return opened
-
-    def _boxes(self, photo: Photo, path: Path, align: bool) -> tuple[list[Box], list[str]]:
-        try:
-            return find_boxes(photo, path, self.model.config, EditRequest(align=align))
-        except ImageError as error:  # which names options of the command line
-            raise ImageError(
-                f"{path} shows no face that can be found; untick 'find the face' to edit its centre"
-            ) from error
 
     def _moves(self, state: State) -> tuple[list[ConceptVector], tuple[Strength, ...]]:
         missing = [name for name, _ in state.moves if name not in self._vectors]
@@ -268,7 +260,7 @@ class Session:
         return shlex.join([*words, "--model", self._reference()])
 
     def _reference(self) -> str:
-        """The model as `--model` takes it."""
+        """The model by its name, or by its folder where another has the name."""
         try:
             found = catalog.find_model(self.model.name)
         except LatentCLIError:
@@ -290,10 +282,7 @@ class Session:
                 names = tuple(f"{kind}-{number}.png" for number in range(len(z)))
                 Latents(z, names, self.model.model_id).save(files[-1])
             labelled = labels.from_folders(catalog.check_name(name, "vector"), files[0], files[1])
-            try:
-                events = fit_vectors.fit(self.entry, labelled, FitSettings(), force, self.model)
-            except OutputExists as error:  # which names an option of the command line
-                raise OutputExists(f"{self.model.name} has a vector {name!r}; choose another name") from error
+            events = fit_vectors.fit(self.entry, labelled, FitSettings(), force, self.model)
             vector = next(event for event in events if isinstance(event, ConceptVector))
             self._read_vectors()
         return describe_vector(vector) | {"positives": vector.positives, "negatives": vector.negatives}

@@ -22,7 +22,7 @@ _BLOCK = 512  # cells that are assigned at once: the time grows with the third p
 def check_method(method: LayoutMethod) -> None:
     """Raises ConfigError where the method is not installed."""
     if method == "umap" and importlib.util.find_spec("umap") is None:
-        raise missing_extra("--method umap", "umap", "take tsne")
+        raise missing_extra("`method` umap", "umap", "take tsne")
 
 
 def lay_out(z: np.ndarray, method: LayoutMethod, seed: int = 0) -> np.ndarray:

@@ -49,9 +49,9 @@ class Look:
 
     def __post_init__(self) -> None:
         if not 1 <= self.scale <= _MOST_SCALE:
-            raise UsageError(f"--scale takes 1 to {_MOST_SCALE}, got {self.scale}")
+            raise UsageError(f"`scale` takes 1 to {_MOST_SCALE}, got {self.scale}")
         if self.columns is not None and self.columns < 1:
-            raise UsageError(f"--columns takes 1 or more, got {self.columns}")
+            raise UsageError(f"`columns` takes 1 or more, got {self.columns}")
 
     def check(self, count: int, columns: int, size: tuple[int, int]) -> None:
         """Raises UsageError where a sheet of so many pictures of this size would be too large to be written."""
@@ -70,7 +70,7 @@ def check_pixels(width: int, height: int) -> None:
     if width * height > MEGAPIXELS * 1_000_000:
         raise UsageError(
             f"the figure would have {width:,} x {height:,} pixels, above {MEGAPIXELS:g} megapixels; "
-            "ask for fewer images or a smaller --scale"
+            "ask for fewer images or a smaller `scale`"
         )
 
 

@@ -17,7 +17,7 @@ def choose_device(wanted: Device = "auto") -> torch.device:
     if wanted == "auto":
         return torch.device(next(name for name, is_there in there.items() if is_there))
     if not there[wanted]:
-        raise ConfigError(f"this machine (or this build of torch) has no {wanted}; leave out --device")
+        raise ConfigError(f"this machine (or this build of torch) has no {wanted}; leave out `device`")
     return torch.device(wanted)
 
 

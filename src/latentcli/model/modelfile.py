@@ -90,7 +90,7 @@ class LoadedModel:
 
     @property
     def name(self) -> str:
-        """The folder's name, which is what `--model` takes."""
+        """The folder's name, which is what `load` takes."""
         return self.path.parent.name
 
 

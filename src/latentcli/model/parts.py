@@ -31,13 +31,13 @@ class Parts:
         found = tuple(self._row(text, model) for text in wanted)
         columns = [column for row, (column, _) in enumerate(self.values()) if row in found]
         if len(set(columns)) < len(found):
-            raise UsageError("--like takes one value of a column; draw other values in another run")
+            raise UsageError("`like` takes one value of a column; draw other values in another run")
         return found
 
     def _row(self, text: str, model: str) -> int:
         fitting = [row for row, (column, value) in enumerate(self.values()) if text in (value, f"{column}={value}")]
         if not self.columns:
-            raise UsageError(f"{model} knows no parts of its images; sub-folders or train --labels give it some")
+            raise UsageError(f"{model} knows no parts of its images; sub-folders or train `labels` give it some")
         if not fitting:
             known = [f"{column}={value}" for column, value in self.values()]
             some = ", ".join(known[:_NAMED]) + (", …" if len(known) > _NAMED else "")

@@ -41,19 +41,19 @@ def find_boxes(photo: Photo, path: Path, config: ModelConfig, request: EditReque
     if not faces and is_face_crop(photo.size, config):
         return [centre], [f"treating {path} as a face crop (no face was found)"]
     if not faces:
-        raise ImageError(f"{path} shows no face that can be found; give --box x,y,width,height or --no-align")
+        raise ImageError(f"{path} shows no face that can be found; give `box` x,y,width,height or `align=False`")
     if request.face > len(faces):
-        raise ImageError(f"{path} shows {len(faces)} face{'s' * (len(faces) > 1)}; there is no --face {request.face}")
+        raise ImageError(f"{path} shows {len(faces)} face{'s' * (len(faces) > 1)}; there is no `face` {request.face}")
     chosen = faces if request.every_face else [faces[request.face - 1]]
     return [face.place(config.framing) for face in chosen], _describe_faces(chosen, faces, request, config)
 
 
 def _describe_faces(chosen: list[Face], faces: list[Face], request: EditRequest, config: ModelConfig) -> list[str]:
-    boxes = " and ".join(f"--box {face.place(config.framing).text()}" for face in chosen)
-    several = f"; face {request.face} of {len(faces)} by size, others with --face or --all-faces"
+    boxes = " and ".join(f"`box` {face.place(config.framing).text()}" for face in chosen)
+    several = f"; face {request.face} of {len(faces)} by size, others with `face` or `all_faces`"
     lines = [f"edited the face{'s' * (len(chosen) > 1)} at {boxes}{several if len(faces) > len(chosen) else ''}"]
     if any(face.score < _DOUBTFUL for face in chosen):
-        lines.append("it may not be a face, or be hard to see; check the result, or give --box")
+        lines.append("it may not be a face, or be hard to see; check the result, or give `box`")
     return lines
 
 
@@ -68,7 +68,7 @@ def _describe_crop(photo: Photo, box: Box, config: ModelConfig) -> list[str]:
     if size == seen or config.crop == "none":
         return []
     parts = f"{seen[0]}x{seen[1]} of {size[0]}x{size[1]} pixels"
-    return [f"edited the centred {parts}; for another part give --box x,y,width,height"]
+    return [f"edited the centred {parts}; for another part give `box` x,y,width,height"]
 
 
 def _check_box(size: tuple[int, int], box: Box, config: ModelConfig) -> None:
@@ -76,12 +76,12 @@ def _check_box(size: tuple[int, int], box: Box, config: ModelConfig) -> None:
     width, height = size
     x, y = box.middle
     if max(box.width, box.height) > _MOST_TIMES * max(size):
-        raise ConfigError(f"--box {box.text()} is far larger than the photo of {width}x{height}")
+        raise ConfigError(f"`box` {box.text()} is far larger than the photo of {width}x{height}")
     if not box.roll and not box.is_inside(size):
-        raise ConfigError(f"--box {box.text()} does not lie inside the photo of {width}x{height}")
+        raise ConfigError(f"`box` {box.text()} does not lie inside the photo of {width}x{height}")
     if not (0 <= x < width and 0 <= y < height):
-        raise ConfigError(f"the middle of --box {box.text()} does not lie in the photo of {width}x{height}")
+        raise ConfigError(f"the middle of `box` {box.text()} does not lie in the photo of {width}x{height}")
     skew = abs(box.width * config.height - box.height * config.width)
     if config.crop != "none" and skew > max(config.width, config.height):
         shape = f"{box.width:g}x{box.height:g}"
-        raise ConfigError(f"--box must have the model's shape {config.width}:{config.height}, got {shape}")
+        raise ConfigError(f"`box` must have the model's shape {config.width}:{config.height}, got {shape}")

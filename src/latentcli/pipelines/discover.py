@@ -40,7 +40,7 @@ class DiscoverRequest:
 
     def __post_init__(self) -> None:
         if not 1 <= self.n <= _MOST:
-            raise UsageError(f"--n takes 1 to {_MOST}, got {self.n}")
+            raise UsageError(f"`n` takes 1 to {_MOST}, got {self.n}")
 
 
 def discover(

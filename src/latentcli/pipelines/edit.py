@@ -59,13 +59,13 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
     if request.fps is None:
         items = targets(items, request.tag(), same_format, job.output, job.force)
     elif len(items) != 1:
-        raise ConfigError(f"--animate takes one photo, but there are {len(items)}")
+        raise ConfigError(f"`animate` takes one photo, but there are {len(items)}")
     elif job.output is not None:
         check_animation(job.output)
         items = [replace(items[0], target=output_file(job.output, job.output, job.force))]
         check_originals(items)
     if request.boxes and len(items) > 1:
-        raise ConfigError(f"--box belongs to one photo, but there are {len(items)}; edit them one by one")
+        raise ConfigError(f"`box` belongs to one photo, but there are {len(items)}; edit them one by one")
     model = open_model(entry)
     if request.refine:
         _ = model.vae  # before any photo is read: it takes PyTorch, which may be missing
@@ -234,7 +234,7 @@ def rerun(
     if entry.model_id != request.model_id:
         raise ModelMismatch(
             f"{edited} was made with model {request.model} ({request.model_id}), but {entry.name} is "
-            f"{entry.model_id}; name the model it was made with: --model PATH"
+            f"{entry.model_id}; name the model it was made with: `model` PATH"
         )
     notes = [
         f"{strength.name} has been fitted again since: the result will differ"
@@ -256,7 +256,7 @@ def _original(edited: Path, name: str, digest: str) -> Path:
     for folder in (edited.parent, edited.parent.parent, Path(), *below):
         if _digest(folder / name) == digest:
             return folder / name
-    raise ImageError(f"{name}, the original of {edited}, is not near it; name it with --photo FILE")
+    raise ImageError(f"{name}, the original of {edited}, is not near it; name it with `photo` FILE")
 
 
 def _digest(photo: Path) -> str:

@@ -68,7 +68,7 @@ def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) 
     if isinstance(model, catalog.ModelEntry):
         model = load_model(model.path)
     if request.draws and not _noise_scale(model):
-        raise ConfigError(f"{model.name} is an autoencoder (beta 0), which has no likelihood; leave out --iwae")
+        raise ConfigError(f"{model.name} is an autoencoder (beta 0), which has no likelihood; leave out `iwae`")
     return _evaluate(model, request, listing, training, features)
 
 
@@ -164,7 +164,7 @@ def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[E
             listing = scan(open_source(Path(StoredFingerprints.load(model.path.parent).places[0])))
     trained = _known_files(model, listing).rows if listing else np.zeros(0, dtype=bool)
     if listing is None or not (named or trained.any()):
-        yield Note("no baselines, because the training images are missing; name their folder with --training DIR")
+        yield Note("no baselines, because the training images are missing; name their folder with `training` DIR")
         return Dataset.from_images(torch.empty(0))
     loading = yield from _loaded(model, listing)
     rows = np.arange(len(listing), dtype=np.int32)

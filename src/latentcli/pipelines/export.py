@@ -26,7 +26,7 @@ def export(entry: ModelEntry, folder: Path, force: bool) -> Iterator[Event]:
     """
     for name in (ENCODER, DECODER):
         if (folder / name).exists() and not force:
-            raise OutputExists(f"{folder / name} exists; add --force to replace it, or give another --onnx folder")
+            raise OutputExists(f"{folder / name} exists; add `force` to replace it, or give another `onnx` folder")
     model = load_model(entry.path, "torch")
     files = {
         ENCODER: graphs.encoder(model.config, model.weights),

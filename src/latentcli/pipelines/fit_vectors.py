@@ -144,7 +144,7 @@ def _encoded(model: LoadedModel, labels: Labels) -> Generator[Event, None, tuple
     change = perturb.parse(labels.augment) if labels.augment else None
     encoded = yield from encode_all(model, paths[:count], change)
     if encoded is None:
-        raise ImageError(f"none of the {len(paths)} labelled images can be read; check --root or the folders")
+        raise ImageError(f"none of the {len(paths)} labelled images can be read; check `root` or the folders")
     positions, z = encoded.positions, encoded.mean
     if labels.augment is not None:  # the changed images, then as they were
         plain = yield from encode_all(model, [paths[position] for position in positions])
@@ -250,7 +250,7 @@ def refit(
     if old.discovered:
         raise ConfigError(f"{old.name} was found without labels; find those of this model: latentcli vectors discover")
     if root is None and latents is None:
-        raise ConfigError(f"{old.name} was fitted to images; name their folder with --root, or --latents FILE")
+        raise ConfigError(f"{old.name} was fitted to images; name their folder with `root`, or `latents` FILE")
     try:
         recipe = typed.read(_Recipe, old.recipe, "recipe")
     except ValueError as error:

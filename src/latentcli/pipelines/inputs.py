@@ -123,7 +123,7 @@ def subjects(model: LoadedModel, arguments: Sequence[Path]) -> list[Item]:
     return found
 
 
-def start(model: LoadedModel, of: str | None, option: str = "--of") -> np.ndarray:
+def start(model: LoadedModel, of: str | None, option: str = "`of`") -> np.ndarray:
     """The latent (latent_dim,) of one keyframe. Without one it is that of a sample, or the mean of a 2-D model.
 
     The mean of many dimensions is far from every latent, and decodes to all images at once. Raises UsageError for
@@ -145,7 +145,7 @@ def short_name(keyframe: str) -> str:
     return Path(name or path.removesuffix(SUFFIX)).stem
 
 
-def parse_seeds(text: str, what: str = "--seeds", most: int = MOST_SEEDS) -> tuple[int, ...]:
+def parse_seeds(text: str, what: str = "`seeds`", most: int = MOST_SEEDS) -> tuple[int, ...]:
     """Seeds and ranges, separated by commas. Raises UsageError, which names `what` they were given for.
 
     >>> parse_seeds("0,3-6")

@@ -58,7 +58,7 @@ class PlaneRequest:
     def __post_init__(self) -> None:
         across, down = self.cells
         if not (across > 1 and down > 1 and across * down <= MOST_ON_SHEET):
-            raise UsageError(f"--cells takes 2 or more a side, like 15 or 30x20, and up to {MOST_ON_SHEET:,} in all")
+            raise UsageError(f"`cells` takes 2 or more a side, like 15 or 30x20, and up to {MOST_ON_SHEET:,} in all")
         if self.reach is not None:
             check_range(self.reach)
 
@@ -78,9 +78,9 @@ class MapRequest:
 
     def __post_init__(self) -> None:
         if (self.table is None) != (self.column is None):
-            raise UsageError("--table CSV and --column NAME go together")
+            raise UsageError("`table` CSV and `column` NAME go together")
         if not 2 <= self.n <= _MOST:
-            raise UsageError(f"--n takes 2 to {_MOST:,}, got {self.n:,}")
+            raise UsageError(f"`n` takes 2 to {_MOST:,}, got {self.n:,}")
 
 
 def plane(entry: ModelEntry, request: PlaneRequest, output: Path | None, force: bool) -> Iterator[Event]:
@@ -98,13 +98,13 @@ def plane(entry: ModelEntry, request: PlaneRequest, output: Path | None, force: 
     request.look.check(across * down, across, (model.config.width, model.config.height))
     if names == FAN:
         if request.of is not None or request.spacing is not None or request.reach is not None:
-            raise UsageError("--axes fan shows every dimension; leave out --of, --range and --spacing")
+            raise UsageError("`axes` fan shows every dimension; leave out `of`, `reach` and `spacing`")
         right, up = _mesh(np.linspace(-1, 1, across), np.linspace(-1, 1, down), request)
         z = axes.fan(right, up, model.config.latent_dim)
         return _plane(model, z, request, Captions(), "every latent dimension", target)
     chosen = axes.names_of(names, 2)
     if len(chosen) != 2:
-        raise UsageError(f"--axes takes two names like pc1,pc2, or fan, got {names[:80]!r}")
+        raise UsageError(f"`axes` takes two names like pc1,pc2, or fan, got {names[:80]!r}")
     horizontal, vertical = (named_axis(entry, model, name) for name in chosen)
     x, y = (
         _places(model, axis, count, request) for axis, count in zip((horizontal, vertical), request.cells, strict=True)
@@ -180,7 +180,7 @@ def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force
     items = _items(model, request)
     first = request.arguments[0]
     stem = short_name(str(first)) if len(request.arguments) == 1 else "images"
-    near = None if request.near is None else start(model, request.near, "--near")
+    near = None if request.near is None else start(model, request.near, "`near`")
     target = output_file(output, Path(f"{stem}-map.png"), force)
     if target.suffix.lower() not in _PAGES:
         check_writable(target)
@@ -286,7 +286,7 @@ class Mapped:
 
 
 def page_of(model: LoadedModel, folder: Path) -> Generator[Event, None, Mapped]:
-    """The page that `map FOLDER --output PAGE.html` writes. Raises ImageError for a folder without images."""
+    """The page of a folder's images, on a map. Raises ImageError for a folder without images."""
     request = MapRequest((folder,))
     items = _items(model, request)
     names = _group_names(request, items)

@@ -36,7 +36,7 @@ def targets(
     that is taken, ConfigError for one name for several results.
     """
     if output == PIPE and len(items) != 1:
-        raise ConfigError(f"--output - takes one result, but there are {len(items)}; give a folder")
+        raise ConfigError(f"`output` - takes one result, but there are {len(items)}; give a folder")
     if len(items) == 1 and (items[0].folder is None or output == PIPE):
         item = items[0]
         if output == PIPE or (output is None and item.content is not None):
@@ -55,7 +55,7 @@ def check_originals(items: Sequence[Item]) -> None:
     originals = {_identity(item.path) for item in items if item.content is None}
     for item in items:
         if _identity(item.target) in originals:
-            raise OutputExists(f"{item.target} would replace an original; give another --output")
+            raise OutputExists(f"{item.target} would replace an original; give another `output`")
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
@@ -77,7 +77,7 @@ def check_folder(output: Path | None, results: int) -> None:
     if output is None or os.path.isdir(output):
         return
     if os.path.lexists(output):
-        raise OutputExists(f"{output} is a file, but there are {results} results; give a folder as --output")
+        raise OutputExists(f"{output} is a file, but there are {results} results; give a folder as `output`")
     if output.suffix:
         raise ConfigError(f"{output} looks like a file, but there are {results} results; give a folder instead")
 
@@ -177,7 +177,7 @@ def _written(writing: Sequence[tuple[Path, Future[None] | None]]) -> Iterator[Ev
 def check_range(reach: float) -> None:
     """Raises UsageError for no range of standard deviations."""
     if not 0 < reach <= _MOST_RANGE:
-        raise UsageError(f"--range takes more than 0 to {_MOST_RANGE:g} standard deviations, got {reach:g}")
+        raise UsageError(f"`reach` takes more than 0 to {_MOST_RANGE:g} standard deviations, got {reach:g}")
 
 
 def draw_rows(

@@ -64,10 +64,10 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
     Raises ConfigError for a prior the model does not have, OutputExists when the sheet is taken.
     """
     if not each and len(request.seeds) > MOST_ON_SHEET:
-        raise UsageError(f"a sheet takes up to {MOST_ON_SHEET:,} images, got {len(request.seeds):,}; give --each")
+        raise UsageError(f"a sheet takes up to {MOST_ON_SHEET:,} images, got {len(request.seeds):,}; give `each`")
     look = request.look
     if each and (look.columns or look.labels or look.title):
-        raise UsageError("--columns, --labels and --title are of a sheet; leave them out with --each")
+        raise UsageError("`columns`, `labels` and `title` are of a sheet; leave them out with `each`")
     sampler = _Sampler.of(entry, open_model(entry), request)
     if each:
         check_folder(output, len(request.seeds))
@@ -112,31 +112,31 @@ def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None 
     prior = _choose_prior(model, request)
     if near is not None:
         if len(near) != 1:
-            raise UsageError(f"--near takes one image or latent, got {len(near)}; name one, like FILE#name")
+            raise UsageError(f"`near` takes one image or latent, got {len(near)}; name one, like FILE#name")
         if not 0 <= request.spread <= 1:
-            raise ConfigError(f"--spread must be 0 to 1, got {request.spread:g}")
+            raise ConfigError(f"`spread` must be 0 to 1, got {request.spread:g}")
         return lambda seeds: prior.vary(near[0], seeds, request.spread)
     temperature = prior.temperature if request.temperature is None else request.temperature
     if not 0 <= temperature <= 10:
-        raise ConfigError(f"--temperature must be 0 to 10, got {temperature:g}")
+        raise ConfigError(f"`temperature` must be 0 to 10, got {temperature:g}")
     return lambda seeds: prior.sample(seeds, temperature)
 
 
 def _choose_prior(model: LoadedModel, request: SampleRequest) -> Prior:
     if request.prior == "fitted" and isinstance(model.prior, StandardPrior):
-        raise ConfigError(f"{model.name} has no fitted prior (2-D models keep N(0, I)); use --prior standard")
+        raise ConfigError(f"{model.name} has no fitted prior (2-D models keep N(0, I)); use `prior` standard")
     prior = StandardPrior(model.config.latent_dim) if request.prior == "standard" else model.prior
     if isinstance(prior, FlowPrior):
         if request.guidance is not None and not 0 <= request.guidance <= _MOST_GUIDANCE:
-            raise ConfigError(f"--guidance must be 0 to {_MOST_GUIDANCE:g}, got {request.guidance:g}")
+            raise ConfigError(f"`guidance` must be 0 to {_MOST_GUIDANCE:g}, got {request.guidance:g}")
         rows = model.parts.rows(request.like, model.name)
         return replace(prior, like=rows, guidance=prior.guidance if request.guidance is None else request.guidance)
     if request.like:
         raise ConfigError(
-            f"the prior of {model.name} knows no parts; images in sub-folders, or train --labels, give it some"
+            f"the prior of {model.name} knows no parts; images in sub-folders, or train `labels`, give it some"
         )
     if request.guidance is not None:
-        raise ConfigError(f"--guidance is of a flow, and the prior of {model.name} is none; leave it out")
+        raise ConfigError(f"`guidance` is of a flow, and the prior of {model.name} is none; leave it out")
     return prior
 
 

@@ -41,9 +41,9 @@ class TraverseRequest:
 
     def __post_init__(self) -> None:
         if not 2 <= self.steps <= _MOST_STEPS:
-            raise UsageError(f"--steps takes 2 to {_MOST_STEPS}, got {self.steps}")
+            raise UsageError(f"`steps` takes 2 to {_MOST_STEPS}, got {self.steps}")
         if not 1 <= self.rows <= MOST_ON_SHEET:
-            raise UsageError(f"--rows takes 1 to {MOST_ON_SHEET:,}, got {self.rows}")
+            raise UsageError(f"`rows` takes 1 to {MOST_ON_SHEET:,}, got {self.rows}")
         check_range(self.reach)
 
 

@@ -69,7 +69,7 @@ def check_new(entry: catalog.ModelEntry, name: str, force: bool) -> Path:
     target = catalog.new_vector_file(entry, name)
     if not force and name in catalog.vectors_of(entry):
         raise OutputExists(
-            f"model {entry.name} has a vector {name!r}; add --force to replace it, or choose another name"
+            f"model {entry.name} has a vector {name!r}; add `force` to replace it, or choose another name"
         )
     return target
 

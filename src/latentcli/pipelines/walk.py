@@ -45,13 +45,13 @@ class WalkRequest:
 
     def __post_init__(self) -> None:
         if not 2 <= self.steps <= MOST_ON_SHEET:
-            raise ConfigError(f"--steps must be 2 to {MOST_ON_SHEET:,}, got {self.steps:,}")
+            raise ConfigError(f"`steps` must be 2 to {MOST_ON_SHEET:,}, got {self.steps:,}")
         if not _SLOWEST <= self.fps <= _FASTEST:
-            raise ConfigError(f"--fps must be {_SLOWEST} to {_FASTEST:g}, got {self.fps:g}")
+            raise ConfigError(f"`fps` must be {_SLOWEST} to {_FASTEST:g}, got {self.fps:g}")
         if self.seconds is not None and not 0 < self.seconds <= _LONGEST:
-            raise ConfigError(f"--seconds must be above 0 and up to {_LONGEST:g}, got {self.seconds:g}")
+            raise ConfigError(f"`seconds` must be above 0 and up to {_LONGEST:g}, got {self.seconds:g}")
         if not 0 <= self.hold <= _MOST_HELD:
-            raise ConfigError(f"--hold must be 0 to {_MOST_HELD:,}, got {self.hold}")
+            raise ConfigError(f"`hold` must be 0 to {_MOST_HELD:,}, got {self.hold}")
 
     @property
     def pace(self) -> Pace:
@@ -74,9 +74,9 @@ class GridRequest:
     def __post_init__(self) -> None:
         rows, columns = self.anchors
         if not (1 <= rows <= _MOST_ANCHORS and 1 <= columns <= _MOST_ANCHORS and rows * columns > 1):
-            raise UsageError(f"--grid takes ROWSxCOLUMNS of keyframes, like 2x3, up to {_MOST_ANCHORS} a side")
+            raise UsageError(f"`grid` takes ROWSxCOLUMNS of keyframes, like 2x3, up to {_MOST_ANCHORS} a side")
         if not 2 <= self.steps <= MOST_ON_SHEET:
-            raise ConfigError(f"--steps must be 2 to {MOST_ON_SHEET:,}, got {self.steps:,}")
+            raise ConfigError(f"`steps` must be 2 to {MOST_ON_SHEET:,}, got {self.steps:,}")
 
     @property
     def takes(self) -> int:
@@ -125,10 +125,10 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
     if is_animation(target):
         check_animation(target)
         if request.look.columns or request.look.labels or request.look.title:
-            raise UsageError("--columns, --labels and --title are of a sheet; leave them out of an animation")
+            raise UsageError("`columns`, `labels` and `title` are of a sheet; leave them out of an animation")
         return _animate(model, walk, request, target, count)
     if request.seconds is not None:
-        raise UsageError("--seconds is of an animation; give --output with .gif, .webp, .apng, .mp4 or .webm")
+        raise UsageError("`seconds` is of an animation; give `output` with .gif, .webp, .apng, .mp4 or .webm")
     check_writable(target)
     request.look.check(count, request.look.columns or count, (model.config.width, model.config.height))
     return _strip(model, walk, request, target, stops.names)
@@ -140,12 +140,12 @@ def _count(request: WalkRequest, walk: Walk) -> int:
     count = walk.legs * (request.steps - 1) + held + (not walk.loop) if pace.total is None else pace.total
     if count > MOST_FRAMES:
         raise ConfigError(
-            f"a walk takes up to {MOST_FRAMES:,} images, got {count:,}; give fewer --steps, or fewer --seconds"
+            f"a walk takes up to {MOST_FRAMES:,} images, got {count:,}; give fewer `steps`, or fewer `seconds`"
         )
     if count < held + walk.legs + (not walk.loop):
         raise ConfigError(
             f"{count} images are too few for {len(walk.keyframes)} keyframes, each held {request.hold} times; "
-            "give more --seconds, or a smaller --hold"
+            "give more `seconds`, or a smaller `hold`"
         )
     return count
 
@@ -193,7 +193,7 @@ def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bo
     check_writable(target)
     rows, columns = request.size
     if rows * columns > MOST_ON_SHEET:
-        raise UsageError(f"a sheet takes up to {MOST_ON_SHEET:,} images, got {rows * columns:,}; give fewer --steps")
+        raise UsageError(f"a sheet takes up to {MOST_ON_SHEET:,} images, got {rows * columns:,}; give fewer `steps`")
     wide = columns + 2 * (request.arrangement == "analogy")
     request.look.check(rows * wide, wide, (model.config.width, model.config.height))
     return _grid(model, request, stops, target)
@@ -202,7 +202,7 @@ def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bo
 def _described(request: GridRequest) -> str:
     if request.arrangement == "grid":
         return "a grid of {}x{}".format(*request.anchors)
-    return {"corners": "--corners", "analogy": "--analogy", "chain": "--chain"}[request.arrangement]
+    return f"`{request.arrangement}`"
 
 
 def _grid(model: LoadedModel, request: GridRequest, stops: _Keyframes, target: Path) -> Iterator[Event]:

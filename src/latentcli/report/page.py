@@ -5,8 +5,10 @@ Charts are SVG: they scale to a phone, print, follow the dark mode, and say in w
 
 import base64
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -223,6 +225,15 @@ def _figures(table: Table) -> list[bool]:
     return [all(cell.lstrip("+-")[:1].isdecimal() or cell in ("", "-") for cell in column) for column in columns]
 
 
+def _marked(text: str) -> str:
+    """The text as HTML, with the names of parameters, which stand in backticks, as code.
+
+    >>> _marked("`beta` 1 & more")
+    '<code>beta</code> 1 &amp; more'
+    """
+    return re.sub("`([a-z_]+)`", r"<code>\1</code>", escape(text))
+
+
 templates = Environment(
     loader=PackageLoader("latentcli.report"),
     autoescape=True,
@@ -230,4 +241,4 @@ templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-templates.filters |= {"macro": _macro, "decimals": _decimals, "figures": _figures}
+templates.filters |= {"macro": _macro, "decimals": _decimals, "figures": _figures, "marked": _marked}

@@ -98,7 +98,7 @@ class Checkpoint:
             raise ConfigError(
                 f"the images have changed since {self.path.parent} was started: "
                 f"{files.changes_since(self.path.parent)}; "
-                "put them back, or choose another --name to train on them"
+                "put them back, or choose another `name` to train on them"
             )
         stored = _ADDED | {"labels": asked["labels"]} | self.options  # runs of earlier versions noted no labels
         differing = [
@@ -114,7 +114,7 @@ class Checkpoint:
         """The error where a run is asked to resume with other options than its own."""
         return ConfigError(
             f"{self.path.parent} holds a run with other options ({differing}); "
-            "repeat its options, or choose another --name"
+            "repeat its options, or choose another `name`"
         )
 
 

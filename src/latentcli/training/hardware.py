@@ -36,7 +36,7 @@ _LEAST_KL = 1.0  # nats: differences are relative to at least this
 _HOPELESS = 0.7  # of the speed in fp32: a network is not faster in bf16 where its products are so slow
 _FASTER = 0.9  # share of the fp32 time that bf16 must stay below
 _MOST_BYTES = 1 << 16  # of a kept result
-_TIMED_FOR_LENGTH = 10  # steps, whose speed turns --minutes into a number of steps
+_TIMED_FOR_LENGTH = 10  # steps, whose speed turns minutes into a number of steps
 _VERSION = 3  # of the test: earlier results are measured again
 
 

@@ -124,7 +124,7 @@ def choose(source: Path, request: TrainRequest) -> Choice:
     Raises ImageError when there is nothing to train on, ConfigError for values that cannot work.
     """
     if request.epochs is not None and request.minutes is not None:
-        raise UsageError("give --epochs or --minutes, not both")
+        raise UsageError("give `epochs` or `minutes`, not both")
     listing = scan(open_source(source))
     train, held_out = split(listing, request.held_out or str(HELD_OUT_SHARE))
     if len(train) < 2 <= len(listing):
@@ -154,7 +154,7 @@ def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
     may_grow = request.epochs is not None or request.minutes is not None
     plan = Plan(folder, choice, device, _options(choice), Fingerprints(choice.listings), may_grow)
     if not (folder / RESUME_FILE).exists() and (folder / MODEL_FILE).exists():
-        raise ConfigError(f"{folder} holds a model that cannot be trained on; choose another --name")
+        raise ConfigError(f"{folder} holds a model that cannot be trained on; choose another `name`")
     return up_to_date(plan)
 
 
@@ -199,7 +199,7 @@ def _length(options: dict[str, Any]) -> str:
 def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
     seen = survey(train)
     if request.aligned and request.crop not in (None, "face"):
-        raise ConfigError(f"--aligned says that pictures are face crops, so it does not go with --crop {request.crop}")
+        raise ConfigError(f"`aligned` says that pictures are face crops, so it does not go with `crop` {request.crop}")
     first = read_config(request.start_from) if request.start_from else None
     side = max((size for size in SIZES if size <= seen.shorter_side), default=SIZES[0])
     width, height = request.size or ((first.width, first.height) if first else (side, side))
@@ -226,10 +226,10 @@ def _like(first: ModelConfig, config: ModelConfig, request: TrainRequest) -> Mod
     if config.preset != first.preset or request.likelihood not in (None, first.likelihood):
         raise ConfigError(
             f"a model with the preset {first.preset} and the likelihood {first.likelihood} is no start for another; "
-            "leave out --preset and --likelihood, or --from"
+            "leave out `preset` and `likelihood`, or `start_from`"
         )
     if request.capacity is not None:
-        raise ConfigError("the model to start from has its own capacity; leave out --capacity, or --from")
+        raise ConfigError("the model to start from has its own capacity; leave out `capacity`, or `start_from`")
     same_size = (config.width, config.height) == (first.width, first.height)
     return replace(
         config,

@@ -33,7 +33,7 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
             if plan.resumed is None:
                 plan.fingerprints.write(plan.folder, plan.choice.train.rows)
             size = plan.choice.config.batch_size
-            advice = f"try --batch-size {max(2, size // 2)} or a smaller --size under another --name"
+            advice = f"try `batch_size` {max(2, size // 2)} or a smaller `size` under another `name`"
             with advice_on_memory(plan.choice.model, size, advice), computing_with(plan.choice.threads):
                 images = images_of(plan.choice, (yield from read(plan.choice)))
                 begun = None if plan.resumed else (yield from start.find(plan, images.train))
@@ -87,7 +87,7 @@ def _notes(choice: Choice, train: Dataset, loadings: Sequence[Loading]) -> Itera
     if smaller:
         yield (
             f"{smaller} of {len(choice.train)} images are smaller than {model.width}x{model.height} and are scaled up; "
-            "a smaller --size trains faster and as well"
+            "a smaller `size` trains faster and as well"
         )
     some = train.spread(_COMPARED)
     if bool((some.take(torch.arange(len(some))) == train.take(torch.tensor([0]))).all()):

@@ -83,10 +83,10 @@ def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> No
     """On what was found out about changed images: "mirrored" or "moved"; `done` is what happens to them."""
     if images < _TOO_FEW:
         why = f"they are too few to tell whether {changed} ones look the same"
-        return Note(f"images are not {changed}: {why} (--{option} does it)")
+        return Note(f"images are not {changed}: {why} (`{option}` does it)")
     if chosen:
-        return Note(f"{done} at random: they look the same so (--no-{option} leaves it)")
-    return Note(f"images are not {changed}: {changed} ones look different (--{option} does it all the same)")
+        return Note(f"{done} at random: they look the same so (`{option}=False` leaves it)")
+    return Note(f"images are not {changed}: {changed} ones look different (`{option}` does it all the same)")
 
 
 def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:

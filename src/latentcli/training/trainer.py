@@ -70,7 +70,7 @@ class Trainer:
         if position.images != self.readable:
             raise ConfigError(
                 f"other images can be read than when {plan.folder} was started ({len(self.train)} now); "
-                f"see latentcli check, or choose another --name"
+                f"see latentcli check, or choose another `name`"
             )
         self.stage = self._next_stage(plan.resumed) if plan.resumed and plan.grows else position.stage
         self.precision, self.seconds = cast(Precision, position.precision), position.seconds
@@ -108,7 +108,7 @@ class Trainer:
         return config if self.augment else replace(config, shift=0.0, jitter=0.0)
 
     def _first_position(self) -> checkpoint.Position:
-        """Test the speed once; with --minutes it fixes the number of steps for good."""
+        """Test the speed once; where minutes were asked for it fixes the number of steps for good."""
         choice, device = self.plan.choice, self.plan.device
         config = self._settled()
         speed = hardware.choose(choice.model, config, self.train, device)
@@ -265,7 +265,7 @@ class Trainer:
             )
 
     def _measure_start(self, held_out: Dataset) -> EpochReport:
-        """Measure the weights of the start, which few images may not better: with `--from` they know many others."""
+        """Measure the weights of the start, which few images may not better: of another model they know many others."""
         vae, noise_scale = self.learner.evaluated(self.train, held_out), self.learner.noise_scale
         seen = measure(vae, self.train.spread(SETTLING_IMAGES).floats(), noise_scale)
         found = measure(vae, held_out.spread(_HELD_OUT_SOME).floats(), noise_scale)
@@ -374,7 +374,7 @@ class Trainer:
 
 def _diverged(step: int, why: str) -> LatentCLIError:
     return LatentCLIError(
-        f"training diverged at step {step}: {why}; try a lower --learning-rate or --precision fp32 under another --name"
+        f"training diverged at step {step}: {why}; try a lower `learning_rate` or `precision` fp32 under another `name`"
     )
 
 
