@@ -48,6 +48,8 @@ def test_a_sample_out_of_range_is_refused(model):
     for wrong in ({"seeds": []}, {"seed": -1}, {"temperature": 11.0}):
         with pytest.raises(latentcli.ConfigError):
             model.sample(1, **wrong)
+    with pytest.raises(latentcli.ConfigError, match="`temperature` must be 0 to 10, got 11"):
+        model.sample(temperature=11)
 
 
 def test_paths_pictures_and_arrays_encode_alike(model):

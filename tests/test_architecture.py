@@ -42,7 +42,7 @@ BEGINS_WITH = {"apply_vector": "fit_vectors"}
 MOST_LINES = 450
 # Words of a private dialect, as parts of identifiers; the field's words are describe, result, request, fingerprint, ...
 DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", "talk", "deep", "moments"}
-# Command lines that people are given to copy: by module, what begins each line.
+# Command lines that people are given to copy: by module, words by which each line is known.
 COMMANDS_TO_COPY = {
     "catalog.py": ("make it with: latentcli vectors fit", "latentcli vectors refit"),
     "explorer/session.py": ('"--vector=', '["sample", "', '["edit", ', "shlex.join("),

@@ -8,6 +8,8 @@ import pytest
 
 from latentcli import catalog
 from latentcli.cli.app import main
+from latentcli.cli.tables import findings_as_typed
+from latentcli.evaluation.diagnosis import Finding
 from tests.cli.conftest import MODEL
 from tests.cli.test_terminal import SEQUENCE, pseudo_terminal
 from tests.conftest import draw_folder
@@ -73,3 +75,8 @@ def test_many_results_are_one_line_on_a_screen_and_all_of_them_in_a_pipe(screen,
     arguments = ("edit", "many", "--vector", "dot=1", *MODEL)
     assert "many-dot+1/: 12 pictures" in screen(80, *arguments)
     assert len(run(*arguments, "--force").paths) == 12
+
+
+def test_findings_for_programs_name_options_as_they_are_typed():
+    found = findings_as_typed([Finding("note", "nothing held out", "none", "`held_out` 0.2, or `held_out` DIR")])
+    assert [finding["advice"] for finding in found] == ["--held-out 0.2, or --held-out DIR"]

@@ -133,7 +133,7 @@ def test_a_vector_is_fitted_to_two_piles_and_kept(run, explorer):
     assert "mine" in run("vectors", "list", "--model", "tiny").out
     again = explorer.ask("/api/fit", {"name": "mine", **piles})
     assert again.status == 400
-    assert "has a vector 'mine'" in again.json["error"]
+    assert again.json["error"] == "model tiny has a vector 'mine'; choose another name"
     assert "two or more" in explorer.ask("/api/fit", {"name": "x", "positive": [], "negative": []}).json[
         "error"
     ].replace("2", "two")

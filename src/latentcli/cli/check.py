@@ -120,9 +120,8 @@ def _groups(checked: "Checked") -> list[str]:
 def _as_dict(checked: "Checked") -> dict[str, Any]:
     from dataclasses import asdict
 
-    names = [name for name in checked.__slots__ if name not in ("choice", "unreadable", "notes")]
+    names = [name for name in checked.__slots__ if name not in ("choice", "unreadable")]
     model = checked.choice.model.to_json()
     training = asdict(checked.choice.config)
-    notes = [opt.as_typed(note) for note in checked.notes]
-    others = {name: getattr(checked, name) for name in names}
-    return {"model_config": model, "train_config": training, "notes": notes} | others
+    others = {name: getattr(checked, name) for name in names} | {"notes": list(map(opt.as_typed, checked.notes))}
+    return {"model_config": model, "train_config": training} | others

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.tables import draw_table, verdict
+from latentcli.cli.tables import draw_table, findings_as_typed
 from latentcli.cli.terminal import Waiting
 from latentcli.errors import UsageError
 
@@ -63,7 +63,7 @@ def evaluate(
     for event in console.follow(events, "evaluating"):
         assert isinstance(event, evaluate.Evaluated)
         console.facts["evaluation"] = event.evaluation.to_json()
-        console.facts["verdict"] = verdict(event.findings)
+        console.facts["verdict"] = findings_as_typed(event.findings)
         if not as_json:
             draw_table(console, metrics_table(event.evaluation))
             if event.samples:

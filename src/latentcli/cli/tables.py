@@ -129,7 +129,7 @@ def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> 
     }
 
 
-def verdict(findings: "Iterable[Finding]") -> list[dict[str, str]]:
+def findings_as_typed(findings: "Iterable[Finding]") -> list[dict[str, str]]:
     """Findings, for --json."""
     return [{key: as_typed(text) for key, text in finding.to_json().items()} for finding in findings]
 

@@ -16,7 +16,7 @@ from latentcli import events as job
 from latentcli.cli import preview
 from latentcli.cli.console import Console
 from latentcli.cli.options import as_typed
-from latentcli.cli.tables import verdict
+from latentcli.cli.tables import findings_as_typed
 from latentcli.cli.terminal import Waiting, columns, duration, joined
 from latentcli.config import RECONSTRUCTIONS_FILE, SAMPLES_FILE
 from latentcli.errors import missing_extra
@@ -214,7 +214,7 @@ class TrainingView:
         self.console.facts |= {"model_id": report.model_id, "training_seconds": report.seconds}
         if report.held_out:
             self.console.facts["held_out"] = asdict(report.held_out)
-        self.console.facts["verdict"] = verdict(report.findings)
+        self.console.facts["verdict"] = findings_as_typed(report.findings)
         for finding in report.findings:
             self.console.say(finding.describe())
         for path in report.outputs:

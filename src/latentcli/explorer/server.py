@@ -47,7 +47,7 @@ _HEADERS = [
 Handler = Callable[[Session, Any], Shown | dict[str, Any]]
 _WORDS_OF_THE_PAGE = {
     "give `box` x,y,width,height or `align=False`": "untick 'find the face' to edit its centre",
-    "add `force` to replace it, or choose another `name`": "choose another name",
+    "add `force` to replace it, or choose": "choose",
 }
 _LONGEST_ERROR = 1000  # characters
 
