@@ -64,7 +64,7 @@ def test_taken_names_get_numbers(tmp_path):
 def test_a_wanted_name_must_be_free_or_forced(tmp_path):
     taken = tmp_path / "a.png"
     taken.touch()
-    with pytest.raises(OutputExists, match="--force"):
+    with pytest.raises(OutputExists, match="add `force`"):
         files.output_file(taken, taken, force=False)
     assert files.output_file(taken, taken, force=True) == taken
     assert files.output_file(tmp_path, taken, force=False) == tmp_path / "a-2.png"
