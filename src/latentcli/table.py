@@ -11,7 +11,7 @@ _SHORT = 16  # characters of a cell that stays on one line
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text under column names; all columns but the first hold numbers."""
+    """Rows of text under column names."""
 
     caption: str
     columns: Sequence[str]

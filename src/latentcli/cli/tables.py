@@ -23,7 +23,7 @@ def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
     if vectors:
         console.facts.setdefault("vectors", []).extend(map(summary, vectors))
     if len(vectors) == 1:
-        console.facts["vector"] = summary(vectors[0])
+        console.facts["vector"] = console.facts["vectors"][-1]
         for line in _in_short(vectors[0]):
             console.say(line)
     elif vectors:
@@ -47,7 +47,7 @@ def _discovered_table(vectors: Iterable["ConceptVector"]) -> "Table":
 
     rows = []
     for vector in vectors:
-        way, moved = vector.discovered, max(vector.diagnostics.shifts, key=lambda found: abs(found.shift), default=None)
+        way, moved = vector.discovered, vector.diagnostics.strongest_side_effect
         assert way is not None
         rows.append(
             (vector.name, f"{way.variance:.1%}", f"{255 * way.change:.0f} of 255", _shift(moved) if moved else "-")

@@ -68,6 +68,11 @@ class Diagnostics:
         """The vector's own shift, then its side effects."""
         return [shift for shift in (self.own_shift, *self.side_effects) if shift]
 
+    @property
+    def strongest_side_effect(self) -> Shift | None:
+        """The largest of them, up or down; None where none was measured."""
+        return max(self.side_effects, key=lambda other: abs(other.shift), default=None)
+
     def to_json(self) -> dict[str, Any]:
         return {"leaks" if name == "side_effects" else name: value for name, value in asdict(self).items()}
 
@@ -226,7 +231,7 @@ def judge(found: Diagnostics, latent_dim: int, has_columns: bool = True) -> Verd
 
 def _mixed(found: Diagnostics, latent_dim: int, has_columns: bool) -> Verdict | None:
     """The verdict where edits move another concept, too."""
-    worst = max(found.side_effects, key=lambda other: abs(other.shift), default=None)
+    worst = found.strongest_side_effect
     if worst is None or found.own_shift is None:
         return None
     own, by = found.own_shift.shift, f"{worst.concept} ({worst.shift:+.2f} sd)"

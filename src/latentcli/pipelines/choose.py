@@ -7,7 +7,7 @@ bundled one. A model explains a picture as well as its decoding of it is near to
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,7 +48,7 @@ class _Fit:
     @property
     def knows(self) -> bool:
         """Whether the pictures are like the images the model was trained on; a model that does not say may know any."""
-        return self.error <= (self.limit or np.finfo(float).max)
+        return np.isfinite(self.error) and (self.limit is None or self.error <= self.limit)
 
 
 def choose(
@@ -70,16 +70,18 @@ def choose(
     pictures, name = _pictures(subjects)
     if not pictures:
         return catalog.choose(wanted, vectors, bundled, engine)
+    comparison = _Comparison(pictures, name)
     if len(entries) > 1:
-        chosen, why = _best(entries, pictures, name)
+        chosen, why = comparison.best(entries)
     else:
-        chosen, why = _fit(entries[0], pictures), catalog.choose(wanted, vectors).why
-    return Choice(chosen.entry, why, tuple(_unlike(chosen, pictures, name)))
+        chosen, why = comparison.fit(entries[0]), catalog.choose(wanted, vectors).why
+    return Choice(chosen.entry, why, tuple(comparison.unlike(chosen)))
 
 
 def unlike(entry: ModelEntry, picture: Image.Image, name: str) -> list[str]:
     """A note where a model does not know a picture, which names one that does better; else none."""
-    return _unlike(_fit(entry, [picture]), [picture], name)
+    comparison = _Comparison([picture], name)
+    return list(comparison.unlike(comparison.fit(entry)))
 
 
 def _makers(subjects: Sequence[str | Path]) -> set[str]:
@@ -118,29 +120,41 @@ def _read(path: Path) -> Image.Image:
     return whole
 
 
-def _best(entries: Sequence[ModelEntry], pictures: Sequence[Image.Image], name: str) -> tuple[_Fit, str]:
-    """The user's latest if it knows the pictures, else the one that explains them best; and why."""
-    if not entries[0].bundled and (latest := _fit(entries[0], pictures)).knows:
-        return latest, f"is your latest, and knows {name}"
-    fits = _fits(entries, pictures)
-    return min(fits, key=lambda fit: fit.error), f"explains {name} best of {len(fits)}"
+class _Comparison:
+    """How well models explain a few pictures; each model is measured once."""
 
+    def __init__(self, pictures: Sequence[Image.Image], name: str) -> None:
+        self._pictures, self._name = pictures, name
+        self._measured: dict[Path, _Fit] = {}
 
-def _fits(entries: Sequence[ModelEntry], pictures: Sequence[Image.Image]) -> list[_Fit]:
-    own = [entry for entry in entries if not entry.bundled][:_MOST_OWN]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return list(pool.map(lambda entry: _fit(entry, pictures), own + [entry for entry in entries if entry.bundled]))
+    def fit(self, entry: ModelEntry) -> _Fit:
+        """That of one model."""
+        if entry.path not in self._measured:
+            self._measured[entry.path] = _fit(entry, self._pictures)
+        return self._measured[entry.path]
 
+    def _fits(self, entries: Sequence[ModelEntry]) -> list[_Fit]:
+        own = [entry for entry in entries if not entry.bundled][:_MOST_OWN]
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            return list(pool.map(self.fit, own + [entry for entry in entries if entry.bundled]))
 
-def _unlike(chosen: _Fit, pictures: Sequence[Image.Image], name: str) -> list[str]:
-    """A note where the chosen model does not know the pictures, which names one that does better."""
-    if chosen.limit is None or chosen.error <= chosen.limit * (_SHARPER if chosen.has_face else 1):
-        return []
-    others = [entry for entry in catalog.candidates(None) if entry.model_id != chosen.entry.model_id]
-    better = min(_fits(others, pictures), key=lambda fit: fit.error, default=None)
-    if better is not None and better.error < chosen.error:
-        return [f"{name} is unlike the images of {chosen.entry.name}; {better.entry.name} explains it better"]
-    return [f"{name} is unlike the images of {chosen.entry.name}, and of every other model: expect little"]
+    def best(self, entries: Sequence[ModelEntry]) -> tuple[_Fit, str]:
+        """The user's latest if it knows the pictures, else the one that explains them best; and why."""
+        if not entries[0].bundled and (latest := self.fit(entries[0])).knows:
+            return latest, f"is your latest, and knows {self._name}"
+        fits = self._fits(entries)
+        return min(fits, key=lambda fit: fit.error), f"explains {self._name} best of {len(fits)}"
+
+    def unlike(self, chosen: _Fit) -> Iterator[str]:
+        """A note where the chosen model does not know the pictures, which names one that does better."""
+        if chosen.limit is None or chosen.error <= chosen.limit * (_SHARPER if chosen.has_face else 1):
+            return
+        others = [entry for entry in catalog.candidates(None) if entry.model_id != chosen.entry.model_id]
+        better = min(self._fits(others), key=lambda fit: fit.error, default=None)
+        if better is not None and better.error < chosen.error:
+            yield f"{self._name} is unlike the images of {chosen.entry.name}; {better.entry.name} explains it better"
+        else:
+            yield f"{self._name} is unlike the images of {chosen.entry.name}, and of every other model: expect little"
 
 
 def _fit(entry: ModelEntry, pictures: Sequence[Image.Image]) -> _Fit:

@@ -109,7 +109,7 @@ def verdicts(vectors: Sequence[ConceptVector]) -> Table:
 
 
 def _strongest(vector: ConceptVector) -> str:
-    worst = max(vector.diagnostics.side_effects, key=lambda other: abs(other.shift), default=None)
+    worst = vector.diagnostics.strongest_side_effect
     if worst is None:
         return ""
     if abs(worst.shift) < _SMALL:
