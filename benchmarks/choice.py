@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from latentcli import catalog
 from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.pipelines import choose
+from latentcli.storage import catalog
 
 KINDS = {"faces": "faces", "avatars": "avatars", "emoji": "emoji", "digits": "mnist/test"}
 Errors = Mapping[str, tuple[float, float]]  # of each model: the error as it is, and the limit

@@ -19,16 +19,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentcli import catalog
 from latentcli.concepts.diagnostics import MIN_HELD_OUT, measure
 from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.label_source import LabelSource
 from latentcli.concepts.label_table import read
 from latentcli.concepts.vector import ConceptVector
 from latentcli.events import Event
-from latentcli.latents import Latents
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.pipelines import encode, fit_vectors
+from latentcli.storage import catalog
+from latentcli.storage.latents import Latents
 
 THRESHOLDS = {"smile": "smile=0.95,0.05", "glasses": "glasses=0.95,0.1", "male": "male=0.5,0.4", "old": "age=60,20:35"}
 DRAWS, EACH = 30, 20  # of few labelled images

@@ -21,7 +21,7 @@ OPTIONS = ["--size", "16", "--latent-dim", "4", "--precision", "fp32", "--thread
 WEIGHTS = """
 import sys
 from pathlib import Path
-from latentcli import tensorfile
+from latentcli.storage import tensorfile
 print(tensorfile.digest(tensorfile.read(Path(sys.argv[1], "models/m/model.safetensors"), "model")[1]))
 """
 

@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 
-from latentcli import catalog
 from latentcli.concepts import axes
 from latentcli.model.modelfile import load_model
 from latentcli.pipelines.discover import directions_of_pictures
+from latentcli.storage import catalog
 
 MOVED = 64
 CHANCES = 10

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentcli.box import Box, cut
-from latentcli.faces import Face
+from latentcli.imaging.box import Box, cut
+from latentcli.imaging.faces import Face
 
 _SIDES = (640, 1280, 2560)  # pixels of the photo's longer side while searching; dlib sees faces from 80 pixels up
 _ROTATIONS = (0, -20, 20)  # degrees, while searching

@@ -20,10 +20,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from latentcli import catalog
-from latentcli.images import to_pictures
-from latentcli.latents import Latents
+from latentcli.imaging.images import to_pictures
 from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.storage import catalog
+from latentcli.storage.latents import Latents
 
 BATCH = 64
 

@@ -27,18 +27,18 @@ from judge import Judge, judge_of
 from PIL import Image
 from scipy.ndimage import laplace
 
-from latentcli import catalog
-from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.data.sources import held_out_then
 from latentcli.figures.sheet import sheet
-from latentcli.images import as_float, to_pictures
+from latentcli.imaging.box import Box
+from latentcli.imaging.images import as_float, to_pictures
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.photo import merge as merging
 from latentcli.photo.merge import merge
 from latentcli.pipelines.edit import Job, edit_photos
 from latentcli.pipelines.inputs import encode_all
 from latentcli.pipelines.vectors import load_vector
+from latentcli.storage import catalog
 
 EACH = 200  # faces that do not smile, and that do
 SIDE = 128  # pixels
@@ -200,7 +200,7 @@ def pairs_sheet(before: list[Image.Image], after: list[Image.Image], name: str) 
 LARGE_PHOTO = """
 import sys, time
 from pathlib import Path
-from latentcli import catalog
+from latentcli.storage import catalog
 from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.pipelines.edit import Job, edit_photos
 

@@ -23,9 +23,9 @@ import onnxruntime
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from latentcli import catalog
 from latentcli.model import graphs
 from latentcli.model.modelfile import load_model
+from latentcli.storage import catalog
 
 STEPS = 150
 PAUSE = 0.016  # seconds between two moves of the mouse

@@ -25,9 +25,10 @@ import numpy as np
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_sample_images
 
-from latentcli import catalog, faces
 from latentcli.data.sources import held_out_then
-from latentcli.images import plain
+from latentcli.imaging import faces
+from latentcli.imaging.images import plain
+from latentcli.storage import catalog
 
 SCENE = (1280, 960)
 NEAR = 0.3  # of a face's side

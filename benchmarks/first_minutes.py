@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from latentcli import catalog
+from latentcli.storage import catalog
 
 LATENTCLI = [sys.executable, "-m", "latentcli"]
 EXAMPLES = Path(__file__).parents[1] / "examples"

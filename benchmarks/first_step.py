@@ -19,7 +19,7 @@ READER = """
 import sys, time
 from pathlib import Path
 from latentcli.presets import model_config
-from latentcli.images import read_image
+from latentcli.imaging.images import read_image
 imported = time.perf_counter()
 config = model_config("photo", 64, 64, 3)
 for path in sys.stdin.read().split("\\n"):

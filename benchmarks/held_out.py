@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from scipy.spatial.distance import pdist
 
-from latentcli import tensorfile
 from latentcli.data.dataset import split
 from latentcli.data.sources import open_source, scan
-from latentcli.images import read_image
+from latentcli.imaging.images import read_image
 from latentcli.model.modelfile import KIND, load_model
+from latentcli.storage import tensorfile
 
 RUNS = {
     "book": "{data}/mnist/train --held-out {data}/mnist/test --preset book",

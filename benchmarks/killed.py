@@ -26,8 +26,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from latentcli import tensorfile
 from latentcli.model.modelfile import KIND
+from latentcli.storage import tensorfile
 
 EAGER = (
     "from latentcli.training import trainer; trainer._SAVE_EVERY = 2.0; trainer._SAVING = 1e9; "

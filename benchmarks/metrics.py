@@ -30,7 +30,7 @@ from latentcli.data.sources import find_images
 from latentcli.evaluation.evaluate import Subject, evaluate
 from latentcli.evaluation.result import Evaluation
 from latentcli.evaluation.sample_metrics import open_features
-from latentcli.images import read_image
+from latentcli.imaging.images import read_image
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.objective import importance_bound
 

@@ -25,8 +25,8 @@ from latentcli.config import SIZES
 from latentcli.data.dataset import Dataset
 from latentcli.evaluation.diagnosis import measured
 from latentcli.evaluation.record import Record
-from latentcli.history import read
 from latentcli.presets import model_config, train_config
+from latentcli.storage.history import read
 from latentcli.training.hardware import keep_freed_memory
 from latentcli.training.schedule import Stage
 from latentcli.training.step import TrainState, untrained

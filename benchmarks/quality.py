@@ -21,12 +21,12 @@ import torch
 
 from latentcli.data.dataset import Dataset, as_float
 from latentcli.figures.sheet import sheet
-from latentcli.history import EpochReport
-from latentcli.images import to_pictures, write_picture
+from latentcli.imaging.images import to_pictures, write_picture
 from latentcli.model.metrics import psnr_per_image
 from latentcli.model.modelfile import load_model
 from latentcli.model.vae import VAE
 from latentcli.presets import model_config
+from latentcli.storage.history import EpochReport
 from latentcli.training import plan, run, start
 from latentcli.training.step import untrained
 

@@ -23,7 +23,7 @@ from latentcli.data.dataset import Dataset, readable_part, split
 from latentcli.data.sources import open_source, scan
 from latentcli.evaluation.sample_metrics import frechet, nearest, open_features
 from latentcli.figures.sheet import sheet
-from latentcli.images import to_pictures
+from latentcli.imaging.images import to_pictures
 from latentcli.model.metrics import psnr_per_image, sharpness
 from latentcli.model.modelfile import LoadedModel, load_model
 

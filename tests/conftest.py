@@ -23,8 +23,8 @@ from latentcli.model.modelfile import save_model
 from latentcli.model.pca import Pca
 from latentcli.model.prior import MixturePrior, Prior
 from latentcli.model.vae import VAE
-from latentcli.training import sharpen
-from latentcli.training.flow import VelocityField
+from latentcli.training.prior.flow import VelocityField
+from latentcli.training.sharp import run as sharpen
 
 TINY = ModelConfig(width=16, height=16, channels=3, latent_dim=4, widths=(8, 8))
 TINY_ALPHA = ModelConfig(width=16, height=16, channels=4, latent_dim=4, widths=(8, 8))

@@ -22,13 +22,11 @@ FLOORS = [
     {"errors", "text"},
     {"typed"},
     {"config"},
-    {"presets"},
-    {"files", "box", "events", "table", "runtime"},
-    {"tensorfile", "history", "faces"},
-    {"images", "latents", "catalog", "interpolation"},
+    {"presets", "events", "runtime", "storage"},
+    {"imaging"},
+    {"data", "model"},
     {"figures"},
-    {"data", "model", "animation"},
-    {"concepts", "evaluation", "pictures"},
+    {"concepts", "evaluation"},
     {"photo", "report"},
     {"training", "pipelines"},
     {"follow", "explorer"},
@@ -40,11 +38,12 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 GROUND_FLOOR = {"inputs", "outputs", "vectors", "choose"}
 BEGINS_WITH = {"apply_vector": "fit_vectors"}
 MOST_LINES = 450
+MOST_BESIDE_FOLDERS = 10
 # Words of a private dialect, as parts of identifiers; the field's words are describe, result, request, fingerprint, ...
 DIALECT = {"told", "tell", "tells", "wish", "story", "prints", "leak", "leaks", "talk", "deep", "moments"}
 # Command lines that people are given to copy: by module, words by which each line is known.
 COMMANDS_TO_COPY = {
-    "catalog.py": ("make it with: latentcli vectors fit", "latentcli vectors refit"),
+    "storage/catalog.py": ("make it with: latentcli vectors fit", "latentcli vectors refit"),
     "explorer/session.py": ('"--vector=', '["sample", "', '["edit", ', "shlex.join("),
     "training/results.py": ("latentcli sample --model", "latentcli encode photo.png --model"),
 }
@@ -123,6 +122,10 @@ def test_every_room_has_a_floor():
     assert {room(path) for path in sources()} - {""} == set(FLOOR)
 
 
+def test_the_tree_shows_few_names_beside_the_folders():
+    assert len([path for path in PACKAGE.glob("*.py") if room(path)]) <= MOST_BESIDE_FOLDERS
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_only_the_command_line_imports_inside_functions(path):
     if room(path) == "cli":
@@ -147,8 +150,8 @@ def test_using_a_model_needs_no_pytorch():
         "data/sources",
         "data/decode",
         "data/cache",
-        "latents",
-        "images",
+        "storage/",
+        "imaging/",
         "api",
     )
     assert not [name for name in names if name.startswith(rooms)]

@@ -23,7 +23,8 @@ from latentcli.cli.app import app
 from latentcli.cli.options import as_typed
 from latentcli.concepts import diagnostics
 from latentcli.explorer import session
-from latentcli.training import sharpen, start
+from latentcli.training import start
+from latentcli.training.sharp import run as sharpen
 from tests.conftest import draw, draw_folder
 
 ROOT = Path(__file__).parents[1]

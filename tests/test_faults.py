@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from latentcli import tensorfile
+from latentcli.storage import tensorfile
 from tests.conftest import draw, draw_folder
 
 MODEL = ("--model", "models/tiny")

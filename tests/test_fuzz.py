@@ -8,9 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from latentcli import tensorfile, typed
-from latentcli.box import Box
-from latentcli.catalog import ModelHeader, new_model_name, parse_vector
+from latentcli import typed
 from latentcli.cli.options import parse_crop, parse_size
 from latentcli.concepts.csv_table import CsvTable
 from latentcli.concepts.diagnostics import Diagnostics
@@ -20,9 +18,12 @@ from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.evaluation.diagnosis import Finding
 from latentcli.evaluation.result import Evaluation
-from latentcli.history import EpochReport, TrainingSummary
-from latentcli.images import parse_colour
+from latentcli.imaging.box import Box
+from latentcli.imaging.images import parse_colour
 from latentcli.pipelines.inputs import parse_seeds
+from latentcli.storage import tensorfile
+from latentcli.storage.catalog import ModelHeader, new_model_name, parse_vector
+from latentcli.storage.history import EpochReport, TrainingSummary
 from latentcli.text import message, shown, shown_path, stored
 from latentcli.training.checkpoint import Position
 

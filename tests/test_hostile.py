@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentcli import tensorfile
 from latentcli.photo.metadata import FileTraits
+from latentcli.storage import tensorfile
 from tests.conftest import draw, draw_folder, flow_prior, write_model
 
 MODEL = "models/tiny"

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from latentcli.errors import LatentCLIError as LatentCLIError
     from latentcli.errors import ModelMismatch as ModelMismatch
     from latentcli.errors import OutputExists as OutputExists
-    from latentcli.latents import Latents as Latents
+    from latentcli.figures.pictures import Sheet as Sheet
     from latentcli.model.modelfile import LoadedModel as LoadedModel
     from latentcli.model.vae import VAE as VAE
     from latentcli.model.vae import Posterior as Posterior
-    from latentcli.pictures import Sheet as Sheet
+    from latentcli.storage.latents import Latents as Latents
 
 __version__ = "0.1.0"
 
@@ -39,10 +39,10 @@ _NAMES = {
     "latentcli.errors": (
         "ConfigError", "FileFormatError", "ImageError", "LatentCLIError", "ModelMismatch", "OutputExists",
     ),
-    "latentcli.latents": ("Latents",),
+    "latentcli.storage.latents": ("Latents",),
     "latentcli.model.modelfile": ("LoadedModel",),
     "latentcli.model.vae": ("VAE", "Posterior"),
-    "latentcli.pictures": ("Sheet",),
+    "latentcli.figures.pictures": ("Sheet",),
 }  # fmt: skip
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - the names are the keys above

@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from latentcli import catalog
-from latentcli.box import Box
-from latentcli.catalog import ModelEntry
 from latentcli.concepts import labels
 from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.concepts.fit import FitSettings
@@ -37,19 +34,22 @@ from latentcli.config import (
     VectorMethod,
 )
 from latentcli.errors import ConfigError, ImageError
+from latentcli.figures.pictures import Picture, Sheet, model_pixels, picture_file, picture_names, pictures_of
 from latentcli.follow import ProgressOption, followed
-from latentcli.images import encode_picture, to_pictures
-from latentcli.interpolation import Pace, Walk
-from latentcli.latents import Latents
+from latentcli.imaging.box import Box
+from latentcli.imaging.images import encode_picture, to_pictures
 from latentcli.model import modelfile
+from latentcli.model.interpolation import Pace, Walk
 from latentcli.model.modelfile import LoadedModel
 from latentcli.photo.locate import find_boxes
 from latentcli.photo.photo import Photo
-from latentcli.pictures import Picture, Sheet, model_pixels, picture_file, picture_names, pictures_of
 from latentcli.pipelines import edit, fit_vectors, sample
 from latentcli.pipelines.inputs import keyframes
 from latentcli.pipelines.vectors import check_known, load_vectors
 from latentcli.runtime import let_threads_sleep
+from latentcli.storage import catalog
+from latentcli.storage.catalog import ModelEntry
+from latentcli.storage.latents import Latents
 
 if TYPE_CHECKING:
     from latentcli.pipelines.evaluate import Evaluated
@@ -414,7 +414,7 @@ def train(
     """
     let_threads_sleep()
     from latentcli.training.plan import TrainRequest, prepare
-    from latentcli.training.sharpen import train_in_stages
+    from latentcli.training.sharp.run import train_in_stages
 
     folder = catalog.OWN_MODELS / (catalog.check_name(name, "model") if name else catalog.new_model_name(Path(data)))
     request = TrainRequest(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentcli.latents import Latents
+from latentcli.storage.latents import Latents
 from tests.cli.conftest import MODEL, pixels, size
 from tests.conftest import draw, draw_folder, write_model
 

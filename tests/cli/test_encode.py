@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli.latents import Latents
+from latentcli.storage.latents import Latents
 from tests.cli.conftest import MODEL
 from tests.conftest import draw_folder
 

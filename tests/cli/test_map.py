@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from latentcli.config import ModelConfig
-from latentcli.latents import Latents
 from latentcli.model.modelfile import load_model
 from latentcli.model.prior import StandardPrior
+from latentcli.storage.latents import Latents
 from tests.cli.conftest import MODEL, pixels, size
 from tests.conftest import draw, draw_folder, write_model
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from latentcli import load_model
-from latentcli.training import sharpen
+from latentcli.training.sharp import run as sharpen
 from tests.conftest import draw_folder, shorten_sharpening
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from latentcli import catalog
 from latentcli.cli.app import main
 from latentcli.cli.tables import findings_as_typed
 from latentcli.evaluation.diagnosis import Finding
+from latentcli.storage import catalog
 from tests.cli.conftest import MODEL
 from tests.cli.test_terminal import SEQUENCE, pseudo_terminal
 from tests.conftest import draw_folder

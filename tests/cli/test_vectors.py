@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from latentcli import catalog
+from latentcli.storage import catalog
 from tests.cli.conftest import MODEL
 from tests.conftest import draw_folder, write_model
 
@@ -42,7 +42,7 @@ def test_a_combination_and_a_direction_without_labels_have_no_verdict(run, vecto
 
 def test_vectors_of_a_bundled_model_go_to_the_users_folder(run, tmp_path, monkeypatch):
     folder = write_model(tmp_path / "package" / "bundled" / "faces", bundled=True)
-    monkeypatch.setattr(catalog, "__file__", str(tmp_path / "package" / "catalog.py"))
+    monkeypatch.setattr(catalog, "__file__", str(tmp_path / "package" / "storage" / "catalog.py"))
     yes, no = (draw_folder(tmp_path / "labels" / name, 4, first_seed=seed) for name, seed in (("a", 0), ("b", 9)))
     result = run("vectors", "fit", "dot", "--positive", yes, "--negative", no, "--model", "faces")
     assert result.code == 0, result.err

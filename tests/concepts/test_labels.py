@@ -3,7 +3,7 @@ import pytest
 
 from latentcli.concepts import labels
 from latentcli.errors import ConfigError, ImageError, ModelMismatch
-from latentcli.latents import Latents
+from latentcli.storage.latents import Latents
 from tests.conftest import draw_folder
 
 

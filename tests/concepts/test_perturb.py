@@ -7,7 +7,7 @@ from PIL import Image
 from latentcli.concepts import perturb
 from latentcli.config import AUGMENTATIONS
 from latentcli.errors import UsageError
-from latentcli.images import to_model_size
+from latentcli.imaging.images import to_model_size
 from tests.conftest import TINY_ALPHA, draw, draw_cut_out
 
 

@@ -7,7 +7,7 @@ from latentcli.concepts.diagnostics import Shift
 from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.vector import ConceptVector, combine, fit, probe
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch
-from latentcli.latents import Latents
+from latentcli.storage.latents import Latents
 from tests.concepts.conftest import GAP, ROUND, drawn
 from tests.conftest import close
 

@@ -13,7 +13,7 @@ from latentcli.data import cache, decode
 from latentcli.data.cache import Loading
 from latentcli.data.sources import find_images, open_source, scan
 from latentcli.errors import ImageError
-from latentcli.images import read_image
+from latentcli.imaging.images import read_image
 from tests.conftest import TINY, draw, draw_folder
 
 

@@ -10,7 +10,7 @@ from latentcli.config import ModelConfig
 from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.result import Baseline, Evaluation, Pixels, SampleMetrics
-from latentcli.history import EpochReport, Metrics, Sharpening, SharpMetrics, TrainingSummary
+from latentcli.storage.history import EpochReport, Metrics, Sharpening, SharpMetrics, TrainingSummary
 from latentcli.training import events, plan, run
 from tests.conftest import draw, moving_discs
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from latentcli import catalog
 from latentcli.explorer import server
 from latentcli.explorer.session import Session
+from latentcli.storage import catalog
 from tests.conftest import draw_folder
 
 TOKEN = "a-token-of-the-tests"

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentcli.images import fit, to_pictures
+from latentcli.imaging.images import fit, to_pictures
 from latentcli.model.modelfile import load_model
 from latentcli.model.pca import Pca
 from tests import conftest

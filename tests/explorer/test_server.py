@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentcli import catalog
 from latentcli.errors import ConfigError, UsageError
 from latentcli.explorer import server, session
 from latentcli.explorer.session import Session
 from latentcli.explorer.state import State, parse
-from latentcli.latents import Latents
 from latentcli.pipelines import choose
+from latentcli.storage import catalog
+from latentcli.storage.latents import Latents
 from tests.conftest import TINY, draw, write_model
 from tests.explorer.conftest import TOKEN, serving
 

@@ -7,8 +7,8 @@ import torch
 from latentcli.model.flow import FlowPrior, MixturePaths, integrate
 from latentcli.model.noise import uniform_and_normal
 from latentcli.model.prior import Geometry, MixturePrior, StandardPrior, mean_and_covariance
-from latentcli.training import flow
-from latentcli.training.flow import VelocityField, _Paths
+from latentcli.training.prior import flow
+from latentcli.training.prior.flow import VelocityField, _Paths
 from tests.conftest import close
 
 

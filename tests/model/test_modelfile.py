@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from latentcli import load_model, tensorfile
+from latentcli import load_model
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model import modelfile
 from latentcli.model.modelfile import KIND, save_model
 from latentcli.model.prior import StandardPrior, mean_and_covariance
 from latentcli.model.vae import VAE
 from latentcli.presets import model_config
+from latentcli.storage import tensorfile
 from tests.conftest import TINY, close, flow_prior, write_model
 
 

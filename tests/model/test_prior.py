@@ -5,7 +5,7 @@ import torch
 from latentcli.model.noise import uniform_and_normal
 from latentcli.model.prior import MixturePrior, StandardPrior
 from latentcli.model.vae import Posterior
-from latentcli.training.mixture import fit
+from latentcli.training.prior.mixture import fit
 from tests.conftest import close
 
 

@@ -3,9 +3,9 @@ import pytest
 from PIL import Image
 from scipy.ndimage import convolve
 
-from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
 from latentcli.errors import ConfigError
+from latentcli.imaging.box import Box
 from latentcli.photo.merge import Merged, merge
 from tests.conftest import close
 

@@ -4,9 +4,9 @@ import struct
 import pytest
 from PIL import Image, PngImagePlugin
 
-from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.errors import FileFormatError
+from latentcli.imaging.box import Box
 from latentcli.photo.metadata import earlier, read_request
 from latentcli.photo.photo import Photo
 from tests.conftest import draw

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
 from latentcli.config import ModelConfig
 from latentcli.errors import ImageError
-from latentcli.images import as_float, to_model_size
+from latentcli.imaging.box import Box
+from latentcli.imaging.images import as_float, to_model_size
 from latentcli.photo.photo import Photo, side_by_side
 from tests.conftest import TINY, TINY_ALPHA, draw, draw_cut_out
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from latentcli import catalog
 from latentcli.errors import LatentCLIError
-from latentcli.images import to_pictures, write_picture
-from latentcli.latents import Latents
+from latentcli.imaging.images import to_pictures, write_picture
 from latentcli.model.modelfile import open_model
 from latentcli.pipelines import choose as chooser
 from latentcli.pipelines.choose import choose
+from latentcli.storage import catalog
+from latentcli.storage.latents import Latents
 from tests.conftest import draw, draw_folder, write_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

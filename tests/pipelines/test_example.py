@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentcli import ConceptVector, catalog
+from latentcli import ConceptVector
+from latentcli.storage import catalog
 from tests.conftest import draw_folder
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from latentcli.concepts.vector import ConceptVector
-from latentcli.latents import Latents
 from latentcli.model.modelfile import load_model
+from latentcli.storage.latents import Latents
 from tests.conftest import close, draw_folder, write_model
 
 MODEL = ("--model", "tiny")

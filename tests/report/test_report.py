@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from latentcli.evaluation.result import samples_table
+from latentcli.figures.table import Table
 from latentcli.report.page import Line, Remark, Remarks, Section, bars, curves, histogram
 from latentcli.report.page import page as render
-from latentcli.table import Table
 from tests.conftest import draw_folder
 from tests.evaluation.test_diagnosis import GOOD
 

@@ -1,6 +1,6 @@
 import pytest
 
-from latentcli.history import Metrics
+from latentcli.storage.history import Metrics
 from latentcli.training import early_stop
 from latentcli.training.early_stop import Course
 from latentcli.training.schedule import Stage

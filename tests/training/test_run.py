@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from latentcli import load_model, presets, tensorfile
+from latentcli import load_model, presets
 from latentcli.config import TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
 from latentcli.evaluation.record import Record
 from latentcli.events import Note, Progress
-from latentcli.history import EpochReport
 from latentcli.presets import DEFAULTS, model_config
-from latentcli.training import checkpoint, early_stop, events, flow, hardware, results, schedule, trainer
+from latentcli.storage import tensorfile
+from latentcli.storage.history import EpochReport
+from latentcli.training import checkpoint, early_stop, events, hardware, results, schedule, trainer
 from latentcli.training.early_stop import Course
 from latentcli.training.plan import TrainRequest, prepare
+from latentcli.training.prior import flow
 from latentcli.training.run import run
 from latentcli.training.schedule import Stage
 from latentcli.training.step import TrainState, untrained

@@ -69,12 +69,12 @@ def apply_vector(
     references = [text.rpartition("=")[0] for text in grid] + vector
     entry = choose_model(console, model, references, engine, images)
 
-    from latentcli import catalog
     from latentcli.concepts import labels as labelled
     from latentcli.concepts.edit import EditRequest, parse_row, strengths
     from latentcli.concepts.fit import FitSettings
     from latentcli.figures.sheet import Look
     from latentcli.pipelines import apply_vector
+    from latentcli.storage import catalog
 
     rows = [parse_row(text.rpartition("=")[2], "`grid`") for text in grid]
     rows += [parse_row(strip, "`strip`")] if strip else []

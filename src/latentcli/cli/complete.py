@@ -13,7 +13,7 @@ from latentcli.errors import LatentCLIError
 def model_names(incomplete: str) -> list[str]:
     """Models, the user's own before the bundled ones."""
     with contextlib.suppress(LatentCLIError, OSError):
-        from latentcli import catalog
+        from latentcli.storage import catalog
 
         return [entry.name for entry in catalog.candidates(None)]
     return []
@@ -22,7 +22,7 @@ def model_names(incomplete: str) -> list[str]:
 def vector_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Vectors of the model that the command names, else of all models."""
     with contextlib.suppress(LatentCLIError, OSError):
-        from latentcli import catalog
+        from latentcli.storage import catalog
 
         named = ctx.params.get("old", ctx.params.get("model"))  # `vectors refit` takes them from another model
         return sorted({name for entry in catalog.candidates(named) for name in catalog.vectors_of(entry)})

@@ -12,12 +12,12 @@ import typer
 
 from latentcli.cli.options import as_typed
 from latentcli.cli.terminal import Waiting, width_of, wrapped
-from latentcli.table import blocks
+from latentcli.figures.table import blocks
 from latentcli.text import message, shown, shown_path
 
 if TYPE_CHECKING:
-    from latentcli.catalog import Choice, ModelEntry
     from latentcli.config import EngineName
+    from latentcli.storage.catalog import Choice, ModelEntry
 
 _NAMED = 10  # skipped images and, on a screen, results that are named; more are counted
 _FOLDERS = 2  # of results that are counted one by one
@@ -196,7 +196,7 @@ def choose_model(
     `subjects` are the pictures, folders, latents files and samples that the command was given. `photos` says that it
     is for photos of people, which may come through a pipe.
     """
-    from latentcli import catalog
+    from latentcli.storage import catalog
 
     requests = [catalog.parse_vector(text) for text in vectors]
     bundled = catalog.PHOTO_MODEL if photos else catalog.DEFAULT_MODEL

@@ -10,7 +10,7 @@ from latentcli.cli import options as opt
 from latentcli.cli.console import Console, check_pipe, choose_model
 from latentcli.config import DETAIL, PHOTO_MEGAPIXELS, WALK_FPS, Merge
 from latentcli.errors import UsageError
-from latentcli.files import PIPE
+from latentcli.storage.files import PIPE
 
 _MOST_JOBS = 64
 
@@ -128,11 +128,11 @@ def edit(
     console = Console(as_json, show)
     entry = choose_model(console, model, vector, engine, photos, photos=True)
 
-    from latentcli import catalog
-    from latentcli.box import Box
     from latentcli.concepts.edit import EditRequest, parse_row, strengths
     from latentcli.figures.sheet import Look
+    from latentcli.imaging.box import Box
     from latentcli.pipelines import edit
+    from latentcli.storage import catalog
 
     request = EditRequest(
         vectors=strengths([catalog.parse_vector(text) for text in vector], strength, sigma, to),

@@ -95,7 +95,7 @@ def interpolate(
     entry = choose_model(console, model, (), engine, keyframes)
 
     from latentcli.figures.sheet import Look
-    from latentcli.pipelines import walk
+    from latentcli.pipelines import interpolate as walk
 
     look = Look(scale, columns, labels, title)
     if arrangement:

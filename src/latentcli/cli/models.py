@@ -7,7 +7,7 @@ from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 
 if TYPE_CHECKING:
-    from latentcli.catalog import ModelEntry
+    from latentcli.storage.catalog import ModelEntry
 
 
 def models(
@@ -28,7 +28,7 @@ def models(
     """
     console = Console(as_json)
 
-    from latentcli import catalog
+    from latentcli.storage import catalog
 
     damaged = [] if name else catalog.damaged_models()
     entries = [catalog.find_model(name)] if name else catalog.own_models() + catalog.bundled_models()
@@ -48,7 +48,7 @@ def models(
 def _to_json(entry: "ModelEntry") -> dict[str, object]:
     from dataclasses import asdict
 
-    from latentcli import catalog
+    from latentcli.storage import catalog
 
     held_out = entry.training.held_out if entry.training else None
     return {
@@ -66,13 +66,13 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
 
 
 def _cells(entry: "ModelEntry") -> tuple[str, ...]:
-    from latentcli import catalog
+    from latentcli.storage import catalog
 
     return entry.name, _size(entry), ", ".join(catalog.vectors_of(entry)) or "-", _licence(entry)
 
 
 def _details(entry: "ModelEntry") -> list[tuple[str, str]]:
-    from latentcli import catalog
+    from latentcli.storage import catalog
 
     training, config = entry.training, entry.header.config
     rows = [

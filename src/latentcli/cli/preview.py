@@ -33,7 +33,7 @@ def show(path: Path, asked: bool) -> None:
         return
 
     from latentcli.errors import ImageError
-    from latentcli.images import PILLOW_ERRORS, on_checks, open_picture
+    from latentcli.imaging.images import PILLOW_ERRORS, on_checks, open_picture
 
     with contextlib.suppress(ImageError, *PILLOW_ERRORS), open_picture(path, megapixels=_MEGAPIXELS) as opened:
         picture = on_checks(opened if opened.mode in ("L", "LA", "RGB", "RGBA") else opened.convert("RGBA"))
@@ -50,7 +50,7 @@ def row(pictures: Sequence["Image.Image"], columns: int) -> "Text":
     """Pictures of one size side by side in half blocks, as many as fit."""
     from PIL import Image
 
-    from latentcli.images import on_checks
+    from latentcli.imaging.images import on_checks
 
     width, height = pictures[0].size
     across = max(1, min(columns, round(2 * _ROW * width / height)))

@@ -6,7 +6,7 @@ from typing import Annotated
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, check_pipe
 from latentcli.config import PHOTO_MEGAPIXELS
-from latentcli.files import PIPE
+from latentcli.storage.files import PIPE
 
 
 def rerun(
@@ -41,8 +41,8 @@ def rerun(
         check_pipe(as_json)
     console = Console(as_json, show)
 
-    from latentcli.catalog import Choice
     from latentcli.pipelines import edit
+    from latentcli.storage.catalog import Choice
 
     entry, events = edit.rerun(edited, photo, model, edit.Job(output, force, megapixels=max_megapixels), engine)
     console.took(Choice(entry, "" if model else "made the edit"))

@@ -110,11 +110,11 @@ def sample(
     console = Console(as_json, show)
     entry = choose_model(console, model, moves, engine, [near])
 
-    from latentcli import catalog
     from latentcli.concepts.edit import strengths
     from latentcli.figures.sheet import Look
     from latentcli.pipelines import sample
     from latentcli.pipelines.inputs import parse_seeds
+    from latentcli.storage import catalog
 
     first = seed or 0
     chosen = parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or SAMPLES)))

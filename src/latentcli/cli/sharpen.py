@@ -49,10 +49,10 @@ def sharpen(
     let_threads_sleep()
 
     with Waiting("starting"):
-        from latentcli import catalog
         from latentcli.cli.training_view import StopRequest, follow_training
-        from latentcli.training.sharp_plan import SharpenRequest, prepare
-        from latentcli.training.sharpen import sharpen as run
+        from latentcli.storage import catalog
+        from latentcli.training.sharp.plan import SharpenRequest, prepare
+        from latentcli.training.sharp.run import sharpen as run
 
     entry = catalog.find_model(model)
     console.facts["model"] = entry.name

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from latentcli.concepts.diagnostics import Shift
     from latentcli.concepts.vector import ConceptVector
     from latentcli.evaluation.diagnosis import Finding
-    from latentcli.table import Table
+    from latentcli.figures.table import Table
 
 
 def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
@@ -35,7 +35,7 @@ def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
 
 def verdict_table(vectors: Iterable["ConceptVector"]) -> "Table":
     """How good each vector is, one a row."""
-    from latentcli.table import Table, cell
+    from latentcli.figures.table import Table, cell
 
     rows = [(vector.name, cell(vector.auc), vector.verdict.word) for vector in vectors]
     return Table("", ("vector", "AUC", "verdict"), rows)
@@ -43,7 +43,7 @@ def verdict_table(vectors: Iterable["ConceptVector"]) -> "Table":
 
 def _discovered_table(vectors: Iterable["ConceptVector"]) -> "Table":
     """What each direction that was found without labels changes, one a row."""
-    from latentcli.table import Table
+    from latentcli.figures.table import Table
 
     rows = []
     for vector in vectors:

@@ -156,9 +156,10 @@ def train(
     let_threads_sleep()
 
     with Waiting("starting"):
-        from latentcli import catalog
         from latentcli.cli.training_view import StopRequest, follow_training
-        from latentcli.training import plan, sharpen
+        from latentcli.storage import catalog
+        from latentcli.training import plan
+        from latentcli.training.sharp import run as sharpen
 
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
@@ -202,7 +203,7 @@ def train(
 
 
 def _say_finished(console: Console, settled: "Plan") -> None:
-    from latentcli import catalog
+    from latentcli.storage import catalog
 
     console.say(f"already finished; train another with --name. Next: latentcli sample --model {settled.folder.name}")
     console.facts["model_id"] = catalog.find_model(settled.folder.name).model_id

@@ -21,8 +21,8 @@ from latentcli.cli.terminal import Waiting, columns, duration, joined
 from latentcli.config import RECONSTRUCTIONS_FILE, SAMPLES_FILE
 from latentcli.errors import missing_extra
 from latentcli.events import Note
-from latentcli.history import EpochReport, Metrics
-from latentcli.images import open_picture
+from latentcli.imaging.images import open_picture
+from latentcli.storage.history import EpochReport, Metrics
 from latentcli.training import events, hardware
 
 _PARTS = 4  # of a training, each of which shows pictures

@@ -184,8 +184,8 @@ def combine_vectors(
     console = Console(as_json)
     entry = choose_model(console, model, parts)
 
-    from latentcli import catalog
     from latentcli.pipelines import fit_vectors
+    from latentcli.storage import catalog
 
     requests = [catalog.parse_vector(part) for part in parts]
     show_vectors(console, fit_vectors.combine(entry, save, requests, force), "combining")
@@ -215,9 +215,9 @@ def refit_vectors(
     console = Console(as_json)
     entry = choose_model(console, model, engine=engine)
 
-    from latentcli import catalog
     from latentcli.concepts.vector import ConceptVector
     from latentcli.pipelines import fit_vectors
+    from latentcli.storage import catalog
 
     wanted = [catalog.parse_vector(name) for name in names]
     kept = [request for request in wanted if not request.is_file]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from latentcli.errors import ConfigError, LatentCLIError
-from latentcli.files import read_input
+from latentcli.storage.files import read_input
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}

@@ -12,7 +12,7 @@ from latentcli.concepts.csv_table import CsvTable
 from latentcli.concepts.label_source import LabelSource
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels, one_against_rest, vector_name
 from latentcli.errors import ConfigError, UsageError
-from latentcli.latents import Latents
+from latentcli.storage.latents import Latents
 
 _MOST_CLASSES = 20  # different texts in a column of classes
 _BINS = 4  # of a column of numbers that is balanced by

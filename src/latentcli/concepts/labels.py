@@ -12,7 +12,7 @@ import numpy as np
 from latentcli.concepts import perturb
 from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError, ModelMismatch
-from latentcli.latents import SUFFIX, Latents
+from latentcli.storage.latents import SUFFIX, Latents
 
 SHOWS, LACKS, NEITHER = 1, 0, -1
 

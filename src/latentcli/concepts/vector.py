@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from latentcli import catalog, tensorfile, typed
+from latentcli import typed
 from latentcli.concepts.diagnostics import Diagnostics, Scores, Verdict, judge, measure
 from latentcli.concepts.fit import METHODS, Examples, FitSettings, discriminant, find, gap_of
 from latentcli.config import Discovery
 from latentcli.errors import ConfigError, FileFormatError
-from latentcli.latents import Latents
+from latentcli.figures.table import Table, cell
 from latentcli.model.prior import Geometry
-from latentcli.table import Table, cell
+from latentcli.storage import catalog, tensorfile
+from latentcli.storage.latents import Latents
 
 KIND = "vector"
 _NUMBERS = ("mean_positive", "mean_negative", "sigma", "threshold")

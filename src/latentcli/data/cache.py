@@ -17,12 +17,12 @@ import numpy as np
 import PIL
 import platformdirs
 
-from latentcli import tensorfile
 from latentcli.config import ModelConfig
 from latentcli.data.decode import DecodedBatch, ImageInfo, answers
 from latentcli.data.sources import Listing, Source, names_as_numbers, names_from_numbers
 from latentcli.errors import ConfigError, FileFormatError, ImageError, LatentCLIError
-from latentcli.files import exclusive
+from latentcli.storage import tensorfile
+from latentcli.storage.files import exclusive
 
 UNREADABLE = ""  # in place of a mode
 

@@ -19,7 +19,7 @@ from latentcli.config import HELD_OUT_NEEDS
 from latentcli.data.cache import Decoded
 from latentcli.data.sources import Folder, Listing, Reader, is_held_out, name_hashes, open_source, scan
 from latentcli.errors import ConfigError, ImageError
-from latentcli.images import has_colour, has_transparency, open_picture, walk
+from latentcli.imaging.images import has_colour, has_transparency, open_picture, read_all
 
 _BATCH = 256  # images that are gathered at once when they are taken in order
 
@@ -144,7 +144,7 @@ def survey(files: Selection) -> Survey:
     there = files.rows[files.listing.sizes[files.rows] >= 0]
     sample = [files.listing.name(row) for row in there[:: max(1, -(-len(there) // _SURVEYED))]]
     with files.listing.source.reader() as reader:
-        found = [found for _, found in walk(sample, partial(_traits, reader))]
+        found = [found for _, found in read_all(sample, partial(_traits, reader))]
     seen = [facts for facts in found if not isinstance(facts, ImageError)]
     if not seen:
         raise ImageError(

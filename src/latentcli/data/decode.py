@@ -25,7 +25,7 @@ import latentcli
 from latentcli.config import ModelConfig
 from latentcli.data.sources import KINDS, Listing, Reader, Source
 from latentcli.errors import ImageError
-from latentcli.images import fit, open_picture
+from latentcli.imaging.images import fit, open_picture
 
 ImageInfo = tuple[int, int, str]  # width and height in pixels, Pillow's mode
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli import tensorfile
 from latentcli.config import FILES_FILE
 from latentcli.data.sources import Listing, name_hashes, names_as_numbers, names_from_numbers
 from latentcli.errors import FileFormatError
+from latentcli.storage import tensorfile
 
 KIND = "files"
 _NAMED = 3  # files of a kind that are named

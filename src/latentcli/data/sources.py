@@ -21,8 +21,8 @@ import numpy as np
 
 from latentcli.config import HELD_OUT_SHARE, MODEL_FILE, RESUME_FILE
 from latentcli.errors import ImageError
-from latentcli.files import read_input
-from latentcli.history import TrainingSummary
+from latentcli.storage.files import read_input
+from latentcli.storage.history import TrainingSummary
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".avif")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli import tensorfile
 from latentcli.errors import FileFormatError
 from latentcli.evaluation.diagnosis import Finding
 from latentcli.evaluation.result import Evaluation, Neighbours
-from latentcli.images import as_float, as_uint8
+from latentcli.imaging.images import as_float, as_uint8
+from latentcli.storage import tensorfile
 
 KIND = "evaluation"
 _MOST_NUMBERS = 1 << 24  # of all pictures

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from latentcli.history import Metrics
-from latentcli.table import Table, cell
+from latentcli.figures.table import Table, cell
+from latentcli.storage.history import Metrics
 
 
 @dataclass(frozen=True, slots=True)

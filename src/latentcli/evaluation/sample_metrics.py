@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentcli.errors import ConfigError, FileFormatError
-from latentcli.images import on_white
+from latentcli.imaging.images import on_white
 from latentcli.runtime import open_session
 
 _FILTERS = 16  # per level

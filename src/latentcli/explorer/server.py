@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from latentcli.errors import ConfigError, LatentCLIError, UsageError
 from latentcli.explorer.session import Session, Shown
 from latentcli.explorer.state import parse
-from latentcli.images import MOST_PIPED
+from latentcli.imaging.images import MOST_PIPED
 
 PAGE = Path(__file__).parent / "page"
 HOST = "127.0.0.1"

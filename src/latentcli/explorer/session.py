@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentcli import catalog
-from latentcli.box import Box
 from latentcli.concepts import axes, labels
 from latentcli.concepts.edit import EditRequest, Strength, move
 from latentcli.concepts.fit import FitSettings
@@ -23,9 +21,9 @@ from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError, LatentCLIError, UsageError
 from latentcli.explorer.state import State
 from latentcli.figures.sheet import sheet
-from latentcli.images import encode_picture, read_image, to_pictures
-from latentcli.interpolation import lerp
-from latentcli.latents import SUFFIX, Latents
+from latentcli.imaging.box import Box
+from latentcli.imaging.images import encode_picture, read_image, to_pictures
+from latentcli.model.interpolation import lerp
 from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.photo.locate import find_boxes
 from latentcli.photo.photo import Photo
@@ -33,6 +31,8 @@ from latentcli.pipelines import edit, fit_vectors
 from latentcli.pipelines.choose import unlike
 from latentcli.pipelines.inputs import Item
 from latentcli.pipelines.vectors import vectors_of
+from latentcli.storage import catalog
+from latentcli.storage.latents import SUFFIX, Latents
 
 COMPONENTS = 8  # principal components with a slider
 _PREVIEW = 768  # pixels of the longer side of a photo while it is edited

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from latentcli.catalog import ModelEntry
 from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError
 from latentcli.events import Event, Wrote
 from latentcli.explorer.session import TYPICAL, Session, describe_vector
-from latentcli.files import output_file, write_whole
 from latentcli.model import graphs
 from latentcli.model.modelfile import LoadedModel
 from latentcli.model.onnx import compacted
 from latentcli.pipelines.map import Mapped, page_of
+from latentcli.storage.catalog import ModelEntry
+from latentcli.storage.files import output_file, write_whole
 from latentcli.text import shown, stored
 
 SEEDS = 256  # samples that the page holds

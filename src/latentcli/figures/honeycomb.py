@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from latentcli.figures.sheet import BACKGROUND, GAP, INK, caption_font, check_pixels, enlarged, line_height, shortened
-from latentcli.images import plain
+from latentcli.imaging.images import plain
 
 _FINER = 4  # times that the mask is drawn larger, for smooth edges
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from latentcli.figures.sheet import BACKGROUND, INK, Look, caption_font, check_pixels, line_height, shortened
-from latentcli.images import plain
+from latentcli.imaging.images import plain
 
 # Okabe and Ito's colours, which people who see few colours can tell apart, and more for more groups.
 COLOURS = (

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from latentcli.config import MEGAPIXELS
 from latentcli.errors import UsageError
-from latentcli.images import on_checks
+from latentcli.imaging.images import on_checks
 from latentcli.text import shown
 
 GAP = 2  # pixels between pictures, times the scale

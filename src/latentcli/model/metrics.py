@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentcli.config import ACTIVE_KL
-from latentcli.history import Metrics
 from latentcli.model.device import device_of
 from latentcli.model.objective import Elbo, evaluate_elbo
 from latentcli.model.vae import VAE, Posterior
+from latentcli.storage.history import Metrics
 
 Watch = Callable[[Tensor, Posterior, Tensor], None]
 

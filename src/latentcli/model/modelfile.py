@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from latentcli import tensorfile
-from latentcli.catalog import ModelEntry, ModelHeader, read_model_header
 from latentcli.config import MODEL_FILE, Device, EngineName, ModelConfig
 from latentcli.errors import ConfigError, FileFormatError
-from latentcli.history import TrainingSummary
-from latentcli.images import as_float
+from latentcli.imaging.images import as_float
 from latentcli.model import graphs
 from latentcli.model.engine import Engine, Weights, choose_engine
 from latentcli.model.flow import FlowPrior, MixturePaths
 from latentcli.model.parts import Parts
 from latentcli.model.prior import Geometry, MixturePrior, Prior, StandardPrior
+from latentcli.storage import tensorfile
+from latentcli.storage.catalog import ModelEntry, ModelHeader, read_model_header
+from latentcli.storage.history import TrainingSummary
 
 if TYPE_CHECKING:
     from latentcli.model.vae import VAE

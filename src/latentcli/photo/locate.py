@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
 from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError, ImageError
-from latentcli.faces import Face, find_faces
-from latentcli.images import model_box, open_picture, upright_size
+from latentcli.imaging.box import Box
+from latentcli.imaging.faces import Face, find_faces
+from latentcli.imaging.images import model_box, open_picture, upright_size
 from latentcli.photo.photo import Photo
 
 PhotoFile = tuple[Path, bytes | None]  # its name, and its bytes where they are not on the disk

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from latentcli.concepts.edit import EditRequest
 from latentcli.errors import FileFormatError
-from latentcli.images import ORIENTATION, PILLOW_ERRORS, open_picture
+from latentcli.imaging.images import ORIENTATION, PILLOW_ERRORS, open_picture
 from latentcli.photo.sixteen_bit import has_16_bits
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825  # EXIF tags

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from latentcli.box import Box
 from latentcli.concepts.edit import EditRequest
 from latentcli.config import PHOTO_MEGAPIXELS, WITH_ALPHA
 from latentcli.figures.sheet import PLAIN, Captions, Look
-from latentcli.images import (
+from latentcli.imaging.box import Box
+from latentcli.imaging.images import (
     as_float,
     encode_picture,
     has_alpha,

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from latentcli.images import ORIENTATION, PILLOW_ERRORS, encode_picture
+from latentcli.imaging.images import ORIENTATION, PILLOW_ERRORS, encode_picture
 
 _COLOUR = ("RGB;16B", "RGBA;16B")  # what Pillow calls the layout of 16-bit colour in PNG
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli.catalog import ModelEntry
 from latentcli.concepts.edit import EditRequest
 from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.labels import Labels
 from latentcli.concepts.vector import ConceptVector
 from latentcli.events import Event, Progress, Skipped, Wrote
 from latentcli.figures.sheet import PLAIN, Look, enlarged
-from latentcli.images import to_pictures, write_picture
+from latentcli.imaging.images import to_pictures, write_picture
 from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.pipelines import fit_vectors
 from latentcli.pipelines.inputs import Item, latents_of, subjects
 from latentcli.pipelines.outputs import kept, targets
 from latentcli.pipelines.vectors import captions, check_new, distances, load_vectors
+from latentcli.storage.catalog import ModelEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from latentcli import catalog, tensorfile
-from latentcli.catalog import DEFAULT_MODEL, Choice, ModelEntry, VectorRequest
 from latentcli.config import PHOTO_MEGAPIXELS, EngineName
 from latentcli.data.sources import find_images
 from latentcli.errors import FileFormatError, ImageError, LatentCLIError
 from latentcli.evaluation.record import Record
-from latentcli.faces import find_faces
-from latentcli.images import as_float, model_box, open_picture, plain, to_model_size, upright
-from latentcli.latents import KIND as LATENTS
+from latentcli.imaging.faces import find_faces
+from latentcli.imaging.images import as_float, model_box, open_picture, plain, to_model_size, upright
 from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.photo.locate import is_face_crop
+from latentcli.storage import catalog, tensorfile
+from latentcli.storage.catalog import DEFAULT_MODEL, Choice, ModelEntry, VectorRequest
+from latentcli.storage.latents import KIND as LATENTS
 
 _LOOKED_AT = 3  # pictures of those that are given
 _SIDE = 1024  # pixels of the longer side, at which they are looked at

@@ -7,7 +7,6 @@ from typing import Self
 
 import numpy as np
 
-from latentcli import catalog
 from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
 from latentcli.concepts.diagnostics import Diagnostics, Shift
@@ -16,12 +15,13 @@ from latentcli.config import TRAVERSAL_ROWS, Discovery
 from latentcli.errors import UsageError
 from latentcli.events import Event, Progress, Wrote
 from latentcli.figures.sheet import Look
-from latentcli.files import output_file
-from latentcli.images import check_writable
+from latentcli.imaging.images import check_writable
 from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.pipelines.inputs import start
 from latentcli.pipelines.outputs import draw_rows
 from latentcli.pipelines.vectors import check_new, noted_vectors
+from latentcli.storage import catalog
+from latentcli.storage.files import output_file
 
 _NAMES: dict[Discovery, str] = {"latents": "pc", "pictures": "jac"}  # of vectors, before their number
 _AROUND = 16  # samples at which the decoder's Jacobian is measured

@@ -10,18 +10,15 @@ from threading import Thread
 
 import numpy as np
 
-from latentcli import catalog
-from latentcli.animation import check_animation, encode_animation
-from latentcli.box import Box
-from latentcli.catalog import ModelEntry
 from latentcli.concepts.edit import EditRequest, direction_digest
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS, EngineName
 from latentcli.errors import ConfigError, ImageError, ModelMismatch
 from latentcli.events import Event, Note, Piped, Progress, Skipped, Wrote
 from latentcli.figures.sheet import PLAIN, Captions, Look
-from latentcli.files import PIPE, chosen_name, open_regular, output_file, write_whole
-from latentcli.images import as_float, to_model_size, walk
+from latentcli.imaging.animation import check_animation, encode_animation
+from latentcli.imaging.box import Box
+from latentcli.imaging.images import as_float, read_all, to_model_size
 from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.model.prior import Geometry
 from latentcli.photo.locate import check_boxes, find_boxes
@@ -30,6 +27,9 @@ from latentcli.photo.photo import Photo, side_by_side
 from latentcli.pipelines.inputs import Item, gather
 from latentcli.pipelines.outputs import check_originals, kept, targets
 from latentcli.pipelines.vectors import captions, distances, load_vectors
+from latentcli.storage import catalog
+from latentcli.storage.catalog import ModelEntry
+from latentcli.storage.files import PIPE, chosen_name, open_regular, output_file, write_whole
 
 _MOST_HASHED = 1 << 30  # bytes of a photo that may be an original
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
@@ -81,7 +81,7 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
         if open_items:
             Thread(target=model.engine.prepare).start()  # while the first photo is read and its faces are found
         before: list[np.ndarray] = []
-        results = walk(open_items, edit_one, at_once=_AHEAD * job.workers, workers=job.workers)
+        results = read_all(open_items, edit_one, at_once=_AHEAD * job.workers, workers=job.workers)
         for done, (item, result) in enumerate(results, start=1):
             if isinstance(result, ImageError):
                 yield Skipped(str(result))

@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from latentcli.catalog import ModelEntry
 from latentcli.errors import ConfigError
 from latentcli.events import Event, Wrote
-from latentcli.files import chosen_name, output_file
-from latentcli.images import check_writable
-from latentcli.latents import SUFFIX, Latents
+from latentcli.imaging.images import check_writable
 from latentcli.model.modelfile import LoadedModel, batches, open_model
 from latentcli.pipelines.inputs import encode_all, gather, names_of
 from latentcli.pipelines.outputs import check_folder, write_decoded
+from latentcli.storage.catalog import ModelEntry
+from latentcli.storage.files import chosen_name, output_file
+from latentcli.storage.latents import SUFFIX, Latents
 
 
 def encode(entry: ModelEntry, arguments: Sequence[Path], output: Path | None, force: bool) -> Iterator[Event]:

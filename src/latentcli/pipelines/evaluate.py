@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentcli import catalog, history
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part
 from latentcli.data.fingerprint import StoredFingerprints
@@ -20,8 +19,9 @@ from latentcli.evaluation.evaluate import evaluate as measure
 from latentcli.evaluation.result import Baseline, Evaluation, SampleMetrics
 from latentcli.evaluation.sample_metrics import FeatureSpace, open_features
 from latentcli.events import Event, Note, Progress, Skipped
-from latentcli.history import Metrics
 from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.storage import catalog, history
+from latentcli.storage.history import Metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli.catalog import ModelEntry
 from latentcli.errors import LatentCLIError, OutputExists
 from latentcli.events import Event, Wrote
-from latentcli.files import check_writable_folder, write_whole
 from latentcli.model import graphs
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.runtime import open_session
+from latentcli.storage.catalog import ModelEntry
+from latentcli.storage.files import check_writable_folder, write_whole
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 _COMPARED = 4  # images and latents

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli import catalog, typed
+from latentcli import typed
 from latentcli.concepts import perturb, vector
 from latentcli.concepts.diagnostics import MIN_HELD_OUT, SMALL, Shift
 from latentcli.concepts.fit import Examples, FitSettings, find
@@ -18,10 +18,11 @@ from latentcli.config import HELD_OUT_NEEDS, Augmentation, VectorMethod
 from latentcli.data.sources import held_out_then
 from latentcli.errors import ConfigError, ImageError
 from latentcli.events import Event, Note, Progress, Wrote
-from latentcli.latents import Latents
 from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.pipelines.inputs import encode_all
 from latentcli.pipelines.vectors import check_known, check_new, load_vector, vectors_of
+from latentcli.storage import catalog
+from latentcli.storage.latents import Latents
 
 _EDITED = 200  # images that side effects are measured on
 _MIN_EDITED = 20  # held-out images; with fewer others are edited, too

@@ -20,10 +20,10 @@ from latentcli.config import MOST_ON_SHEET, MOST_SEEDS
 from latentcli.data.sources import find_images
 from latentcli.errors import ImageError, UsageError
 from latentcli.events import Event, Progress, Skipped
-from latentcli.files import PIPE, read_stream
-from latentcli.images import MOST_PIPED, open_picture, read_image, walk
-from latentcli.latents import SUFFIX, Latents
+from latentcli.imaging.images import MOST_PIPED, open_picture, read_all, read_image
 from latentcli.model.modelfile import BATCH, LoadedModel, batches
+from latentcli.storage.files import PIPE, read_stream
+from latentcli.storage.latents import SUFFIX, Latents
 
 _START = "seed:0"  # the keyframe that is moved where none is named
 _LONGEST_RANGE = 50  # characters of seeds
@@ -196,7 +196,7 @@ def encode_paths(
 
     `change` is made to each image before it is encoded.
     """
-    found = enumerate(walk(paths, partial(read_image, config=model.config)))
+    found = enumerate(read_all(paths, partial(read_image, config=model.config)))
     while some := list(islice(found, BATCH)):
         good = [(position, image) for position, (_, image) in some if isinstance(image, np.ndarray)]
         for _, (_, image) in some:

@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from latentcli.catalog import ModelEntry
 from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
 from latentcli.concepts.csv_table import CsvTable
@@ -27,14 +26,15 @@ from latentcli.figures import layout, scatter
 from latentcli.figures.honeycomb import honeycomb
 from latentcli.figures.scatter import Groups
 from latentcli.figures.sheet import Captions, Look, check_pixels, sheet
-from latentcli.files import output_file, write_whole
-from latentcli.images import as_float, check_writable, to_pictures, write_picture
+from latentcli.imaging.images import as_float, check_writable, to_pictures, write_picture
 from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.model.prior import StandardPrior
 from latentcli.pipelines.inputs import Item, latents_of, short_name, start, subjects
 from latentcli.pipelines.outputs import check_range, decoded_pictures
 from latentcli.pipelines.vectors import named_axis
 from latentcli.report import map_page
+from latentcli.storage.catalog import ModelEntry
+from latentcli.storage.files import output_file, write_whole
 from latentcli.text import stored
 
 FAN = "fan"  # instead of two axes: all dimensions at once

@@ -19,10 +19,10 @@ from latentcli.config import TRAVERSAL_RANGE, TRAVERSAL_STEPS
 from latentcli.errors import ConfigError, OutputExists, UsageError
 from latentcli.events import Event, Kept, Progress, Wrote
 from latentcli.figures.sheet import Captions, Look, enlarged
-from latentcli.files import PIPE, free_name, output_file
-from latentcli.images import check_writable, to_pictures, write_picture
+from latentcli.imaging.images import check_writable, to_pictures, write_picture
 from latentcli.model.modelfile import LoadedModel, batches
 from latentcli.pipelines.inputs import Item
+from latentcli.storage.files import PIPE, free_name, output_file
 
 _MOST_RANGE = 100.0  # standard deviations
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli import catalog
 from latentcli.concepts.vector import ConceptVector
 from latentcli.data.sources import find_images, held_out_then
 from latentcli.errors import ConfigError
 from latentcli.evaluation.record import Record
 from latentcli.events import Event, Wrote
-from latentcli.files import output_file, write_whole
 from latentcli.model.modelfile import open_model
 from latentcli.pipelines.inputs import encode_all
 from latentcli.pipelines.vectors import no_vectors, noted_vectors
 from latentcli.report import vectors_page
 from latentcli.report.model_page import REPORT_FILE, build
+from latentcli.storage import catalog
+from latentcli.storage.files import output_file, write_whole
 from latentcli.text import stored
 
 _SHOWN = 4  # images, or samples, in strips

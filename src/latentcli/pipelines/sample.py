@@ -10,21 +10,21 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from latentcli.catalog import VECTOR_SUFFIX, ModelEntry
 from latentcli.concepts.edit import EditRequest, Strength, move
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import MOST_ON_SHEET, SPREAD, PriorName
 from latentcli.errors import ConfigError, UsageError
 from latentcli.events import Event, Progress, Wrote
 from latentcli.figures.sheet import Captions, Look
-from latentcli.files import chosen_name, output_file
-from latentcli.images import check_writable, to_pictures, write_picture
+from latentcli.imaging.images import check_writable, to_pictures, write_picture
 from latentcli.model.flow import FlowPrior
 from latentcli.model.modelfile import LoadedModel, batches, open_model
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.pipelines.inputs import keyframes, seeds_text, short_name
 from latentcli.pipelines.outputs import check_folder, write_decoded
 from latentcli.pipelines.vectors import load_vectors
+from latentcli.storage.catalog import VECTOR_SUFFIX, ModelEntry
+from latentcli.storage.files import chosen_name, output_file
 
 _MOST_GUIDANCE = 10.0
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli import catalog
 from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
 from latentcli.config import MOST_ON_SHEET, TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS
@@ -15,12 +14,13 @@ from latentcli.errors import UsageError
 from latentcli.evaluation.record import Record
 from latentcli.events import Event, Note
 from latentcli.figures.sheet import Look
-from latentcli.files import output_file
-from latentcli.images import check_writable
+from latentcli.imaging.images import check_writable
 from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.pipelines.inputs import short_name, start
 from latentcli.pipelines.outputs import check_range, draw_rows
 from latentcli.pipelines.vectors import named_axis, no_vectors, vectors_of
+from latentcli.storage import catalog
+from latentcli.storage.files import output_file
 
 DIMENSIONS, COMPONENTS, VECTORS = "dims", "pcs", "vectors"  # kinds of axes
 _MOST_STEPS = 101

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli import catalog
 from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
 from latentcli.concepts.edit import EditRequest, describe
@@ -15,6 +14,7 @@ from latentcli.events import Event, Note
 from latentcli.figures.sheet import Captions
 from latentcli.model.modelfile import LoadedModel
 from latentcli.model.prior import Geometry
+from latentcli.storage import catalog
 
 
 def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.VectorRequest) -> ConceptVector:

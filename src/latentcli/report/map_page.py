@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from latentcli.figures.scatter import Groups
-from latentcli.images import encode_picture, plain
+from latentcli.imaging.images import encode_picture, plain
 from latentcli.report.page import templates
 from latentcli.text import shown
 

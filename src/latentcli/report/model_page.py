@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from latentcli import history
 from latentcli.concepts import axes
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import RECONSTRUCTIONS_FILE, SNAPSHOT_FOLDERS
@@ -18,12 +17,13 @@ from latentcli.evaluation import diagnosis
 from latentcli.evaluation.record import Record
 from latentcli.evaluation.result import MIN_COMPARED, Evaluation, metrics_table, samples_table
 from latentcli.figures.sheet import Captions, sheet
-from latentcli.history import EpochReport, Sharpening
-from latentcli.images import open_picture, to_pictures
+from latentcli.figures.table import Table
+from latentcli.imaging.images import open_picture, to_pictures
 from latentcli.model.modelfile import LoadedModel
 from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, Section, bars, curves, page
 from latentcli.report.vectors_page import verdicts
-from latentcli.table import Table
+from latentcli.storage import history
+from latentcli.storage.history import EpochReport, Sharpening
 
 REPORT_FILE = "report.html"
 _SAMPLES = 64  # seeds 0 to 63

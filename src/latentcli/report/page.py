@@ -14,8 +14,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from latentcli.images import encode_picture
-from latentcli.table import Table
+from latentcli.figures.table import Table
+from latentcli.imaging.images import encode_picture
 
 _QUALITY = 80  # of WebP
 _SHOWN_WIDTH = 900  # pixels, up to which small pictures are shown larger

@@ -9,7 +9,8 @@ from PIL import Image
 from latentcli.concepts.diagnostics import Scores
 from latentcli.concepts.vector import ConceptVector, vector_table
 from latentcli.figures.sheet import sheet
-from latentcli.images import to_pictures
+from latentcli.figures.table import Table, cell
+from latentcli.imaging.images import to_pictures
 from latentcli.model.modelfile import LoadedModel
 from latentcli.model.prior import Geometry
 from latentcli.report.page import (
@@ -25,7 +26,6 @@ from latentcli.report.page import (
     histogram,
     page,
 )
-from latentcli.table import Table, cell
 
 _OVERVIEW = (-1.0, 1.0, 5)  # strengths of the strips of the overview: from, to, pictures
 _STRENGTHS = (-1.0, 2.0, 7)  # of the others

@@ -11,10 +11,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from latentcli import tensorfile
 from latentcli.data.fingerprint import Fingerprints
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model.device import to_numpy
+from latentcli.storage import tensorfile
 from latentcli.training.early_stop import Course
 from latentcli.training.schedule import Stage
 from latentcli.training.step import FIXED, TrainState, changing

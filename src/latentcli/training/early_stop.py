@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
-from latentcli.history import Metrics
+from latentcli.storage.history import Metrics
 from latentcli.training.schedule import Stage
 
 _TURNED = 0.1  # rise of the held-out loss from its best, as a share of its range, above which the curve has turned

@@ -8,7 +8,7 @@ from PIL import Image
 
 from latentcli.evaluation.diagnosis import Finding
 from latentcli.events import Note, Progress, Wrote
-from latentcli.history import EpochReport, Metrics, SharpMetrics
+from latentcli.storage.history import EpochReport, Metrics, SharpMetrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from latentcli import typed
 from latentcli.config import ModelConfig, Precision, TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.errors import LatentCLIError
-from latentcli.files import read_input, write_whole
+from latentcli.storage.files import read_input, write_whole
 from latentcli.training.schedule import Stage
 from latentcli.training.step import TrainState, untrained
 

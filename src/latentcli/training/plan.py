@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from latentcli.catalog import read_model_header
 from latentcli.config import (
     BOOK_SIZE,
     DIGITS_UP_TO,
@@ -27,13 +26,15 @@ from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import Listing, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, UsageError
 from latentcli.evaluation.record import Record
-from latentcli.images import parse_colour
+from latentcli.imaging.images import parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import read_config
 from latentcli.presets import default_epochs, for_few_images, model_config, train_config
-from latentcli.training import checkpoint, parts
+from latentcli.storage.catalog import read_model_header
+from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Checkpoint
-from latentcli.training.parts import Labelled
+from latentcli.training.prior import parts
+from latentcli.training.prior.parts import Labelled
 
 _STEPS_PER_EPOCH, _SMALL_BATCH = 8, 32  # small folders are trained on in smaller batches
 _GOING_ON = 0.1  # of the learning rate: on 300 faces, at 1 what the model knew is lost by 0.2 dB in half a minute

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from latentcli.catalog import CARD_FILE
 from latentcli.config import (
     MODEL_FILE,
     PRIOR_RESUME_FILE,
@@ -28,9 +27,8 @@ from latentcli.evaluation.result import METRICS, MIN_COMPARED, Neighbours, metri
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Note, Progress
 from latentcli.figures.sheet import sheet
-from latentcli.files import write_whole
-from latentcli.history import EpochReport, TrainingSummary
-from latentcli.images import to_pictures, write_picture
+from latentcli.figures.table import Table, markdown
+from latentcli.imaging.images import to_pictures, write_picture
 from latentcli.model.device import device_of
 from latentcli.model.flow import FlowPrior
 from latentcli.model.metrics import encode_all
@@ -39,12 +37,14 @@ from latentcli.model.parts import Parts
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
-from latentcli.table import Table, markdown
+from latentcli.storage.catalog import CARD_FILE
+from latentcli.storage.files import write_whole
+from latentcli.storage.history import EpochReport, TrainingSummary
 from latentcli.text import stored
 from latentcli.training import events
-from latentcli.training.flow import Encoded, FlowTraining, steps_after
-from latentcli.training.mixture import MOST_LATENTS, active_dimensions, fit
-from latentcli.training.parts import Labelled
+from latentcli.training.prior.flow import Encoded, FlowTraining, steps_after
+from latentcli.training.prior.mixture import MOST_LATENTS, active_dimensions, fit
+from latentcli.training.prior.parts import Labelled
 from latentcli.training.schedule import order
 
 

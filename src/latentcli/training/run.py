@@ -10,7 +10,7 @@ from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part
 from latentcli.errors import ImageError, LatentCLIError
 from latentcli.events import Progress
-from latentcli.files import LOCK_FILE, check_writable_folder, exclusive, remove_parts
+from latentcli.storage.files import LOCK_FILE, check_writable_folder, exclusive, remove_parts
 from latentcli.training import events, start
 from latentcli.training.plan import Choice, Plan, up_to_date
 from latentcli.training.trainer import Images, Trainer

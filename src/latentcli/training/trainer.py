@@ -8,16 +8,16 @@ from typing import cast
 
 import torch
 
-from latentcli import history
 from latentcli.config import RESUME_FILE, Precision, TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.events import Note
-from latentcli.history import EpochReport, Metrics, TrainingSummary
 from latentcli.model.metrics import measure
 from latentcli.model.objective import Elbo
 from latentcli.model.prior import StandardPrior
 from latentcli.model.vae import VAE
+from latentcli.storage import history
+from latentcli.storage.history import EpochReport, Metrics, TrainingSummary
 from latentcli.training import checkpoint, early_stop, events, hardware, results
 from latentcli.training.early_stop import Course
 from latentcli.training.plan import Plan

@@ -1,0 +1,99 @@
+"""Pictures of the Python face: paths, PIL images or arrays in, sheets of PIL images out."""
+
+import io
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from latentcli.config import ModelConfig
+from latentcli.data.sources import find_images
+from latentcli.errors import ConfigError, ImageError
+from latentcli.figures.sheet import sheet
+from latentcli.imaging.images import encode_picture, fit_given, open_picture, write_picture
+
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray
+
+
+class Sheet(list[Image.Image]):
+    """A list of PIL images that shows and saves itself as a contact sheet.
+
+    Attributes:
+        columns: Pictures in a row.
+    """
+
+    def __init__(self, pictures: Iterable[Image.Image], columns: int | None = None) -> None:
+        super().__init__(pictures)
+        self.columns = columns or max(1, math.ceil(math.sqrt(len(self))))
+
+    def picture(self) -> Image.Image:
+        """All pictures as one, row by row.
+
+        Raises:
+            ConfigError: The sheet is empty.
+        """
+        if not self:
+            raise ConfigError("the sheet is empty; there is nothing to draw")
+        return sheet(self, self.columns)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the sheet as one file, whole; the type follows the suffix. An existing file is replaced.
+
+        Raises:
+            LatentCLIError: The file cannot be written, or its type is unknown.
+        """
+        write_picture(self.picture(), Path(path))
+
+    def _repr_png_(self) -> bytes | None:
+        return encode_picture(self.picture(), ".png") if self else None
+
+
+def pictures_of(pictures: Picture | Iterable[Picture]) -> Iterator[Picture]:
+    """The pictures one by one; a folder gives those below it."""
+    if isinstance(pictures, Image.Image) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
+        yield pictures
+    elif isinstance(pictures, str | os.PathLike):
+        path = Path(pictures)
+        yield from find_images(path) if path.is_dir() else [path]
+    else:
+        yield from pictures
+
+
+def picture_file(picture: Picture) -> tuple[Path, bytes | None]:
+    """A path, or the bytes of a PNG file of the picture, as `images.open_picture` takes them."""
+    if isinstance(picture, str | os.PathLike):
+        return Path(picture), None
+    if isinstance(picture, np.ndarray):
+        picture = _from_array(picture)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return Path("picture.png"), buffer.getvalue()
+
+
+def model_pixels(picture: Picture, config: ModelConfig) -> np.ndarray:
+    """uint8 (height, width, channels), cropped to what a model sees."""
+    with open_picture(*picture_file(picture)) as opened:
+        return fit_given(opened, config)
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    """A picture of an array (height, width[, 1, 3 or 4]) of uint8, or float in [0, 1]."""
+    if np.issubdtype(array.dtype, np.floating):
+        array = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise ImageError(f"an array must be (height, width, 3) of uint8 or float, got {array.shape} {array.dtype}")
+    return Image.fromarray(array)
+
+
+def picture_names(pictures: Sequence[Picture]) -> tuple[str, ...]:
+    """A name for each picture: its file's, or its number."""
+    names = [
+        Path(picture).name if isinstance(picture, str | os.PathLike) else f"{number}.png"
+        for number, picture in enumerate(pictures)
+    ]
+    return tuple(f"{number}-{name}" if names.count(name) > 1 else name for number, name in enumerate(names))

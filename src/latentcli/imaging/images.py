@@ -1,0 +1,382 @@
+"""Pictures in and out: read, convert, write.
+
+Pillow's pictures and their 0..255 stay in this file; everywhere else images are (n, channels, height, width)
+of float32 in [0, 1], or, while waiting to be trained on, (n, height, width, channels) of uint8. Where they have alpha,
+it is the last channel and colours are premultiplied by it: what is invisible is 0, and nothing of it can bleed into
+what is visible. Pillow's pictures are not premultiplied. Nothing here imports torch, so that the processes that decode
+a folder start at once.
+"""
+
+import contextlib
+import io
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageColor, ImageOps
+
+from latentcli.config import MEGAPIXELS, WHITE, WITH_ALPHA, ModelConfig
+from latentcli.errors import ConfigError, ImageError
+from latentcli.imaging.box import Box, cut
+from latentcli.imaging.faces import NoFace, find_faces
+from latentcli.storage.files import read_input, write_whole
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  # never EPS, PDF …
+ORIENTATION = 0x0112  # the EXIF tag
+_MOST_OVERHEAD, _MOST_PER_PIXEL = 64 << 20, 16  # bytes of a picture's file
+MOST_PIPED = 192 << 20  # bytes of a picture from the standard input
+_CROP_TIMES = 2  # the model's size, up to which a square picture is taken for a face crop
+_PNG_LEVEL = 3  # of 9: a third of the time of Pillow's own 6, for files that are 4 % larger
+_WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
+_TRANSPARENT = 230  # alpha, of 255, below which a pixel is transparent: a tenth of what lies behind it shows
+_CHECK, _CHECKS = 8, (255, 228)  # the checkerboard behind transparent pictures: pixels of a square, and its two grays
+
+# What Pillow raises for damaged files, over all its formats.
+PILLOW_ERRORS = (
+    OSError, SyntaxError, ValueError, OverflowError, NotImplementedError, MemoryError, EOFError, struct.error,
+    IndexError, KeyError, TypeError, ZeroDivisionError, RuntimeError,
+)  # fmt: skip
+
+# Pillow only warns above its own limit; ours is final, and looked at before pixels are decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # a dangling or looping link
+        return False
+
+
+@contextlib.contextmanager
+def open_picture(path: Path, content: bytes | None = None, megapixels: float = MEGAPIXELS) -> Iterator[Image.Image]:
+    """The picture with its header checked; pixels are decoded when they are first used.
+
+    `content` are the file's bytes where they are not on the disk under that name. Raises ImageError for anything that
+    is no readable image file, also while its pixels are used.
+    """
+    if content is None and not os.path.lexists(path):
+        raise ImageError(f"{path} does not exist; check the name")
+    if content is None and not _is_regular(path):
+        raise ImageError(f"{path} is not a file; give an image file")
+    file = path if content is None else io.BytesIO(content)
+    with _pillow_errors(path), Image.open(file, formats=FORMATS) as picture:
+        if picture.width * picture.height > megapixels * 1_000_000:
+            size = f"{picture.width}x{picture.height}"
+            raise_it = "" if megapixels == MEGAPIXELS else ", or raise `max_megapixels`"
+            raise ImageError(f"{path} has {size} pixels; scale it below {megapixels:g} megapixels{raise_it}")
+        if picture.format == "PNG":
+            _check_sums(path if content is None else io.BytesIO(content))
+        yield picture
+
+
+def _check_sums(png: Path | io.BytesIO) -> None:
+    """Raises SyntaxError where a chunk of a PNG is damaged: decoding alone does not always notice."""
+    with Image.open(png, formats=("PNG",)) as picture:
+        picture.verify()
+
+
+def picture_bytes(path: Path, picture: Image.Image) -> bytes:
+    """The content of an opened picture's file. Raises OSError when it is far larger than its pixels."""
+    return read_input(path, _MOST_OVERHEAD + _MOST_PER_PIXEL * picture.width * picture.height)
+
+
+@contextlib.contextmanager
+def _pillow_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except NoFace as error:
+        raise ImageError(f"{path} shows no face that can be found; leave it out, or crop it yourself") from error
+    except PILLOW_ERRORS as error:
+        if isinstance(error, PermissionError):
+            raise ImageError(f"{path} may not be read; check its permissions") from error
+        raise ImageError(f"{path} is not a readable image (damaged, or of another type)") from error
+
+
+def read_image(path: Path, config: ModelConfig) -> np.ndarray:
+    """The picture as a model wants it: uint8 (height, width, channels), cropped, Lanczos."""
+    with open_picture(path) as picture:
+        return fit_given(picture, config)
+
+
+def fit_given(picture: Image.Image, config: ModelConfig) -> np.ndarray:
+    """A picture that somebody gives, as a model wants it: uint8 (height, width, channels).
+
+    A model of aligned faces takes a small square picture for a face crop like those it learned from. In any other the
+    face is found, and where there is none, the centre is taken.
+    """
+    is_crop = picture.width == picture.height <= _CROP_TIMES * config.width
+    if config.crop == "face" and config.aligned and not is_crop:
+        whole = plain(upright(picture), config.background)
+        with contextlib.suppress(NoFace):
+            return to_model_size(whole, config, _face_place(whole, config))
+    return fit(picture, config)
+
+
+def fit(picture: Image.Image, config: ModelConfig) -> np.ndarray:
+    """A picture of a training set as a model wants it: uint8 (height, width, channels)."""
+    if finds_faces(config):
+        whole = plain(upright(picture), config.background)
+        return to_model_size(whole, config, _face_place(whole, config))
+    _draft(picture, config)
+    whole = upright(picture)
+    return to_model_size(whole if config.has_alpha else plain(whole, config.background), config)
+
+
+def to_model_size(picture: Image.Image, config: ModelConfig, place: Box | None = None) -> np.ndarray:
+    """Cut out a place (else what the model sees), resize: uint8 (height, width, channels)."""
+    if config.has_alpha:
+        picture = premultiplied(picture, config.has_colour)
+    else:
+        picture = picture.convert("RGB" if config.has_colour else "L")
+    place = place or model_box(picture.width, picture.height, config)
+    size = (config.width, config.height)
+    if place != Box(0, 0, *size) or picture.size != size:
+        picture = cut(picture, place, size)
+    pixels = np.array(picture, dtype=np.uint8).reshape(config.height, config.width, config.channels)
+    if config.has_alpha:  # Lanczos overshoots, and no colour is above its alpha
+        np.minimum(pixels[:, :, :-1], pixels[:, :, -1:], out=pixels[:, :, :-1])
+    return pixels
+
+
+def model_box(width: int, height: int, config: ModelConfig) -> Box:
+    """What a model sees of a picture when nothing is looked for in it.
+
+    The largest centred box of the model's shape, or with `crop` "none" all of it, which is then squeezed.
+    """
+    if config.crop == "none":
+        return Box(0, 0, width, height)
+    scale = min(width / config.width, height / config.height)
+    inner = max(1, round(config.width * scale)), max(1, round(config.height * scale))
+    return Box((width - inner[0]) // 2, (height - inner[1]) // 2, *inner)
+
+
+def finds_faces(config: ModelConfig) -> bool:
+    """Whether the model's images are faces that have to be found in their pictures."""
+    return config.crop == "face" and not config.aligned
+
+
+def _face_place(picture: Image.Image, config: ModelConfig) -> Box:
+    """Where the largest face of a picture is, as the model frames it. Raises NoFace."""
+    found = find_faces(picture)
+    if not found:
+        raise NoFace
+    return found[0].place(config.framing)
+
+
+def _draft(picture: Image.Image, config: ModelConfig) -> None:
+    """Let a JPEG decode at a fraction of its size, down to twice what is needed: several times faster."""
+    if picture.format in ("JPEG", "MPO"):
+        if config.crop != "none":
+            scale = 2 * max(config.width, config.height) / min(picture.size)
+        else:
+            scale = max(2 * config.width / picture.width, 2 * config.height / picture.height)
+        picture.draft(None, (max(1, int(picture.width * scale)), max(1, int(picture.height * scale))))
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The EXIF orientation applied; a broken one is ignored. It is the same picture where there is nothing to turn."""
+    try:
+        if picture.getexif().get(ORIENTATION, 1) == 1:
+            picture.load()
+            return picture
+        return ImageOps.exif_transpose(picture)
+    except PILLOW_ERRORS:
+        picture.load()  # damaged pixels still raise
+        return picture
+
+
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height once the EXIF orientation is applied, from the header alone."""
+    width, height = picture.size
+    with contextlib.suppress(*PILLOW_ERRORS):
+        if picture.getexif().get(ORIENTATION) in (5, 6, 7, 8):
+            return height, width
+    return width, height
+
+
+def plain(picture: Image.Image, background: str = WHITE) -> Image.Image:
+    """Mode L or RGB from any mode, without clipping 16-bit values; what is transparent shows the background.
+
+    It is the same picture where there is nothing to convert.
+    """
+    mode = picture.mode
+    if mode.startswith("I") or mode == "F":
+        return _eight_bit(picture)
+    if _says_alpha(picture):
+        picture = picture.convert("RGBA")
+        ground = Image.new("RGBA", picture.size, background)
+        stays_gray = mode in ("LA", "L", "1") and _is_gray(background)
+        return Image.alpha_composite(ground, picture).convert("L" if stays_gray else "RGB")
+    kind = "L" if mode in ("1", "L") else "RGB"
+    return picture if mode == kind else picture.convert(kind)
+
+
+def premultiplied(picture: Image.Image, colour: bool) -> Image.Image:
+    """Mode RGBa, or La without `colour`, from any mode: colours times alpha, which is 255 in pictures without it."""
+    if picture.mode.startswith("I") or picture.mode == "F" or not _says_alpha(picture):
+        picture = plain(picture)
+    straight = picture.convert("RGBA")
+    return straight.convert("RGBa") if colour else straight.convert("LA").convert("La")
+
+
+def _says_alpha(picture: Image.Image) -> bool:
+    """Whether a picture's pixels may be transparent, by its header."""
+    return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+
+
+def _is_gray(colour: str) -> bool:
+    return colour[1:3] == colour[3:5] == colour[5:7]
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """16- and 32-bit gray scaled by the range of its type, which `convert` would clip to white."""
+    values = np.asarray(picture).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("pixels that are no numbers")
+    top = 65535.0 if picture.mode.startswith("I") else 1.0
+    if picture.mode == "I" and values.max(initial=0) <= 255:
+        top = 255.0
+    if picture.mode == "F" and values.max(initial=0) > 1:
+        top = float(values.max())
+    return Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
+
+
+def read_all(
+    items: Iterable[Item], read: Callable[[Item], Result], at_once: int = 256, workers: int | None = None
+) -> Iterator[tuple[Item, Result | ImageError]]:
+    """Read many pictures, in order: each path or name with what `read` made of it, or its ImageError.
+
+    `workers` read at the same time, as many as there are cores without it, and at most `at_once` results wait in
+    memory. The one place where an unreadable picture does not end the work.
+    """
+
+    def attempt(item: Item) -> tuple[Item, Result | ImageError]:
+        try:
+            return item, read(item)
+        except ImageError as error:
+            return item, error
+
+    waiting = iter(items)
+    with ThreadPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
+        while some := list(islice(waiting, at_once)):
+            yield from pool.map(attempt, some)
+
+
+def has_colour(picture: Image.Image) -> bool:
+    """Whether a picture shows chroma, looked at in a thumbnail: gray pictures are often stored as RGB."""
+    if picture.mode in ("1", "L", "LA", "F") or picture.mode.startswith("I"):
+        return False
+    picture.draft(None, (64, 64))
+    pixels = np.asarray(plain(picture).convert("RGB").resize((32, 32)), dtype=np.int16)
+    return bool((pixels.max(axis=2) - pixels.min(axis=2)).mean() > 4)
+
+
+def has_transparency(picture: Image.Image) -> bool:
+    """Whether some of a picture can be seen through: many have an alpha channel that is full."""
+    if picture.mode.startswith("I") or not _says_alpha(picture):
+        return False
+    return int(np.asarray(picture.convert("RGBA").getchannel("A")).min()) < _TRANSPARENT
+
+
+def as_float(images: np.ndarray) -> np.ndarray:
+    """uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1]."""
+    floats = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    floats /= 255
+    return floats
+
+
+def as_uint8(images: np.ndarray) -> np.ndarray:
+    """float32 (n, channels, height, width) to uint8 (n, height, width, channels), rounded."""
+    levels = images.transpose(0, 2, 3, 1) * np.float32(255)
+    np.clip(np.rint(levels, out=levels), 0, 255, out=levels)
+    return levels.astype(np.uint8, order="C")
+
+
+def straight(images: np.ndarray) -> np.ndarray:
+    """Premultiplied images (n, 2 or 4, height, width) with their colours divided by alpha; black where that is 0."""
+    alpha = np.clip(images[:, -1:], 0, 1)
+    colours = np.zeros_like(images[:, :-1])
+    np.divide(images[:, :-1], alpha, out=colours, where=alpha * 255 >= 0.5)
+    return np.concatenate([np.clip(colours, 0, 1), alpha], axis=1)
+
+
+def on_white(images: np.ndarray) -> np.ndarray:
+    """Images (n, 1 or 3, height, width): those with alpha lie on white, others are the same."""
+    return images if images.shape[1] not in WITH_ALPHA else images[:, :-1] + (1 - images[:, -1:])
+
+
+def to_pictures(images: np.ndarray) -> list[Image.Image]:
+    """One picture per image of a batch (n, channels, height, width) in [0, 1]: mode L, LA, RGB or RGBA."""
+    if images.shape[1] in WITH_ALPHA:
+        images = straight(images)
+    return [Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image) for image in as_uint8(images)]
+
+
+def on_checks(picture: Image.Image) -> Image.Image:
+    """Mode L or RGB: a transparent picture on a light checkerboard. Others are the same picture."""
+    if "A" not in picture.getbands():
+        return picture
+    across, down = (np.arange(side) // _CHECK % 2 for side in picture.size)
+    board = Image.fromarray(np.array(_CHECKS, dtype=np.uint8)[across ^ down[:, None]])
+    shown = board.convert("L" if picture.mode == "LA" else "RGB")
+    shown.paste(picture.convert(shown.mode), mask=picture.getchannel("A"))
+    return shown
+
+
+def encode_picture(picture: Image.Image, suffix: str, **options: object) -> bytes:
+    """The bytes of an image file of the type that `suffix` (".png", ".jpg" …) names.
+
+    Raises ImageError for a type Pillow cannot write.
+    """
+    check_writable(Path(f"picture{suffix}"))
+    format_name = Image.EXTENSION[suffix.lower()]
+    if "A" in picture.getbands() and not has_alpha(suffix):
+        picture = plain(picture)
+    if format_name == "PNG":
+        options = {"compress_level": _PNG_LEVEL, **options}
+    buffer = io.BytesIO()
+    try:
+        picture.save(buffer, format=format_name, **options)
+    except PILLOW_ERRORS as error:
+        raise ImageError(f"cannot write {suffix}: {error}; use .png") from error
+    return buffer.getvalue()
+
+
+def has_alpha(suffix: str) -> bool:
+    """Whether files of this type can be transparent."""
+    return Image.EXTENSION.get(suffix.lower()) not in _WITHOUT_ALPHA
+
+
+def check_writable(path: Path) -> Path:
+    """The path, when Pillow can write what its suffix names. Raises ImageError otherwise."""
+    Image.init()
+    if Image.EXTENSION.get(path.suffix.lower()) not in FORMATS:
+        raise ImageError(f"cannot write {path}: unknown image type; use .png, .jpg, .webp, .tiff or .gif")
+    return path
+
+
+def write_picture(picture: Image.Image, path: Path, **options: object) -> None:
+    """Write one picture whole; the type follows the suffix."""
+    write_whole(path, encode_picture(picture, path.suffix, **options))
+
+
+def parse_colour(text: str) -> str:
+    """A colour by name or number as #rrggbb. Raises ConfigError for anything else.
+
+    >>> parse_colour("black"), parse_colour("#0f0")
+    ('#000000', '#00ff00')
+    """
+    try:
+        return "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(text)[:3])
+    except ValueError:
+        raise ConfigError(f"{text!r} is no colour; give a name like black or a number like #336699") from None

@@ -1,0 +1,1 @@
+"""Files on disk: models, vectors, latents, metrics, and how they are written."""

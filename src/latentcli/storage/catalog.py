@@ -1,0 +1,357 @@
+"""Models and vectors by name. Reads headers only, so it needs no torch.
+
+The user's own models live under `./models/`; those shipped with latentcli carry `bundled: true` and never count as the
+user's own. Vectors are kept beside their model, those of a bundled model in the user's data folder.
+"""
+
+import math
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from latentcli.config import MODEL_FILE, MOST_STRENGTH, NUMBERED_AXIS, RESUME_FILE, EngineName
+from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageError
+from latentcli.storage import tensorfile
+from latentcli.storage.history import TrainingSummary
+from latentcli.text import did_you_mean
+
+OWN_MODELS = Path("models")  # in the current folder
+CARD_FILE = "README.md"  # the model card, beside the model file
+VECTORS_FOLDER = "vectors"
+VECTOR_SUFFIX = ".safetensors"
+# The bundled models that are taken where nothing else decides: for photos that come through a pipe, and for all else.
+PHOTO_MODEL, DEFAULT_MODEL = "faces", "avatars"
+FREE_LICENCES = ("CC0 1.0", "CC BY 4.0", "CC BY-SA 3.0", "MIT")  # for any use
+_NAME = re.compile(r"\w[\w.+-]*")
+_LONGEST_NAME = 100  # characters
+_ID = 12  # characters of a model_id
+_LISTED = 12  # vectors that a refusal names
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHeader:
+    """What a model file says of the model besides its tensors."""
+
+    model_id: str
+    config: dict[str, Any]
+    training: TrainingSummary | None = None
+    finished_at: str = ""  # end of the training, ISO 8601 in UTC: sorts as text
+    bundled: bool = False
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the training images, for `sample(like=...)`
+    licence: str = ""  # of weights and vectors, where the model comes with one
+    network_id: str = ""  # a digest of the weights, which is the model_id unless the decoder alone was trained on
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9a-f]{12}", self.model_id):  # folders are named after it
+            raise ValueError("model_id is not twelve hex digits")
+
+    @property
+    def weights_id(self) -> str:
+        """What tells these weights from all others."""
+        return self.network_id or self.model_id
+
+
+def read_model_header(path: Path) -> ModelHeader:
+    """The header of a model file. Raises FileFormatError when it is missing or makes no sense."""
+    return tensorfile.parse(ModelHeader, tensorfile.read_header(path, "model"), path)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model file and its header."""
+
+    name: str
+    path: Path  # of the model file
+    header: ModelHeader
+    engine: EngineName = "auto"  # to compute with
+    loaded: Any = field(default=None, compare=False, repr=False)  # the model, where choosing it took loading it
+
+    @property
+    def model_id(self) -> str:
+        return self.header.model_id
+
+    @property
+    def bundled(self) -> bool:
+        return self.header.bundled
+
+    @property
+    def card(self) -> Path:
+        """Model card."""
+        return self.path.with_name(CARD_FILE)
+
+    @property
+    def training(self) -> TrainingSummary | None:
+        """Summary of the training; None where the file has none."""
+        return self.header.training
+
+    @property
+    def finished_at(self) -> str:
+        return self.header.finished_at
+
+    @property
+    def licence(self) -> str:
+        """Of weights and vectors; empty where the model says nothing."""
+        return self.header.licence
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether the licence does not allow any use."""
+        return bool(self.licence) and self.licence not in FREE_LICENCES
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRequest:
+    """A vector asked for as `NAME|FILE[=S]`."""
+
+    reference: str
+    strength: float | None  # None where the option has no =S
+
+    @property
+    def is_file(self) -> bool:
+        return self.reference.endswith(VECTOR_SUFFIX)
+
+    @property
+    def is_axis(self) -> bool:
+        """Whether it may be an axis that every model has: `z0`, `pc1`."""
+        return NUMBERED_AXIS.fullmatch(self.reference) is not None
+
+
+def new_model_name(data: Path) -> str:
+    """A model name made from its data folder's; never that of a bundled model, which it would hide.
+
+    >>> new_model_name(Path("Photos (2020)"))
+    'Photos-2020'
+    >>> new_model_name(Path("faces"))
+    'my-faces'
+    """
+    stem = data.resolve().name if os.path.isdir(data) or not data.suffix else data.stem
+    name = re.sub(r"[^\w.+]+", "-", stem)[:_LONGEST_NAME].strip("-.+") or "model"
+    return f"my-{name}" if name in {entry.name for entry in bundled_models()} else name
+
+
+def check_name(name: str, what: str) -> str:
+    """The name, if it is a safe file name. Raises ConfigError otherwise."""
+    if not _NAME.fullmatch(name) or name.endswith(VECTOR_SUFFIX):
+        raise ConfigError(f"{what} {name[:_LONGEST_NAME]!r} cannot be a name; use letters, digits, -, _ and .")
+    if len(name) > _LONGEST_NAME:
+        raise ConfigError(f"{what} names have up to {_LONGEST_NAME} characters, got {len(name)}; take a shorter one")
+    return name
+
+
+def parse_vector(text: str) -> VectorRequest:
+    """Read NAME, FILE, NAME=S or FILE=S.
+
+    >>> parse_vector("smile=1.5")
+    VectorRequest(reference='smile', strength=1.5)
+    >>> parse_vector("smile")
+    VectorRequest(reference='smile', strength=None)
+    """
+    reference, equals, number = text.rpartition("=")
+    if not equals:
+        return VectorRequest(text, None)
+    try:
+        strength = float(number)
+    except ValueError:
+        strength = math.nan
+    if not abs(strength) <= MOST_STRENGTH:
+        raise UsageError(f"`vector` takes NAME or NAME=STRENGTH with strengths up to {MOST_STRENGTH:g}, got {text!r}")
+    return VectorRequest(reference, strength)
+
+
+def own_models() -> list[ModelEntry]:
+    """The user's models under `./models/`, the most recently trained first; unreadable files are left out."""
+    entries = [entry for entry in _scan(OWN_MODELS)[0] if not entry.bundled]
+    return sorted(entries, key=lambda entry: entry.finished_at, reverse=True)
+
+
+def bundled_models(first: str = DEFAULT_MODEL) -> list[ModelEntry]:
+    """The models that come with latentcli, by name; the one called `first` comes first."""
+    package = Path(__file__).parents[1]
+    installed, _ = _scan(package / "bundled")
+    found = installed or [entry for entry in _scan(package.parents[1] / "models")[0] if entry.bundled]
+    return sorted(found, key=lambda entry: (entry.name != first, entry.name))
+
+
+def damaged_models() -> list[str]:
+    """One message for each unreadable model file under `./models/`."""
+    return _scan(OWN_MODELS)[1]
+
+
+def unfinished_runs() -> list[str]:
+    """Names of the unfinished trainings under `./models/`."""
+    runs = sorted(path.parent for path in OWN_MODELS.glob(f"*/{RESUME_FILE}"))
+    return [run.name for run in runs if not (run / MODEL_FILE).exists()]
+
+
+def _scan(folder: Path) -> tuple[list[ModelEntry], list[str]]:
+    """The models in a folder, sorted by name, and a message for each that cannot be read."""
+    entries, messages = [], []
+    for path in sorted(folder.glob(f"*/{MODEL_FILE}")):
+        try:
+            entries.append(ModelEntry(path.parent.name, path, read_model_header(path)))
+        except FileFormatError as error:
+            messages.append(str(error))
+    return entries, messages
+
+
+def candidates(
+    wanted: str | None, vectors: Sequence[VectorRequest] = (), bundled: str = DEFAULT_MODEL
+) -> list[ModelEntry]:
+    """The named model alone; else those of the user, the latest first, then the bundled ones, that of a name first.
+
+    Named vectors leave the models that have them all. Raises ConfigError or FileFormatError when there is none.
+    """
+    known = [_named(wanted)] if wanted is not None else own_models() + bundled_models(bundled)
+    found = [entry for entry in known if all(_has(entry, vector) for vector in vectors)]
+    if found:
+        return found
+    if vectors and known:
+        raise _no_such_vector(known, vectors, wanted)
+    raise ConfigError("there is no model yet; train one: latentcli train FOLDER")
+
+
+def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = ()) -> ModelEntry:
+    """The first of the candidates. Raises what `candidates` does."""
+    return candidates(wanted, vectors)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The model of a command, why it was taken, and notes on pictures that it does not know."""
+
+    entry: ModelEntry
+    why: str = ""  # after the model's name: "is your latest"; "" where it was named
+    notes: tuple[str, ...] = ()
+
+
+def choose(
+    wanted: str | None,
+    vectors: Sequence[VectorRequest] = (),
+    bundled: str = DEFAULT_MODEL,
+    engine: EngineName = "auto",
+) -> Choice:
+    """The model of a command that is given no pictures; for one that is: `pipelines.choose`.
+
+    Raises what `candidates` does.
+    """
+    found = candidates(wanted, vectors, bundled)
+    names = [vector.reference for vector in vectors if not vector.is_axis]
+    why = "comes with latentcli" if found[0].bundled else "is your latest"
+    if names and len(found) < len(candidates(wanted)):
+        why = f"has the vector{'s' * (len(names) > 1)} {' and '.join(names)}"
+    return Choice(replace(found[0], engine=engine), "" if wanted else why)
+
+
+def _named(wanted: str) -> ModelEntry:
+    own = OWN_MODELS / wanted / MODEL_FILE
+    if _NAME.fullmatch(wanted) and os.path.isfile(own):
+        return ModelEntry(wanted, own, read_model_header(own))
+    for entry in bundled_models():
+        if entry.name == wanted:
+            return entry
+    for path in (Path(wanted) / MODEL_FILE, Path(wanted)):
+        if os.path.isfile(path):
+            return ModelEntry(path.resolve().parent.name, path, read_model_header(path))
+    if _NAME.fullmatch(wanted) and wanted in unfinished_runs():
+        raise ConfigError(f"{OWN_MODELS / wanted} is not finished; run the same train command to resume it")
+    names = [entry.name for entry in own_models() + bundled_models()]
+    known = f"; known: {', '.join(names) or 'none yet'} (a path to a model folder works too)"
+    raise ConfigError(f"there is no model {wanted!r}{did_you_mean(wanted, names) or known}")
+
+
+def _has(entry: ModelEntry, vector: VectorRequest) -> bool:
+    if vector.is_file:
+        return _made_by(vector) == entry.model_id
+    return vector.reference in vectors_of(entry) or vector.is_axis
+
+
+def _made_by(vector: VectorRequest) -> str:
+    """The model_id in a vector's file."""
+    return str(tensorfile.read_header(Path(vector.reference), "vector").get("model_id"))[:_ID]
+
+
+def _no_such_vector(
+    candidates: list[ModelEntry], vectors: Sequence[VectorRequest], wanted: str | None
+) -> ConfigError | ModelMismatch:
+    for vector in vectors:
+        if vector.is_file and not any(_has(entry, vector) for entry in candidates):
+            whom = f"{wanted} is {candidates[0].model_id}" if wanted else "no known model is that one"
+            return ModelMismatch(
+                f"{vector.reference} was made with model {_made_by(vector)}, but {whom}; "
+                f"{make_again(vector.reference, wanted or candidates[0].name)}"
+            )
+        if vector.is_file or any(_has(entry, vector) for entry in candidates):
+            continue
+        if orphans := [
+            path
+            for path in sorted(_every_user_vector().glob("*/*"))
+            if path.name == f"{vector.reference}{VECTOR_SUFFIX}"
+        ]:
+            return ModelMismatch(
+                f"{vector.reference} was made with model {orphans[0].parent.name}, which is another or an earlier one; "
+                f"{make_again(str(orphans[0]), wanted or candidates[0].name)}"
+            )
+    missing = [vector.reference for vector in vectors if not any(_has(entry, vector) for entry in candidates)]
+    if not missing:
+        return ConfigError(f"no model has {' and '.join(vector.reference for vector in vectors)} together")
+    name, known = missing[0], list(dict.fromkeys(name for entry in candidates for name in vectors_of(entry)))
+    make = "; make it with: latentcli vectors fit NAME --positive DIR --negative DIR"
+    if not wanted:
+        return ConfigError(f"no model has the vector {name}{did_you_mean(name, known) or make}")
+    others = [entry.name for entry in own_models() + bundled_models() if name in vectors_of(entry)]
+    if others:
+        make = f"; it is one of {' and '.join(others)}"
+    listed = f"; it has {', '.join(known[:_LISTED]) or 'none'}{' …' * (len(known) > _LISTED)}"
+    return ConfigError(f"{candidates[0].name} has no vector {name}{did_you_mean(name, known) or listed + make}")
+
+
+def make_again(vector: str, model: str) -> str:
+    """What to do with a vector of another model, given by name or file."""
+    command = f"latentcli vectors refit {shlex.quote(vector)} --model {shlex.quote(model)} --root FOLDER"
+    return f"make it again: {command}, where its images are"
+
+
+def vectors_of(entry: ModelEntry) -> dict[str, Path]:
+    """Name and file of each vector of a model, pc2 before pc10; the user's own come before bundled ones."""
+    found: dict[str, Path] = {}
+    for folder in (entry.path.parent / VECTORS_FOLDER, _user_vectors(entry)):
+        for path in folder.glob(f"*{VECTOR_SUFFIX}"):
+            found[path.name.removesuffix(VECTOR_SUFFIX)] = path
+    return {name: found[name] for name in sorted(found, key=_natural)}
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers in names by their value."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def vector_file(entry: ModelEntry, vector: VectorRequest) -> Path:
+    """The file of a vector that the model has. Raises ConfigError where it is gone, or cannot be listed."""
+    if vector.is_file:
+        return Path(vector.reference)
+    try:
+        return vectors_of(entry)[vector.reference]
+    except KeyError as error:
+        raise ConfigError(f"the vector {vector.reference} of {entry.name} cannot be found; try again") from error
+
+
+def new_vector_file(entry: ModelEntry, name: str) -> Path:
+    """File for a new vector of this name: beside an own model, else in the user's data folder."""
+    check_name(name, "vector")
+    folder = _user_vectors(entry) if entry.bundled else entry.path.parent / VECTORS_FOLDER
+    return folder / f"{name}{VECTOR_SUFFIX}"
+
+
+def _user_vectors(entry: ModelEntry) -> Path:
+    return _every_user_vector() / entry.model_id
+
+
+def _every_user_vector() -> Path:
+    """The folder of those that the user made for bundled models, in one folder a model."""
+    return platformdirs.user_data_path("latentcli") / VECTORS_FOLDER

@@ -1,0 +1,128 @@
+"""Training history: metrics, one line of `history.jsonl` per epoch, and the summary in the model file.
+
+Nothing here needs torch, so that models can be listed without it.
+"""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from latentcli import typed
+from latentcli.config import HISTORY_FILE
+from latentcli.storage.files import read_input, write_whole
+
+_MOST_BYTES = 8 << 20  # of the history: thousands of epochs
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Means over images; nats per image."""
+
+    images: int
+    negative_elbo: float | None  # reconstruction + KL with one draw per image, beta 1; None for an autoencoder
+    reconstruction: float  # with the model's sigma
+    kl: float | None  # None for an autoencoder, which has none
+    psnr: float  # dB, mean over images, 8-bit reconstruction from the posterior mean
+    active_dimensions: int | None  # KL above 0.01 nats on average; None for an autoencoder
+    bits_per_dimension: float | None  # Gaussian VAEs only
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """The measured end of a pass over the images: one line of `history.jsonl`. Epoch 0 is the start."""
+
+    epoch: int
+    step: int
+    stage: int
+    seconds: float  # of training so far, over all sessions of the run
+    reconstruction: float  # nats per image, mean over the training batches since the last line
+    kl: float
+    skipped_steps: int  # with non-finite gradients, so far
+    held_out: Metrics | None
+
+    @property
+    def loss(self) -> float:
+        """Reconstruction + KL on the training images, nats per image."""
+        return self.reconstruction + self.kl
+
+
+@dataclass(frozen=True, slots=True)
+class SharpMetrics:
+    """How sharp a decoder is, and what that costs, on held-out images."""
+
+    psnr: float  # dB, of reconstructions
+    sharpness: float  # variance of the Laplacian of reconstructions over that of the images, median
+    frechet: float  # distance of samples to the images, in the space of `evaluate`
+
+
+@dataclass(frozen=True, slots=True)
+class Sharpening:
+    """The second stage of a training: the decoder alone, against a discriminator."""
+
+    steps: int
+    batch_size: int
+    seconds: float
+    precision: str
+    seed: int
+    before: SharpMetrics
+    after: SharpMetrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSummary:
+    """How a model was trained, in the order of the model file."""
+
+    preset: str = ""
+    data: str = "a folder"  # name of the folder, archive or list
+    start_from: str | None = None  # name of the model whose weights were the first
+    images: int
+    held_out_images: int = 0
+    unreadable: int = 0
+    steps: int
+    stages: int = 1
+    batch_size: int = 0
+    minutes: float | None = None  # that were asked for
+    epochs: float
+    planned_epochs: float | None = None  # where training stopped early
+    kept_epoch: int | None = None  # whose weights are stored, the best on held-out images; None for the last
+    seconds: float
+    precision: str = ""
+    optimizer: str = ""
+    learning_rate: float
+    beta: float
+    flip: bool = False
+    shift: float = 0.0
+    jitter: float = 0.0
+    seed: int = 0
+    held_out_share: float | None = None  # None where a folder was held out
+    held_out: Metrics | None = None
+    sharpening: Sharpening | None = None  # where there was one; `held_out` is measured after it
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read(folder: Path) -> list[EpochReport]:
+    """The whole lines of a run's history; none where there is no such file."""
+    try:
+        texts = read_input(folder / HISTORY_FILE, _MOST_BYTES).decode().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    lines = []
+    for text in texts:
+        with contextlib.suppress(ValueError, RecursionError):
+            lines.append(typed.read(EpochReport, json.loads(text)))
+    return lines
+
+
+def until(folder: Path, step: int) -> list[EpochReport]:
+    """The lines of a run up to a step; what a crash left after it is dropped."""
+    return [line for line in read(folder) if line.step <= step]
+
+
+def write(folder: Path, lines: Sequence[EpochReport]) -> None:
+    """All lines, whole."""
+    write_whole(folder / HISTORY_FILE, "".join(json.dumps(asdict(line)) + "\n" for line in lines).encode())

@@ -1,0 +1,89 @@
+"""Latent codes, and the file they travel in.
+
+A latent means something only to the model that made it, so every file names its model.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from latentcli.errors import FileFormatError, ModelMismatch
+from latentcli.storage import tensorfile
+
+KIND = "latents"
+SUFFIX = ".latents.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    names: tuple[str, ...]
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """Codes z (n, latent_dim) float32, one name each, and the model they belong to."""
+
+    z: np.ndarray
+    names: tuple[str, ...]  # relative POSIX paths with suffix
+    model_id: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "z", np.asarray(self.z, dtype=np.float32))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def with_z(self, z: np.ndarray) -> "Latents":
+        """The same names with other codes."""
+        return replace(self, z=z)
+
+    def row(self, name: str) -> np.ndarray:
+        """The code of one name: (latent_dim,). Raises FileFormatError when there is none."""
+        if name not in self.names:
+            raise FileFormatError(f"there are no latents named {name!r}; the first is {self.names[0]!r}")
+        return np.asarray(self.z[self.names.index(name)])
+
+    def save(self, path: Path) -> None:
+        """Write them whole. Raises LatentCLIError when that fails."""
+        header = {"names": list(self.names), "model_id": self.model_id}
+        tensorfile.write(path, KIND, header, {"z": np.ascontiguousarray(self.z)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Latents":
+        """Raises FileFormatError when the file is no latents file, damaged, or names places outside its folder."""
+
+        def check(header: tensorfile.Header, layout: tensorfile.Layout) -> None:
+            shape = layout["z"][1] if list(layout) == ["z"] else ()
+            if not tensorfile.are_floats(layout) or len(shape) != 2:
+                raise FileFormatError(f"{path} does not hold named latents; encode the images again")
+            names = header.get("names")
+            if not isinstance(names, list) or len(names) != shape[0] or not names:
+                raise FileFormatError(f"{path} does not hold one name per latent; encode the images again")
+
+        header, arrays = tensorfile.read(path, KIND, check)
+        found, z = tensorfile.parse(_Header, header, path), arrays["z"]
+        if not np.isfinite(z).all():
+            raise FileFormatError(f"{path} holds latents that are not numbers; encode the images again")
+        for name in found.names:
+            if not _stays_inside(name):
+                raise FileFormatError(f"{path} holds the name {name!r}, which points outside a folder; do not trust it")
+        return cls(z, found.names, found.model_id)
+
+    def require_model(self, model_id: str, source: str, model: str, latent_dim: int) -> None:
+        """Raises ModelMismatch unless the model `model` made these latents, which came from `source`."""
+        if self.model_id != model_id:
+            raise ModelMismatch(
+                f"{source} was made with model {self.model_id}, but {model} is {model_id}; "
+                "choose that model with `model`, or encode the images again"
+            )
+        if self.z.shape[1] != latent_dim:
+            raise ModelMismatch(f"{source} has {self.z.shape[1]} latent dimensions, {model} has {latent_dim}")
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a stored name, joined to a folder, stays below it on any system."""
+    kinds = (PurePosixPath(name), PureWindowsPath(name)) if os.name == "nt" else (PurePosixPath(name),)
+    return bool(name) and "\0" not in name and not any(path.anchor or ".." in path.parts for path in kinds)

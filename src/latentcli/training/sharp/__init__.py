@@ -1,0 +1,1 @@
+"""Sharpening: the decoder of a trained model, trained further against a discriminator."""

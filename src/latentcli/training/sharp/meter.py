@@ -1,0 +1,44 @@
+"""Meter of how sharp a decoder is: PSNR, sharpness and the distance of samples, always on the same images."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentcli.data.dataset import Dataset
+from latentcli.evaluation.sample_metrics import FeatureSpace, frechet
+from latentcli.model.device import device_of
+from latentcli.model.metrics import psnr_per_image, sharpness
+from latentcli.model.vae import VAE
+from latentcli.storage.history import SharpMetrics
+
+_COMPARED = 500  # images
+_BATCH = 100
+_LEAST_VARIANCE = 1e-8  # of a Laplacian: flat images have no sharpness
+
+
+class SharpMeter:
+    """Measures decoders of one encoder."""
+
+    def __init__(self, images: Dataset, latents: np.ndarray, features: FeatureSpace) -> None:
+        """`latents` (n, latent_dim) are samples of the prior."""
+        self._images = torch.cat(list(images.spread(_COMPARED).floats()))
+        self._latents = torch.from_numpy(latents)
+        self._space = features
+        self._features = features(self._images)
+        self._sharpness = sharpness(self._images).clamp_min(_LEAST_VARIANCE)
+
+    @torch.inference_mode()
+    def __call__(self, vae: VAE) -> SharpMetrics:
+        psnr, ratios, sampled = [], [], []
+        for x, own in zip(torch.split(self._images, _BATCH), torch.split(self._sharpness, _BATCH), strict=True):
+            decoded = vae.decode(vae.encode(x.to(device_of(vae))).mean).cpu()
+            psnr.append(psnr_per_image(x, decoded))
+            ratios.append(sharpness(decoded) / own)
+        for z in torch.split(self._latents, _BATCH):
+            sampled.append(self._space(vae.decode(z.to(device_of(vae))).cpu()))
+        features: Tensor = torch.cat(sampled)
+        return SharpMetrics(
+            psnr=float(torch.cat(psnr).mean()),
+            sharpness=float(torch.cat(ratios).quantile(0.5)),
+            frechet=frechet(features, self._features),
+        )

@@ -1,0 +1,159 @@
+"""The fit of a flow prior: what it learns, how it is resumed, and its loss beside that of a mixture."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from latentcli.model.prior import MixturePrior
+from latentcli.model.vae import Posterior
+from latentcli.storage import tensorfile
+from latentcli.training.prior import flow
+from latentcli.training.prior.flow import KIND, Encoded, FlowTraining
+from latentcli.training.prior.mixture import fit
+from tests.conftest import close
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """A small network that learns fast."""
+    for name, value in (("_WIDTH", 64), ("_HIDDEN", 128), ("_BLOCKS", 2), ("_RATE", 5e-3)):
+        monkeypatch.setattr(flow, name, value)
+
+
+def two_heaps(count, seed=0):
+    """Posteriors around -3 and 3 along the first of three dimensions; the last carries nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    mean = 0.3 * torch.randn(count, 3, generator=generator)
+    mean[: count // 2, 0] += 3
+    mean[count // 2 :, 0] -= 3
+    mean[:, 2] = 0
+    logvar = torch.full_like(mean, -3.0)
+    logvar[:, 2] = 0
+    return Posterior(mean, logvar)
+
+
+def gaussian(posterior):
+    """One Gaussian, as a mixture."""
+    spread = torch.cov(posterior.mean.T) + torch.diag(posterior.logvar.exp().mean(dim=0))
+    mean = posterior.mean.mean(dim=0, keepdim=True).numpy()
+    return MixturePrior(np.ones(1, dtype=np.float32), mean, torch.linalg.cholesky(spread)[None].numpy())
+
+
+def started(seed=0, steps=250, start=gaussian):
+    heaps = two_heaps(400)
+    alone = Encoded.without_parts
+    return FlowTraining(alone(heaps), alone(two_heaps(200, seed=1)), start(heaps), seed, steps)
+
+
+def labelled(posterior):
+    """Which heap each is in, as parts."""
+    return Encoded(posterior, torch.stack([posterior.mean[:, 0] > 0, posterior.mean[:, 0] < 0], dim=1).float())
+
+
+def test_samples_are_drawn_from_a_part():
+    heaps = two_heaps(400)
+    training = FlowTraining(labelled(heaps), labelled(two_heaps(200, seed=1)), gaussian(heaps), 0, 300)
+    list(training.run())
+    prior = training.prior()
+    assert prior.values == 2
+    shares = [(replace(prior, like=like).sample(range(300), 1.0)[:, 0] > 0).mean() for like in ((0,), (1,), ())]
+    assert shares[0] > 0.97
+    assert shares[1] < 0.03
+    assert 0.35 < shares[2] < 0.65
+
+
+def test_the_flow_runs_where_what_changes_pictures_most_varies_most():
+    """The first of two dimensions changes pictures a hundred times as much as the second, by their posteriors."""
+    mean = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)) @ torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    logvar = torch.tensor([-8.0, -3.4]).expand(500, 2)
+    heaps = Encoded.without_parts(Posterior(mean, logvar))
+    prior = FlowTraining(heaps, heaps, gaussian(heaps.posterior), 0, 1).prior()
+    x = (mean.numpy() - prior.mean) @ np.linalg.pinv(prior.basis)
+    changing = np.abs(np.corrcoef(x, mean.numpy(), rowvar=False)[:2, 2]).argmax()
+    assert x[:, changing].std() / x[:, 1 - changing].std() == pytest.approx(np.exp((8 - 3.4) / 4), rel=0.1)
+
+
+def trained(steps):
+    training = started(steps=steps)
+    before = training.held_out_loss()
+    list(training.run())
+    return training, before
+
+
+def test_an_untrained_flow_is_the_gaussian_of_the_latents():
+    training, _ = trained(0)
+    z = training.prior().sample(range(4000), 1.0)
+    heaps = two_heaps(400)
+    assert np.abs(z.mean(axis=0)).max() < 0.15
+    expected = torch.cov(heaps.mean.T) + torch.diag(heaps.logvar.exp().mean(dim=0))
+    assert np.abs(np.cov(z, rowvar=False) - expected.numpy()).max() < 0.5
+
+
+def test_a_trained_flow_finds_the_heaps():
+    training, before = trained(300)
+    assert training.held_out_loss() < before
+    z = training.prior().sample(range(1000), 1.0)
+    assert (np.abs(np.abs(z[:, 0]) - 3) < 1.5).mean() > 0.9
+    assert (z[:, 0] > 0).mean() == pytest.approx(0.5, abs=0.1)
+    assert z[:, 2].std() == pytest.approx(1, abs=0.1)  # what carries nothing stays standard
+
+
+def test_a_seed_gives_the_same_latent_in_any_company():
+    prior = trained(20)[0].prior()
+    close(prior.sample([7], 0.9)[0], prior.sample(range(20), 0.9)[7], atol=1e-5)
+
+
+def test_an_untrained_flow_draws_from_its_mixture():
+    training = started(steps=0, start=lambda heaps: fit(heaps, seed=0))
+    assert training.held_out_loss() < 0.9 * started(steps=0).held_out_loss()
+    z = training.prior().sample(range(1000), 1.0)
+    assert (np.abs(np.abs(z[:, 0]) - 3) < 1.5).mean() > 0.97
+
+
+def test_a_flow_that_gains_nothing_is_known():
+    assert started(steps=0).best_step == 0
+    training, _ = trained(100)
+    assert training.best_step == 100
+
+
+def interrupted(path):
+    """A training that was stopped at step 100 and saved."""
+    training = started()
+    assert next(training.run()) == 100
+    training.save(path)
+    return training
+
+
+def same(one, other):
+    return all((one.prior().weights[name] == array).all() for name, array in other.prior().weights.items())
+
+
+def test_an_interrupted_fit_goes_on_exactly(tmp_path):
+    whole = started()
+    list(whole.run())
+    interrupted(tmp_path / "file")
+    again = started()
+    again.resume(tmp_path / "file")
+    assert again.done == 100
+    list(again.run())
+    assert same(again, whole)
+    assert again.best_loss == whole.best_loss
+
+
+def test_a_file_of_another_fit_or_a_damaged_one_is_left_alone(tmp_path):
+    path = tmp_path / "file"
+    interrupted(path)
+    other = started(seed=1)
+    other.resume(path)
+    header, arrays = tensorfile.read(path, KIND)
+    header.pop("sha256")
+    tensorfile.write(path, KIND, header, arrays | {"best.last.bias": np.zeros(7, dtype=np.float32)})
+    spoiled = started()
+    spoiled.resume(path)
+    path.write_bytes(b"text")
+    spoiled.resume(path)
+    spoiled.resume(tmp_path / "nowhere")
+    assert (other.done, spoiled.done) == (0, 0)
+    assert same(spoiled, started())
