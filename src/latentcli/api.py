@@ -414,7 +414,10 @@ def train(
     """
     let_threads_sleep()
     from latentcli.training.plan import TrainRequest, prepare
-    from latentcli.training.sharp.run import train_in_stages
+    from latentcli.training.run import run
+
+    if sharp:
+        from latentcli.training.sharp.run import train_and_sharpen
 
     folder = catalog.OWN_MODELS / (catalog.check_name(name, "model") if name else catalog.new_model_name(Path(data)))
     request = TrainRequest(
@@ -442,6 +445,6 @@ def train(
         threads=threads,
     )
     settled = prepare(folder, Path(data), request)
-    for _ in followed(train_in_stages(settled, sharp), progress):
+    for _ in followed(train_and_sharpen(settled) if sharp else run(settled), progress):
         pass
     return load(folder, device)

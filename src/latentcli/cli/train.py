@@ -159,7 +159,10 @@ def train(
         from latentcli.cli.training_view import StopRequest, follow_training
         from latentcli.storage import catalog
         from latentcli.training import plan
-        from latentcli.training.sharp import run as sharpen
+        from latentcli.training.run import run
+
+        if sharp:
+            from latentcli.training.sharp.run import plan_after, train_and_sharpen
 
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
@@ -194,11 +197,11 @@ def train(
         f"{folder}: {settled.choice.describe()} "
         "(change with --preset, --size, --latent-dim, --beta, --epochs, --minutes)"
     )
-    if settled.finished and (not sharp or sharpen.plan_after(settled).finished):
+    if settled.finished and (not sharp or plan_after(settled).finished):
         _say_finished(console, settled)
         return
     stop = StopRequest()
-    reports = sharpen.train_in_stages(settled, sharp, stop)
+    reports = train_and_sharpen(settled, stop) if sharp else run(settled, stop)
     follow_training(console, reports, stop, folder if log else None)
 
 

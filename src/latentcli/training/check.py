@@ -11,9 +11,9 @@ import numpy as np
 from latentcli.data.cache import Decoded
 from latentcli.events import Progress
 from latentcli.model.device import choose_device
-from latentcli.training import hardware
+from latentcli.training import machine
+from latentcli.training.images import images_of, read
 from latentcli.training.plan import Choice, TrainRequest, choose
-from latentcli.training.run import images_of, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
     trained = np.zeros(len(loading.listing), dtype=bool)
     trained[choice.train.rows] = True
     yield Progress("testing the speed", 0, 1)
-    speed = hardware.choose(choice.model, choice.config, images.train, device)
+    speed = machine.choose(choice.model, choice.config, images.train, device)
     yield Checked(
         choice=choice,
         images=len(images.train),

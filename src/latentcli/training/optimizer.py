@@ -91,17 +91,9 @@ class Optimizer:
             matrix.mul_(1 - rate * self._decay * keep).sub_(_as_weight(update.mul_(size * keep), matrix))
 
     def tensors(self) -> dict[str, Tensor]:
-        """All it remembers between steps, by name."""
+        """All it remembers between steps, by name: in memory each lies as its weight does, which fused AdamW needs."""
         kinds = {"momentum": self._momenta, "mean": self._means, "square": self._squares, "step": self._steps}
         return {f"{kind}.{index}": value for kind, values in kinds.items() for index, value in enumerate(values)}
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Remember what `tensors` gave, in place: fused AdamW walks memory, so a state must lie as its weight does.
-
-        Raises KeyError or RuntimeError when they are of another network.
-        """
-        for name, value in self.tensors().items():
-            value.copy_(tensors[name])
 
 
 def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:

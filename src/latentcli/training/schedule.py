@@ -33,6 +33,21 @@ def order(seed: int, epoch: int, images: int) -> Tensor:
     return torch.randperm(images, dtype=torch.int32, generator=stream(seed, "order", epoch))
 
 
+class Order:
+    """The images of each step: those at its place in the permutation of its epoch."""
+
+    def __init__(self, seed: int, images: int, batch_size: int) -> None:
+        self._seed, self._images, self._batch_size = seed, images, batch_size
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int32)  # the last that was needed
+
+    def rows(self, step: int) -> Tensor:
+        """Their rows: (batch_size,) int32."""
+        epoch, place = divmod(step, self._images // self._batch_size)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, order(self._seed, epoch, self._images)
+        return self._order[place * self._batch_size :][: self._batch_size]
+
+
 def noise(seed: int, step: int, count: int, latent_dim: int) -> Tensor:
     """N(0, I) for the posterior draws of a step: (count, latent_dim)."""
     return torch.randn(count, latent_dim, generator=stream(seed, "noise", step))

@@ -157,12 +157,12 @@ def test_pixels_gain_weight_while_more_than_the_aim_is_lost(trained, few_steps, 
 
 def test_both_stages_are_one_command_that_resumes(pictures, always):
     plan = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
-    first = list(sharpen.train_in_stages(plan, True, stop_after(plan.choice.config.epochs * 4 + 3)))
+    first = list(sharpen.train_and_sharpen(plan, stop_after(plan.choice.config.epochs * 4 + 3)))
     assert isinstance(first[-1], events.Interrupted)
     assert not any(isinstance(report, events.Finished) for report in first)
     again = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
     assert again.finished
-    rest = list(sharpen.train_in_stages(again, True))
+    rest = list(sharpen.train_and_sharpen(again))
     assert [type(report).__name__ for report in rest].count("Finished") == 1
     assert load_model(FOLDER).training.sharpening
     assert sharpen.plan_after(again).finished
@@ -171,7 +171,7 @@ def test_both_stages_are_one_command_that_resumes(pictures, always):
 def test_what_training_gave_is_finished_where_the_decoder_stays(pictures, few_steps, monkeypatch):
     monkeypatch.setattr(sharpen, "is_better", lambda found, before: False)
     plan = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
-    reports = list(sharpen.train_in_stages(plan, True))
+    reports = list(sharpen.train_and_sharpen(plan))
     assert isinstance(reports[-1], events.Finished)
 
 
@@ -220,7 +220,7 @@ def test_one_held_out_image_is_not_measured_alone(tmp_path, always):
         pass
     reports = sharpened(Path("models/few"))
     assert isinstance(reports[-1], events.Finished)
-    started = next(report for report in reports if isinstance(report, events.SharpStarted))
+    started = next(report for report in reports if isinstance(report, events.Started))
     assert started.held_out == 1
     assert math.isfinite(started.before.frechet)
 
@@ -249,7 +249,7 @@ def test_pixels_alone_make_the_error_smaller():
     fit_by_chance(vae)
     learner = SharpState(vae, SharpConfig(batch_size=8, precision="fp32"), torch.randn(8, 3), 200)
     images = torch.randint(0, 256, (8, 16, 16, 3), dtype=torch.uint8)
-    errors = [float(learner.step(images, step, 0.0).reconstruction) for step in range(100)]
+    errors = [float(learner.step(images, step, 0.0)["reconstruction"]) for step in range(100)]
     assert np.mean(errors[-10:]) < 0.97 * np.mean(errors[:10])
 
 
@@ -260,7 +260,7 @@ def test_the_discriminator_learns_to_tell_apart():
         vae, SharpConfig(batch_size=8, precision="fp32", learning_rate=2e-3), torch.randn(8, 3), 10_000
     )
     images = torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8)
-    losses = [float(learner.step(images, step, 1.0).discriminator) for step in range(80)]
+    losses = [float(learner.step(images, step, 1.0)["discriminator"]) for step in range(80)]
     assert losses[0] > 1.9
     assert min(losses) < 1
 

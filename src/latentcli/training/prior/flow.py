@@ -5,9 +5,10 @@ changes in pictures. Noise then hides detail first, as it does in pixels, and sa
 whitened latents, where every direction counts as much, avatars wore two haircuts at once.
 """
 
+import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -24,11 +25,13 @@ from latentcli.model.flow import FREQUENCIES, FlowPrior, MixturePaths, frequenci
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
 from latentcli.storage import tensorfile
-from latentcli.training import schedule
+from latentcli.training import checkpoint, events, schedule
+from latentcli.training.checkpoint import Position
+from latentcli.training.learner import Learner
+from latentcli.training.loop import Task
 from latentcli.training.optimizer import Optimizer
 from latentcli.training.prior.mixture import active_dimensions, covariance
 
-KIND = "prior being fitted"
 _MOST_STEPS = 3000
 _STEPS_PER_PIXEL = 2.4e-6  # of the images that the network was trained on: up to two fifths of its time, on two cores
 _WIDTH, _HIDDEN, _BLOCKS, _MOMENT = 512, 1024, 6, 128
@@ -127,26 +130,33 @@ class Encoded:
         return to_numpy({"mean": self.posterior.mean, "logvar": self.posterior.logvar, "parts": self.parts})
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """Of the checkpoint."""
+@dataclass(kw_only=True, slots=True)
+class FlowPosition(Position):
+    """Progress of the fit of a flow."""
 
-    of: str  # the training, by its latents, seed and steps
-    done: int
-    best_loss: float
-    best_step: int
+    best_loss: float  # held-out
+    best_step: int = 0
 
 
-class FlowTraining:
-    """The training of a flow prior on encoded images, from the mixture that is fitted to them.
+class FlowTraining(Task):
+    """Training of a flow prior on encoded images, as a task of the loop: it learns what the mixture leaves over."""
 
-    What a step does depends on the seed and its number alone.
-    """
+    what = "fitting the prior"
+    position: FlowPosition
+    has_fixed_threads = True  # its steps are too short to time them
 
-    def __init__(self, train: Encoded, held_out: Encoded, mixture: MixturePrior, seed: int, steps: int) -> None:
-        self.steps, self.done = steps, 0
+    def __init__(
+        self, train: Encoded, held_out: Encoded, mixture: MixturePrior, seed: int, steps: int, checkpoint_file: Path
+    ) -> None:
+        """Goes on from the checkpoint where that is of the same training; another or a damaged one is left alone."""
+        self.checkpoint_file, self.device = checkpoint_file, train.posterior.mean.device
+        self.options = {
+            "train": tensorfile.digest(train.arrays()),
+            "held_out": tensorfile.digest(held_out.arrays()),
+            "seed": seed,
+            "steps": steps,
+        }
         self._seed = seed
-        self._of = f"{tensorfile.digest(train.arrays())}/{tensorfile.digest(held_out.arrays())}/{seed}/{steps}"
         active = active_dimensions(train.posterior)
         self._train = train.only(active)
         self._combinations = _combinations(train.parts)
@@ -160,59 +170,30 @@ class FlowTraining:
         self._paths = _Paths(mixture, active, self._centre, self._to_flow)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._field = VelocityField(k, train.parts.shape[1])
-        self._averaged = copy.deepcopy(self._field).eval().requires_grad_(False)
-        self._optimizer = Optimizer(self._field, TrainConfig(optimizer="adamw"))
+            field = VelocityField(k, train.parts.shape[1])
+        averaged = copy.deepcopy(field).eval().requires_grad_(False)
+        self.learner = Learner(field, averaged, Optimizer(field, TrainConfig(optimizer="adamw")))
         measured = torch.arange(_MEASURED) % len(held_out.parts)
         self._measured = self._pairs(held_out.only(active), measured, -1)
-        self.best_loss = self.held_out_loss()
-        self._best, self.best_step = _copied(self._averaged), 0
+        self.learner.keep()
+        self.position = FlowPosition(steps=steps, best_loss=self.held_out_loss())
+        with contextlib.suppress(FileFormatError):
+            saved = checkpoint.read(checkpoint_file, FlowPosition)
+            if saved.options == self.options:
+                self.restore()
+                self.position = saved.position
 
-    def run(self) -> Iterator[int]:
-        """Make steps until held-out latents gain no more; yields their number each time those were measured."""
-        while self.done < self.steps:
-            self._step()
-            self.done += 1
-            if self.done % _MEASURE_EVERY == 0 or self.done == self.steps:
-                self._measure()
-                yield self.done
-            if self.done - self.best_step >= _PATIENCE:
-                break
+    def is_measured(self) -> bool:
+        return self.position.step % _MEASURE_EVERY == 0 or self.position.step == self.position.steps
 
-    def save(self, path: Path) -> None:
-        """Write all it takes to go on exactly from here. Raises LatentCLIError when that fails."""
-        header = {"of": self._of, "done": self.done, "best_loss": self.best_loss, "best_step": self.best_step}
-        tensorfile.write(path, KIND, header, to_numpy(self._tensors()))
-
-    def resume(self, path: Path) -> None:
-        """Go on from a file of the same training; another or a damaged one is left alone."""
-        try:
-            header, arrays = tensorfile.read(path, KIND)
-            found = tensorfile.parse(_Header, header, path)
-        except FileFormatError:
-            return
-        tensors = self._tensors()
-        if found.of != self._of:
-            return
-        if {name: array.shape for name, array in arrays.items()} == {name: x.shape for name, x in tensors.items()}:
-            self.done, self.best_step, self.best_loss = found.done, found.best_step, found.best_loss
-            for name, tensor in tensors.items():
-                tensor.copy_(torch.from_numpy(arrays[name]))
-
-    def _tensors(self) -> dict[str, Tensor]:
-        """All that training changes, by name."""
-        parts: dict[str, Mapping[str, Tensor]] = {
-            "field": dict(self._field.named_parameters()),
-            "averaged": dict(self._averaged.named_parameters()),
-            "best": self._best,
-            "optimizer": self._optimizer.tensors(),
-        }
-        return {f"{part}.{name}": value.detach() for part, some in parts.items() for name, value in some.items()}
-
-    def _measure(self) -> None:
-        loss = self.held_out_loss()
-        if loss < (1 - _LEAST) * self.best_loss:
-            self.best_loss, self._best, self.best_step = loss, _copied(self._averaged), self.done
+    def measure(self) -> Generator[events.Report, None, list[events.Report]]:
+        position, loss = self.position, self.held_out_loss()
+        if loss < (1 - _LEAST) * position.best_loss:
+            self.learner.keep()
+            position.best_loss, position.best_step = loss, position.step
+        position.stopped = position.step - position.best_step >= _PATIENCE
+        yield from ()
+        return [events.StepReport(self.what, position.step, position.steps, None, {"held-out loss": loss})]
 
     def prior(self) -> FlowPrior:
         """With the weights that were best on held-out latents."""
@@ -220,7 +201,7 @@ class FlowTraining:
             self._mean.numpy(),
             self._basis.numpy(),
             self._paths.to_numpy(),
-            to_numpy(self._best),
+            to_numpy(self.learner.best),
             combinations=self._combinations,
         )
 
@@ -229,25 +210,24 @@ class FlowTraining:
         """Mean squared error of the velocity with the averaged network; always on the same draws."""
         start, end, t, parts = self._measured
         x = _between(start, end, t)
-        return float((self._paths.velocity(x, t) + self._averaged(x, t, parts) - (end - start)).square().mean())
+        return float((self._paths.velocity(x, t) + self.learner.averaged(x, t, parts) - (end - start)).square().mean())
 
-    def _step(self) -> None:
-        generator = schedule.stream(self._seed, "latents", self.done)
-        rows = torch.randint(len(self._train.parts), (_BATCH,), generator=generator)
-        start, end, t, parts = self._pairs(self._train, rows, self.done)
+    def step(self, step: int) -> Mapping[str, Tensor]:
+        optimizer = self.learner.optimizer
+        rows = torch.randint(len(self._train.parts), (_BATCH,), generator=schedule.stream(self._seed, "latents", step))
+        start, end, t, parts = self._pairs(self._train, rows, step)
         x = _between(start, end, t)
         rest = end - start - self._paths.velocity(x, t)
         with autocast(start.device, "bf16"):
-            found = self._field(x, t, parts)
-        loss = (found - rest).square().mean()
-        self._optimizer.zero_grad()
+            velocity = self.learner.network(x, t, parts)
+        loss = (velocity - rest).square().mean()
+        optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self._optimizer.parameters, 1.0)
-        rate = _RATE * min(1.0, (self.done + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * self.done / self.steps))
-        self._optimizer.step(rate, torch.zeros(()))
-        with torch.no_grad():
-            share = 1 - min(_EMA, (1 + self.done) / (10 + self.done))
-            torch._foreach_lerp_(list(self._averaged.parameters()), list(self._field.parameters()), share)
+        nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
+        rate = _RATE * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / self.position.steps))
+        optimizer.step(rate, torch.zeros(()))
+        self.learner.average(min(_EMA, (1 + step) / (10 + step)))
+        return {"velocity": loss.detach()}
 
     def _pairs(self, encoded: Encoded, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Noise and posterior draws of the rows, each (n, k), times between them (n,), and parts (n, values)."""
@@ -315,7 +295,3 @@ def _combinations(parts: Tensor) -> np.ndarray | None:
 
 def _between(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
     return start + t[:, None] * (end - start)
-
-
-def _copied(field: VelocityField) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in field.state_dict().items()}

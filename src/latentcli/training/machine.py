@@ -1,6 +1,7 @@
-"""Speed and precision of training on this machine, by a few steps of a throw-away network.
+"""The machine that trains: its speed and precision, the threads that compute, and its memory.
 
-The result holds for a network on a machine, so it is kept in the user's cache folder.
+Speed and precision are found by a few steps of a throw-away network. They hold for that network on this machine, so
+they are kept in the user's cache folder.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -36,8 +37,15 @@ _LEAST_KL = 1.0  # nats: differences are relative to at least this
 _HOPELESS = 0.7  # of the speed in fp32: a network is not faster in bf16 where its products are so slow
 _FASTER = 0.9  # share of the fp32 time that bf16 must stay below
 _MOST_BYTES = 1 << 16  # of a kept result
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # in messages of PyTorch
 _TIMED_FOR_LENGTH = 10  # steps, whose speed turns minutes into a number of steps
-_VERSION = 3  # of the test: earlier results are measured again
+_VERSION = 3  # of the test: results of another version are measured again
+_SLOWER = 0.95  # times the seconds of one thread that all may take before one is left
+_MEDIAN_OF = 7  # steps
+_LOOK_AGAIN = 20.0  # seconds on one thread before all are tried again
+_TRIED = 3  # steps on all threads then
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt
+_NEVER = 2**31 - 1  # bytes free at the end of the heap before they go back to the system
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +155,69 @@ def _processor() -> str:
     return platform.processor()
 
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # mallopt's names for them
-_NEVER = 2**31 - 1  # bytes free at the end of the heap before they go back to the system
+class ThreadWatch:
+    """Leaves training to one thread while all threads together are slower, because another program wants a core.
+
+    Threads wait for each other many times a step: all become as slow as the one that shares its core.
+    """
+
+    def __init__(self, one_thread: float, threads: int) -> None:
+        """`one_thread` is the seconds a step takes on one thread, `threads` how many there are."""
+        self._one_thread = one_thread
+        self._threads = threads
+        self._seconds: list[float] = []  # of the last steps on all threads
+        self._left_at: float | None = None  # when training was left to one thread
+
+    def stepped(self, seconds: float) -> None:
+        """To be called after each step with the seconds it took; sets the threads of the next."""
+        if torch.get_num_threads() == 1 < self._threads:
+            if self._left_at is None or time.monotonic() - self._left_at > _LOOK_AGAIN:
+                self._seconds = []
+                torch.set_num_threads(self._threads)
+            else:
+                self._one_thread = 0.9 * self._one_thread + 0.1 * seconds
+            return
+        tried = _MEDIAN_OF if self._left_at is None else _TRIED
+        self._seconds = [*self._seconds[1 - _MEDIAN_OF :], seconds]
+        if len(self._seconds) >= tried and statistics.median(self._seconds) > _SLOWER * self._one_thread:
+            self._left_at = time.monotonic()
+            torch.set_num_threads(1)
+
+    def stop(self) -> None:
+        """Compute on all threads again: what follows the training waits less often."""
+        torch.set_num_threads(self._threads)
+
+
+def watch_threads(time_steps: Callable[[int], float], device: torch.device) -> ThreadWatch | None:
+    """A watch that has timed one thread; None where there is only one, or a device does the work.
+
+    `time_steps` makes a number of steps and returns the median seconds of one.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        return None
+    torch.set_num_threads(1)
+    try:
+        seconds = time_steps(_TRIED)
+    finally:
+        torch.set_num_threads(threads)
+    return ThreadWatch(seconds, threads)
+
+
+@contextlib.contextmanager
+def computing(threads: int | None, model: ModelConfig, batch_size: int, advice: str) -> Iterator[None]:
+    """Compute with so many threads, None for as many as now, and turn errors of full memory into one with advice."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(text in str(error) for text in _NO_MEMORY):
+            raise
+        size = f"{model.width}x{model.height}"
+        raise LatentCLIError(f"out of memory at {size} pixels and {batch_size} images a step; {advice}") from error
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> None:

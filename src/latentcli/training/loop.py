@@ -1,0 +1,154 @@
+"""Loop of every training: steps, reports, measurements, saves, threads and stop.
+
+A `Task` says what a step is, what is measured and what is kept: that of the VAE, that of the flow of its prior, and
+sharpening.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from latentcli.errors import LatentCLIError
+from latentcli.events import Note
+from latentcli.training import checkpoint
+from latentcli.training.checkpoint import Options, Position
+from latentcli.training.events import Interrupted, Report, StepReport
+from latentcli.training.learner import Learner
+from latentcli.training.machine import ThreadWatch, watch_threads
+
+_REPORT_EVERY = 0.5  # seconds between step reports
+_SAVE_EVERY = 180.0  # seconds between saves, however far measurements are apart
+_SAVING = 0.1  # share of the time that saves after measurements may take
+
+
+class Task(ABC):
+    """A training. What a step does depends on its number and the state alone, so an interruption changes no bit."""
+
+    what: str  # "training", "sharpening"
+    checkpoint_file: Path
+    options: Options  # must be the same to resume it
+    position: Position
+    learner: Learner
+    device: torch.device
+    images_per_step: int | None = None  # None where steps are not counted in images
+    has_fixed_threads: bool = False
+
+    @abstractmethod
+    def step(self, step: int) -> Mapping[str, Tensor]:
+        """Learn once. Returns losses of the batch by name, scalars on the device."""
+
+    @abstractmethod
+    def is_measured(self) -> bool:
+        """Whether a measurement is due at this position; always at the last step."""
+
+    @abstractmethod
+    def measure(self) -> Generator[Report, None, Sequence[Report]]:
+        """Measure, and keep the weights where they are the best. Returns what is reported once that is saved."""
+
+    def time_steps(self, steps: int) -> float:
+        """Median seconds of a step, of a learner that is thrown away."""
+        raise NotImplementedError
+
+    def begin(self) -> Iterator[Report]:
+        """Whatever precedes the first step."""
+        yield from ()
+
+    def check(self) -> None:  # noqa: B027
+        """Raises LatentCLIError where training has diverged."""
+
+    def draw(self) -> Iterator[Report]:
+        """Draw the pictures that go with a checkpoint."""
+        yield from ()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors that steps change, by name."""
+        return self.learner.tensors()
+
+    def save(self) -> None:
+        """Write the checkpoint. Raises LatentCLIError when that fails."""
+        checkpoint.save(self.checkpoint_file, self.options, self.position, self.tensors(), self.learner.best)
+
+    def restore(self) -> None:
+        """Take over the tensors of the checkpoint. Raises FileFormatError where they are of another network."""
+        self.learner.best = checkpoint.restore(self.checkpoint_file, self.tensors())
+
+
+def run(task: Task, stop: Callable[[], bool] = lambda: False) -> Generator[Report, None, bool]:
+    """Make the steps that are left. Returns whether all are made: False after a stop, which `stop` asks for.
+
+    Raises LatentCLIError where training diverges or the last checkpoint cannot be written.
+    """
+    position, saves = task.position, _Saves(task)
+    is_alone = task.has_fixed_threads or position.has_ended
+    watch = None if is_alone else watch_threads(task.time_steps, task.device)
+    yield from task.begin()
+    began = reported = time.monotonic()
+    before, first, reported_step = position.seconds, position.step, position.step
+    while not position.has_ended:
+        losses = _timed(task, watch)
+        position.step += 1
+        now = time.monotonic()
+        position.seconds = before + now - began
+        if now - reported > _REPORT_EVERY:
+            task.check()
+            yield _report(task, losses, (position.step - reported_step) / (now - reported))
+            reported, reported_step = now, position.step
+        reports: Sequence[Report] = ()
+        if is_measured := task.is_measured():
+            reports = yield from task.measure()
+        if position.has_ended:
+            task.save()
+        elif position.step == first + 1 or saves.are_due(is_measured):
+            yield from saves.save(draws=position.step > first + 1)
+        yield from reports
+        if not position.has_ended and stop():
+            task.save()
+            yield Interrupted(task.what, position.step, position.steps)
+            return False
+    if watch:
+        watch.stop()
+    return True
+
+
+class _Saves:
+    """Saves in the course of a training."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._last = time.monotonic()
+        self._took = 0.0  # seconds, with the pictures
+
+    def are_due(self, is_measured: bool) -> bool:
+        """Whether the last save is long ago; after a measurement, compared with the time that a save takes."""
+        return time.monotonic() - self._last > (self._took / _SAVING if is_measured else _SAVE_EVERY)
+
+    def save(self, draws: bool) -> Iterator[Report]:
+        """Draw and save; where a file cannot be written, a note says so, and the last checkpoint stays."""
+        started = time.monotonic()
+        try:
+            if draws:
+                yield from self._task.draw()
+            self._task.save()
+        except LatentCLIError as error:
+            yield Note(f"{error}; {self._task.what} continues and saves again in a few minutes")
+        self._last = time.monotonic()
+        self._took = self._last - started
+
+
+def _timed(task: Task, watch: ThreadWatch | None) -> Mapping[str, Tensor]:
+    """Make a step, after which the watch chooses the threads of the next."""
+    started = time.monotonic()
+    losses = task.step(task.position.step)
+    if watch:
+        watch.stepped(time.monotonic() - started)
+    return losses
+
+
+def _report(task: Task, losses: Mapping[str, Tensor], steps_per_second: float) -> StepReport:
+    rate = steps_per_second * task.images_per_step if task.images_per_step else None
+    values = {name: float(loss) for name, loss in losses.items()}  # waits for the device
+    return StepReport(task.what, task.position.step, task.position.steps, rate, values)
