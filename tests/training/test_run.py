@@ -20,7 +20,7 @@ from latentcli.presets import DEFAULTS, model_config
 from latentcli.storage import tensorfile
 from latentcli.storage.history import EpochReport
 from latentcli.training import checkpoint, early_stop, events, loop, machine, results, schedule
-from latentcli.training.early_stop import Course
+from latentcli.training.early_stop import LossCurve
 from latentcli.training.plan import TrainingPosition, TrainRequest, prepare
 from latentcli.training.prior import flow
 from latentcli.training.run import run
@@ -201,7 +201,7 @@ def test_an_interrupted_second_stage_goes_on(pictures):
 @pytest.fixture
 def over_at_20(monkeypatch):
     """Runs on few images are stopped at step 20, and the start counts as the best."""
-    monkeypatch.setattr(Course, "is_over", lambda self, step, stage, patience: step == 20)
+    monkeypatch.setattr(LossCurve, "is_over", lambda self, step, stage, patience: step == 20)
     monkeypatch.setattr(early_stop, "loss", lambda metrics, beta: -metrics.images)
 
 

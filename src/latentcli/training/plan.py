@@ -32,7 +32,7 @@ from latentcli.presets import default_epochs, for_few_images, model_config, trai
 from latentcli.storage.catalog import read_model_header
 from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Checkpoint, Options, Position
-from latentcli.training.early_stop import Course
+from latentcli.training.early_stop import LossCurve
 from latentcli.training.prior import parts
 from latentcli.training.prior.parts import Labelled
 from latentcli.training.schedule import Stage
@@ -117,7 +117,7 @@ class TrainingPosition(Position):
     augment: bool  # they are moved, and their colours changed
     stage_start: int = 0  # its first step
     stage_number: int = 1
-    course: Course | None = None  # held-out loss so far, of runs that keep the best weights
+    curve: LossCurve | None = None  # held-out loss so far, of runs that keep the best weights
 
     @property
     def stage(self) -> Stage:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -65,18 +66,18 @@ def find(plan: Plan, images: Dataset) -> Generator[Note | Progress, None, Start]
     yield Progress("fitting principal components", 0, 1)
     path = LinearPath(model)
     if flip is None or augment is None:
-        alike = _Alike(path, images.spread(_COMPARED), model.latent_dim)
+        are_alike = _comparison(path, images.spread(_COMPARED), model.latent_dim)
         if flip is None:
-            flip = alike.mirrored()
+            flip = are_alike(_mirrored, _ALIKE_MIRRORED)
             yield _note(flip, len(images), "mirrored", "half of the images are mirrored", "flip")
         if augment is None:
-            augment = alike.moved(config.shift)
+            augment = are_alike(partial(_moved, shift=config.shift), _ALIKE_MOVED)
             yield _note(augment, len(images), "moved", "images are moved a little", "augment")
     if not is_fitted:
         return Start(flip, augment, weights=weights)
     most = max(_PER_COMPONENT * model.latent_dim, int(_PRODUCTS / (len(path.mean) * model.latent_dim)))
-    some = images.spread(min(_MOST_IMAGES, most))
-    return Start(flip, augment, fit(path, some, model.latent_dim, flip), weights)
+    fitted = images.spread(min(_MOST_IMAGES, most))
+    return Start(flip, augment, fit(path, fitted, model.latent_dim, flip), weights)
 
 
 def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> Note:
@@ -91,61 +92,60 @@ def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> No
 
 def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
     """Probabilistic PCA whose noise is the error on images that it is not fitted to."""
-    fitted, left_out = _parted(images)
-    found = fit_pca(lambda: _seen(path, fitted, mirrored), k)
-    return replace(found, noise=max(_error(found, _seen(path, left_out, mirrored)), SMALLEST_SIGMA**2))
+    fitted, left_out = _split(images)
+    components = fit_pca(lambda: _seen(path, fitted, mirrored), k)
+    return replace(components, noise=max(_error(components, _seen(path, left_out, mirrored)), SMALLEST_SIGMA**2))
 
 
-class _Alike:
-    """Whether components of images describe changed ones about as well."""
+def _comparison(path: LinearPath, images: Dataset, k: int) -> Callable[[Callable[[Tensor], Tensor], float], bool]:
+    """A test whether components of images describe changed ones about as well.
 
-    def __init__(self, path: LinearPath, images: Dataset, k: int) -> None:
-        self.too_few = len(images) < _TOO_FEW
-        if self.too_few:
-            return
-        fitted, self._left_out = _parted(images)
-        self._path = path
-        self._found = fit_pca(lambda: _seen(path, fitted, False), min(k, len(fitted) // 4))
-        self._error = self._error_of(lambda images: images)
+    It takes the change of uint8 images (n, height, width, channels), and how many times the error may be. Too few
+    images are never alike.
+    """
+    if len(images) < _TOO_FEW:
+        return lambda change, times: False
+    fitted, left_out = _split(images)
+    components = fit_pca(lambda: _seen(path, fitted, False), min(k, len(fitted) // 4))
 
-    def mirrored(self) -> bool:
-        return not self.too_few and self._error_of(lambda images: images.flip(2)) < _ALIKE_MIRRORED * self._error
+    def error(change: Callable[[Tensor], Tensor]) -> float:
+        return _error(components, (path.seen(as_float(change(x))) for x in left_out.batches()))
 
-    def moved(self, shift: float) -> bool:
-        """By up to `shift` of the side."""
-
-        def change(images: Tensor) -> Tensor:
-            return shifted(images, schedule.shifts(0, 0, len(images), farthest(shift, images)))
-
-        return not self.too_few and self._error_of(change) < _ALIKE_MOVED * self._error
-
-    def _error_of(self, change: Callable[[Tensor], Tensor]) -> float:
-        """Of the left-out images after a change of uint8 images (n, height, width, channels)."""
-        return _error(self._found, (self._path.seen(as_float(change(some))) for some in self._left_out.batches()))
+    unchanged = error(lambda x: x)
+    return lambda change, times: error(change) < times * unchanged
 
 
-def _parted(images: Dataset) -> tuple[Dataset, Dataset]:
+def _mirrored(images: Tensor) -> Tensor:
+    return images.flip(2)
+
+
+def _moved(images: Tensor, shift: float) -> Tensor:
+    """Images moved by up to `shift` of the side."""
+    return shifted(images, schedule.shifts(0, 0, len(images), farthest(shift, images)))
+
+
+def _split(images: Dataset) -> tuple[Dataset, Dataset]:
     """Images to fit to, and those that are left out."""
     is_left_out = torch.arange(len(images)) % _LEFT_OUT == 0
     return Dataset(images.pixels, images.rows[~is_left_out]), Dataset(images.pixels, images.rows[is_left_out])
 
 
 def _seen(path: LinearPath, images: Dataset, mirrored: bool) -> Iterator[Tensor]:
-    """As the linear path sees them, every other one mirrored."""
+    """Batches as the linear path sees them, every other image mirrored where that is wanted."""
     for x in images.floats():
         if mirrored:
             x[1::2] = x[1::2].flip(3)
         yield path.seen(x)
 
 
-def _error(found: Pca, batches: Iterator[Tensor]) -> float:
-    """Variance of what the components leave over, in each other direction."""
+def _error(pca: Pca, batches: Iterator[Tensor]) -> float:
+    """Variance of batches (n, dimensions) along each direction that the components leave over."""
     total, count = 0.0, 0
     for batch in batches:
-        centred = batch - found.mean
-        total += float(centred.square().sum() - (centred @ found.components).square().sum())
+        centred = batch - pca.mean
+        total += float(centred.square().sum() - (centred @ pca.components).square().sum())
         count += len(batch)
-    dimensions, k = found.components.shape
+    dimensions, k = pca.components.shape
     return total / (count * max(1, dimensions - k))
 
 

@@ -18,7 +18,7 @@ from latentcli.model.vae import VAE
 from latentcli.storage import history
 from latentcli.storage.history import EpochReport, Metrics, TrainingSummary
 from latentcli.training import early_stop, events, machine, results
-from latentcli.training.early_stop import Course
+from latentcli.training.early_stop import LossCurve
 from latentcli.training.images import Images
 from latentcli.training.loop import Task
 from latentcli.training.plan import Plan, TrainingPosition
@@ -185,9 +185,9 @@ class Trainer(Task):
         self.sums.zero_()
         if metrics is not None and config.patience:
             self._keep_best(metrics)
-        if not (position.stopped and position.course):
+        if not (position.stopped and position.curve):
             return [report]
-        best, planned = self._epoch(position.course.best_step), self._epoch(position.steps)
+        best, planned = self._epoch(position.curve.best_step), self._epoch(position.steps)
         return [
             report,
             Note(
@@ -226,10 +226,10 @@ class Trainer(Task):
     def _keep_best(self, held_out: Metrics) -> None:
         """Keep the best weights, and stop where the held-out loss has risen for long."""
         position = self.position
-        position.course = Course.after(position.course, position.step, early_stop.loss(held_out, self.config.beta))
-        if position.course.best_step == position.step:
+        position.curve = LossCurve.after(position.curve, position.step, early_stop.loss(held_out, self.config.beta))
+        if position.curve.best_step == position.step:
             self.learner.keep()
-        is_over = position.course.is_over(position.step, position.stage, self.config.patience)
+        is_over = position.curve.is_over(position.step, position.stage, self.config.patience)
         position.stopped = position.step < position.steps and is_over
 
     def draw(self) -> Iterator[events.Report]:
@@ -254,7 +254,7 @@ class Trainer(Task):
 
     def _summary(self) -> TrainingSummary:
         config, position, choice = self.config, self.position, self.plan.choice
-        best_step = position.course.best_step if position.course else None
+        best_step = position.curve.best_step if position.curve else None
         best = next((line for line in self.history if line.step == best_step), None)
         return TrainingSummary(
             preset=choice.model.preset,
