@@ -1,4 +1,4 @@
-"""Check of a source: what training would read of it, without training."""
+"""Check of a source: the images that training would read, without training."""
 
 import hashlib
 from collections import Counter
@@ -18,7 +18,7 @@ from latentcli.training.plan import Choice, TrainRequest, choose
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Facts about a source."""
+    """Result of a check."""
 
     choice: Choice
     images: int  # readable, to train on
@@ -77,7 +77,7 @@ def _shape(sides: np.ndarray) -> tuple[int, int]:
 
 
 def _duplicates(decoded: Decoded) -> list[np.ndarray]:
-    """Groups of rows with the same pixels, each sorted."""
+    """Groups of rows whose images have the same pixels; rows ascend within each."""
     rows = np.flatnonzero(decoded.readable)
     digests = b"".join(hashlib.blake2b(decoded.pixels[row], digest_size=8).digest() for row in rows)
     _, group, counts = np.unique(np.frombuffer(digests, dtype=np.uint64), return_inverse=True, return_counts=True)

@@ -54,7 +54,7 @@ class Checkpoint(Generic[P]):
     position: P
 
     def differences(self, asked: Options, besides: Collection[str]) -> list[str]:
-        """Each option that is asked for with another value than the training has, in words, but for `besides`."""
+        """In words, each asked option whose value differs from that of the training, those in `besides` left out."""
         return [
             f"{name.replace('_', ' ')} is {self.options.get(name)} there, {value} asked"
             for name, value in asked.items()
@@ -63,7 +63,7 @@ class Checkpoint(Generic[P]):
 
 
 def read(path: Path, position: type[P]) -> Checkpoint[P]:
-    """Raises FileFormatError when the file is damaged."""
+    """The checkpoint in a file, without its tensors. Raises FileFormatError when the file is damaged."""
     stamp = changed_at(path)
     header = tensorfile.parse(_Header, tensorfile.read_header(path, KIND), path)
     return Checkpoint(path, stamp, header.options, tensorfile.parse(position, header.position, path))

@@ -13,7 +13,7 @@ from latentcli.storage.history import EpochReport, Metrics, SharpMetrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """Everything is settled; the first step follows."""
+    """All options are settled, and the first step follows."""
 
     what: str  # "training", "sharpening"
     images: int
@@ -34,7 +34,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """A look at a training, every half second or so."""
+    """State of a training between measurements, about every half second."""
 
     what: str
     step: int
@@ -45,7 +45,7 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """Training or sharpening pauses at a step to measure."""
+    """A training pauses at a step to measure."""
 
     step: int
     steps: int
@@ -53,7 +53,7 @@ class Measuring:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Pictures of the model after a step, which are in its folder."""
+    """Pictures that the model made after a step; they are in its folder as well."""
 
     step: int
     steps: int
@@ -64,7 +64,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class SharpReport:
-    """A measurement in the course of sharpening."""
+    """A measurement during sharpening."""
 
     step: int
     steps: int
@@ -75,7 +75,7 @@ class SharpReport:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """Stopped on request; the same command goes on at `step`."""
+    """Training was stopped on request; the same command resumes it at `step`."""
 
     what: str
     step: int
@@ -84,7 +84,7 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Everything is written."""
+    """All files of a training are written."""
 
     folder: Path
     model_id: str

@@ -11,7 +11,7 @@ FROZEN_PREFIX = "linear."  # tensors that training leaves unchanged
 
 
 class Learner:
-    """What a training changes. The averaged weights are the ones that are measured and stored."""
+    """A network in training. Its averaged weights are the ones that are measured and stored."""
 
     def __init__(self, network: nn.Module, averaged: nn.Module, optimizer: Optimizer) -> None:
         self.network, self.averaged, self.optimizer = network, averaged, optimizer

@@ -39,7 +39,7 @@ class Task(ABC):
 
     @abstractmethod
     def step(self, step: int) -> Mapping[str, Tensor]:
-        """Learn once. Returns losses of the batch by name, scalars on the device."""
+        """Make one training step. Returns losses of the batch by name, scalars on the device."""
 
     @abstractmethod
     def is_measured(self) -> bool:
@@ -47,14 +47,14 @@ class Task(ABC):
 
     @abstractmethod
     def measure(self) -> Generator[Report, None, Sequence[Report]]:
-        """Measure, and keep the weights where they are the best. Returns what is reported once that is saved."""
+        """Measure, and keep the weights if they are the best. Returns the reports to yield after the save."""
 
     def time_steps(self, steps: int) -> float:
-        """Median seconds of a step, of a learner that is thrown away."""
+        """Median seconds of a step, measured on a learner that is thrown away."""
         raise NotImplementedError
 
     def begin(self) -> Iterator[Report]:
-        """Whatever precedes the first step."""
+        """Yield the events that precede the first step."""
         yield from ()
 
     def check(self) -> None:  # noqa: B027
@@ -115,7 +115,7 @@ def run(task: Task, stop: Callable[[], bool] = lambda: False) -> Generator[Repor
 
 
 class _Saves:
-    """Saves in the course of a training."""
+    """Saves during a training."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -123,7 +123,7 @@ class _Saves:
         self._took = 0.0  # seconds, with the pictures
 
     def are_due(self, is_measured: bool) -> bool:
-        """Whether the last save is long ago; after a measurement, compared with the time that a save takes."""
+        """Whether a save is due: after three minutes, or after a measurement if saves take a tenth of the time at most."""
         return time.monotonic() - self._last > (self._took / _SAVING if is_measured else _SAVE_EVERY)
 
     def save(self, draws: bool) -> Iterator[Report]:
@@ -140,7 +140,7 @@ class _Saves:
 
 
 def _timed(task: Task, watch: ThreadWatch | None) -> Mapping[str, Tensor]:
-    """Make a step, after which the watch chooses the threads of the next."""
+    """Make a step; the watch then chooses the number of threads for the next one."""
     started = time.monotonic()
     losses = task.step(task.position.step)
     if watch:

@@ -50,7 +50,7 @@ _NEVER = 2**31 - 1  # bytes free at the end of the heap before they go back to t
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What the self-test found on this machine, for one network."""
+    """Speed and precision of training one network on this machine."""
 
     precision: Precision
     seconds_per_image: float
@@ -58,7 +58,7 @@ class Speed:
     bf16_agrees: bool = True  # its squared error and KL are those of fp32
 
     def describe(self) -> str:
-        """The precision and why, in a few words."""
+        """The precision and the reason for it, in a few words."""
         if self.bf16_speed is None:
             return self.precision
         doubt = "" if self.bf16_agrees else ", but trains differently"
@@ -66,7 +66,7 @@ class Speed:
 
 
 def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
-    """The precision to train in: `config.precision`, or for "auto" the faster one that learns as well."""
+    """Speed in the precision to train in: `config.precision`, or for "auto" the faster one that learns as well."""
     if config.precision != "auto":
         return measure(model, config, images, device)
     file = _file(model, config, device)
@@ -79,7 +79,7 @@ def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: tor
 
 
 def measure(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
-    """The speed of training in a precision that is settled."""
+    """Speed of training in `config.precision`, which is not "auto"."""
     seconds, _ = time_steps(model, config, images, device, _TIMED_FOR_LENGTH)
     return Speed(config.precision, seconds / config.batch_size)
 
@@ -101,7 +101,7 @@ def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: t
 
 
 def _product_speed(device: torch.device) -> float:
-    """How many times as fast as in fp32 a matrix product is in bf16: a few milliseconds instead of some steps."""
+    """Speed of a matrix product in bf16 relative to fp32. It takes milliseconds, where training steps take seconds."""
     best = {}
     for dtype in (torch.float32, torch.bfloat16):
         matrix = torch.ones(256, 256, dtype=dtype, device=device)
@@ -132,7 +132,7 @@ def time_steps(
 
 
 def time_each(make: Callable[[int], Result], steps: int) -> tuple[float, Result]:
-    """Median seconds of a step, and what the last one gave; `make` makes a step and waits for the device."""
+    """Median seconds of a step, and the result of the last; `make` makes a step and waits for the device."""
     seconds = []
     for step in range(_WARM + steps):
         started = time.perf_counter()
@@ -148,7 +148,7 @@ def _file(model: ModelConfig, config: TrainConfig, device: torch.device) -> Path
 
 
 def _processor() -> str:
-    """The processor's name and abilities, where the system has a list of them."""
+    """Name and abilities of the processor, where the system lists them."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
@@ -162,14 +162,14 @@ class ThreadWatch:
     """
 
     def __init__(self, one_thread: float, threads: int) -> None:
-        """`one_thread` is the seconds a step takes on one thread, `threads` how many there are."""
+        """`one_thread` is the seconds that a step takes on one thread, `threads` the number of threads."""
         self._one_thread = one_thread
         self._threads = threads
         self._seconds: list[float] = []  # of the last steps on all threads
         self._left_at: float | None = None  # when training was left to one thread
 
     def stepped(self, seconds: float) -> None:
-        """To be called after each step with the seconds it took; sets the threads of the next."""
+        """Note the seconds that a step took, and set the number of threads for the next one."""
         if torch.get_num_threads() == 1 < self._threads:
             if self._left_at is None or time.monotonic() - self._left_at > _LOOK_AGAIN:
                 self._seconds = []
@@ -184,7 +184,7 @@ class ThreadWatch:
             torch.set_num_threads(1)
 
     def stop(self) -> None:
-        """Compute on all threads again: what follows the training waits less often."""
+        """Compute on all threads again."""
         torch.set_num_threads(self._threads)
 
 
@@ -206,7 +206,7 @@ def watch_threads(time_steps: Callable[[int], float], device: torch.device) -> T
 
 @contextlib.contextmanager
 def computing(threads: int | None, model: ModelConfig, batch_size: int, advice: str) -> Iterator[None]:
-    """Compute with so many threads, None for as many as now, and turn errors of full memory into one with advice."""
+    """Compute with a number of threads (None: as many as now), and add advice to errors of full memory."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -221,7 +221,7 @@ def computing(threads: int | None, model: ModelConfig, batch_size: int, advice: 
 
 
 def keep_freed_memory() -> None:
-    """Return to the system what is free now, and keep what is freed later: steps are 5 to 8 % faster with glibc.
+    """Return free memory to the system now, and keep memory that is freed later: 5 to 8 % faster steps with glibc.
 
     It holds for the whole process, so only a program that does nothing else calls it.
     """

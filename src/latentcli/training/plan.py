@@ -33,8 +33,8 @@ from latentcli.storage.catalog import read_model_header
 from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Checkpoint, Options, Position
 from latentcli.training.early_stop import LossCurve
-from latentcli.training.prior import parts
-from latentcli.training.prior.parts import Labelled
+from latentcli.training.prior import labels
+from latentcli.training.prior.labels import Labelled
 from latentcli.training.schedule import Stage
 
 _STEPS_PER_EPOCH, _SMALL_BATCH = 8, 32  # small folders are trained on in smaller batches
@@ -79,19 +79,19 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The model, its training, and the images."""
+    """Model, training options and images that a request comes to."""
 
     model: ModelConfig
     config: TrainConfig
     train: Selection
     held_out: Selection | None
     start_from: Path | None = None  # the file of a model
-    labelled: Labelled | None = None  # the parts of the images, if there are any
+    labelled: Labelled | None = None  # the labels of the images, if there are any
     threads: int | None = None  # None leaves it to the machine
 
     @property
     def listings(self) -> tuple[Listing, ...]:
-        """That of the training images first, that of the held-out ones last; often they are the same."""
+        """Listing of the training images first, of the held-out ones last; one where they are the same."""
         first, last = self.train.listing, (self.held_out or self.train).listing
         return (first,) if last is first else (first, last)
 
@@ -124,7 +124,7 @@ class TrainingPosition(Position):
         return Stage(self.stage_start, self.steps, self.stage_number)
 
     def begin_stage(self, end: int) -> None:
-        """Go on from here to another end."""
+        """Start another stage here, which ends at a later step."""
         self.stage_start, self.stage_number = self.step, self.stage_number + 1
         self.steps, self.stopped = end, False
 
@@ -165,8 +165,8 @@ def choose(source: Path, request: TrainRequest) -> Choice:
 
 def _labelled(choice: Choice, table: Path | None) -> Labelled | None:
     if table is None:
-        return parts.of_folders(choice.train, choice.listings)
-    return parts.of_table(table, choice.train, choice.listings)
+        return labels.of_folders(choice.train, choice.listings)
+    return labels.of_table(table, choice.train, choice.listings)
 
 
 def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
@@ -187,7 +187,7 @@ def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
 
 
 def up_to_date(plan: Plan) -> Plan:
-    """The plan with the checkpoint that its folder holds now. Raises ConfigError when that is another run's."""
+    """The plan with the checkpoint that is in its folder now. Raises ConfigError when it is of another run."""
     file = plan.folder / RESUME_FILE
     if checkpoint.changed_at(file) == (plan.resumed and plan.resumed.stamp):
         return plan
@@ -309,7 +309,7 @@ def _choose_training(model: ModelConfig, images: int, request: TrainRequest) -> 
 
 
 def _going_on(preset: TrainConfig, start_from: Path) -> TrainConfig:
-    """The training of weights that are trained already: with the beta they had, and at a lower rate from the start."""
+    """Training of weights that are trained already: the beta that they were trained with, and a lower learning rate."""
     summary = read_model_header(start_from).training
     beta = summary.beta if summary else preset.beta
     return replace(preset, beta=beta, beta_warmup=0.0, learning_rate=preset.learning_rate * _GOING_ON)

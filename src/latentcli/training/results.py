@@ -41,8 +41,8 @@ from latentcli.storage.history import EpochReport, TrainingSummary
 from latentcli.text import stored
 from latentcli.training import events, loop
 from latentcli.training.prior.flow import Encoded, FlowTraining, steps_after
+from latentcli.training.prior.labels import Labelled
 from latentcli.training.prior.mixture import MOST_LATENTS, active_dimensions, fit
-from latentcli.training.prior.parts import Labelled
 from latentcli.training.schedule import order
 
 _COMPARED = 20  # held-out images at least, to compare priors by
@@ -54,7 +54,7 @@ _APART = 1.6  # times as many steps as at the last snapshot: a dozen snapshots i
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A run that has made all its steps."""
+    """A trained VAE, and the images that it was trained on."""
 
     folder: Path
     vae: VAE
@@ -62,7 +62,7 @@ class Trained:
     held_out: Dataset | None
     summary: TrainingSummary
     history: list[EpochReport]
-    labelled: Labelled | None = None  # the parts of the images, if there are any
+    labelled: Labelled | None = None  # the labels of the images, if there are any
 
 
 def finish(run: Trained, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
@@ -155,7 +155,7 @@ def _encoded(run: Trained, images: Dataset, of_held_out: bool) -> Encoded:
     if run.summary.beta == 0:
         posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # variances mean nothing there
     if run.labelled is None:
-        return Encoded.without_parts(posterior)
+        return Encoded.without_labels(posterior)
     return Encoded(posterior, run.labelled.known(of_held_out, images.rows.numpy()))
 
 
@@ -163,7 +163,7 @@ def _encoded(run: Trained, images: Dataset, of_held_out: bool) -> Encoded:
 def write_pictures(
     folder: Path, vae: VAE, prior: Prior, shown: Dataset
 ) -> tuple[list[Image.Image], list[Image.Image], list[Image.Image]]:
-    """Some of `shown`, their reconstructions and samples with fixed seeds, which are written as two sheets."""
+    """Write sheets of reconstructions and samples; returns originals, reconstructions and samples."""
     both, samples = _reconstructed(vae, shown, _SHOWN), _sampled(vae, prior, _SAMPLES)
     half = len(both) // 2
     write_picture(sheet(both, columns=half), folder / RECONSTRUCTIONS_FILE)
@@ -173,7 +173,7 @@ def write_pictures(
 
 @torch.inference_mode()
 def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bool = False) -> None:
-    """Add a sheet for this step where the last one is long ago: originals, reconstructions, samples from N(0, I)."""
+    """Add a sheet of originals, reconstructions and samples from N(0, I), if the last one is many steps ago."""
     own = [folder / name for name in SNAPSHOT_FOLDERS if (folder / name).is_dir()]  # of a resumed run
     snapshots = own[0] if own else folder / SNAPSHOT_FOLDERS[0]
     steps = [int(path.stem) for path in snapshots.glob("*.png") if path.stem.isdecimal()]
@@ -188,7 +188,7 @@ def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bo
 
 
 def _reconstructed(vae: VAE, shown: Dataset, count: int) -> list[Image.Image]:
-    """Some of the images, then their reconstructions."""
+    """A number of images, then their reconstructions."""
     x = as_float(next(shown.spread(count).batches()))
     both = torch.cat([x, vae.decode(vae.encode(x.to(device_of(vae))).mean).cpu()])
     return to_pictures(both.numpy())
@@ -200,7 +200,7 @@ def _sampled(vae: VAE, prior: Prior, count: int) -> list[Image.Image]:
 
 
 def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str:
-    """Markdown, from the config and the training summary that the model file keeps."""
+    """Markdown text from the config and the training summary in the model file."""
     shape = f"{config.width}x{config.height} {config.colours}"
     rows = {
         "network": f"`{config.preset}`, {shape}, latent dimension {config.latent_dim}",

@@ -36,7 +36,7 @@ _OF_LATENTS = ("linear.", "encoder.mean.", "encoder.logvar.", "decoder.dense.", 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a run begins with."""
+    """Decisions and tensors that a run begins with."""
 
     flip: bool
     augment: bool
@@ -45,14 +45,14 @@ class Start:
 
     @torch.no_grad()
     def apply(self, vae: VAE, beta: float) -> None:
-        """Put it into an untrained network; `beta` is the weight of the KL."""
+        """Put components and weights into an untrained network; `beta` is the weight of the KL."""
         if self.components and vae.linear:
             vae.linear.fit(self.components, beta)
         vae.load_state_dict({**vae.state_dict(), **self.weights})
 
 
 def find(plan: Plan, images: Dataset) -> Generator[Note | Progress, None, Start]:
-    """Fit what is fitted before the first step, and read the model to start from."""
+    """Fit the components, decide on augmentation, and read the model to start from."""
     model, config = plan.choice.model, plan.choice.config
     flip, augment = config.flip, config.augment
     weights: Mapping[str, Tensor] = {}
@@ -81,7 +81,7 @@ def find(plan: Plan, images: Dataset) -> Generator[Note | Progress, None, Start]
 
 
 def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> Note:
-    """On what was found out about changed images: "mirrored" or "moved"; `done` is what happens to them."""
+    """Note that says whether images are changed, and why; `changed` is "mirrored" or "moved"."""
     if images < _TOO_FEW:
         why = f"they are too few to tell whether {changed} ones look the same"
         return Note(f"images are not {changed}: {why} (`{option}` does it)")
@@ -91,7 +91,7 @@ def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> No
 
 
 def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
-    """Probabilistic PCA whose noise is the error on images that it is not fitted to."""
+    """Probabilistic PCA, with the error on images that were left out of the fit as its noise."""
     fitted, left_out = _split(images)
     components = fit_pca(lambda: _seen(path, fitted, mirrored), k)
     return replace(components, noise=max(_error(components, _seen(path, left_out, mirrored)), SMALLEST_SIGMA**2))
@@ -125,7 +125,7 @@ def _moved(images: Tensor, shift: float) -> Tensor:
 
 
 def _split(images: Dataset) -> tuple[Dataset, Dataset]:
-    """Images to fit to, and those that are left out."""
+    """Images to fit to, and the others."""
     is_left_out = torch.arange(len(images)) % _LEFT_OUT == 0
     return Dataset(images.pixels, images.rows[~is_left_out]), Dataset(images.pixels, images.rows[is_left_out])
 

@@ -32,7 +32,7 @@ class TrainState(Learner):
 
     @property
     def skipped_steps(self) -> int:
-        """Steps whose gradients were not finite, which changed nothing. Reading it waits for the device."""
+        """Number of steps without finite gradients, which changed nothing. Reading it waits for the device."""
         return int(self._skipped[0])
 
     @property
@@ -40,12 +40,12 @@ class TrainState(Learner):
         return int(self._skipped[1])
 
     def return_to_best(self) -> None:
-        """Train on from the best weights."""
+        """Continue from the best weights."""
         for network in (self.vae, self.averaged):
             network.load_state_dict({**network.state_dict(), **self.best})
 
     def to_store(self) -> VAE:
-        """The network at the end of a run: the best one, where that was kept."""
+        """The network to store at the end of a run: the best one, if it was kept."""
         if self.best:
             self.averaged.load_state_dict({**self.averaged.state_dict(), **self.best})
         return self.averaged

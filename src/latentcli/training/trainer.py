@@ -93,7 +93,7 @@ class Trainer(Task):
         return TrainingPosition(steps=steps, precision=speed.precision, images=digest, flip=flip, augment=augment)
 
     def _seconds_per_step(self, speed: machine.Speed) -> float:
-        """With the share of measuring."""
+        """Seconds of a step, with its share of the measurements."""
         apart = max(self.steps_per_epoch, self._measuring_steps())
         return speed.seconds_per_image * (self.batch_size + _READING * self._images_read() / apart)
 
@@ -107,7 +107,7 @@ class Trainer(Task):
         return math.ceil(_READING * self._images_read() / (_MEASURING * self.batch_size))
 
     def _add_stage(self) -> None:
-        """Let a run that has ended go on with the length that is asked for."""
+        """Add a stage of the asked length to a run that has ended."""
         position, asked = self.position, self.options
         if "minutes" in asked:
             assert self.plan.resumed, "only a run that has ended grows"
@@ -164,7 +164,7 @@ class Trainer(Task):
         )
 
     def is_measured(self) -> bool:
-        """At the last step, and at the first end of an epoch after each multiple of a number of steps."""
+        """At the last step, and at ends of epochs that are so far apart that measuring takes a tenth of the time."""
         stage, step = self.position.stage, self.position.step
         every = max(1, min(self._measuring_steps(), (stage.end - stage.start) // _MEASUREMENTS))
         done = step - stage.start
@@ -242,12 +242,12 @@ class Trainer(Task):
         return {**self.learner.tensors(), "sums": self.sums}
 
     def save(self) -> None:
-        """The history first: what it holds beyond the checkpoint is dropped on resuming."""
+        """Write the history, then the checkpoint: lines beyond the checkpoint are dropped on resuming."""
         history.write(self.plan.folder, self.history)
         super().save()
 
     def trained(self) -> Trained:
-        """The result, when all steps are made: the weights as the last measurement, or the checkpoint, left them."""
+        """The result, once all steps are made, with the weights of the last measurement or of the checkpoint."""
         labelled = self.plan.choice.labelled
         vae, summary = self.learner.to_store(), self._summary()
         return Trained(self.plan.folder, vae, self.train, self.images.held_out, summary, self.history, labelled)

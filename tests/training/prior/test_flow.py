@@ -48,7 +48,7 @@ def gaussian(posterior):
 
 def started(seed=0, steps=250, start=gaussian, path=NOWHERE):
     heaps = two_heaps(400)
-    alone = Encoded.without_parts
+    alone = Encoded.without_labels
     return FlowTraining(alone(heaps), alone(two_heaps(200, seed=1)), start(heaps), seed, steps, path)
 
 
@@ -79,7 +79,7 @@ def test_the_flow_runs_where_what_changes_pictures_most_varies_most():
     """The first of two dimensions changes pictures a hundred times as much as the second, by their posteriors."""
     mean = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)) @ torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     logvar = torch.tensor([-8.0, -3.4]).expand(500, 2)
-    heaps = Encoded.without_parts(Posterior(mean, logvar))
+    heaps = Encoded.without_labels(Posterior(mean, logvar))
     prior = FlowTraining(heaps, heaps, gaussian(heaps.posterior), 0, 1, NOWHERE).prior()
     x = (mean.numpy() - prior.mean) @ np.linalg.pinv(prior.basis)
     changing = np.abs(np.corrcoef(x, mean.numpy(), rowvar=False)[:2, 2]).argmax()

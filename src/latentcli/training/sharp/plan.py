@@ -58,7 +58,7 @@ class SharpPlan:
 
 
 def prepare(entry: ModelEntry, data: Path | None, request: SharpenRequest) -> SharpPlan:
-    """List the images, which `data` None looks for where they were, and plan.
+    """List the images and plan; with `data` None the images are looked for where they were.
 
     Raises ConfigError for images that are gone, ImageError where there are none, and what `plan_for` raises.
     """
@@ -67,7 +67,7 @@ def prepare(entry: ModelEntry, data: Path | None, request: SharpenRequest) -> Sh
 
 
 def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> SharpPlan:
-    """The sharpening of a model with images that are chosen, resumed where one was interrupted.
+    """Plan the sharpening of a model on images that are chosen, or resume an interrupted one.
 
     Raises ConfigError for a model that cannot be sharpened, or other options than those of an interrupted sharpening.
     """
@@ -96,7 +96,7 @@ def _start(entry: ModelEntry) -> ModelEntry:
 
 
 def _trained(entry: ModelEntry) -> TrainingSummary:
-    """How a model was trained that can be sharpened."""
+    """Training summary of a model. Raises ConfigError where the model cannot be sharpened."""
     if entry.bundled:
         raise ConfigError(f"{entry.name} comes with latentcli and stays as it is; train a model of your own")
     if entry.path.name != MODEL_FILE:

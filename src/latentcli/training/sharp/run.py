@@ -197,7 +197,7 @@ class _Sharpener(loop.Task):
 
 
 def train_and_sharpen(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
-    """Train as planned, and sharpen the result; each if it is not done."""
+    """Train as planned, then sharpen the result; either is left out where it is done already."""
     trained: events.Finished | None = None
     for report in run(plan, stop):
         if isinstance(report, events.Finished):
@@ -231,7 +231,7 @@ def is_better(metrics: SharpMetrics, before: SharpMetrics) -> bool:
 
 
 def compare(before: SharpMetrics, after: SharpMetrics) -> str:
-    """Both in words."""
+    """Metrics before and after, in words."""
     return (
         f"sharpness {before.sharpness:.2f} -> {after.sharpness:.2f} of the images', "
         f"PSNR {before.psnr:.2f} -> {after.psnr:.2f} dB, "

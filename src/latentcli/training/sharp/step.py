@@ -128,7 +128,7 @@ class SharpState(Learner):
         return x.contiguous(memory_format=torch.channels_last)
 
     def _cut(self, pictures: Tensor, step: int) -> Tensor:
-        """Pictures without some rows and columns of their border."""
+        """Pictures without a random margin of rows and columns."""
         generator = schedule.stream(self.config.seed, "corners", step)
         for dim in (2, 3):
             most = round(_CUT * pictures.shape[dim])
