@@ -123,7 +123,7 @@ class _Saves:
         self._took = 0.0  # seconds, with the pictures
 
     def are_due(self, is_measured: bool) -> bool:
-        """Whether a save is due: after three minutes, or after a measurement if saves take a tenth of the time at most."""
+        """Whether to save: three minutes after the last time, or after a measurement if that takes little of the time."""
         return time.monotonic() - self._last > (self._took / _SAVING if is_measured else _SAVE_EVERY)
 
     def save(self, draws: bool) -> Iterator[Report]:
