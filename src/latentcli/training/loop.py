@@ -18,7 +18,7 @@ from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Options, Position
 from latentcli.training.events import Interrupted, Report, StepReport
 from latentcli.training.learner import Learner
-from latentcli.training.machine import ThreadWatch, watch_threads
+from latentcli.training.machine import watch_threads
 
 _REPORT_EVERY = 0.5  # seconds between step reports
 _SAVE_EVERY = 180.0  # seconds between saves, however far measurements are apart
@@ -34,7 +34,7 @@ class Task(ABC):
     position: Position
     learner: Learner
     device: torch.device
-    images_per_step: int | None = None  # None where steps are not counted in images
+    images_per_step: int = 0  # 0 where steps are not counted in images
     has_fixed_threads: bool = False
 
     @abstractmethod
@@ -82,28 +82,38 @@ def run(task: Task, stop: Callable[[], bool] = lambda: False) -> Generator[Repor
 
     Raises LatentCLIError where training diverges or the last checkpoint cannot be written.
     """
-    position, saves = task.position, _Saves(task)
-    is_alone = task.has_fixed_threads or position.has_ended
-    watch = None if is_alone else watch_threads(task.time_steps, task.device)
+    position = task.position
+    keeps_threads = task.has_fixed_threads or position.has_ended
+    watch = None if keeps_threads else watch_threads(task.time_steps, task.device)
     yield from task.begin()
-    began = reported = time.monotonic()
     before, first, reported_step = position.seconds, position.step, position.step
+    began = reported = saved = time.monotonic()
+    saving = 0.0  # seconds that the last save took
     while not position.has_ended:
-        losses = _timed(task, watch)
-        position.step += 1
+        started = time.monotonic()
+        losses = task.step(position.step)
         now = time.monotonic()
+        if watch:
+            watch.stepped(now - started)
+        position.step += 1
         position.seconds = before + now - began
         if now - reported > _REPORT_EVERY:
             task.check()
-            yield _report(task, losses, (position.step - reported_step) / (now - reported))
+            rate = (position.step - reported_step) / (now - reported) * task.images_per_step
+            values = {name: float(loss) for name, loss in losses.items()}  # waits for the device
+            yield StepReport(task.what, position.step, position.steps, rate or None, values)
             reported, reported_step = now, position.step
         reports: Sequence[Report] = ()
         if is_measured := task.is_measured():
             reports = yield from task.measure()
+        due_after = saving / _SAVING if is_measured else _SAVE_EVERY
         if position.has_ended:
             task.save()
-        elif position.step == first + 1 or saves.are_due(is_measured):
-            yield from saves.save(draws=position.step > first + 1)
+        elif position.step == first + 1 or time.monotonic() - saved > due_after:
+            started = time.monotonic()
+            yield from _save_in_passing(task, draws=position.step > first + 1)
+            saved = time.monotonic()
+            saving = saved - started
         yield from reports
         if not position.has_ended and stop():
             task.save()
@@ -114,41 +124,11 @@ def run(task: Task, stop: Callable[[], bool] = lambda: False) -> Generator[Repor
     return True
 
 
-class _Saves:
-    """Saves during a training."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._last = time.monotonic()
-        self._took = 0.0  # seconds, with the pictures
-
-    def are_due(self, is_measured: bool) -> bool:
-        """Whether to save: three minutes after the last time, or after a measurement if that takes little of the time."""
-        return time.monotonic() - self._last > (self._took / _SAVING if is_measured else _SAVE_EVERY)
-
-    def save(self, draws: bool) -> Iterator[Report]:
-        """Draw and save; where a file cannot be written, a note says so, and the last checkpoint stays."""
-        started = time.monotonic()
-        try:
-            if draws:
-                yield from self._task.draw()
-            self._task.save()
-        except LatentCLIError as error:
-            yield Note(f"{error}; {self._task.what} continues and saves again in a few minutes")
-        self._last = time.monotonic()
-        self._took = self._last - started
-
-
-def _timed(task: Task, watch: ThreadWatch | None) -> Mapping[str, Tensor]:
-    """Make a step; the watch then chooses the number of threads for the next one."""
-    started = time.monotonic()
-    losses = task.step(task.position.step)
-    if watch:
-        watch.stepped(time.monotonic() - started)
-    return losses
-
-
-def _report(task: Task, losses: Mapping[str, Tensor], steps_per_second: float) -> StepReport:
-    rate = steps_per_second * task.images_per_step if task.images_per_step else None
-    values = {name: float(loss) for name, loss in losses.items()}  # waits for the device
-    return StepReport(task.what, task.position.step, task.position.steps, rate, values)
+def _save_in_passing(task: Task, draws: bool) -> Iterator[Report]:
+    """Draw and save; where a file cannot be written, a note says so, and the last checkpoint stays."""
+    try:
+        if draws:
+            yield from task.draw()
+        task.save()
+    except LatentCLIError as error:
+        yield Note(f"{error}; {task.what} continues and saves again in a few minutes")
