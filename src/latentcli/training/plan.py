@@ -197,7 +197,8 @@ def up_to_date(plan: Plan) -> Plan:
     # A run that was killed while its last files were written has all its steps and not their model or its evaluation.
     ended = position.has_ended and _finished_at_step(plan.folder) == position.step
     same_length = all(stored.get(name) == plan.options.get(name) for name in _LENGTH)
-    grows = ended and plan.may_grow and _is_longer(stored, plan.options)
+    is_longer = any(name in stored and plan.options.get(name, 0) > stored[name] for name in _LENGTH)
+    grows = ended and plan.may_grow and is_longer
     if not same_length and not grows:
         raise _other_options(plan, f"{_length(stored)} there, {_length(plan.options)} asked")
     return replace(plan, resumed=resumed, grows=grows, finished=ended and same_length)
@@ -233,10 +234,6 @@ def _finished_at_step(folder: Path) -> int | None:
         return None
     # What was sharpened had been finished before.
     return training.steps if training.sharpening or Record.is_there(folder, header.weights_id) else None
-
-
-def _is_longer(stored: Options, asked: Options) -> bool:
-    return any(name in stored and name in asked and asked[name] > stored[name] for name in _LENGTH)
 
 
 def _length(options: Options) -> str:
@@ -298,21 +295,16 @@ def _choose_training(model: ModelConfig, images: int, request: TrainRequest) -> 
     preset = train_config(model)
     if model.preset != "book":
         preset = replace(preset, batch_size=min(preset.batch_size, max(_SMALL_BATCH, images // _STEPS_PER_EPOCH)))
-    if request.start_from:
-        preset = _going_on(preset, request.start_from)
+    if request.start_from:  # with the beta that its weights were trained with, and a lower learning rate
+        summary = read_model_header(request.start_from).training
+        beta, rate = summary.beta if summary else preset.beta, preset.learning_rate * _GOING_ON
+        preset = replace(preset, beta=beta, beta_warmup=0.0, learning_rate=rate)
     config = for_few_images(model.preset, replace(preset, **asked), images, request.augment)
     return replace(
         config,
         epochs=request.epochs or default_epochs(model, images),
         batch_size=min(config.batch_size, images),
     )
-
-
-def _going_on(preset: TrainConfig, start_from: Path) -> TrainConfig:
-    """Training of weights that are trained already: the beta that they were trained with, and a lower learning rate."""
-    summary = read_model_header(start_from).training
-    beta = summary.beta if summary else preset.beta
-    return replace(preset, beta=beta, beta_warmup=0.0, learning_rate=preset.learning_rate * _GOING_ON)
 
 
 def _options(choice: Choice) -> Options:

@@ -88,7 +88,11 @@ class _Sharpener(loop.Task):
         self.latents = torch.from_numpy(prior.sample(range(_FIRST_SEED, _FIRST_SEED + _LATENTS), prior.temperature))
         self.speed: float | None = None  # seconds a step; None where they were not measured
         self.images_per_step = min(plan.config.batch_size, len(images.train))
-        precision = cast(Precision, plan.resumed.position.precision) if plan.resumed else self._choose_precision()
+        if plan.resumed:
+            precision = cast(Precision, plan.resumed.position.precision)
+        else:
+            settled = replace(plan.choice.config, precision=plan.config.precision)
+            precision = machine.choose(plan.choice.model, settled, images.train, plan.device).precision
         self.config = replace(plan.config, precision=precision, batch_size=self.images_per_step)
         self.order = Order(self.config.seed, len(images.train), self.images_per_step)
         self.position = replace(plan.resumed.position) if plan.resumed else self._first_position()
@@ -98,11 +102,6 @@ class _Sharpener(loop.Task):
 
     def _learner(self, steps: int) -> SharpState:
         return SharpState(self.model.vae, self.config, self.latents, steps)
-
-    def _choose_precision(self) -> Precision:
-        plan = self.plan
-        settled = replace(plan.choice.config, precision=plan.config.precision)
-        return machine.choose(plan.choice.model, settled, self.images.train, plan.device).precision
 
     def _first_position(self) -> SharpPosition:
         """Choose the number of steps for good, and measure the decoder before."""
