@@ -150,7 +150,12 @@ def test_results_and_progress_bar_do_not_share_a_line(vector, tmp_path):
     slow = "import latentcli.cli.terminal as t; t._PATIENCE = 0; from latentcli.cli.app import main; main()"
     command = [sys.executable, "-c", slow, "edit", "many", "--vector", "dot", *MODEL]
     screen = []
-    pty.spawn(command, lambda handle: screen.append(os.read(handle, 65536)) or screen[-1])
+
+    def read(handle):
+        screen.append(os.read(handle, 65536))
+        return screen[-1]
+
+    pty.spawn(command, read)
     text = b"".join(screen).decode()
     assert "editing" in text
     for line in re.split(r"[\r\n]+", text):

@@ -11,7 +11,7 @@ from latentcli.cli.app import app
 from latentcli.cli.help import DAILY
 
 ROOT = Path(__file__).parents[2]
-GROUP = typer.main.get_command(app)
+GROUP: typer.core.TyperGroup = typer.main.get_group(app)
 
 
 def commands(group=GROUP, path=()):

@@ -156,6 +156,7 @@ def test_a_narrow_terminal_keeps_share_and_time_left(monkeypatch):
     monkeypatch.setattr(terminal, "_PATIENCE", 0)
     with pseudo_terminal(monkeypatch, 24) as written, terminal.Waiting("starting") as line:
         line.update("fitting the prior", 250, 1000, ("9 images/s",), left=4000)
+        assert line._live
         line._live.refresh()
     lines = SEQUENCE.sub("", b"".join(written).decode()).split("\r")
     assert any(re.fullmatch(r"[━─]*  25 %  1:06:\d\d left", line) for line in lines)

@@ -54,7 +54,7 @@ def shows(page, attribute: str) -> None:
 
 
 def state_of(page) -> str:
-    return page.locator("#picture").get_attribute("data-state")
+    return str(page.locator("#picture").get_attribute("data-state"))
 
 
 def pixels(page) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from latentcli.concepts.vector import ConceptVector
+from latentcli.imaging.images import read_image
 from latentcli.model.modelfile import load_model
 from latentcli.storage.latents import Latents
 from tests.conftest import close, draw_folder, write_model
@@ -64,9 +65,12 @@ def test_every_column_at_once_is_encoded_once(run, pictures, monkeypatch):
     from latentcli.pipelines import inputs
 
     read = []
-    monkeypatch.setattr(
-        inputs, "read_image", lambda path, config, real=inputs.read_image: read.append(path) or real(path, config)
-    )
+
+    def reading(path, config):
+        read.append(path)
+        return read_image(path, config)
+
+    monkeypatch.setattr(inputs, "read_image", reading)
     found = fitted(run, *TABLE, "--all", "--threshold", "size=16,0:15")
     assert [each["name"] for each in found] == ["dot", "size", "kind-a", "kind-b", "twice"]
     assert len(read) == 60
@@ -150,7 +154,10 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.ids, self.loaded, self.headings = [], set(), [], []
+        self.open: list[str] = []
+        self.ids: set[str] = set()
+        self.loaded: list[str] = []
+        self.headings: list[str] = []
         self.feed(text)
         assert self.open == []
 

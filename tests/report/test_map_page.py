@@ -33,7 +33,7 @@ def browser():
         running.close()
 
 
-@pytest.fixture(params=WINDOWS.values(), ids=WINDOWS.keys())
+@pytest.fixture(params=list(WINDOWS.values()), ids=list(WINDOWS))
 def page(request, browser):
     """The map of 40 images, half of them at one place."""
     rng = np.random.default_rng(0)

@@ -25,8 +25,13 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.ids, self.loaded, self.images, self.tags = [], [], [], [], set()
-        self.folded, self.text = set(), {}  # ids inside a folded part; text by the id it stands in
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.loaded: list[str] = []
+        self.images: list[dict[str, str]] = []
+        self.tags: set[str] = set()
+        self.folded: set[str] = set()  # ids inside a folded part
+        self.text: dict[str, str] = {}  # by the id it stands in
         self.feed(text)
         assert self.open == []
 
@@ -84,7 +89,9 @@ def test_few_held_out_images_give_a_sentence_in_place_of_statistics_of_samples(r
         assert sentence in text
         assert "recall" not in text
         assert "Fréchet" not in text
-    assert "recall" in samples_table(replace(GOOD, held_out=replace(GOOD.held_out, images=100))).columns
+    table = samples_table(replace(GOOD, held_out=replace(GOOD.held_out, images=100)))
+    assert isinstance(table, Table)
+    assert "recall" in table.columns
 
 
 def test_settings_leave_out_what_is_not_set_and_name_the_rest_in_words(trained):
