@@ -161,7 +161,9 @@ def flow_prior(latent_dim: int, k: int, values: int = 0) -> FlowPrior:
     for parameter in field.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     basis = 2 * np.eye(k, latent_dim, dtype=np.float32)
-    paths = MixturePaths(*(np.float32(array) for array in ([1.0], np.zeros((1, k)), np.ones((1, k)), np.eye(k)[None])))
+    paths = MixturePaths(
+        *(np.asarray(values, np.float32) for values in ([1.0], np.zeros((1, k)), np.ones((1, k)), np.eye(k)[None]))
+    )
     mean = np.ones(latent_dim, dtype=np.float32) * basis.any(axis=0)
     return FlowPrior(mean, basis, paths, to_numpy(field.state_dict()))
 

@@ -307,7 +307,7 @@ def test_the_bundled_models_are_listed_with_all_their_vectors() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
 def test_benchmarks_import_what_is_there(path: Path) -> None:
     """Also in the programs that they hold as texts and run in processes of their own."""
-    texts = [path.read_text(), *(node.value for node in ast.walk(ast.parse(path.read_text())) if is_program(node))]
+    texts = [path.read_text(), *programs_in(path.read_text())]
     for text in texts:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("latentcli"):
@@ -316,12 +316,13 @@ def test_benchmarks_import_what_is_there(path: Path) -> None:
                     assert hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}"), alias
 
 
-def is_program(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and "from latentcli" in node.value
+def programs_in(text: str) -> list[str]:
+    values = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+    return [value for value in values if isinstance(value, str) and "from latentcli" in value]
 
 
 PHOTO, DIGITS, BOOK = (presets.DEFAULTS[name] for name in ("photo", "digits", "book"))
-WORDS = {2: "two", 3: "three", 10: "ten"}
+WORDS: dict[float, str] = {2: "two", 3: "three", 10: "ten"}
 SENTENCES = {
     "train.md": (
         f"| `photo` | all other pictures | {PHOTO.latent_dim}; {PHOTO.latent_dim_large} above {presets.LARGE} px, and "

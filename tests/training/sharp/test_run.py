@@ -4,6 +4,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,14 @@ from latentcli.training.sharp.step import SharpState
 from tests.conftest import draw_folder, fit_by_chance, shorten_sharpening
 
 FOLDER = Path("models/d")
-OPTIONS = {"size": (16, 16), "latent_dim": 3, "epochs": 2, "batch_size": 8, "precision": "fp32", "held_out": "0.2"}
+OPTIONS: dict[str, Any] = {
+    "size": (16, 16),
+    "latent_dim": 3,
+    "epochs": 2,
+    "batch_size": 8,
+    "precision": "fp32",
+    "held_out": "0.2",
+}
 BEFORE = SharpMetrics(psnr=25.0, sharpness=0.2, frechet=2.0)
 
 
@@ -66,6 +74,12 @@ def tensors(folder=FOLDER):
     return tensorfile.read(folder / "model.safetensors", "model")[1]
 
 
+def summary(folder=FOLDER):
+    training = catalog.find_model(str(folder)).training
+    assert training
+    return training
+
+
 def stop_after(steps):
     calls = iter(range(10_000))
     return lambda: next(calls) + 1 >= steps
@@ -89,14 +103,14 @@ def test_the_decoder_changes_and_nothing_else(trained, always):
 
 def test_the_card_and_the_summary_say_what_it_did(trained, always):
     sharpened(seed=5)
-    found = load_model(trained).training.sharpening
+    found = summary().sharpening
     assert (found.steps, found.seed, found.precision) == (12, 5, "fp32")
     assert (
         f"PSNR {found.before.psnr:.2f} dB before and {found.after.psnr:.2f} dB after"
         in (trained / "README.md").read_text()
     )
     assert "sharpening the decoder" in (trained / "report.html").read_text()
-    assert abs(load_model(trained).training.held_out.psnr - found.after.psnr) < 0.01
+    assert abs(summary().held_out.psnr - found.after.psnr) < 0.01
 
 
 @pytest.mark.parametrize("steps", [1, 5, 11])
@@ -105,7 +119,7 @@ def test_an_interrupted_sharpening_ends_as_one_that_was_not(trained, always, ste
     sharpened(Path("models/whole"))
     stopped = sharpened(stop=stop_after(steps))
     assert isinstance(stopped[-1], events.Interrupted)
-    assert load_model(trained).training.sharpening is None
+    assert summary().sharpening is None
     rest = sharpened()
     assert isinstance(rest[-1], events.Finished)
     expected, found = tensors(Path("models/whole")), tensors()
@@ -164,7 +178,7 @@ def test_both_stages_are_one_command_that_resumes(pictures, always):
     assert again.finished
     rest = list(sharpen.train_and_sharpen(again))
     assert [type(report).__name__ for report in rest].count("Finished") == 1
-    assert load_model(FOLDER).training.sharpening
+    assert summary().sharpening
     assert sharpen.plan_after(again).finished
 
 
@@ -196,7 +210,7 @@ def test_what_was_cut_short_after_the_sharp_model_was_written_is_done_again(trai
     shutil.copytree(trained, "models/whole")
     sharpened(Path("models/whole"))
     for report in sharpen.sharpen(prepare(catalog.find_model("d"), None, SharpenRequest(precision="fp32"))):
-        if isinstance(report, Progress) and catalog.find_model("d").training.sharpening:
+        if isinstance(report, Progress) and summary().sharpening:
             break
     assert not Record.is_there(trained, catalog.find_model("d").header.weights_id)
     assert isinstance(sharpened()[-1], events.Finished)
