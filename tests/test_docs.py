@@ -15,9 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 
+import latentcli
 from latentcli import config, presets
 from latentcli.cli.app import app
 from latentcli.cli.options import as_typed
@@ -283,10 +286,26 @@ def test_the_python_examples_run_from_top_to_bottom(page: Path, workshop: Path) 
         assert (workshop / written).exists(), written
 
 
+def test_the_program_on_one_page_gives_what_edit_gives(workshop: Path) -> None:
+    code = python_of(DOCS / "architecture.md")
+    assert len(code.splitlines()) < 45
+    exec(compile(code, "architecture.md", "exec"), {"__name__": "__main__"})
+    expected = latentcli.load("faces").edit("face.png", smile=0.75)
+    np.testing.assert_array_equal(np.asarray(Image.open("edited.png")), np.asarray(expected))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_python_blocks_are_valid(page: Path) -> None:
     for code in blocks(page.read_text(), "python"):
         ast.parse(code)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_source_files_that_are_named_exist(page: Path) -> None:
+    folders = {path.name for path in (ROOT / "src" / "latentcli").iterdir() if path.is_dir()}
+    for name in re.findall(r"`((?:[\w.-]+/)+[\w-]+\.py)`", page.read_text()):
+        home = ROOT / "src" / "latentcli" if name.split("/")[0] in folders else ROOT
+        assert (home / name).is_file(), name
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=page_id)
