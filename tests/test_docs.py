@@ -300,7 +300,7 @@ def test_python_blocks_are_valid(page: Path) -> None:
         ast.parse(code)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "SECURITY.md"], ids=page_id)
 def test_source_files_that_are_named_exist(page: Path) -> None:
     folders = {path.name for path in (ROOT / "src" / "latentcli").iterdir() if path.is_dir()}
     for name in re.findall(r"`((?:[\w.-]+/)+[\w-]+\.py)`", page.read_text()):
