@@ -69,7 +69,11 @@ def command_lines(text: str) -> Iterator[list[str]]:
     for line in "".join(blocks(text, "sh")).replace("\\\n", " ").splitlines():
         for part in re.split(r"&&|\|(?=\s)|\s>\s", line):
             words = shlex.split(part, comments=True)
-            if words and Path(words[0]).name == "latentcli" and words[1:2] != ["--install-completion"]:
+            if (
+                words
+                and Path(words[0]).name == "latentcli"
+                and words[1:2] not in (["--version"], ["--install-completion"])
+            ):
                 yield words[1:]
 
 
