@@ -26,7 +26,7 @@ from latentcli.cli.app import app
 from latentcli.cli.options import as_typed
 from latentcli.concepts import diagnostics
 from latentcli.explorer import session
-from latentcli.training import start
+from latentcli.training import plan, start
 from latentcli.training.sharp import run as sharpen
 from tests.conftest import draw, draw_folder
 
@@ -345,6 +345,9 @@ def programs_in(text: str) -> list[str]:
 
 
 PHOTO, DIGITS, BOOK = (presets.DEFAULTS[name] for name in ("photo", "digits", "book"))
+SQUARE = {side: presets.model_config("photo", side, side, 3) for side in (32, 64, 96)}
+BATCHES = {side: presets.train_config(model).batch_size for side, model in SQUARE.items()}
+EPOCHS = [presets.default_epochs(SQUARE[64], images) for images in (1, 10**9)]
 WORDS: dict[float, str] = {2: "two", 3: "three", 10: "ten"}
 SENTENCES = {
     "train.md": (
@@ -367,6 +370,11 @@ SENTENCES = {
         f"It sees {config.SHARP_SHARE:.0%} as many images".replace("%", " %"),
         f"in at least {config.SHARP_LEAST_STEPS} steps",
         f"lost more than {sharpen.MOST_LOST:g} dB",
+        f"Batches have {BATCHES[32]} pictures up to 32 px, {BATCHES[64]} at 64 px, {BATCHES[96]} above",
+        f"with at least {EPOCHS[-1]} and at most {EPOCHS[0]} epochs",
+        f"Above {presets._LINEAR_UP_TO} px the components are of pictures of half the size",
+        f"colour when more than {plan._COLOUR_SHARE:.0%} of the pictures".replace("%", " %"),
+        f"transparency when more than {plan._TRANSPARENT_SHARE:.0%} of the pictures".replace("%", " %"),
     ),
     "sampling.md": (
         f"The default is {config.FLOW_TEMPERATURE:g} for a flow, {config.MIXTURE_TEMPERATURE:g} for a mixture.",
