@@ -348,8 +348,9 @@ PHOTO, DIGITS, BOOK = (presets.DEFAULTS[name] for name in ("photo", "digits", "b
 SQUARE = {side: presets.model_config("photo", side, side, 3) for side in (32, 64, 96)}
 BATCHES = {side: presets.train_config(model).batch_size for side, model in SQUARE.items()}
 EPOCHS = [presets.default_epochs(SQUARE[64], images) for images in (1, 10**9)]
-WORDS: dict[float, str] = {2: "two", 3: "three", 10: "ten"}
+WORDS: dict[float, str] = {2: "two", 3: "three", 10: "ten", 11: "eleven"}
 SENTENCES = {
+    "decisions.md": (f"{WORDS[len(needed())]} packages; all else is an extra",),
     "train.md": (
         f"| `photo` | all other pictures | {PHOTO.latent_dim}; {PHOTO.latent_dim_large} above {presets.LARGE} px, and "
         f"for {presets.LARGE} px with {presets.MANY_IMAGES:,} images or more | {PHOTO.likelihood} | Muon | "
@@ -423,6 +424,15 @@ def test_numbers_are_those_of_presets_and_config(name: str) -> None:
     text = " ".join((DOCS / name).read_text().split())
     missing = [sentence for sentence in SENTENCES[name] if " ".join(sentence.split()) not in text]
     assert not missing
+
+
+def test_measurements_that_decisions_rest_on_are_benchmarks() -> None:
+    measured = re.findall(
+        r"(?<![\w.])\d*\.\d+(?: s| %|(?= times| of| on|\.|$))", (DOCS / "decisions.md").read_text(), re.M
+    )
+    benchmarks = (DOCS / "benchmarks.md").read_text()
+    assert len(measured) > 5
+    assert [number for number in measured if number not in benchmarks] == []
 
 
 def test_the_start_page_lists_the_bundled_models_with_all_their_vectors() -> None:
