@@ -306,10 +306,18 @@ def test_python_blocks_are_valid(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "SECURITY.md"], ids=page_id)
 def test_source_files_that_are_named_exist(page: Path) -> None:
-    folders = {path.name for path in (ROOT / "src" / "latentcli").iterdir() if path.is_dir()}
+    package = ROOT / "src" / "latentcli"
+    folders = {path.name for path in package.iterdir() if path.is_dir()}
     for name in re.findall(r"`((?:[\w.-]+/)+[\w-]+\.py)`", page.read_text()):
-        home = ROOT / "src" / "latentcli" if name.split("/")[0] in folders else ROOT
-        assert (home / name).is_file(), name
+        assert ((package if name.split("/")[0] in folders else ROOT) / name).is_file(), name
+
+
+def test_modules_of_the_architecture_exist() -> None:
+    package = ROOT / "src" / "latentcli"
+    named = set(re.findall(r"`(\w+\.\w+)[.\w]*`", (DOCS / "architecture.md").read_text()))
+    modules = {name for name in named if (package / name.split(".")[0]).is_dir()} - {"model.safetensors"}
+    assert len(modules) > 15
+    assert {name for name in modules if not (package / name.replace(".", "/")).with_suffix(".py").is_file()} == set()
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=page_id)

@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import pytest
@@ -85,7 +86,7 @@ def threads(monkeypatch):
     state = {"threads": 4, "now": 0.0}
     monkeypatch.setattr(torch, "get_num_threads", lambda: state["threads"])
     monkeypatch.setattr(torch, "set_num_threads", lambda count: state.update(threads=count))
-    monkeypatch.setattr(machine.time, "monotonic", lambda: state["now"])
+    monkeypatch.setattr(time, "monotonic", lambda: state["now"])
     return state
 
 

@@ -236,6 +236,7 @@ def test_one_held_out_image_is_not_measured_alone(tmp_path, always):
     assert isinstance(reports[-1], events.Finished)
     started = next(report for report in reports if isinstance(report, events.Started))
     assert started.held_out == 1
+    assert started.before
     assert math.isfinite(started.before.frechet)
 
 
