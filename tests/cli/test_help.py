@@ -26,7 +26,7 @@ COMMANDS = dict(commands())
 
 
 def shown(command):
-    """The parameters that help shows; the rest are names of earlier versions."""
+    """The parameters that help shows."""
     return [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
 
 

@@ -9,10 +9,8 @@ from latentcli.cli.options import parse_crop
 from latentcli.errors import UsageError
 from tests.cli.test_help import COMMANDS, shown
 
-RANGES_IN_HELP = {("edit",), ("train",), ("vectors", "fit")}  # until their numbers use `between`
 
-
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in RANGES_IN_HELP], ids=" ".join)
+@pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
 def test_no_limit_of_the_implementation_shows_in_the_help(run, name):
     assert not re.search(r"range|\[x", re.sub("--range|ranges", "", run(*name, "--help").out))
 

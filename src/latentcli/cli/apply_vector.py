@@ -1,7 +1,5 @@
 """`latentcli apply-vector`: add a concept vector in latent space and decode."""
 
-from typing import Annotated
-
 import typer
 
 from latentcli.cli import options as opt
@@ -19,18 +17,16 @@ def apply_vector(
     to: opt.To = None,
     stay_typical: opt.Typical = False,
     strip: opt.Strip = None,
-    grid: Annotated[
-        list[str],
-        opt.option(
-            "Give it twice: a sheet of two vectors against each other.", metavar="NAME=FROM:TO:COUNT", panel=opt.CHANGE
-        ),
-    ] = [],  # noqa: B006
+    grid: list[str] = opt.option(
+        "Give it twice: a sheet of two vectors against each other.",
+        default=[],
+        metavar="NAME=FROM:TO:COUNT",
+        panel=opt.CHANGE,
+    ),
     method: opt.Method = "mean",
-    orthogonal_to: opt.Orthogonal = [],  # noqa: B006
+    orthogonal_to: opt.Orthogonal = [],  # noqa: B006  # Typer copies it
     paired: opt.Paired = False,
-    save: Annotated[
-        str | None, opt.option("Save the computed vector with the model.", metavar="NAME", panel=opt.OUTPUT)
-    ] = None,
+    save: str | None = opt.option("Save the computed vector with the model.", metavar="NAME", panel=opt.OUTPUT),
     scale: opt.Scale = 1,
     labels: opt.Labels = False,
     title: opt.Title = "",

@@ -1,14 +1,13 @@
 """`latentcli decode`: latents back to images."""
 
 from pathlib import Path
-from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
 
 
 def decode(
-    latents: Annotated[Path, opt.argument("A `.latents.safetensors` file.")],
+    latents: Path = opt.argument("A `.latents.safetensors` file."),
     model: opt.Model = None,
     engine: opt.Engine = "auto",
     output: opt.Output = None,

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -16,73 +15,58 @@ _MOST_JOBS = 64
 
 
 def edit(
-    photos: Annotated[
-        list[Path], opt.argument("Photos, folders of photos, or `-` for the standard input.", metavar="PHOTOS...")
-    ],
+    photos: list[Path] = opt.argument("Photos, folders of photos, or `-` for the standard input.", metavar="PHOTOS..."),
+    *,
     vector: opt.Vector,
     strength: opt.Strength = None,
     sigma: opt.Sigma = None,
     to: opt.To = None,
     stay_typical: opt.Typical = False,
     strip: opt.Strip = None,
-    animate: Annotated[
-        Path | None,
-        opt.option(
-            "Write an animation (.gif, .webp, .apng, .mp4, .webm) from the photo to the edited photo and back, or "
-            "of --strip.",
-            metavar="FILE",
-            panel=opt.CHANGE,
-        ),
-    ] = None,
-    fps: Annotated[
-        float, opt.option("Frames per second of --animate.", callback=opt.between(0.1, 100), panel=opt.CHANGE)
-    ] = WALK_FPS,
-    face: Annotated[
-        int, opt.option("Face to edit, counted from the largest.", callback=opt.between(1), panel=opt.REGION)
-    ] = 1,
-    all_faces: Annotated[bool, opt.option("Edit every face.", "--all-faces", panel=opt.REGION)] = False,
-    box: Annotated[
-        list[str],
-        opt.option(
-            "Part to edit, in pixels; ROLL turns it clockwise, in degrees. Repeatable.",
-            metavar="X,Y,W,H[,ROLL]",
-            panel=opt.REGION,
-        ),
-    ] = [],  # noqa: B006  # Typer copies it
-    no_align: Annotated[
-        bool, opt.option("Skip face detection and edit the centre crop.", "--no-align", panel=opt.REGION)
-    ] = False,
-    merge: Annotated[
-        Merge,
-        opt.option(
-            "`residual` adds the change to the photo, `ratio` scales its brightness, `decode` pastes the decoded "
-            "image.",
-            panel=opt.MERGE,
-        ),
-    ] = "residual",
-    detail: Annotated[
-        float,
-        opt.option(
-            "How much original detail to keep in the edited area, 0 to 1. 1 keeps everything, including ghosts of "
-            "removed features.",
-            panel=opt.MERGE,
-        ),
-    ] = DETAIL,
-    refine: Annotated[
-        bool, opt.option("Optimise the latent for this photo first (about +1 dB, slower).", "--refine", panel=opt.MERGE)
-    ] = False,
-    compare: Annotated[
-        bool, opt.option("Write photo, reconstruction and edit side by side.", "--compare", panel=opt.OUTPUT)
-    ] = False,
-    no_metadata: Annotated[
-        bool, opt.option("Do not store the edit in the file's metadata.", "--no-metadata", panel=opt.OUTPUT)
-    ] = False,
-    jobs: Annotated[
-        int,
-        opt.option(
-            "Photos to edit at the same time.", "--jobs", "-j", callback=opt.between(1, _MOST_JOBS), panel=opt.OUTPUT
-        ),
-    ] = min(2, os.cpu_count() or 1),
+    animate: Path | None = opt.option(
+        "Write an animation (.gif, .webp, .apng, .mp4, .webm) from the photo to the edited photo and back, or "
+        "of --strip.",
+        metavar="FILE",
+        panel=opt.CHANGE,
+    ),
+    fps: float = opt.option(
+        "Frames per second of --animate.", default=WALK_FPS, callback=opt.between(0.1, 100), panel=opt.CHANGE
+    ),
+    face: int = opt.option(
+        "Face to edit, counted from the largest.", default=1, callback=opt.between(1), panel=opt.REGION
+    ),
+    all_faces: bool = opt.switch("Edit every face.", "--all-faces", panel=opt.REGION),
+    box: list[str] = opt.option(
+        "Part to edit, in pixels; ROLL turns it clockwise, in degrees. Repeatable.",
+        default=[],
+        metavar="X,Y,W,H[,ROLL]",
+        panel=opt.REGION,
+    ),
+    no_align: bool = opt.switch("Skip face detection and edit the centre crop.", "--no-align", panel=opt.REGION),
+    merge: Merge = opt.option(
+        "`residual` adds the change to the photo, `ratio` scales its brightness, `decode` pastes the decoded image.",
+        default="residual",
+        panel=opt.MERGE,
+    ),
+    detail: float = opt.option(
+        "How much original detail to keep in the edited area, 0 to 1. 1 keeps everything, including ghosts of "
+        "removed features.",
+        default=DETAIL,
+        panel=opt.MERGE,
+    ),
+    refine: bool = opt.switch(
+        "Optimise the latent for this photo first (about +1 dB, slower).", "--refine", panel=opt.MERGE
+    ),
+    compare: bool = opt.switch("Write photo, reconstruction and edit side by side.", "--compare", panel=opt.OUTPUT),
+    no_metadata: bool = opt.switch("Do not store the edit in the file's metadata.", "--no-metadata", panel=opt.OUTPUT),
+    jobs: int = opt.option(
+        "Photos to edit at the same time.",
+        "--jobs",
+        "-j",
+        default=min(2, os.cpu_count() or 1),
+        callback=opt.between(1, _MOST_JOBS),
+        panel=opt.OUTPUT,
+    ),
     labels: opt.Labels = False,
     title: opt.Title = "",
     max_megapixels: opt.Megapixels = PHOTO_MEGAPIXELS,

@@ -1,7 +1,6 @@
 """`latentcli evaluate`: metrics of a model on images it was not trained on."""
 
 from pathlib import Path
-from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
@@ -13,31 +12,22 @@ from latentcli.errors import UsageError
 def evaluate(
     data: opt.Data,
     model: opt.Model = None,
-    training: Annotated[
-        Path | None,
-        opt.option(
-            "Training images, for baselines and copies. (default: their folder at the time of training)",
-            metavar="DIR",
-            panel=opt.DATA,
-        ),
-    ] = None,
-    iwae: Annotated[
-        int | None,
-        opt.option(
-            "Also compute the importance-weighted bound with K draws per image: tighter than the ELBO, slow.",
-            metavar="K",
-            panel=opt.METHOD,
-        ),
-    ] = None,
-    features: Annotated[
-        Path | None,
-        opt.option(
-            "Feature network for comparing samples with images, such as Inception: TorchScript (.pt) or ONNX "
-            "(.onnx), from (n, 3, height, width) in 0 to 1 to (n, d). (default: fixed random filters)",
-            metavar="FILE",
-            panel=opt.METHOD,
-        ),
-    ] = None,
+    training: Path | None = opt.option(
+        "Training images, for baselines and copies. (default: their folder at the time of training)",
+        metavar="DIR",
+        panel=opt.DATA,
+    ),
+    iwae: int | None = opt.option(
+        "Also compute the importance-weighted bound with K draws per image: tighter than the ELBO, slow.",
+        metavar="K",
+        panel=opt.METHOD,
+    ),
+    features: Path | None = opt.option(
+        "Feature network for comparing samples with images, such as Inception: TorchScript (.pt) or ONNX "
+        "(.onnx), from (n, 3, height, width) in 0 to 1 to (n, d). (default: fixed random filters)",
+        metavar="FILE",
+        panel=opt.METHOD,
+    ),
     as_json: opt.Json = False,
 ) -> None:
     """Measure a model on images it was not trained on, beside baselines.

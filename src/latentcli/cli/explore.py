@@ -2,7 +2,6 @@
 
 import importlib.util
 from pathlib import Path
-from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
@@ -13,24 +12,16 @@ _PORT = 8350  # where it is free
 
 def explore(
     model: opt.Model = None,
-    images: Annotated[
-        Path | None, opt.option("A folder of images to make vectors from, beside samples.", metavar="DIR")
-    ] = None,
-    static: Annotated[
-        Path | None,
-        opt.option(
-            "Write one page that works without latentcli and without a network, instead of serving one.",
-            metavar="FILE.html",
-        ),
-    ] = None,
-    mapped: Annotated[
-        Path | None,
-        opt.option("With --static: the page also holds a map of the images of a folder.", "--map", metavar="DIR"),
-    ] = None,
-    port: Annotated[
-        int | None, opt.option(f"Port. (default: {_PORT}, or any free one)", callback=opt.between(1, 65535))
-    ] = None,
-    browser: Annotated[bool, opt.option("Open the browser.", "--browser/--no-browser")] = True,
+    images: Path | None = opt.option("A folder of images to make vectors from, beside samples.", metavar="DIR"),
+    static: Path | None = opt.option(
+        "Write one page that works without latentcli and without a network, instead of serving one.",
+        metavar="FILE.html",
+    ),
+    mapped: Path | None = opt.option(
+        "With --static: the page also holds a map of the images of a folder.", "--map", metavar="DIR"
+    ),
+    port: int | None = opt.option(f"Port. (default: {_PORT}, or any free one)", callback=opt.between(1, 65535)),
+    browser: bool = opt.option("Open the browser.", "--browser/--no-browser", default=True),
     engine: opt.Engine = "auto",
     force: opt.Force = False,
 ) -> None:

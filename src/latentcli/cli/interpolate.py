@@ -1,7 +1,5 @@
 """`latentcli interpolate`: walks and grids between images."""
 
-from typing import Annotated
-
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
 from latentcli.config import WALK_FPS, WALK_STEPS, Arrangement, InterpolationMethod
@@ -13,54 +11,38 @@ GRIDS = "Grids"
 
 
 def interpolate(
-    keyframes: Annotated[
-        list[str],
-        opt.argument(
-            "Images, `seed:7`, `seed:0-3`, or latents files (every row in order; `FILE#name` for one).",
-            metavar="A B [C...]",
-        ),
-    ],
-    steps: Annotated[int, opt.option("Images per leg, both ends included.", callback=opt.between(2))] = WALK_STEPS,
-    method: Annotated[
-        InterpolationMethod,
-        opt.option(
-            "`lerp` is the straight line, `slerp` the great circle, `gaussian` the line between quantiles of "
-            "N(0, I), `spline` a curve without corners."
-        ),
-    ] = "lerp",
-    loop: Annotated[bool, opt.option("Return to the first image.", "--loop")] = False,
-    even: Annotated[bool, opt.option("The same change from image to image, by pixels.", "--even", panel=SPEED)] = False,
-    ease: Annotated[bool, opt.option("Slow down at keyframes.", "--ease", panel=SPEED)] = False,
-    hold: Annotated[int, opt.option("Show each keyframe so many times more.", panel=SPEED)] = 0,
-    seconds: Annotated[float | None, opt.option("Length of an animation, instead of --steps.", panel=SPEED)] = None,
-    fps: Annotated[float, opt.option("Frames per second of an animation.", panel=SPEED)] = WALK_FPS,
-    grid: Annotated[
-        str | None,
-        opt.option(
-            "A grid with a keyframe at every crossing, row by row; --steps from one to the next.",
-            metavar="ROWSxCOLUMNS",
-            panel=GRIDS,
-        ),
-    ] = None,
-    corners: Annotated[
-        bool, opt.option("A grid between four corners, A B above C D.", "--corners", panel=GRIDS)
-    ] = False,
-    analogy: Annotated[
-        bool,
-        opt.option(
-            "A grid of A, B, C and a fourth corner that is to C as B is to A; the originals beside it.",
-            "--analogy",
-            panel=GRIDS,
-        ),
-    ] = False,
-    chain: Annotated[
-        bool,
-        opt.option(
-            "With --grid: keyframes are the first row and the rest of the first column; analogies go on from there.",
-            "--chain",
-            panel=GRIDS,
-        ),
-    ] = False,
+    keyframes: list[str] = opt.argument(
+        "Images, `seed:7`, `seed:0-3`, or latents files (every row in order; `FILE#name` for one).",
+        metavar="A B [C...]",
+    ),
+    steps: int = opt.option("Images per leg, both ends included.", default=WALK_STEPS, callback=opt.between(2)),
+    method: InterpolationMethod = opt.option(
+        "`lerp` is the straight line, `slerp` the great circle, `gaussian` the line between quantiles of "
+        "N(0, I), `spline` a curve without corners.",
+        default="lerp",
+    ),
+    loop: bool = opt.switch("Return to the first image.", "--loop"),
+    even: bool = opt.switch("The same change from image to image, by pixels.", "--even", panel=SPEED),
+    ease: bool = opt.switch("Slow down at keyframes.", "--ease", panel=SPEED),
+    hold: int = opt.option("Show each keyframe so many times more.", default=0, panel=SPEED),
+    seconds: float | None = opt.option("Length of an animation, instead of --steps.", panel=SPEED),
+    fps: float = opt.option("Frames per second of an animation.", default=WALK_FPS, panel=SPEED),
+    grid: str | None = opt.option(
+        "A grid with a keyframe at every crossing, row by row; --steps from one to the next.",
+        metavar="ROWSxCOLUMNS",
+        panel=GRIDS,
+    ),
+    corners: bool = opt.switch("A grid between four corners, A B above C D.", "--corners", panel=GRIDS),
+    analogy: bool = opt.switch(
+        "A grid of A, B, C and a fourth corner that is to C as B is to A; the originals beside it.",
+        "--analogy",
+        panel=GRIDS,
+    ),
+    chain: bool = opt.switch(
+        "With --grid: keyframes are the first row and the rest of the first column; analogies go on from there.",
+        "--chain",
+        panel=GRIDS,
+    ),
     scale: opt.Scale = 1,
     columns: opt.Columns = None,
     labels: opt.Labels = False,

@@ -1,7 +1,6 @@
 """`latentcli map`: a plane of the latent space, or images laid out by their latents."""
 
 from pathlib import Path
-from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
@@ -12,53 +11,43 @@ IMAGES = "A map of IMAGES"  # a panel of the help page
 
 
 def map_space(
-    images: Annotated[
-        list[Path] | None,
-        opt.argument(
-            "Images, folders of images, latents files, or samples like `seed:0-63`. Without any, a plane of the "
-            "latent space is decoded.",
-            metavar="[IMAGES...]",
-        ),
-    ] = None,
+    images: list[Path] | None = opt.argument(
+        "Images, folders of images, latents files, or samples like `seed:0-63`. Without any, a plane of the "
+        "latent space is decoded.",
+        default=None,
+        metavar="[IMAGES...]",
+    ),
     plane_axes: opt.AxesOfPlane = None,
-    cells: Annotated[
-        str, opt.option("Images across and down, `15` or `30x20`.", metavar="N|WxH", panel=opt.PLANE)
-    ] = str(MAP_CELLS),
-    reach: Annotated[
-        float | None,
-        opt.option(
-            f"Standard deviations to both sides. (default: {TRAVERSAL_RANGE:g}; {PLANE_RANGE:g} for a 2-D model, "
-            "which is from its 5 % to its 95 % quantile)",
-            "--range",
-            panel=opt.PLANE,
-        ),
-    ] = None,
-    spacing: Annotated[
-        Spacing | None,
-        opt.option(
-            "`quantiles` puts as many of the model's latents between any two images; `even` as many standard "
-            "deviations. (default: quantiles for a 2-D model, else even)",
-            panel=opt.PLANE,
-        ),
-    ] = None,
+    cells: str = opt.option(
+        "Images across and down, `15` or `30x20`.", default=str(MAP_CELLS), metavar="N|WxH", panel=opt.PLANE
+    ),
+    reach: float | None = opt.option(
+        f"Standard deviations to both sides. (default: {TRAVERSAL_RANGE:g}; {PLANE_RANGE:g} for a 2-D model, "
+        "which is from its 5 % to its 95 % quantile)",
+        "--range",
+        panel=opt.PLANE,
+    ),
+    spacing: Spacing | None = opt.option(
+        "`quantiles` puts as many of the model's latents between any two images; `even` as many standard "
+        "deviations. (default: quantiles for a 2-D model, else even)",
+        panel=opt.PLANE,
+    ),
     of: opt.Of = None,
-    shape: Annotated[Shape, opt.option("Outline of the plane, or of each image.", panel=opt.PLANE)] = "square",
-    method: Annotated[
-        LayoutMethod,
-        opt.option("`pca` keeps directions and distances, `tsne` and `umap` keep neighbours together.", panel=IMAGES),
-    ] = "tsne",
-    grid: Annotated[bool, opt.option("A cell for each image, none over another.", "--grid", panel=IMAGES)] = False,
-    table: Annotated[
-        Path | None, opt.option("Colour by a column of this table, not by sub-folder.", metavar="CSV", panel=IMAGES)
-    ] = None,
-    column: Annotated[str | None, opt.option("The column of --table.", panel=IMAGES)] = None,
-    near: Annotated[
-        str | None,
-        opt.option("Only the images nearest to this one, a latent or a sample.", metavar="IMAGE", panel=IMAGES),
-    ] = None,
-    n: Annotated[
-        int | None, opt.option(f"With --near: the number of images. (default: {NEAREST})", "--n", "-n", panel=IMAGES)
-    ] = None,
+    shape: Shape = opt.option("Outline of the plane, or of each image.", default="square", panel=opt.PLANE),
+    method: LayoutMethod = opt.option(
+        "`pca` keeps directions and distances, `tsne` and `umap` keep neighbours together.",
+        default="tsne",
+        panel=IMAGES,
+    ),
+    grid: bool = opt.switch("A cell for each image, none over another.", "--grid", panel=IMAGES),
+    table: Path | None = opt.option(
+        "Colour by a column of this table, not by sub-folder.", metavar="CSV", panel=IMAGES
+    ),
+    column: str | None = opt.option("The column of --table.", panel=IMAGES),
+    near: str | None = opt.option(
+        "Only the images nearest to this one, a latent or a sample.", metavar="IMAGE", panel=IMAGES
+    ),
+    n: int | None = opt.option(f"With --near: the number of images. (default: {NEAREST})", "--n", "-n", panel=IMAGES),
     scale: opt.Scale = 1,
     columns: opt.Columns = None,
     labels: opt.LabelsOn = True,

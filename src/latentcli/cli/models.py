@@ -1,6 +1,6 @@
 """`latentcli models`: a list of what `--model` can name."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def models(
-    name: Annotated[
-        str | None, opt.argument("Describe this one, by name or path.", metavar="[MODEL]", complete=model_names)
-    ] = None,
+    name: str | None = opt.argument(
+        "Describe this one, by name or path.", default=None, metavar="[MODEL]", complete=model_names
+    ),
     as_json: opt.Json = False,
 ) -> None:
     """List the models that can be named, or describe one.

@@ -3,6 +3,7 @@
 Commands import this module as `opt`: `force: opt.Force = False`, and `opt.option("Help.", panel=opt.OUTPUT)`.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -36,36 +37,36 @@ _AXES = ("dims", "pcs", "vectors", "fan", "random")  # that are no names of vect
 def option(
     text: str,
     *names: str,
-    metavar: str | None = None,
+    default: Any = None,
     complete: Callable[..., list[str]] | None = None,
-    parser: Callable[[str], Any] | None = None,
-    callback: Callable[..., Any] | None = None,
-    least: int | None = None,
-    show_default: bool = True,
     panel: str | None = None,
+    **typer_options: Any,
 ) -> Any:
-    """An option and its help. Without `names` Typer makes one of the parameter's: `--max-megapixels`.
+    """An option, as the default of its parameter; `default` is shown in the help where it is not None.
 
-    A switch needs its name, else Typer adds `--no-...` to it. A default of None is never shown.
+    Without `names` Typer makes one of the parameter's: `--max-megapixels`.
     """
-    return typer.Option(
-        *names,
-        help=text,
-        metavar=metavar,
-        autocompletion=complete,
-        parser=parser,
-        callback=callback,
-        min=least,
-        show_default=show_default,
-        rich_help_panel=panel,
-    )
+    return typer.Option(default, *names, help=text, autocompletion=complete, rich_help_panel=panel, **typer_options)
+
+
+def switch(text: str, *names: str, panel: str | None = None) -> Any:
+    """An option without a value, off by default. It takes a name, else Typer adds `--no-...` to it."""
+    return option(text, *names, default=False, panel=panel)
 
 
 def argument(
-    text: str, metavar: str | None = None, complete: Callable[..., list[str]] | None = None, panel: str | None = None
+    text: str,
+    default: Any = ...,
+    metavar: str | None = None,
+    complete: Callable[..., list[str]] | None = None,
+    panel: str | None = None,
 ) -> Any:
-    """A positional argument and its help."""
-    return typer.Argument(help=text, metavar=metavar, autocompletion=complete, rich_help_panel=panel)
+    """A positional argument, as the default of its parameter; it is required where it has no default."""
+    return typer.Argument(default, help=text, metavar=metavar, autocompletion=complete, rich_help_panel=panel)
+
+
+# An option as part of a type that several commands share; its default stands beside each parameter.
+_shared = functools.partial(option, default=...)
 
 
 Number = int | float | None
@@ -121,24 +122,24 @@ MODEL_DEFAULT = (
     "them best; without pictures your latest, else the bundled `avatars`)"
 )
 Model = Annotated[
-    str | None, option(f"The model. {MODEL_DEFAULT}", "--model", "-m", metavar="NAME|PATH", complete=model_names)
+    str | None, _shared(f"The model. {MODEL_DEFAULT}", "--model", "-m", metavar="NAME|PATH", complete=model_names)
 ]
 Engine = Annotated[
     config.EngineName,
-    option(
+    _shared(
         "`onnx` is ONNX Runtime on the CPU, `torch` PyTorch on a CUDA or MPS device, else the CPU. `auto` takes "
         "`onnx`.",
         show_default=False,
     ),
 ]
 Output = Annotated[
-    Path | None, option("Output file, or a folder when several files are written.", "--output", "-o", panel=OUTPUT)
+    Path | None, _shared("Output file, or a folder when several files are written.", "--output", "-o", panel=OUTPUT)
 ]
-Force = Annotated[bool, option("Replace files that exist.", "--force", panel=OUTPUT)]
-Json = Annotated[bool, option("Print one JSON object instead of paths.", "--json", panel=OUTPUT)]
+Force = Annotated[bool, _shared("Replace files that exist.", "--force", panel=OUTPUT)]
+Json = Annotated[bool, _shared("Print one JSON object instead of paths.", "--json", panel=OUTPUT)]
 Show = Annotated[
     bool | None,
-    option(
+    _shared(
         "Show the picture in the terminal. (default: when results go to a terminal with colours)",
         "--show/--no-show",
         panel=OUTPUT,
@@ -146,20 +147,20 @@ Show = Annotated[
 ]
 Scale = Annotated[
     int,
-    option(
+    _shared(
         "Enlarge images so many times: by whole pixels up to 32 pixels a side, smoothly above.",
         callback=between(1, 32),
         panel=LOOK,
     ),
 ]
-Columns = Annotated[int | None, option("Images in a row of the sheet.", callback=between(1), panel=LOOK)]
+Columns = Annotated[int | None, _shared("Images in a row of the sheet.", callback=between(1), panel=LOOK)]
 _LABELS_HELP = "Write what each image, row or column is."
-Labels = Annotated[bool, option(_LABELS_HELP, "--labels", panel=LOOK)]
-LabelsOn = Annotated[bool, option(_LABELS_HELP, "--labels/--no-labels", panel=LOOK)]
-Title = Annotated[str, option("A title above the sheet.", show_default=False, panel=LOOK)]
+Labels = Annotated[bool, _shared(_LABELS_HELP, "--labels", panel=LOOK)]
+LabelsOn = Annotated[bool, _shared(_LABELS_HELP, "--labels/--no-labels", panel=LOOK)]
+Title = Annotated[str, _shared("A title above the sheet.", show_default=False, panel=LOOK)]
 Of = Annotated[
     str | None,
-    option(
+    _shared(
         "Start from an image, a latent (`FILE#name`) or a sample (`seed:7`). (default: `seed:0`; of a 2-D model "
         "the mean)",
         metavar="IMAGE",
@@ -167,7 +168,7 @@ Of = Annotated[
 ]
 AxesOfPlane = Annotated[
     str | None,
-    option(
+    _shared(
         "Axes of the plane: dimensions (`z0`), principal components (`pc1`) or saved vectors (`smile`); `fan` "
         "shows all dimensions at once. (default: the two of a 2-D model, else pc1,pc2)",
         "--axes",
@@ -178,13 +179,13 @@ AxesOfPlane = Annotated[
 ]
 Megapixels = Annotated[
     float,
-    option(
+    _shared(
         "Largest photo to edit, in megapixels; editing takes about 30 bytes a pixel.", callback=_positive, panel=OUTPUT
     ),
 ]
 Vector = Annotated[
     list[str],
-    option(
+    _shared(
         "A saved concept vector, with its strength after `=`. Repeatable.",
         "--vector",
         "-v",
@@ -195,7 +196,7 @@ Vector = Annotated[
 ]
 Strength = Annotated[
     float | None,
-    option(
+    _shared(
         "Strength for vectors without `=S`. 1 = the distance between the two class means. (default: as far as "
         "images that show the concept, like `--to positive`)",
         "--strength",
@@ -206,11 +207,11 @@ Strength = Annotated[
 ]
 Sigma = Annotated[
     float | None,
-    option("Strength in within-class standard deviations (instead of --strength).", callback=_strength, panel=CHANGE),
+    _shared("Strength in within-class standard deviations (instead of --strength).", callback=_strength, panel=CHANGE),
 ]
 To = Annotated[
     str | None,
-    option(
+    _shared(
         "Move each image to a target instead: a percentile (`p90`) or the `positive` / `negative` class mean. "
         "Images already past it are unchanged.",
         metavar="TARGET",
@@ -218,36 +219,36 @@ To = Annotated[
     ),
 ]
 Strip = Annotated[
-    str | None, option("A strip of COUNT strengths of the first vector.", metavar="FROM:TO:COUNT", panel=CHANGE)
+    str | None, _shared("A strip of COUNT strengths of the first vector.", metavar="FROM:TO:COUNT", panel=CHANGE)
 ]
 Typical = Annotated[
-    bool, option("Limit edits to the region that holds 99.5 % of the model's samples.", "--stay-typical", panel=CHANGE)
+    bool, _shared("Limit edits to the region that holds 99.5 % of the model's samples.", "--stay-typical", panel=CHANGE)
 ]
-Latents = Annotated[Path | None, option("Use latents already encoded in this file.", metavar="FILE", panel=LABELS)]
+Latents = Annotated[Path | None, _shared("Use latents already encoded in this file.", metavar="FILE", panel=LABELS)]
 Method = Annotated[
     config.VectorMethod,
-    option(
+    _shared(
         "`mean` is the difference of the class means; the others separate better and change images less.", panel=METHOD
     ),
 ]
 Positive = Annotated[
-    Path | None, option("Positive class: a folder of images, or a latents file, that show the concept.", panel=LABELS)
+    Path | None, _shared("Positive class: a folder of images, or a latents file, that show the concept.", panel=LABELS)
 ]
 Negative = Annotated[
-    Path | None, option("Negative class: a folder of images, or a latents file, that do not.", panel=LABELS)
+    Path | None, _shared("Negative class: a folder of images, or a latents file, that do not.", panel=LABELS)
 ]
 Orthogonal = Annotated[
     list[str],
-    option("Make the vector orthogonal to this one. Repeatable.", metavar="NAME", complete=vector_names, panel=METHOD),
+    _shared("Make the vector orthogonal to this one. Repeatable.", metavar="NAME", complete=vector_names, panel=METHOD),
 ]
 Paired = Annotated[
-    bool, option("Treat images with the same file name as after/before pairs.", "--paired", panel=LABELS)
+    bool, _shared("Treat images with the same file name as after/before pairs.", "--paired", panel=LABELS)
 ]
 
 Data = Annotated[Path, argument("A folder of images (sub-folders count too), a .zip, or a text file of paths.")]
 Preset = Annotated[
     str | None,
-    option(
+    _shared(
         "`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
         "Chollet's chapter. (default: chosen from the images)",
         metavar="|".join(config.PRESETS),
@@ -255,11 +256,11 @@ Preset = Annotated[
     ),
 ]
 Size = Annotated[
-    str | None, option("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)", panel=NETWORK)
+    str | None, _shared("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)", panel=NETWORK)
 ]
 Crop = Annotated[
     config.Crop | None,
-    option(
+    _shared(
         "`centre` (or `center`) keeps the largest centred part of the model's shape, `none` squeezes the whole "
         "picture, `face` finds the face and turns it upright. (default: centre)",
         metavar="|".join(get_args(config.Crop)),
@@ -269,11 +270,11 @@ Crop = Annotated[
 ]
 Aligned = Annotated[
     bool,
-    option("The images are upright face crops already; `edit` then finds faces in photos.", "--aligned", panel=DATA),
+    _shared("The images are upright face crops already; `edit` then finds faces in photos.", "--aligned", panel=DATA),
 ]
 Background = Annotated[
     str | None,
-    option(
+    _shared(
         "Colour that fills transparent pixels: `black`, `#336699`. (default: transparency is learned; white for "
         "faces, `digits` and `book`)",
         metavar="COLOUR",
@@ -282,17 +283,17 @@ Background = Annotated[
 ]
 HeldOut = Annotated[
     str | None,
-    option(
+    _shared(
         f"Images to measure on and not to train on: a share, or a folder. (default: {config.HELD_OUT_SHARE})",
         metavar="SHARE|DIR",
         panel=DATA,
     ),
 ]
-Device = Annotated[config.Device, option("`auto` takes CUDA, else Apple's MPS, else the CPU.", panel=TRAINING)]
+Device = Annotated[config.Device, _shared("`auto` takes CUDA, else Apple's MPS, else the CPU.", panel=TRAINING)]
 _MOST_THREADS = 1024
 Threads = Annotated[
     int | None,
-    option(
+    _shared(
         "Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
         "thread while another program takes the cores.",
         callback=between(1, _MOST_THREADS),

@@ -1,11 +1,7 @@
 """`latentcli report`: a model's page."""
 
-from typing import Annotated
-
 from latentcli.cli import options as opt
-from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console, choose_model
-from latentcli.errors import UsageError
 
 
 def report(
@@ -14,9 +10,6 @@ def report(
     output: opt.Output = None,
     force: opt.Force = False,
     as_json: opt.Json = False,
-    named: Annotated[
-        str | None, opt.argument("The model, like --model.", metavar="[MODEL]", complete=model_names)
-    ] = None,
 ) -> None:
     """Write a page about a model: verdict, samples, metrics, vectors.
 
@@ -28,10 +21,8 @@ def report(
 
     Training writes it too; --force replaces it when vectors have been fitted. It needs no network and no script.
     """
-    if model and named:
-        raise UsageError("the model is named twice; give --model alone")
     console = Console(as_json)
-    entry = choose_model(console, model or named, engine=engine)
+    entry = choose_model(console, model, engine=engine)
 
     from latentcli.pipelines import report
 

@@ -1,7 +1,6 @@
 """`latentcli rerun`: make an edit again from the metadata of the edited photo."""
 
 from pathlib import Path
-from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, check_pipe
@@ -10,15 +9,12 @@ from latentcli.storage.files import PIPE
 
 
 def rerun(
-    edited: Annotated[Path, opt.argument("A photo that `latentcli edit` wrote.")],
-    photo: Annotated[
-        Path | None,
-        opt.option(
-            "The photo to edit. (default: the original, near the edited one or in the current folder)",
-            "--photo",
-            metavar="FILE",
-        ),
-    ] = None,
+    edited: Path = opt.argument("A photo that `latentcli edit` wrote."),
+    photo: Path | None = opt.option(
+        "The photo to edit. (default: the original, near the edited one or in the current folder)",
+        "--photo",
+        metavar="FILE",
+    ),
     max_megapixels: opt.Megapixels = PHOTO_MEGAPIXELS,
     model: opt.Model = None,
     engine: opt.Engine = "auto",

@@ -1,7 +1,5 @@
 """`latentcli sample`: new images from the prior."""
 
-from typing import Annotated
-
 import typer
 
 from latentcli.cli import options as opt
@@ -20,62 +18,43 @@ from latentcli.errors import UsageError
 
 
 def sample(
-    n: Annotated[
-        int | None,
-        opt.option(f"Number of images. (default: {SAMPLES})", "--n", "-n", callback=opt.between(1, MOST_SEEDS)),
-    ] = None,
-    seed: Annotated[
-        int | None, opt.option("First seed; each image has its own. (default: 0)", callback=opt.between(0, 2**62))
-    ] = None,
-    seeds: Annotated[str | None, opt.option("Seeds and ranges, like `0,3-9`, instead of --n and --seed.")] = None,
-    each: Annotated[bool, opt.option("One file per image instead of a sheet.", "--each")] = False,
-    prior: Annotated[
-        PriorName | None, opt.option("`fitted` follows the training images; `standard` is N(0, I).")
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        opt.option(
-            "Factor on the prior's standard deviation; less is cleaner and less varied. "
-            f"(default: {FLOW_TEMPERATURE} for a fitted flow, {MIXTURE_TEMPERATURE} for a mixture, 1 for N(0, I))",
-            callback=opt.between(0),
-        ),
-    ] = None,
-    guidance: Annotated[
-        float | None,
-        opt.option(
-            "How far samples go in the direction in which a fitted flow differs from a mixture; more is clearer "
-            f"and bolder. (default: {FLOW_GUIDANCE})",
-            callback=opt.between(0),
-        ),
-    ] = None,
-    like: Annotated[
-        list[str],
-        opt.option(
-            "Draw from a part of the training images: a sub-folder (`cats`), or a value in the table that `train "
-            "--labels` was given (`smiling=yes`). Repeatable.",
-            metavar="[COLUMN=]VALUE",
-        ),
-    ] = [],  # noqa: B006
-    near: Annotated[
-        str | None,
-        opt.option("Draw variations of an image, a latent (`FILE#name`) or a sample (`seed:7`).", metavar="IMAGE"),
-    ] = None,
-    spread: Annotated[
-        float | None,
-        opt.option(
-            f"With --near: 0 is the image itself, 1 a new sample. (default: {SPREAD})", callback=opt.between(0, 1)
-        ),
-    ] = None,
-    moves: Annotated[
-        list[str],
-        opt.option(
-            "Move the samples along a concept vector, by a strength of S, else as far as images that show the "
-            "concept. Repeatable.",
-            "--with",
-            metavar="NAME|FILE[=S]",
-            complete=vector_names,
-        ),
-    ] = [],  # noqa: B006
+    n: int | None = opt.option(
+        f"Number of images. (default: {SAMPLES})", "--n", "-n", callback=opt.between(1, MOST_SEEDS)
+    ),
+    seed: int | None = opt.option("First seed; each image has its own. (default: 0)", callback=opt.between(0, 2**62)),
+    seeds: str | None = opt.option("Seeds and ranges, like `0,3-9`, instead of --n and --seed."),
+    each: bool = opt.switch("One file per image instead of a sheet.", "--each"),
+    prior: PriorName | None = opt.option("`fitted` follows the training images; `standard` is N(0, I)."),
+    temperature: float | None = opt.option(
+        "Factor on the prior's standard deviation; less is cleaner and less varied. "
+        f"(default: {FLOW_TEMPERATURE} for a fitted flow, {MIXTURE_TEMPERATURE} for a mixture, 1 for N(0, I))",
+        callback=opt.between(0),
+    ),
+    guidance: float | None = opt.option(
+        "How far samples go in the direction in which a fitted flow differs from a mixture; more is clearer "
+        f"and bolder. (default: {FLOW_GUIDANCE})",
+        callback=opt.between(0),
+    ),
+    like: list[str] = opt.option(
+        "Draw from a part of the training images: a sub-folder (`cats`), or a value in the table that `train "
+        "--labels` was given (`smiling=yes`). Repeatable.",
+        default=[],
+        metavar="[COLUMN=]VALUE",
+    ),
+    near: str | None = opt.option(
+        "Draw variations of an image, a latent (`FILE#name`) or a sample (`seed:7`).", metavar="IMAGE"
+    ),
+    spread: float | None = opt.option(
+        f"With --near: 0 is the image itself, 1 a new sample. (default: {SPREAD})", callback=opt.between(0, 1)
+    ),
+    moves: list[str] = opt.option(
+        "Move the samples along a concept vector, by a strength of S, else as far as images that show the "
+        "concept. Repeatable.",
+        "--with",
+        default=[],
+        metavar="NAME|FILE[=S]",
+        complete=vector_names,
+    ),
     scale: opt.Scale = 1,
     columns: opt.Columns = None,
     labels: opt.Labels = False,

@@ -1,7 +1,7 @@
 """`latentcli train`: a model from a folder of images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
@@ -29,113 +29,79 @@ _EPOCHS = (
 
 def train(
     data: opt.Data,
-    name: Annotated[
-        str | None,
-        opt.option(
-            "Name of the model, which is kept in `models/<name>/`. (default: the folder's name)", panel=opt.OUTPUT
-        ),
-    ] = None,
+    name: str | None = opt.option(
+        "Name of the model, which is kept in `models/<name>/`. (default: the folder's name)", panel=opt.OUTPUT
+    ),
     preset: opt.Preset = None,
     size: opt.Size = None,
     crop: opt.Crop = None,
     aligned: opt.Aligned = False,
     background: opt.Background = None,
-    latent_dim: Annotated[
-        int | None, opt.option(f"Numbers per latent. (default: {_LATENT_DIMS})", panel=opt.NETWORK)
-    ] = None,
-    capacity: Annotated[
-        float | None,
-        opt.option(
-            "Times as many feature maps at the finer levels: 2 costs about half the speed and gives pictures more "
-            "detail, above all with --sharp. (default: 1)",
-            panel=opt.NETWORK,
-        ),
-    ] = None,
-    likelihood: Annotated[
-        Likelihood | None,
-        opt.option(
-            "Pixel likelihood: `gaussian` for photos, `bernoulli` for near-black-and-white drawings and digits. "
-            "(default: gaussian for photo, bernoulli for digits and book)",
-            panel=opt.NETWORK,
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        opt.option(
-            f"Passes over the images; more of them extend a finished run. (default: {_EPOCHS})",
-            least=1,
-            panel=opt.TRAINING,
-        ),
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        opt.option("Duration of the training instead of --epochs; the speed is measured once.", panel=opt.TRAINING),
-    ] = None,
-    beta: Annotated[
-        float | None, opt.option("Weight of the KL; 0 is a classical autoencoder. (default: 1)", panel=opt.TRAINING)
-    ] = None,
-    flip: Annotated[
-        bool | None,
-        opt.option(
-            "Mirror half of the images. (default: for photo, if mirrored ones look the same)",
-            "--flip/--no-flip",
-            panel=opt.TRAINING,
-        ),
-    ] = None,
-    augment: Annotated[
-        bool | None,
-        opt.option(
-            "Also move images a little, and change brightness and contrast of photos. "
-            f"(default: for photo, and digits below {FEW_IMAGES:,} images, if moved ones look the same)",
-            "--augment/--no-augment",
-            panel=opt.TRAINING,
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        opt.option(
-            "A CSV table with a column of file names. Its other columns name parts of the images, which `sample "
-            "--like` draws from. (default: sub-folders are such parts)",
-            metavar="FILE",
-            panel=opt.DATA,
-        ),
-    ] = None,
+    latent_dim: int | None = opt.option(f"Numbers per latent. (default: {_LATENT_DIMS})", panel=opt.NETWORK),
+    capacity: float | None = opt.option(
+        "Times as many feature maps at the finer levels: 2 costs about half the speed and gives pictures more "
+        "detail, above all with --sharp. (default: 1)",
+        panel=opt.NETWORK,
+    ),
+    likelihood: Likelihood | None = opt.option(
+        "Pixel likelihood: `gaussian` for photos, `bernoulli` for near-black-and-white drawings and digits. "
+        "(default: gaussian for photo, bernoulli for digits and book)",
+        panel=opt.NETWORK,
+    ),
+    epochs: int | None = opt.option(
+        f"Passes over the images; more of them extend a finished run. (default: {_EPOCHS})",
+        callback=opt.between(1),
+        panel=opt.TRAINING,
+    ),
+    minutes: float | None = opt.option(
+        "Duration of the training instead of --epochs; the speed is measured once.", panel=opt.TRAINING
+    ),
+    beta: float | None = opt.option("Weight of the KL; 0 is a classical autoencoder. (default: 1)", panel=opt.TRAINING),
+    flip: bool | None = opt.option(
+        "Mirror half of the images. (default: for photo, if mirrored ones look the same)",
+        "--flip/--no-flip",
+        panel=opt.TRAINING,
+    ),
+    augment: bool | None = opt.option(
+        "Also move images a little, and change brightness and contrast of photos. "
+        f"(default: for photo, and digits below {FEW_IMAGES:,} images, if moved ones look the same)",
+        "--augment/--no-augment",
+        panel=opt.TRAINING,
+    ),
+    labels: Path | None = opt.option(
+        "A CSV table with a column of file names. Its other columns name parts of the images, which `sample "
+        "--like` draws from. (default: sub-folders are such parts)",
+        metavar="FILE",
+        panel=opt.DATA,
+    ),
     held_out: opt.HeldOut = None,
-    batch_size: Annotated[int | None, opt.option("Images per step.", least=2, panel=opt.TRAINING)] = None,
-    learning_rate: Annotated[float | None, opt.option("Peak learning rate.", panel=opt.TRAINING)] = None,
-    precision: Annotated[
-        Precision | None,
-        opt.option(
-            "`auto` takes bf16 where a test shows that it is faster and as good. (default: auto; fp32 for book)",
-            panel=opt.TRAINING,
-        ),
-    ] = None,
-    start_from: Annotated[
-        str | None,
-        opt.option(
-            "Start from the weights of a model, whose network and size are taken over: for a few hundred pictures "
-            "like its own.",
-            "--from",
-            complete=model_names,
-            panel=opt.NETWORK,
-        ),
-    ] = None,
-    sharp: Annotated[
-        bool,
-        opt.option(
-            "Afterwards train the decoder alone on, against a discriminator, until its pictures are as crisp as "
-            "the images: see `latentcli sharpen`. (default: off)",
-            "--sharp",
-            panel=opt.TRAINING,
-        ),
-    ] = False,
+    batch_size: int | None = opt.option("Images per step.", callback=opt.between(2), panel=opt.TRAINING),
+    learning_rate: float | None = opt.option("Peak learning rate.", panel=opt.TRAINING),
+    precision: Precision | None = opt.option(
+        "`auto` takes bf16 where a test shows that it is faster and as good. (default: auto; fp32 for book)",
+        panel=opt.TRAINING,
+    ),
+    start_from: str | None = opt.option(
+        "Start from the weights of a model, whose network and size are taken over: for a few hundred pictures "
+        "like its own.",
+        "--from",
+        complete=model_names,
+        panel=opt.NETWORK,
+    ),
+    sharp: bool = opt.switch(
+        "Afterwards train the decoder alone on, against a discriminator, until its pictures are as crisp as "
+        "the images: see `latentcli sharpen`. (default: off)",
+        "--sharp",
+        panel=opt.TRAINING,
+    ),
     device: opt.Device = "auto",
     threads: opt.Threads = None,
-    log: Annotated[
-        Literal["tensorboard"] | None,
-        opt.option("Also write scalars and pictures into `models/<name>/tensorboard/`.", panel=opt.OUTPUT),
-    ] = None,
-    seed: Annotated[int, opt.option("Random seed (weights, shuffling, noise).", least=0, panel=opt.TRAINING)] = 0,
+    log: Literal["tensorboard"] | None = opt.option(
+        "Also write scalars and pictures into `models/<name>/tensorboard/`.", panel=opt.OUTPUT
+    ),
+    seed: int = opt.option(
+        "Random seed (weights, shuffling, noise).", default=0, callback=opt.between(0), panel=opt.TRAINING
+    ),
     as_json: opt.Json = False,
 ) -> None:
     """Train a VAE on a folder of images. Only DATA is required; every default it chooses is printed.

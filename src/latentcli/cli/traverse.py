@@ -1,7 +1,5 @@
 """`latentcli traverse`: a row of images for each latent dimension, component or vector."""
 
-from typing import Annotated
-
 from latentcli.cli import options as opt
 from latentcli.cli.complete import axis_names
 from latentcli.cli.console import Console, choose_model
@@ -9,18 +7,16 @@ from latentcli.config import TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS
 
 
 def traverse(
-    axes: Annotated[
-        str,
-        opt.option(
-            "`dims` are the latent dimensions with the largest KL, `pcs` the principal components, `vectors` the "
-            "saved ones; or names between commas: `z0`, `pc1`, `smile`.",
-            metavar="dims|pcs|vectors|NAMES",
-            complete=axis_names,
-        ),
-    ] = "dims",
-    rows: Annotated[int, opt.option("Number of dimensions or components.")] = TRAVERSAL_ROWS,
-    steps: Annotated[int, opt.option("Images per row.")] = TRAVERSAL_STEPS,
-    reach: Annotated[float, opt.option("Standard deviations to both sides.", "--range")] = TRAVERSAL_RANGE,
+    axes: str = opt.option(
+        "`dims` are the latent dimensions with the largest KL, `pcs` the principal components, `vectors` the "
+        "saved ones; or names between commas: `z0`, `pc1`, `smile`.",
+        default="dims",
+        metavar="dims|pcs|vectors|NAMES",
+        complete=axis_names,
+    ),
+    rows: int = opt.option("Number of dimensions or components.", default=TRAVERSAL_ROWS),
+    steps: int = opt.option("Images per row.", default=TRAVERSAL_STEPS),
+    reach: float = opt.option("Standard deviations to both sides.", "--range", default=TRAVERSAL_RANGE),
     of: opt.Of = None,
     scale: opt.Scale = 1,
     labels: opt.LabelsOn = True,

@@ -1,7 +1,7 @@
 """`latentcli vectors`: a model's concept vectors: fit, discover, combine, refit, list and report."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 
@@ -21,7 +21,7 @@ app = typer.Typer(cls=Group, help="Concept vectors of a model: fit them, and see
 @app.command("list", cls=Command)
 def list_vectors(
     model: opt.Model = None,
-    verbose: Annotated[bool, opt.option("Show every figure.", "--verbose", "-v")] = False,
+    verbose: bool = opt.switch("Show every figure.", "--verbose", "-v"),
     as_json: opt.Json = False,
 ) -> None:
     """List a model's vectors with how well they separate held-out images.
@@ -55,79 +55,57 @@ def list_vectors(
 
 @app.command("fit", cls=Command)
 def fit_vector(
-    name: Annotated[
-        str | None, opt.argument("Name of the vector. With --all and --folders the labels name them.")
-    ] = None,
+    name: str | None = opt.argument("Name of the vector. With --all and --folders the labels name them.", default=None),
     positive: opt.Positive = None,
     negative: opt.Negative = None,
-    labels: Annotated[
-        Path | None,
-        opt.option("A table with a column of file names and columns of labels.", metavar="CSV", panel=opt.LABELS),
-    ] = None,
-    column: Annotated[str | None, opt.option("Column of the table with the labels.", panel=opt.LABELS)] = None,
-    root: Annotated[
-        Path | None, opt.option("Folder of the table's files. (default: the table's folder)", panel=opt.LABELS)
-    ] = None,
-    folders: Annotated[
-        Path | None,
-        opt.option("A folder of sub-folders: one vector each, against all others.", metavar="DIR", panel=opt.LABELS),
-    ] = None,
-    augment: Annotated[
-        str | None,
-        opt.option(
-            f"Without labels: a perturbation of the images in --positive: {', '.join(AUGMENTATIONS)}.",
-            metavar="CHANGE[=AMOUNT]",
-            panel=opt.LABELS,
-        ),
-    ] = None,
+    labels: Path | None = opt.option(
+        "A table with a column of file names and columns of labels.", metavar="CSV", panel=opt.LABELS
+    ),
+    column: str | None = opt.option("Column of the table with the labels.", panel=opt.LABELS),
+    root: Path | None = opt.option("Folder of the table's files. (default: the table's folder)", panel=opt.LABELS),
+    folders: Path | None = opt.option(
+        "A folder of sub-folders: one vector each, against all others.", metavar="DIR", panel=opt.LABELS
+    ),
+    augment: str | None = opt.option(
+        f"Without labels: a perturbation of the images in --positive: {', '.join(AUGMENTATIONS)}.",
+        metavar="CHANGE[=AMOUNT]",
+        panel=opt.LABELS,
+    ),
     paired: opt.Paired = False,
     latents: opt.Latents = None,
-    above: Annotated[
-        float | None,
-        opt.option(
-            "Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)", panel=TABLE
-        ),
-    ] = None,
-    below: Annotated[
-        float | None, opt.option("Negative class: values <= this. (default: all below --above)", panel=TABLE)
-    ] = None,
-    low_high: Annotated[
-        str | None, opt.option("Negative class: values in LOW..HIGH.", "--between", metavar="LOW,HIGH", panel=TABLE)
-    ] = None,
-    extremes: Annotated[
-        float | None,
-        opt.option(
-            "Compare the top and bottom SHARE of the values, 0.5 at most.",
-            metavar="SHARE",
-            callback=opt.between(0.0001, 0.5),
-            panel=TABLE,
-        ),
-    ] = None,
-    one: Annotated[
-        str | None,
-        opt.option("Positive class: rows with this text in the column.", "--is", metavar="TEXT", panel=TABLE),
-    ] = None,
-    every: Annotated[bool, opt.option("Fit one vector per column.", "--all", panel=TABLE)] = False,
-    threshold: Annotated[
-        list[str],
-        opt.option(
-            "Thresholds of one column, for --all and --balance-by; BELOW may be LOW:HIGH. Repeatable.",
-            metavar="COLUMN=ABOVE,BELOW",
-            panel=TABLE,
-        ),
-    ] = [],  # noqa: B006  # Typer copies it
-    balance_by: Annotated[
-        list[str],
-        opt.option("Compare only images that are alike in this column. Repeatable.", metavar="COLUMN", panel=TABLE),
-    ] = [],  # noqa: B006
+    above: float | None = opt.option(
+        "Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)", panel=TABLE
+    ),
+    below: float | None = opt.option("Negative class: values <= this. (default: all below --above)", panel=TABLE),
+    low_high: str | None = opt.option(
+        "Negative class: values in LOW..HIGH.", "--between", metavar="LOW,HIGH", panel=TABLE
+    ),
+    extremes: float | None = opt.option(
+        "Compare the top and bottom SHARE of the values, 0.5 at most.",
+        metavar="SHARE",
+        callback=opt.between(0.0001, 0.5),
+        panel=TABLE,
+    ),
+    one: str | None = opt.option(
+        "Positive class: rows with this text in the column.", "--is", metavar="TEXT", panel=TABLE
+    ),
+    every: bool = opt.switch("Fit one vector per column.", "--all", panel=TABLE),
+    threshold: list[str] = opt.option(
+        "Thresholds of one column, for --all and --balance-by; BELOW may be LOW:HIGH. Repeatable.",
+        default=[],
+        metavar="COLUMN=ABOVE,BELOW",
+        panel=TABLE,
+    ),
+    balance_by: list[str] = opt.option(
+        "Compare only images that are alike in this column. Repeatable.", default=[], metavar="COLUMN", panel=TABLE
+    ),
     method: opt.Method = "mean",
-    orthogonal_to: opt.Orthogonal = [],  # noqa: B006
-    orthogonal_in: Annotated[
-        Literal["whitened", "latent"],
-        opt.option(
-            "Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).", panel=opt.METHOD
-        ),
-    ] = "whitened",
+    orthogonal_to: opt.Orthogonal = [],  # noqa: B006  # Typer copies it
+    orthogonal_in: Literal["whitened", "latent"] = opt.option(
+        "Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).",
+        default="whitened",
+        panel=opt.METHOD,
+    ),
     model: opt.Model = None,
     engine: opt.Engine = "auto",
     force: opt.Force = False,
@@ -167,10 +145,8 @@ def fit_vector(
 
 @app.command("combine", cls=Command)
 def combine_vectors(
-    parts: Annotated[
-        list[str], opt.argument("Vectors, each with a strength.", metavar="NAME=S...", complete=vector_names)
-    ],
-    save: Annotated[str, opt.option("Name of the sum.", metavar="NAME")],
+    parts: list[str] = opt.argument("Vectors, each with a strength.", metavar="NAME=S...", complete=vector_names),
+    save: str = opt.option("Name of the sum.", default=..., metavar="NAME"),
     model: opt.Model = None,
     force: opt.Force = False,
     as_json: opt.Json = False,
@@ -194,13 +170,12 @@ def combine_vectors(
 
 @app.command("refit", cls=Command)
 def refit_vectors(
-    names: Annotated[list[str], opt.argument("Vectors to fit again.", metavar="NAME|FILE...", complete=vector_names)],
-    model: Annotated[str, opt.option("The model to fit them for.", metavar="NAME|PATH", complete=model_names)],
-    old: Annotated[
-        str | None,
-        opt.option("The model that has them now. (default: any)", "--from", metavar="NAME|PATH", complete=model_names),
-    ] = None,
-    root: Annotated[Path | None, opt.option("Folder of the images they were fitted to.", panel=opt.LABELS)] = None,
+    names: list[str] = opt.argument("Vectors to fit again.", metavar="NAME|FILE...", complete=vector_names),
+    model: str = opt.option("The model to fit them for.", default=..., metavar="NAME|PATH", complete=model_names),
+    old: str | None = opt.option(
+        "The model that has them now. (default: any)", "--from", metavar="NAME|PATH", complete=model_names
+    ),
+    root: Path | None = opt.option("Folder of the images they were fitted to.", panel=opt.LABELS),
     latents: opt.Latents = None,
     engine: opt.Engine = "auto",
     force: opt.Force = False,
@@ -230,14 +205,12 @@ def refit_vectors(
 
 @app.command("discover", cls=Command)
 def discover_vectors(
-    n: Annotated[int, opt.option("Number of directions.", "--n", "-n")] = TRAVERSAL_ROWS,
-    by: Annotated[
-        Discovery,
-        opt.option(
-            "`latents` are the principal components of the latents, kept as pc1, pc2 and so on; `pictures` the "
-            "directions in which the decoder changes images most, kept as jac1, jac2 and so on."
-        ),
-    ] = "latents",
+    n: int = opt.option("Number of directions.", "--n", "-n", default=TRAVERSAL_ROWS),
+    by: Discovery = opt.option(
+        "`latents` are the principal components of the latents, kept as pc1, pc2 and so on; `pictures` the "
+        "directions in which the decoder changes images most, kept as jac1, jac2 and so on.",
+        default="latents",
+    ),
     scale: opt.Scale = 1,
     labels: opt.LabelsOn = True,
     title: opt.Title = "",
@@ -274,10 +247,9 @@ def discover_vectors(
 def report_vectors(
     model: opt.Model = None,
     engine: opt.Engine = "auto",
-    images: Annotated[
-        Path | None,
-        opt.option("Folder of images for the strips, held-out ones first. (default: samples)", panel=opt.OUTPUT),
-    ] = None,
+    images: Path | None = opt.option(
+        "Folder of images for the strips, held-out ones first. (default: samples)", panel=opt.OUTPUT
+    ),
     output: opt.Output = None,
     force: opt.Force = False,
     as_json: opt.Json = False,
