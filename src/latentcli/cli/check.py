@@ -1,11 +1,12 @@
 """`latentcli check`: the images that training would read."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console
 from latentcli.cli.terminal import Waiting, duration
-from latentcli.config import Preset
+from latentcli.config import Crop, Device, Preset
 
 if TYPE_CHECKING:
     from latentcli.training.check import Checked
@@ -16,15 +17,15 @@ _FIRST_LOOK = 10  # minutes
 
 
 def check(
-    data: opt.Data,
-    preset: opt.Preset = None,
-    size: opt.Size = None,
-    crop: opt.Crop = None,
-    aligned: opt.Aligned = False,
-    background: opt.Background = None,
-    held_out: opt.HeldOut = None,
-    device: opt.Device = "auto",
-    as_json: opt.Json = False,
+    data: Path = opt.data,
+    preset: str | None = opt.preset,
+    size: str | None = opt.size,
+    crop: Crop | None = opt.crop,
+    aligned: bool = opt.aligned,
+    background: str | None = opt.background,
+    held_out: str | None = opt.held_out,
+    device: Device = opt.device,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Check a folder of images as training reads it: sizes, unreadable files, duplicates, how long it takes.
 

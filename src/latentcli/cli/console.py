@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import typer
 
-from latentcli.cli.options import as_typed
+from latentcli.cli import options as opt
 from latentcli.cli.terminal import Waiting, width_of, wrapped
 from latentcli.figures.table import blocks
 from latentcli.text import message, shown, shown_path
@@ -40,11 +40,11 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a message to stderr."""
-        print(wrapped(message(as_typed(text))), file=sys.stderr)
+        print(wrapped(message(opt.as_typed(text))), file=sys.stderr)
 
     def line(self, text: str) -> None:
         """Print a line of a result to stdout."""
-        self._print(shown(as_typed(text)))
+        self._print(shown(opt.as_typed(text)))
 
     def table(self, rows: Iterable[Sequence[str]], columns: Sequence[str] = (), stream: TextIO | None = None) -> None:
         """Print a table, to stdout where no other stream is given, as wide as it is unless a screen limits it."""
@@ -149,7 +149,7 @@ class Console:
         if self.as_json:
             summary = {
                 "outputs": self.outputs,
-                "skipped": list(map(as_typed, self.unreadable)),
+                "skipped": list(map(opt.as_typed, self.unreadable)),
                 **self.facts,
                 "already_there": self.already_there,
                 "seconds": round(time.monotonic() - self.started, 2),
@@ -177,10 +177,10 @@ def in_short(paths: Sequence[str]) -> list[str]:
 
 def check_pipe(as_json: bool) -> None:
     """Refuse to write a picture to a terminal, or together with JSON."""
-    if as_json:
-        raise typer.BadParameter("--json and the picture cannot both go to the standard output; give --output FILE")
-    if sys.stdout.isatty():
-        raise typer.BadParameter("a picture cannot be printed here; give --output FILE")
+    opt.refuse(
+        (as_json, "--json and the picture cannot both go to the standard output; give --output FILE"),
+        (sys.stdout.isatty(), "a picture cannot be printed here; give --output FILE"),
+    )
 
 
 def choose_model(

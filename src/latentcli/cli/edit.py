@@ -3,12 +3,9 @@
 import os
 from pathlib import Path
 
-import typer
-
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, check_pipe, choose_model
-from latentcli.config import DETAIL, PHOTO_MEGAPIXELS, WALK_FPS, Merge
-from latentcli.errors import UsageError
+from latentcli.config import DETAIL, WALK_FPS, EngineName, Merge
 from latentcli.storage.files import PIPE
 
 _MOST_JOBS = 64
@@ -16,13 +13,12 @@ _MOST_JOBS = 64
 
 def edit(
     photos: list[Path] = opt.argument("Photos, folders of photos, or `-` for the standard input.", metavar="PHOTOS..."),
-    *,
-    vector: opt.Vector,
-    strength: opt.Strength = None,
-    sigma: opt.Sigma = None,
-    to: opt.To = None,
-    stay_typical: opt.Typical = False,
-    strip: opt.Strip = None,
+    vector: list[str] = opt.required_vector,
+    strength: float | None = opt.strength,
+    sigma: float | None = opt.sigma,
+    to: str | None = opt.to,
+    stay_typical: bool = opt.stay_typical,
+    strip: str | None = opt.strip,
     animate: Path | None = opt.option(
         "Write an animation (.gif, .webp, .apng, .mp4, .webm) from the photo to the edited photo and back, or "
         "of --strip.",
@@ -67,15 +63,15 @@ def edit(
         callback=opt.between(1, _MOST_JOBS),
         panel=opt.OUTPUT,
     ),
-    labels: opt.Labels = False,
-    title: opt.Title = "",
-    max_megapixels: opt.Megapixels = PHOTO_MEGAPIXELS,
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    labels: bool = opt.labels,
+    title: str = opt.title,
+    max_megapixels: float = opt.max_megapixels,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Edit photos with saved vectors, at the photo's own resolution.
 
@@ -96,18 +92,20 @@ def edit(
     Writes `<stem>-smile.<ext>` or `<stem>-smile+0.5.<ext>` in the photo's format; pixels outside the
     edited area are untouched. `latentcli rerun FILE` makes the same edit again.
     """
-    if box and (face != 1 or all_faces or no_align):
-        raise typer.BadParameter("--box sets the part to edit; leave out --face, --all-faces and --no-align")
-    if no_align and (face != 1 or all_faces):
-        raise typer.BadParameter("--no-align skips face detection; leave out --face and --all-faces")
-    if all_faces and face != 1:
-        raise typer.BadParameter("give --face or --all-faces")
-    if compare and (strip or animate):
-        raise typer.BadParameter("--compare shows one strength; leave out --strip and --animate")
-    if animate is not None and output is not None:
-        raise typer.BadParameter("--animate names its file; leave out --output")
-    pipes = output == PIPE or (output is None and animate is None and photos == [PIPE])
-    if pipes:
+    names_faces = face != 1 or all_faces
+    is_sheet = not animate and (strip or compare)
+    opt.refuse(
+        (
+            box and (names_faces or no_align),
+            "--box sets the part to edit; leave out --face, --all-faces and --no-align",
+        ),
+        (no_align and names_faces, "--no-align skips face detection; leave out --face and --all-faces"),
+        (all_faces and face != 1, "give --face or --all-faces"),
+        (compare and (strip or animate), "--compare shows one strength; leave out --strip and --animate"),
+        (animate and output, "--animate names its file; leave out --output"),
+        ((labels or title) and not is_sheet, "--labels and --title write on a sheet; give --strip or --compare"),
+    )
+    if output == PIPE or (output is None and animate is None and photos == [PIPE]):
         check_pipe(as_json)
     console = Console(as_json, show)
     entry = choose_model(console, model, vector, engine, photos, photos=True)
@@ -133,7 +131,5 @@ def edit(
         stay_typical=stay_typical,
         fps=None if animate is None else fps,
     )
-    if (labels or title) and (animate is not None or not (strip or compare)):
-        raise UsageError("--labels and --title write on a sheet; give --strip or --compare")
     job = edit.Job(animate or output, force, jobs, max_megapixels, not no_metadata, Look(labels=labels, title=title))
     console.run(edit.edit_photos(entry, photos, request, job), "editing")

@@ -6,12 +6,11 @@ from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.tables import draw_table, findings_as_typed
 from latentcli.cli.terminal import Waiting
-from latentcli.errors import UsageError
 
 
 def evaluate(
-    data: opt.Data,
-    model: opt.Model = None,
+    data: Path = opt.data,
+    model: str | None = opt.model,
     training: Path | None = opt.option(
         "Training images, for baselines and copies. (default: their folder at the time of training)",
         metavar="DIR",
@@ -20,6 +19,7 @@ def evaluate(
     iwae: int | None = opt.option(
         "Also compute the importance-weighted bound with K draws per image: tighter than the ELBO, slow.",
         metavar="K",
+        callback=opt.between(1),
         panel=opt.METHOD,
     ),
     features: Path | None = opt.option(
@@ -28,7 +28,7 @@ def evaluate(
         metavar="FILE",
         panel=opt.METHOD,
     ),
-    as_json: opt.Json = False,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Measure a model on images it was not trained on, beside baselines.
 
@@ -40,8 +40,6 @@ def evaluate(
 
     In the folder it was trained on, only the held-out images are measured.
     """
-    if iwae is not None and iwae < 1:
-        raise UsageError(f"--iwae takes a number of draws from 1 on, got {iwae}")
     console = Console(as_json)
     entry = choose_model(console, model)
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.errors import UsageError, missing_extra
+from latentcli.config import EngineName
+from latentcli.errors import missing_extra
 
 _PORT = 8350  # where it is free
 
 
 def explore(
-    model: opt.Model = None,
+    model: str | None = opt.model,
     images: Path | None = opt.option("A folder of images to make vectors from, beside samples.", metavar="DIR"),
     static: Path | None = opt.option(
         "Write one page that works without latentcli and without a network, instead of serving one.",
@@ -22,8 +23,8 @@ def explore(
     ),
     port: int | None = opt.option(f"Port. (default: {_PORT}, or any free one)", callback=opt.between(1, 65535)),
     browser: bool = opt.option("Open the browser.", "--browser/--no-browser", default=True),
-    engine: opt.Engine = "auto",
-    force: opt.Force = False,
+    engine: EngineName = opt.engine,
+    force: bool = opt.force,
 ) -> None:
     """Explore a model in the browser: sliders, photos, walks, new vectors.
 
@@ -35,10 +36,10 @@ def explore(
 
     The page is served to this machine alone, until Ctrl-C.
     """
-    if static is not None and (images is not None or port is not None):
-        raise UsageError("--static writes a page and serves none; leave out --images and --port")
-    if mapped is not None and static is None:
-        raise UsageError("--map goes with --static FILE.html; or see latentcli map")
+    opt.refuse(
+        (static and (images or port), "--static writes a page and serves none; leave out --images and --port"),
+        (mapped and not static, "--map goes with --static FILE.html; or see latentcli map"),
+    )
     console = Console(as_json=False)
     if static is None and not all(map(importlib.util.find_spec, ("starlette", "uvicorn"))):
         raise missing_extra("explore", "explore", "write a page with --static")

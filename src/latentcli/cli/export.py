@@ -12,8 +12,8 @@ def export(
     model: str | None = opt.argument(
         f"Name or path. {opt.MODEL_DEFAULT}", default=None, metavar="[MODEL]", complete=model_names
     ),
-    force: opt.Force = False,
-    as_json: opt.Json = False,
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Write a model's encoder and decoder as ONNX files.
 

@@ -1,9 +1,10 @@
 """`latentcli interpolate`: walks and grids between images."""
 
+from pathlib import Path
+
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.config import WALK_FPS, WALK_STEPS, Arrangement, InterpolationMethod
-from latentcli.errors import UsageError
+from latentcli.config import WALK_FPS, WALK_STEPS, Arrangement, EngineName, InterpolationMethod
 
 # Panels of the help page.
 SPEED = "Speed of a walk"
@@ -43,16 +44,16 @@ def interpolate(
         "--chain",
         panel=GRIDS,
     ),
-    scale: opt.Scale = 1,
-    columns: opt.Columns = None,
-    labels: opt.Labels = False,
-    title: opt.Title = "",
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    scale: int = opt.scale,
+    columns: int | None = opt.columns,
+    labels: bool = opt.labels,
+    title: str = opt.title,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Walk from image to image: a strip, an animation, or a grid.
 
@@ -68,11 +69,21 @@ def interpolate(
 
     Writes `<A>-<B>.png`; an output named `.gif`, `.webp`, `.apng`, `.mp4` or `.webm` is an animation.
     """
-    arrangement = _arrangement(grid, corners, analogy, chain)
-    if arrangement and (loop or even or ease or hold or seconds is not None or columns is not None):
-        raise UsageError(
-            "a grid takes --steps and --method; leave out --loop, --even, --ease, --hold, --seconds, --columns"
-        )
+    arrangements: dict[Arrangement, bool] = {
+        "grid": grid is not None and not chain,
+        "chain": grid is not None and chain,
+        "corners": corners,
+        "analogy": analogy,
+    }
+    asked = [arrangement for arrangement, is_asked in arrangements.items() if is_asked]
+    opt.refuse(
+        (chain and grid is None, "--chain goes with --grid ROWSxCOLUMNS"),
+        (len(asked) > 1, "give one of --grid, --corners and --analogy"),
+        (
+            asked and (loop or even or ease or hold or seconds is not None or columns is not None),
+            "a grid takes --steps and --method; leave out --loop, --even, --ease, --hold, --seconds, --columns",
+        ),
+    )
     console = Console(as_json, show)
     entry = choose_model(console, model, (), engine, keyframes)
 
@@ -80,25 +91,10 @@ def interpolate(
     from latentcli.pipelines import interpolate as walk
 
     look = Look(scale, columns, labels, title)
-    if arrangement:
+    if asked:
         anchors = opt.parse_pair(grid, "--grid takes ROWSxCOLUMNS of keyframes, like 2x3") if grid else (2, 2)
-        mesh = walk.GridRequest(tuple(keyframes), arrangement, anchors, steps, method, look)
+        mesh = walk.GridRequest(tuple(keyframes), asked[0], anchors, steps, method, look)
         console.run(walk.grid(entry, mesh, output, force), "walking")
     else:
         request = walk.WalkRequest(tuple(keyframes), steps, method, loop, fps, seconds, even, ease, hold, look)
         console.run(walk.interpolate(entry, request, output, force), "walking")
-
-
-def _arrangement(grid: str | None, corners: bool, analogy: bool, chain: bool) -> Arrangement | None:
-    if chain and grid is None:
-        raise UsageError("--chain goes with --grid ROWSxCOLUMNS")
-    asked: list[Arrangement] = []
-    if grid is not None:
-        asked.append("chain" if chain else "grid")
-    if corners:
-        asked.append("corners")
-    if analogy:
-        asked.append("analogy")
-    if len(asked) > 1:
-        raise UsageError("give one of --grid, --corners and --analogy")
-    return asked[0] if asked else None

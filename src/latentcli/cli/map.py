@@ -4,8 +4,7 @@ from pathlib import Path
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.config import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE, LayoutMethod, Shape, Spacing
-from latentcli.errors import UsageError
+from latentcli.config import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE, EngineName, LayoutMethod, Shape, Spacing
 
 IMAGES = "A map of IMAGES"  # a panel of the help page
 
@@ -17,7 +16,7 @@ def map_space(
         default=None,
         metavar="[IMAGES...]",
     ),
-    plane_axes: opt.AxesOfPlane = None,
+    plane_axes: str | None = opt.axes_of_plane,
     cells: str = opt.option(
         "Images across and down, `15` or `30x20`.", default=str(MAP_CELLS), metavar="N|WxH", panel=opt.PLANE
     ),
@@ -32,7 +31,7 @@ def map_space(
         "deviations. (default: quantiles for a 2-D model, else even)",
         panel=opt.PLANE,
     ),
-    of: opt.Of = None,
+    of: str | None = opt.of,
     shape: Shape = opt.option("Outline of the plane, or of each image.", default="square", panel=opt.PLANE),
     method: LayoutMethod = opt.option(
         "`pca` keeps directions and distances, `tsne` and `umap` keep neighbours together.",
@@ -48,16 +47,16 @@ def map_space(
         "Only the images nearest to this one, a latent or a sample.", metavar="IMAGE", panel=IMAGES
     ),
     n: int | None = opt.option(f"With --near: the number of images. (default: {NEAREST})", "--n", "-n", panel=IMAGES),
-    scale: opt.Scale = 1,
-    columns: opt.Columns = None,
-    labels: opt.LabelsOn = True,
-    title: opt.Title = "",
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    scale: int = opt.scale,
+    columns: int | None = opt.columns,
+    labels: bool = opt.labels_on,
+    title: str = opt.title,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Draw a map of the latent space: a plane of it, or your images.
 
@@ -76,12 +75,13 @@ def map_space(
     Without IMAGES the plane is that of a 2-D model, else of its first two principal components. With an output named
     `.html` the map of images is a page where one can zoom and hover.
     """
-    if images and (plane_axes or reach is not None or spacing or of or shape != "square"):
-        raise UsageError("--axes, --range, --spacing, --of and --shape draw a plane; leave out the images")
-    if not images and (grid or table or column or near):
-        raise UsageError("--grid, --table, --column and --near take images; name some, or a folder")
-    if n is not None and near is None:
-        raise UsageError("--n goes with --near IMAGE")
+    is_plane = plane_axes or reach is not None or spacing or of or shape != "square"
+    is_scatter = grid or table or column or near
+    opt.refuse(
+        (images and is_plane, "--axes, --range, --spacing, --of and --shape draw a plane; leave out the images"),
+        (not images and is_scatter, "--grid, --table, --column and --near take images; name some, or a folder"),
+        (n is not None and near is None, "--n goes with --near IMAGE"),
+    )
     console = Console(as_json, show)
     entry = choose_model(console, model, opt.axis_vectors(plane_axes), engine, [*(images or ()), of, near])
 

@@ -14,7 +14,7 @@ def models(
     name: str | None = opt.argument(
         "Describe this one, by name or path.", default=None, metavar="[MODEL]", complete=model_names
     ),
-    as_json: opt.Json = False,
+    as_json: bool = opt.as_json,
 ) -> None:
     """List the models that can be named, or describe one.
 

@@ -1,14 +1,14 @@
 """Options: how one is made, and those that several commands share, written once.
 
-Commands import this module as `opt`: `force: opt.Force = False`, and `opt.option("Help.", panel=opt.OUTPUT)`.
+Commands import this module as `opt`, and an option is the default of its parameter: `force: bool = opt.force`, or
+`n: int = opt.option("Help.", default=1, panel=opt.OUTPUT)`. Typer's `Annotated` would take three lines more for each.
 """
 
 import functools
 import math
 import re
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Any, cast, get_args
 
 import typer
 
@@ -65,8 +65,11 @@ def argument(
     return typer.Argument(default, help=text, metavar=metavar, autocompletion=complete, rich_help_panel=panel)
 
 
-# An option as part of a type that several commands share; its default stands beside each parameter.
-_shared = functools.partial(option, default=...)
+def refuse(*rules: tuple[object, str]) -> None:
+    """Raise UsageError with the first message whose condition, beside it, is true."""
+    for is_broken, message in rules:
+        if is_broken:
+            raise UsageError(message)
 
 
 Number = int | float | None
@@ -109,197 +112,143 @@ def parse_crop(text: str) -> config.Crop:
     return cast(config.Crop, crop)
 
 
-Images = Annotated[list[Path], argument("Images, or folders of images.", metavar="IMAGES...")]
-Subjects = Annotated[
-    list[Path],
-    argument(
-        "Images, folders of images, latents files (`FILE#name` for one latent), or samples like `seed:7`.",
-        metavar="IMAGES...",
-    ),
-]
+images = argument("Images, or folders of images.", metavar="IMAGES...")
+subjects = argument(
+    "Images, folders of images, latents files (`FILE#name` for one latent), or samples like `seed:7`.",
+    metavar="IMAGES...",
+)
 MODEL_DEFAULT = (
     "(default: one that has the vector; of several, your latest if it knows the pictures, else the one that explains "
     "them best; without pictures your latest, else the bundled `avatars`)"
 )
-Model = Annotated[
-    str | None, _shared(f"The model. {MODEL_DEFAULT}", "--model", "-m", metavar="NAME|PATH", complete=model_names)
-]
-Engine = Annotated[
-    config.EngineName,
-    _shared(
-        "`onnx` is ONNX Runtime on the CPU, `torch` PyTorch on a CUDA or MPS device, else the CPU. `auto` takes "
-        "`onnx`.",
-        show_default=False,
-    ),
-]
-Output = Annotated[
-    Path | None, _shared("Output file, or a folder when several files are written.", "--output", "-o", panel=OUTPUT)
-]
-Force = Annotated[bool, _shared("Replace files that exist.", "--force", panel=OUTPUT)]
-Json = Annotated[bool, _shared("Print one JSON object instead of paths.", "--json", panel=OUTPUT)]
-Show = Annotated[
-    bool | None,
-    _shared(
-        "Show the picture in the terminal. (default: when results go to a terminal with colours)",
-        "--show/--no-show",
-        panel=OUTPUT,
-    ),
-]
-Scale = Annotated[
-    int,
-    _shared(
-        "Enlarge images so many times: by whole pixels up to 32 pixels a side, smoothly above.",
-        callback=between(1, 32),
-        panel=LOOK,
-    ),
-]
-Columns = Annotated[int | None, _shared("Images in a row of the sheet.", callback=between(1), panel=LOOK)]
+model = option(f"The model. {MODEL_DEFAULT}", "--model", "-m", metavar="NAME|PATH", complete=model_names)
+engine = option(
+    "`onnx` is ONNX Runtime on the CPU, `torch` PyTorch on a CUDA or MPS device, else the CPU. `auto` takes `onnx`.",
+    default="auto",
+    show_default=False,
+)
+output = option("Output file, or a folder when several files are written.", "--output", "-o", panel=OUTPUT)
+force = switch("Replace files that exist.", "--force", panel=OUTPUT)
+as_json = switch("Print one JSON object instead of paths.", "--json", panel=OUTPUT)
+show = option(
+    "Show the picture in the terminal. (default: when results go to a terminal with colours)",
+    "--show/--no-show",
+    panel=OUTPUT,
+)
+scale = option(
+    "Enlarge images so many times: by whole pixels up to 32 pixels a side, smoothly above.",
+    default=1,
+    callback=between(1, 32),
+    panel=LOOK,
+)
+columns = option("Images in a row of the sheet.", callback=between(1), panel=LOOK)
 _LABELS_HELP = "Write what each image, row or column is."
-Labels = Annotated[bool, _shared(_LABELS_HELP, "--labels", panel=LOOK)]
-LabelsOn = Annotated[bool, _shared(_LABELS_HELP, "--labels/--no-labels", panel=LOOK)]
-Title = Annotated[str, _shared("A title above the sheet.", show_default=False, panel=LOOK)]
-Of = Annotated[
-    str | None,
-    _shared(
-        "Start from an image, a latent (`FILE#name`) or a sample (`seed:7`). (default: `seed:0`; of a 2-D model "
-        "the mean)",
-        metavar="IMAGE",
-    ),
-]
-AxesOfPlane = Annotated[
-    str | None,
-    _shared(
-        "Axes of the plane: dimensions (`z0`), principal components (`pc1`) or saved vectors (`smile`); `fan` "
-        "shows all dimensions at once. (default: the two of a 2-D model, else pc1,pc2)",
-        "--axes",
-        metavar="X,Y|fan",
-        complete=axis_names,
-        panel=PLANE,
-    ),
-]
-Megapixels = Annotated[
-    float,
-    _shared(
-        "Largest photo to edit, in megapixels; editing takes about 30 bytes a pixel.", callback=_positive, panel=OUTPUT
-    ),
-]
-Vector = Annotated[
-    list[str],
-    _shared(
-        "A saved concept vector, with its strength after `=`. Repeatable.",
-        "--vector",
-        "-v",
-        metavar="NAME|FILE[=S]",
-        complete=vector_names,
-        panel=CHANGE,
-    ),
-]
-Strength = Annotated[
-    float | None,
-    _shared(
-        "Strength for vectors without `=S`. 1 = the distance between the two class means. (default: as far as "
-        "images that show the concept, like `--to positive`)",
-        "--strength",
-        "-s",
-        callback=_strength,
-        panel=CHANGE,
-    ),
-]
-Sigma = Annotated[
-    float | None,
-    _shared("Strength in within-class standard deviations (instead of --strength).", callback=_strength, panel=CHANGE),
-]
-To = Annotated[
-    str | None,
-    _shared(
-        "Move each image to a target instead: a percentile (`p90`) or the `positive` / `negative` class mean. "
-        "Images already past it are unchanged.",
-        metavar="TARGET",
-        panel=CHANGE,
-    ),
-]
-Strip = Annotated[
-    str | None, _shared("A strip of COUNT strengths of the first vector.", metavar="FROM:TO:COUNT", panel=CHANGE)
-]
-Typical = Annotated[
-    bool, _shared("Limit edits to the region that holds 99.5 % of the model's samples.", "--stay-typical", panel=CHANGE)
-]
-Latents = Annotated[Path | None, _shared("Use latents already encoded in this file.", metavar="FILE", panel=LABELS)]
-Method = Annotated[
-    config.VectorMethod,
-    _shared(
-        "`mean` is the difference of the class means; the others separate better and change images less.", panel=METHOD
-    ),
-]
-Positive = Annotated[
-    Path | None, _shared("Positive class: a folder of images, or a latents file, that show the concept.", panel=LABELS)
-]
-Negative = Annotated[
-    Path | None, _shared("Negative class: a folder of images, or a latents file, that do not.", panel=LABELS)
-]
-Orthogonal = Annotated[
-    list[str],
-    _shared("Make the vector orthogonal to this one. Repeatable.", metavar="NAME", complete=vector_names, panel=METHOD),
-]
-Paired = Annotated[
-    bool, _shared("Treat images with the same file name as after/before pairs.", "--paired", panel=LABELS)
-]
+labels = switch(_LABELS_HELP, "--labels", panel=LOOK)
+labels_on = option(_LABELS_HELP, "--labels/--no-labels", default=True, panel=LOOK)
+title = option("A title above the sheet.", default="", show_default=False, panel=LOOK)
+of = option(
+    "Start from an image, a latent (`FILE#name`) or a sample (`seed:7`). (default: `seed:0`; of a 2-D model the mean)",
+    metavar="IMAGE",
+)
+axes_of_plane = option(
+    "Axes of the plane: dimensions (`z0`), principal components (`pc1`) or saved vectors (`smile`); `fan` "
+    "shows all dimensions at once. (default: the two of a 2-D model, else pc1,pc2)",
+    "--axes",
+    metavar="X,Y|fan",
+    complete=axis_names,
+    panel=PLANE,
+)
+max_megapixels = option(
+    "Largest photo to edit, in megapixels; editing takes about 30 bytes a pixel.",
+    default=config.PHOTO_MEGAPIXELS,
+    callback=_positive,
+    panel=OUTPUT,
+)
+_vector = functools.partial(
+    option,
+    "A saved concept vector, with its strength after `=`. Repeatable.",
+    "--vector",
+    "-v",
+    metavar="NAME|FILE[=S]",
+    complete=vector_names,
+    panel=CHANGE,
+)
+vector, required_vector = _vector(default=[]), _vector(default=...)
+strength = option(
+    "Strength for vectors without `=S`. 1 = the distance between the two class means. (default: as far as "
+    "images that show the concept, like `--to positive`)",
+    "--strength",
+    "-s",
+    callback=_strength,
+    panel=CHANGE,
+)
+sigma = option(
+    "Strength in within-class standard deviations (instead of --strength).", callback=_strength, panel=CHANGE
+)
+to = option(
+    "Move each image to a target instead: a percentile (`p90`) or the `positive` / `negative` class mean. "
+    "Images already past it are unchanged.",
+    metavar="TARGET",
+    panel=CHANGE,
+)
+strip = option("A strip of COUNT strengths of the first vector.", metavar="FROM:TO:COUNT", panel=CHANGE)
+stay_typical = switch(
+    "Limit edits to the region that holds 99.5 % of the model's samples.", "--stay-typical", panel=CHANGE
+)
+latents = option("Use latents already encoded in this file.", metavar="FILE", panel=LABELS)
+method = option(
+    "`mean` is the difference of the class means; the others separate better and change images less.",
+    default="mean",
+    panel=METHOD,
+)
+positive = option("Positive class: a folder of images, or a latents file, that show the concept.", panel=LABELS)
+negative = option("Negative class: a folder of images, or a latents file, that do not.", panel=LABELS)
+orthogonal_to = option(
+    "Make the vector orthogonal to this one. Repeatable.",
+    default=[],
+    metavar="NAME",
+    complete=vector_names,
+    panel=METHOD,
+)
+paired = switch("Treat images with the same file name as after/before pairs.", "--paired", panel=LABELS)
 
-Data = Annotated[Path, argument("A folder of images (sub-folders count too), a .zip, or a text file of paths.")]
-Preset = Annotated[
-    str | None,
-    _shared(
-        "`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
-        "Chollet's chapter. (default: chosen from the images)",
-        metavar="|".join(config.PRESETS),
-        panel=NETWORK,
-    ),
-]
-Size = Annotated[
-    str | None, _shared("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)", panel=NETWORK)
-]
-Crop = Annotated[
-    config.Crop | None,
-    _shared(
-        "`centre` (or `center`) keeps the largest centred part of the model's shape, `none` squeezes the whole "
-        "picture, `face` finds the face and turns it upright. (default: centre)",
-        metavar="|".join(get_args(config.Crop)),
-        parser=parse_crop,
-        panel=DATA,
-    ),
-]
-Aligned = Annotated[
-    bool,
-    _shared("The images are upright face crops already; `edit` then finds faces in photos.", "--aligned", panel=DATA),
-]
-Background = Annotated[
-    str | None,
-    _shared(
-        "Colour that fills transparent pixels: `black`, `#336699`. (default: transparency is learned; white for "
-        "faces, `digits` and `book`)",
-        metavar="COLOUR",
-        panel=DATA,
-    ),
-]
-HeldOut = Annotated[
-    str | None,
-    _shared(
-        f"Images to measure on and not to train on: a share, or a folder. (default: {config.HELD_OUT_SHARE})",
-        metavar="SHARE|DIR",
-        panel=DATA,
-    ),
-]
-Device = Annotated[config.Device, _shared("`auto` takes CUDA, else Apple's MPS, else the CPU.", panel=TRAINING)]
+data = argument("A folder of images (sub-folders count too), a .zip, or a text file of paths.")
+preset = option(
+    "`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
+    "Chollet's chapter. (default: chosen from the images)",
+    metavar="|".join(config.PRESETS),
+    panel=NETWORK,
+)
+size = option("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)", panel=NETWORK)
+crop = option(
+    "`centre` (or `center`) keeps the largest centred part of the model's shape, `none` squeezes the whole "
+    "picture, `face` finds the face and turns it upright. (default: centre)",
+    metavar="|".join(get_args(config.Crop)),
+    parser=parse_crop,
+    panel=DATA,
+)
+aligned = switch(
+    "The images are upright face crops already; `edit` then finds faces in photos.", "--aligned", panel=DATA
+)
+background = option(
+    "Colour that fills transparent pixels: `black`, `#336699`. (default: transparency is learned; white for "
+    "faces, `digits` and `book`)",
+    metavar="COLOUR",
+    panel=DATA,
+)
+held_out = option(
+    f"Images to measure on and not to train on: a share, or a folder. (default: {config.HELD_OUT_SHARE})",
+    metavar="SHARE|DIR",
+    panel=DATA,
+)
+device = option("`auto` takes CUDA, else Apple's MPS, else the CPU.", default="auto", panel=TRAINING)
 _MOST_THREADS = 1024
-Threads = Annotated[
-    int | None,
-    _shared(
-        "Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
-        "thread while another program takes the cores.",
-        callback=between(1, _MOST_THREADS),
-        panel=TRAINING,
-    ),
-]
+threads = option(
+    "Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
+    "thread while another program takes the cores.",
+    callback=between(1, _MOST_THREADS),
+    panel=TRAINING,
+)
 
 
 def axis_vectors(names: str | None) -> list[str]:

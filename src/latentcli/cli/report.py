@@ -1,15 +1,18 @@
 """`latentcli report`: a model's page."""
 
+from pathlib import Path
+
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
+from latentcli.config import EngineName
 
 
 def report(
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    as_json: opt.Json = False,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Write a page about a model: verdict, samples, metrics, vectors.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, check_pipe
-from latentcli.config import PHOTO_MEGAPIXELS
+from latentcli.config import EngineName
 from latentcli.storage.files import PIPE
 
 
@@ -15,13 +15,13 @@ def rerun(
         "--photo",
         metavar="FILE",
     ),
-    max_megapixels: opt.Megapixels = PHOTO_MEGAPIXELS,
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    max_megapixels: float = opt.max_megapixels,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Make an edit again, on the same photo or on another one.
 

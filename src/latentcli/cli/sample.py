@@ -1,6 +1,6 @@
 """`latentcli sample`: new images from the prior."""
 
-import typer
+from pathlib import Path
 
 from latentcli.cli import options as opt
 from latentcli.cli.complete import vector_names
@@ -12,9 +12,9 @@ from latentcli.config import (
     MOST_SEEDS,
     SAMPLES,
     SPREAD,
+    EngineName,
     PriorName,
 )
-from latentcli.errors import UsageError
 
 
 def sample(
@@ -55,16 +55,16 @@ def sample(
         metavar="NAME|FILE[=S]",
         complete=vector_names,
     ),
-    scale: opt.Scale = 1,
-    columns: opt.Columns = None,
-    labels: opt.Labels = False,
-    title: opt.Title = "",
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    scale: int = opt.scale,
+    columns: int | None = opt.columns,
+    labels: bool = opt.labels,
+    title: str = opt.title,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Draw new images: a contact sheet, or one file each.
 
@@ -80,12 +80,12 @@ def sample(
 
     The same seed gives the same image, whatever else is drawn with it.
     """
-    if seeds is not None and (n is not None or seed is not None):
-        raise typer.BadParameter("--seeds replaces --n and --seed; give one or the other")
-    if spread is not None and near is None:
-        raise UsageError("--spread goes with --near IMAGE")
-    if temperature is not None and near is not None:
-        raise UsageError("--near takes --spread, not --temperature")
+    is_counted = n is not None or seed is not None
+    opt.refuse(
+        (seeds is not None and is_counted, "--seeds replaces --n and --seed; give one or the other"),
+        (spread is not None and near is None, "--spread goes with --near IMAGE"),
+        (temperature is not None and near is not None, "--near takes --spread, not --temperature"),
+    )
     console = Console(as_json, show)
     entry = choose_model(console, model, moves, engine, [near])
 

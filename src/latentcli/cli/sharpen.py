@@ -6,7 +6,7 @@ from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 from latentcli.cli.terminal import Waiting
-from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_LEAST_STEPS, SHARP_SHARE, Precision
+from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_LEAST_STEPS, SHARP_SHARE, Device, Precision
 from latentcli.runtime import let_threads_sleep
 
 
@@ -23,10 +23,10 @@ def sharpen(
     precision: Precision = opt.option(
         "`auto` takes bf16 where a test shows that it is faster and as good.", default="auto", panel=opt.TRAINING
     ),
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
+    device: Device = opt.device,
+    threads: int | None = opt.threads,
     seed: int = opt.option("Random seed (shuffling, noise, samples).", default=0, panel=opt.TRAINING),
-    as_json: opt.Json = False,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Train a model's decoder on, until its pictures are as crisp as the images.
 

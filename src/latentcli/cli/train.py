@@ -7,7 +7,7 @@ from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 from latentcli.cli.terminal import Waiting
-from latentcli.config import MODEL_FILE, Likelihood, Precision, Preset
+from latentcli.config import MODEL_FILE, Crop, Device, Likelihood, Precision, Preset
 from latentcli.presets import DEFAULTS, FEW_IMAGES, LARGE, MANY_IMAGES
 from latentcli.runtime import let_threads_sleep
 
@@ -28,15 +28,15 @@ _EPOCHS = (
 
 
 def train(
-    data: opt.Data,
+    data: Path = opt.data,
     name: str | None = opt.option(
         "Name of the model, which is kept in `models/<name>/`. (default: the folder's name)", panel=opt.OUTPUT
     ),
-    preset: opt.Preset = None,
-    size: opt.Size = None,
-    crop: opt.Crop = None,
-    aligned: opt.Aligned = False,
-    background: opt.Background = None,
+    preset: str | None = opt.preset,
+    size: str | None = opt.size,
+    crop: Crop | None = opt.crop,
+    aligned: bool = opt.aligned,
+    background: str | None = opt.background,
     latent_dim: int | None = opt.option(f"Numbers per latent. (default: {_LATENT_DIMS})", panel=opt.NETWORK),
     capacity: float | None = opt.option(
         "Times as many feature maps at the finer levels: 2 costs about half the speed and gives pictures more "
@@ -74,7 +74,7 @@ def train(
         metavar="FILE",
         panel=opt.DATA,
     ),
-    held_out: opt.HeldOut = None,
+    held_out: str | None = opt.held_out,
     batch_size: int | None = opt.option("Images per step.", callback=opt.between(2), panel=opt.TRAINING),
     learning_rate: float | None = opt.option("Peak learning rate.", panel=opt.TRAINING),
     precision: Precision | None = opt.option(
@@ -94,15 +94,15 @@ def train(
         "--sharp",
         panel=opt.TRAINING,
     ),
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
+    device: Device = opt.device,
+    threads: int | None = opt.threads,
     log: Literal["tensorboard"] | None = opt.option(
         "Also write scalars and pictures into `models/<name>/tensorboard/`.", panel=opt.OUTPUT
     ),
     seed: int = opt.option(
         "Random seed (weights, shuffling, noise).", default=0, callback=opt.between(0), panel=opt.TRAINING
     ),
-    as_json: opt.Json = False,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Train a VAE on a folder of images. Only DATA is required; every default it chooses is printed.
 

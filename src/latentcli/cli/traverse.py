@@ -1,9 +1,11 @@
 """`latentcli traverse`: a row of images for each latent dimension, component or vector."""
 
+from pathlib import Path
+
 from latentcli.cli import options as opt
 from latentcli.cli.complete import axis_names
 from latentcli.cli.console import Console, choose_model
-from latentcli.config import TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS
+from latentcli.config import TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS, EngineName
 
 
 def traverse(
@@ -17,16 +19,16 @@ def traverse(
     rows: int = opt.option("Number of dimensions or components.", default=TRAVERSAL_ROWS),
     steps: int = opt.option("Images per row.", default=TRAVERSAL_STEPS),
     reach: float = opt.option("Standard deviations to both sides.", "--range", default=TRAVERSAL_RANGE),
-    of: opt.Of = None,
-    scale: opt.Scale = 1,
-    labels: opt.LabelsOn = True,
-    title: opt.Title = "",
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    of: str | None = opt.of,
+    scale: int = opt.scale,
+    labels: bool = opt.labels_on,
+    title: str = opt.title,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Draw a row of images along each axis of the latent space.
 

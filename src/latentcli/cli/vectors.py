@@ -11,7 +11,7 @@ from latentcli.cli.console import Console, choose_model
 from latentcli.cli.help import Command, Group
 from latentcli.cli.tables import describe, draw_table, show_vectors, summary, verdict_table
 from latentcli.concepts.label_source import LabelSource
-from latentcli.config import AUGMENTATIONS, TRAVERSAL_ROWS, Discovery
+from latentcli.config import AUGMENTATIONS, TRAVERSAL_ROWS, Discovery, EngineName, VectorMethod
 
 TABLE = "Labels from a table"  # a panel of the help page
 
@@ -20,9 +20,9 @@ app = typer.Typer(cls=Group, help="Concept vectors of a model: fit them, and see
 
 @app.command("list", cls=Command)
 def list_vectors(
-    model: opt.Model = None,
+    model: str | None = opt.model,
     verbose: bool = opt.switch("Show every figure.", "--verbose", "-v"),
-    as_json: opt.Json = False,
+    as_json: bool = opt.as_json,
 ) -> None:
     """List a model's vectors with how well they separate held-out images.
 
@@ -56,8 +56,8 @@ def list_vectors(
 @app.command("fit", cls=Command)
 def fit_vector(
     name: str | None = opt.argument("Name of the vector. With --all and --folders the labels name them.", default=None),
-    positive: opt.Positive = None,
-    negative: opt.Negative = None,
+    positive: Path | None = opt.positive,
+    negative: Path | None = opt.negative,
     labels: Path | None = opt.option(
         "A table with a column of file names and columns of labels.", metavar="CSV", panel=opt.LABELS
     ),
@@ -71,8 +71,8 @@ def fit_vector(
         metavar="CHANGE[=AMOUNT]",
         panel=opt.LABELS,
     ),
-    paired: opt.Paired = False,
-    latents: opt.Latents = None,
+    paired: bool = opt.paired,
+    latents: Path | None = opt.latents,
     above: float | None = opt.option(
         "Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)", panel=TABLE
     ),
@@ -99,17 +99,17 @@ def fit_vector(
     balance_by: list[str] = opt.option(
         "Compare only images that are alike in this column. Repeatable.", default=[], metavar="COLUMN", panel=TABLE
     ),
-    method: opt.Method = "mean",
-    orthogonal_to: opt.Orthogonal = [],  # noqa: B006  # Typer copies it
+    method: VectorMethod = opt.method,
+    orthogonal_to: list[str] = opt.orthogonal_to,
     orthogonal_in: Literal["whitened", "latent"] = opt.option(
         "Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).",
         default="whitened",
         panel=opt.METHOD,
     ),
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    force: opt.Force = False,
-    as_json: opt.Json = False,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Fit concept vectors to labelled images and keep them with the model.
 
@@ -147,9 +147,9 @@ def fit_vector(
 def combine_vectors(
     parts: list[str] = opt.argument("Vectors, each with a strength.", metavar="NAME=S...", complete=vector_names),
     save: str = opt.option("Name of the sum.", default=..., metavar="NAME"),
-    model: opt.Model = None,
-    force: opt.Force = False,
-    as_json: opt.Json = False,
+    model: str | None = opt.model,
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Keep a sum of vectors as one vector.
 
@@ -176,10 +176,10 @@ def refit_vectors(
         "The model that has them now. (default: any)", "--from", metavar="NAME|PATH", complete=model_names
     ),
     root: Path | None = opt.option("Folder of the images they were fitted to.", panel=opt.LABELS),
-    latents: opt.Latents = None,
-    engine: opt.Engine = "auto",
-    force: opt.Force = False,
-    as_json: opt.Json = False,
+    latents: Path | None = opt.latents,
+    engine: EngineName = opt.engine,
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Fit vectors of one model again for another, with the images and settings their files name.
 
@@ -211,15 +211,15 @@ def discover_vectors(
         "directions in which the decoder changes images most, kept as jac1, jac2 and so on.",
         default="latents",
     ),
-    scale: opt.Scale = 1,
-    labels: opt.LabelsOn = True,
-    title: opt.Title = "",
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    scale: int = opt.scale,
+    labels: bool = opt.labels_on,
+    title: str = opt.title,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Find unsupervised directions, keep them as vectors, and draw a row of images for each.
 
@@ -245,14 +245,14 @@ def discover_vectors(
 
 @app.command("report", cls=Command)
 def report_vectors(
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
     images: Path | None = opt.option(
         "Folder of images for the strips, held-out ones first. (default: samples)", panel=opt.OUTPUT
     ),
-    output: opt.Output = None,
-    force: opt.Force = False,
-    as_json: opt.Json = False,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Print the diagnostics of a model's vectors, and write them to a page with pictures.
 
