@@ -7,7 +7,7 @@ import typer
 
 from latentcli.cli.options import parse_crop
 from latentcli.errors import UsageError
-from tests.cli.test_help import COMMANDS, shown
+from tests.cli.test_help import COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
@@ -18,7 +18,7 @@ def test_no_limit_of_the_implementation_shows_in_the_help(run, name):
 @pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
 def test_an_option_stands_in_one_panel_in_every_command(name):
     panels = {"--output": "Output", "--force": "Output", "--json": "Output", "--vector": "What to change"}
-    for parameter in shown(COMMANDS[name]):
+    for parameter in COMMANDS[name].params:
         if isinstance(parameter, typer.core.TyperOption) and parameter.opts[0] in panels:
             assert parameter.rich_help_panel == panels[parameter.opts[0]], parameter.opts
 

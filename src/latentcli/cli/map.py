@@ -9,7 +9,7 @@ from latentcli.config import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE, E
 IMAGES = "A map of IMAGES"  # a panel of the help page
 
 
-def map_space(
+def map(
     images: list[Path] | None = opt.argument(
         "Images, folders of images, latents files, or samples like `seed:0-63`. Without any, a plane of the "
         "latent space is decoded.",

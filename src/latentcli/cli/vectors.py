@@ -55,7 +55,9 @@ def list_vectors(
 
 @app.command("fit", cls=Command)
 def fit_vector(
-    name: str | None = opt.argument("Name of the vector. With --all and --folders the labels name them.", default=None),
+    name: str | None = opt.argument(
+        "Name of the vector. With --all and --folders the labels name them.", default=None, metavar="[NAME]"
+    ),
     positive: Path | None = opt.positive,
     negative: Path | None = opt.negative,
     labels: Path | None = opt.option(
