@@ -12,7 +12,7 @@ import typer
 
 from latentcli.cli import options as opt
 from latentcli.cli.terminal import Waiting, width_of, wrapped
-from latentcli.figures.table import blocks
+from latentcli.figures.table import Table, blocks
 from latentcli.text import message, shown, shown_path
 
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ class Console:
         """Print a line of a result to stdout."""
         self._print(shown(opt.as_typed(text)))
 
-    def table(self, rows: Iterable[Sequence[str]], columns: Sequence[str] = (), stream: TextIO | None = None) -> None:
-        """Print a table, to stdout where no other stream is given, as wide as it is unless a screen limits it."""
+    def table(self, table: Table, stream: TextIO | None = None) -> None:
+        """Print a table without its caption, to stdout unless told otherwise; a screen limits its width."""
         stream = stream or sys.stdout
-        for names, lines in blocks(columns, [tuple(map(shown, row)) for row in rows], width_of(stream)):
+        rows = [tuple(map(shown, row)) for row in table.rows]
+        for names, lines in blocks(table.columns, rows, width_of(stream)):
             for name in names:
                 typer.secho(name, stream, bold=True)
             for line in lines:

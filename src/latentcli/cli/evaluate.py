@@ -4,7 +4,7 @@ from pathlib import Path
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.tables import draw_table, findings_as_typed
+from latentcli.cli.tables import findings_as_typed
 from latentcli.cli.terminal import Waiting
 
 
@@ -53,10 +53,10 @@ def evaluate(
         console.facts["evaluation"] = event.evaluation.to_json()
         console.facts["verdict"] = findings_as_typed(event.findings)
         if not as_json:
-            draw_table(console, metrics_table(event.evaluation))
+            console.table(metrics_table(event.evaluation))
             if event.samples:
                 samples = samples_table(event.evaluation)
-                console.line(samples) if isinstance(samples, str) else draw_table(console, samples)
+                console.line(samples) if isinstance(samples, str) else console.table(samples)
             for finding in event.findings:
                 console.line(finding.describe())
     console.close()

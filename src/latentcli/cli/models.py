@@ -1,10 +1,12 @@
 """`latentcli models`: a list of what `--model` can name."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
+from latentcli.figures.table import Table
 
 if TYPE_CHECKING:
     from latentcli.storage.catalog import ModelEntry
@@ -40,14 +42,13 @@ def models(
     if not entries:
         console.say("there are no models yet; train one: latentcli train FOLDER")
     elif name and not as_json:
-        console.table(_details(entries[0]))
+        console.table(Table("", (), _details(entries[0])))
     elif not as_json:
-        console.table(map(_cells, entries), ("model", "size", "vectors", "licence"))
+        rows = [(entry.name, _size(entry), _vectors(entry) or "-", _licence(entry)) for entry in entries]
+        console.table(Table("", ("model", "size", "vectors", "licence"), rows))
 
 
 def _to_json(entry: "ModelEntry") -> dict[str, object]:
-    from dataclasses import asdict
-
     from latentcli.storage import catalog
 
     held_out = entry.training.held_out if entry.training else None
@@ -65,30 +66,27 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
     }
 
 
-def _cells(entry: "ModelEntry") -> tuple[str, ...]:
-    from latentcli.storage import catalog
-
-    return entry.name, _size(entry), ", ".join(catalog.vectors_of(entry)) or "-", _licence(entry)
-
-
 def _details(entry: "ModelEntry") -> list[tuple[str, str]]:
-    from latentcli.storage import catalog
-
     training, config = entry.training, entry.header.config
     rows = [
         ("model", entry.name),
         ("size", _size(entry)),
         ("latent", f"{config.get('latent_dim')} dimensions"),
-        ("vectors", ", ".join(catalog.vectors_of(entry)) or "none yet: latentcli vectors fit"),
+        ("vectors", _vectors(entry) or "none yet: latentcli vectors fit"),
         ("licence", _licence(entry)),
         ("finished", f"{entry.finished_at[:16].replace('T', ' ')} UTC"),
     ]
     if training:
         rows.append(("trained on", f"{training.images:,} images of {training.data}, {training.epochs:g} epochs"))
-    if training and training.held_out:
-        measured = training.held_out
-        rows.append(("held out", f"PSNR {measured.psnr:.2f} dB on {measured.images:,} images"))
+        if held_out := training.held_out:
+            rows.append(("held out", f"PSNR {held_out.psnr:.2f} dB on {held_out.images:,} images"))
     return [*rows, ("file", str(entry.path)), ("card", str(entry.card))]
+
+
+def _vectors(entry: "ModelEntry") -> str:
+    from latentcli.storage import catalog
+
+    return ", ".join(catalog.vectors_of(entry))
 
 
 def _size(entry: "ModelEntry") -> str:

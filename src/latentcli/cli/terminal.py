@@ -6,7 +6,6 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 80  # columns, where a terminal does not say
 _PATIENCE = 1.0  # seconds before the line appears
-_PER_SECOND = 5  # times that it is drawn
+_PER_SECOND = 5  # redraws
 _LONGEST_BAR = 20  # cells
 _AFTER_BAR = len("  99 %  1:23:45 left")
 _GLYPHS = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "━", "─")  # spinner, what is done, what is left
@@ -60,7 +59,7 @@ def joined(parts: Sequence[str], width: int | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In words.
+    """Seconds in words, with two digits.
 
     >>> print(duration(59), duration(61), duration(2500), duration(9000), sep=", ")
     59 s, 1 min, 42 min, 2.5 h
@@ -82,8 +81,8 @@ class Waiting:
         self._what, self._done, self._total = what, 0, 1
         self._notes: Sequence[str] = ()
         self._begun = self._since = time.monotonic()
-        self._first = 0  # of what was done by then
-        self._end: float | None = None  # the time at which all is done
+        self._first = 0  # done at the time `_since`
+        self._end: float | None = None  # time at which all will be done
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -104,28 +103,25 @@ class Waiting:
             console.show_cursor(True)  # a program that is killed cannot do it
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._live:
             self._live.stop()
 
     def update(
         self, what: str, done: int = 0, total: int = 1, notes: Sequence[str] = (), left: float | None = None
     ) -> None:
-        """Of `total`, so much is done; of one alone nothing is known. `left` are seconds, where they are known."""
+        """Show progress: `done` of `total`, where that is above 1; `left` is in seconds, else estimated."""
         now = time.monotonic()
-        is_counted = total > 1
-        if total != self._total or done < self._done or not (is_counted or what == self._what):
+        if total != self._total or done < self._done or (total <= 1 and what != self._what):  # another part
             self._since, self._first, self._end = now, done, None
         self._what, self._done, self._total, self._notes = what, done, total, notes
+        if left is None and done > self._first:
+            left = (now - self._since) * (total - done) / (done - self._first)
         if left is not None:
             self._end = now + left
-        elif is_counted and done > self._first:
-            self._end = now + (now - self._since) * (total - done) / (done - self._first)
 
     def show(self, picture: "RenderableType") -> None:
-        """Show it above the line."""
+        """Show a picture above the line."""
         if self._live:
             self._live.console.print(picture, end="")
 

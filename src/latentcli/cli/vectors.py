@@ -9,7 +9,7 @@ from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names, vector_names
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.help import Command, Group
-from latentcli.cli.tables import describe, draw_table, show_vectors, summary, verdict_table
+from latentcli.cli.tables import describe, show_vectors, summary, verdict_table
 from latentcli.concepts.label_source import LabelSource
 from latentcli.config import AUGMENTATIONS, TRAVERSAL_ROWS, Discovery, EngineName, VectorMethod
 
@@ -48,7 +48,7 @@ def list_vectors(
     if as_json:
         return
     if vectors:
-        draw_table(console, vector_table(vectors) if verbose else verdict_table(vectors))
+        console.table(vector_table(vectors) if verbose else verdict_table(vectors))
     else:
         console.say(f"{entry.name} has no vectors; make one: latentcli vectors fit NAME --positive DIR --negative DIR")
 
@@ -275,7 +275,7 @@ def report_vectors(
     vectors = [event for event in events if isinstance(event, ConceptVector)]
     console.facts["vectors"] = [summary(vector, vectors) for vector in vectors]
     if not as_json:
-        draw_table(console, vector_table(vectors))
+        console.table(vector_table(vectors))
         for vector in vectors:
             for line in describe(vector):
                 console.line(line)
