@@ -70,7 +70,7 @@ def about(
     """
 
 
-_PANELS: dict[str, tuple[Callable[..., None], ...]] = {  # of the help
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {  # commands by panel of the help
     "Edit photos": (edit.edit, explore.explore, apply_vector.apply_vector, rerun.rerun),
     "Draw": (sample.sample, interpolate.interpolate, traverse.traverse, map_.map),
     "Train": (check.check, train.train, sharpen.sharpen),
@@ -90,10 +90,10 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command; what the user did wrong becomes one line on stderr and exit code 1, or 2 for bad options."""
-    gc.set_threshold(50_000)  # loading modules makes many objects and no garbage: a fifteenth of the time of an edit
+    """Run the command. A mistake of the user becomes one line on stderr and exit code 1, or 2 for a bad option."""
+    gc.set_threshold(50_000)  # imports make many objects and no garbage; this saves a fifteenth of the time of an edit
     signal.signal(signal.SIGINT, _interrupted)
-    warnings.filterwarnings("ignore", module="PIL")  # odd metadata; damaged pixels are errors
+    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata; damaged pixels raise errors
     streams.prepare()
     refusal = ""
     try:
@@ -106,11 +106,11 @@ def main() -> None:
         command = context.command_path if context else "latentcli"
         refusal = f"{error.format_message().rstrip('.')}; {command} --help shows what there is".replace("?;", "?")
         code = error.exit_code
-    except ModuleNotFoundError as error:  # only PyTorch can be left out of an install, for using models
+    except ModuleNotFoundError as error:  # an install that only uses models may lack PyTorch
         if error.name != "torch":
             raise
         refusal, code = "this takes PyTorch; install it: pip install 'torch>=2.6,<2.14'", 1
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # whoever reads the output, such as `head`, has closed it
         code = 1
     if refusal:
         with contextlib.suppress(OSError):

@@ -43,9 +43,7 @@ def apply_vector(
     Examples:
 
         latentcli apply-vector me.jpg --positive smiling/ --negative not-smiling/
-
         latentcli apply-vector faces/ --vector smile --vector old=0.5
-
         latentcli apply-vector seed:7 me.jpg --grid smile=0:1:5 --grid old=-1:1:5
 
     Writes `<stem>-smile.png`. To change a photo at its own resolution: `latentcli edit`.

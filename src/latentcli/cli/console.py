@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from latentcli.config import EngineName
     from latentcli.storage.catalog import Choice, ModelEntry
 
-_NAMED = 10  # skipped images and, on a screen, results that are named; more are counted
-_FOLDERS = 2  # of results that are counted one by one
+_NAMED = 10  # skipped images, and results on a terminal, that are named one by one; more are counted
+_FOLDERS = 2  # folders whose results are counted apart
 
 
 class Console:
     """Output of one command: its results, messages and the facts of its JSON object."""
 
-    has_written: ClassVar[bool] = False  # a result, in this process
+    has_written: ClassVar[bool] = False  # whether this process has written a result
 
     def __init__(self, as_json: bool, show: bool | None = None) -> None:
         self.as_json = as_json
-        self.show = show  # the picture that was written, where there is one; None where a terminal is there to be seen
+        self.show = show  # whether to show the picture that was written; None: on a terminal with colours
         self.outputs: list[str] = []
         self.unreadable: list[str] = []
         self.already_there = 0
@@ -57,14 +57,14 @@ class Console:
                 print(line, file=stream)
 
     def wrote(self, path: Path, at_once: bool = True) -> None:
-        """Note a result, and print its path."""
+        """Count a result, and print its path."""
         Console.has_written = True
         self.outputs.append(str(path))
         if at_once and not self.as_json:
             self._print(shown_path(path))
 
     def pipe(self, content: bytes) -> None:
-        """Write a result to the standard output itself."""
+        """Write the bytes of a result to the standard output."""
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
@@ -73,7 +73,7 @@ class Console:
         print(text, flush=True)
 
     def took(self, choice: "Choice") -> None:
-        """Note the model in use, and why it was chosen where it was not named."""
+        """Keep the model in use for --json and, where it was not named, the reason of the choice to introduce it."""
         entry = choice.entry
         self.facts |= {"model": entry.name, "model_id": entry.model_id}
         origin = "bundled" if entry.bundled else str(entry.path.parent)
@@ -159,7 +159,7 @@ class Console:
 
 
 def in_short(paths: Sequence[str]) -> list[str]:
-    """The paths of results, or how many there are in each folder.
+    """The paths of results, or their number in each folder where they are many.
 
     >>> in_short([f"again/{number % 3}/{number}.png" for number in range(1797)])
     ['again/: 1,797 pictures']
@@ -167,11 +167,11 @@ def in_short(paths: Sequence[str]) -> list[str]:
     if len(paths) <= _NAMED:
         return list(map(shown_path, paths))
     folders = Counter(Path(path).parent for path in paths)
-    while len(folders) > _FOLDERS:  # sub-folders count for the folder that they are in
-        deepest, known = max(len(folder.parts) for folder in folders), folders
+    while len(folders) > _FOLDERS:  # the deepest are counted with the folders that hold them
+        depth, counts = max(len(folder.parts) for folder in folders), folders
         folders = Counter()
-        for folder, number in known.items():
-            folders[folder.parent if len(folder.parts) == deepest else folder] += number
+        for folder, number in counts.items():
+            folders[folder.parent if len(folder.parts) == depth else folder] += number
     what = "files" if any(path.endswith(".safetensors") for path in paths) else "pictures"
     return [f"{shown_path(folder)}/: {number:,} {what}" for folder, number in folders.items()]
 
@@ -192,10 +192,10 @@ def choose_model(
     subjects: Sequence["str | Path | None"] = (),
     photos: bool = False,
 ) -> "ModelEntry":
-    """Choose the model of a command, by `pipelines.choose`, and note it.
+    """Choose the model of a command with `pipelines.choose`, and tell the console.
 
-    `subjects` are the pictures, folders, latents files and samples that the command was given. `photos` says that it
-    is for photos of people, which may come through a pipe.
+    `subjects` are the pictures, folders, latents files and samples that the command was given. With `photos` the
+    bundled model for photos of people is preferred, as for pictures that come through a pipe.
     """
     from latentcli.storage import catalog
 

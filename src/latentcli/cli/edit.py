@@ -78,15 +78,10 @@ def edit(
     Examples:
 
         latentcli edit face.png --vector smile
-
         latentcli edit face.png --vector smile --strength 0.5
-
         latentcli edit album/ --all-faces --vector smile --vector old=0.5
-
         latentcli edit portrait.jpg --box 170,72,101,101,-12 --vector smile --strip 0:1:5
-
         latentcli edit me.jpg --vector smile --animate smile.webp
-
         cat me.jpg | latentcli edit - --vector smile > smiling.jpg
 
     Writes `<stem>-smile.<ext>` or `<stem>-smile+0.5.<ext>` in the photo's format; pixels outside the

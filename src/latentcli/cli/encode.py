@@ -20,7 +20,6 @@ def encode(
     Examples:
 
         latentcli encode face.jpg
-
         latentcli encode photos/ --output photos.latents.safetensors
 
     Writes `<stem>.latents.safetensors`, or `images.latents.safetensors` for several arguments.

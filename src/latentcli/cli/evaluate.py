@@ -35,7 +35,6 @@ def evaluate(
     Examples:
 
         latentcli evaluate photos/ --model photos
-
         latentcli evaluate mnist/test --model digits --iwae 500
 
     In the folder it was trained on, only the held-out images are measured.

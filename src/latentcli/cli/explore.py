@@ -8,7 +8,7 @@ from latentcli.cli.console import Console, choose_model
 from latentcli.config import EngineName
 from latentcli.errors import missing_extra
 
-_PORT = 8350  # where it is free
+_PORT = 8350  # another one where it is taken
 
 
 def explore(
@@ -31,7 +31,6 @@ def explore(
     Examples:
 
         latentcli explore --model faces
-
         latentcli explore --model digits --static digits.html
 
     The page is served to this machine alone, until Ctrl-C.

@@ -60,11 +60,8 @@ def interpolate(
     Examples:
 
         latentcli interpolate me.jpg you.jpg
-
         latentcli interpolate seed:7 seed:8 seed:9 --loop --method spline --even --seconds 10 --output walk.mp4
-
         latentcli interpolate seed:0-8 --grid 3x3 --steps 5
-
         latentcli interpolate man.png smiling-man.png woman.png --analogy
 
     Writes `<A>-<B>.png`; an output named `.gif`, `.webp`, `.apng`, `.mp4` or `.webm` is an animation.

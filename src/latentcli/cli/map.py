@@ -63,13 +63,9 @@ def map(
     Examples:
 
         latentcli map --cells 30
-
         latentcli map --axes smile,old --of me.jpg
-
         latentcli map faces/ --grid
-
         latentcli map faces/ --near me.jpg --n 15 --grid --columns 5
-
         latentcli map faces/ --table attributes.csv --column age --output faces.html
 
     Without IMAGES the plane is that of a 2-D model, else of its first two principal components. With an output named

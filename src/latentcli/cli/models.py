@@ -1,4 +1,4 @@
-"""`latentcli models`: a list of what `--model` can name."""
+"""`latentcli models`: a list of the models that `--model` can name."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -23,7 +23,6 @@ def models(
     Examples:
 
         latentcli models
-
         latentcli models faces
 
     Your own models are those under `./models/`, the most recently trained first.
@@ -44,7 +43,7 @@ def models(
     elif name and not as_json:
         console.table(Table("", (), _details(entries[0])))
     elif not as_json:
-        rows = [(entry.name, _size(entry), _vectors(entry) or "-", _licence(entry)) for entry in entries]
+        rows = [[cell or "-" for cell in _cells(entry)] for entry in entries]
         console.table(Table("", ("model", "size", "vectors", "licence"), rows))
 
 
@@ -66,14 +65,25 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
     }
 
 
+def _cells(entry: "ModelEntry") -> tuple[str, str, str, str]:
+    """Name, size and preset, vectors ("" without any), and licence of a model."""
+    from latentcli.storage import catalog
+
+    config = entry.header.config
+    size = f"{config.get('width')}x{config.get('height')} {config.get('preset')}"
+    licence = entry.licence or ("-" if entry.bundled else "your own")
+    return entry.name, size, ", ".join(catalog.vectors_of(entry)), licence
+
+
 def _details(entry: "ModelEntry") -> list[tuple[str, str]]:
-    training, config = entry.training, entry.header.config
+    name, size, vectors, licence = _cells(entry)
+    training = entry.training
     rows = [
-        ("model", entry.name),
-        ("size", _size(entry)),
-        ("latent", f"{config.get('latent_dim')} dimensions"),
-        ("vectors", _vectors(entry) or "none yet: latentcli vectors fit"),
-        ("licence", _licence(entry)),
+        ("model", name),
+        ("size", size),
+        ("latent", f"{entry.header.config.get('latent_dim')} dimensions"),
+        ("vectors", vectors or "none yet: latentcli vectors fit"),
+        ("licence", licence),
         ("finished", f"{entry.finished_at[:16].replace('T', ' ')} UTC"),
     ]
     if training:
@@ -81,18 +91,3 @@ def _details(entry: "ModelEntry") -> list[tuple[str, str]]:
         if held_out := training.held_out:
             rows.append(("held out", f"PSNR {held_out.psnr:.2f} dB on {held_out.images:,} images"))
     return [*rows, ("file", str(entry.path)), ("card", str(entry.card))]
-
-
-def _vectors(entry: "ModelEntry") -> str:
-    from latentcli.storage import catalog
-
-    return ", ".join(catalog.vectors_of(entry))
-
-
-def _size(entry: "ModelEntry") -> str:
-    config = entry.header.config
-    return f"{config.get('width')}x{config.get('height')} {config.get('preset')}"
-
-
-def _licence(entry: "ModelEntry") -> str:
-    return entry.licence or ("-" if entry.bundled else "your own")

@@ -16,7 +16,7 @@ from latentcli import config
 from latentcli.cli.complete import axis_names, model_names, vector_names
 from latentcli.errors import UsageError
 
-# Panels of the help pages, in capitals, in the order in which people need them.
+# Panels of the help pages.
 CHANGE = "What to change"
 REGION = "Which part of the photo"
 MERGE = "How to merge"
@@ -31,22 +31,20 @@ OUTPUT = "Output"
 _LONGEST_SIZE = 20  # characters of --size
 _PARAMETER = re.compile("`([a-z_]+)(=False)?`")
 _OTHER_NAMES = {"every": "all", "one": "is", "reach": "range", "start_from": "from", "thresholds": "threshold"}
-_AXES = ("dims", "pcs", "vectors", "fan", "random")  # that are no names of vectors
+_AXES = ("dims", "pcs", "vectors", "fan", "random")  # names of axes that are no vectors
+
+
+_Completion = Callable[..., list[str]] | None
 
 
 def option(
-    text: str,
-    *names: str,
-    default: Any = None,
-    complete: Callable[..., list[str]] | None = None,
-    panel: str | None = None,
-    **typer_options: Any,
+    text: str, *names: str, default: Any = None, complete: _Completion = None, panel: str | None = None, **others: Any
 ) -> Any:
     """An option, as the default of its parameter; `default` is shown in the help where it is not None.
 
-    Without `names` Typer makes one of the parameter's: `--max-megapixels`.
+    Without `names` Typer makes one of the parameter's: `--max-megapixels`. `others` are arguments of typer.Option.
     """
-    return typer.Option(default, *names, help=text, autocompletion=complete, rich_help_panel=panel, **typer_options)
+    return typer.Option(default, *names, help=text, autocompletion=complete, rich_help_panel=panel, **others)
 
 
 def switch(text: str, *names: str, panel: str | None = None) -> Any:
@@ -55,14 +53,10 @@ def switch(text: str, *names: str, panel: str | None = None) -> Any:
 
 
 def argument(
-    text: str,
-    default: Any = ...,
-    metavar: str | None = None,
-    complete: Callable[..., list[str]] | None = None,
-    panel: str | None = None,
+    text: str, default: Any = ..., complete: _Completion = None, panel: str | None = None, **others: Any
 ) -> Any:
     """A positional argument, as the default of its parameter; it is required where it has no default."""
-    return typer.Argument(default, help=text, metavar=metavar, autocompletion=complete, rich_help_panel=panel)
+    return typer.Argument(default, help=text, autocompletion=complete, rich_help_panel=panel, **others)
 
 
 def refuse(*rules: tuple[object, str]) -> None:
@@ -94,14 +88,8 @@ def _plain(number: float) -> str:
 _strength = between(-config.MOST_STRENGTH, config.MOST_STRENGTH)
 
 
-def _positive(parameter: typer.CallbackParam, value: float) -> float:
-    if not value > 0:
-        raise UsageError(f"{max(parameter.opts, key=len)} takes more than 0, got {value:g}")
-    return value
-
-
 def parse_crop(text: str) -> config.Crop:
-    """A way to crop, in British or American spelling.
+    """The name of a crop, in British or American spelling. Raises UsageError for others.
 
     >>> parse_crop("center")
     'centre'
@@ -161,7 +149,7 @@ axes_of_plane = option(
 max_megapixels = option(
     "Largest photo to edit, in megapixels; editing takes about 30 bytes a pixel.",
     default=config.PHOTO_MEGAPIXELS,
-    callback=_positive,
+    callback=between(0.001),
     panel=OUTPUT,
 )
 _vector = functools.partial(
@@ -252,7 +240,7 @@ threads = option(
 
 
 def axis_vectors(names: str | None) -> list[str]:
-    """The saved vectors among the names of axes: a model must have them.
+    """The saved vectors among the names of axes between commas.
 
     >>> axis_vectors("smile,pc1,z0,old"), axis_vectors("dims")
     (['smile', 'old'], [])
@@ -265,7 +253,7 @@ def axis_vectors(names: str | None) -> list[str]:
 
 
 def as_typed(text: str) -> str:
-    """A message of the library, which names parameters of Python in backticks, with the options that they are here.
+    """A message of the library with its parameters of Python, in backticks, replaced by the options of the same value.
 
     >>> as_typed("give `held_out` 0.2, `every` or `align=False`; `FILE#name`")
     'give --held-out 0.2, --all or --no-align; `FILE#name`'
@@ -288,7 +276,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def parse_pair(text: str, refusal: str) -> tuple[int, int]:
-    """`15` or `30x20` as two numbers. Raises UsageError, which opens with the refusal.
+    """`15` or `30x20` as two numbers. Raises UsageError with a message that opens with `refusal`.
 
     >>> parse_pair("15", ""), parse_pair("30x20", "")
     ((15, 15), (30, 20))

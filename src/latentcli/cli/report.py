@@ -19,7 +19,6 @@ def report(
     Examples:
 
         latentcli report --model photos --force
-
         latentcli report --model faces --output faces.html
 
     Training writes it too; --force replaces it when vectors have been fitted. It needs no network and no script.

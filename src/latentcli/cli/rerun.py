@@ -28,7 +28,6 @@ def rerun(
     Examples:
 
         latentcli rerun me-smile+1.5.png
-
         latentcli rerun me-smile+1.5.png --photo you.jpg
 
     In another photo the faces are found again. Writes what the command of the edit would write.

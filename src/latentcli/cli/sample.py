@@ -71,11 +71,8 @@ def sample(
     Examples:
 
         latentcli sample --n 64
-
         latentcli sample --seeds 3,7 --each
-
         latentcli sample --model pets --like cats
-
         latentcli sample --near me.jpg --spread 0.3 --with smile=1
 
     The same seed gives the same image, whatever else is drawn with it.

@@ -1,4 +1,4 @@
-"""Tables on the terminal, and concept vectors in lines and in JSON."""
+"""Concept vectors and findings as lines, tables and JSON."""
 
 import math
 import sys
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
-    """Follow events, and describe the new vectors among them: one in a few lines, several in a table."""
+    """Follow events, and describe the new vectors among them: a single one in a few lines, several in a table."""
     from latentcli.concepts.vector import ConceptVector
 
     vectors = [event for event in console.follow(events, what) if isinstance(event, ConceptVector)]

@@ -1,4 +1,4 @@
-"""The terminal: lines that fit its width, and a line at its bottom while something takes long."""
+"""Terminal: messages that fit its width, and a progress line at its bottom."""
 
 import contextlib
 import os
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-_WIDTH = 80  # columns, where a terminal does not say
+_WIDTH = 80  # columns of a terminal that does not say its width
 _PATIENCE = 1.0  # seconds before the line appears
 _PER_SECOND = 5  # redraws
 _LONGEST_BAR = 20  # cells
 _AFTER_BAR = len("  99 %  1:23:45 left")
 _GLYPHS = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "━", "─")  # spinner, what is done, what is left
-_ASCII = ("|/-\\", "#", "-")  # where the terminal knows no others
+_ASCII = ("|/-\\", "#", "-")  # the same for terminals without UTF-8
 _UNITS = (("days", 86_400), ("h", 3600), ("min", 60))
 
 
@@ -37,7 +37,7 @@ def width_of(stream: TextIO) -> int | None:
 
 
 def wrapped(text: str) -> str:
-    """A message, broken between words where the terminal is narrower; whole where there is none."""
+    """A message, broken between words at the width of the terminal; whole without a terminal."""
     width = columns()
     if width is None:
         return text
@@ -45,7 +45,7 @@ def wrapped(text: str) -> str:
 
 
 def joined(parts: Sequence[str], width: int | None) -> str:
-    """The first part and as many more as fit.
+    """The first part and as many others as fit into the width, which may be unlimited.
 
     >>> joined(["epoch 3", "59 s", "PSNR 23.2 dB"], 20)
     'epoch 3  59 s'
@@ -72,9 +72,9 @@ def duration(seconds: float) -> str:
 
 
 class Waiting:
-    """A line while something takes long: a bar and the time left, or a spinner and the time so far.
+    """A progress line: a bar and the time left, or a spinner and the time so far where nothing is counted.
 
-    It appears after a second, and only on a terminal, where all that is printed meanwhile is shown above it.
+    It appears after a second, on a terminal alone. Output that is printed meanwhile stands above it.
     """
 
     def __init__(self, what: str) -> None:
@@ -91,7 +91,7 @@ class Waiting:
             from rich.live import Live
 
             console = Console(stderr=True)
-            # On one screen results are printed above the line; a file or a pipe gets them directly.
+            # Results on the same screen are printed above the line; a file or a pipe gets them directly.
             self._live = Live(
                 get_renderable=lambda: self._line(console),
                 console=console,
@@ -100,7 +100,7 @@ class Waiting:
                 redirect_stdout=sys.stdout.isatty(),
             )
             self._live.start()
-            console.show_cursor(True)  # a program that is killed cannot do it
+            console.show_cursor(True)  # now, because a program that is killed cannot
         return self
 
     def __exit__(self, *error: object) -> None:

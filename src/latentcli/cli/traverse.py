@@ -35,9 +35,7 @@ def traverse(
     Examples:
 
         latentcli traverse
-
         latentcli traverse --axes pcs --of me.jpg --range 2
-
         latentcli traverse --axes smile,pc1,z12
 
     The last row moves along a random direction: what it changes is no finding. Beside each row stands its KL, or its

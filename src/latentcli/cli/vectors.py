@@ -29,7 +29,6 @@ def list_vectors(
     Examples:
 
         latentcli vectors list --model faces
-
         latentcli vectors list --model faces --verbose
 
     The AUC is the chance that a vector ranks an image with the concept above one without it.
@@ -118,11 +117,8 @@ def fit_vector(
     Examples:
 
         latentcli vectors fit smile --positive smiling/ --negative not-smiling/
-
         latentcli vectors fit smile --labels attributes.csv --column smile --above 0.9 --below 0.1 --balance-by male
-
         latentcli vectors fit --labels attributes.csv --all --threshold age=60,20:35 --root faces/
-
         latentcli vectors fit blur --positive photos/ --augment blur=2
 
     Strength 1 goes from the mean of the images without the concept to the mean of those with it.
@@ -228,7 +224,6 @@ def discover_vectors(
     Examples:
 
         latentcli vectors discover
-
         latentcli edit me.jpg --vector pc3=2
 
     Strength 1 is one standard deviation of the latents. Printed are the share of their variance, the change in images,
