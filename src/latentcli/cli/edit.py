@@ -87,14 +87,11 @@ def edit(
     Writes `<stem>-smile.<ext>` or `<stem>-smile+0.5.<ext>` in the photo's format; pixels outside the
     edited area are untouched. `latentcli rerun FILE` makes the same edit again.
     """
-    names_faces = face != 1 or all_faces
+    by_face = face != 1 or all_faces
     is_sheet = not animate and (strip or compare)
     opt.refuse(
-        (
-            box and (names_faces or no_align),
-            "--box sets the part to edit; leave out --face, --all-faces and --no-align",
-        ),
-        (no_align and names_faces, "--no-align skips face detection; leave out --face and --all-faces"),
+        (box and (by_face or no_align), "--box sets the part to edit; leave out --face, --all-faces and --no-align"),
+        (no_align and by_face, "--no-align skips face detection; leave out --face and --all-faces"),
         (all_faces and face != 1, "give --face or --all-faces"),
         (compare and (strip or animate), "--compare shows one strength; leave out --strip and --animate"),
         (animate and output, "--animate names its file; leave out --output"),

@@ -67,8 +67,7 @@ def interpolate(
     Writes `<A>-<B>.png`; an output named `.gif`, `.webp`, `.apng`, `.mp4` or `.webm` is an animation.
     """
     arrangements: dict[Arrangement, bool] = {
-        "grid": grid is not None and not chain,
-        "chain": grid is not None and chain,
+        "chain" if chain else "grid": grid is not None,
         "corners": corners,
         "analogy": analogy,
     }

@@ -94,15 +94,8 @@ def sample(
 
     first = seed or 0
     chosen = parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or SAMPLES)))
-    request = sample.SampleRequest(
-        chosen,
-        prior,
-        temperature,
-        guidance,
-        tuple(like),
-        near,
-        SPREAD if spread is None else spread,
-        strengths([catalog.parse_vector(text) for text in moves]) if moves else (),
-        Look(scale, columns, labels, title),
-    )
+    spread = SPREAD if spread is None else spread
+    vectors = strengths([catalog.parse_vector(text) for text in moves])
+    look = Look(scale, columns, labels, title)
+    request = sample.SampleRequest(chosen, prior, temperature, guidance, tuple(like), near, spread, vectors, look)
     console.run(sample.sample(entry, request, each, output, force), "sampling")
