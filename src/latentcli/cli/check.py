@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console
@@ -19,7 +19,7 @@ _FIRST_LOOK = 10  # minutes
 
 def check(
     data: Path = opt.data,
-    preset: str | None = opt.preset,
+    preset: Preset | None = opt.preset,
     size: str | None = opt.size,
     crop: Crop | None = opt.crop,
     aligned: bool = opt.aligned,
@@ -46,13 +46,7 @@ def check(
         from latentcli.training.plan import TrainRequest
 
     request = TrainRequest(
-        preset=cast(Preset, preset),  # TrainRequest refuses other names
-        size=wanted,
-        crop=crop,
-        aligned=aligned,
-        background=background,
-        held_out=held_out,
-        device=device,
+        preset=preset, size=wanted, crop=crop, aligned=aligned, background=background, held_out=held_out, device=device
     )
     with Waiting("looking at the images") as line:
         for report in run_check(data, request):

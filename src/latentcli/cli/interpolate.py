@@ -25,7 +25,7 @@ def interpolate(
     loop: bool = opt.switch("Return to the first image.", "--loop"),
     even: bool = opt.switch("The same change from image to image, by pixels.", "--even", panel=SPEED),
     ease: bool = opt.switch("Slow down at keyframes.", "--ease", panel=SPEED),
-    hold: int = opt.option("Show each keyframe so many times more.", default=0, panel=SPEED),
+    hold: int = opt.option("Frames to add at each keyframe.", default=0, panel=SPEED),
     seconds: float | None = opt.option("Length of an animation, instead of --steps.", panel=SPEED),
     fps: float = opt.option("Frames per second of an animation.", default=WALK_FPS, panel=SPEED),
     grid: str | None = opt.option(

@@ -124,13 +124,13 @@ show = option(
     panel=OUTPUT,
 )
 scale = option(
-    "Enlarge images so many times: by whole pixels up to 32 pixels a side, smoothly above.",
+    "Enlarge images by this factor: in whole pixels up to 32 pixels a side, smoothly above.",
     default=1,
     callback=between(1, 32),
     panel=LOOK,
 )
 columns = option("Images in a row of the sheet.", callback=between(1), panel=LOOK)
-_LABELS_HELP = "Write what each image, row or column is."
+_LABELS_HELP = "Caption each image, row or column."
 labels = switch(_LABELS_HELP, "--labels", panel=LOOK)
 labels_on = option(_LABELS_HELP, "--labels/--no-labels", default=True, panel=LOOK)
 title = option("A title above the sheet.", default="", show_default=False, panel=LOOK)
@@ -205,6 +205,7 @@ preset = option(
     "`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
     "Chollet's chapter. (default: chosen from the images)",
     metavar="|".join(config.PRESETS),
+    parser=str,  # other names are refused by TrainRequest
     panel=NETWORK,
 )
 size = option("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)", panel=NETWORK)
@@ -230,11 +231,10 @@ held_out = option(
     panel=DATA,
 )
 device = option("`auto` takes CUDA, else Apple's MPS, else the CPU.", default="auto", panel=TRAINING)
-_MOST_THREADS = 1024
 threads = option(
     "Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
     "thread while another program takes the cores.",
-    callback=between(1, _MOST_THREADS),
+    callback=between(1, 1024),
     panel=TRAINING,
 )
 

@@ -30,7 +30,7 @@ def rerun(
         latentcli rerun me-smile+1.5.png
         latentcli rerun me-smile+1.5.png --photo you.jpg
 
-    In another photo the faces are found again. Writes what the command of the edit would write.
+    In another photo the faces are found again. Writes the same files as the edit command.
     """
     if output == PIPE:
         check_pipe(as_json)

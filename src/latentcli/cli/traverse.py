@@ -38,8 +38,8 @@ def traverse(
         latentcli traverse --axes pcs --of me.jpg --range 2
         latentcli traverse --axes smile,pc1,z12
 
-    The last row moves along a random direction: what it changes is no finding. Beside each row stands its KL, or its
-    share of the variance.
+    The last row moves along a random direction, for comparison. Beside each row stands its KL, or its share of the
+    variance.
     """
     console = Console(as_json, show)
     entry = choose_model(console, model, opt.axis_vectors(axes), engine, [of])
