@@ -32,3 +32,25 @@ def test_an_unknown_crop_is_refused_with_those_there_are(run):
     with pytest.raises(UsageError, match="--crop takes centre, none, face, got 'round'"):
         parse_crop("round")
     assert run("check", ".", "--crop", "round").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "x", "--epochs", 0], "--epochs takes 1 or more, got 0"),
+        (["train", "x", "--batch-size", 1], "--batch-size takes 2 or more, got 1"),
+        (["edit", "a.png", "-v", "x", "--face", 2, "--all-faces"], "give --face or --all-faces"),
+        (
+            ["edit", "a.png", "-v", "x", "--title", "T"],
+            "--labels and --title write on a sheet; give --strip or --compare",
+        ),
+        (["sample", "--seeds", "1", "--n", 2], "--seeds replaces --n and --seed; give one or the other"),
+        (["apply-vector", "a.png", "-v", "x", "--paired"], "--paired and --orthogonal-to belong to --positive and"),
+        (["explore", "--map", "x"], "--map goes with --static FILE.html"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_in_the_words_of_the_options(run, arguments, message):
+    result = run(*arguments)
+    assert result.code == 2
+    assert result.err.startswith(f"latentcli: {message}")
+    assert len(result.err.splitlines()) == 1
