@@ -33,7 +33,6 @@ _PARAMETER = re.compile("`([a-z_]+)(=False)?`")
 _OTHER_NAMES = {"every": "all", "one": "is", "reach": "range", "start_from": "from", "thresholds": "threshold"}
 _AXES = ("dims", "pcs", "vectors", "fan", "random")  # names of axes that are no vectors
 
-
 _Completion = Callable[..., list[str]] | None
 
 

@@ -33,7 +33,6 @@ def sharpen(
     Examples:
 
         latentcli sharpen photos
-
         latentcli sharpen photos pictures/ --minutes 30
 
     The decoder learns against a discriminator. The encoder stays as it is, so latents and concept vectors stay valid.

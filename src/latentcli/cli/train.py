@@ -1,7 +1,7 @@
 """`latentcli train`: a model from a folder of images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal
 
 from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
@@ -10,9 +10,6 @@ from latentcli.cli.terminal import Waiting
 from latentcli.config import MODEL_FILE, Crop, Device, Likelihood, Precision, Preset
 from latentcli.presets import DEFAULTS, FEW_IMAGES, LARGE, MANY_IMAGES
 from latentcli.runtime import let_threads_sleep
-
-if TYPE_CHECKING:
-    from latentcli.training.plan import Plan
 
 _PHOTO, _DIGITS, _BOOK = DEFAULTS["photo"], DEFAULTS["digits"], DEFAULTS["book"]
 _LATENT_DIMS = (
@@ -32,7 +29,7 @@ def train(
     name: str | None = opt.option(
         "Name of the model, which is kept in `models/<name>/`. (default: the folder's name)", panel=opt.OUTPUT
     ),
-    preset: str | None = opt.preset,
+    preset: Preset | None = opt.preset,
     size: str | None = opt.size,
     crop: Crop | None = opt.crop,
     aligned: bool = opt.aligned,
@@ -109,9 +106,7 @@ def train(
     Examples:
 
         latentcli train photos/
-
         latentcli train mnist/train --held-out mnist/test --preset book
-
         latentcli train photos.zip --size 128 --minutes 60 --name large
 
     Ctrl-C stops it; the same command resumes it. It never overwrites another run. More --epochs or --minutes extend
@@ -133,7 +128,7 @@ def train(
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
     request = plan.TrainRequest(
-        preset=cast(Preset, preset),  # TrainRequest refuses other names
+        preset=preset,
         size=wanted,
         crop=crop,
         aligned=aligned,
@@ -164,17 +159,11 @@ def train(
         "(change with --preset, --size, --latent-dim, --beta, --epochs, --minutes)"
     )
     if settled.finished and (not sharp or plan_after(settled).finished):
-        _say_finished(console, settled)
+        console.say(f"already finished; train another with --name. Next: latentcli sample --model {folder.name}")
+        console.facts["model_id"] = catalog.find_model(folder.name).model_id
+        console.wrote(folder / MODEL_FILE)
+        console.print_json()
         return
     stop = StopRequest()
     reports = train_and_sharpen(settled, stop) if sharp else run(settled, stop)
     follow_training(console, reports, stop, folder if log else None)
-
-
-def _say_finished(console: Console, settled: "Plan") -> None:
-    from latentcli.storage import catalog
-
-    console.say(f"already finished; train another with --name. Next: latentcli sample --model {settled.folder.name}")
-    console.facts["model_id"] = catalog.find_model(settled.folder.name).model_id
-    console.wrote(settled.folder / MODEL_FILE)
-    console.print_json()
