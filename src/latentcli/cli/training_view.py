@@ -2,12 +2,13 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import typer
@@ -22,19 +23,20 @@ from latentcli.config import RECONSTRUCTIONS_FILE, SAMPLES_FILE
 from latentcli.errors import missing_extra
 from latentcli.events import Note
 from latentcli.imaging.images import open_picture
-from latentcli.storage.history import EpochReport, Metrics
+from latentcli.storage.history import EpochReport
 from latentcli.training import events, machine
 
-_PARTS = 4  # of a training, each of which shows pictures
-_WHOLE = 1000  # nats: losses from here on are written without decimals
+_PARTS = 4  # quarters of a training; each shows pictures once
+_WHOLE = 1000  # nats; losses from here on are written without decimals
 
 
 def follow_training(
     console: Console, reports: Iterable[events.Report], stop: "StopRequest", log_folder: Path | None = None
 ) -> None:
-    """Show the events of a run, and in `log_folder` for TensorBoard. Exits with 130 or so when it was stopped."""
+    """Show the events of a run, and log them in `log_folder` for TensorBoard. Exits with 130 or 143 when stopped."""
     was_stopped = False
-    with TrainingView(console) as view, TensorBoardLog(log_folder) if log_folder else nullcontext() as board:
+    with Waiting("reading") as line, closing(TensorBoardLog(log_folder)) if log_folder else nullcontext() as board:
+        view = TrainingView(console, line)
         for report in reports:
             view.show(report)
             if board:
@@ -75,25 +77,16 @@ class StopRequest:
 
 
 class TrainingView:
-    """Shows the events of a run."""
+    """Shows the events of a run, on the console and on a progress line."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, line: Waiting) -> None:
         self.console = console
         self.steps = 0  # of the training, once it has begun
         self._epochs = 0
         self._speed: tuple[str, ...] = ()
-        self._measured: tuple[str, ...] = ()  # the last held-out metrics, for the live line
-        self._part = 0  # of the training: the last one that has shown pictures
-        self._waiting = Waiting("reading")
-
-    def __enter__(self) -> Self:
-        self._waiting.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._waiting.__exit__(kind, error, trace)
+        self._measured: tuple[str, ...] = ()  # the last held-out metrics, for the progress line
+        self._part = 0  # the last quarter of the training that has shown pictures
+        self._waiting = line
 
     def show(self, report: events.Report) -> None:
         match report:
@@ -158,10 +151,12 @@ class TrainingView:
         self._waiting.update(report.what, report.step, report.steps, left=left)
 
     def _epoch(self, report: EpochReport) -> None:
-        """One line; the rest is in the history."""
-        found = report.held_out
-        loss = f"loss {_nats(_loss(found))}" if found else f"training loss {_nats(report.loss)}"
-        self._measured = (f"PSNR {found.psnr:.1f} dB", loss) if found else (loss,)
+        """Print the held-out metrics of an epoch, or its training loss, in a line; the rest is in the history."""
+        if metrics := report.held_out:  # the -ELBO, or the reconstruction alone where there is no KL
+            nats = metrics.reconstruction if metrics.negative_elbo is None else metrics.negative_elbo
+            self._measured = (f"PSNR {metrics.psnr:.1f} dB", f"loss {_shown(nats)}")
+        else:
+            self._measured = (f"training loss {_shown(report.loss)}",)
         number = f"epoch {report.epoch}/{self._epochs}".ljust(len(f"epoch {self._epochs}/{self._epochs}"))
         skipped = (f"{report.skipped_steps} steps skipped",) if report.skipped_steps else ()
         self._line(number, duration(report.seconds), *self._measured, *skipped)
@@ -207,12 +202,7 @@ class TrainingView:
         self.console.say(f"next: latentcli sample --model {report.folder.name}")
 
 
-def _loss(metrics: Metrics) -> float:
-    """-ELBO in nats per image; the reconstruction alone where there is no KL."""
-    return metrics.reconstruction if metrics.negative_elbo is None else metrics.negative_elbo
-
-
-def _nats(nats: float) -> str:
+def _shown(nats: float) -> str:
     return f"{nats:.{0 if abs(nats) >= _WHOLE else 1}f}"
 
 
@@ -222,10 +212,7 @@ _HELD_OUT = ("negative_elbo", "reconstruction", "kl", "psnr", "active_dimensions
 
 
 class TensorBoardLog:
-    """Writes the events of a run into `tensorboard/` beside its model; a context manager.
-
-    Raises ConfigError without the package.
-    """
+    """Writes the events of a run into `tensorboard/` beside its model. Raises ConfigError without the package."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -234,17 +221,10 @@ class TensorBoardLog:
             raise missing_extra("--log tensorboard", "tensorboard") from error
         self._folder = folder
         self._writer: Any = None
-        self._make: Callable[[int | None], Any] = lambda purged: SummaryWriter(
-            str(folder / LOG_FOLDER), purge_step=purged
-        )
+        self._make = partial(SummaryWriter, str(folder / LOG_FOLDER))
         self._trained = 0  # steps before sharpening
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         if self._writer:
             self._writer.close()
 
@@ -252,10 +232,10 @@ class TensorBoardLog:
         match report:
             case events.Started(before=None, step=step):
                 self._step = step
-                self._writer = self._make(step and step + 1)  # the folder is the run's alone now
+                self._writer = self._make(purge_step=step and step + 1)  # the folder is the run's alone now
                 self._writer.add_text("images", f"{report.images}, {report.held_out} held out", step)
             case events.Started():
-                self._writer = self._writer or self._make(report.trained_steps + report.step + 1)
+                self._writer = self._writer or self._make(purge_step=report.trained_steps + report.step + 1)
                 self._trained = self._step = report.trained_steps
             case events.StepReport("training", step, _, rate, losses):
                 for name, value in {**losses, "images_per_second": rate}.items():
