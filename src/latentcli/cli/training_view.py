@@ -159,11 +159,8 @@ class TrainingView:
             self._measured = (f"training loss {_shown(report.loss)}",)
         number = f"epoch {report.epoch}/{self._epochs}".ljust(len(f"epoch {self._epochs}/{self._epochs}"))
         skipped = (f"{report.skipped_steps} steps skipped",) if report.skipped_steps else ()
-        self._line(number, duration(report.seconds), *self._measured, *skipped)
+        self.console.say(joined([number, duration(report.seconds), *self._measured, *skipped], columns()))
         self._step("training", report.step, self.steps)
-
-    def _line(self, *parts: str) -> None:
-        self.console.say(joined(parts, columns()))
 
     def _drawn(self, report: events.Drawn) -> None:
         """Show reconstructions in each part of the training, below the images at first, and samples at its end."""
@@ -186,8 +183,8 @@ class TrainingView:
         metrics = report.metrics
         self._measured = (f"sharpness {metrics.sharpness:.2f}", f"PSNR {metrics.psnr:.1f} dB")
         number = f"step {report.step}/{report.steps}".ljust(len(f"step {report.steps}/{report.steps}"))
-        distance = f"Fréchet {metrics.frechet:.3g}"
-        self._line(number, duration(report.seconds), *self._measured, distance)
+        line = [number, duration(report.seconds), *self._measured, f"Fréchet {metrics.frechet:.3g}"]
+        self.console.say(joined(line, columns()))
         self._step("sharpening", report.step, report.steps)
 
     def _finished(self, report: events.Finished) -> None:

@@ -40,8 +40,7 @@ def list_vectors(
 
     console.introduce()
     vectors, unreadable = load_all(entry)
-    for message in unreadable:
-        console.say(f"skipped: {message}")
+    console.left_out(unreadable)
     console.facts["vectors"] = [summary(vector) for vector in vectors]
     console.print_json()
     if as_json:
