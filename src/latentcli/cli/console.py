@@ -83,22 +83,23 @@ class Console:
         self.introduction += choice.notes
 
     def introduce(self) -> None:
-        """Name the chosen model once, after every check that could refuse the command."""
+        """Name the chosen model once."""
         while self.introduction:
             self.say(self.introduction.pop(0))
 
     def follow(self, events: Iterable[object], what: str) -> Iterator[object]:
         """Draw progress, print results, collect skipped images; other events are passed on.
 
-        A pipe or a file gets each path at once, a screen all of them at the end, or in short where they are many.
+        The chosen model is named at the first event: by then every check that could refuse the command is over. A pipe
+        or a file gets each path at once, a screen all of them at the end, or in short where they are many.
         """
         from latentcli.events import Kept, Note, Piped, Progress, Skipped, Wrote
 
-        self.introduce()
         at_once, before = not sys.stdout.isatty(), len(self.outputs)
         try:
             with Waiting(what) as line:
                 for event in events:
+                    self.introduce()
                     match event:
                         case Progress(what, done, total):
                             line.update(what, done, total)
@@ -114,6 +115,7 @@ class Console:
                             self.say(text)
                         case _:
                             yield event
+            self.introduce()
         finally:
             if not at_once and not self.as_json:
                 for text in in_short(self.outputs[before:]):

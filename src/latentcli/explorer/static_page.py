@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from latentcli.data.sources import find_images
-from latentcli.errors import ConfigError
 from latentcli.events import Event, Wrote
 from latentcli.explorer.session import TYPICAL, Session, describe_vector
 from latentcli.model import graphs
 from latentcli.model.modelfile import LoadedModel
 from latentcli.model.onnx import compacted
-from latentcli.pipelines.map import Mapped, page_of
+from latentcli.pipelines.map import page_of
+from latentcli.pipelines.outputs import check_page
 from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import output_file, write_whole
 from latentcli.text import shown, stored
@@ -34,26 +34,21 @@ def write(entry: ModelEntry, target: Path, force: bool, folder: Path | None = No
 
     Raises OutputExists when the file is taken, ImageError for a folder without images.
     """
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{target} would be an HTML page; give a name that ends in .html")
-    target = output_file(target, target, force)
+    target = output_file(check_page(target), target, force)
     if folder is not None:
         find_images(folder)
-    return _write(Session(entry), target, folder)
-
-
-def _write(session: Session, target: Path, folder: Path | None) -> Iterator[Event]:
-    mapped = None if folder is None else (yield from page_of(session.model, folder))
-    write_whole(target, stored(build(session, mapped)))
+    session = Session(entry)
+    z, map_page = (None, "") if folder is None else (yield from page_of(session.model, folder))
+    write_whole(target, stored(build(session, z, map_page)))
     yield Wrote(target)
 
 
-def build(session: Session, mapped: Mapped | None = None) -> str:
-    """The document."""
+def build(session: Session, mapped: np.ndarray | None = None, map_page: str = "") -> str:
+    """The document; with the latents (n, latent_dim) of images on a map, and the page of that map."""
     model = session.model
     vectors = session.vectors
     latents = model.prior.sample(range(SEEDS), model.prior.temperature)
-    images = np.empty((0, model.config.latent_dim)) if mapped is None else mapped.z
+    images = np.empty((0, model.config.latent_dim)) if mapped is None else mapped
     numbers = np.concatenate([latents, *(vector.direction[None] for vector in vectors), images]).astype("<f4")
     described = [
         describe_vector(vector)
@@ -90,8 +85,8 @@ def build(session: Session, mapped: Mapped | None = None) -> str:
     }
     for name, network in networks.items():
         parts[name] = gzip.compress(network.replace(shared, b"", 1), 9, mtime=0)
-    if mapped is not None:
-        parts["map-page"] = gzip.compress(stored(mapped.page), 9, mtime=0)
+    if map_page:
+        parts["map-page"] = gzip.compress(stored(map_page), 9, mtime=0)
     page = (_HERE / "page" / "index.html").read_text()
     style = (_HERE / "page" / "style.css").read_text()
     data = json.dumps(facts, allow_nan=False).replace("<", "\\u003c")

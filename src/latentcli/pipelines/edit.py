@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from threading import Thread
 
@@ -25,7 +24,7 @@ from latentcli.photo.locate import check_boxes, find_boxes
 from latentcli.photo.metadata import earlier, holds_metadata, read_request
 from latentcli.photo.photo import Photo, side_by_side
 from latentcli.pipelines.inputs import Item, gather
-from latentcli.pipelines.outputs import check_originals, kept, targets
+from latentcli.pipelines.outputs import check_originals, not_done, targets
 from latentcli.pipelines.vectors import captions, distances, load_vectors
 from latentcli.storage import catalog
 from latentcli.storage.catalog import ModelEntry
@@ -50,8 +49,10 @@ class Job:
     look: Look = PLAIN  # of a sheet of versions
 
 
-def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditRequest, job: Job) -> Iterator[Event]:
-    """Edit photos and folders of photos.
+def edit_photos(
+    entry: ModelEntry, arguments: Sequence[Path], request: EditRequest, job: Job, notes: Sequence[str] = ()
+) -> Iterator[Event]:
+    """Edit photos and folders of photos; `notes` are yielded once everything is checked.
 
     Raises ConfigError for a box outside a photo, OutputExists when a named output is taken.
     """
@@ -73,29 +74,25 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
     typical = model.geometry if request.stay_typical else None
     check_boxes(request, [(item.path, item.content) for item in items], model.config, job.megapixels)
     request = request.made_with(model.name, model.model_id, vectors)
+    yield from map(Note, notes)
+    open_items = yield from not_done(items)
+    if open_items:
+        Thread(target=model.engine.prepare).start()  # while the first photo is read and its faces are found
+    before: list[np.ndarray] = []
     edit_one = partial(_edit_one, model, request, vectors, typical, job)
-
-    def edited() -> Iterator[Event]:
-        yield from kept(items)
-        open_items = [item for item in items if not item.is_done]
-        if open_items:
-            Thread(target=model.engine.prepare).start()  # while the first photo is read and its faces are found
-        before: list[np.ndarray] = []
-        results = read_all(open_items, edit_one, at_once=_AHEAD * job.workers, workers=job.workers)
-        for done, (item, result) in enumerate(results, start=1):
-            if isinstance(result, ImageError):
-                yield Skipped(str(result))
-                continue
-            content, z, notes, found = result
-            yield from map(Note, notes + found if len(items) == 1 else notes)
-            yield Piped(content) if item.target == PIPE else Wrote(item.target)
-            before.append(z)
-            yield Progress("editing", done, len(open_items))
-        yield from distances(before, request, vectors, typical)
-        if len(items) != 1:
-            yield Note(f"edited {len(before)} of {len(items)} photos")
-
-    return edited()
+    results = read_all(open_items, edit_one, at_once=_AHEAD * job.workers, workers=job.workers)
+    for done, (item, result) in enumerate(results, start=1):
+        if isinstance(result, ImageError):
+            yield Skipped(str(result))
+            continue
+        content, z, of_file, of_boxes = result
+        yield from map(Note, of_file + of_boxes if len(items) == 1 else of_file)
+        yield Piped(content) if item.target == PIPE else Wrote(item.target)
+        before.append(z)
+        yield Progress("editing", done, len(open_items))
+    yield from distances(before, request, vectors, typical)
+    if len(items) != 1:
+        yield Note(f"edited {len(before)} of {len(items)} photos")
 
 
 def edited_bytes(model: LoadedModel, request: EditRequest, vectors: list[ConceptVector], item: Item) -> bytes:
@@ -247,7 +244,7 @@ def rerun(
         request = replace(request, boxes=())
     if request.fps is not None and job.output is None:
         job = replace(job, output=chosen_name(edited, job.force and is_same))
-    return entry, chain(map(Note, notes), edit_photos(entry, [photo], request, job))
+    return entry, edit_photos(entry, [photo], request, job, notes)
 
 
 def _original(edited: Path, name: str, digest: str) -> Path:

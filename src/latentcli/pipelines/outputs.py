@@ -20,10 +20,11 @@ from latentcli.errors import ConfigError, OutputExists, UsageError
 from latentcli.events import Event, Kept, Progress, Wrote
 from latentcli.figures.sheet import Captions, Look, enlarged
 from latentcli.imaging.images import check_writable, to_pictures, write_picture
-from latentcli.model.modelfile import LoadedModel, batches
+from latentcli.model.modelfile import LoadedModel
 from latentcli.pipelines.inputs import Item
 from latentcli.storage.files import PIPE, free_name, output_file
 
+PAGES = (".html", ".htm")  # suffixes
 _MOST_RANGE = 100.0  # standard deviations
 
 
@@ -67,9 +68,10 @@ def _identity(path: Path) -> tuple[int, int] | str:
     return facts.st_dev, facts.st_ino
 
 
-def kept(items: Sequence[Item]) -> Iterator[Kept]:
-    """The results of a folder job that are there already."""
+def not_done(items: Sequence[Item]) -> Generator[Event, None, list[Item]]:
+    """The items of a folder job whose results do not exist yet; yields Kept for the others."""
     yield from (Kept(item.target) for item in items if item.is_done)
+    return [item for item in items if not item.is_done]
 
 
 def check_folder(output: Path | None, results: int) -> None:
@@ -133,12 +135,14 @@ def _folded(path: Path) -> str:
     return str(path).casefold()
 
 
-def decoded_pictures(model: LoadedModel, z: np.ndarray) -> Generator[Event, None, list[Image.Image]]:
-    """Pictures of latents (n, latent_dim), telling the progress."""
+def decoded_pictures(
+    model: LoadedModel, latents: Iterable[np.ndarray], count: int
+) -> Generator[Event, None, list[Image.Image]]:
+    """Pictures of `count` latents, which come in batches (n, latent_dim); yields the progress."""
     pictures: list[Image.Image] = []
-    for some in batches(z):
-        pictures += to_pictures(model.decode(some))
-        yield Progress("decoding", len(pictures), len(z))
+    for z in latents:
+        pictures += to_pictures(model.decode(z))
+        yield Progress("decoding", len(pictures), count)
     return pictures
 
 
@@ -174,6 +178,13 @@ def _written(writing: Sequence[tuple[Path, Future[None] | None]]) -> Iterator[Ev
             yield Wrote(path)
 
 
+def check_page(target: Path) -> Path:
+    """The path of an HTML page. Raises ConfigError for another suffix."""
+    if target.suffix.lower() not in PAGES:
+        raise ConfigError(f"{target} would be an HTML page; give a name that ends in .html")
+    return target
+
+
 def check_range(reach: float) -> None:
     """Raises UsageError for no range of standard deviations."""
     if not 0 < reach <= _MOST_RANGE:
@@ -190,12 +201,9 @@ def draw_rows(
     reach: float = TRAVERSAL_RANGE,
 ) -> Iterator[Event]:
     """Draw a row of images for each axis, `reach` standard deviations to both sides of the middle (latent_dim,)."""
-    t = np.linspace(-reach, reach, steps, dtype=np.float32)
-    pictures: list[Image.Image] = []
-    for done, axis in enumerate(rows, start=1):
-        pictures += to_pictures(model.decode(middle + t[:, None] * axis.step))
-        yield Progress("decoding", done, len(rows))
+    t = np.linspace(-reach, reach, steps, dtype=np.float32)[:, None]
+    pictures = yield from decoded_pictures(model, (middle + t * axis.step for axis in rows), len(rows) * steps)
     words = [f"{axis.name}  {axis.note}".strip() for axis in rows]
-    heads = [f"{t:+g} sd" if t else "0" for t in np.linspace(-reach, reach, steps).round(2)]
+    heads = [f"{at:+g} sd" if at else "0" for at in np.linspace(-reach, reach, steps).round(2)]
     write_picture(look.draw(pictures, steps, Captions(rows=words, columns=heads)), target)
     yield Wrote(target)
