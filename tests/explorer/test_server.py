@@ -237,7 +237,7 @@ def test_bodies_that_are_no_json_object(explorer, body):
 
 def test_a_request_of_more_than_a_mebibyte_is_refused(explorer):
     answer = explorer.ask("/api/picture", b" " * ((1 << 20) + 1))
-    assert answer.status == 400
+    assert answer.status == 413
     assert "1 MiB, the limit" in answer.json["error"]
 
 

@@ -1,7 +1,7 @@
-"""Static page: the explorer of a model as one file, with its decoder and encoder inside, that works without a network.
+"""Static page: the explorer of a model as one file, with decoder and encoder inside, that works without a network.
 
-The networks are ONNX graphs with weights of 8 significant bits, run by ONNX Runtime Web, which is part of the package
-(`ort/`). What the decoder and the encoder share, the principal components, is in the page once.
+Both are ONNX graphs with weights of 8 significant bits, run by ONNX Runtime Web, which is part of the package (`ort/`).
+The page holds the principal components, which decoder and encoder share, once.
 """
 
 import base64
@@ -9,7 +9,6 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from latentcli.data.sources import find_images
 from latentcli.events import Event, Wrote
 from latentcli.explorer.session import TYPICAL, Session, describe_vector
 from latentcli.model import graphs
-from latentcli.model.modelfile import LoadedModel
 from latentcli.model.onnx import compacted
 from latentcli.pipelines.map import page_of
 from latentcli.pipelines.outputs import check_page
@@ -50,19 +48,19 @@ def build(session: Session, mapped: np.ndarray | None = None, map_page: str = ""
     latents = model.prior.sample(range(SEEDS), model.prior.temperature)
     images = np.empty((0, model.config.latent_dim)) if mapped is None else mapped
     numbers = np.concatenate([latents, *(vector.direction[None] for vector in vectors), images]).astype("<f4")
+    low, high = TYPICAL
     described = [
-        describe_vector(vector)
-        | {"low": float(vector.percentiles[TYPICAL[0]]), "high": float(vector.percentiles[TYPICAL[1]])}
+        describe_vector(vector) | {"low": float(vector.percentiles[low]), "high": float(vector.percentiles[high])}
         for vector in vectors
     ]
     config = model.config
-    shared = _shared(model)
+    shared = compacted(model.weights["linear.basis"]).tobytes() if config.linear else b""  # stands in both networks
     networks = {
         "decoder": graphs.decoder(config, model.weights, compact=True),
         "encoder": graphs.encoder(config, model.weights, compact=True),
     }
     cuts = {name: network.index(shared) for name, network in networks.items()}
-    facts: dict[str, Any] = {
+    facts = {
         "name": shown(model.name),
         "width": config.width,
         "height": config.height,
@@ -99,10 +97,3 @@ def build(session: Session, mapped: np.ndarray | None = None, map_page: str = ""
     blocks += [f"<script>\n{script}</script>" for script in scripts]
     page = page.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
     return page.replace('<script src="app.js"></script>', "\n".join(blocks))
-
-
-def _shared(model: LoadedModel) -> bytes:
-    """What stands in both networks, the principal components, or nothing."""
-    if not model.config.linear:
-        return b""
-    return compacted(model.weights["linear.basis"]).tobytes()

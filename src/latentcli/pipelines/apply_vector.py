@@ -75,4 +75,4 @@ def apply(
             yield Wrote(items[position].target)
         before.append(z)
         yield Progress("decoding", sum(map(len, before)), len(items))
-    yield from distances(before, request, vectors, typical)
+    yield from distances(model, before, request, vectors)

@@ -81,7 +81,10 @@ def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) 
         raise ImageError(f"none of the {len(listing)} images of {request.data} can be read; check the files")
     on_training = not len(held_out)
     if len(train):
-        yield Note(seen.describe(model.name, len(train), len(held_out)))
+        what = f"{len(train)} of these images were trained on; the {len(held_out)} held out are measured"
+        if on_training:
+            what = f"{model.name} was trained on all of these images: the metrics say nothing about new ones"
+        yield Note(f"{what} (assumed from the name of the folder)" if seen.is_assumed else what)
     if on_training:
         held_out = train
     if not len(train):
@@ -124,14 +127,6 @@ class _TrainedOn:
     rows: np.ndarray  # (n,) bool
     is_foreign: bool = False  # the listing has nothing to do with the training
     is_assumed: bool = False  # concluded from the name of the folder alone
-
-    def describe(self, name: str, trained: int, held_out: int) -> str:
-        """A note with the numbers of images."""
-        if not held_out:
-            what = f"{name} was trained on all of these images: the metrics say nothing about new ones"
-        else:
-            what = f"{trained} of these images were trained on; the {held_out} held out are measured"
-        return f"{what} (assumed from the name of the folder)" if self.is_assumed else what
 
 
 def _trained_on(model: LoadedModel, listing: Listing) -> _TrainedOn:

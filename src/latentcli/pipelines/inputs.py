@@ -80,10 +80,10 @@ def _piped() -> Item:
 def names_of(items: Sequence[Item]) -> tuple[str, ...]:
     """A name for each image: its own, or, where two have the same name, its path below the folder that all share."""
     counts = Counter(item.name for item in items)
-    if max(counts.values()) == 1:
-        return tuple(item.name for item in items)
+    if len(counts) == len(items):
+        return tuple(counts)
     paths = [item.path.resolve() for item in items]
-    shared = Path(os.path.commonpath([path.parent for path in paths]))
+    shared = os.path.commonpath([path.parent for path in paths])
     return tuple(
         item.name if counts[item.name] == 1 else path.relative_to(shared).as_posix()
         for item, path in zip(items, paths, strict=True)

@@ -187,7 +187,12 @@ def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bo
     pictures = yield from decoded_pictures(model, batches(z), len(z))
     captions = Captions()
     if request.arrangement == "analogy":
-        pictures = _with_originals(pictures, rows, _originals(model, stops, sources))
+        decoded = to_pictures(model.decode(stops))
+        originals = [
+            picture if is_latent(text) else to_pictures(as_float(read_image(Path(text), model.config)[None]))[0]
+            for text, picture in zip(sources, decoded, strict=True)
+        ]
+        pictures = _with_originals(pictures, rows, originals)
     else:
         captions = Captions(below=_at_anchors(request, names))
     write_picture(look.draw(pictures, wide, captions), target)
@@ -205,15 +210,6 @@ def _at_anchors(request: GridRequest, names: Sequence[str]) -> list[str]:
     for (row, column), name in zip(cells, names, strict=True):
         below[row * step * columns + column * step] = name
     return below
-
-
-def _originals(model: LoadedModel, stops: np.ndarray, sources: Sequence[str]) -> list[Image.Image]:
-    """The keyframes of an analogy: images as the model sees them, or decoded latents."""
-    decoded = to_pictures(model.decode(stops))
-    return [
-        picture if is_latent(text) else to_pictures(as_float(read_image(Path(text), model.config)[None]))[0]
-        for text, picture in zip(sources, decoded, strict=True)
-    ]
 
 
 def _with_originals(pictures: list[Image.Image], rows: int, originals: Sequence[Image.Image]) -> list[Image.Image]:

@@ -157,14 +157,14 @@ def _deviations(model: LoadedModel, axis: Axis, count: int, request: PlaneReques
 
 def _ticks(values: np.ndarray) -> list[str]:
     """A caption for each row or column: a number for some of them, the first and the last included, else ""."""
-    shown = np.unique(np.linspace(0, len(values) - 1, min(len(values), _TICKS)).round().astype(int)).tolist()
+    shown = np.linspace(0, len(values) - 1, min(len(values), _TICKS)).round()
     return [f"{value + 0.0:.1f}" if index in shown else "" for index, value in enumerate(values.round(1).tolist())]
 
 
 def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force: bool) -> Iterator[Event]:
-    """Lay images out by their latents: a picture, or a page when the output is called .html.
+    """Lay images out by their latents, in a picture, or in an HTML page when the output has that suffix.
 
-    Raises ImageError where there are none, ConfigError for a layout that is not installed.
+    Raises ImageError where there are no images, ConfigError for a layout that is not installed.
     """
     layout.check_method(request.method)
     model, look = open_model(entry), request.look
@@ -186,10 +186,9 @@ def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force
     columns = _columns(len(mapped.names), model, request)
     placed = mapped.points if columns is None else layout.snap(mapped.points * (1, -1) + (0, 1), columns)
     if is_page:
-        write_whole(target, stored(mapped.page(look.title or _title(model, len(mapped.names)), placed, columns)))
+        write_whole(target, stored(mapped.page(placed, columns, look.title)))
     else:
-        groups = Groups.of(mapped.members)
-        write_picture(scatter.draw(mapped.thumbnails, placed, groups, columns, look), target)
+        write_picture(scatter.draw(mapped.thumbnails, placed, Groups.of(mapped.members), columns, look), target)
     yield Wrote(target)
 
 
@@ -202,11 +201,11 @@ def page_of(model: LoadedModel, folder: Path) -> Generator[Event, None, tuple[np
     items = _items(model, request)
     size = map_page.thumbnail_size(len(items), (model.config.width, model.config.height))
     mapped = yield from _laid_out(model, items, _group_names(request, items), size, request)
-    return mapped.z, mapped.page(_title(model, len(mapped.names)), mapped.points)
+    return mapped.z, mapped.page(mapped.points)
 
 
 def _items(model: LoadedModel, request: MapRequest) -> list[Item]:
-    """Raises UsageError for too few or too many, ImageError for a folder without images."""
+    """The images of a map. Raises UsageError for too few or too many, ImageError for a folder without images."""
     items = subjects(model, request.arguments)
     if not 2 <= len(items) <= _MOST:
         raise UsageError(f"a map takes 2 to {_MOST:,} images, got {len(items):,}")
@@ -227,12 +226,8 @@ def _thumbnail_size(model: LoadedModel, count: int, request: MapRequest) -> tupl
     return max(1, round(model.config.width * share)), max(1, round(model.config.height * share))
 
 
-def _title(model: LoadedModel, count: int) -> str:
-    return f"{count:,} images, laid out by the model {model.name}"
-
-
 def _group_names(request: MapRequest, items: Sequence[Item]) -> list[str]:
-    """The group of each image: its text in a column, else the argument or the sub-folder that it is in; "" for none.
+    """The group of each image, "" for none: its text in the column, else the folder argument or sub-folder it is in.
 
     Raises ConfigError for a table without the column, or that names none of the images.
     """
@@ -243,10 +238,10 @@ def _group_names(request: MapRequest, items: Sequence[Item]) -> list[str]:
             known = ", ".join(table.texts) or "none"
             raise ConfigError(f"{request.table} has no column {request.column!r}; it has {known}")
         text_of = dict(zip(table.names, table.texts[request.column], strict=True))
-        found = [text_of.get(item.name, "") for item in items]
-        if not any(found):
+        groups = [text_of.get(item.name, "") for item in items]
+        if not any(groups):
             raise ConfigError(f"{request.table} names none of the images; its paths must count from {root}")
-        return found
+        return groups
     folders = {item.folder for item in items if item.folder is not None}
     if len(folders) > 1:
         return [item.folder.name if item.folder else "" for item in items]
@@ -259,14 +254,16 @@ def _group_names(request: MapRequest, items: Sequence[Item]) -> list[str]:
 class _Mapped:
     """Images of a map."""
 
+    model: str  # the name of the model that encoded them
     z: np.ndarray  # (n, latent_dim)
     points: np.ndarray  # (n, 2), in 0 to 1
     thumbnails: list[Image.Image]
     names: list[str]
     members: list[str]  # the group of each image
 
-    def page(self, title: str, placed: np.ndarray, columns: int | None = None) -> str:
+    def page(self, placed: np.ndarray, columns: int | None = None, title: str = "") -> str:
         """The HTML document. `placed` are the points, or, with columns, cells (n,) of a grid."""
+        title = title or f"{len(self.names):,} images, laid out by the model {self.model}"
         groups = Groups.of(self.members)
         return map_page.build(title, self.thumbnails, self.names, self.members, groups, placed, columns)
 
@@ -279,9 +276,10 @@ def _laid_out(
     request: MapRequest,
     near: np.ndarray | None = None,
 ) -> Generator[Event, None, _Mapped]:
-    """Encode the items, and lay them out, or only those nearest to a latent (latent_dim,).
+    """Encode the items and lay them out: all of them, or the nearest to a latent (latent_dim,).
 
-    Raises ImageError where fewer than two can be read.
+    Those are the latents with the largest cosine to it, seen from the mean. Raises ImageError where fewer than two
+    items can be read.
     """
     latents: list[np.ndarray] = []
     rows: list[int] = []  # positions in `items`
@@ -302,7 +300,10 @@ def _laid_out(
         raise ImageError("a map takes two readable images; nothing was written")
     z = np.concatenate(latents)
     if near is not None:
-        nearest = _nearest(z, near, model.geometry.mean)[: request.n]
+        around, direction = z - model.geometry.mean, near - model.geometry.mean
+        lengths = np.linalg.norm(around, axis=1) * np.linalg.norm(direction)
+        cosines = around @ direction / np.maximum(lengths, 1e-12)
+        nearest = np.argsort(-cosines, kind="stable")[: request.n].tolist()
         z, rows, thumbnails = z[nearest], [rows[one] for one in nearest], [thumbnails[one] for one in nearest]
     yield Progress("laying out", 0, 1)
     if request.method == "tsne" and len(z) > layout.LAID_OUT:
@@ -310,11 +311,5 @@ def _laid_out(
             f"t-SNE of {layout.LAID_OUT:,} images; the others are placed among their nearest neighbours of these"
         )
     points = layout.lay_out(z, request.method)
-    return _Mapped(z, points, thumbnails, [items[row].name for row in rows], [members[row] for row in rows])
-
-
-def _nearest(z: np.ndarray, near: np.ndarray, mean: np.ndarray) -> list[int]:
-    """Rows of the latents z (n, latent_dim), by their cosine to one latent, seen from the mean; the largest first."""
-    around, one = z - mean, near - mean
-    cosines = around @ one / np.maximum(np.linalg.norm(around, axis=1) * np.linalg.norm(one), 1e-12)
-    return [int(row) for row in np.argsort(-cosines, kind="stable")]
+    names, groups = [items[row].name for row in rows], [members[row] for row in rows]
+    return _Mapped(model.name, z, points, thumbnails, names, groups)
