@@ -81,7 +81,7 @@ def compute(
     # Side effects: images are edited by strength 1, decoded and encoded again, and the scores of all concepts compared.
     chosen = np.flatnonzero(held_out) if held_out.sum() >= _MIN_EDITED else np.arange(len(z))
     edited = z[chosen[:: -(-len(chosen) // _EDITED)]]
-    unedited = _reencoded(model, edited)
+    unedited = model.encode_float(model.decode(edited))
     for concept, examples, new in fitted:
         cosines = {name: other.cosine(new) for name, other in others.items() if name != new.name}
         for name, cosine in cosines.items():
@@ -101,15 +101,11 @@ def compute(
             plain = find(Examples(examples.z, examples.shows), FitSettings(settings.method), geometry).v
             directions.append(plain.astype(np.float32))
         scored = np.stack(list(probes.values())).astype(np.float32)
-        shifts = [((_reencoded(model, edited + v) - unedited) @ scored.T).mean(axis=0).tolist() for v in directions]
+        moved = [model.encode_float(model.decode(edited + direction)) - unedited for direction in directions]
+        shifts = [(move @ scored.T).mean(axis=0).tolist() for move in moved]
         own, *side_effects = (Shift(*shift) for shift in zip(probes, *shifts, strict=True))
         diagnostics = replace(new.diagnostics, own_shift=own, side_effects=tuple(side_effects))
         yield replace(new, diagnostics=diagnostics)
-
-
-def _reencoded(model: LoadedModel, z: np.ndarray) -> np.ndarray:
-    """Posterior means (n, latent_dim) of decoded latents (n, latent_dim)."""
-    return model.encode_float(model.decode(z))
 
 
 def _probes(concept: Concept, labels: Labels, z: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
@@ -135,8 +131,17 @@ def _probes(concept: Concept, labels: Labels, z: np.ndarray, held: np.ndarray) -
 def _encoded(model: LoadedModel, labels: Labels) -> Generator[Event, None, tuple[np.ndarray, np.ndarray]]:
     """Latents (n, latent_dim) of the labelled images that can be read, and their positions in the labels: (n,)."""
     wanted = np.flatnonzero(np.any([concept.values != NEITHER for concept in labels.concepts], axis=0))
-    if labels.latents is not None:
-        return (yield from _from_latents(model, labels, labels.latents, wanted))
+    if (latents := labels.latents) is not None:
+        latents.require_model(model.model_id, "the latents file", model.name, model.config.latent_dim)
+        if latents.names == labels.names:
+            return latents.z[wanted], wanted
+        row_of = {name: row for row, name in enumerate(latents.names)}
+        available = np.array([position for position in wanted if labels.names[position] in row_of], dtype=np.int64)
+        if not len(available):
+            raise ConfigError(f"the latents file has none of the labelled images; its first is {latents.names[0]}")
+        if len(available) < len(wanted):
+            yield Note(f"{len(wanted) - len(available)} labelled images are not in the latents file and were left out")
+        return latents.z[[row_of[labels.names[position]] for position in available]], available
     paths = [labels.root / labels.names[position] for position in wanted]
     count = len(paths) // 2 if labels.augment else len(paths)
     change = perturb.parse(labels.augment) if labels.augment else None
@@ -149,22 +154,6 @@ def _encoded(model: LoadedModel, labels: Labels) -> Generator[Event, None, tuple
         assert plain is not None, "they could be read before"
         positions, z = [*positions, *(position + count for position in positions)], np.concatenate([z, plain.mean])
     return z, wanted[positions]
-
-
-def _from_latents(
-    model: LoadedModel, labels: Labels, latents: Latents, wanted: np.ndarray
-) -> Generator[Event, None, tuple[np.ndarray, np.ndarray]]:
-    """Latents (n, latent_dim) of the wanted positions that a latents file holds, and these positions: (n,)."""
-    latents.require_model(model.model_id, "the latents file", model.name, model.config.latent_dim)
-    if latents.names == labels.names:
-        return latents.z[wanted], wanted
-    row_of = {name: row for row, name in enumerate(latents.names)}
-    positions = np.array([position for position in wanted if labels.names[position] in row_of], dtype=np.int64)
-    if not len(positions):
-        raise ConfigError(f"the latents file has none of the labelled images; its first is {latents.names[0]}")
-    if len(positions) < len(wanted):
-        yield Note(f"{len(wanted) - len(positions)} labelled images are not in the latents file and were left out")
-    return latents.z[[row_of[labels.names[position]] for position in positions]], positions
 
 
 def _held_out(model: LoadedModel, labels: Labels) -> np.ndarray:

@@ -102,6 +102,7 @@ def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None 
 
 
 def _choose_prior(model: LoadedModel, request: SampleRequest) -> Prior:
+    """The prior of a request. Raises what `drawing` does."""
     if request.prior == "fitted" and isinstance(model.prior, StandardPrior):
         raise ConfigError(f"{model.name} has no fitted prior (2-D models keep N(0, I)); use `prior` standard")
     prior = StandardPrior(model.config.latent_dim) if request.prior == "standard" else model.prior

@@ -53,11 +53,11 @@ def traverse(entry: catalog.ModelEntry, request: TraverseRequest, output: Path |
     """
     model = open_model(entry)
     middle = keyframe(model, request.of)
-    rows, note = _axes(entry, model, request)
-    rows.append(axes.at_random(model.geometry))
     of = "" if request.of is None else f"-{short_name(request.of)}"
     target = output_file(output, Path(f"{entry.name}-{request.axes.replace(',', '-')}{of}.png"), force)
     check_writable(target)
+    rows, note = _axes(entry, model, request)
+    rows.append(axes.at_random(model.geometry))
     request.look.check(len(rows) * request.steps, request.steps, (model.config.width, model.config.height))
     if note:
         yield Note(note)
