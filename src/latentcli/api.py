@@ -58,26 +58,21 @@ _SHOWN = 16  # samples in a notebook's picture of a model
 
 
 class Model:
-    """A model on its device, from `latentcli.load`; `loaded` holds its network, prior and header."""
+    """A model on its device, from `latentcli.load`.
+
+    Attributes:
+        name: Name, as `load` takes it.
+        model_id: Twelve hex digits over the network's weights; latents and vectors carry them.
+        config: Configuration of the network: size in pixels, channels, latent dimension and so on.
+        loaded: Network, prior and header.
+    """
 
     def __init__(self, entry: ModelEntry, loaded: LoadedModel) -> None:
         self._entry = entry
-        self.loaded = loaded
-
-    @property
-    def name(self) -> str:
-        """Name, as `load` takes it."""
-        return self._entry.name
-
-    @property
-    def model_id(self) -> str:
-        """Twelve hex digits over the network's weights; latents and vectors carry them."""
-        return self.loaded.model_id
-
-    @property
-    def config(self) -> ModelConfig:
-        """Configuration of the network: size in pixels, channels, latent dimension and so on."""
-        return self.loaded.config
+        self.name: str = entry.name
+        self.model_id: str = loaded.model_id
+        self.config: ModelConfig = loaded.config
+        self.loaded: LoadedModel = loaded
 
     @property
     def device(self) -> str:

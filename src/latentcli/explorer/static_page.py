@@ -62,11 +62,7 @@ def build(session: Session, mapped: np.ndarray | None = None, map_page: str = ""
     cuts = {name: network.index(shared) for name, network in networks.items()}
     facts = {
         "name": shown(model.name),
-        "width": config.width,
-        "height": config.height,
-        "channels": config.channels,
-        "crop": config.crop,
-        "background": config.background,
+        **{field: getattr(config, field) for field in ("width", "height", "channels", "crop", "background")},
         "dimensions": config.latent_dim,
         "faces": False,
         "images": 0,
@@ -75,23 +71,23 @@ def build(session: Session, mapped: np.ndarray | None = None, map_page: str = ""
         "vectors": described,
         "cuts": cuts,
     }
-    parts = {
+    contents = {
         "runtime": (_HERE / "ort" / "ort.wasm.bundle.min.mjs.gz").read_bytes(),
         "wasm": (_HERE / "ort" / "ort-wasm-simd-threaded.wasm.gz").read_bytes(),
         "shared": gzip.compress(shared, 9, mtime=0),
         "numbers": gzip.compress(numbers.tobytes(), 9, mtime=0),
     }
     for name, network in networks.items():
-        parts[name] = gzip.compress(network.replace(shared, b"", 1), 9, mtime=0)
+        contents[name] = gzip.compress(network.replace(shared, b"", 1), 9, mtime=0)
     if map_page:
-        parts["map-page"] = gzip.compress(stored(map_page), 9, mtime=0)
+        contents["map-page"] = gzip.compress(stored(map_page), 9, mtime=0)
     page = (_HERE / "page" / "index.html").read_text()
     style = (_HERE / "page" / "style.css").read_text()
     data = json.dumps(facts, allow_nan=False).replace("<", "\\u003c")
     blocks = [f'<script type="application/json" id="model">{data}</script>']
     blocks += [
         f'<script type="text/plain" id="{name}">{base64.b64encode(content).decode()}</script>'
-        for name, content in parts.items()
+        for name, content in contents.items()
     ]
     scripts = [(_HERE / "static.js").read_text(), (_HERE / "page" / "app.js").read_text()]
     blocks += [f"<script>\n{script}</script>" for script in scripts]

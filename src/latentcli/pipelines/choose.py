@@ -41,9 +41,7 @@ class _Fit:
     """How well a model explains some pictures."""
 
     entry: ModelEntry
-    error: (
-        float  # median of the mean squared errors of decodings, of pixels in 0 to 1; infinite where a face is missing
-    )
+    error: float  # median of the mean squared errors, pixels in 0 to 1; infinite where a face is missing
     limit: float | None  # 99th percentile of the errors of held-out images; None where it was not measured
     has_face: bool = False  # the model needs faces, and found one in each picture
 

@@ -213,13 +213,14 @@ def _recipe(concept: Concept, used: Labels, values: np.ndarray, settings: FitSet
 
 
 def combine(
-    entry: catalog.ModelEntry, name: str, parts: Sequence[catalog.VectorRequest], force: bool
+    entry: catalog.ModelEntry, name: str, requests: Sequence[catalog.VectorRequest], force: bool
 ) -> Iterator[Event | ConceptVector]:
     """Save a weighted sum of vectors as a new one. Raises ConfigError when they cancel."""
     target = check_new(entry, name, force)
     model = open_model(entry)
-    weighted = [(load_vector(entry, model, part), 1.0 if part.strength is None else part.strength) for part in parts]
-    combined = vector.combine(name, weighted, model.geometry)
+    vectors = [load_vector(entry, model, request) for request in requests]
+    weights = [1.0 if request.strength is None else request.strength for request in requests]
+    combined = vector.combine(name, list(zip(vectors, weights, strict=True)), model.geometry)
     combined.save(target)
     yield Wrote(target)
     yield combined
@@ -233,11 +234,12 @@ def refit(
     Raises ConfigError when the recipe is incomplete.
     """
     if old.combined:
-        parts = [catalog.VectorRequest(name, strength) for name, strength in old.combined]
-        missing = [part.reference for part in parts if part.reference not in catalog.vectors_of(entry)]
+        saved = catalog.vectors_of(entry)
+        missing = [name for name, _ in old.combined if name not in saved]
         if missing:
             raise ConfigError(f"{old.name} is a combination; refit {', '.join(missing)} first")
-        yield from combine(entry, old.name, parts, force)
+        requests = [catalog.VectorRequest(name, strength) for name, strength in old.combined]
+        yield from combine(entry, old.name, requests, force)
         return
     if old.discovered:
         raise ConfigError(f"{old.name} was found without labels; find those of this model: latentcli vectors discover")

@@ -173,9 +173,9 @@ def seeds_text(seeds: Sequence[int]) -> str:
     '0-2,7'
     """
     runs = [[seed for _, seed in run] for _, run in groupby(enumerate(seeds), lambda pair: pair[1] - pair[0])]
-    parts = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
-    text = ",".join(parts)
-    return text if len(text) <= _LONGEST_NAME else f"{parts[0]},etc,{parts[-1]}"
+    ranges = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    text = ",".join(ranges)
+    return text if len(text) <= _LONGEST_NAME else f"{ranges[0]},etc,{ranges[-1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +199,9 @@ def latents_of(model: LoadedModel, items: Sequence[Item], change: Change | None 
     of_images = [position for position, item in enumerate(items) if item.z is None]
     paths = [items[position].path for position in of_images]
     results = zip(of_images, read_all(paths, partial(read_image, config=model.config)), strict=True)
-    while some := list(islice(results, BATCH)):
-        yield from (Skipped(str(image)) for _, (_, image) in some if isinstance(image, ImageError))
-        images = {position: image for position, (_, image) in some if isinstance(image, np.ndarray)}
+    while read := list(islice(results, BATCH)):
+        yield from (Skipped(str(image)) for _, (_, image) in read if isinstance(image, ImageError))
+        images = {position: image for position, (_, image) in read if isinstance(image, np.ndarray)}
         if images:
             pixels = np.stack([image if change is None else changed(image, change) for image in images.values()])
             yield Encoded(list(images), model.encode(pixels), pixels)

@@ -132,10 +132,10 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
     latents = map(walk.at, batches(positions))
     if is_animation(target):
         animation, done = open_animation(target.suffix, request.fps), 0
-        for some in latents:
-            for picture in to_pictures(model.decode(some)):
+        for batch in latents:
+            for picture in to_pictures(model.decode(batch)):
                 animation.add(on_checks(enlarged(picture, look.scale)))
-            done += len(some)
+            done += len(batch)
             yield Progress("decoding", done, count)
         write_whole(target, animation.finish())
     else:

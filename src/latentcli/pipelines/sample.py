@@ -50,9 +50,9 @@ class SampleRequest:
     @property
     def stem(self) -> str:
         """Name of the file or folder, without suffix."""
-        parts = ["samples", *self.like, *([] if self.near is None else [f"near-{short_name(self.near)}"])]
-        parts += [Path(move.name).name.removesuffix(VECTOR_SUFFIX) + move.tag() for move in self.moves]
-        return "-".join([*(re.sub(r"[^\w.+]+", "-", part) for part in parts), seeds_text(self.seeds)])
+        words = ["samples", *self.like, *([] if self.near is None else [f"near-{short_name(self.near)}"])]
+        words += [Path(move.name).name.removesuffix(VECTOR_SUFFIX) + move.tag() for move in self.moves]
+        return "-".join([*(re.sub(r"[^\w.+]+", "-", word) for word in words), seeds_text(self.seeds)])
 
 
 def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path | None, force: bool) -> Iterator[Event]:

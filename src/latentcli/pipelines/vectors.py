@@ -51,11 +51,11 @@ def noted_vectors(entry: catalog.ModelEntry, model: LoadedModel) -> Generator[Ev
     return vectors
 
 
-def check_known(model: str, names: Iterable[str], known: Collection[str]) -> None:
-    """Raises ConfigError for a name that none of the model's vectors has."""
-    missing = [name for name in names if name not in known]
+def check_known(model: str, names: Iterable[str], vectors: Collection[str]) -> None:
+    """Raises ConfigError for a name that is not among the names of the model's vectors."""
+    missing = [name for name in names if name not in vectors]
     if missing:
-        raise ConfigError(f"{model} has no vector {missing[0]!r}; it has {', '.join(known) or 'none'}")
+        raise ConfigError(f"{model} has no vector {missing[0]!r}; it has {', '.join(vectors) or 'none'}")
 
 
 def no_vectors(model: str) -> ConfigError:
