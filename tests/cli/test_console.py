@@ -34,6 +34,14 @@ def test_named_outputs_are_not_replaced_without_force(run, photo):
     assert size("out.png") == (16, 16)
 
 
+def test_a_refusal_comes_before_the_chosen_model_is_named(run, photo):
+    Path("out.png").write_text("mine")
+    assert "model: " in run("sample", "--n", 1).err
+    for command in (("sample", "--n", 1), ("interpolate", photo, "seed:1"), ("traverse",), ("map",), ("edit", photo)):
+        asked = (*command, "-o", "out.png", *(("--vector", "z0") if command[0] == "edit" else ()))
+        assert run(*asked).err == "latentcli: out.png exists; add --force to replace it, or give another --output\n"
+
+
 def test_chosen_names_step_aside_unless_forced(run):
     assert run("sample", "--n", 1, *MODEL).paths == ["samples-0.png"]
     assert run("sample", "--n", 1, *MODEL).paths == ["samples-0-2.png"]
