@@ -119,12 +119,12 @@ def application(session: Session, port: int, token: str) -> ASGIApp:
     async def answer(request: Request) -> Response:
         try:
             handler = HANDLERS[request.url.path.rpartition("/")[2]]
-            asked = json.loads(await _body(request, _MOST_JSON) or b"{}")
-            if not isinstance(asked, dict):
+            query = json.loads(await _body(request, _MOST_JSON) or b"{}")
+            if not isinstance(query, dict):
                 raise UsageError("a request is a JSON object")
-            number = asked.get("number", 0)
-            tab = str(asked.get("tab", ""))[:64]
-            result = await queue.run(tab, number if type(number) is int else 0, lambda: handler(session, asked))
+            number = query.get("number", 0)
+            tab = str(query.get("tab", ""))[:64]
+            result = await queue.run(tab, number if type(number) is int else 0, lambda: handler(session, query))
         except Stale:
             return Response(status_code=204)
         except (LatentCLIError, ValueError, RecursionError) as error:
@@ -189,22 +189,22 @@ def _refusal(error: Exception) -> Response:
     return JSONResponse({"error": text[:_LONGEST_ERROR]}, 413 if isinstance(error, _TooLarge) else 400)
 
 
-def _fit(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
-    piles = [asked.get(kind) for kind in ("positive", "negative")]
+def _fit(session: Session, query: dict[str, Any]) -> dict[str, Any]:
+    piles = [query.get(kind) for kind in ("positive", "negative")]
     if not all(isinstance(pile, list) and len(pile) <= _MOST_PILE for pile in piles):
         raise UsageError(f"a pile is a list of up to {_MOST_PILE:,} pictures")
     states = [[parse(state) for state in pile or ()] for pile in piles]
-    return session.fit(str(asked.get("name", "")), states, asked.get("force") is True)
+    return session.fit(str(query.get("name", "")), states, query.get("force") is True)
 
 
 HANDLERS: dict[str, Handler] = {
-    "model": lambda session, asked: session.describe(),
-    "start": lambda session, asked: session.start(parse(asked.get("state"))),
-    "picture": lambda session, asked: session.picture(parse(asked.get("state"))),
-    "strip": lambda session, asked: session.strip(parse(asked.get("state")), str(asked.get("name"))),
-    "download": lambda session, asked: session.picture(parse(asked.get("state")), full_size=True),
-    "latents": lambda session, asked: session.latents(parse(asked.get("state"))),
-    "command": lambda session, asked: {"command": session.command(parse(asked.get("state")))},
+    "model": lambda session, query: session.describe(),
+    "start": lambda session, query: session.start(parse(query.get("state"))),
+    "picture": lambda session, query: session.picture(parse(query.get("state"))),
+    "strip": lambda session, query: session.strip(parse(query.get("state")), str(query.get("name"))),
+    "download": lambda session, query: session.picture(parse(query.get("state")), full_size=True),
+    "latents": lambda session, query: session.latents(parse(query.get("state"))),
+    "command": lambda session, query: {"command": session.command(parse(query.get("state")))},
     "fit": _fit,
 }
 

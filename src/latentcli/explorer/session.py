@@ -67,7 +67,7 @@ class Opened:
 
 
 class Session:
-    """Answers the page. Calls may come from several threads; they are computed one after the other."""
+    """Answers to the page. Calls may come from several threads; they are computed one after the other."""
 
     def __init__(self, entry: catalog.ModelEntry, images: Path | None = None) -> None:
         """Raises what `load_model` does, ImageError for a folder without images."""
@@ -85,6 +85,7 @@ class Session:
         self.model.engine.prepare()
 
     def _read_vectors(self) -> None:
+        """Read the saved vectors; a principal component of the same name gives way."""
         saved = {vector.name: vector for vector in vectors_of(self.entry, self.model)[0]}
         self._vectors = saved | {vector.name: vector for vector in self._components if vector.name not in saved}
 

@@ -84,8 +84,8 @@ def edit_photos(
         if isinstance(result, ImageError):
             yield Skipped(str(result))
             continue
-        content, z, of_file, of_boxes = result
-        yield from map(Note, of_file + of_boxes if len(items) == 1 else of_file)
+        content, z, file_notes, box_notes = result
+        yield from map(Note, file_notes + box_notes if len(items) == 1 else file_notes)
         yield Piped(content) if item.target == PIPE else Wrote(item.target)
         before.append(z)
         yield Progress("editing", done, len(open_items))
@@ -124,7 +124,7 @@ def _edit_one(
     if count > 1 and megapixels > MEGAPIXELS:
         size = f"{megapixels:.0f} megapixels"
         raise ImageError(f"{item.path}: {count} versions are {size}, above {MEGAPIXELS:g}; scale it down")
-    boxes, of_boxes = find_boxes(photo, item.path, model.config, request)
+    boxes, box_notes = find_boxes(photo, item.path, model.config, request)
     versions, z = edit_photo(model, photo, request, boxes, vectors)
     before, after = (_SAME_TYPE.get(name.lower(), name.lower()) for name in (item.path.suffix, suffix))
     if len(versions) == 1 and versions[0] is photo and before == after:
@@ -143,7 +143,7 @@ def _edit_one(
     if item.target != PIPE:
         write_whole(item.target, content)
         content = b""
-    return content, z, notes, of_boxes
+    return content, z, notes, box_notes
 
 
 def _encoded(versions: list[Photo], request: EditRequest, look: Look, suffix: str, done: str | None) -> bytes:

@@ -72,11 +72,11 @@ def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) 
     if request.draws and not is_vae:
         raise ConfigError(f"{model.name} is an autoencoder (beta 0), which has no likelihood; leave out `iwae`")
 
-    seen = _trained_on(model, listing)
+    trained_on = _trained_on(model, listing)
     loading = yield from _loaded(model, listing)
     rows = np.arange(len(listing), dtype=np.int32)
-    held_out = readable_part(loading.decoded, rows[~seen.rows])
-    train = readable_part(loading.decoded, rows[seen.rows])
+    held_out = readable_part(loading.decoded, rows[~trained_on.rows])
+    train = readable_part(loading.decoded, rows[trained_on.rows])
     if not len(held_out) and not len(train):
         raise ImageError(f"none of the {len(listing)} images of {request.data} can be read; check the files")
     on_training = not len(held_out)
@@ -84,7 +84,7 @@ def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) 
         what = f"{len(train)} of these images were trained on; the {len(held_out)} held out are measured"
         if on_training:
             what = f"{model.name} was trained on all of these images: the metrics say nothing about new ones"
-        yield Note(f"{what} (assumed from the name of the folder)" if seen.is_assumed else what)
+        yield Note(f"{what} (assumed from the name of the folder)" if trained_on.is_assumed else what)
     if on_training:
         held_out = train
     if not len(train):
@@ -106,7 +106,7 @@ def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) 
             findings: tuple[Finding, ...] = ()
             if summary is not None:
                 past = history.read(model.path.parent)
-                findings = tuple(diagnose(Evidence(model.config, event, summary, past, seen.is_foreign)))
+                findings = tuple(diagnose(Evidence(model.config, event, summary, past, trained_on.is_foreign)))
             yield Evaluated(event, findings)
 
 

@@ -46,10 +46,10 @@ def _check(model: LoadedModel, files: dict[str, bytes]) -> None:
     (decoded,) = open_session(files[DECODER]).run(None, {"z": z})
     (encoded,) = open_session(files[ENCODER]).run(None, {"images": images})
     means = model.encode_float(images)
-    of_latents = float(np.abs(encoded - means).max() / max(np.abs(means).max(), 1e-6))
-    of_images = float(np.abs(decoded - images).max())
-    if not (of_latents <= _LATENTS_AGREE and of_images <= _IMAGES_AGREE):  # also where they are NaN
+    latent_error = float(np.abs(encoded - means).max() / max(np.abs(means).max(), 1e-6))
+    image_error = float(np.abs(decoded - images).max())
+    if not (latent_error <= _LATENTS_AGREE and image_error <= _IMAGES_AGREE):  # also where they are NaN
         raise LatentCLIError(
-            f"the exported network differs from the model (latents by {of_latents:.1e} of their range, images by "
-            f"{255 * of_images:.2f} gray levels); nothing was written"
+            f"the exported network differs from the model (latents by {latent_error:.1e} of their range, images by "
+            f"{255 * image_error:.2f} gray levels); nothing was written"
         )

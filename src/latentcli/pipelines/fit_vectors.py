@@ -193,7 +193,7 @@ def _split(
     """Examples to fit on, and held-out ones; none of these where a class would have too few on either side."""
     shows = concept.values == SHOWS
     classes = usable & shows, usable & ~shows
-    if any((of_class & held_out).sum() < MIN_HELD_OUT or not (of_class & ~held_out).any() for of_class in classes):
+    if any((members & held_out).sum() < MIN_HELD_OUT or not (members & ~held_out).any() for members in classes):
         held_out = np.zeros_like(held_out)
     everything = Examples(z.astype(np.float64), shows, labels.cells, labels.pairs)
     return everything.take(usable & ~held_out), everything.take(usable & held_out)

@@ -196,9 +196,9 @@ def latents_of(model: LoadedModel, items: Sequence[Item], change: Change | None 
     for batch in batches(latents) if latents else ():
         positions, z = zip(*batch, strict=True)
         yield Encoded(list(positions), np.stack(z))
-    of_images = [position for position, item in enumerate(items) if item.z is None]
-    paths = [items[position].path for position in of_images]
-    results = zip(of_images, read_all(paths, partial(read_image, config=model.config)), strict=True)
+    image_positions = [position for position, item in enumerate(items) if item.z is None]
+    paths = [items[position].path for position in image_positions]
+    results = zip(image_positions, read_all(paths, partial(read_image, config=model.config)), strict=True)
     while read := list(islice(results, BATCH)):
         yield from (Skipped(str(image)) for _, (_, image) in read if isinstance(image, ImageError))
         images = {position: image for position, (_, image) in read if isinstance(image, np.ndarray)}

@@ -97,9 +97,9 @@ def _keyframes(model: LoadedModel, texts: Sequence[str]) -> tuple[np.ndarray, li
     names: list[str] = []
     sources: list[str] = []
     for text in texts:
-        z, of_these = keyframes(model, text)
+        z, keyframe_names = keyframes(model, text)
         latents.append(z)
-        names += of_these
+        names += keyframe_names
         sources += [text] * len(z)
     return np.concatenate(latents), names, sources
 
