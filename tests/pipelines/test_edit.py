@@ -96,7 +96,7 @@ def test_an_edit_can_be_done_to_another_photo(run, photo):
     assert "is not the photo that was edited" in result.err
 
 
-def test_what_cannot_be_done_again_is_told(run, photo, tmp_path):
+def test_what_cannot_be_done_again_is_refused(run, photo, tmp_path):
     (path,) = run("edit", photo, "--vector", "dot=1000", *MODEL).paths
     assert "holds no edit by latentcli" in run("rerun", photo).err
     assert run("rerun", "gone.png").code == 1
@@ -128,12 +128,12 @@ def test_an_animation_can_be_made_again(run, photo):
     assert Path(again).read_bytes() == Path("dot.webp").read_bytes()
 
 
-def test_a_type_that_cannot_tell_what_was_done_is_told(run, photo):
+def test_a_type_that_cannot_store_the_edit_is_reported(run, photo):
     assert ".bmp files cannot store edit metadata" in run("edit", photo, "--vector", "dot=9", "-o", "a.bmp", *MODEL).err
 
 
 @pytest.mark.parametrize("stream", ["stdin", "stdout"])
-def test_closed_streams_are_told(run, monkeypatch, photo, stream):
+def test_closed_streams_are_reported(run, monkeypatch, photo, stream):
     monkeypatch.setattr(sys, stream, None)
     result = run(
         "edit", *(["-", "-o", "a.png"] if stream == "stdin" else [photo, "-o", "-"]), "--vector", "dot", *MODEL
@@ -148,7 +148,7 @@ def test_one_damaged_photo_of_several_is_left_out(run, photo):
     assert "skipped: bad.png is not a readable image" in result.err
 
 
-def test_a_vector_fitted_anew_is_told(run, photo):
+def test_a_vector_fitted_anew_is_reported(run, photo):
     (path,) = run("edit", photo, "--vector", "dot=1000", *MODEL).paths
     run("vectors", "fit", "dot", "--positive", "no", "--negative", "yes", *MODEL, "--force")
     assert "dot has been fitted again since" in run("rerun", path).err
@@ -201,7 +201,7 @@ def test_a_pipe_takes_one_photo(run, photo, tmp_path):
     assert "takes one result" in result.err
 
 
-def test_a_pipe_without_a_picture_is_told(run, monkeypatch):
+def test_a_pipe_without_a_picture_is_reported(run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", Pipe(b"text"))
     result = run("edit", "-", "--vector", "dot", "-o", "x.png", *MODEL)
     assert result.code == 1
@@ -279,7 +279,7 @@ def test_every_face_is_edited_when_asked_for(run, faces_model):
     assert "two.png shows 2 faces" in result.err
 
 
-def test_a_photo_without_a_face_is_told(run, photo, faces_model):
+def test_a_photo_without_a_face_is_reported(run, photo, faces_model):
     result = run("edit", photo, "--vector", "dot=1000", "--model", "portraits")
     assert result.code == 1
     assert "face.png shows no face" in result.err

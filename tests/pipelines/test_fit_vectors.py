@@ -87,7 +87,7 @@ def test_latents_that_are_there_are_taken(run, pictures, monkeypatch):
     assert load("dot").direction.tolist() == pytest.approx(load("dot2").direction.tolist(), abs=1e-5)
 
 
-def test_methods_balance_and_orthogonality_are_told(run, pictures):
+def test_methods_balance_and_orthogonality_are_reported(run, pictures):
     fitted(run, "kind", *TABLE, "--column", "kind", "--is", "a")
     for method in ("lda", "logistic", "svm"):
         (found,) = fitted(run, method, *DOT, "--method", method)
@@ -123,7 +123,7 @@ def test_shuffled_labels_are_said_to_mean_nothing(run, pictures):
     assert found["advice"].startswith("no better than chance")
 
 
-def test_the_same_picture_in_both_kinds_is_left_out_and_told(run, pictures):
+def test_the_same_picture_in_both_kinds_is_left_out_and_reported(run, pictures):
     shutil.copyfile("all/with/003.png", "all/without/003.png")
     outcome = run("vectors", "fit", "dot", *DOT, *MODEL)
     assert "2 images of dot are the same in both classes and were left out" in outcome.err
@@ -296,7 +296,7 @@ def test_a_vector_s_file_is_refitted_without_its_model(run, pictures, tmp_path):
     assert outcome.code == 0, outcome.err
 
 
-def test_the_same_concept_under_another_name_is_no_leak(run, pictures):
+def test_the_same_concept_under_another_name_is_no_side_effect(run, pictures):
     fitted(run, "dot", *DOT)
     (again,) = fitted(run, "again", *DOT)
     assert again["leaks"] == []

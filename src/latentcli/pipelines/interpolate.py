@@ -97,7 +97,7 @@ def _keyframes(model: LoadedModel, texts: Sequence[str]) -> tuple[np.ndarray, li
     names: list[str] = []
     sources: list[str] = []
     for text in texts:
-        z, keyframe_names = keyframes(model, text)
+        z, keyframe_names = keyframes(model, text)  # several of a latents file or seed:0-3
         latents.append(z)
         names += keyframe_names
         sources += [text] * len(z)
@@ -213,9 +213,7 @@ def _at_anchors(request: GridRequest, names: Sequence[str]) -> list[str]:
 
 
 def _with_originals(pictures: list[Image.Image], rows: int, originals: Sequence[Image.Image]) -> list[Image.Image]:
-    """The grid with a column at each side: the first and second original beside the first row, the third at the left
-    of the last row.
-    """
+    """The grid with a column at each side: originals 1 and 2 beside the first row, 3 at the left of the last row."""
     blank = Image.new(pictures[0].mode, pictures[0].size, "white")
     left, right = [blank] * rows, [blank] * rows
     left[0], right[0], left[-1] = originals
