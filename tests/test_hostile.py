@@ -254,7 +254,7 @@ FIELDS = {
     ),
     "vector": (
         "models/tiny/vectors/dot.safetensors",
-        ["name", "model_id", "method", "positives", "sigma", "threshold", "recipe", "trust", "mean_positive"],
+        ["name", "model_id", "method", "positives", "sigma", "threshold", "recipe", "diagnostics", "mean_positive"],
     ),
     "latents": ("yes.latents.safetensors", ["names", "model_id"]),
 }
@@ -315,7 +315,7 @@ def test_odd_lines_of_the_history(run, workplace, line):
 
 RECIPES = {
     "too many vectors": lambda edit: edit.update(vectors=edit["vectors"] * 10_000),
-    "too many places": lambda edit: edit.update(places=["0,0,10,10"] * 100_000),
+    "too many boxes": lambda edit: edit.update(boxes=["0,0,10,10"] * 100_000),
     "too many strengths": lambda edit: edit.update(vectors=edit["vectors"] * 2, rows=["0:1:100", "0:1:100"]),
     "a zero": lambda edit: edit["vectors"][0].update(name="dot\0"),
     "half a surrogate": lambda edit: edit.update(original="\ud800"),

@@ -337,13 +337,13 @@ def test_options_that_do_not_go_together_are_refused(run, photo, options):
     "recipe",
     [
         '{"latentcli": 1, "vectors": 5}',
-        '{"latentcli": 1, "places": null, "vectors": [{}]}',
+        '{"latentcli": 1, "boxes": null, "vectors": [{}]}',
         '{"model": 5}',
         '{"rows": ["0:1:2", "0:1:2"]}',
         '{"vectors": [{"name": "dot", "strength": 1e308}]}',
         '{"vectors": [{"name": "dot", "sigma": Infinity}]}',
         '{"vectors": []}',
-        '{"places": ["-50000,-50000,100000,100000,5"]}',
+        '{"boxes": ["-50000,-50000,100000,100000,5"]}',
     ],
 )
 def test_no_text_in_a_file_can_do_harm(run, photo, recipe):

@@ -74,7 +74,7 @@ def test_every_column_at_once_is_encoded_once(run, pictures, monkeypatch):
     found = fitted(run, *TABLE, "--all", "--threshold", "size=16,0:15")
     assert [each["name"] for each in found] == ["dot", "size", "kind-a", "kind-b", "twice"]
     assert len(read) == 60
-    assert {leak["concept"] for leak in found[0]["leaks"]} == {"size", "kind-a", "kind-b", "twice"}
+    assert {shift["concept"] for shift in found[0]["side_effects"]} == {"size", "kind-a", "kind-b", "twice"}
 
 
 def test_latents_that_are_there_are_taken(run, pictures, monkeypatch):
@@ -299,4 +299,4 @@ def test_a_vector_s_file_is_refitted_without_its_model(run, pictures, tmp_path):
 def test_the_same_concept_under_another_name_is_no_side_effect(run, pictures):
     fitted(run, "dot", *DOT)
     (again,) = fitted(run, "again", *DOT)
-    assert again["leaks"] == []
+    assert again["side_effects"] == []

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from latentcli.cli.console import Console
@@ -116,7 +117,7 @@ def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> 
         "negatives": vector.negatives,
         "gap_in_sigma": vector.gap_in_sigma if math.isfinite(vector.gap_in_sigma) else None,
         "threshold": vector.threshold,
-        **vector.diagnostics.to_json(),
+        **asdict(vector.diagnostics),
         "steadiness": vector.diagnostics.steadiness,
         "cosines": {other.name: vector.cosine(other) for other in others if other is not vector},
         "advice": as_typed(vector.advice),

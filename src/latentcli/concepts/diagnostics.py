@@ -3,12 +3,10 @@
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from latentcli import typed
 from latentcli.concepts.fit import Direction, Examples, FitSettings, discriminant, find
 from latentcli.errors import ConfigError
 from latentcli.model.prior import Geometry
@@ -53,7 +51,7 @@ class Diagnostics:
     thin: tuple[str, ...] = ()  # cells with few images
     dimensions: int | None = None  # left after shrinking
     own_shift: Shift | None = None
-    side_effects: tuple[Shift, ...] = ()  # "leaks" in files
+    side_effects: tuple[Shift, ...] = ()
 
     @property
     def steadiness(self) -> float | None:
@@ -72,14 +70,6 @@ class Diagnostics:
     def strongest_side_effect(self) -> Shift | None:
         """The largest of them, up or down; None where none was measured."""
         return max(self.side_effects, key=lambda other: abs(other.shift), default=None)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"leaks" if name == "side_effects" else name: value for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Diagnostics":
-        """The reverse of `to_json`. Raises ValueError for anything else."""
-        return typed.read(cls, {"side_effects" if name == "leaks" else name: value for name, value in values.items()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ _OUTERMOST = 1  # percentile of the images a vector was fitted to, and 100 less 
 _FRAMES = 13  # of an animation, from the photo to the edited photo
 _MOST_STEPS = 100  # of a row
 _MOST_VERSIONS = 2500  # of an image on a sheet
-_MOST_VECTORS, _MOST_PLACES = 100, 1000  # of an edit
+_MOST_VECTORS, _MOST_BOXES = 100, 1000  # of an edit
 _LONGEST_TEXT = 1 << 20  # characters of an edit in a file
 _MOST_FPS = 1000.0
 _KEY = "latentcli"  # holds the version
@@ -200,10 +200,11 @@ class EditRequest:
 
     def to_json(self) -> dict[str, Any]:
         """The edit in the types of JSON."""
-        found = {"places" if key == "boxes" else key: value for key, value in asdict(self).items()}
-        return found | {
-            "vectors": [_without_none(vector) for vector in found["vectors"]],
-            "places": [box.text() for box in self.boxes],
+        return asdict(self) | {
+            "vectors": [
+                {key: value for key, value in asdict(vector).items() if value is not None} for vector in self.vectors
+            ],
+            "boxes": [box.text() for box in self.boxes],
             "rows": [f"{first:.15g}:{last:.15g}:{count}" for first, last, count in self.rows],
         }
 
@@ -220,11 +221,11 @@ class EditRequest:
             found = json.loads(text)
             if not found[_KEY]:
                 raise ValueError("no edit by latentcli")
-            if len(found["vectors"]) > _MOST_VECTORS or len(found["places"]) > _MOST_PLACES:
-                raise ValueError(f"more than {_MOST_VECTORS} vectors or {_MOST_PLACES:,} places")
+            if len(found["vectors"]) > _MOST_VECTORS or len(found["boxes"]) > _MOST_BOXES:
+                raise ValueError(f"more than {_MOST_VECTORS} vectors or {_MOST_BOXES:,} boxes")
             request = replace(
-                typed.read(cls, found | {"rows": []}),
-                boxes=tuple(Box.parse(box) for box in found["places"]),
+                typed.read(cls, found | {"boxes": [], "rows": []}),
+                boxes=tuple(Box.parse(box) for box in found["boxes"]),
                 rows=tuple(parse_row(row, "its strip") for row in found.get("rows", ())),
             )
             if not (request.vectors and request.model_id and request.original_sha256):
@@ -235,10 +236,6 @@ class EditRequest:
         except (LatentCLIError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
             raise ValueError(str(error)) from error
         return request
-
-
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
 
 
 def direction_digest(direction: np.ndarray) -> str:

@@ -6,7 +6,7 @@ generative networks", section 3.2).
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from latentcli.storage import catalog, tensorfile
 from latentcli.storage.latents import Latents
 
 KIND = "vector"
-_NUMBERS = ("mean_positive", "mean_negative", "sigma", "threshold")
 _ARRAYS = ("direction", "percentiles", "probe")
 _COMBINATION = "combination"  # the method of a sum of vectors
 AXIS = "axis"  # the method of latent dimensions and components, which are not saved
@@ -35,7 +34,7 @@ _MOST_NUMBERS = 1 << 20  # in a vector's file
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """Of a vector's file."""
+    """The JSON header of a vector's file: the fields of `ConceptVector` that are no arrays."""
 
     name: str
     model_id: str
@@ -47,12 +46,7 @@ class _Header:
     sigma: float
     threshold: float
     recipe: dict[str, Any]
-    trust: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Combination:
-    combine: tuple[tuple[str, float], ...]
+    diagnostics: Diagnostics
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +60,11 @@ class Discovered:
 
 
 @dataclass(frozen=True, slots=True)
-class _Discovery:
-    discover: Discovered
+class _Recipe:
+    """What the program reads of a recipe; how to fit a vector again is read by `refit`."""
+
+    combine: tuple[tuple[str, float], ...] = ()
+    discover: Discovered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ class ConceptVector:
     percentiles: np.ndarray  # (101,): of the projections of the latents it was fitted on
     probe: np.ndarray  # (latent_dim,): discriminant whose scores have a within-class standard deviation of 1
     recipe: dict[str, Any]  # how to make it again; relative names
-    diagnostics: Diagnostics = field(default_factory=Diagnostics)  # "trust" in files
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
     scores: Scores | None = None  # of measured images, for charts
 
     @property
@@ -103,12 +100,12 @@ class ConceptVector:
     @property
     def combined(self) -> tuple[tuple[str, float], ...]:
         """The vectors that it is a sum of, with their strengths; none where it was fitted."""
-        return typed.read(_Combination, self.recipe, "recipe").combine if "combine" in self.recipe else ()
+        return typed.read(_Recipe, self.recipe, "recipe").combine
 
     @property
     def discovered(self) -> Discovered | None:
         """How it was found without labels; None where it was not."""
-        return typed.read(_Discovery, self.recipe, "recipe").discover if "discover" in self.recipe else None
+        return typed.read(_Recipe, self.recipe, "recipe").discover
 
     @property
     def verdict(self) -> Verdict:
@@ -152,16 +149,8 @@ class ConceptVector:
 
     def save(self, path: Path) -> None:
         """Write it whole. Raises LatentCLIError when that fails."""
-        header = {
-            "name": self.name,
-            "model_id": self.model_id,
-            "method": self.method,
-            "positives": self.positives,
-            "negatives": self.negatives,
-            "recipe": self.recipe,
-            "trust": self.diagnostics.to_json(),
-            **{name: getattr(self, name) for name in _NUMBERS},
-        }
+        header = {each.name: getattr(self, each.name) for each in fields(_Header)}
+        header["diagnostics"] = asdict(self.diagnostics)
         arrays = {name: np.ascontiguousarray(getattr(self, name), dtype=np.float32) for name in _ARRAYS}
         if self.scores is not None:
             arrays["scores"] = np.stack([self.scores.projection, self.scores.discriminant]).astype(np.float32)
@@ -177,15 +166,8 @@ class ConceptVector:
                 raise FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
 
         header, arrays = tensorfile.read(path, KIND, check)
-        found = tensorfile.parse(_Header, header, path)
-        try:
-            diagnostics = Diagnostics.from_json(found.trust)
-            if "combine" in found.recipe:
-                typed.read(_Combination, found.recipe, "recipe")
-            if "discover" in found.recipe:
-                typed.read(_Discovery, found.recipe, "recipe")
-        except ValueError as error:
-            raise FileFormatError(f"{path} holds a header that makes no sense ({error}); fit it again") from error
+        facts = tensorfile.parse(_Header, header, path)
+        tensorfile.parse(_Recipe, facts.recipe, path)
         direction, percentiles, probe = (arrays.get(name, np.empty(0)).astype(np.float32) for name in _ARRAYS)
         scores, shows = arrays.get("scores", np.empty((2, 0))), arrays.get(_SHOWS, np.empty(0, dtype=np.uint8))
         fits = [
@@ -193,15 +175,13 @@ class ConceptVector:
             percentiles.shape == (_PERCENTILES,),
             np.isfinite(direction).all() and np.linalg.norm(direction) > 0,
             np.isfinite(probe).all() and np.isfinite(percentiles).all(),
-            found.method in (*METHODS.values(), *DISCOVERY.values(), _COMBINATION),
+            facts.method in (*METHODS.values(), *DISCOVERY.values(), _COMBINATION),
             scores.shape == (2, len(shows)) and shows.shape == (len(shows),) and np.isfinite(scores).all(),
         ]
         if not all(fits):
             raise FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
-        values = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "trust"}
         return cls(
-            **values,
-            diagnostics=diagnostics,
+            **{each.name: getattr(facts, each.name) for each in fields(facts)},
             scores=Scores(scores[0], scores[1], shows.astype(bool)) if len(shows) else None,
             direction=direction,
             percentiles=percentiles,
