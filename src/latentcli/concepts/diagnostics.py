@@ -12,20 +12,20 @@ from latentcli.errors import ConfigError
 from latentcli.model.prior import Geometry
 
 MIN_HELD_OUT = 20  # held-out images of each class; with fewer the labelled images are cross-validated
+SMALL = 8  # latent dimensions, up to which directions of different concepts run into each other
 _FOLDS = 5
 _MIN_MEASURED = 5  # images of each class; with fewer there is no AUC
 _MIN_HALVED = 4  # images of each class; with fewer there is no expected cosine
 _ROUNDS = 20  # of random halves and of shuffled labels
 _SLOW_ROUNDS = 5  # of methods that take long
-_KEPT = 1000  # scores of each class that are stored for charts
+_STORED = 1000  # scores of each class that are stored for charts
 _ABSENT = 0.65  # AUC of LDA, below which the latent space lacks the concept
-_HIDDEN = 0.1  # AUC of LDA above the vector's
-_CONFOUNDED = 0.25  # shift of another concept over the vector's own
-_SAME = 0.8  # the same, from which the other concept is this one under another name
+_HIDDEN = 0.1  # AUC of LDA above the vector's, from which other factors vary along the vector, too
+_CONFOUNDED = 0.25  # shift of another concept over the vector's own, from which they are confounded
+_SAME = 0.8  # shift of another concept over the vector's own, from which it is this one under another name
 _UNRELIABLE = 0.7  # expected cosine
 _OVERLAPPING = 0.6  # share of the length left after orthogonalising
 _GOOD = 0.8  # AUC from which a classifier is called good: Hosmer and Lemeshow, Applied Logistic Regression
-SMALL = 8  # latent dimensions: directions of different concepts run into each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class Diagnostics:
     chance: float | None = None  # AUC that 19 of 20 vectors of shuffled labels stay below
     agreement: float | None = None  # mean cosine of the vectors of random halves
     kept: float = 1.0  # share of the length after orthogonalising
-    balanced: str = ""
+    balanced: str = ""  # by which columns, in words
     thin: tuple[str, ...] = ()  # cells with few images
     dimensions: int | None = None  # left after shrinking
     own_shift: Shift | None = None
-    side_effects: tuple[Shift, ...] = ()
+    side_effects: tuple[Shift, ...] = ()  # on other concepts
 
     @property
     def steadiness(self) -> float | None:
@@ -68,8 +68,8 @@ class Diagnostics:
 
     @property
     def strongest_side_effect(self) -> Shift | None:
-        """The largest of them, up or down; None where none was measured."""
-        return max(self.side_effects, key=lambda other: abs(other.shift), default=None)
+        """The side effect with the largest shift, up or down; None where none was measured."""
+        return max(self.side_effects, key=lambda effect: abs(effect.shift), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,62 +82,65 @@ class Scores:
 
 
 def measure(
-    examples: Examples, held_out: Examples, settings: FitSettings, geometry: Geometry, found: Direction
+    examples: Examples, held_out: Examples, settings: FitSettings, geometry: Geometry, direction: Direction
 ) -> tuple[Diagnostics, Scores]:
-    """Everything that needs latents only; `found` is the direction of all the examples."""
+    """All diagnostics that need latents only, and the scores behind them.
+
+    `direction` was fitted to all the examples. With too few held-out images the examples are cross-validated.
+    """
     rng, settings = np.random.default_rng(0), settings.resolved(examples)
     enough = _smaller_class(held_out) >= MIN_HELD_OUT
     splits = [(examples, held_out)] if enough else _folds(examples, settings, geometry, rng)
+    shows = np.concatenate([np.zeros(0, dtype=bool), *(measured.shows for _, measured in splits)])
 
-    def score(direction: Callable[[Examples], np.ndarray]) -> np.ndarray:
-        """Scores of the measured images, centred in each fold."""
+    def fitted(part: Examples) -> np.ndarray:
+        return direction.v if part is examples else find(part, settings, geometry).v
+
+    def fitted_lda(part: Examples) -> np.ndarray:
+        return discriminant(part, part.z[part.shows].mean(axis=0) - part.z[~part.shows].mean(axis=0))
+
+    def score(fit: Callable[[Examples], np.ndarray]) -> np.ndarray:
+        """Scores of the measured images by what is fitted to the others, centred in each fold."""
         scores = [np.zeros(0)]
         for fitted_on, measured in splits:
-            w = direction(fitted_on)
+            w = fit(fitted_on)
             w = w / max(float(np.linalg.norm(w)), 1e-12)
             means = [(fitted_on.z[fitted_on.shows == kind] @ w).mean() for kind in (True, False)]
             scores.append(measured.z @ w - (0.0 if enough else sum(means) / 2))
         return np.concatenate(scores)
 
-    def vector(some: Examples) -> np.ndarray:
-        return found.v if some is examples else find(some, settings, geometry).v
-
-    def lda(some: Examples) -> np.ndarray:
-        return discriminant(some, some.z[some.shows].mean(axis=0) - some.z[~some.shows].mean(axis=0))
-
     def chance() -> float:
-        area = _auc(shows, score(lambda some: vector(some.shuffled(rng))))
+        area = _auc(shows, score(lambda part: fitted(part.shuffled(rng))))
         return 0.5 + abs(area - 0.5)
 
     def agreement() -> float:
-        a, b = (vector(half) for half in examples.halves(rng))
+        a, b = (fitted(half) for half in examples.halves(rng))
         return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
     rounds = _SLOW_ROUNDS if settings.method in ("logistic", "svm") else _ROUNDS
-    shows = np.concatenate([np.zeros(0, dtype=bool), *(measured.shows for _, measured in splits)])
-    scores = Scores(score(vector), score(lda), shows)
-    control = _repeated(chance, rounds if splits else 0)
-    kept = [rng.permutation(np.flatnonzero(shows == kind))[:_KEPT] for kind in (True, False)]
-    rows = np.sort(np.concatenate(kept))
+    projection, lda = score(fitted), score(fitted_lda)
+    areas = _repeated(chance, rounds if splits else 0)
+    stored = [rng.permutation(np.flatnonzero(shows == kind))[:_STORED] for kind in (True, False)]
+    rows = np.sort(np.concatenate(stored))
     cosines = _repeated(agreement, rounds if _smaller_class(examples) >= _MIN_HALVED else 0)
     images = "held-out images" if enough else f"the images it was fitted on, {_FOLDS}-fold cross-validated"
     counts = f"{int(shows.sum())} with and {int((~shows).sum())} without: {images}"
     diagnostics = Diagnostics(
         measured_on=counts if splits else "too few images",
-        auc=_auc(shows, scores.projection) if splits else None,
-        auc_lda=_auc(shows, scores.discriminant) if splits else None,
-        chance=float(np.quantile(control, 0.95)) if control else None,
+        auc=_auc(shows, projection) if splits else None,
+        auc_lda=_auc(shows, lda) if splits else None,
+        chance=float(np.quantile(areas, 0.95)) if areas else None,
         agreement=float(np.mean(cosines)) if cosines else None,
-        kept=found.kept,
-        balanced=found.balanced,
-        thin=found.thin,
-        dimensions=found.dimensions,
+        kept=direction.kept,
+        balanced=direction.balanced,
+        thin=direction.thin,
+        dimensions=direction.dimensions,
     )
-    return diagnostics, Scores(scores.projection[rows], scores.discriminant[rows], shows[rows])
+    return diagnostics, Scores(projection[rows], lda[rows], shows[rows])
 
 
 def _smaller_class(examples: Examples) -> int:
-    return int(min(examples.shows.sum(), (~examples.shows).sum())) if len(examples) else 0
+    return int(min(examples.shows.sum(), (~examples.shows).sum()))
 
 
 def _folds(
@@ -169,68 +172,57 @@ def _auc(shows: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _repeated(measured: Callable[[], float], rounds: int) -> list[float]:
-    """Results of random rounds, but for those that cannot be fitted: a part of few images may have an empty cell."""
-    found = []
+    """Results of random rounds without those that cannot be fitted: a part of few images may have an empty cell."""
+    results = []
     for _ in range(rounds):
         with contextlib.suppress(ConfigError):
-            found.append(measured())
-    return found
+            results.append(measured())
+    return results
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the figures say of a vector."""
+    """What the diagnostics say of a vector."""
 
     word: str  # or a few: "good", "weak", "confounded with male"
     advice: str = ""  # the most important problem in one line, with a remedy
 
 
-def judge(found: Diagnostics, latent_dim: int, has_columns: bool = True) -> Verdict:
-    """The verdict on a vector in a latent space of so many dimensions. Only a table has columns to balance by."""
-    if found.auc is None or found.auc_lda is None or found.chance is None:
+def judge(figures: Diagnostics, latent_dim: int, has_columns: bool = True) -> Verdict:
+    """The verdict on a vector, by its most important problem; only a table has columns to balance by."""
+    auc, auc_lda, chance = figures.auc, figures.auc_lda, figures.chance
+    cosine, worst = figures.steadiness, figures.strongest_side_effect
+    if auc is None or auc_lda is None or chance is None:
         return Verdict("too few images", "too few images to measure it: label 20 or more of each class")
     remedy = "train with more latent dimensions" if latent_dim <= SMALL else "check the labels"
-    if found.auc <= found.chance and found.auc_lda < _ABSENT:
-        reach = f"AUC {found.auc:.2f}, and vectors of shuffled labels reach {found.chance:.2f}"
+    if auc <= chance and auc_lda < _ABSENT:
+        reach = f"AUC {auc:.2f}, and vectors of shuffled labels reach {chance:.2f}"
         return Verdict("no better than chance", f"no better than chance: {reach}; {remedy}")
-    if found.auc_lda < _ABSENT:
-        figure = f"(AUC of LDA {found.auc_lda:.2f}): {remedy}"
-        if latent_dim <= SMALL:
-            return Verdict("weak", f"the model is too small for this concept {figure}")
-        return Verdict("weak", f"this latent space barely encodes the concept {figure}")
-    cosine = found.steadiness
+    if auc_lda < _ABSENT:
+        problem = (
+            "the model is too small for this concept"
+            if latent_dim <= SMALL
+            else "this latent space barely encodes the concept"
+        )
+        return Verdict("weak", f"{problem} (AUC of LDA {auc_lda:.2f}): {remedy}")
     if cosine is not None and cosine < _UNRELIABLE:
-        return Verdict(
-            "too few images",
-            f"too few images: the expected cosine with the vector from unlimited images is {cosine:.2f}",
-        )
-    if mixed := _mixed(found, latent_dim, has_columns):
-        return mixed
-    if found.kept < _OVERLAPPING:
-        return Verdict(
-            "weak", f"only {found.kept:.0%} of its length is left after orthogonalising: the concepts overlap"
-        )
-    if found.auc_lda - found.auc > _HIDDEN:
-        return Verdict(
-            "weak",
-            f"other factors vary along this direction too (AUC {found.auc:.2f}, LDA {found.auc_lda:.2f}): "
-            "balance by a correlated column, or try `method` lda",
-        )
-    return Verdict("good" if found.auc >= _GOOD else "weak")
-
-
-def _mixed(found: Diagnostics, latent_dim: int, has_columns: bool) -> Verdict | None:
-    """The verdict where edits move another concept, too."""
-    worst = found.strongest_side_effect
-    if worst is None or found.own_shift is None:
-        return None
-    own, by = found.own_shift.shift, f"{worst.concept} ({worst.shift:+.2f} sd)"
-    if abs(worst.shift) > _SAME * abs(own):
-        word = "opposite of" if worst.shift * own < 0 else "same as"
-        if latent_dim <= SMALL:  # where few directions differ
-            return Verdict(f"{word} {worst.concept}", f"{word} {by} in this {latent_dim}-D latent space")
-        return Verdict(f"{word} {worst.concept}", f"nearly the {word} {by}: one vector will do for both")
-    if abs(worst.shift) > _CONFOUNDED * abs(own):
-        option = "`balance_by`" if has_columns and not found.balanced else "`orthogonal_to`"
-        return Verdict(f"confounded with {worst.concept}", f"confounded with {by}: try {option} {worst.concept}")
-    return None
+        figure = f"the expected cosine with the vector from unlimited images is {cosine:.2f}"
+        return Verdict("too few images", f"too few images: {figure}")
+    if worst and figures.own_shift:
+        own, effect = figures.own_shift.shift, f"{worst.concept} ({worst.shift:+.2f} sd)"
+        if abs(worst.shift) > _SAME * abs(own):
+            word = "opposite of" if worst.shift * own < 0 else "same as"
+            if latent_dim <= SMALL:  # where few directions differ
+                return Verdict(f"{word} {worst.concept}", f"{word} {effect} in this {latent_dim}-D latent space")
+            return Verdict(f"{word} {worst.concept}", f"nearly the {word} {effect}: one vector will do for both")
+        if abs(worst.shift) > _CONFOUNDED * abs(own):
+            option = "`balance_by`" if has_columns and not figures.balanced else "`orthogonal_to`"
+            advice = f"confounded with {effect}: try {option} {worst.concept}"
+            return Verdict(f"confounded with {worst.concept}", advice)
+    if figures.kept < _OVERLAPPING:
+        figure = f"only {figures.kept:.0%} of its length is left after orthogonalising"
+        return Verdict("weak", f"{figure}: the concepts overlap")
+    if auc_lda - auc > _HIDDEN:
+        problem = f"other factors vary along this direction too (AUC {auc:.2f}, LDA {auc_lda:.2f})"
+        return Verdict("weak", f"{problem}: balance by a correlated column, or try `method` lda")
+    return Verdict("good" if auc >= _GOOD else "weak")

@@ -1,11 +1,11 @@
-"""Edits: concept vectors with strengths, the part of the photo, the merge; and latents moved by them."""
+"""Edit requests: concept vectors with strengths, the boxes to edit and how to merge; and the moves of latents."""
 
 import hashlib
 import json
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -21,9 +21,9 @@ from latentcli.imaging.box import Box
 from latentcli.model.prior import Geometry
 from latentcli.storage.catalog import VECTOR_SUFFIX, VectorRequest
 
-POSITIVE = "positive"  # the target of a vector without a strength: as far as the images that show the concept
+POSITIVE = "positive"  # the target of a vector without a strength: the mean of the images that show the concept
 _TARGETS = re.compile(r"p(\d{1,2}|100)|positive|negative")
-_OUTERMOST = 1  # percentile of the images a vector was fitted to, and 100 less it: beyond are artefacts
+_OUTERMOST = 1  # percentile of the images a vector was fitted on; beyond it, and beyond 100 less it, are artefacts
 _FRAMES = 13  # of an animation, from the photo to the edited photo
 _MOST_STEPS = 100  # of a row
 _MOST_VERSIONS = 2500  # of an image on a sheet
@@ -54,7 +54,7 @@ class Strength:
             raise UsageError(f"`to` takes p0 to p100, positive or negative, got {self.to!r}")
 
     def tag(self) -> str:
-        """As a part of a file's name: `+1.5`, `+2sd`, `-p90`; nothing for the usual `positive`."""
+        """The strength in a file's name: `+1.5`, `+2sd`, `-p90`, and "" for the default, `positive`."""
         if self.to is not None:
             return "" if self.to == POSITIVE else f"-{self.to}"
         return f"{self.strength:+g}" if self.strength is not None else f"{self.sigma:+g}sd"
@@ -73,22 +73,23 @@ class Strength:
         assert self.to is not None
         if self.to == POSITIVE and not vector.positives:  # nothing was labelled: there are no such images
             return np.ones(len(z), dtype=np.float32)
-        way = np.asarray((vector.projection_of(self.to) - vector.score(z)) / length)
+        distance = np.asarray((vector.projection_of(self.to) - vector.score(z)) / length)
         upwards = self.to == POSITIVE or (self.to != "negative" and int(self.to[1:]) >= 50)
-        return np.maximum(way, 0) if upwards else np.minimum(way, 0)  # latents beyond the target stay
+        return np.maximum(distance, 0) if upwards else np.minimum(distance, 0)  # latents beyond the target stay
 
 
 def strengths(
     vectors: Sequence[VectorRequest], strength: float | None = None, sigma: float | None = None, to: str | None = None
 ) -> tuple[Strength, ...]:
-    """Each vector with its own strength, or with the one they share: as far as images that show the concept are.
+    """Each vector with its own strength, else with the shared one, by default the target `positive`.
 
-    Raises UsageError for two measures, or one that no vector is left for.
+    Raises UsageError for two shared measures, or for one when every vector has its own.
     """
-    is_given = (strength, sigma, to) != (None, None, None)
-    shared = Strength("", strength=strength, sigma=sigma, to=to) if is_given else Strength("", to=POSITIVE)
-    if is_given and all(vector.strength is not None for vector in vectors):
+    if (strength, sigma, to) == (None, None, None):
+        to = POSITIVE
+    elif all(vector.strength is not None for vector in vectors):
         raise UsageError("every vector has a strength of its own after =; leave out `strength`, `sigma` and `to`")
+    shared = Strength("", strength=strength, sigma=sigma, to=to)
     return tuple(
         replace(shared, name=vector.reference)
         if vector.strength is None
@@ -158,45 +159,45 @@ class EditRequest:
 
     @property
     def columns(self) -> int:
-        """Columns of the sheet that an image's versions make."""
+        """Columns of the sheet of an image's versions."""
         return self.rows[-1][2] if self.rows else 1
 
     @property
     def count(self) -> int:
-        """Versions of an image."""
+        """Number of versions of an image."""
         return math.prod(row[2] for row in self.rows) if self.rows or self.fps is None else _FRAMES
 
     def wanted(self) -> list[VectorRequest]:
-        """Vectors as the catalog takes them."""
+        """The vectors to look for in the catalog."""
         return [VectorRequest(vector.name, vector.strength) for vector in self.vectors]
 
     def tag(self) -> str:
-        """Part of the name of the edited file."""
+        """The vectors and their strengths in the name of the edited file."""
         tags = [f"{first:+g}..{last:g}x{count}" for first, last, count in self.rows]
         tags += [vector.tag() for vector in self.vectors[len(tags) :]]
         names = [Path(vector.name).name.removesuffix(VECTOR_SUFFIX) for vector in self.vectors]
-        parts = [f"-{name}{tag}" for name, tag in zip(names, tags, strict=True)]
-        return "".join(parts) + "-typical" * self.stay_typical + "-compared" * self.compare
+        moves = "".join(f"-{name}{tag}" for name, tag in zip(names, tags, strict=True))
+        return moves + "-typical" * self.stay_typical + "-compared" * self.compare
 
     def versions(self, vectors: Sequence[ConceptVector], typical: Geometry | None, z: np.ndarray) -> np.ndarray:
         """Latents (n, latent_dim) moved, once or for each strength of the strip or sheet: (versions, n, latent_dim)."""
         if self.fps is not None and not self.rows:
             shares = np.linspace(0, 1, _FRAMES, dtype=np.float32)[:, None, None]
             return np.asarray(z + shares * (move(z, vectors, self.vectors, typical) - z))
-        ahead = [
+        rows = [
             [Strength(vector.name, strength=strength) for strength in np.linspace(*row).tolist()]
             for vector, row in zip(self.vectors, self.rows, strict=False)
         ]
-        behind = self.vectors[len(ahead) :]
-        return np.stack([move(z, vectors, [*some, *behind], typical) for some in product(*ahead)])
+        constant = self.vectors[len(rows) :]
+        return np.stack([move(z, vectors, [*varied, *constant], typical) for varied in product(*rows)])
 
     def made_with(self, model: str, model_id: str, vectors: Sequence[ConceptVector]) -> Self:
-        """The same with the names of the model and of the loaded vectors."""
-        known = [
+        """This request with the model's name and id and the vectors' names and digests."""
+        named = tuple(
             replace(strength, name=vector.name, digest=direction_digest(vector.direction))
             for strength, vector in zip(self.vectors, vectors, strict=True)
-        ]
-        return replace(self, model=model, model_id=model_id, vectors=tuple(known))
+        )
+        return replace(self, model=model, model_id=model_id, vectors=named)
 
     def to_json(self) -> dict[str, Any]:
         """The edit in the types of JSON."""
@@ -218,16 +219,14 @@ class EditRequest:
         if len(text) > _LONGEST_TEXT:
             raise ValueError(f"its edit takes more than {_LONGEST_TEXT:,} characters")
         try:
-            found = json.loads(text)
-            if not found[_KEY]:
+            edit = json.loads(text)
+            if not edit[_KEY]:
                 raise ValueError("no edit by latentcli")
-            if len(found["vectors"]) > _MOST_VECTORS or len(found["boxes"]) > _MOST_BOXES:
+            if len(edit["vectors"]) > _MOST_VECTORS or len(edit["boxes"]) > _MOST_BOXES:
                 raise ValueError(f"more than {_MOST_VECTORS} vectors or {_MOST_BOXES:,} boxes")
-            request = replace(
-                typed.read(cls, found | {"boxes": [], "rows": []}),
-                boxes=tuple(Box.parse(box) for box in found["boxes"]),
-                rows=tuple(parse_row(row, "its strip") for row in found.get("rows", ())),
-            )
+            boxes = tuple(Box.parse(box) for box in edit["boxes"])
+            rows = tuple(parse_row(row, "its strip") for row in edit.get("rows", ()))
+            request = replace(typed.read(cls, edit | {"boxes": [], "rows": []}), boxes=boxes, rows=rows)
             if not (request.vectors and request.model_id and request.original_sha256):
                 raise ValueError("no vectors, model or original")
             for name in (request.model, request.original, *(vector.name for vector in request.vectors)):
@@ -246,50 +245,45 @@ def direction_digest(direction: np.ndarray) -> str:
 def move(
     z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
 ) -> np.ndarray:
-    """Latents (n, latent_dim) moved along the vectors one after the other; with `typical`, no farther than that."""
-    moved = z
-    for vector, gaps in _steps(z, vectors, amounts):
-        moved = moved + gaps[:, None] * vector.direction
+    """Latents (n, latent_dim) moved along one vector after the other; with `typical`, only as far as they stay so."""
+    moved, _ = _moved(z, vectors, amounts)
     return moved if typical is None else typical.stay_typical(z, moved)
 
 
-def _steps(
+def _moved(
     z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength]
-) -> Iterator[tuple[ConceptVector, np.ndarray]]:
-    """Each vector with the strength of each latent, (n,), once those before it have been added."""
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Latents (n, latent_dim) moved along one vector after the other, and for each vector their strengths (n,)."""
+    strengths = []
     for vector, amount in zip(vectors, amounts, strict=True):
-        gaps = amount.gaps(vector, z)
-        yield vector, gaps
-        z = z + gaps[:, None] * vector.direction
+        strengths.append(amount.gaps(vector, z))
+        z = z + strengths[-1][:, None] * vector.direction
+    return z, strengths
 
 
 def describe(
     z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
 ) -> list[str]:
-    """Distance that latents are moved along each vector, in each unit; means where there are several."""
-    moved = move(z, vectors, amounts, typical)
-    unlimited = np.maximum(np.linalg.norm(move(z, vectors, amounts) - z, axis=1), 1e-12)
-    share = np.linalg.norm(moved - z, axis=1) / unlimited  # of the way, where it would lead too far out
+    """Lines on how far latents are moved along each vector, in each unit; means where there are several latents."""
+    unlimited, strengths = _moved(z, vectors, amounts)
+    moved = unlimited if typical is None else typical.stay_typical(z, unlimited)
+    share = np.linalg.norm(moved - z, axis=1) / np.maximum(np.linalg.norm(unlimited - z, axis=1), 1e-12)
     lines = []
-    for (vector, gaps), amount in zip(_steps(z, vectors, amounts), amounts, strict=True):
+    for vector, amount, gaps in zip(vectors, amounts, strengths, strict=True):
         strength = float((gaps * share).mean())
-        sigma = strength * float(np.linalg.norm(vector.direction)) / max(vector.sigma, 1e-12)
-        start, end = (float(vector.percentile(vector.score(latents)).mean()) for latents in (z, moved))
         if strength == 0 and amount.to is not None:
             lines.append(f"{vector.name}: already there, so nothing is changed; give a strength to go on")
             continue
+        sigma = strength * float(np.linalg.norm(vector.direction)) / max(vector.sigma, 1e-12)
+        before, after = vector.score(z), vector.score(moved)
         lines.append(
-            f"{vector.name}: {'on average ' if len(z) > 1 else ''}strength {strength:+.2f} = {sigma:+.2f} sd, "
-            f"from p{start:.0f} to p{end:.0f} of the images it was fitted on"
+            f"{vector.name}: {'on average ' if len(z) > 1 else ''}strength {strength:+.2f} = {sigma:+.2f} sd, from "
+            f"p{vector.percentile(before).mean():.0f} to p{vector.percentile(after).mean():.0f} of the images it was "
+            "fitted on"
         )
-        if strength and _is_beyond(vector, float(vector.score(moved).mean()), strength):
+        low, high = vector.percentiles[_OUTERMOST], vector.percentiles[-1 - _OUTERMOST]
+        if (strength > 0 and after.mean() > high) or (strength < 0 and after.mean() < low):
             enough = float(Strength(vector.name, to=POSITIVE).gaps(vector, z).mean())
             other = f"; {enough:+.2f} goes as far as images that show it" if vector.positives and strength > 0 else ""
             lines.append(f"{vector.name}: {sigma:+.1f} sd is more than such images have: expect artefacts{other}")
     return lines
-
-
-def _is_beyond(vector: ConceptVector, score: float, strength: float) -> bool:
-    """Whether an edit leads farther than nearly all images that the vector was fitted to."""
-    low, high = vector.percentiles[_OUTERMOST], vector.percentiles[-1 - _OUTERMOST]
-    return bool(score > high if strength > 0 else score < low)

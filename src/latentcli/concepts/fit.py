@@ -37,7 +37,7 @@ class Examples:
         return len(self.z)
 
     def take(self, rows: np.ndarray) -> "Examples":
-        """Some of them, by indices or a mask."""
+        """The examples at these indices, or where this mask is true."""
         cells = {column: codes[rows] for column, codes in self.cells.items()}
         return Examples(self.z[rows], self.shows[rows], cells, None if self.pairs is None else self.pairs[rows])
 
@@ -47,11 +47,11 @@ class Examples:
 
     def halves(self, rng: np.random.Generator) -> "tuple[Examples, Examples]":
         """Two random halves with equal classes; pairs stay together."""
-        first = np.zeros(len(self), dtype=bool)
         if self.pairs is not None:
             numbers = rng.permutation(np.unique(self.pairs))
             first = np.isin(self.pairs, numbers[: len(numbers) // 2])
         else:
+            first = np.zeros(len(self), dtype=bool)
             for kind in (True, False):
                 rows = rng.permutation(np.flatnonzero(self.shows == kind))
                 first[rows[: len(rows) // 2]] = True
@@ -60,16 +60,16 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """Settings of a fit."""
+    """How a vector is fitted."""
 
     method: VectorMethod = "mean"
-    orthogonal_to: tuple[str, ...] = ()  # vectors of the model
+    orthogonal_to: tuple[str, ...] = ()  # vectors of the model, by name
     whitened: bool = True  # orthogonal in the metric of the latents' covariance, else in the plain one
     others: Sequence[np.ndarray] = ()  # directions (latent_dim,) of `orthogonal_to`
     shrunk: bool | None = None  # to the leading dimensions; None for fewer images than twice the dimensions
 
     def resolved(self, examples: Examples) -> "FitSettings":
-        """The same for these examples and for parts of them."""
+        """These settings with `shrunk` decided by the number of examples, also for parts of them."""
         few = len(examples) < 2 * examples.z.shape[1]
         return replace(self, shrunk=few if self.shrunk is None else self.shrunk)
 
@@ -90,75 +90,77 @@ class Direction:
 
 
 def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direction:
-    """Direction of a concept. Raises ConfigError when a class is empty or nothing is left of the direction."""
+    """Fit the direction of a concept. Raises ConfigError when a class is empty or nothing is left of the direction.
+
+    Orthogonalising takes the part along the other directions away, by least squares. In the metric of the inverse
+    covariance their discriminants do not move (Shen et al. 2020, "InterFaceGAN", section 3.3, has the unit metric).
+    """
     positive, negative = int(examples.shows.sum()), int((~examples.shows).sum())
     if not positive or not negative:
         raise ConfigError(
             f"a vector needs images with and without the concept, got {positive} and {negative} readable ones"
         )
-    gap, found = gap_of(examples)
-    v = gap
+    direction = gap_of(examples)
+    v = gap = direction.v
     if settings.method != "mean":
         w = _filter(examples, gap, settings.method)
         v = w * (w @ gap) / (w @ w)  # so far along w that w's own score moves by its class gap
     if settings.resolved(examples).shrunk:
         leading = geometry.leading(_VARIANCE_KEPT)
         v = leading @ (leading.T @ v)
-        found = replace(found, dimensions=leading.shape[1])
-    kept = 1.0
+        direction = replace(direction, dimensions=leading.shape[1])
     if settings.others:
         metric = geometry.inverse() if settings.whitened else np.eye(len(v))
-        v, kept = _orthogonal(v, np.stack(settings.others), metric)
+        others = np.stack(settings.others)  # (k, latent_dim)
+        rest = v - np.linalg.lstsq(others @ metric @ others.T, others @ metric @ v, rcond=None)[0] @ others
+        direction = replace(direction, kept=float(np.sqrt(max(0.0, rest @ metric @ rest) / (v @ metric @ v))))
+        v = rest
     if not np.linalg.norm(v) > 1e-6 * np.sqrt(np.trace(geometry.covariance)):
         raise ConfigError(
             "nothing of the concept is left after orthogonalising"
             if settings.others
             else "the images with and without the concept have the same mean latent; check the labels"
         )
-    return replace(found, v=v, kept=kept)
+    return replace(direction, v=v)
 
 
-def gap_of(examples: Examples) -> tuple[np.ndarray, Direction]:
-    """Gap between the class means, (latent_dim,), within the cells where there are columns to balance by."""
+def gap_of(examples: Examples) -> Direction:
+    """The gap between the class means; within the cells where there are columns to balance by.
+
+    Where cells are empty it is the concept's coefficient in a least-squares fit of the latents to the concept and to
+    the classes of the columns. Raises ConfigError when the concept equals the columns.
+    """
     z, shows = examples.z, examples.shows
-    weights = np.where(shows, 1 / shows.sum(), -1 / (~shows).sum())
-    plain = weights @ z  # without a copy of either class
+    plain = np.where(shows, 1 / shows.sum(), -1 / (~shows).sum()) @ z  # without a copy of either class
     if not examples.cells:
-        return plain, Direction(plain)
-    names = list(examples.cells)
-    codes, cell = np.unique(np.stack([examples.cells[name] for name in names], axis=1), axis=0, return_inverse=True)
+        return Direction(plain)
+    names, columns = list(examples.cells), " and ".join(examples.cells)
+    codes, cell = np.unique(np.stack(list(examples.cells.values()), axis=1), axis=0, return_inverse=True)
     cell = cell.reshape(-1)
     counts = np.stack([np.bincount(cell[shows == kind], minlength=len(codes)) for kind in (True, False)])
-    thin = []
-    for code, (with_it, without) in zip(codes, counts.T, strict=True):
-        if min(with_it, without) < _FEW_IN_CELL:
-            cell_name = ", ".join(f"{name} {value}" for name, value in zip(names, code, strict=True))
-            thin.append(f"{cell_name}: {with_it} with, {without} without")
-    columns = " and ".join(names)
-    if not counts.min():
-        balanced = f"by regression on {columns}, since some cells are empty"
-        return _regressed(examples), Direction(plain, balanced=balanced, thin=tuple(thin))
-    weights = counts[0] * counts[1] / counts.sum(axis=0)  # Cochran's: the least variance where cells agree
-    means = [_cell_means(z[shows == kind], cell[shows == kind], len(codes)) for kind in (True, False)]
-    gap = weights @ (means[0] - means[1]) / weights.sum()
-    return gap, Direction(gap, balanced=f"by {columns}, within {len(codes)} cells", thin=tuple(thin))
-
-
-def _cell_means(z: np.ndarray, cell: np.ndarray, count: int) -> np.ndarray:
-    """(count, latent_dim)"""
-    members = (cell[:, None] == np.arange(count)).astype(np.float64)
-    return np.asarray(members.T @ z / members.sum(axis=0)[:, None])
-
-
-def _regressed(examples: Examples) -> np.ndarray:
-    """Coefficient of the concept in a least-squares fit of the latents to it and to all classes of the columns."""
-    columns = [np.ones(len(examples)), examples.shows.astype(np.float64)]
-    for codes in examples.cells.values():
-        columns += [(codes == code).astype(np.float64) for code in np.unique(codes)[1:]]
-    design = np.stack(columns, axis=1)
-    if np.linalg.matrix_rank(design) < len(columns):
+    thin = tuple(
+        f"{', '.join(f'{name} {value}' for name, value in zip(names, code, strict=True))}: "
+        f"{positive} with, {negative} without"
+        for code, positive, negative in zip(codes, *counts, strict=True)
+        if min(positive, negative) < _FEW_IN_CELL
+    )
+    if counts.min():
+        weights = counts[0] * counts[1] / counts.sum(axis=0)  # Cochran's: the least variance where cells agree
+        members = (cell[:, None] == np.arange(len(codes))).astype(np.float64)
+        positive_means, negative_means = (
+            members[shows == kind].T @ z[shows == kind] / count[:, None]
+            for kind, count in zip((True, False), counts, strict=True)
+        )
+        gap = weights @ (positive_means - negative_means) / weights.sum()
+        return Direction(gap, balanced=f"by {columns}, within {len(codes)} cells", thin=thin)
+    predictors = [np.ones(len(examples)), shows.astype(np.float64)]
+    for column in examples.cells.values():
+        predictors += [(column == code).astype(np.float64) for code in np.unique(column)[1:]]
+    design = np.stack(predictors, axis=1)
+    if np.linalg.matrix_rank(design) < len(predictors):
         raise ConfigError("the concept equals the columns it is balanced by; leave out a `balance_by`")
-    return np.asarray(np.linalg.lstsq(design, examples.z, rcond=None)[0][1])
+    gap = np.asarray(np.linalg.lstsq(design, z, rcond=None)[0][1])
+    return Direction(gap, balanced=f"by regression on {columns}, since some cells are empty", thin=thin)
 
 
 def _filter(examples: Examples, gap: np.ndarray, method: VectorMethod) -> np.ndarray:
@@ -167,8 +169,7 @@ def _filter(examples: Examples, gap: np.ndarray, method: VectorMethod) -> np.nda
         return discriminant(examples, gap)
     z, shows = examples.z, examples.shows
     # Differences between the classes other than the (balanced) gap are removed first.
-    plain = z[shows].mean(axis=0) - z[~shows].mean(axis=0)
-    z = z - shows[:, None] * (plain - gap)
+    z = z - shows[:, None] * (z[shows].mean(axis=0) - z[~shows].mean(axis=0) - gap)
     if method == "logistic":
         from sklearn.linear_model import LogisticRegression
 
@@ -187,14 +188,3 @@ def discriminant(examples: Examples, gap: np.ndarray) -> np.ndarray:
     covariance, _ = ledoit_wolf(centred, assume_centered=True)
     ridge = 1e-9 * np.trace(covariance) + 1e-12
     return np.linalg.solve(covariance + ridge * np.eye(len(gap)), gap)
-
-
-def _orthogonal(v: np.ndarray, others: np.ndarray, metric: np.ndarray) -> tuple[np.ndarray, float]:
-    """v without its part along the others (k, latent_dim), by least squares in a metric; and the share of it kept.
-
-    In the metric of the inverse covariance the discriminants of the others do not move (Shen et al. 2020,
-    "InterFaceGAN", section 3.3, is the case of the unit metric).
-    """
-    weights = np.linalg.lstsq(others @ metric @ others.T, others @ metric @ v, rcond=None)[0]
-    rest = v - weights @ others
-    return rest, float(np.sqrt(max(0.0, rest @ metric @ rest) / (v @ metric @ v)))

@@ -32,8 +32,13 @@ class Cut:
             raise ConfigError(f"`below` must be less than `above`, got {self.high:g} and {self.above:g}")
 
     @classmethod
+    def at(cls, threshold: float) -> "Cut":
+        """Values from the threshold on are the positive class, all smaller ones the negative class."""
+        return cls(threshold, math.nextafter(threshold, -math.inf))
+
+    @classmethod
     def of(cls, above: float | None, below: float | None, between: str | None = None) -> "Cut | None":
-        """From the options; without any, None. `between` is `20,35`."""
+        """The cut that the options ask for, None without options; `between` is `20,35`. Raises UsageError."""
         if between is not None:
             low, high = _numbers(between, "`between`", 2)
             if low > high:
@@ -43,43 +48,42 @@ class Cut:
             return cls(above, high, low)
         if above is None:
             return None if below is None else cls(math.nextafter(below, math.inf), below)
-        return cls(above, math.nextafter(above, -math.inf) if below is None else below)
+        return cls.at(above) if below is None else cls(above, below)
 
     @classmethod
     def parse(cls, text: str) -> tuple[str, "Cut"]:
-        """A column's thresholds.
+        """A column and its thresholds. Raises UsageError.
 
         >>> Cut.parse("smile=0.9,0.1")
         ('smile', Cut(above=0.9, high=0.1, low=-inf))
         >>> Cut.parse("age=60,20:35")[1].low
         20.0
         """
-        column, _, rest = text.rpartition("=")
-        if not column or not _THRESHOLD.fullmatch(rest):
+        column, _, thresholds = text.rpartition("=")
+        if not column or not _THRESHOLD.fullmatch(thresholds):
             raise UsageError(f"`thresholds` takes COLUMN=ABOVE,BELOW or COLUMN=ABOVE,LOW:HIGH, got {text!r}")
-        above, *others = _numbers(rest.replace(":", ","), "`thresholds`")
-        if not others:
-            return column, cls(above, math.nextafter(above, -math.inf))
-        return column, cls(above, others[-1], others[0] if len(others) == 2 else -math.inf)
+        above, *negative = _numbers(thresholds.replace(":", ","), "`thresholds`")
+        return column, cls(above, *reversed(negative)) if negative else cls.at(above)
 
     def values(self, column: np.ndarray) -> np.ndarray:
-        """(n,) int8 from numbers (n,)."""
+        """Classes (n,) int8 of numbers (n,): SHOWS, LACKS or NEITHER."""
         lacks = (column >= self.low) & (column <= self.high)
         return np.where(column >= self.above, SHOWS, np.where(lacks, LACKS, NEITHER)).astype(np.int8)
 
     def to_json(self) -> dict[str, float | None]:
+        """For a vector's recipe."""
         return {"above": self.above, "below": self.high, "from": None if math.isinf(self.low) else self.low}
 
 
 def _numbers(text: str, option: str, count: int | None = None) -> tuple[float, ...]:
     """Finite numbers between commas. Raises UsageError."""
     try:
-        found = tuple(float(part) for part in text.split(","))
+        numbers = tuple(float(number) for number in text.split(","))
     except ValueError:
-        found = ()
-    if not found or not all(map(math.isfinite, found)) or count not in (None, len(found)):
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)) or count not in (None, len(numbers)):
         raise UsageError(f"{option} takes {count or ''} numbers between commas, got {text!r}".replace("  ", " "))
-    return found
+    return numbers
 
 
 def read(source: LabelSource) -> Labels:
@@ -98,50 +102,55 @@ def read(source: LabelSource) -> Labels:
 
 
 def from_table(source: LabelSource) -> Labels:
-    """A CSV with a file column and columns of numbers or texts, one concept from each wanted one."""
+    """Labels of a CSV table with a column of files: one concept from its `column`, or one or more from every column."""
     assert source.labels is not None
     folder = source.root if source.root is not None else source.labels.parent
-    cut, cuts = Cut.of(source.above, source.below, source.between), dict(map(Cut.parse, source.thresholds))
+    shared, cuts = Cut.of(source.above, source.below, source.between), dict(map(Cut.parse, source.thresholds))
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; `root` names the folder the table's files are in")
     table = CsvTable.read(source.labels, folder)
-    for column in (*([] if source.column is None else [source.column]), *source.balance_by, *cuts):
-        if column not in table.texts:
-            raise ConfigError(f"{table.path} has no column {column!r}; it has {', '.join(table.texts) or 'none'}")
+    for name in (*([] if source.column is None else [source.column]), *source.balance_by, *cuts):
+        if name not in table.texts:
+            raise ConfigError(f"{table.path} has no column {name!r}; it has {', '.join(table.texts) or 'none'}")
     exists = table.find_in(folder)
-    if source.column is None:
+    if (column := source.column) is None:
         concepts, notes = _every_concept(table, cuts, source.balance_by)
     else:
-        cut, name = cuts.get(source.column, cut), source.name or source.column
-        concept = _one_text(table, source.column, name, source.one) if source.one is not None else None
-        concepts = [concept or _numeric(table, source.column, name, cut, source.extremes)]
-        notes = table.unclear(source.column)
+        name, notes = source.name or column, table.unclear(column)
+        if source.one is not None:
+            concepts = [_one_text(table, column, name, source.one)]
+        else:
+            concepts = [_numeric(table, column, name, cuts.get(column, shared), source.extremes)]
     cells = {column: _cells(table, column, cuts.get(column)) for column in source.balance_by}
-    found = Labels(folder, tuple(table.names), tuple(concepts), cells, (*table.notes, *notes))
-    return found.take(exists)
+    return Labels(folder, tuple(table.names), tuple(concepts), cells, (*table.notes, *notes)).take(exists)
 
 
 def _every_concept(
     table: CsvTable, cuts: Mapping[str, Cut], balance_by: Sequence[str]
 ) -> tuple[list[Concept], list[str]]:
-    """One for each column of numbers, and one for each text of a column of classes; none of those to balance by."""
+    """A concept for each column of numbers and for each text of a column of classes, but for those to balance by.
+
+    Notes name the columns that are left out.
+    """
     concepts: list[Concept] = []
     notes: list[str] = []
-    for column in (column for column in table.texts if column not in balance_by):
-        found = sorted(set(table.texts[column]) - {""})
+    for column in table.texts:
+        if column in balance_by:
+            continue
+        classes = sorted(set(table.texts[column]) - {""})
         try:
             if table.is_numeric(column):
-                made = [_numeric(table, column, column, cuts.get(column), None)]
-            elif 2 <= len(found) <= _MOST_CLASSES:
-                made = [_one_text(table, column, vector_name(f"{column}-{one}"), one) for one in found]
+                of_column = [_numeric(table, column, column, cuts.get(column), None)]
+            elif 2 <= len(classes) <= _MOST_CLASSES:
+                of_column = [_one_text(table, column, vector_name(f"{column}-{one}"), one) for one in classes]
             else:
-                raise ConfigError(f"it has {len(found)} different texts")
-            for concept in made:
+                raise ConfigError(f"it has {len(classes)} different texts")
+            for concept in of_column:
                 concept.check()
         except ConfigError as error:
             notes.append(f"{column} was left out: {error}")
             continue
-        concepts += made
+        concepts += of_column
         notes += table.unclear(column)
     if not concepts:
         raise ConfigError(f"{table.path} has no column usable for a vector; it has {', '.join(table.texts)}")
@@ -149,6 +158,7 @@ def _every_concept(
 
 
 def _one_text(table: CsvTable, column: str, name: str, one: str) -> Concept:
+    """The concept that images with the text `one` in a column show and those with another text do not."""
     if one not in table.texts[column]:
         raise ConfigError(f"no row of {table.path} has {one!r} in {column}; check `one`")
     recipe = {"table": table.path.name, "column": column, "is": one}
@@ -156,6 +166,7 @@ def _one_text(table: CsvTable, column: str, name: str, one: str) -> Concept:
 
 
 def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes: float | None) -> Concept:
+    """The concept of a column of numbers at its cut, by default 0.5 or the extremes."""
     values = table.column(column)
     cut = cut or _default_cut(values, extremes)
     return Concept(name, cut.values(values), {"table": table.path.name, "column": column, **cut.to_json()})
@@ -170,7 +181,7 @@ def _default_cut(values: np.ndarray, extremes: float | None) -> Cut:
     if extremes is None and len(kinds) == 2:
         return Cut(float(kinds[1]), float(kinds[0]))
     if extremes is None and known.min() >= 0 and known.max() <= 1:
-        return Cut(0.5, math.nextafter(0.5, 0))
+        return Cut.at(0.5)
     share = 0.25 if extremes is None else extremes
     low, high = np.quantile(known, [share, 1 - share])
     if not low < high:
@@ -181,8 +192,8 @@ def _default_cut(values: np.ndarray, extremes: float | None) -> Cut:
 def _cells(table: CsvTable, column: str, cut: Cut | None) -> np.ndarray:
     """A column as classes to balance by: texts and few numbers as they are, many numbers in quarters."""
     if not table.is_numeric(column):
-        found = {text: code for code, text in enumerate(sorted(set(table.texts[column]) - {""}))}
-        return np.array([found.get(text, -1) for text in table.texts[column]])
+        codes = np.unique(np.array(table.texts[column]), return_inverse=True)[1]
+        return codes - ("" in table.texts[column])  # no text sorts first: -1
     values = table.column(column)
     if cut is not None:
         return cut.values(values).astype(np.int64)

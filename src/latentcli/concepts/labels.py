@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,14 @@ class Labels:
     concepts: tuple[Concept, ...]
     cells: Mapping[str, np.ndarray] = field(default_factory=dict)  # columns to balance by: (n,) int, -1 unknown
     notes: tuple[str, ...] = ()  # images that were left out
-    pairs: np.ndarray | None = None  # (n,) int: before and after share a number
-    augment: str | None = None  # the change made to the first half of the names
-    latents: Latents | None = None  # encoded already; by position where the names are the same, else by name
+    pairs: np.ndarray | None = None  # (n,) int: before and after share a number; -1 without a partner
+    augment: str | None = None  # the change that is made to the first half of the images
+    latents: Latents | None = (
+        None  # of images that are encoded already; found by position if the names agree, else by name
+    )
 
     def take(self, rows: np.ndarray) -> "Labels":
-        """Some of the images, by indices or a mask."""
+        """The images at these indices, or where this mask is true."""
         names = np.arange(len(self.names))[rows]
         return replace(
             self,
@@ -65,42 +67,41 @@ def from_folders(name: str, positive: Path, negative: Path, paired: bool = False
 
     Names are relative to the innermost folder that holds both, so that the held-out split is the one of training.
     `paired` keeps only images whose name, but for the suffix, is in both. Raises ImageError when one is empty,
-    ConfigError when they overlap.
+    ConfigError when they overlap or have no pair.
     """
+    latents = None
     if all(path.name.endswith(SUFFIX) for path in (positive, negative)):
-        parts = [Latents.load(path) for path in (positive, negative)]
-        if parts[0].model_id != parts[1].model_id:
+        both = [Latents.load(path) for path in (positive, negative)]
+        if both[0].model_id != both[1].model_id:
             raise ModelMismatch(f"{positive} and {negative} were made with different models; encode the images again")
-        root, files = positive.parent, [positive.name, negative.name]
-        names = inner = [part.names for part in parts]
-        latents = Latents(np.concatenate([part.z for part in parts]), names[0] + names[1], parts[0].model_id)
+        root, sources = positive.parent, [positive.name, negative.name]
+        names = inner = [each.names for each in both]
+        latents = Latents(np.concatenate([each.z for each in both]), names[0] + names[1], both[0].model_id)
     else:
         folders = [folder.resolve() for folder in (positive, negative)]
         if folders[0] in (folders[1], *folders[1].parents) or folders[1] in folders[0].parents:
             raise ConfigError(f"{positive} and {negative} overlap; give two separate folders")
-        root, latents = Path(os.path.commonpath(folders)), None
+        root = Path(os.path.commonpath(folders))
         inner = [tuple(path.relative_to(folder).as_posix() for path in find_images(folder)) for folder in folders]
-        files = [folder.relative_to(root).as_posix() for folder in folders]
-        names = [tuple(f"{file}/{path}" for path in some) for file, some in zip(files, inner, strict=True)]
-    values = np.repeat([SHOWS, LACKS], [len(some) for some in names]).astype(np.int8)
-    concept = Concept(name, values, {"positive": files[0], "negative": files[1]})
-    labels = Labels(root, names[0] + names[1], (concept,), latents=latents)
-    return _paired(labels, inner[0], inner[1]) if paired else labels
-
-
-def _paired(labels: Labels, positive: Sequence[str], negative: Sequence[str]) -> Labels:
-    """Only images that have a partner of the same name."""
-    found = list(pairs(positive, negative))
-    if not found:
+        sources = [folder.relative_to(root).as_posix() for folder in folders]
+        names = [tuple(f"{source}/{path}" for path in paths) for source, paths in zip(sources, inner, strict=True)]
+    values = np.repeat([SHOWS, LACKS], [len(names[0]), len(names[1])]).astype(np.int8)
+    recipe = {"positive": sources[0], "negative": sources[1]}
+    labels = Labels(root, names[0] + names[1], (Concept(name, values, recipe),), latents=latents)
+    if not paired:
+        return labels
+    stems = [os.path.splitext(path)[0] for path in (*inner[0], *inner[1])]
+    partners = {stem: row for row, stem in enumerate(stems) if row >= len(inner[0])}
+    pairs = [(row, partners[stem]) for row, stem in enumerate(stems[: len(inner[0])]) if stem in partners]
+    numbers = np.full(len(values), -1)
+    for number, rows in enumerate(pairs):
+        numbers[list(rows)] = number
+    if not pairs:
         raise ConfigError("no image of one folder has the name of one in the other; `paired` needs before and after")
-    numbers = np.full(len(labels.names), -1)
-    for number, (first, second) in enumerate(found):
-        numbers[first] = numbers[len(positive) + second] = number
-    (concept,) = labels.concepts
-    values = np.where(numbers >= 0, concept.values, NEITHER).astype(np.int8)
     alone = int((numbers < 0).sum())
     notes = (f"{alone} images have no partner of the same name and were left out",) if alone else ()
-    return replace(labels, concepts=(replace(concept, values=values),), pairs=numbers, notes=notes)
+    concept = Concept(name, np.where(numbers >= 0, values, NEITHER).astype(np.int8), recipe)
+    return replace(labels, concepts=(concept,), pairs=numbers, notes=notes)
 
 
 def from_change(name: str, images: Path, change: str) -> Labels:
@@ -119,11 +120,11 @@ def from_subfolders(folder: Path) -> Labels:
     """
     names = [path.relative_to(folder).as_posix() for path in find_images(folder)]
     classes = np.array([name.partition("/")[0] if "/" in name else "" for name in names])
-    found = sorted(set(classes) - {""})
-    if len(found) < 2:
-        raise ConfigError(f"{folder} has {len(found)} sub-folders with images; give a folder with two or more")
+    folders = sorted(set(classes) - {""})
+    if len(folders) < 2:
+        raise ConfigError(f"{folder} has {len(folders)} sub-folders with images; give a folder with two or more")
+    concepts = tuple(one_against_rest(vector_name(name), classes, {"folder": name}, name) for name in folders)
     loose = int((classes == "").sum())
-    concepts = tuple(one_against_rest(vector_name(one), classes, {"folder": one}, one) for one in found)
     notes = (f"{loose} images of {folder} are in no sub-folder and were left out",) if loose else ()
     return Labels(folder, tuple(names), concepts, notes=notes)
 
@@ -141,15 +142,3 @@ def one_against_rest(name: str, classes: np.ndarray, recipe: dict[str, Any], one
     """The concept that class `one` of the classes (n,) shows and all others do not; "" is neither."""
     values = np.where(classes == one, SHOWS, np.where(classes == "", NEITHER, LACKS)).astype(np.int8)
     return Concept(name, values, recipe)
-
-
-def pairs(positive: Sequence[str], negative: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Positions of the names that are in both, whatever their suffix.
-
-    >>> list(pairs(["a.png", "b.png"], ["b.jpg", "c.jpg"]))
-    [(1, 0)]
-    """
-    positions = {os.path.splitext(name)[0]: position for position, name in enumerate(negative)}
-    for position, name in enumerate(positive):
-        if (other := positions.get(os.path.splitext(name)[0])) is not None:
-            yield position, other

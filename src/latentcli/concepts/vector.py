@@ -6,7 +6,7 @@ generative networks", section 3.2).
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +28,8 @@ _COMBINATION = "combination"  # the method of a sum of vectors
 AXIS = "axis"  # the method of latent dimensions and components, which are not saved
 DISCOVERY: dict[Discovery, str] = {"latents": "principal component", "pictures": "decoder Jacobian"}
 _SHOWS = "shows"  # the array that says which measured images show the concept
-_PERCENTILES = 101
+_PERCENTS = np.arange(101)
 _MOST_NUMBERS = 1 << 20  # in a vector's file
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """The JSON header of a vector's file: the fields of `ConceptVector` that are no arrays."""
-
-    name: str
-    model_id: str
-    method: str
-    positives: int
-    negatives: int
-    mean_positive: float
-    mean_negative: float
-    sigma: float
-    threshold: float
-    recipe: dict[str, Any]
-    diagnostics: Diagnostics
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +63,11 @@ class ConceptVector:
     mean_positive: float  # mean projection of each class
     mean_negative: float
     sigma: float  # pooled within-class standard deviation of the projections
-    threshold: float  # projection that separates the classes best
+    threshold: float  # projection with the largest sum of true positive and true negative rates
     percentiles: np.ndarray  # (101,): of the projections of the latents it was fitted on
     probe: np.ndarray  # (latent_dim,): discriminant whose scores have a within-class standard deviation of 1
     recipe: dict[str, Any]  # how to make it again; relative names
-    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    diagnostics: Diagnostics
     scores: Scores | None = None  # of measured images, for charts
 
     @property
@@ -99,17 +82,17 @@ class ConceptVector:
 
     @property
     def combined(self) -> tuple[tuple[str, float], ...]:
-        """The vectors that it is a sum of, with their strengths; none where it was fitted."""
+        """The vectors that it is the sum of, with their strengths; none for other vectors."""
         return typed.read(_Recipe, self.recipe, "recipe").combine
 
     @property
     def discovered(self) -> Discovered | None:
-        """How it was found without labels; None where it was not."""
+        """How it was found without labels; None for other vectors."""
         return typed.read(_Recipe, self.recipe, "recipe").discover
 
     @property
     def verdict(self) -> Verdict:
-        """What the diagnostics say of it."""
+        """The verdict that follows from the diagnostics."""
         if not self.positives:
             return Verdict("a sum" if self.combined else "unlabelled")
         return judge(self.diagnostics, len(self.direction), "table" in self.recipe)
@@ -135,7 +118,7 @@ class ConceptVector:
         return self.mean_positive if target == "positive" else self.mean_negative
 
     def percentile(self, scores: np.ndarray) -> np.ndarray:
-        """Share of the latents it was fitted on below each projection, in percent: (n,)."""
+        """Percentage of the latents it was fitted on that lie below each projection: (n,)."""
         return np.minimum(np.searchsorted(self.percentiles, scores), 100)
 
     def apply(self, latents: Latents, strength: float) -> Latents:
@@ -148,9 +131,9 @@ class ConceptVector:
         return float(_unit(self.direction) @ _unit(other.direction))
 
     def save(self, path: Path) -> None:
-        """Write it whole. Raises LatentCLIError when that fails."""
-        header = {each.name: getattr(self, each.name) for each in fields(_Header)}
-        header["diagnostics"] = asdict(self.diagnostics)
+        """Write the file whole. Raises LatentCLIError when that fails."""
+        in_header = [field.name for field in fields(self) if field.name not in (*_ARRAYS, "scores")]
+        header = {name: getattr(self, name) for name in in_header} | {"diagnostics": asdict(self.diagnostics)}
         arrays = {name: np.ascontiguousarray(getattr(self, name), dtype=np.float32) for name in _ARRAYS}
         if self.scores is not None:
             arrays["scores"] = np.stack([self.scores.projection, self.scores.discriminant]).astype(np.float32)
@@ -159,34 +142,33 @@ class ConceptVector:
 
     @classmethod
     def load(cls, path: Path) -> "ConceptVector":
-        """Raises FileFormatError when the file is no concept vector, or damaged."""
+        """Read a vector's file. Raises FileFormatError when it is no concept vector, or damaged."""
+        unusable = FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
 
         def check(header: tensorfile.Header, layout: tensorfile.Layout) -> None:
             if tensorfile.numbers(layout) > _MOST_NUMBERS or not tensorfile.are_floats(layout, besides=_SHOWS):
-                raise FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
+                raise unusable
 
         header, arrays = tensorfile.read(path, KIND, check)
-        facts = tensorfile.parse(_Header, header, path)
-        tensorfile.parse(_Recipe, facts.recipe, path)
-        direction, percentiles, probe = (arrays.get(name, np.empty(0)).astype(np.float32) for name in _ARRAYS)
-        scores, shows = arrays.get("scores", np.empty((2, 0))), arrays.get(_SHOWS, np.empty(0, dtype=np.uint8))
-        fits = [
-            direction.ndim == 1 and probe.shape == direction.shape,
-            percentiles.shape == (_PERCENTILES,),
-            np.isfinite(direction).all() and np.linalg.norm(direction) > 0,
-            np.isfinite(probe).all() and np.isfinite(percentiles).all(),
-            facts.method in (*METHODS.values(), *DISCOVERY.values(), _COMBINATION),
-            scores.shape == (2, len(shows)) and shows.shape == (len(shows),) and np.isfinite(scores).all(),
+        values = header | {name: arrays[name].astype(np.float32) for name in _ARRAYS if name in arrays}
+        values["scores"] = None
+        if _SHOWS in arrays and arrays[_SHOWS].size:
+            scores, shows = arrays.get("scores", np.empty(0)), arrays[_SHOWS].astype(bool)
+            if scores.shape != (2, *shows.shape) or shows.ndim != 1 or not np.isfinite(scores).all():
+                raise unusable
+            values["scores"] = {"projection": scores[0], "discriminant": scores[1], "shows": shows}
+        vector = tensorfile.parse(cls, values, path)
+        tensorfile.parse(_Recipe, vector.recipe, path)
+        conditions = [
+            vector.direction.ndim == 1 and vector.probe.shape == vector.direction.shape,
+            vector.percentiles.shape == _PERCENTS.shape,
+            np.isfinite(vector.direction).all() and np.linalg.norm(vector.direction) > 0,
+            np.isfinite(vector.probe).all() and np.isfinite(vector.percentiles).all(),
+            vector.method in (*METHODS.values(), *DISCOVERY.values(), _COMBINATION),
         ]
-        if not all(fits):
-            raise FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
-        return cls(
-            **{each.name: getattr(facts, each.name) for each in fields(facts)},
-            scores=Scores(scores[0], scores[1], shows.astype(bool)) if len(shows) else None,
-            direction=direction,
-            percentiles=percentiles,
-            probe=probe,
-        )
+        if not all(conditions):
+            raise unusable
+        return vector
 
 
 def load_all(entry: catalog.ModelEntry) -> tuple[list[ConceptVector], list[str]]:
@@ -204,19 +186,23 @@ def fit(
     name: str, examples: Examples, held_out: Examples, settings: FitSettings, geometry: Geometry, model_id: str,
     recipe: Mapping[str, Any],
 ) -> ConceptVector:  # fmt: skip
-    """Fit to `examples` and measure on `held_out`.
+    """Fit a vector to `examples` and measure it on `held_out`.
 
     Raises ConfigError when a class is empty or nothing is left of the direction.
     """
+    from sklearn.metrics import roc_curve
+
     try:
-        found = find(examples, settings, geometry)
+        direction = find(examples, settings, geometry)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
-    diagnostics, scores = measure(examples, held_out, settings, geometry, found)
-    shows, projections = examples.shows, examples.z @ (found.v / np.linalg.norm(found.v))
+    diagnostics, scores = measure(examples, held_out, settings, geometry, direction)
+    shows, projections = examples.shows, examples.z @ _unit(direction.v)
+    false_rate, true_rate, thresholds = roc_curve(shows, projections, drop_intermediate=False)
+    best = 1 + np.argmax((true_rate - false_rate)[1:])  # the first threshold is infinite
     return ConceptVector(
         name=name,
-        direction=found.v.astype(np.float32),
+        direction=direction.v.astype(np.float32),
         model_id=model_id,
         method=METHODS[settings.method],
         positives=int(shows.sum()),
@@ -224,8 +210,8 @@ def fit(
         mean_positive=float(projections[shows].mean()),
         mean_negative=float(projections[~shows].mean()),
         sigma=_within(projections, shows),
-        threshold=_best_threshold(projections, shows),
-        percentiles=np.percentile(projections, np.arange(101)).astype(np.float32),
+        threshold=float(thresholds[best]),
+        percentiles=np.percentile(projections, _PERCENTS).astype(np.float32),
         probe=probe(examples).astype(np.float32),
         recipe=dict(recipe),
         diagnostics=diagnostics,
@@ -263,9 +249,10 @@ def unlabelled(
         mean_negative=middle - half,
         sigma=float(np.sqrt(unit @ geometry.covariance @ unit)),
         threshold=middle,
-        percentiles=np.percentile(scores, np.arange(101)).astype(np.float32),
+        percentiles=np.percentile(scores, _PERCENTS).astype(np.float32),
         probe=geometry.inverse().astype(np.float32) @ direction,
         recipe=recipe,
+        diagnostics=Diagnostics(),
     )
 
 
@@ -274,7 +261,7 @@ def probe(examples: Examples) -> np.ndarray:
 
     With cells it is that of the gap within them, free of differences between the cells.
     """
-    w = discriminant(examples, gap_of(examples)[0])
+    w = discriminant(examples, gap_of(examples).v)
     return w / max(_within(examples.z @ w, examples.shows), 1e-12)
 
 
@@ -288,22 +275,14 @@ def _unit(direction: np.ndarray) -> np.ndarray:
     return np.asarray(direction / np.linalg.norm(direction))
 
 
-def _best_threshold(scores: np.ndarray, shows: np.ndarray) -> float:
-    """The projection with the largest sum of true positive and true negative rates, by an exact scan."""
-    from sklearn.metrics import roc_curve
-
-    false_rate, true_rate, thresholds = roc_curve(shows, scores, drop_intermediate=False)
-    return float(thresholds[1:][np.argmax((true_rate - false_rate)[1:])])
-
-
 def vector_table(vectors: Sequence[ConceptVector]) -> Table:
-    """Images, gap and diagnostics of each vector, one a row."""
+    """A table with a row for each vector: its images, its gap and its diagnostics."""
     figures = ("gap, sd", "AUC", "AUC of LDA", "AUC by chance", "expected cosine")
     columns = ("vector", "with", "without", *figures, "method", "verdict")
     rows = []
     for vector in vectors:
-        found = vector.diagnostics
-        numbers = map(cell, (found.auc, found.auc_lda, found.chance, found.steadiness))
+        measured = vector.diagnostics
+        numbers = map(cell, (measured.auc, measured.auc_lda, measured.chance, measured.steadiness))
         counts = str(vector.positives), str(vector.negatives)
         rows.append((vector.name, *counts, cell(vector.gap_in_sigma, 2), *numbers, vector.method, vector.verdict.word))
     caption = (
