@@ -8,7 +8,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.errors import FileFormatError
 from latentcli.imaging.box import Box
-from latentcli.photo.metadata import earlier, read_request
+from latentcli.photo.metadata import read_request
 from latentcli.photo.photo import Photo
 from tests.conftest import draw
 
@@ -73,9 +73,8 @@ def test_a_second_edit_remembers_the_first(tmp_path):
     path = tmp_path / "edited.jpg"
     path.write_bytes(photo(".jpg", tmp_path).bytes(".jpg", DONE.text()))
     again = Photo.read(path)
-    first = earlier(again.traits.done_before)
-    assert first
-    assert first["original"] == "m\u00e9.jpg"
+    assert again.traits.earlier
+    assert again.traits.earlier["original"] == "m\u00e9.jpg"
     comment = written(again, ".jpg", DONE.text()).getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
     assert comment.count(b"latentcli edit:") == 1
 
@@ -180,4 +179,4 @@ def test_what_cannot_be_read_of_an_edit_is_refused(tmp_path, text):
     path.write_bytes(photo(".png", tmp_path).bytes(".png", text))
     with pytest.raises(FileFormatError, match=r"edited\.png"):
         read_request(path)
-    assert earlier(text) is None
+    assert Photo.read(path).traits.earlier is None

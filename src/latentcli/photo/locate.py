@@ -1,4 +1,4 @@
-"""Boxes of a photo to edit: given ones, a face, every face, or the centre."""
+"""Boxes to edit in a photo: given ones, a face, every face, or the centre."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from latentcli.concepts.edit import EditRequest
 from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError, ImageError
 from latentcli.imaging.box import Box
-from latentcli.imaging.faces import Face, find_faces
+from latentcli.imaging.faces import find_faces
 from latentcli.imaging.images import model_box, open_picture, upright_size
 from latentcli.photo.photo import Photo
 
@@ -19,22 +19,37 @@ _CROP_TIMES = 4  # the model's size, up to which a square picture may be a face 
 
 
 def check_boxes(request: EditRequest, photos: Sequence[PhotoFile], config: ModelConfig, megapixels: float) -> None:
-    """Raises ConfigError for a box that is not in the photo."""
-    if request.boxes:
-        ((path, content),) = photos
-        with open_picture(path, content, megapixels) as picture:
-            size = upright_size(picture)
-        for box in request.boxes:
-            _check_box(size, box, config)
+    """Raises ConfigError for a box outside the photo, or of another shape than a model that crops sees."""
+    if not request.boxes:
+        return
+    ((path, content),) = photos
+    with open_picture(path, content, megapixels) as picture:
+        width, height = size = upright_size(picture)
+    for box in request.boxes:
+        x, y = box.middle
+        skew = abs(box.width * config.height - box.height * config.width)
+        if max(box.width, box.height) > _MOST_TIMES * max(size):
+            raise ConfigError(f"`box` {box.text()} is far larger than the photo of {width}x{height}")
+        if not box.roll and not box.is_inside(size):
+            raise ConfigError(f"`box` {box.text()} does not lie inside the photo of {width}x{height}")
+        if not (0 <= x < width and 0 <= y < height):
+            raise ConfigError(f"the middle of `box` {box.text()} does not lie in the photo of {width}x{height}")
+        if config.crop != "none" and skew > max(config.width, config.height):
+            shape = f"{box.width:g}x{box.height:g}"
+            raise ConfigError(f"`box` must have the model's shape {config.width}:{config.height}, got {shape}")
 
 
 def find_boxes(photo: Photo, path: Path, config: ModelConfig, request: EditRequest) -> tuple[list[Box], list[str]]:
-    """The boxes to edit, and notes on them. Raises ImageError when the photo has no such face."""
+    """The boxes to edit, and notes on how they were found. Raises ImageError when the photo has no such face."""
     if request.boxes:
         return list(request.boxes), []
     centre = model_box(*photo.size, config)
     if config.crop != "face":
-        return [centre], _describe_crop(photo, centre, config)
+        width, height = round(centre.width), round(centre.height)
+        if photo.size == (width, height) or config.crop == "none":
+            return [centre], []
+        crop = f"{width}x{height} of {photo.size[0]}x{photo.size[1]} pixels"
+        return [centre], [f"edited the centred {crop}; for another part give `box` x,y,width,height"]
     if not request.align:
         return [centre], [f"treating the centred {centre.width:g}x{centre.height:g} pixels as a face"]
     faces = find_faces(photo.picture, at_least=2 if request.every_face else request.face)
@@ -45,43 +60,15 @@ def find_boxes(photo: Photo, path: Path, config: ModelConfig, request: EditReque
     if request.face > len(faces):
         raise ImageError(f"{path} shows {len(faces)} face{'s' * (len(faces) > 1)}; there is no `face` {request.face}")
     chosen = faces if request.every_face else [faces[request.face - 1]]
-    return [face.place(config.framing) for face in chosen], _describe_faces(chosen, faces, request, config)
-
-
-def _describe_faces(chosen: list[Face], faces: list[Face], request: EditRequest, config: ModelConfig) -> list[str]:
-    boxes = " and ".join(f"`box` {face.place(config.framing).text()}" for face in chosen)
-    several = f"; face {request.face} of {len(faces)} by size, others with `face` or `all_faces`"
-    lines = [f"edited the face{'s' * (len(chosen) > 1)} at {boxes}{several if len(faces) > len(chosen) else ''}"]
+    boxes = [face.place(config.framing) for face in chosen]
+    listed = " and ".join(f"`box` {box.text()}" for box in boxes)
+    others = f"; face {request.face} of {len(faces)} by size, others with `face` or `all_faces`"
+    notes = [f"edited the face{'s' * (len(chosen) > 1)} at {listed}{others if len(faces) > len(chosen) else ''}"]
     if any(face.score < _DOUBTFUL for face in chosen):
-        lines.append("it may not be a face, or be hard to see; check the result, or give `box`")
-    return lines
+        notes.append("it may not be a face, or be hard to see; check the result, or give `box`")
+    return boxes, notes
 
 
 def is_face_crop(size: tuple[int, int], config: ModelConfig) -> bool:
-    """A small square picture may be a face crop already, as training pictures are."""
+    """Whether a picture may be a face crop already, as training pictures are: it is square and small."""
     return size[0] == size[1] <= _CROP_TIMES * config.width
-
-
-def _describe_crop(photo: Photo, box: Box, config: ModelConfig) -> list[str]:
-    """A note on the part of a photo of another shape that the model sees."""
-    size, seen = photo.size, (round(box.width), round(box.height))
-    if size == seen or config.crop == "none":
-        return []
-    parts = f"{seen[0]}x{seen[1]} of {size[0]}x{size[1]} pixels"
-    return [f"edited the centred {parts}; for another part give `box` x,y,width,height"]
-
-
-def _check_box(size: tuple[int, int], box: Box, config: ModelConfig) -> None:
-    """Raises ConfigError for a box outside the photo, or of another shape than a cropping model sees."""
-    width, height = size
-    x, y = box.middle
-    if max(box.width, box.height) > _MOST_TIMES * max(size):
-        raise ConfigError(f"`box` {box.text()} is far larger than the photo of {width}x{height}")
-    if not box.roll and not box.is_inside(size):
-        raise ConfigError(f"`box` {box.text()} does not lie inside the photo of {width}x{height}")
-    if not (0 <= x < width and 0 <= y < height):
-        raise ConfigError(f"the middle of `box` {box.text()} does not lie in the photo of {width}x{height}")
-    skew = abs(box.width * config.height - box.height * config.width)
-    if config.crop != "none" and skew > max(config.width, config.height):
-        shape = f"{box.width:g}x{box.height:g}"
-        raise ConfigError(f"`box` must have the model's shape {config.width}:{config.height}, got {shape}")

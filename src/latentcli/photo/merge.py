@@ -1,17 +1,17 @@
-"""An edit merged into a photo: what lies between two decodings is added, and the photo's own detail is kept.
+"""An edit merged into a photo: the difference of two decodings is added, and the photo's own detail is kept.
 
-A decoding is blurred and a photo is not. What the photo has beyond its reconstruction is its texture, which belongs to
-the edited photo as well, and the sharp edges of what is edited away, which do not: added to the new face they are the
-ghost of the old one. Texture is faint and edges are not. So in each octave of detail, where the edit changes much, the
-photo's detail is limited to the amplitude it has in most places; and what sharpness that costs is given back by
-sharpening what the decoder drew. The mask refines that of Brock et al. 2017 (arXiv 1609.07093, section 3).
+A decoding is blurred and a photo is not. The photo's detail, which its reconstruction lacks, is texture and edges.
+Texture belongs to the edited photo as well; the edges of what is edited away do not: they would be a ghost of the old
+face on the new one. Texture is faint and edges are not. So in each octave, where the edit changes much, the photo's
+detail is limited to its usual amplitude, and the decoding is sharpened to make up for the lost sharpness.
+The mask refines that of Brock et al. 2017 (arXiv 1609.07093, section 3).
 
 Images with alpha are premultiplied by it, so that one sum moves colours and outline together.
 """
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -30,11 +30,12 @@ _ROUNDED = 3.0  # exponent of the superellipse inside a box whose corners are le
 _REACH = (3 / 255, 9 / 255)  # mean change at which an edit begins to count, and counts in full
 _REDRAWN = (0.025, 0.08)  # mean change at which the photo's edges begin to go, and are gone
 _UNLIKE = (0.05, 0.3)  # lack of correlation at which they begin to go, and are gone
-_NEAR, _AROUND, _STRUCTURE = 1 / 64, 1 / 32, 1 / 25  # of the box's side: deviations of the blurs behind those three
+_NEAR, _AROUND, _STRUCTURE = 1 / 64, 1 / 32, 1 / 25  # of the box's side: deviations of the blurs for these three
 _FLAT = 1e-4  # variance below which there is no structure to compare
 _OCTAVES = 1 / 16  # of the region's side: coarser differences to the reconstruction are light and colour, and stay
-_SHARPENING, _HALO = 5.0, 0.75  # times the difference to a blur of this deviation, in model pixels
-_EDGE = 5  # pixels of the layers: sharpening stays within the levels so near by
+_SHARPENING = 5.0  # times the difference to a blurred image
+_HALO = 0.75  # deviation of that blur, in model pixels
+_EDGE = 5  # pixels of the layers, whose least and largest level limit the sharpening
 _SHARPNESS_SIDE = 128  # pixels of a box in which sharpness is compared
 _RATIO_FLOOR, _RATIO_LIMITS = 0.05, (0.5, 2.0)  # Liu, Shan and Zhang 2001
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Rec. 601, as Pillow turns colour to gray
@@ -44,13 +45,13 @@ Region = tuple[int, int, int, int]  # left, top, right, bottom
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What to add to a region of a photo, and where: both are exactly 0 where the edit does not reach."""
+    """The change to add to a region of a photo, and its mask: both are exactly 0 where the edit does not reach."""
 
     change: np.ndarray  # (channels, height, width) in [-1, 1]
     mask: np.ndarray  # (height, width) in [0, 1], of all channels
 
     def rows(self, first: int, last: int, size: tuple[int, int]) -> np.ndarray:
-        """Rows of the change as it is in a region of (width, height), bilinear: (channels, last - first, width)."""
+        """Rows of the change at the region's own (width, height), bilinear: (channels, last - first, width)."""
         scale = self.change.shape[1] / size[1]
         box = (0, first * scale, self.change.shape[2], last * scale)
         return _resized(self.change, (size[0], last - first), Image.Resampling.BILINEAR, box)
@@ -75,33 +76,34 @@ def merge(
     request: EditRequest,
     rounded: bool = False,
 ) -> Merged:
-    """Change of a photo's region, which is shown at its `coarse_size`: (channels, height, width) in [0, 1].
+    """The change that an edit makes to a photo's region.
 
-    `before` and `after` are the decodings (channels, height, width) of the box, at the model's size; `rounded` leaves
-    the corners of the box as they are: they show no face. All are float32. Photo and decodings have alpha, or none of
-    them has; with it, colours are premultiplied.
+    `coarse` shows the region at its `coarse_size`, (channels, height, width) in [0, 1]. `before` and `after` are the
+    decodings (channels, height, width) of the box at the model's size. With `rounded` the corners of the box, which
+    show no face, stay as they are. All are float32, and with alpha all have it and colours are premultiplied.
     """
     shown, before, after = _like(coarse, before, after)
-    drawn = _on_box(before, after, request.merge, rounded)
-    shown = coarse if request.merge == "ratio" else shown
+    if request.merge == "ratio":
+        shown = coarse
+    layers = _onto(_on_box(before, after, request.merge, rounded), coarse.shape[1:], region, box)
     side = box.width * coarse.shape[2] / (region[2] - region[0])
-    found = _WAYS[request.merge](shown, _onto(drawn, coarse.shape[1:], region, box), side, request.detail)
-    return Merged(_for_channels(found.change, len(coarse)), found.mask)
+    change = _for_channels(_MODES[request.merge](shown, layers, side, request.detail), len(coarse))
+    return Merged(change, layers.reach[0])
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
-    """The decodings of a box, as layers of one height and width."""
+class _Layers:
+    """The decodings of a box and masks of their difference, of one height and width."""
 
     before: np.ndarray  # (channels, height, width)
-    difference: np.ndarray  # the same
-    sharper: np.ndarray  # the same: what sharpening adds
+    difference: np.ndarray  # (channels, height, width)
+    sharper: np.ndarray  # (channels, height, width): what sharpening adds
     reach: np.ndarray  # (1 or channels, height, width) in [0, 1]: where the edit counts
     redrawn: np.ndarray  # (1, height, width) in [0, 1]: where the photo's own edges go
 
 
 def _like(coarse: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Photo and decodings in the channels they are compared in: a gray one of them makes the edit one of brightness."""
+    """Photo and decodings in common channels: brightness alone where one of them is gray."""
     colours = coarse[:-1] if len(coarse) in WITH_ALPHA else coarse
     is_gray = bool((colours == colours[:1]).all())  # also when it is stored as RGB
     if len(before) == len(coarse) and not is_gray:
@@ -117,25 +119,25 @@ def _gray(image: np.ndarray) -> np.ndarray:
 
 
 def _structure(image: np.ndarray) -> np.ndarray:
-    """One layer that shows all edges: brightness, or its mean with alpha: 0 is nothing, 0.5 black and 1 white."""
+    """A layer (1, height, width) with all edges: brightness, with alpha its mean with that (nothing 0, black 0.5)."""
     return np.asarray(_gray(image).mean(axis=0, keepdims=True))
 
 
 def _for_channels(change: np.ndarray, channels: int) -> np.ndarray:
-    """A change of brightness as that of each colour, with that of alpha behind it."""
+    """The change of each colour, which may be that of brightness, followed by that of alpha."""
     if channels in WITH_ALPHA:
         return np.concatenate([_for_channels(change[:-1], channels - 1), change[-1:]])
     return np.broadcast_to(change, (channels, *change.shape[1:]))
 
 
-def _on_box(before: np.ndarray, after: np.ndarray, way: Merge, rounded: bool) -> _Drawn:
-    """Difference and masks, upright, at twice the model's size."""
+def _on_box(before: np.ndarray, after: np.ndarray, mode: Merge, rounded: bool) -> _Layers:
+    """The layers of a box, upright, at twice the model's size."""
     height, width = (_ABOVE * side for side in before.shape[1:])
     old, new = (_resized(image, (width, height), Image.Resampling.LANCZOS) for image in (before, after))
     window = _window(height, width, rounded)
-    if way == "decode":
-        return _Drawn(old, new - old, np.zeros_like(old), window, window)
     difference = new - old
+    if mode == "decode":
+        return _Layers(old, difference, np.zeros_like(old), window, window)
     amount = np.abs(difference).mean(axis=0, keepdims=True)
     side = min(height, width)
     reach = _smoothstep(_blur(amount, _NEAR * side), *_REACH) * window
@@ -145,13 +147,13 @@ def _on_box(before: np.ndarray, after: np.ndarray, way: Merge, rounded: bool) ->
     redrawn = _smoothstep(_blur(amount, _AROUND * side), *_REDRAWN)
     redrawn *= _smoothstep(_unlikeness(_structure(old), _structure(new), _STRUCTURE * side), *_UNLIKE)
     sharper = redrawn * (_sharpening(new) - _sharpening(old) * (1 - redrawn))
-    return _Drawn(old, difference, sharper, reach, redrawn)
+    return _Layers(old, difference, sharper, reach, redrawn)
 
 
 def _unlikeness(a: np.ndarray, b: np.ndarray, deviation: float) -> np.ndarray:
     """1 less the local correlation of two gray images (1, height, width): SSIM's structure (Wang et al. 2004, eq. 10).
 
-    Eyes that get narrower are still those eyes, and keep their detail; a mouth that opens is another one.
+    It is low for eyes that get narrower, which keep their detail, and high for a mouth that opens.
     """
     blurred = _blur(np.concatenate([a, b, a * a, b * b, a * b]), deviation)
     mean_a, mean_b, of_a, of_b, of_both = blurred[:, None]
@@ -160,8 +162,8 @@ def _unlikeness(a: np.ndarray, b: np.ndarray, deviation: float) -> np.ndarray:
     return np.asarray(1 - alike)
 
 
-def _onto(drawn: _Drawn, shape: tuple[int, ...], region: Region, box: Box) -> _Drawn:
-    """Each layer as it lies on the pixels (height, width) of the region."""
+def _onto(drawn: _Layers, shape: tuple[int, ...], region: Region, box: Box) -> _Layers:
+    """The layers turned and scaled onto the pixels (height, width) of the region; beyond the box the border goes on."""
     left, top, right, bottom = region
     across, down = shape[1] / (right - left), shape[0] / (bottom - top)  # coarse pixels in one of the photo
     rows, columns = drawn.before.shape[1:]
@@ -179,53 +181,46 @@ def _onto(drawn: _Drawn, shape: tuple[int, ...], region: Region, box: Box) -> _D
 
     share = min(1.0, _TURNED_AT * columns / (box.width * across))
     rough = [max(1, round(length * share)) for length in shape]  # turned at no more pixels than the layers have to show
-    matrix = onto * (shape[1] / rough[1], shape[0] / rough[0], 1)
+    margin = 3 + max(0, math.ceil(farthest))
+    matrix = (onto * (shape[1] / rough[1], shape[0] / rough[0], 1) + [0, 0, margin]).ravel().tolist()
 
-    def laid(layers: np.ndarray, way: Image.Resampling) -> np.ndarray:
+    def laid(layers: np.ndarray, resampling: Image.Resampling) -> np.ndarray:
         layers = _resized(layers, (columns, rows), Image.Resampling.BILINEAR)
-        turned = _turned(layers, matrix, 3 + max(0, math.ceil(farthest)), rough, way)
-        return _resized(turned, shape[::-1], way)
+        wider = np.pad(layers, [(0, 0), (margin, margin), (margin, margin)], mode="edge")
+
+        def turned(layer: np.ndarray) -> np.ndarray:
+            size = rough[1], rough[0]
+            return np.asarray(Image.fromarray(layer).transform(size, Image.Transform.AFFINE, matrix, resampling))
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return _resized(np.stack(list(pool.map(turned, wider))), shape[::-1], resampling)
 
     smooth = [laid(layers, Image.Resampling.BICUBIC) for layers in (drawn.before, drawn.difference, drawn.sharper)]
     masks = [laid(mask, Image.Resampling.BILINEAR) * inside for mask in (drawn.reach, drawn.redrawn)]
-    return _Drawn(smooth[0], smooth[1], smooth[2], masks[0], masks[1])
+    return _Layers(*smooth, *masks)
 
 
-def _turned(
-    layers: np.ndarray, onto: np.ndarray, margin: int, shape: Sequence[int], way: Image.Resampling
-) -> np.ndarray:
-    """Layers (n, rows, columns) seen from pixels (height, width) that the matrix (2, 3) takes to theirs.
-
-    Beyond the layers their border goes on, for `margin` pixels.
-    """
-    wider = np.pad(layers, [(0, 0), (margin, margin), (margin, margin)], mode="edge")
-    matrix = (onto + np.array([0, 0, margin])).ravel().tolist()
-    size, affine = (shape[1], shape[0]), Image.Transform.AFFINE
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        turned = pool.map(lambda layer: Image.fromarray(layer).transform(size, affine, matrix, way), wider)
-        return np.stack([np.asarray(layer) for layer in turned])
+def _residual(photo: np.ndarray, drawn: _Layers, side: float, detail: float) -> np.ndarray:
+    """The decodings' difference and sharpening, with the photo's own detail limited: the default."""
+    own = photo - drawn.before  # detail that the reconstruction lacks
+    plain = drawn.reach * (drawn.difference - (own - _limited(own, drawn.redrawn, detail)))
+    extra = drawn.reach * drawn.sharper
+    return np.asarray(plain + _matching(photo, plain, extra, drawn.reach[:1] * drawn.redrawn, side) * extra)
 
 
-def _residual(photo: np.ndarray, drawn: _Drawn, side: float, detail: float) -> Merged:
-    own = photo - drawn.before  # what the photo has and its reconstruction has not
-    without_ghosts = drawn.difference - (own - _limited(own, drawn.redrawn, detail))
-    plain, extra = drawn.reach * without_ghosts, drawn.reach * drawn.sharper
-    gain = _matching(photo, plain, extra, drawn.reach[:1] * drawn.redrawn, side)
-    return Merged(plain + gain * extra, drawn.reach[0])
-
-
-def _ratio(photo: np.ndarray, drawn: _Drawn, side: float, detail: float) -> Merged:
+def _ratio(photo: np.ndarray, drawn: _Layers, side: float, detail: float) -> np.ndarray:
     """Ratio image of the brightness: texture and hue of the photo stay (Liu, Shan and Zhang 2001)."""
     old = _gray(drawn.before) + _RATIO_FLOOR
     ratio = np.clip((old + _gray(drawn.difference)) / old, *_RATIO_LIMITS)
-    return Merged(drawn.reach * photo * (ratio - 1), drawn.reach[0])
+    return np.asarray(drawn.reach * photo * (ratio - 1))
 
 
-def _decoding(photo: np.ndarray, drawn: _Drawn, side: float, detail: float) -> Merged:
-    return Merged(drawn.reach * (drawn.before + drawn.difference - photo), drawn.reach[0])
+def _decoding(photo: np.ndarray, drawn: _Layers, side: float, detail: float) -> np.ndarray:
+    """The decoding in place of the photo."""
+    return np.asarray(drawn.reach * (drawn.before + drawn.difference - photo))
 
 
-_WAYS: dict[Merge, Callable[[np.ndarray, _Drawn, float, float], Merged]] = {
+_MODES: dict[Merge, Callable[[np.ndarray, _Layers, float, float], np.ndarray]] = {
     "residual": _residual,
     "ratio": _ratio,
     "decode": _decoding,
@@ -238,48 +233,42 @@ def _limited(own: np.ndarray, redrawn: np.ndarray, detail: float) -> np.ndarray:
         return own
     times = detail / (1 - detail)  # the median amplitude: 1 at a half
     octaves = max(1, round(math.log2(max(2.0, _OCTAVES * max(own.shape[1:])))))
-    rest, where, bands = own, redrawn, []
+    rest, mask, bands = own, redrawn, []
     for _ in range(octaves):
         if min(rest.shape[1:]) < 4:
             break
         half = _halved(rest)
         band = rest - _resized(half, rest.shape[:0:-1], Image.Resampling.BILINEAR)
         amplitude = np.sqrt(np.square(band).sum(axis=0, keepdims=True))
-        changed = amplitude[where > 0.05]
+        changed = amplitude[mask > 0.05]
         usual = np.median(changed if len(changed) else amplitude)
         limit = np.minimum(times * usual / np.maximum(amplitude, 1e-6), 1)
-        bands.append(band * (1 - where * (1 - limit)))
-        rest, where = half, _halved(where)
+        bands.append(band * (1 - mask * (1 - limit)))
+        rest, mask = half, _halved(mask)
     for band in reversed(bands):
         rest = _resized(rest, band.shape[:0:-1], Image.Resampling.BILINEAR) + band
     return rest
 
 
-def _matching(photo: np.ndarray, plain: np.ndarray, extra: np.ndarray, where: np.ndarray, side: float) -> np.float32:
-    """How much of the sharpening, 0 to 1, gives the edit the photo's sharpness: the energy of its Laplacian there."""
+def _matching(photo: np.ndarray, plain: np.ndarray, extra: np.ndarray, mask: np.ndarray, side: float) -> np.float32:
+    """Share of the sharpening, 0 to 1, with which the edit has the photo's sharpness: the energy of its Laplacian."""
     share = min(1.0, _SHARPNESS_SIDE / side)
-    layers = np.concatenate([*map(_structure, (photo, plain, extra)), where])
+    layers = np.concatenate([*map(_structure, (photo, plain, extra)), mask])
     if share < 1:
         height, width = (max(3, round(length * share)) for length in layers.shape[1:])
         layers = _resized(layers, (width, height), Image.Resampling.BOX)
-    before, change, more = map(_laplacian, layers[:3])
-    weight = layers[3]
+    around = np.pad(layers[:3], [(0, 0), (1, 1), (1, 1)], mode="edge")
+    beside = around[:, :-2, 1:-1] + around[:, 2:, 1:-1] + around[:, 1:-1, :-2] + around[:, 1:-1, 2:]
+    before, change, more = beside - 4 * layers[:3]
 
     def energy(a: np.ndarray, b: np.ndarray) -> float:
-        return float((weight * a * b).sum(dtype=np.float64))
+        return float((layers[3] * a * b).sum(dtype=np.float64))
 
     after = before + change
     square, slope = energy(more, more), 2 * energy(after, more)
     lacking = energy(after, after) - energy(before, before)
     root = math.sqrt(max(slope * slope - 4 * square * lacking, 0.0))
     return np.float32(min(max((root - slope) / max(2 * square, 1e-12), 0.0), 1.0))
-
-
-def _laplacian(layer: np.ndarray) -> np.ndarray:
-    """Of a layer (height, width); the border goes on."""
-    around = np.pad(layer, 1, mode="edge")
-    beside = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
-    return np.asarray(beside - 4 * layer)
 
 
 def _sharpening(image: np.ndarray) -> np.ndarray:
@@ -294,32 +283,33 @@ def _sharpening(image: np.ndarray) -> np.ndarray:
 
 
 def _blur(image: np.ndarray, deviation: float) -> np.ndarray:
-    """Gaussian blur of (channels, height, width); the border goes on."""
-    down, across = (_blurring(length, deviation) for length in image.shape[1:])
-    return np.asarray(down @ image @ across.T)
+    """Gaussian blur of (channels, height, width) beyond whose border it goes on.
 
-
-def _blurring(length: int, deviation: float) -> np.ndarray:
-    """The matrix (length, length) that blurs a row of pixels: SciPy would take longer to load than it saves."""
+    It is a product with a matrix for each axis: SciPy would take longer to load than it saves.
+    """
     reach = max(1, math.ceil(3 * deviation))
     offsets = np.arange(-reach, reach + 1)
     weights = np.exp(-0.5 * np.square(offsets / deviation))
-    rows = np.repeat(np.arange(length), len(offsets)).reshape(length, -1)
-    matrix = np.zeros((length, length))
-    np.add.at(matrix, (rows, np.clip(rows + offsets, 0, length - 1)), weights / weights.sum())
-    return matrix.astype(np.float32)
+
+    def matrix(length: int) -> np.ndarray:
+        rows = np.repeat(np.arange(length), len(offsets)).reshape(length, -1)
+        weighted = np.zeros((length, length))
+        np.add.at(weighted, (rows, np.clip(rows + offsets, 0, length - 1)), weights / weights.sum())
+        return weighted.astype(np.float32)
+
+    return np.asarray(matrix(image.shape[1]) @ image @ matrix(image.shape[2]).T)
 
 
 def _resized(
     layers: np.ndarray,
     size: tuple[int, ...],
-    way: Image.Resampling,
+    resampling: Image.Resampling,
     box: tuple[float, float, float, float] | None = None,
 ) -> np.ndarray:
-    """Layers (n, height, width) at another (width, height), or a box of them."""
+    """Layers (n, height, width), or a box of them, at another (width, height)."""
     if box is None and size == layers.shape[:0:-1]:
         return layers
-    resized = [Image.fromarray(layer).resize((size[0], size[1]), way, box) for layer in layers]
+    resized = [Image.fromarray(layer).resize((size[0], size[1]), resampling, box) for layer in layers]
     return np.stack([np.asarray(layer) for layer in resized])
 
 

@@ -1,7 +1,6 @@
 """A photo around an edit: read it whole, cut out what the model sees, merge the change back, save it as it came."""
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,13 +43,13 @@ class Photo:
 
     @classmethod
     def read(cls, path: Path, content: bytes | None = None, megapixels: float = PHOTO_MEGAPIXELS) -> "Photo":
-        """A file, or the bytes of one. Colours under a transparent area are kept.
+        """Read a file, or the bytes of one. Colours under transparent areas are kept.
 
         Raises ImageError when it is no readable image, or one of more megapixels.
         """
         with open_picture(path, content, megapixels) as picture:
             content = picture_bytes(path, picture) if content is None else content
-            wide = read_16_bits(io.BytesIO(content), picture) if has_16_bits(picture) else None
+            wide = read_16_bits(content, picture) if has_16_bits(picture) else None
             traits = traits_of(picture, content)
             turned = upright(picture)
             is_opaque = "A" not in turned.getbands() and "transparency" not in turned.info
@@ -73,13 +72,6 @@ class Photo:
             picture.putalpha(self.alpha)
         return picture
 
-    def _part(self, region: Region, with_alpha: bool) -> Image.Image:
-        """A region's pixels: mode L or RGB, or with alpha LA or RGBA."""
-        part = self.picture.crop(region)
-        if with_alpha and self.alpha is not None:
-            part.putalpha(self.alpha.crop(region))
-        return part
-
     @property
     def digest(self) -> str:
         """SHA-256 of its file."""
@@ -90,8 +82,8 @@ class Photo:
     ) -> "Photo":
         """The photo with the change from one decoding (channels, height, width) of a box to the other merged in.
 
-        Decodings with alpha change the photo's, too. Where it has none, or only its brightness is changed, they are
-        laid on white first.
+        Decodings with alpha change the photo's alpha, too. Where it has none, or only its brightness is changed, they
+        are laid on white first.
         """
         region = box.region(self.size)
         size = region[2] - region[0], region[3] - region[1]
@@ -100,37 +92,39 @@ class Photo:
         edits_alpha = len(before) in WITH_ALPHA and self.alpha is not None and request.merge != "ratio"
         if not edits_alpha:
             before, after = on_white(np.stack([before, after]))
-        shown = self._part(region, edits_alpha)
+        shown = self.picture.crop(region)
+        if edits_alpha and self.alpha is not None:
+            shown.putalpha(self.alpha.crop(region))
         seen = premultiplied(shown, colour=shown.mode == "RGBA") if edits_alpha else shown
         coarse = np.array(seen.resize(coarse_size(*size), Image.Resampling.BOX))
         x = as_float(coarse.reshape(1, *coarse.shape[:2], -1))[0]
         change = merge(x, region, before, after, box, request, rounded)
-        pixels = np.array(shown) if self.wide is None else self.wide.copy()
-        part = pixels if self.wide is None else pixels[region[1] : region[3], region[0] : region[2]]
+        pixels, wide = np.array(shown), None
+        if self.wide is not None:
+            wide = self.wide.copy()
+            pixels = wide[region[1] : region[3], region[0] : region[2]]
+        add = _add_premultiplied if edits_alpha else _add
         for top in range(0, size[1], _BAND):
             bottom = min(top + _BAND, size[1])
-            add = _add_premultiplied if edits_alpha else _add
-            add(part[top:bottom], change.rows(top, bottom, size))
-        edited = Image.fromarray(part if self.wide is None else _eight_bits(part))
-        return replace(
-            self,
-            picture=_pasted(self.picture, edited, region),
-            alpha=_pasted(self.alpha, edited.getchannel("A"), region) if self.alpha and edits_alpha else self.alpha,
-            wide=None if self.wide is None else pixels,
-        )
+            add(pixels[top:bottom], change.rows(top, bottom, size))
+        if wide is not None:  # 16 bits as 8
+            pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        edited = Image.fromarray(pixels)
+        alpha = _pasted(self.alpha, edited.getchannel("A"), region) if self.alpha and edits_alpha else self.alpha
+        return replace(self, picture=_pasted(self.picture, edited, region), alpha=alpha, wide=wide)
 
-    def bytes(self, suffix: str, done: str | None = None) -> bytes:
-        """Its file in the type of the suffix; `done` is ASCII text that says there what was done to it.
+    def bytes(self, suffix: str, record: str | None = None) -> bytes:
+        """The photo as a file of this type; `record` is the edit record to store in it, ASCII.
 
         Raises ImageError for a type Pillow cannot write.
         """
-        options = self.traits.options(suffix, done)
+        options = self.traits.options(suffix, record)
         if self.wide is not None and can_hold(suffix, self.wide):
             return encode_16_bits(self.wide, suffix, **options)
         return encode_picture(self.visible() if self.alpha is not None else self.picture, suffix, **options)
 
     def lost(self, suffix: str, in_sheet: bool = False) -> list[str]:
-        """What a file of this type, or one of several versions, does not keep of the original's, in words."""
+        """What a file of this type, or a sheet of versions, does not keep of the original, in words."""
         lost = list(self.traits.lost)
         if self.wide is not None and (in_sheet or not can_hold(suffix, self.wide)):
             lost.append("levels beyond 8 bits")
@@ -140,16 +134,13 @@ class Photo:
 
 
 def side_by_side(photos: Sequence[Photo], columns: int, look: Look = PLAIN, words: Captions | None = None) -> Photo:
-    """A sheet of versions of one photo, at its size and with its traits, 8 bits a channel.
-
-    What is transparent lies on a checkerboard.
-    """
+    """A sheet of versions of one photo, with its traits; 8 bits a channel, transparent areas on a checkerboard."""
     drawn = look.draw([photo.visible() for photo in photos], columns, words)
     return replace(photos[0], picture=drawn, alpha=None, wide=None)
 
 
 def _bare(picture: Image.Image) -> Image.Image:
-    """Without what Pillow would write of it unasked, like the profile of colours it no longer has."""
+    """The picture without what Pillow would write unasked, like the profile of a colour space it no longer has."""
     picture.info = {}
     return picture
 
@@ -175,12 +166,7 @@ def _add_premultiplied(pixels: np.ndarray, change: np.ndarray) -> None:
 
 
 def _pasted(picture: Image.Image, part: Image.Image, region: Region) -> Image.Image:
-    """A copy of a picture with another part; transparency of the part is left out where the picture has none."""
+    """A copy of a picture with another part, converted to its mode."""
     whole = picture.copy()
     whole.paste(part if part.mode == whole.mode else part.convert(whole.mode), region)
     return whole
-
-
-def _eight_bits(wide: np.ndarray) -> np.ndarray:
-    """16-bit pixels as 8 bits."""
-    return ((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from latentcli.imaging.images import ORIENTATION, PILLOW_ERRORS, encode_picture
@@ -27,33 +28,28 @@ _LEVEL = 4  # of zlib: 16-bit noise hardly gets smaller above
 
 def has_16_bits(picture: Image.Image) -> bool:
     """Whether an opened picture has 16 bits a channel that can be kept."""
-    return (picture.mode.startswith("I;16") or _is_16_bit_colour(picture)) and "transparency" not in picture.info
+    in_colour = isinstance(picture, PngImageFile) and len(picture.tile) > 0 and picture.tile[0].args in _COLOUR
+    return (picture.mode.startswith("I;16") or in_colour) and "transparency" not in picture.info
 
 
-def _is_16_bit_colour(picture: Image.Image) -> bool:
-    return isinstance(picture, PngImageFile) and len(picture.tile) > 0 and picture.tile[0].args in _COLOUR
+def says_16_bits(picture: Image.Image) -> bool:
+    """Whether an opened picture's file has 16 bits a channel, also where they cannot be kept."""
+    return isinstance(picture, ImageFile) and any(";16" in str(tile.args) for tile in picture.tile)
 
 
-def read_16_bits(file: io.BytesIO, opened: Image.Image) -> np.ndarray:
+def read_16_bits(content: bytes, opened: Image.Image) -> np.ndarray:
     """uint16 (height, width) of a gray file, or (height, width, 3 or 4), upright; `opened` is the same file."""
-    if opened.mode.startswith("I;16"):
-        with Image.open(file) as picture:
-            pixels = np.asarray(picture).astype(np.uint16)
-    else:
-        pixels = (_bytes(file, little=False).astype(np.uint16) << 8) | _bytes(file, little=True)
+    with Image.open(io.BytesIO(content)) as picture:
+        pixels = np.asarray(picture).astype(np.uint16)
+    if pixels.ndim == 3:  # the first bytes; read as if it were little-endian, the file gives the second ones
+        with Image.open(io.BytesIO(content)) as picture:
+            assert isinstance(picture, PngImageFile)
+            picture.tile = [tile._replace(args=str(tile.args).replace("16B", "16L")) for tile in picture.tile]
+            pixels = (pixels << 8) | np.asarray(picture)
     with contextlib.suppress(*PILLOW_ERRORS):  # a broken orientation is ignored, as for other pictures
         turns, mirrored = _ORIENTATIONS.get(opened.getexif().get(ORIENTATION, 1), (0, False))
         pixels = np.rot90(pixels[:, ::-1] if mirrored else pixels, turns)
     return np.ascontiguousarray(pixels)
-
-
-def _bytes(file: io.BytesIO, little: bool) -> np.ndarray:
-    """One byte of each number: the first, or read as if it were little-endian, the second."""
-    file.seek(0)
-    with Image.open(file) as picture:
-        if little and isinstance(picture, PngImageFile):
-            picture.tile = [tile._replace(args=str(tile.args).replace("16B", "16L")) for tile in picture.tile]
-        return np.asarray(picture)
 
 
 def encode_16_bits(pixels: np.ndarray, suffix: str, **options: object) -> bytes:
@@ -61,15 +57,20 @@ def encode_16_bits(pixels: np.ndarray, suffix: str, **options: object) -> bytes:
     if pixels.ndim == 2:
         return encode_picture(Image.fromarray(pixels), suffix, **options)
     height, width, channels = pixels.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
     rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
     filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
     filtered[:, 0] = _UP
     filtered[0, 1:], filtered[1:, 1:] = rows[0], rows[1:] - rows[:-1]
-    others = list(_chunks(encode_picture(Image.new("L", (1, 1)), suffix, **options)))
-    parts = [_SIGNATURE, _chunk(b"IHDR", header)]
-    parts += [_chunk(kind, data) for kind, data in others if kind not in (b"IHDR", b"IDAT", b"IEND")]
-    return b"".join([*parts, _chunk(b"IDAT", zlib.compress(filtered.data, _LEVEL)), _chunk(b"IEND", b"")])
+    metadata = _chunks(encode_picture(Image.new("L", (1, 1)), suffix, **options))
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)),
+        *((kind, data) for kind, data in metadata if kind not in (b"IHDR", b"IDAT", b"IEND")),
+        (b"IDAT", zlib.compress(filtered.data, _LEVEL)),
+        (b"IEND", b""),
+    ]
+    return _SIGNATURE + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
 
 
 def can_hold(suffix: str, pixels: np.ndarray) -> bool:
@@ -78,14 +79,10 @@ def can_hold(suffix: str, pixels: np.ndarray) -> bool:
     return Image.EXTENSION.get(suffix.lower()) in kinds
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The kind and data of each chunk."""
-    place = len(_SIGNATURE)
-    while place < len(png):
-        (length,) = struct.unpack_from(">I", png, place)
-        yield png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
-        place += length + 12
+    offset = len(_SIGNATURE)
+    while offset < len(png):
+        (length,) = struct.unpack_from(">I", png, offset)
+        yield png[offset + 4 : offset + 8], png[offset + 8 : offset + 8 + length]
+        offset += length + 12

@@ -20,7 +20,7 @@ from latentcli.imaging.box import Box
 from latentcli.imaging.images import as_float, read_all, to_model_size
 from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.photo.locate import check_boxes, find_boxes
-from latentcli.photo.metadata import earlier, holds_metadata, read_request
+from latentcli.photo.metadata import holds_metadata, read_request
 from latentcli.photo.photo import Photo, side_by_side
 from latentcli.pipelines.inputs import Item, gather
 from latentcli.pipelines.outputs import check_originals, not_done, targets
@@ -135,7 +135,7 @@ def _edit_one(
             boxes=tuple(boxes),
             original=item.path.name,
             original_sha256=photo.digest,
-            earlier=earlier(photo.traits.done_before),
+            earlier=photo.traits.earlier,
         )
         content = _encoded(versions, request, job.look, suffix, made.text() if job.metadata else None)
         if job.metadata and not holds_metadata(suffix):
@@ -146,16 +146,16 @@ def _edit_one(
     return content, z, notes, box_notes
 
 
-def _encoded(versions: list[Photo], request: EditRequest, look: Look, suffix: str, done: str | None) -> bytes:
+def _encoded(versions: list[Photo], request: EditRequest, look: Look, suffix: str, record: str | None) -> bytes:
     """The file of an edited photo, of a sheet of its versions, or of an animation that goes there and back."""
     if request.fps is not None:
         frames = [version.visible() for version in versions]
-        options = versions[0].traits.options(suffix, done)
+        options = versions[0].traits.options(suffix, record)
         return encode_animation(frames + frames[-2:0:-1], suffix, request.fps, **options)
     if len(versions) == 1:
-        return versions[0].bytes(suffix, done)
+        return versions[0].bytes(suffix, record)
     columns, words = (len(versions), _COMPARED) if request.compare else (request.columns, captions(request))
-    return side_by_side(versions, columns, look, words).bytes(suffix, done)
+    return side_by_side(versions, columns, look, words).bytes(suffix, record)
 
 
 def edit_photo(
