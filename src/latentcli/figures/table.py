@@ -53,7 +53,7 @@ def blocks(
     for block in _side_by_side(least, width):
         wanted = [max(map(len, cells[number])) for number in block]
         widths = _widened([least[number] for number in block], wanted, width)
-        right = [number > 0 and all(_is_number(row[number]) for row in rows) for number in block]
+        right = [number > 0 and all(is_number(row[number]) for row in rows) for number in block]
         drawn = [_lines([row[number] for number in block], widths, right) for row in (columns, *rows) if row]
         names = drawn.pop(0) if columns else []
         yield names, [line for lines in drawn for line in lines]
@@ -106,8 +106,13 @@ def _lines(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -
     ]
 
 
-def _is_number(cell: str) -> bool:
-    return cell.lstrip("+-").replace(",", "").replace(".", "").rstrip(" %").isdecimal() or cell == "-"
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number or nothing: columns of such cells stand at the right.
+
+    >>> [is_number(cell) for cell in ("-1,234.5", "+12 %", "-", "", "12 images")]
+    [True, True, True, True, False]
+    """
+    return cell.lstrip("+-").replace(",", "").replace(".", "").rstrip(" %").isdecimal() or cell in ("", "-")
 
 
 def markdown(table: Table) -> str:

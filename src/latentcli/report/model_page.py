@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,13 +22,13 @@ from latentcli.model.modelfile import LoadedModel
 from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, Section, bars, curves, page
 from latentcli.report.vectors_page import verdicts
 from latentcli.storage import history
-from latentcli.storage.history import EpochReport, Sharpening
+from latentcli.storage.history import Sharpening
 
 REPORT_FILE = "report.html"
 _SAMPLES = 64  # seeds 0 to 63
 _TRAVERSED = 8  # leading dimensions
-_STEPS = 9  # pictures per traversal, from
-_REACH = 2.5  # standard deviations below to as many above
+_STEPS = 9  # pictures per traversal
+_REACH = 2.5  # standard deviations of a traversal, down and up
 _GRADES = {"problem": "Problem", "note": "Worth knowing", "good": "Good"}
 _WORDS = {
     "latent_dim": "latent dimensions",
@@ -47,51 +46,37 @@ _WORDS = {
     "shift": "images moved by up to, share of a side",
     "jitter": "brightness and contrast changed by up to",
 }
-_MAY_BE_ZERO = ("beta", "kept_epoch", "seed")  # of others, 0 is none
-_UNSAID = {"pooling": 1, "stages": 1}  # none either
-
-
-@dataclass(frozen=True, slots=True)
-class ReportData:
-    """Everything a report is made from."""
-
-    model: LoadedModel
-    history: Sequence[EpochReport]
-    record: Record | None  # of the evaluation after training
-    reconstructions: Image.Image | None  # the sheet drawn at the end
-    snapshots: Sequence[tuple[int, Image.Image]]  # step, and the sheet drawn then
-    vectors: Sequence[ConceptVector]
+_MAY_BE_ZERO = ("beta", "kept_epoch", "seed")  # settings whose 0 is shown
+_DEFAULTS = {"pooling": 1, "stages": 1}  # are left out, too
 
 
 def build(model: LoadedModel, record: Record | None, vectors: Sequence[ConceptVector]) -> str:
-    """The page as HTML. Sections for which the model's folder holds nothing are left out."""
-    folder = model.path.parent
-    reconstructions = _read_picture(folder / RECONSTRUCTIONS_FILE)
-    data = ReportData(model, history.read(folder), record, reconstructions, _read_snapshots(folder), vectors)
-    return page(f"Report on the model {model.name}", _introduction(model), sections(data))
+    """The page as HTML, in the order of a reader's questions: success, looks, abilities, figures and ingredients.
 
-
-def sections(data: ReportData) -> list[Section]:
-    """In the order of a reader's questions: success, what it looks like, abilities, figures and ingredients."""
+    `record` is of the evaluation after training. Sections for which the model's folder holds nothing are left out.
+    """
+    kl = sorted(record.evaluation.kl_per_dimension, reverse=True) if record else ()
+    kl_bars = bars(kl, "Mean KL of each latent dimension, largest first", "rank", "nats")
     more = [
-        Section("traversals", "Latent dimensions, one at a time", [_traversals(data)]),
-        Section("neighbours", "Samples and the training images nearest to them", _neighbours(data)),
-        Section("over-time", "Over time", _over_time(data)),
+        Section("traversals", "Latent dimensions, one at a time", [_traversals(model, record)]),
+        Section("neighbours", "Samples and the training images nearest to them", _neighbours(record)),
+        Section("over-time", "Over time", _over_time(model)),
     ]
     figures = [
-        Section("metrics", "Metrics", _metrics(data)),
-        Section("curves", "Curves of the training", _curves(data)),
-        Section("dimensions", "KL per dimension", _dimensions(data)),
-        Section("settings", "Settings", [_settings(data.model)]),
+        Section("metrics", "Metrics", _metrics(model, record)),
+        Section("curves", "Curves of the training", _curves(model)),
+        Section("dimensions", "KL per dimension", kl_bars),
+        Section("settings", "Settings", [_settings(model)]),
     ]
-    return [
-        Section("verdict", "Verdict", _findings(data)),
-        Section("samples", "Samples", [_samples(data)]),
-        Section("reconstructions", "Reconstructions", _reconstructions(data)),
-        Section("vectors", "Concept vectors", [verdicts(data.vectors)] if data.vectors else []),
+    sections = [
+        Section("verdict", "Verdict", _findings(record)),
+        Section("samples", "Samples", [_samples(model)]),
+        Section("reconstructions", "Reconstructions", _reconstructions(model)),
+        Section("vectors", "Concept vectors", [verdicts(vectors)] if vectors else []),
         Section("pictures", "More pictures", more),
         Section("figures", "Figures and settings", figures),
     ]
+    return page(f"Report on the model {model.name}", _introduction(model), sections)
 
 
 def _introduction(model: LoadedModel) -> str:
@@ -106,31 +91,31 @@ def _introduction(model: LoadedModel) -> str:
     return f"Trained on {training.images:,} images of {training.data}{held_out}. {text}"
 
 
-def _findings(data: ReportData) -> list[Part]:
-    if data.record is None:
+def _findings(record: Record | None) -> list[Part]:
+    if record is None:
         return ["No evaluation is stored with this model; run latentcli evaluate to measure it."]
-    return [
-        Remarks([Remark(found.grade, found.text, _GRADES[found.grade], found.advice) for found in data.record.findings])
-    ]
+    return [Remarks([Remark(each.grade, each.text, _GRADES[each.grade], each.advice) for each in record.findings])]
 
 
-def _metrics(data: ReportData) -> list[Part]:
-    if data.record is None:
+def _metrics(model: LoadedModel, record: Record | None) -> list[Part]:
+    if record is None:
         return []
-    evaluation, training = data.record.evaluation, data.model.training
-    return [
-        metrics_table(evaluation),
-        *([samples_table(evaluation)] if evaluation.samples else []),
-        *([_sharpening(training.sharpening, evaluation)] if training and training.sharpening else []),
-    ]
+    evaluation, training = record.evaluation, model.training
+    tables: list[Part] = [metrics_table(evaluation)]
+    if evaluation.samples:
+        tables.append(samples_table(evaluation))
+    if training and training.sharpening:
+        tables.append(_sharpening(training.sharpening, evaluation))
+    return tables
 
 
-def _sharpening(found: Sharpening, evaluation: Evaluation) -> Table:
+def _sharpening(sharpening: Sharpening, evaluation: Evaluation) -> Table:
+    """Metrics before and after sharpening; no Fréchet distance where there are too few images for it."""
     columns = ["sharpening the decoder", "PSNR, dB", "sharpness", "Fréchet distance of samples"]
     columns = columns if evaluation.held_out.images >= MIN_COMPARED else columns[:-1]
     rows = [
         (name, f"{metrics.psnr:.2f}", f"{metrics.sharpness:.2f}", f"{metrics.frechet:.3g}")[: len(columns)]
-        for name, metrics in (("before", found.before), ("after", found.after))
+        for name, metrics in (("before", sharpening.before), ("after", sharpening.after))
     ]
     caption = (
         "Sharpness is the variance of the Laplacian of reconstructions over that of the images, in the median. Detail "
@@ -139,19 +124,20 @@ def _sharpening(found: Sharpening, evaluation: Evaluation) -> Table:
     return Table(caption, columns, rows)
 
 
-def _curves(data: ReportData) -> list[Chart]:
-    lines, measured = data.history, diagnosis.measured(data.history)
+def _curves(model: LoadedModel) -> list[Chart]:
+    lines = history.read(model.path.parent)
+    measured = diagnosis.measured(lines)
     training = partial(Line, "training", [line.epoch for line in lines])
     held_out = partial(Line, "held out", [line.epoch for line, _ in measured])
-    psnr = held_out([found.psnr for _, found in measured])
-    drawn = curves([psnr], "PSNR of reconstructions, higher is better", "epoch", "dB")
-    if data.model.training and not data.model.training.beta:  # an autoencoder has neither ELBO nor KL
-        return drawn
-    elbo = training([line.loss for line in lines]), held_out([found.negative_elbo or 0.0 for _, found in measured])
-    kl = training([line.kl for line in lines]), held_out([found.kl or 0.0 for _, found in measured])
+    psnr = held_out([metrics.psnr for _, metrics in measured])
+    charts = curves([psnr], "PSNR of reconstructions, higher is better", "epoch", "dB")
+    if model.training and not model.training.beta:  # an autoencoder has neither ELBO nor KL
+        return charts
+    elbo = training([line.loss for line in lines]), held_out([metrics.negative_elbo or 0.0 for _, metrics in measured])
+    kl = training([line.kl for line in lines]), held_out([metrics.kl or 0.0 for _, metrics in measured])
     return [
         *curves(elbo, "-ELBO per image, lower is better", "epoch", "nats"),
-        *drawn,
+        *charts,
         *curves(kl, "KL per image", "epoch", "nats"),
     ]
 
@@ -164,69 +150,57 @@ def _read_picture(path: Path) -> Image.Image | None:
 
 def _read_snapshots(folder: Path) -> list[tuple[int, Image.Image]]:
     paths = [path for name in SNAPSHOT_FOLDERS for path in (folder / name).glob("*.png") if path.stem.isdecimal()]
-    found = [(int(path.stem), _read_picture(path)) for path in sorted(paths)]
-    return sorted(((step, picture) for step, picture in found if picture), key=lambda snapshot: snapshot[0])
+    pictures = {int(path.stem): _read_picture(path) for path in paths}
+    return [(step, picture) for step, picture in sorted(pictures.items(), key=lambda item: item[0]) if picture]
 
 
-def _reconstructions(data: ReportData) -> list[Picture]:
-    if data.reconstructions is None:
+def _reconstructions(model: LoadedModel) -> list[Picture]:
+    reconstructions = _read_picture(model.path.parent / RECONSTRUCTIONS_FILE)
+    if reconstructions is None:
         return []
-    kind = "held-out" if data.model.training and data.model.training.held_out_images else "training"
+    kind = "held-out" if model.training and model.training.held_out_images else "training"
     words = f"Images of the {kind} set, below each what the model makes of it"
-    return [Picture(data.reconstructions, words, f"{words}.")]
+    return [Picture(reconstructions, words, f"{words}.")]
 
 
-def _over_time(data: ReportData) -> list[Part]:
-    training = data.model.training
+def _over_time(model: LoadedModel) -> list[Part]:
+    training = model.training
     per_epoch = training.steps / max(training.epochs or 1, 1e-9) if training else 0.0
     rows = "Originals in the first row, their reconstructions in the second, samples from N(0, I) in the third."
-    pictures = [
-        Picture(snapshot, f"After step {step}", f"Step {step:,}{_epoch(step, per_epoch)}", beside=True)
-        for step, snapshot in data.snapshots
-    ]
+    pictures = []
+    for step, snapshot in _read_snapshots(model.path.parent):
+        epoch = f" (epoch {step / per_epoch:.1f})" if per_epoch else ""
+        pictures.append(Picture(snapshot, f"After step {step}", f"Step {step:,}{epoch}", beside=True))
     return [rows, *pictures] if pictures else []
 
 
-def _epoch(step: int, per_epoch: float) -> str:
-    return f" (epoch {step / per_epoch:.1f})" if per_epoch else ""
-
-
-def _kl_per_dimension(data: ReportData) -> tuple[float, ...]:
-    return data.record.evaluation.kl_per_dimension if data.record else ()
-
-
-def _dimensions(data: ReportData) -> list[Chart]:
-    values = sorted(_kl_per_dimension(data), reverse=True)
-    return bars(values, "Mean KL of each latent dimension, largest first", "rank", "nats")
-
-
-def _traversals(data: ReportData) -> Picture:
-    model = data.model
-    where = model.geometry
-    kl, deviation = _kl_per_dimension(data), np.sqrt(np.diag(where.covariance))
-    leading = np.argsort(-np.asarray(kl if kl else deviation), kind="stable")[:_TRAVERSED].tolist()
-    rows = [axes.dimension(index, where, f"{kl[index]:.2f} nats" if kl else "") for index in leading]
-    rows.append(axes.at_random(where))
+def _traversals(model: LoadedModel, record: Record | None) -> Picture:
+    """Traversals of the dimensions with the largest KL, without a record the largest deviation, and a random one."""
+    geometry = model.geometry
+    kl = record.evaluation.kl_per_dimension if record else ()
+    importance = np.asarray(kl) if kl else np.sqrt(np.diag(geometry.covariance))
+    leading = np.argsort(-importance, kind="stable")[:_TRAVERSED].tolist()
+    rows = [axes.dimension(index, geometry, f"{kl[index]:.2f} nats" if kl else "") for index in leading]
+    rows.append(axes.at_random(geometry))
     t = np.linspace(-_REACH, _REACH, _STEPS, dtype=np.float32)[:, None]
     z = np.concatenate([model.prior.sample([0], model.prior.temperature) + t * axis.step for axis in rows])
     captions = Captions(rows=[f"{axis.name}  {axis.note}".strip() for axis in rows])
-    traversals = sheet(to_pictures(model.decode(z)), _STEPS, captions)
     words = (
         f"Each row moves a sample along one latent dimension, {_REACH} standard deviations down and as many up: "
         f"those with the largest {'KL' if kl else 'deviation'}; the last row moves it as far in a random direction"
     )
-    return Picture(traversals, words, f"{words}.")
+    return Picture(sheet(to_pictures(model.decode(z)), _STEPS, captions), words, f"{words}.")
 
 
-def _samples(data: ReportData) -> Picture:
-    prior = data.model.prior
+def _samples(model: LoadedModel) -> Picture:
+    prior = model.prior
     z = prior.sample(range(_SAMPLES), prior.temperature)
     words = f"What the model draws by itself: seeds 0 to {_SAMPLES - 1}, temperature {prior.temperature:g}"
-    return Picture(sheet(to_pictures(data.model.decode(z)), columns=8), words, f"{words}.")
+    return Picture(sheet(to_pictures(model.decode(z)), columns=8), words, f"{words}.")
 
 
-def _neighbours(data: ReportData) -> list[Picture]:
-    neighbours = data.record.neighbours if data.record else None
+def _neighbours(record: Record | None) -> list[Picture]:
+    neighbours = record.neighbours if record else None
     if neighbours is None:
         return []
     shown = to_pictures(np.concatenate([neighbours.samples, neighbours.training]))
@@ -244,7 +218,7 @@ def _settings(model: LoadedModel) -> Table:
         for name, value in settings.items()
         if not isinstance(value, dict)
         and (value or (value == 0 and name in _MAY_BE_ZERO))
-        and value != _UNSAID.get(name)
+        and value != _DEFAULTS.get(name)
     ]
     return Table("", ("setting", "value"), rows)
 

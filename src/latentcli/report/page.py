@@ -1,6 +1,6 @@
-"""HTML page of sections: text, tables, pictures and charts, drawn by the templates. No script, nothing loaded.
+"""HTML page of sections: text, tables, pictures and charts, drawn by the templates. It has no script and loads nothing.
 
-Charts are SVG: they scale to a phone, print, follow the dark mode, and say in words what they show.
+Charts are SVG, which scales to a phone, prints and follows the dark mode; each has a description in words.
 """
 
 import base64
@@ -14,7 +14,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from latentcli.figures.table import Table
+from latentcli.figures.table import Table, is_number
 from latentcli.imaging.images import encode_picture
 
 _QUALITY = 80  # of WebP
@@ -26,7 +26,7 @@ _TICKS = 4
 class Remark:
     """A line of advice with a colour."""
 
-    grade: str  # good, note or problem: the class in the style sheet
+    grade: str  # its class in the style sheet: good, note or problem
     text: str
     label: str = ""
     advice: str = ""
@@ -41,7 +41,7 @@ class Remarks:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture inside the page; the description is for those who do not see it."""
+    """A picture inside the page, with a description for those who do not see it."""
 
     image: Image.Image
     description: str
@@ -50,7 +50,7 @@ class Picture:
 
     @property
     def scale(self) -> int:
-        """How many times as large a small picture is shown."""
+        """Factor by which a small picture is shown larger."""
         return max(1, _SHOWN_WIDTH // self.image.width)
 
     @property
@@ -61,7 +61,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One of several things in an overview: its verdict, and a picture of what it does."""
+    """A vector in an overview: its verdict, and a picture of what it does."""
 
     name: str
     remark: Remark
@@ -80,7 +80,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves or bars over axes, in units of the drawing."""
+    """Curves or bars over axes; points, widths and heights are in units of the drawing."""
 
     title: str
     description: str
@@ -95,16 +95,18 @@ class Chart:
 
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
+        """Position and label of each tick of the x axis."""
         return _ticks(self.x_range, self.left, self.right)
 
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
+        """Position and label of each tick of the y axis."""
         return _ticks(self.y_range, self.base, self.top)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A titled part of the page; one without parts is left out, and one inside another is folded until it is opened."""
+    """A titled part of the page. It is left out without parts, and folded inside another section."""
 
     id: str
     title: str
@@ -112,7 +114,7 @@ class Section:
 
     @property
     def shown(self) -> list["Part"]:
-        """Its parts, without sections that hold nothing."""
+        """Its parts without empty sections."""
         return [part for part in self.parts if not isinstance(part, Section) or part.shown]
 
 
@@ -122,8 +124,7 @@ Part = str | Table | Picture | Remarks | Chart | Entry | Section
 def page(title: str, introduction: str, sections: Sequence[Section]) -> str:
     """The whole document."""
     shown = [section for section in sections if section.shown]
-    template = templates.get_template("page.html.j2")
-    return template.render(title=title, introduction=introduction, sections=shown)
+    return templates.get_template("page.html.j2").render(title=title, introduction=introduction, sections=shown)
 
 
 def curves(lines: Sequence[Line], title: str, x_name: str, unit: str) -> list[Chart]:
@@ -135,25 +136,24 @@ def curves(lines: Sequence[Line], title: str, x_name: str, unit: str) -> list[Ch
     y_range = _range([y for line in lines for y in line.y])
     drawn = []
     for line in lines:
-        across = [_position(x, x_range, Chart.left, Chart.right) for x in line.x]
-        down = [_position(y, y_range, Chart.base, Chart.top) for y in line.y]
+        across = np.interp(line.x, x_range, (Chart.left, Chart.right)).tolist()
+        down = np.interp(line.y, y_range, (Chart.base, Chart.top)).tolist()
         drawn.append((line.name, list(zip(across, down, strict=True))))
     ends = "; ".join(f"{line.name} from {_short(line.y[0])} to {_short(line.y[-1])} {unit}" for line in lines)
     return [Chart(title, ends, x_name, x_range, y_range, lines=drawn)]
 
 
 def bars(values: Sequence[float], title: str, x_name: str, unit: str) -> list[Chart]:
-    """One bar per value, in the order given; no chart when there are none."""
+    """A bar for each value, in the order given; no chart when there are none."""
     if not values:
         return []
     high = max([*values, 1e-9])
     description = f"{len(values)} bars, from {_short(max(values))} to {_short(min(values))} {unit}"
-    drawn = [("", _bars(values, high))]
-    return [Chart(title, description, x_name, (1, len(values)), (0.0, high), bars=drawn)]
+    return [Chart(title, description, x_name, (1, len(values)), (0.0, high), bars=[("", _bars(values, high))])]
 
 
 def histogram(kinds: Sequence[tuple[str, Sequence[float]]], count: int, title: str, x_name: str) -> list[Chart]:
-    """Shares of the values of each kind in so many bins, one kind behind the other; every kind has values."""
+    """Shares of the values of each kind in `count` bins, one kind behind the other; every kind has values."""
     low, high = _range([value for _, values in kinds for value in values])
     shares = [(name, np.histogram(values, count, (low, high))[0] / len(values)) for name, values in kinds]
     most = max(float(share.max()) for _, share in shares)
@@ -163,7 +163,7 @@ def histogram(kinds: Sequence[tuple[str, Sequence[float]]], count: int, title: s
 
 
 def _bars(values: Sequence[float], high: float) -> list[tuple[float, float, float]]:
-    """Left end, width and height of bars over the whole axis; one of `high` fills the frame."""
+    """Left end, width and height of bars over the whole axis; a bar of `high` fills the frame."""
     step, full = (Chart.right - Chart.left) / len(values), Chart.base - Chart.top
     return [
         (Chart.left + index * step, max(0.5, 0.85 * step), max(0.0, value / high * full))
@@ -176,29 +176,22 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _position(value: float, values: tuple[float, float], start: float, end: float) -> float:
-    """Where a value stands on an axis that is drawn from start to end."""
-    return start + (value - values[0]) / (values[1] - values[0]) * (end - start)
-
-
 def _ticks(values: tuple[float, float], start: float, end: float) -> list[tuple[float, str]]:
-    low, span = values[0], values[1] - values[0]
-    shares = [tick / _TICKS for tick in range(_TICKS + 1)]
-    return [(start + share * (end - start), _tick(low + share * span, span)) for share in shares]
+    """Positions of the ticks of an axis from start to end, and labels with as many digits as distinguish them.
 
-
-def _tick(value: float, span: float) -> str:
-    """As many digits as distinguish the ticks of an axis of this length.
-
-    >>> _tick(19015.2, 400), _tick(11.925, 0.1), _tick(-0.0, 8), _tick(1, 0)
-    ('19,015', '11.925', '0.0', '1.0')
+    >>> _ticks((-2, 6), 0, 100)
+    [(0.0, '-2.0'), (25.0, '0.0'), (50.0, '2.0'), (75.0, '4.0'), (100.0, '6.0')]
+    >>> _ticks((18800, 19200), 0, 100)[1][1], _ticks((11.9, 12.0), 0, 100)[1][1], _ticks((1, 1), 0, 100)[1][1]
+    ('18,900', '11.925', '1.0')
     """
-    decimals = 1 - math.floor(math.log10(span / _TICKS)) if span > 0 else 1
-    return f"{value + 0.0:,.{min(6, max(0, decimals))}f}"
+    low, span = values[0], values[1] - values[0]
+    decimals = min(6, max(0, 1 - math.floor(math.log10(span / _TICKS)))) if span > 0 else 1
+    shares = [tick / _TICKS for tick in range(_TICKS + 1)]
+    return [(start + share * (end - start), f"{low + share * span + 0.0:,.{decimals}f}") for share in shares]
 
 
 def _short(value: float) -> str:
-    """Short, for a description.
+    """A number in a description.
 
     >>> _short(19015.2), _short(0.1234), _short(-0.0)
     ('19,015', '0.123', '0')
@@ -206,23 +199,9 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value + 0.0:.3g}"
 
 
-def _macro(part: Part) -> str:
-    """The macro that draws a part: its class's name."""
-    return "paragraph" if isinstance(part, str) else type(part).__name__.lower()
-
-
-def _decimals(value: float, digits: int = 1) -> str:
-    return f"{value:.{digits}f}"
-
-
-def _figures(table: Table) -> list[bool]:
-    """Which columns of a table hold numbers alone.
-
-    >>> _figures(Table("", ("vector", "AUC", "method"), [("old", "0.95", "lda"), ("smile", "-", "-")]))
-    [False, True, False]
-    """
-    columns = list(zip(*table.rows, strict=True))
-    return [all(cell.lstrip("+-")[:1].isdecimal() or cell in ("", "-") for cell in column) for column in columns]
+def _number_columns(table: Table) -> list[bool]:
+    """Whether each column holds numbers alone."""
+    return [all(map(is_number, column)) for column in zip(*table.rows, strict=True)]
 
 
 def _marked(text: str) -> str:
@@ -241,4 +220,4 @@ templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-templates.filters |= {"macro": _macro, "decimals": _decimals, "figures": _figures, "marked": _marked}
+templates.filters |= {"decimals": "{:.1f}".format, "number_columns": _number_columns, "marked": _marked}

@@ -13,23 +13,11 @@ from latentcli.figures.table import Table, cell
 from latentcli.imaging.images import to_pictures
 from latentcli.model.modelfile import LoadedModel
 from latentcli.model.prior import Geometry
-from latentcli.report.page import (
-    Chart,
-    Entry,
-    Line,
-    Part,
-    Picture,
-    Remark,
-    Remarks,
-    Section,
-    curves,
-    histogram,
-    page,
-)
+from latentcli.report.page import Entry, Line, Part, Picture, Remark, Remarks, Section, curves, histogram, page
 
 _OVERVIEW = (-1.0, 1.0, 5)  # strengths of the strips of the overview: from, to, pictures
-_STRENGTHS = (-1.0, 2.0, 7)  # of the others
-_SMALL = 0.2  # shift up to which nothing is said: "small" in Cohen, Statistical Power Analysis, 1988
+_STRENGTHS = (-1.0, 2.0, 7)  # of the other strips
+_SMALL = 0.2  # shift below which a side effect is not named: "small" in Cohen, Statistical Power Analysis, 1988
 _POINTS = 100  # of a curve
 _BINS = 30
 
@@ -42,20 +30,25 @@ class VectorReportData:
     geometry: Geometry
     vectors: Sequence[ConceptVector]
     z: np.ndarray  # (n, latent_dim): the latents that the vectors are shown on
-    kind: str  # of these: held-out images, images or samples
+    kind: str  # of these latents: held-out images, images or samples
 
 
 def build(data: VectorReportData) -> str:
     """The page as HTML."""
-    name, vectors = data.model.name, data.vectors
+    vectors = data.vectors
+    cosines = Table(
+        "",
+        ("vector", *(vector.name for vector in vectors)),
+        [(vector.name, *(f"{vector.cosine(other):+.2f}" for other in vectors)) for vector in vectors],
+    )
     figures = [
         Section("scores", "Scores", [vector_table(vectors)]),
-        Section("cosines", "Cosines", [_cosines(vectors)] if len(vectors) > 1 else []),
+        Section("cosines", "Cosines", [cosines] if len(vectors) > 1 else []),
     ]
-    each = [Section(_id(number), vector.name, _vector(data, vector)) for number, vector in enumerate(vectors)]
+    each = [Section(f"vector-{number}", vector.name, _vector(data, vector)) for number, vector in enumerate(vectors)]
     sections = [
         Section("overview", "Overview", _overview(data)),
-        Section("effects", "Side effects", _all_side_effects(vectors)),
+        Section("effects", "Side effects", _side_effects(vectors)),
         Section("each", "Each vector", each),
         Section("figures", "Figures", figures),
     ]
@@ -63,52 +56,40 @@ def build(data: VectorReportData) -> str:
         f"{len(vectors)} concept vectors. Strength 1 goes from the mean of the images without a concept to the mean of "
         "those with it. Edited pictures are synthetic."
     )
-    return page(f"Concept vectors of the model {name}", introduction, sections)
-
-
-def _id(number: int) -> str:
-    return f"vector-{number}"
+    return page(f"Concept vectors of the model {data.model.name}", introduction, sections)
 
 
 def _overview(data: VectorReportData) -> list[Part]:
+    """A strip of each vector with its verdict, on the latent nearest to the mean."""
     first, last, _ = _OVERVIEW
     one = data.kind.removesuffix("s")
-    shown = data.z[np.linalg.norm(data.z - data.geometry.mean, axis=1).argmin()]  # the most ordinary of them
+    nearest = np.linalg.norm(data.z - data.geometry.mean, axis=1).argmin()
+    entries: list[Part] = []
+    for number, vector in enumerate(data.vectors):
+        auc = f"AUC {vector.auc:.2f}" if vector.auc is not None else ""
+        sum_of = ", ".join(f"{name}={strength:g}" for name, strength in vector.combined)
+        summary = "; ".join(filter(None, (auc, sum_of, _strongest(vector))))
+        grade = "good" if vector.verdict.word == "good" else "note"
+        strip = _strip(data, data.z[nearest][None], vector.direction, _OVERVIEW)
+        picture = Picture(strip, f"{one} at strengths {first:g} to {last:g} of {vector.name}", "")
+        remark = Remark(grade, summary, vector.verdict.word)
+        entries.append(Entry(vector.name, remark, picture, f"vector-{number}"))
     words = (
         f"One {one} at strengths {first:g} to {last:g} of each vector; the middle is the {one} itself. An AUC of 1 "
         "separates pictures with a concept from those without, one of 0.5 does not. Side effects are in standard "
         "deviations (sd) of images that do not differ in the concept."
     )
-    entries = [
-        Entry(
-            vector.name,
-            Remark("good" if vector.verdict.word == "good" else "note", _summary(vector), vector.verdict.word),
-            Picture(
-                _strip(data, shown[None], vector.direction, _OVERVIEW),
-                f"{one} at strengths {first:g} to {last:g} of {vector.name}",
-                "",
-            ),
-            _id(number),
-        )
-        for number, vector in enumerate(data.vectors)
-    ]
     return [words, *entries]
 
 
-def _summary(vector: ConceptVector) -> str:
-    """Its AUC and its strongest side effect, in words."""
-    auc = f"AUC {vector.auc:.2f}" if vector.auc is not None else ""
-    parts = ", ".join(f"{name}={strength:g}" for name, strength in vector.combined)
-    return "; ".join(filter(None, (auc, parts, _strongest(vector))))
-
-
 def verdicts(vectors: Sequence[ConceptVector]) -> Table:
-    """What each vector is worth, one a row."""
+    """A table with a row for each vector: verdict, AUC and strongest side effect."""
     rows = [(vector.name, vector.verdict.word, cell(vector.auc, 2), _strongest(vector)) for vector in vectors]
     return Table("", ("vector", "verdict", "AUC", "strongest side effect"), rows)
 
 
 def _strongest(vector: ConceptVector) -> str:
+    """The strongest side effect in words; "" where none was measured."""
     worst = vector.diagnostics.strongest_side_effect
     if worst is None:
         return ""
@@ -117,25 +98,25 @@ def _strongest(vector: ConceptVector) -> str:
     return f"also {'adds' if worst.shift > 0 else 'takes away'} {worst.concept}: {worst.shift:+.2f} sd"
 
 
-def _all_side_effects(vectors: Sequence[ConceptVector]) -> list[Part]:
-    """How far each vector moves each concept, as one table."""
-    moved = [({shift.concept: shift.shift for shift in vector.diagnostics.shifts}, vector.name) for vector in vectors]
-    concepts = list(dict.fromkeys(sorted(concept for shifts, _ in moved for concept in shifts)))
+def _side_effects(vectors: Sequence[ConceptVector]) -> list[Table]:
+    """The shift of each concept by each vector."""
+    shifts = [{shift.concept: f"{shift.shift:+.2f}" for shift in vector.diagnostics.shifts} for vector in vectors]
+    concepts = sorted(set().union(*shifts))
     rows = [
-        (name, *(f"{shifts[concept]:+.2f}" if concept in shifts else "" for concept in concepts))
-        for shifts, name in moved
-        if shifts
+        (vector.name, *(shifted.get(concept, "") for concept in concepts))
+        for vector, shifted in zip(vectors, shifts, strict=True)
+        if shifted
     ]
-    return [Table(_EFFECTS, ("an edit by +1 of", *concepts), rows)] if rows else []
-
-
-def _cosines(vectors: Sequence[ConceptVector]) -> Table:
-    rows = [(vector.name, *(f"{vector.cosine(other):+.2f}" for other in vectors)) for vector in vectors]
-    return Table("", ("vector", *(vector.name for vector in vectors)), rows)
+    caption = (
+        "How far an edit moves each concept, in its within-class standard deviations: images are edited, decoded, "
+        "encoded again and scored by a discriminant of the concept."
+    )
+    return [Table(caption, ("an edit by +1 of", *concepts), rows)] if rows else []
 
 
 def _vector(data: VectorReportData, vector: ConceptVector) -> list[Part]:
-    measured = vector.diagnostics
+    """Diagnostics, strips and charts of one vector, and what balancing and orthogonalising changed."""
+    measured, scores = vector.diagnostics, vector.scores
     facts = [
         f"Method: {vector.method}",
         f"measured on {measured.measured_on}" if measured.measured_on else "",
@@ -147,68 +128,45 @@ def _vector(data: VectorReportData, vector: ConceptVector) -> list[Part]:
     ]
     parts: list[Part] = [Remarks([Remark("note", vector.advice)])] if vector.advice else []
     parts.append(f"{'; '.join(filter(None, facts))}.")
-    parts += _strips(data, vector)
-    if vector.scores is not None and len(vector.scores.shows):
-        parts += [*_histogram(vector.scores), *_roc(vector.scores)]
-    return parts + _side_effects(vector)
-
-
-def _roc(scores: Scores) -> list[Chart]:
-    """True against false positives: of the projection and of the discriminant."""
-
-    def rates(values: np.ndarray) -> tuple[list[float], list[float]]:
-        cuts = np.quantile(values, np.linspace(1, 0, _POINTS))
-        kinds = (~scores.shows, scores.shows)
-        false, true = ([0.0, *((values[kind] >= cut).mean() for cut in cuts)] for kind in kinds)
-        return [float(x) for x in false], [float(y) for y in true]
-
-    lines = [Line("projection", *rates(scores.projection)), Line("LDA", *rates(scores.discriminant))]
-    return curves(lines, "ROC: true positives over false positives", "false positives", "")
-
-
-def _histogram(scores: Scores) -> list[Chart]:
-    kinds = [(name, scores.projection[kind]) for name, kind in (("with", scores.shows), ("without", ~scores.shows))]
-    title = "Projections of images with and without: share of each"
-    return histogram([(name, found.tolist()) for name, found in kinds], _BINS, title, "projection, latent units")
-
-
-_EFFECTS = (
-    "How far an edit moves each concept, in its within-class standard deviations: images are edited, decoded, encoded "
-    "again and scored by a discriminant of the concept."
-)
-
-
-def _side_effects(vector: ConceptVector) -> list[Part]:
-    """What balancing and orthogonalising changed; the shifts themselves are in the table of all vectors."""
+    first, last, _ = _STRENGTHS
+    random = data.geometry.drawn[0] - data.geometry.drawn[1]
+    random *= np.linalg.norm(vector.direction) / max(float(np.linalg.norm(random)), 1e-9)
+    for words, direction in (
+        (f"{data.kind} at strengths {first:g} to {last:g} of {vector.name}", vector.direction),
+        (f"the same {data.kind} as far in a random direction", random),
+    ):
+        strips = _strip(data, data.z, direction, _STRENGTHS)
+        parts.append(Picture(strips, words, f"{words[0].upper()}{words[1:]}.", beside=True))
+    if scores is not None and len(scores.shows):
+        kinds = [("with", scores.projection[scores.shows]), ("without", scores.projection[~scores.shows])]
+        title = "Projections of images with and without: share of each"
+        values = [(name, projection.tolist()) for name, projection in kinds]
+        parts += histogram(values, _BINS, title, "projection, latent units")
+        lines = [_roc("projection", scores.projection, scores), _roc("LDA", scores.discriminant, scores)]
+        parts += curves(lines, "ROC: true positives over false positives", "false positives", "")
     rows = [
         (shift.concept, f"{shift.shift:+.2f}", f"{shift.before:+.2f}")
-        for shift in vector.diagnostics.shifts
+        for shift in measured.shifts
         if shift.before is not None
     ]
     caption = "Effects of edits by strength 1, and what they were without balancing and orthogonalising."
-    return [Table(caption, ("concept", "shift, sd", "before"), rows)] if rows else []
+    return [*parts, Table(caption, ("concept", "shift, sd", "before"), rows)] if rows else parts
 
 
-def _strips(data: VectorReportData, vector: ConceptVector) -> list[Part]:
-    first, last, _ = _STRENGTHS
-    drawn = data.geometry.drawn
-    random = drawn[0] - drawn[1]
-    random *= np.linalg.norm(vector.direction) / max(float(np.linalg.norm(random)), 1e-9)
-    kind = data.kind
-    directions = {
-        f"{kind} at strengths {first:g} to {last:g} of {vector.name}": vector.direction,
-        f"the same {kind} as far in a random direction": random,
-    }
-    return [
-        Picture(_strip(data, data.z, direction, _STRENGTHS), words, f"{words[0].upper()}{words[1:]}.", beside=True)
-        for words, direction in directions.items()
-    ]
+def _roc(name: str, values: np.ndarray, scores: Scores) -> Line:
+    """Rates of true over false positives at thresholds (n,) of the values."""
+    thresholds = np.quantile(values, np.linspace(1, 0, _POINTS))
+    false, true = (
+        [0.0, *(float((values[kind] >= threshold).mean()) for threshold in thresholds)]
+        for kind in (~scores.shows, scores.shows)
+    )
+    return Line(name, false, true)
 
 
 def _strip(
     data: VectorReportData, z: np.ndarray, direction: np.ndarray, strengths: tuple[float, float, int]
 ) -> Image.Image:
-    """A row for each latent z (n, latent_dim), moved along a direction."""
+    """A row of pictures for each latent z (n, latent_dim), moved along a direction."""
     steps = np.linspace(*strengths, dtype=np.float32)[:, None]
     moved = (z[:, None] + steps * direction).reshape(-1, len(direction))
     return sheet(to_pictures(data.model.decode(moved)), columns=len(steps))
