@@ -22,7 +22,7 @@ import torch
 from latentcli.concepts.diagnostics import MIN_HELD_OUT, measure
 from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.label_source import LabelSource
-from latentcli.concepts.label_table import read
+from latentcli.concepts.labels import read
 from latentcli.concepts.vector import ConceptVector
 from latentcli.events import Event
 from latentcli.model.modelfile import LoadedModel, load_model

@@ -13,7 +13,7 @@ from latentcli.cli.options import parse_crop, parse_size
 from latentcli.concepts.csv_table import CsvTable
 from latentcli.concepts.diagnostics import Diagnostics
 from latentcli.concepts.edit import EditRequest, Strength, parse_row
-from latentcli.concepts.label_table import Cut
+from latentcli.concepts.labels import Cut
 from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.evaluation.diagnosis import Finding

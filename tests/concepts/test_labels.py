@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from latentcli.concepts import labels
-from latentcli.errors import ConfigError, ImageError, ModelMismatch
+from latentcli.concepts.label_source import LabelSource
+from latentcli.concepts.labels import Cut, from_table
+from latentcli.errors import ConfigError, ImageError, LatentCLIError, ModelMismatch, UsageError
 from latentcli.storage.latents import Latents
 from tests.conftest import draw_folder
 
@@ -70,3 +72,154 @@ def test_latents_files_are_labels_too(tmp_path):
     assert values(found) == [1, 1, 0, 0]
     with pytest.raises(ModelMismatch):
         labels.from_folders("x", files[0], files[2])
+
+
+# from a table
+
+
+@pytest.fixture
+def table(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("a.png", "b.png", "sub/c.png", "d.png"):
+        (tmp_path / name).touch()
+    path = tmp_path / "attributes.csv"
+    path.write_text("file,age,smile,pet\na.png,30,0.95,cat\nb.png,40,0.5,dog\nsub/c.png,50,0.05,cat\nd.png,60,,\n")
+    return path
+
+
+def labels_of(table, column=None, name="x", **more):
+    every = column is None
+    return from_table(LabelSource(labels=table, column=column, every=every, name=None if every else name, **more))
+
+
+def smile(table, **more):
+    return labels_of(table, "smile", "smile", **more)
+
+
+def test_a_table_has_two_thresholds(table, tmp_path):
+    found = smile(table, above=0.9, below=0.1)
+    assert found.names == ("a.png", "b.png", "sub/c.png", "d.png")
+    assert values(found) == [1, -1, 0, -1]
+    assert found.root == tmp_path
+    assert found.notes == ("1 rows have no usable smile and were left out (d.png)",)
+
+
+def test_one_threshold_divides_everything(table):
+    assert values(smile(table)) == [1, 1, 0, -1]
+    assert values(smile(table, above=0.9)) == [1, 0, 0, -1]
+    assert values(labels_of(table, "age", below=40)) == [0, 0, 1, 1]
+
+
+def test_numbers_can_be_between_or_at_the_extremes(table):
+    assert values(labels_of(table, "age", above=60, between="35,45")) == [-1, 0, -1, 1]
+    assert values(labels_of(table, "age", extremes=0.25)) == [0, -1, -1, 1]
+    assert values(labels_of(table, "age")) == [
+        0,
+        -1,
+        -1,
+        1,
+    ]  # the quarters of numbers beyond 0 to 1
+
+
+def test_a_text_is_against_the_rest(table):
+    assert values(labels_of(table, "pet", name="cat", one="cat")) == [1, 0, 1, -1]
+    with pytest.raises(ConfigError, match="no row"):
+        labels_of(table, "pet", one="horse")
+
+
+def test_every_column_makes_a_concept(table):
+    table.write_text(table.read_text().replace("pet\n", "pet,same,id\n").replace("cat\n", "cat,1,q\n"))
+    found = labels_of(table, thresholds=["age=60,20:35"])
+    assert [concept.name for concept in found.concepts] == ["age", "smile", "pet-cat", "pet-dog"]
+    assert values(found, 0) == [0, -1, -1, 1]
+    assert any(note.startswith("same was left out") for note in found.notes)
+    assert any(note.startswith("id was left out: it has 1 different texts") for note in found.notes)
+
+
+def test_columns_to_balance_by_become_classes(table):
+    cells = smile(table, balance_by=("age", "pet", "smile"), thresholds=["smile=0.9,0.1"]).cells
+    assert cells["age"].tolist() == [0, 1, 2, 3]
+    assert cells["pet"].tolist() == [0, 1, 0, -1]
+    assert cells["smile"].tolist() == [1, -1, 0, -1]
+
+
+def test_many_numbers_are_balanced_in_quarters(tmp_path):
+    draw_folder(tmp_path, 40)
+    rows = "".join(f"{number:03d}.png,{number % 2},{number}\n" for number in range(40))
+    (tmp_path / "t.csv").write_text("file,x,age\n" + rows)
+    cells = labels_of(tmp_path / "t.csv", "x", balance_by=("age",)).cells["age"]
+    assert np.bincount(cells).tolist() == [10, 10, 10, 10]
+
+
+def test_files_that_are_not_there_are_named(table, tmp_path):
+    (tmp_path / "b.png").unlink()
+    found = smile(table)
+    assert found.names == ("a.png", "sub/c.png", "d.png")
+    assert any("1 files" in note and "(b.png)" in note and "`root`" in note for note in found.notes)
+
+
+def test_bad_tables_are_refused(table, tmp_path):
+    with pytest.raises(ConfigError, match="no column 'frown'; it has age, smile, pet"):
+        labels_of(table, "frown")
+    with pytest.raises(ConfigError, match="no column 'size'"):
+        smile(table, balance_by=("size",))
+    with pytest.raises(ConfigError, match="less than `above`"):
+        Cut.of(0.1, 0.9)
+    with pytest.raises(ConfigError, match=r"nowhere\.csv does not exist"):
+        smile(tmp_path / "nowhere.csv")
+    with pytest.raises(ConfigError, match="`root`"):
+        smile(table, root=tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="name their folder with `root`"):
+        smile(table, root=tmp_path / "sub")
+    with pytest.raises(ConfigError, match="no numbers"):
+        labels_of(table, "pet")
+    table.write_text("file,smile\na.png,1\na.png,0\n")
+    with pytest.raises(ConfigError, match=r"names a\.png more than once"):
+        smile(table)
+    table.write_text("file,smile\na.png,nan\nb.png,inf\n")
+    with pytest.raises(ConfigError, match="no numbers"):
+        smile(table)
+    table.write_text("file,smile\na.png,1\nb.png,1\n")
+    with pytest.raises(ConfigError, match="no column usable for a vector"):
+        labels_of(table)
+    table.write_bytes(b"file,smile\n\xff\xfe\x00,1\n")
+    with pytest.raises(LatentCLIError, match="CSV"):
+        smile(table)
+    table.write_text("")
+    with pytest.raises(ConfigError, match="is empty"):
+        smile(table)
+
+
+@pytest.mark.parametrize("text", ["smile", "=1,2", "smile=", "smile=a,b", "smile=1,2:3:4", "smile=1,0,0"])
+def test_thresholds_that_cannot_be_read_are_refused(text):
+    with pytest.raises(UsageError, match="`thresholds`"):
+        Cut.parse(text)
+
+
+def test_one_kind_alone_makes_no_vector(table):
+    with pytest.raises(ConfigError, match="smile: a vector needs images with and without the concept, got 0 and 3"):
+        smile(table, above=2).concepts[0].check()
+
+
+def test_awkward_columns_do_not_keep_the_others_from_being_fitted(tmp_path):
+    draw_folder(tmp_path, 8)
+    rows = "".join(f"{n:03d}.png,{n % 2},{1 if n else -1},{'dark brown' if n % 2 else 'red/x'},0.1\n" for n in range(8))
+    (tmp_path / "t.csv").write_text("file,x,rare,hair,low\n" + rows)
+    found = labels_of(tmp_path / "t.csv", balance_by=("x",))
+    assert [concept.name for concept in found.concepts] == ["rare", "hair-dark-brown", "hair-red-x"]
+    assert values(found, 0) == [0, 1, 1, 1, 1, 1, 1, 1]
+    assert any(note.startswith("low was left out") for note in found.notes)
+
+
+def test_a_column_that_is_mostly_one_number_is_still_balanced_by(tmp_path):
+    draw_folder(tmp_path, 20)
+    rows = "".join(f"{n:03d}.png,{n % 2},{max(0, n - 15)}\n" for n in range(20))
+    (tmp_path / "t.csv").write_text("file,x,score\n" + rows)
+    cells = labels_of(tmp_path / "t.csv", "x", balance_by=("score",)).cells["score"]
+    assert len(np.unique(cells)) > 1
+
+
+def test_the_column_that_names_files_is_found(tmp_path):
+    draw_folder(tmp_path, 2)
+    (tmp_path / "t.csv").write_text("img,name,x\n000.png,Ann,1\n001.png,Bob,0\n")
+    assert labels_of(tmp_path / "t.csv", "x").names == ("000.png", "001.png")

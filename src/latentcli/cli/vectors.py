@@ -131,12 +131,12 @@ def fit_vector(
     images = [positive, negative, folders, root or (labels and labels.parent), latents]
     entry = choose_model(console, model, (), engine, images)
 
-    from latentcli.concepts import label_table
+    from latentcli.concepts import labels as labelled
     from latentcli.concepts.fit import FitSettings
     from latentcli.pipelines import fit_vectors
 
     settings = FitSettings(method, tuple(orthogonal_to), orthogonal_in == "whitened")
-    show_vectors(console, fit_vectors.fit(entry, label_table.read(source), settings, force), "encoding")
+    show_vectors(console, fit_vectors.fit(entry, labelled.read(source), settings, force), "encoding")
     console.close()
 
 

@@ -88,6 +88,8 @@ def measure(
 
     `direction` was fitted to all the examples. With too few held-out images the examples are cross-validated.
     """
+    from sklearn.metrics import roc_auc_score
+
     rng, settings = np.random.default_rng(0), settings.resolved(examples)
     enough = _smaller_class(held_out) >= MIN_HELD_OUT
     splits = [(examples, held_out)] if enough else _folds(examples, settings, geometry, rng)
@@ -110,8 +112,8 @@ def measure(
         return np.concatenate(scores)
 
     def chance() -> float:
-        area = _auc(shows, score(lambda part: fitted(part.shuffled(rng))))
-        return 0.5 + abs(area - 0.5)
+        area = roc_auc_score(shows, score(lambda part: fitted(part.shuffled(rng))))
+        return 0.5 + abs(float(area) - 0.5)
 
     def agreement() -> float:
         a, b = (fitted(half) for half in examples.halves(rng))
@@ -127,8 +129,8 @@ def measure(
     counts = f"{int(shows.sum())} with and {int((~shows).sum())} without: {images}"
     diagnostics = Diagnostics(
         measured_on=counts if splits else "too few images",
-        auc=_auc(shows, projection) if splits else None,
-        auc_lda=_auc(shows, lda) if splits else None,
+        auc=float(roc_auc_score(shows, projection)) if splits else None,
+        auc_lda=float(roc_auc_score(shows, lda)) if splits else None,
         chance=float(np.quantile(areas, 0.95)) if areas else None,
         agreement=float(np.mean(cosines)) if cosines else None,
         kept=direction.kept,
@@ -162,13 +164,6 @@ def _folds(
     except ConfigError:  # an empty cell, or the same images in both classes
         return []
     return splits
-
-
-def _auc(shows: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve."""
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(shows, scores))
 
 
 def _repeated(measured: Callable[[], float], rounds: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Changes that can be made to any image, so that a vector can be fitted to before and after without a label."""
+"""Perturbations: changes of any image, so that a vector can be fitted to images before and after without labels."""
 
 from collections.abc import Callable
 
@@ -12,20 +12,6 @@ Change = Callable[[Image.Image], Image.Image]
 _PREMULTIPLIED = {2: "La", 4: "RGBa"}  # modes of images with alpha, by channels
 
 
-def _on_colours(change: Callable[[Image.Image, float], Image.Image]) -> Callable[[Image.Image, float], Image.Image]:
-    """The change made to the colours of a premultiplied picture as they are under its alpha, which stays."""
-
-    def changed_colours(picture: Image.Image, amount: float) -> Image.Image:
-        if picture.mode not in _PREMULTIPLIED.values():
-            return change(picture, amount)
-        straight = picture.convert(picture.mode.upper())
-        colours = change(straight.convert(straight.mode.removesuffix("A")), amount)
-        colours.putalpha(straight.getchannel("A"))
-        return colours.convert(picture.mode)
-
-    return changed_colours
-
-
 def _hue(picture: Image.Image, degrees: float) -> Image.Image:
     if picture.mode == "L":
         raise UsageError("`augment` hue needs a model of colour images")
@@ -35,7 +21,7 @@ def _hue(picture: Image.Image, degrees: float) -> Image.Image:
 
 
 def _rotate(picture: Image.Image, degrees: float) -> Image.Image:
-    """Counter-clockwise; what comes in from outside repeats the border."""
+    """The picture turned counter-clockwise; beyond it the border is repeated."""
     width, height = picture.size
     margin = max(width, height) // 2
     pixels = np.asarray(picture)
@@ -53,14 +39,15 @@ def _zoom(picture: Image.Image, factor: float) -> Image.Image:
 
 
 _KINDS: dict[str, tuple[float, float, float, Callable[[Image.Image, float], Image.Image]]] = {
-    # its usual, smallest and largest amount, and what it does
+    # the default, smallest and largest amount, and the change
     "blur": (1.5, 0.1, 50, lambda picture, radius: picture.filter(ImageFilter.GaussianBlur(radius))),
-    "brightness": (1.3, 0, 10, _on_colours(lambda picture, factor: ImageEnhance.Brightness(picture).enhance(factor))),
-    "contrast": (1.3, 0, 10, _on_colours(lambda picture, factor: ImageEnhance.Contrast(picture).enhance(factor))),
-    "hue": (20, -180, 180, _on_colours(_hue)),
+    "brightness": (1.3, 0, 10, lambda picture, factor: ImageEnhance.Brightness(picture).enhance(factor)),
+    "contrast": (1.3, 0, 10, lambda picture, factor: ImageEnhance.Contrast(picture).enhance(factor)),
+    "hue": (20, -180, 180, _hue),
     "rotate": (8, -180, 180, _rotate),
     "zoom": (1.15, 1, 10, _zoom),
 }
+_OF_COLOURS = ("brightness", "contrast", "hue")  # are made to the colours under the alpha, which stays
 
 
 def parse(text: str) -> Change:
@@ -72,18 +59,27 @@ def parse(text: str) -> Change:
     kind, equals, number = text.partition("=")
     if kind not in _KINDS:
         raise UsageError(f"`augment` takes {', '.join(_KINDS)}, with =AMOUNT or without, got {text!r}")
-    usual, least, most, change = _KINDS[kind]
+    default, least, most, change = _KINDS[kind]
     try:
-        amount = float(number) if equals else usual
+        amount = float(number) if equals else default
     except ValueError:
         amount = float("nan")
     if not least <= amount <= most:
         raise UsageError(f"`augment` {kind} takes {least:g} to {most:g}, got {number!r}")
-    return lambda picture: change(picture, amount)
+
+    def changed_picture(picture: Image.Image) -> Image.Image:
+        if kind not in _OF_COLOURS or picture.mode not in _PREMULTIPLIED.values():
+            return change(picture, amount)
+        straight = picture.convert(picture.mode.upper())
+        colours = change(straight.convert(straight.mode.removesuffix("A")), amount)
+        colours.putalpha(straight.getchannel("A"))
+        return colours.convert(picture.mode)
+
+    return changed_picture
 
 
 def changed(pixels: np.ndarray, change: Change) -> np.ndarray:
-    """uint8 (height, width, channels) changed; those with alpha are premultiplied."""
+    """The changed image, uint8 (height, width, channels); with alpha, colours are premultiplied."""
     height, width, channels = pixels.shape
     mode = _PREMULTIPLIED.get(channels) or ("L" if channels == 1 else "RGB")
     picture = change(Image.frombytes(mode, (width, height), pixels.tobytes()))
