@@ -194,15 +194,12 @@ def judge(figures: Diagnostics, latent_dim: int, has_columns: bool = True) -> Ve
         reach = f"AUC {auc:.2f}, and vectors of shuffled labels reach {chance:.2f}"
         return Verdict("no better than chance", f"no better than chance: {reach}; {remedy}")
     if auc_lda < _ABSENT:
-        problem = (
-            "the model is too small for this concept"
-            if latent_dim <= SMALL
-            else "this latent space barely encodes the concept"
-        )
-        return Verdict("weak", f"{problem} (AUC of LDA {auc_lda:.2f}): {remedy}")
+        if latent_dim <= SMALL:
+            return Verdict("weak", f"the model is too small for this concept (AUC of LDA {auc_lda:.2f}): {remedy}")
+        return Verdict("weak", f"this latent space barely encodes the concept (AUC of LDA {auc_lda:.2f}): {remedy}")
     if cosine is not None and cosine < _UNRELIABLE:
-        figure = f"the expected cosine with the vector from unlimited images is {cosine:.2f}"
-        return Verdict("too few images", f"too few images: {figure}")
+        advice = f"too few images: the expected cosine with the vector from unlimited images is {cosine:.2f}"
+        return Verdict("too few images", advice)
     if worst and figures.own_shift:
         own, effect = figures.own_shift.shift, f"{worst.concept} ({worst.shift:+.2f} sd)"
         if abs(worst.shift) > _SAME * abs(own):
@@ -215,8 +212,8 @@ def judge(figures: Diagnostics, latent_dim: int, has_columns: bool = True) -> Ve
             advice = f"confounded with {effect}: try {option} {worst.concept}"
             return Verdict(f"confounded with {worst.concept}", advice)
     if figures.kept < _OVERLAPPING:
-        figure = f"only {figures.kept:.0%} of its length is left after orthogonalising"
-        return Verdict("weak", f"{figure}: the concepts overlap")
+        advice = f"only {figures.kept:.0%} of its length is left after orthogonalising: the concepts overlap"
+        return Verdict("weak", advice)
     if auc_lda - auc > _HIDDEN:
         problem = f"other factors vary along this direction too (AUC {auc:.2f}, LDA {auc_lda:.2f})"
         return Verdict("weak", f"{problem}: balance by a correlated column, or try `method` lda")

@@ -186,12 +186,12 @@ class Cut:
     def of(cls, above: float | None, below: float | None, between: str | None = None) -> "Cut | None":
         """The cut that the options ask for, None without options; `between` is `20,35`. Raises UsageError."""
         if between is not None:
-            low, high = _numbers(between, "`between`", 2)
-            if low > high:
+            numbers = _numbers(between)
+            if len(numbers) != 2 or numbers[0] > numbers[1]:
                 raise UsageError(f"`between` takes LOW,HIGH, got {between!r}")
             if above is None or below is not None:
                 raise UsageError("`between` LOW,HIGH goes with `above`, and without `below`")
-            return cls(above, high, low)
+            return cls(above, high=numbers[1], low=numbers[0])
         if above is None:
             return None if below is None else cls(math.nextafter(below, math.inf), below)
         return cls.at(above) if below is None else cls(above, below)
@@ -206,10 +206,10 @@ class Cut:
         20.0
         """
         column, _, thresholds = text.rpartition("=")
-        if not column or not _THRESHOLD.fullmatch(thresholds):
+        numbers = _numbers(thresholds.replace(":", ",")) if _THRESHOLD.fullmatch(thresholds) else ()
+        if not column or not numbers:
             raise UsageError(f"`thresholds` takes COLUMN=ABOVE,BELOW or COLUMN=ABOVE,LOW:HIGH, got {text!r}")
-        above, *negative = _numbers(thresholds.replace(":", ","), "`thresholds`")
-        return column, cls(above, *reversed(negative)) if negative else cls.at(above)
+        return column, cls(numbers[0], *reversed(numbers[1:])) if len(numbers) > 1 else cls.at(numbers[0])
 
     def values(self, column: np.ndarray) -> np.ndarray:
         """Classes (n,) int8 of numbers (n,): SHOWS, LACKS or NEITHER."""
@@ -221,15 +221,13 @@ class Cut:
         return {"above": self.above, "below": self.high, "from": None if math.isinf(self.low) else self.low}
 
 
-def _numbers(text: str, option: str, count: int | None = None) -> tuple[float, ...]:
-    """Finite numbers between commas. Raises UsageError."""
+def _numbers(text: str) -> tuple[float, ...]:
+    """Numbers between commas; none where one of them is no finite number."""
     try:
         numbers = tuple(float(number) for number in text.split(","))
     except ValueError:
-        numbers = ()
-    if not numbers or not all(map(math.isfinite, numbers)) or count not in (None, len(numbers)):
-        raise UsageError(f"{option} takes {count or ''} numbers between commas, got {text!r}".replace("  ", " "))
-    return numbers
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
 
 
 def from_table(source: LabelSource) -> Labels:
@@ -297,27 +295,27 @@ def _one_text(table: CsvTable, column: str, name: str, one: str) -> Concept:
 
 
 def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes: float | None) -> Concept:
-    """The concept of a column of numbers at its cut, by default 0.5 or the extremes."""
+    """The concept of a column of numbers at its cut.
+
+    Without a cut it is 0.5 for labels and scores from 0 to 1, else the highest against the lowest quarter, or against
+    the share of `extremes`. Raises ConfigError when the numbers hardly differ.
+    """
     values = table.column(column)
-    cut = cut or _default_cut(values, extremes)
-    return Concept(name, cut.values(values), {"table": table.path.name, "column": column, **cut.to_json()})
-
-
-def _default_cut(values: np.ndarray, extremes: float | None) -> Cut:
-    """0.5 for labels and scores from 0 to 1; for other numbers the highest against the lowest quarter."""
     known = values[np.isfinite(values)]
-    if not len(known):
-        raise ConfigError("the column holds no numbers; `one` TEXT takes a text")
     kinds = np.unique(known)
-    if extremes is None and len(kinds) == 2:
-        return Cut(float(kinds[1]), float(kinds[0]))
-    if extremes is None and known.min() >= 0 and known.max() <= 1:
-        return Cut.at(0.5)
-    share = 0.25 if extremes is None else extremes
-    low, high = np.quantile(known, [share, 1 - share])
-    if not low < high:
-        raise ConfigError(f"the column's numbers hardly differ ({low:g} to {high:g}); give `above` and `below`")
-    return Cut(float(high), float(low))
+    if cut is None and not len(known):
+        raise ConfigError("the column holds no numbers; `one` TEXT takes a text")
+    if cut is None and extremes is None and len(kinds) == 2:
+        cut = Cut(float(kinds[1]), float(kinds[0]))
+    elif cut is None and extremes is None and kinds[0] >= 0 and kinds[-1] <= 1:
+        cut = Cut.at(0.5)
+    elif cut is None:
+        share = 0.25 if extremes is None else extremes
+        low, high = np.quantile(known, [share, 1 - share])
+        if not low < high:
+            raise ConfigError(f"the column's numbers hardly differ ({low:g} to {high:g}); give `above` and `below`")
+        cut = Cut(float(high), float(low))
+    return Concept(name, cut.values(values), {"table": table.path.name, "column": column, **cut.to_json()})
 
 
 def _cells(table: CsvTable, column: str, cut: Cut | None) -> np.ndarray:
