@@ -215,7 +215,7 @@ class EditRequest:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError for anything that `text` did not write: the file may come from anybody."""
+        """The request that `text` wrote. Raises ValueError for anything else: the file may come from anybody."""
         if len(text) > _LONGEST_TEXT:
             raise ValueError(f"its edit takes more than {_LONGEST_TEXT:,} characters")
         try:

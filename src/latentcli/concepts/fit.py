@@ -60,7 +60,7 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """How a vector is fitted."""
+    """Settings of a fit."""
 
     method: VectorMethod = "mean"
     orthogonal_to: tuple[str, ...] = ()  # vectors of the model, by name
@@ -131,7 +131,7 @@ def gap_of(examples: Examples) -> Direction:
     the classes of the columns. Raises ConfigError when the concept equals the columns.
     """
     z, shows = examples.z, examples.shows
-    plain = np.where(shows, 1 / shows.sum(), -1 / (~shows).sum()) @ z  # without a copy of either class
+    plain = np.where(shows, 1 / shows.sum(), -1 / (~shows).sum()) @ z  # the classes are not copied
     if not examples.cells:
         return Direction(plain)
     names, columns = list(examples.cells), " and ".join(examples.cells)

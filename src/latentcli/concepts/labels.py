@@ -32,7 +32,7 @@ class Concept:
     recipe: dict[str, Any]  # origin of the labels, without absolute paths
 
     def check(self) -> None:
-        """Raises ConfigError unless there are images of both classes."""
+        """Raise ConfigError unless there are images of both classes."""
         positive, negative = (int((self.values == kind).sum()) for kind in (SHOWS, LACKS))
         if not positive or not negative:
             raise ConfigError(
@@ -71,16 +71,16 @@ class Labels:
 def read(source: LabelSource) -> Labels:
     """Labels of a source. Raises ImageError for a folder without images, ConfigError for unusable labels."""
     if source.folders is not None:
-        found = from_subfolders(source.folders)
+        labels = from_subfolders(source.folders)
     elif source.positive is None:
-        found = from_table(source)
+        labels = from_table(source)
     elif source.negative is not None:
-        found = from_folders(source.name or "", source.positive, source.negative, source.paired)
+        labels = from_folders(source.name or "", source.positive, source.negative, source.paired)
     else:
-        found = from_change(source.name or "", source.positive, source.augment or "")
-    if source.latents is None or found.latents is not None:
-        return found
-    return replace(found, latents=Latents.load(source.latents))
+        labels = from_change(source.name or "", source.positive, source.augment or "")
+    if source.latents is not None and labels.latents is None:
+        labels = replace(labels, latents=Latents.load(source.latents))
+    return labels
 
 
 def from_folders(name: str, positive: Path, negative: Path, paired: bool = False) -> Labels:
@@ -301,9 +301,9 @@ def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes:
     the share of `extremes`. Raises ConfigError when the numbers hardly differ.
     """
     values = table.column(column)
-    known = values[np.isfinite(values)]
-    kinds = np.unique(known)
-    if cut is None and not len(known):
+    numbers = values[np.isfinite(values)]
+    kinds = np.unique(numbers)
+    if cut is None and not len(numbers):
         raise ConfigError("the column holds no numbers; `one` TEXT takes a text")
     if cut is None and extremes is None and len(kinds) == 2:
         cut = Cut(float(kinds[1]), float(kinds[0]))
@@ -311,7 +311,7 @@ def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes:
         cut = Cut.at(0.5)
     elif cut is None:
         share = 0.25 if extremes is None else extremes
-        low, high = np.quantile(known, [share, 1 - share])
+        low, high = np.quantile(numbers, [share, 1 - share])
         if not low < high:
             raise ConfigError(f"the column's numbers hardly differ ({low:g} to {high:g}); give `above` and `below`")
         cut = Cut(float(high), float(low))
@@ -326,8 +326,8 @@ def _cells(table: CsvTable, column: str, cut: Cut | None) -> np.ndarray:
     values = table.column(column)
     if cut is not None:
         return cut.values(values).astype(np.int64)
-    known = np.unique(values[np.isfinite(values)])
+    kinds = np.unique(values[np.isfinite(values)])
     quarters = np.unique(np.nanquantile(values, np.arange(1, _BINS) / _BINS))
-    edges = known[1:] if len(known) <= _BINS else quarters[quarters > known.min()]
-    edges = edges if len(edges) else known[1:2]
+    edges = kinds[1:] if len(kinds) <= _BINS else quarters[quarters > kinds[0]]
+    edges = edges if len(edges) else kinds[1:2]
     return np.where(np.isfinite(values), np.searchsorted(edges, values, side="right"), -1)

@@ -34,7 +34,7 @@ _MOST_NUMBERS = 1 << 20  # in a vector's file
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """How an unsupervised direction was found; a step along it is one standard deviation of the latents."""
+    """Origin of an unsupervised direction; a step along it is one standard deviation of the latents."""
 
     by: Discovery
     rank: int  # from 1, the largest
@@ -44,7 +44,7 @@ class Discovered:
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """What the program reads of a recipe; how to fit a vector again is read by `refit`."""
+    """The entries of a recipe that describe a sum or a discovered direction; `refit` reads those of labelled images."""
 
     combine: tuple[tuple[str, float], ...] = ()
     discover: Discovered | None = None
@@ -87,7 +87,7 @@ class ConceptVector:
 
     @property
     def discovered(self) -> Discovered | None:
-        """How it was found without labels; None for other vectors."""
+        """The origin of an unsupervised direction; None for other vectors."""
         return typed.read(_Recipe, self.recipe, "recipe").discover
 
     @property

@@ -19,7 +19,7 @@ _CROP_TIMES = 4  # the model's size, up to which a square picture may be a face 
 
 
 def check_boxes(request: EditRequest, photos: Sequence[PhotoFile], config: ModelConfig, megapixels: float) -> None:
-    """Raises ConfigError for a box outside the photo, or of another shape than a model that crops sees."""
+    """Raise ConfigError for a box outside the photo, or of another shape than a model that crops sees."""
     if not request.boxes:
         return
     ((path, content),) = photos

@@ -272,7 +272,7 @@ def _matching(photo: np.ndarray, plain: np.ndarray, extra: np.ndarray, mask: np.
 
 
 def _sharpening(image: np.ndarray) -> np.ndarray:
-    """What sharpening adds to an image (channels, height, width): edges get steeper, and no brighter or darker."""
+    """The change by sharpening an image (channels, height, width): edges get steeper, but no brighter or darker."""
     away = np.float32(_SHARPENING) * (image - _blur(image, _HALO * _ABOVE))
     layers = [Image.fromarray(layer) for layer in image]
     least, most = (

@@ -42,7 +42,7 @@ _LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_def
 
 @dataclass(frozen=True, slots=True)
 class FileTraits:
-    """What a photo's file has besides pixels."""
+    """The contents of a photo's file besides its pixels."""
 
     icc_profile: bytes | None = None  # only where the pixels keep their colour space
     exif: bytes | None = None  # orientation taken out
@@ -160,14 +160,14 @@ def _texts(picture: Image.Image) -> dict[str, Any]:
 def _exif(picture: Image.Image) -> bytes | None:
     """EXIF without the orientation, which is applied, and without the thumbnail, which shows the photo as it was."""
     with contextlib.suppress(*PILLOW_ERRORS):  # broken EXIF is left behind
-        exif, kept = picture.getexif(), Image.Exif()
+        exif, cleaned = picture.getexif(), Image.Exif()
         for tag, value in exif.items():
             if tag in (ORIENTATION, _EXIF_IFD, _GPS_IFD) or (picture.format == "TIFF" and tag not in _DESCRIBING):
                 continue
-            kept[tag] = value
+            cleaned[tag] = value
         for tag, values in _inner(exif).items():
-            kept.get_ifd(tag).update(values)
-        return kept.tobytes() if len(kept) or _inner(kept) else None
+            cleaned.get_ifd(tag).update(values)
+        return cleaned.tobytes() if len(cleaned) or _inner(cleaned) else None
     return None
 
 
@@ -219,7 +219,7 @@ def _is_lossless(webp: bytes) -> bool:
 
 
 def _lost(picture: Image.Image) -> list[str]:
-    """What of a picture cannot be kept, in words."""
+    """Properties of a picture that an edit cannot keep, in words."""
     mode = picture.mode
     losses = {
         "all frames but the first": getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO",

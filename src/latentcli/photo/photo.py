@@ -66,7 +66,7 @@ class Photo:
         return self.picture.size
 
     def visible(self) -> Image.Image:
-        """Its pixels as a PIL image: mode L, RGB or, with transparency, LA or RGBA."""
+        """The photo's pixels: mode L, RGB or, with transparency, LA or RGBA."""
         picture = self.picture.copy()
         if self.alpha is not None:
             picture.putalpha(self.alpha)
@@ -124,7 +124,7 @@ class Photo:
         return encode_picture(self.visible() if self.alpha is not None else self.picture, suffix, **options)
 
     def lost(self, suffix: str, in_sheet: bool = False) -> list[str]:
-        """What a file of this type, or a sheet of versions, does not keep of the original, in words."""
+        """Properties of the original that a file of this type, or a sheet of versions, does not keep, in words."""
         lost = list(self.traits.lost)
         if self.wide is not None and (in_sheet or not can_hold(suffix, self.wide)):
             lost.append("levels beyond 8 bits")

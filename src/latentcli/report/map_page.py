@@ -14,8 +14,8 @@ from latentcli.text import shown
 
 _QUALITY = 80  # of the atlas
 _MOST_ATLAS = 16_000_000  # pixels of the atlas, which browsers decode whole
-_LARGEST, _SMALLEST = 64, 16  # pixels of a thumbnail
-_DIGITS = 4  # of a place between 0 and 1
+_LARGEST, _SMALLEST = 64, 16  # pixels of the longer side of a thumbnail
+_DIGITS = 4  # of a coordinate between 0 and 1
 
 
 def thumbnail_size(count: int, size: tuple[int, int]) -> tuple[int, int]:
