@@ -122,7 +122,7 @@ def test_in_a_small_latent_space_the_model_is_to_blame_not_the_labels(good):
     assert judge(replace(absent, chance=0.6), 2).advice.endswith("train with more latent dimensions")
 
 
-def test_opposites_are_told_from_twins(good):
+def test_opposites_differ_from_twins(good):
     five = replace(good, own_shift=Shift("five", 1.4), side_effects=(Shift("six", -1.32),))
     assert judge(five, 2) == Verdict("opposite of six", "opposite of six (-1.32 sd) in this 2-D latent space")
     assert "one vector will do" in judge(five, 32).advice

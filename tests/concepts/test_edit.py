@@ -1,4 +1,4 @@
-"""Edits: strengths in three measures, the way back from what is not typical, names."""
+"""Edits: strengths in three measures, the return of latents that are not typical, names."""
 
 from dataclasses import replace
 
@@ -55,7 +55,7 @@ def test_what_is_far_out_already_is_not_pushed_farther(smile):
     close(move(z, [smile], [by(1.0)], ROUND), z)
 
 
-def test_the_way_is_told_in_each_unit(z, smile):
+def test_the_distance_is_described_in_each_unit(z, smile):
     (line,) = describe(z[:1], [smile], [by(1.0)])
     assert line.startswith("smile: strength +1.00 = +3.")
     assert "of the images" in line

@@ -60,7 +60,7 @@ def test_icc_profile_survives(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", TYPES)
-def test_what_was_done_is_told_by_the_file(tmp_path, suffix):
+def test_the_file_holds_the_record_of_its_edit(tmp_path, suffix):
     path = tmp_path / f"edited{suffix}"
     path.write_bytes(photo(suffix, tmp_path, exif=exif()).bytes(suffix, DONE.text()))
     assert read_request(path) == DONE
@@ -134,7 +134,7 @@ def test_a_progressive_jpeg_stays_one_of_the_same_quality(tmp_path):
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
-def test_tiff_keeps_its_compression_and_tells_what_was_done(tmp_path, compression):
+def test_tiff_keeps_its_compression_and_the_record(tmp_path, compression):
     path = tmp_path / "edited.tiff"
     path.write_bytes(photo(".tiff", tmp_path, compression=compression).bytes(".tiff", DONE.text()))
     assert read_request(path) == DONE
@@ -155,19 +155,19 @@ def test_xmp_survives(tmp_path):
         assert kept == xmp.replace(b"6", b"1")  # it is upright now
 
 
-def test_sixteen_bits_of_a_tiff_in_colour_are_told(tmp_path):
+def test_sixteen_bits_of_a_tiff_in_colour_are_reported_lost(tmp_path):
     """Such a file is put together here, since Pillow writes none: a 2x2 picture, 16 bits a channel."""
     entries = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 122), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 128)]
     entries += [(277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 24)]
     head = b"II*\0" + struct.pack("<IH", 8, len(entries))
     head += b"".join(struct.pack("<HHII", *entry) for entry in entries) + struct.pack("<I", 0)
-    path = tmp_path / "deep.tiff"
+    path = tmp_path / "wide.tiff"
     path.write_bytes(head.ljust(122, b"\0") + struct.pack("<3H", 16, 16, 16) + bytes(24))
     assert Photo.read(path).lost(".tiff") == ["levels beyond 8 bits"]
 
 
 @pytest.mark.parametrize("mode", ["P", "CMYK", "I", "F"])
-def test_what_cannot_be_kept_is_told(tmp_path, mode):
+def test_what_cannot_be_kept_is_reported(tmp_path, mode):
     path = tmp_path / "photo.tiff"
     draw((40, 30), 1).convert("L" if mode in "IF" else "RGB").convert(mode).save(path)
     assert len(Photo.read(path).lost(".tiff")) == 1

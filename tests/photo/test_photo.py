@@ -122,20 +122,20 @@ def test_sixteen_bits_are_turned_as_eight_are(tmp_path, orientation):
     np.testing.assert_allclose(photo.wide / 257, np.asarray(photo.picture), atol=1)
 
 
-def test_levels_that_a_type_cannot_hold_are_told():
+def test_levels_that_a_type_cannot_hold_are_reported():
     photo = of("RGB", wide=np.zeros((40, 60, 3), np.uint16))
     assert photo.lost(".png") == []
     assert photo.lost(".jpg") == ["levels beyond 8 bits"]
     assert photo.lost(".png", in_sheet=True) == ["levels beyond 8 bits"]
 
 
-def test_transparency_that_a_type_cannot_hold_is_told_and_lies_on_white():
+def test_transparency_that_a_type_cannot_hold_is_reported_and_lies_on_white():
     photo = Photo(Image.new("RGB", (60, 40), "red"), Image.new("L", (60, 40), 0))
     assert photo.lost(".jpg") == ["its transparency"]
     assert np.asarray(written(photo, ".jpg")).min() > 250
 
 
-def test_sixteen_bits_with_a_transparent_colour_are_read_as_eight_and_told(tmp_path):
+def test_sixteen_bits_with_a_transparent_colour_are_read_as_eight_and_reported(tmp_path):
     wide = np.full((20, 20), 30000, np.uint16)
     Image.fromarray(wide).save(tmp_path / "clear.png", transparency=5)
     photo = Photo.read(tmp_path / "clear.png")

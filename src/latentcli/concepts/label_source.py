@@ -36,8 +36,8 @@ class LabelSource:
     def __post_init__(self) -> None:
         sources = [bool(self.positive), bool(self.folders), bool(self.labels)]
         cut = self.above is not None or self.below is not None or self.between is not None
-        ways = [cut, self.one is not None, self.extremes is not None]
-        of_table = [self.column, self.every, self.root, self.thresholds, self.balance_by, *ways]
+        choices = [cut, self.one is not None, self.extremes is not None]
+        table_options = [self.column, self.every, self.root, self.thresholds, self.balance_by, *choices]
         rules = [
             (
                 sum(sources) == 1 and bool(self.negative) + bool(self.augment) == bool(self.positive),
@@ -46,12 +46,12 @@ class LabelSource:
             ),
             (not self.labels or bool(self.column) != self.every, "`labels` needs `column` NAME or `every`"),
             (
-                self.labels or not any(of_table),
+                self.labels or not any(table_options),
                 "`column`, `every`, `above`, `below`, `between`, `extremes`, `one`, `thresholds`, `balance_by` and "
                 "`root` belong to `labels`",
             ),
-            (sum(ways) <= 1, "give `above` and `below`, or `one`, or `extremes`"),
-            (not (self.every and any(ways)), "with `every` each column has its own `thresholds` COLUMN=ABOVE,BELOW"),
+            (sum(choices) <= 1, "give `above` and `below`, or `one`, or `extremes`"),
+            (not (self.every and any(choices)), "with `every` each column has its own `thresholds` COLUMN=ABOVE,BELOW"),
             (not (self.augment and self.latents), "`augment` takes no `latents`: changed images must be encoded"),
             (
                 (self.name is None) == bool(self.folders or self.every),

@@ -54,11 +54,13 @@ class Photo:
             turned = upright(picture)
             is_opaque = "A" not in turned.getbands() and "transparency" not in turned.info
             if is_opaque or picture.mode.startswith("I"):
-                return cls(_bare(plain(turned)), None, wide, traits, content)
-            layers = turned.convert("RGBA")
-            colours = layers.convert("RGB")
-            shown = colours.convert("L") if picture.mode == "LA" else colours
-            return cls(_bare(shown), layers.getchannel("A"), wide, traits, content)
+                shown, alpha = plain(turned), None
+            else:
+                layers = turned.convert("RGBA")
+                shown, alpha = layers.convert("RGB"), layers.getchannel("A")
+                shown = shown.convert("L") if picture.mode == "LA" else shown
+            shown.info = {}  # Pillow would write it unasked, like the profile of a colour space it no longer has
+            return cls(shown, alpha, wide, traits, content)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -137,12 +139,6 @@ def side_by_side(photos: Sequence[Photo], columns: int, look: Look = PLAIN, word
     """A sheet of versions of one photo, with its traits; 8 bits a channel, transparent areas on a checkerboard."""
     drawn = look.draw([photo.visible() for photo in photos], columns, words)
     return replace(photos[0], picture=drawn, alpha=None, wide=None)
-
-
-def _bare(picture: Image.Image) -> Image.Image:
-    """The picture without what Pillow would write unasked, like the profile of a colour space it no longer has."""
-    picture.info = {}
-    return picture
 
 
 def _add(pixels: np.ndarray, change: np.ndarray) -> None:
