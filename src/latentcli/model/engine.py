@@ -1,7 +1,7 @@
 """Engines that compute a model's encoder and decoder: ONNX Runtime, and PyTorch on any of its devices.
 
-Using a model needs no PyTorch: ONNX Runtime starts in a tenth of the time and is as fast on a CPU. Its graphs are made
-from the model file when they are first needed, which is quicker than reading them from a cache would be worth.
+ONNX Runtime starts in a tenth of the time of PyTorch and is as fast on a CPU, so using a model loads no PyTorch. The
+ONNX graphs are built from the model file when they are first needed: that takes less time than a cache would save.
 """
 
 import threading
@@ -23,30 +23,27 @@ class Engine(Protocol):
 
     @property
     def device(self) -> str:
-        """Name of the device, as PyTorch calls it."""
+        """The device's name in PyTorch."""
 
     def prepare(self) -> None:
-        """Load now what would be loaded at the first use."""
+        """Load everything now instead of at the first use."""
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Posterior means of images."""
+        """The posterior means of images."""
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Images of latents."""
+        """The images of latents."""
 
 
 def choose_engine(config: ModelConfig, weights: Weights, wanted: EngineName, device: Device = "auto") -> Engine:
-    """The wanted engine; "auto" is ONNX Runtime, but for a device that only PyTorch has.
+    """The wanted engine; "auto" is ONNX Runtime, or PyTorch for a device that only PyTorch supports.
 
     Raises ConfigError where the machine has no such device.
     """
     if wanted == "onnx" and device in ("cuda", "mps"):
         raise ConfigError(f"ONNX Runtime computes on the CPU; for {device} leave the engine out, or give torch")
     if wanted == "torch" or device in ("cuda", "mps"):
-        from latentcli.model.device import choose_device
-        from latentcli.model.network import TorchEngine, build
-
-        return TorchEngine(build(config, weights, choose_device(device)))
+        return TorchEngine(config, weights, device)
     return OnnxEngine(config, weights)
 
 
@@ -71,20 +68,55 @@ class OnnxEngine:
 
 
 class _Session:
-    """A graph of one input and one output, loaded when it is first run."""
+    """An ONNX graph with one input and one output, built and loaded at its first run."""
 
-    def __init__(self, graph: Callable[[], bytes]) -> None:
-        self._graph = graph
+    def __init__(self, build: Callable[[], bytes]) -> None:
+        self._build = build
         self._lock = threading.Lock()
         self._session: Any = None
 
     def load(self) -> Any:
         with self._lock:
             if self._session is None:
-                self._session = open_session(self._graph())
+                self._session = open_session(self._build())
         return self._session
 
     def run(self, values: np.ndarray) -> np.ndarray:
         session = self.load()
         (result,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(values)})
         return np.asarray(result)
+
+
+class TorchEngine:
+    """PyTorch on a device; `vae` is the network as a PyTorch module, in eval mode and without gradients."""
+
+    def __init__(self, config: ModelConfig, weights: Weights, device: Device) -> None:
+        import torch
+
+        from latentcli.model.device import choose_device, prepare
+        from latentcli.model.vae import VAE
+
+        chosen = choose_device(device)
+        vae = VAE(config)
+        vae.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+        self.vae = prepare(vae, chosen).eval().requires_grad_(False)
+
+    @property
+    def device(self) -> str:
+        return str(self.vae.sigma.device)
+
+    def prepare(self) -> None:
+        """Nothing is left to load."""
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        return self._compute(lambda x: self.vae.encode(x).mean, images)
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        return self._compute(self.vae.decode, z)
+
+    def _compute(self, function: Any, values: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            result = function(torch.from_numpy(np.ascontiguousarray(values)).to(self.vae.sigma.device))
+        return np.asarray(result.cpu().numpy())

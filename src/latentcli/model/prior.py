@@ -6,7 +6,7 @@ fitted afterwards does not (Ghosh et al. 2020, "From variational to deterministi
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Self
@@ -65,9 +65,19 @@ class MixturePrior:
         varied = _mixed(noises[chosen], uniform_and_normal(seeds, len(z))[1], spread)
         return np.asarray(self.means[chosen] + varied @ self.factors[chosen].T)
 
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse of `arrays`. Raises KeyError for other names."""
+        return cls(arrays["weights"], arrays["means"], arrays["factors"])
+
     def arrays(self) -> dict[str, np.ndarray]:
-        """As the model file holds it."""
+        """All arrays by their names in the model file."""
         return {"weights": self.weights, "means": self.means, "factors": self.factors}
+
+    def fits(self, latent_dim: int) -> bool:
+        """Whether the shapes of all arrays agree with each other and with the size of the latent."""
+        c, d = self.weights.size, latent_dim
+        return c > 0 and [array.shape for array in self.arrays().values()] == [(c,), (c, d), (c, d, d)]
 
 
 Prior = StandardPrior | MixturePrior | FlowPrior
