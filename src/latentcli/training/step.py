@@ -10,7 +10,7 @@ from latentcli.config import ModelConfig, TrainConfig
 from latentcli.data.dataset import Dataset, as_float
 from latentcli.model.device import autocast, prepare
 from latentcli.model.metrics import draw_error
-from latentcli.model.objective import Elbo, training_elbo
+from latentcli.model.objective import Elbo, evaluate_elbo
 from latentcli.model.vae import VAE
 from latentcli.training import augment, schedule
 from latentcli.training.optimizer import Optimizer
@@ -69,7 +69,8 @@ class TrainState:
         noise *= self.noise_scale
         self.vae.train()
         with autocast(self.device, config.precision):
-            elbo = training_elbo(self.vae, x, noise, schedule.beta(config, step, self.stage))
+            beta = schedule.beta(config, step, self.stage)
+            elbo = evaluate_elbo(self.vae, x, self.vae.encode(x), noise, None, beta)
         loss = elbo.loss.mean()
         if config.optimizer != "rmsprop":
             loss = loss / self.vae.config.dimensions  # one clipping threshold for all sizes
