@@ -6,7 +6,7 @@ import torch
 
 from latentcli.model.flow import FlowPrior, MixturePaths, integrate
 from latentcli.model.noise import uniform_and_normal
-from latentcli.model.prior import Geometry, MixturePrior, StandardPrior, mean_and_covariance
+from latentcli.model.prior import Geometry, MixturePrior, StandardPrior
 from latentcli.training.prior import flow
 from latentcli.training.prior.flow import VelocityField, _Paths
 from tests.conftest import close
@@ -137,11 +137,11 @@ def test_the_noise_of_a_sample_is_found_again():
 
 def test_mean_and_covariance_are_those_of_samples_of_the_mixture():
     paths = random_paths(3)
-    mean, covariance = mean_and_covariance(FlowPrior(np.zeros(3), np.eye(3, dtype=np.float32), paths, {}), 3)
+    geometry = Geometry.of(FlowPrior(np.zeros(3), np.eye(3, dtype=np.float32), paths, {}), 3)
     mixture = MixturePrior(paths.weights, paths.means, paths.directions * np.sqrt(paths.variances)[:, None])
     z = mixture.sample(range(20_000), 1.0)
-    close(mean, z.mean(axis=0), atol=0.05)
-    close(covariance, np.cov(z, rowvar=False), atol=0.1)
+    close(geometry.mean, z.mean(axis=0), atol=0.05)
+    close(geometry.covariance, np.cov(z, rowvar=False), atol=0.1)
 
 
 def test_latents_that_stand_for_the_data_come_from_the_mixture_with_inactive_dimensions_as_noise():

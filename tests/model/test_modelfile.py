@@ -6,7 +6,7 @@ from latentcli import load_model
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model import modelfile
 from latentcli.model.modelfile import KIND, save_model
-from latentcli.model.prior import StandardPrior, mean_and_covariance
+from latentcli.model.prior import Geometry, StandardPrior
 from latentcli.model.vae import VAE
 from latentcli.presets import model_config
 from latentcli.storage import tensorfile
@@ -94,9 +94,9 @@ def test_a_flow_survives_the_file(tmp_path):
     prior = flow_prior(4, 3)
     found = load_model(saved(tmp_path / "m", prior)).prior
     close(found.sample(range(5), 0.9), prior.sample(range(5), 0.9), atol=0.01)  # its matrices are stored in 16 bits
-    mean, covariance = mean_and_covariance(found, 4)
-    close(mean, np.array([1, 1, 1, 0]))
-    close(covariance, np.diag([4, 4, 4, 1]))
+    geometry = Geometry.of(found, 4)
+    close(geometry.mean, np.array([1, 1, 1, 0]))
+    close(geometry.covariance, np.diag([4, 4, 4, 1]))
 
 
 @pytest.mark.parametrize(
