@@ -6,7 +6,7 @@ ONNX graphs are built from the model file when they are first needed: that takes
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,37 +18,11 @@ from latentcli.runtime import open_session
 Weights = Mapping[str, np.ndarray]
 
 
-class Engine(Protocol):
-    """Images are float32 (n, channels, height, width) in [0, 1], latents float32 (n, latent_dim)."""
-
-    @property
-    def device(self) -> str:
-        """The device's name in PyTorch."""
-
-    def prepare(self) -> None:
-        """Load everything now instead of at the first use."""
-
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """The posterior means of images."""
-
-    def decode(self, z: np.ndarray) -> np.ndarray:
-        """The images of latents."""
-
-
-def choose_engine(config: ModelConfig, weights: Weights, wanted: EngineName, device: Device = "auto") -> Engine:
-    """The wanted engine; "auto" is ONNX Runtime, or PyTorch for a device that only PyTorch supports.
-
-    Raises ConfigError where the machine has no such device.
-    """
-    if wanted == "onnx" and device in ("cuda", "mps"):
-        raise ConfigError(f"ONNX Runtime computes on the CPU; for {device} leave the engine out, or give torch")
-    if wanted == "torch" or device in ("cuda", "mps"):
-        return TorchEngine(config, weights, device)
-    return OnnxEngine(config, weights)
-
-
 class OnnxEngine:
-    """ONNX Runtime on the CPU."""
+    """ONNX Runtime on the CPU.
+
+    Images of all engines are float32 (n, channels, height, width) in [0, 1], latents float32 (n, latent_dim).
+    """
 
     device = "cpu"
 
@@ -57,13 +31,16 @@ class OnnxEngine:
         self._decoder = _Session(lambda: graphs.decoder(config, weights))
 
     def prepare(self) -> None:
+        """Load everything now instead of at the first use."""
         self._encoder.load()
         self._decoder.load()
 
     def encode(self, images: np.ndarray) -> np.ndarray:
+        """The posterior means of images."""
         return self._encoder.run(images)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
+        """The images of latents."""
         return self._decoder.run(z)
 
 
@@ -120,3 +97,18 @@ class TorchEngine:
         with torch.inference_mode():
             result = function(torch.from_numpy(np.ascontiguousarray(values)).to(self.vae.sigma.device))
         return np.asarray(result.cpu().numpy())
+
+
+Engine = OnnxEngine | TorchEngine
+
+
+def choose_engine(config: ModelConfig, weights: Weights, wanted: EngineName, device: Device = "auto") -> Engine:
+    """The wanted engine; "auto" is ONNX Runtime, or PyTorch for a device that only PyTorch supports.
+
+    Raises ConfigError where the machine has no such device.
+    """
+    if wanted == "onnx" and device in ("cuda", "mps"):
+        raise ConfigError(f"ONNX Runtime computes on the CPU; for {device} leave the engine out, or give torch")
+    if wanted == "torch" or device in ("cuda", "mps"):
+        return TorchEngine(config, weights, device)
+    return OnnxEngine(config, weights)
