@@ -14,7 +14,6 @@ from latentcli.config import ModelConfig
 from latentcli.model.pca import Pca
 
 SMALLEST_SIGMA = 1 / (255 * math.sqrt(12))  # standard deviation of rounding to 8 bits
-_NEAR_BLACK_AND_WHITE = 0.7  # share of the pixel values near 0 or 1 above which images count as black and white
 
 
 class Likelihood:
@@ -45,10 +44,6 @@ class Likelihood:
         """-log p(x) in nats, summed over the images, of a linear model; None where it has no likelihood."""
         return None
 
-    def misfit(self, near_ends: float, config: ModelConfig) -> tuple[str, str] | None:
-        """Why images do not fit the likelihood, and a better one; `near_ends` is their share of nearly 0 or 1."""
-        return None
-
 
 class Gaussian(Likelihood):
     """Gaussian with one standard deviation, sigma, for all pixels."""
@@ -68,12 +63,6 @@ class Gaussian(Likelihood):
 
     def baseline(self, x: Tensor, model: Pca) -> Tensor | None:
         return model.negative_log_likelihood(x).double().sum() if model.has_likelihood else None
-
-    def misfit(self, near_ends: float, config: ModelConfig) -> tuple[str, str] | None:
-        if near_ends <= _NEAR_BLACK_AND_WHITE or config.has_colour or config.has_alpha:
-            return None
-        reason = f"{near_ends:.0%} of these pixels are nearly black or white, which a Gaussian likelihood blurs"
-        return reason, "bernoulli"
 
 
 class LinearGaussian(Gaussian):
@@ -98,15 +87,6 @@ class Bernoulli(Likelihood):
         # A mean of exactly 0 or 1 would make one stray pixel impossible.
         chance = model.mean.clamp(1e-3, 1 - 1e-3).view_as(x[0]).expand_as(x)
         return F.binary_cross_entropy(chance, x, reduction="sum")
-
-    def misfit(self, near_ends: float, config: ModelConfig) -> tuple[str, str] | None:
-        if near_ends > _NEAR_BLACK_AND_WHITE:
-            return None
-        reason = (
-            f"the Bernoulli likelihood is meant for black and white images, and only {near_ends:.0%} of these pixels "
-            "are nearly black or white: its metrics are not likelihoods, and contrasts come out weak"
-        )
-        return reason, "gaussian"
 
 
 LIKELIHOODS: dict[str, Likelihood] = {"bernoulli": Bernoulli(), "gaussian": Gaussian()}

@@ -186,7 +186,7 @@ def _finished_at_step(folder: Path) -> int | None:
     if training is None:
         return None
     # What was sharpened had been finished before.
-    return training.steps if training.sharpening or Record.is_there(folder, header.weights_id) else None
+    return training.steps if training.sharpening or Record.of(folder, header.weights_id) else None
 
 
 def _is_longer(stored: dict[str, Any], asked: dict[str, Any]) -> bool:
