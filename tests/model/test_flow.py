@@ -137,7 +137,7 @@ def test_the_noise_of_a_sample_is_found_again():
 
 def test_mean_and_covariance_are_those_of_samples_of_the_mixture():
     paths = random_paths(3)
-    geometry = Geometry.of(FlowPrior(np.zeros(3), np.eye(3, dtype=np.float32), paths, {}), 3)
+    geometry = Geometry.of(FlowPrior(np.zeros(3), np.eye(3, dtype=np.float32), paths, {}))
     mixture = MixturePrior(paths.weights, paths.means, paths.directions * np.sqrt(paths.variances)[:, None])
     z = mixture.sample(range(20_000), 1.0)
     close(geometry.mean, z.mean(axis=0), atol=0.05)
@@ -147,7 +147,7 @@ def test_mean_and_covariance_are_those_of_samples_of_the_mixture():
 def test_latents_that_stand_for_the_data_come_from_the_mixture_with_inactive_dimensions_as_noise():
     basis = 2 * np.eye(3, 4, dtype=np.float32)
     prior = FlowPrior(np.ones(4, np.float32) * basis.any(axis=0), basis, random_paths(3), {})
-    where = Geometry.of(prior, 4)
+    where = Geometry.of(prior)
     close(where.drawn.mean(axis=0), where.mean, atol=0.2)
     close(np.cov(where.drawn, rowvar=False), where.covariance, atol=0.6)
     assert where.covariance[3].tolist() == [0, 0, 0, 1]
@@ -186,7 +186,7 @@ def test_variations_stay_in_the_component_of_their_latent():
 
 def test_latents_stay_where_the_noise_of_a_flow_is_typical():
     prior = random_prior(guidance=1.0)
-    where = Geometry.of(prior, 5)
+    where = Geometry.of(prior)
     z = prior.sample(range(10), 0.5)
     near, far = z + 0.01, z + 50
     close(where.stay_typical(z, near), near)

@@ -94,7 +94,7 @@ def test_a_flow_survives_the_file(tmp_path):
     prior = flow_prior(4, 3)
     found = load_model(saved(tmp_path / "m", prior)).prior
     close(found.sample(range(5), 0.9), prior.sample(range(5), 0.9), atol=0.01)  # its matrices are stored in 16 bits
-    geometry = Geometry.of(found, 4)
+    geometry = Geometry.of(found)
     close(geometry.mean, np.array([1, 1, 1, 0]))
     close(geometry.covariance, np.diag([4, 4, 4, 1]))
 

@@ -92,7 +92,7 @@ class _Watch:
         self._errors: list[Tensor] = []
         self._images = 0
         self._near_ends = 0.0
-        self._sum: Tensor | float = 0.0
+        self._sum = torch.zeros((), dtype=torch.float64)
         self._squares = 0.0
 
     def __call__(self, x: Tensor, posterior: Posterior, decoded: Tensor) -> None:
@@ -109,7 +109,7 @@ class _Watch:
         return tuple(np.percentile(torch.cat(self._errors).numpy(), range(101)).tolist())
 
     def pixels(self) -> Pixels:
-        mean = torch.as_tensor(self._sum) / self._images
+        mean = self._sum / self._images
         variance = self._squares / self._images - float(mean.square().mean())
         return Pixels(self._images, self._near_ends / self._images, max(0.0, variance) ** 0.5)
 

@@ -5,7 +5,8 @@ ONNX graphs are built from the model file when they are first needed: that takes
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,39 +28,32 @@ class OnnxEngine:
     device = "cpu"
 
     def __init__(self, config: ModelConfig, weights: Weights) -> None:
-        self._encoder = _Session(lambda: graphs.encoder(config, weights))
-        self._decoder = _Session(lambda: graphs.decoder(config, weights))
+        builders = {"encoder": graphs.encoder, "decoder": graphs.decoder}
+        self._graphs = {name: partial(build, config, weights) for name, build in builders.items()}
+        self._sessions: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     def prepare(self) -> None:
         """Load everything now instead of at the first use."""
-        self._encoder.load()
-        self._decoder.load()
+        for name in self._graphs:
+            self._session(name)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """The posterior means of images."""
-        return self._encoder.run(images)
+        return self._run("encoder", images)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """The images of latents."""
-        return self._decoder.run(z)
+        return self._run("decoder", z)
 
-
-class _Session:
-    """An ONNX graph with one input and one output, built and loaded at its first run."""
-
-    def __init__(self, build: Callable[[], bytes]) -> None:
-        self._build = build
-        self._lock = threading.Lock()
-        self._session: Any = None
-
-    def load(self) -> Any:
+    def _session(self, name: str) -> Any:
         with self._lock:
-            if self._session is None:
-                self._session = open_session(self._build())
-        return self._session
+            if name not in self._sessions:
+                self._sessions[name] = open_session(self._graphs[name]())
+        return self._sessions[name]
 
-    def run(self, values: np.ndarray) -> np.ndarray:
-        session = self.load()
+    def _run(self, name: str, values: np.ndarray) -> np.ndarray:
+        session = self._session(name)
         (result,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(values)})
         return np.asarray(result)
 

@@ -182,46 +182,40 @@ def _linear_posterior(net: _Network, x: str, mean: str) -> str:
 
 
 def _decoder(net: _Network) -> bytes:
-    config = net.config
-    z = net.graph.input("z", ("n", config.latent_dim))
-    if config.linear:
-        image = _corrected(net, z)
+    config, graph = net.config, net.graph
+    z = graph.input("z", ("n", config.latent_dim))
+    if config.preset == "book":
+        image = graph.node("Sigmoid", _book_decoder(net, z))
     else:
-        logits = _book_decoder(net, z) if config.preset == "book" else _residual_decoder(net, z)
-        image = net.graph.node("Sigmoid", logits)
-    net.graph.output("images", image, ("n", config.channels, config.height, config.width))
+        picture = _linear_picture(net, z) if config.linear else ""
+        levels = net.downs(picture) if config.linear else []
+        x = net.hidden(z, config.latent_dim) if config.hidden else z
+        x = net.linear(x, "dense", config.hidden or config.latent_dim, math.prod(config.coarsest))
+        x = graph.node("Reshape", x, net.constant(-1, *config.coarsest))
+        x = net.residual(graph.node("Add", levels.pop(), x) if levels else x)
+        for level in range(len(config.widths) - 1):
+            x = net.up(x, level)
+            x = graph.node("Add", x, levels.pop()) if levels else x
+        if config.linear:
+            unit = net.floats(PICTURE_UNIT * np.sqrt(net.linear_path("noise")))
+            correction = graph.node("Mul", net.pixels(x), unit)
+            image = net.cropped(graph.node("Add", picture, correction))
+            image = graph.node("Clip", image, net.floats(0.0), net.floats(1.0))
+        else:
+            image = graph.node("Sigmoid", net.cropped(net.pixels(x)))
+    graph.output("images", image, ("n", config.channels, config.height, config.width))
     return net.model()
 
 
-def _residual_decoder(net: _Network, z: str) -> str:
-    config = net.config
-    x = net.hidden(z, config.latent_dim) if config.hidden else z
-    x = net.linear(x, "dense", config.hidden or config.latent_dim, math.prod(config.coarsest))
-    x = net.residual(net.graph.node("Reshape", x, net.constant(-1, *config.coarsest)))
-    for level in range(len(config.widths) - 1):
-        x = net.up(x, level)
-    return net.cropped(net.pixels(x))
-
-
-def _corrected(net: _Network, z: str) -> str:
-    """The picture of `LinearPath.decode` with the decoder's correction, limited to [0, 1]."""
-    config = net.config
-    picture = net.graph.node("Gemm", z, net.floats(net.linear_path("basis")), net.floats(net.linear_path("mean")))
-    picture = net.graph.node("Reshape", picture, net.constant(-1, *config.linear_shape))
-    picture = net.graph.node("Transpose", picture, perm=(0, 3, 1, 2))
-    if config.pooling > 1:
-        scales = net.floats([1.0, 1.0, config.pooling, config.pooling])
-        picture = net.graph.node("Resize", picture, "", scales, mode="linear")
-    *levels, x = net.downs(picture)
-    dense = net.linear(z, "dense", config.latent_dim, math.prod(config.coarsest))
-    dense = net.graph.node("Reshape", dense, net.constant(-1, *config.coarsest))
-    x = net.residual(net.graph.node("Add", x, dense))
-    for level, skipped in enumerate(reversed(levels)):
-        x = net.graph.node("Add", net.up(x, level), skipped)
-    unit = net.floats(PICTURE_UNIT * np.sqrt(net.linear_path("noise")))
-    correction = net.graph.node("Mul", net.pixels(x), unit)
-    image = net.cropped(net.graph.node("Add", picture, correction))
-    return net.graph.node("Clip", image, net.floats(0.0), net.floats(1.0))
+def _linear_picture(net: _Network, z: str) -> str:
+    """`LinearPath.decode`."""
+    config, graph = net.config, net.graph
+    x = graph.node("Gemm", z, net.floats(net.linear_path("basis")), net.floats(net.linear_path("mean")))
+    x = graph.node("Reshape", x, net.constant(-1, *config.linear_shape))
+    x = graph.node("Transpose", x, perm=(0, 3, 1, 2))
+    if config.pooling == 1:
+        return x
+    return graph.node("Resize", x, "", net.floats([1.0, 1.0, config.pooling, config.pooling]), mode="linear")
 
 
 def _book_encoder(net: _Network, x: str) -> str:

@@ -73,7 +73,7 @@ class LoadedModel:
     @cached_property
     def geometry(self) -> Geometry:
         """Mean, covariance and typical region of the prior."""
-        return Geometry.of(self.prior, self.config.latent_dim)
+        return Geometry.of(self.prior)
 
     @property
     def training(self) -> TrainingSummary | None:

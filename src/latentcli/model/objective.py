@@ -13,7 +13,7 @@ from latentcli.model.vae import VAE, Posterior
 
 @dataclass(frozen=True, slots=True)
 class Elbo:
-    """ELBO and loss of n images in nats per image: training lowers the loss and raises the ELBO."""
+    """Terms of the ELBO of n images, in nats per image: the ELBO is -(reconstruction + kl)."""
 
     reconstruction: Tensor  # -log p(x|z): (n,)
     kl: Tensor  # KL(q(z|x) || N(0, I)): (n,)
@@ -22,11 +22,8 @@ class Elbo:
 
     @property
     def loss(self) -> Tensor:
+        """What training minimises: (n,)."""
         return self.reconstruction + self.beta * self.kl
-
-    @property
-    def elbo(self) -> Tensor:
-        return -(self.reconstruction + self.kl)
 
 
 def evaluate_elbo(

@@ -115,11 +115,12 @@ class Geometry:
     flow: FlowPrior | None = None  # the prior, if it is a flow
 
     @classmethod
-    def of(cls, prior: Prior, latent_dim: int) -> Self:
+    def of(cls, prior: Prior) -> Self:
         """The geometry of a prior; that of a flow's mixture for a flow, whose own samples take seconds."""
         source = _mixture_of(prior) if isinstance(prior, FlowPrior) else prior
         if isinstance(source, StandardPrior):
-            mean, covariance = np.zeros(latent_dim, dtype=np.float32), np.eye(latent_dim, dtype=np.float32)
+            mean = np.zeros(source.latent_dim, dtype=np.float32)
+            covariance = np.eye(source.latent_dim, dtype=np.float32)
         else:
             weights, mean = source.weights, source.weights @ source.means
             deviations = source.means - mean

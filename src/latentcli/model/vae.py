@@ -22,11 +22,6 @@ class Posterior:
     mean: Tensor
     logvar: Tensor
 
-    @classmethod
-    def from_head(cls, mean: Tensor, logvar: Tensor) -> "Posterior":
-        """The encoder's output, of any precision, as a posterior; the log-variance is clamped to [-20, 6]."""
-        return cls(mean.float(), logvar.float().clamp(*_LOGVAR_RANGE))
-
     def draw(self, noise: Tensor) -> Tensor:
         """z = mean + sigma * noise, with noise ~ N(0, I) of (n, latent_dim): Kingma & Welling 2014, eq. 10."""
         return self.mean + (0.5 * self.logvar).exp() * noise
@@ -179,11 +174,11 @@ class VAE(nn.Module):
         self.register_buffer("sigma", torch.tensor(1.0))
 
     def encode(self, x: Tensor) -> Posterior:
-        """q(z|x) for images x (n, channels, height, width) in [0, 1]."""
+        """q(z|x) for images x (n, channels, height, width) in [0, 1]; its log-variance is clamped to [-20, 6]."""
         mean, logvar = self.encoder(x)
         if self.linear:
             mean, logvar = self.linear.posterior(x, mean, logvar)
-        return Posterior.from_head(mean, logvar)
+        return Posterior(mean.float(), logvar.float().clamp(*_LOGVAR_RANGE))
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, channels, height, width) in [0, 1] from latents (n, latent_dim)."""
