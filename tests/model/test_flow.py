@@ -79,17 +79,17 @@ def test_the_midpoint_rule_follows_a_known_path():
     close(integrate(lambda x, t, labels: x, end, 1.0, 0.0), x, atol=5e-3)
 
 
-def test_wanted_parts_count_twice():
+def test_label_guidance_counts_twice():
     field, weights = random_field(5, values=3)
     prior = FlowPrior(np.zeros(5), np.eye(5), random_paths(5), weights, guidance=1.0)
     x, t = torch.randn(7, 5), torch.full((7,), 0.3)
     anything = field(x, t).numpy()
     wanted = field(x, t, torch.tensor([[1.0, 0.0, 1.0]])).numpy()
-    found = prior.velocity(x.numpy(), 0.3, np.float32([[1, 0, 1]]))
+    found = prior.velocity(x.numpy(), 0.3, np.array([[1, 0, 1]], np.float32))
     close(found, prior.paths.velocity(x.numpy(), 0.3) + 2 * wanted - anything, atol=1e-5)
 
 
-COMBINATIONS = np.float32([[3, 0], [4, 0], [4, 1], [2, -1]])  # rows of a table of five values in two columns
+COMBINATIONS = np.array([[3, 0], [4, 0], [4, 1], [2, -1]], np.float32)  # rows of a table of five values in two columns
 
 
 def prior_with_labels(**changes):
@@ -97,21 +97,21 @@ def prior_with_labels(**changes):
     return FlowPrior(np.zeros(5), np.eye(5), random_paths(5), weights, combinations=COMBINATIONS, **changes)
 
 
-def test_samples_belong_to_the_parts_of_a_training_image():
-    found = prior_with_labels().drawn_labels(np.float32([0.0, 0.3, 0.6, 0.99]))
+def test_samples_have_the_label_combination_of_a_training_image():
+    found = prior_with_labels().drawn_labels(np.array([0.0, 0.3, 0.6, 0.99], np.float32))
     assert [list(np.flatnonzero(row)) for row in found] == [[0, 3], [0, 4], [1, 4], [2]]
 
 
 @pytest.mark.parametrize(
     ("like", "expected"), [((4,), {(0, 4), (1, 4)}), ((0, 4), {(0, 4)}), ((2,), {(2,)}), ((1, 3), {(1, 3)})]
 )
-def test_wanted_parts_leave_those_of_images_that_have_them(like, expected):
-    """Where no image has them all, nothing is added to them."""
+def test_wanted_labels_leave_the_combinations_that_have_them(like, expected):
+    """Where no image has them all, samples have the wanted labels alone."""
     found = prior_with_labels(like=like).drawn_labels(np.linspace(0, 0.99, 20, dtype=np.float32))
     assert {tuple(np.flatnonzero(row).tolist()) for row in found} == expected
 
 
-def test_a_sample_has_the_same_parts_in_any_batch():
+def test_a_sample_has_the_same_labels_in_any_batch():
     prior = prior_with_labels()
     together = prior.sample(range(9), 1.0)
     close(prior.sample([5], 1.0)[0], together[5], atol=1e-4)
@@ -120,10 +120,10 @@ def test_a_sample_has_the_same_parts_in_any_batch():
 
 
 @pytest.mark.parametrize("rows", [[[5.0]], [[-2.0]], [0.0], np.zeros((0, 2))])
-def test_combinations_that_are_none_do_not_fit(rows):
+def test_impossible_combinations_do_not_fit(rows):
     prior = prior_with_labels()
     assert prior.fits(5)
-    broken = FlowPrior(prior.mean, prior.basis, prior.paths, prior.weights, combinations=np.float32(rows))
+    broken = FlowPrior(prior.mean, prior.basis, prior.paths, prior.weights, combinations=np.array(rows, np.float32))
     assert not broken.fits(5)
 
 

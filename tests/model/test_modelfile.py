@@ -120,7 +120,7 @@ def test_a_flow_that_does_not_fit_is_refused(tmp_path, spoil):
         load_model(path)
 
 
-def test_the_parts_that_a_prior_knows_have_names(tmp_path):
+def test_labels_of_a_prior_have_names(tmp_path):
     path = saved(tmp_path / "m", flow_prior(4, 3, values=2))
     with pytest.raises(FileFormatError, match="holds a prior that does not fit its config"):
         load_model(path)

@@ -15,7 +15,7 @@ from latentcli.events import Progress
 from latentcli.model import objective
 from latentcli.model.device import device_of
 from latentcli.model.metrics import measure, psnr_per_image, squared_error, ssim
-from latentcli.model.pca import Pca, fit_pca
+from latentcli.model.pca import fit_pca
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 
@@ -122,26 +122,24 @@ def _baselines(vae: VAE, held_out: Dataset, train: Dataset, on_training: bool) -
     on training images, PCA is a baseline only with many more images than components.
     """
     train = train.spread(_FITTED)
-    yield _baseline(vae, "mean image", fit_pca(train.floats, 0), held_out)
+    models = {"mean image": fit_pca(train.floats, 0)}
     if vae.config.latent_dim * (_MANY if on_training else 1) < len(train) - 1:
         pca = fit_pca(train.floats, vae.config.latent_dim)
         k = len(pca.variances)
         if pca.has_likelihood or not on_training:
-            yield _baseline(vae, f"PCA, {k} component{'s' if k != 1 else ''}", pca, held_out)
-
-
-def _baseline(vae: VAE, name: str, pca: Pca, held_out: Dataset) -> Baseline:
-    psnr = similarity = nats = 0.0
-    for x in held_out.floats():
-        reconstruction = pca.reconstruct(x)
-        psnr += float(psnr_per_image(x, reconstruction).double().sum())
-        similarity += float(ssim(x, reconstruction).double().sum())
-        exact = vae.likelihood.baseline(x, pca)
-        nats += 0.0 if exact is None else float(exact)
+            models[f"PCA, {k} component{'s' if k != 1 else ''}"] = pca
     images = len(held_out)
-    mean_nats = nats / images if nats else None
-    bits = None if mean_nats is None else vae.likelihood.bits_per_dimension(mean_nats, vae.config.dimensions)
-    return Baseline(name, psnr / images, similarity / images, mean_nats, bits)
+    for name, model in models.items():
+        psnr = similarity = nats = 0.0
+        for x in held_out.floats():
+            reconstruction = model.reconstruct(x)
+            psnr += float(psnr_per_image(x, reconstruction).double().sum())
+            similarity += float(ssim(x, reconstruction).double().sum())
+            exact = vae.likelihood.baseline(x, model)
+            nats += 0.0 if exact is None else float(exact)
+        mean_nats = nats / images if nats else None
+        bits = None if mean_nats is None else vae.likelihood.bits_per_dimension(mean_nats, vae.config.dimensions)
+        yield Baseline(name, psnr / images, similarity / images, mean_nats, bits)
 
 
 @torch.inference_mode()
