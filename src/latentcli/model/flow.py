@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 
 from latentcli.config import FLOW_GUIDANCE, FLOW_TEMPERATURE
-from latentcli.model.noise import uniform_and_normal
+from latentcli.model.noise import mixed, uniform_and_normal
 
 FREQUENCIES = 32  # of the sines and cosines of the time
 _STEPS = 12  # of the midpoint rule, two evaluations each
@@ -128,8 +128,7 @@ class FlowPrior:
         noise = uniform_and_normal(seeds, len(self.mean))[1]
         x = (1 - np.float32(spread)) * (z - self.mean) @ self._to_flow
         x = x + np.float32(spread) * noise[:, self.is_active]
-        rest = np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise
-        return self._to_latents(x, rest, 1.0 - spread, self._wanted_labels())
+        return self._to_latents(x, mixed(z, noise, spread), 1.0 - spread, self._wanted_labels())
 
     def noise_of(self, z: np.ndarray) -> np.ndarray:
         """The noise (n, k) that the flow without guidance carries to latents z (n, latent_dim)."""

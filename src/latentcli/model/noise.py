@@ -4,6 +4,7 @@ Both draw from MT19937 (Matsumoto & Nishimura 1998) and differ in how they make 
 whole numbers. This module follows PyTorch on the CPU (aten/src/ATen/native/cpu/DistributionTemplates.h).
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +31,11 @@ def uniform_and_normal(seeds: Sequence[int], count: int) -> tuple[np.ndarray, np
     if redrawn:
         normal[:, -_BLOCK:] = _block(x[:, count:])
     return uniform, normal
+
+
+def mixed(z: np.ndarray, noise: np.ndarray, spread: float) -> np.ndarray:
+    """sqrt(1 - spread^2) z + spread noise of z (d,) and noise (n, d): (n, d), N(0, I) if z and noise are."""
+    return np.asarray(np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise)
 
 
 def _block(x: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ the training avoids them (Ghosh et al. 2020, "From variational to deterministic 
 (`model/flow.py`) follows finer structure. Every sample has its own seed, so it is the same in any batch.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,7 +14,7 @@ import numpy as np
 
 from latentcli.config import MIXTURE_TEMPERATURE
 from latentcli.model.flow import FlowPrior
-from latentcli.model.noise import uniform_and_normal
+from latentcli.model.noise import mixed, uniform_and_normal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class StandardPrior:
 
         The spread runs from 0, no change, to 1, a sample.
         """
-        return _mixed(z, uniform_and_normal(seeds, self.latent_dim)[1], spread)
+        return mixed(z, uniform_and_normal(seeds, self.latent_dim)[1], spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class MixturePrior:
     temperature: float = MIXTURE_TEMPERATURE
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
-        """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales each component's spread."""
+        """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales deviations in a component."""
         positions, noise = uniform_and_normal(seeds, self.means.shape[1])
         edges = np.cumsum(self.weights, dtype=np.float32)
         chosen = np.minimum(np.searchsorted(edges, positions), len(edges) - 1)
@@ -62,7 +61,7 @@ class MixturePrior:
         noises = np.linalg.solve(self.factors, (z - self.means)[:, :, None])[:, :, 0]  # z whitened by each component
         volumes = np.log(np.abs(np.diagonal(self.factors, axis1=1, axis2=2))).sum(axis=1)
         chosen = int(np.argmax(np.log(self.weights) - volumes - 0.5 * np.square(noises).sum(axis=1)))
-        varied = _mixed(noises[chosen], uniform_and_normal(seeds, len(z))[1], spread)
+        varied = mixed(noises[chosen], uniform_and_normal(seeds, len(z))[1], spread)
         return np.asarray(self.means[chosen] + varied @ self.factors[chosen].T)
 
     @classmethod
@@ -81,11 +80,6 @@ class MixturePrior:
 
 
 Prior = StandardPrior | MixturePrior | FlowPrior
-
-
-def _mixed(z: np.ndarray, noise: np.ndarray, spread: float) -> np.ndarray:
-    """sqrt(1 - spread^2) z + spread noise, for z (d,) and noise (n, d): N(0, I) if both are. (n, d)"""
-    return np.asarray(np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise)
 
 
 def _mixture_of(flow: FlowPrior) -> MixturePrior:

@@ -51,28 +51,17 @@ class ResidualBlock(nn.Module):
         return F.silu(x + self.norm2(self.conv2(h)))
 
 
-class Down(nn.Sequential):
+def _down(before: int, after: int) -> nn.Sequential:
     """4x4 convolution with stride 2: halves height and width."""
-
-    def __init__(self, width_in: int, width_out: int) -> None:
-        super().__init__(
-            nn.Conv2d(width_in, width_out, 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(width_out),
-            nn.SiLU(),
-        )
+    conv = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(after), nn.SiLU())
 
 
-class Up(nn.Sequential):
+def _up(before: int, after: int) -> nn.Sequential:
     """1x1 convolution, PixelShuffle (Shi et al. 2016), 3x3 convolution: doubles height and width."""
-
-    def __init__(self, width_in: int, width_out: int) -> None:
-        super().__init__(
-            nn.Conv2d(width_in, 4 * width_out, 1),
-            nn.PixelShuffle(2),
-            nn.Conv2d(width_out, width_out, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width_out),
-            nn.SiLU(),
-        )
+    wide = nn.Conv2d(before, 4 * after, 1)
+    conv = nn.Conv2d(after, after, 3, padding=1, bias=False)
+    return nn.Sequential(wide, nn.PixelShuffle(2), conv, nn.BatchNorm2d(after), nn.SiLU())
 
 
 def _hidden(before: int, after: int) -> nn.Module:
@@ -82,8 +71,14 @@ def _hidden(before: int, after: int) -> nn.Module:
 
 def _downs(config: ModelConfig) -> nn.Sequential:
     """Images of the padded size to the coarsest level."""
-    widths = itertools.pairwise((config.channels, *config.widths))
-    return nn.Sequential(*(Down(before, after) for before, after in widths))
+    return nn.Sequential(*itertools.starmap(_down, itertools.pairwise((config.channels, *config.widths))))
+
+
+def _start_at_zero(*layers: nn.Module) -> None:
+    """Set all weights and biases to 0, so that the output is 0 before training."""
+    for layer in layers:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
 
 
 class Encoder(nn.Module):
@@ -103,7 +98,7 @@ class Encoder(nn.Module):
         self.mean = nn.Linear(features, config.latent_dim)
         self.logvar = nn.Linear(features, config.latent_dim)
         if config.linear:
-            start_at_zero(self.mean, self.logvar)
+            _start_at_zero(self.mean, self.logvar)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = self.block(self.downs(padded(x, self.padding)))
@@ -126,10 +121,10 @@ class Decoder(nn.Module):
         self.hidden = _hidden(config.latent_dim, config.hidden) if config.hidden else nn.Identity()
         self.dense = nn.Linear(config.hidden or config.latent_dim, width * rows * columns)
         self.block = ResidualBlock(width)
-        self.ups = nn.Sequential(*(Up(before, after) for before, after in itertools.pairwise(config.widths[::-1])))
+        self.ups = nn.Sequential(*itertools.starmap(_up, itertools.pairwise(config.widths[::-1])))
         self.last = nn.Sequential(nn.Conv2d(config.widths[0], 4 * config.channels, 3, padding=1), nn.PixelShuffle(2))
         if config.linear:
-            start_at_zero(self.last[0])
+            _start_at_zero(self.last)
 
     def forward(self, z: Tensor, picture: Tensor | None = None) -> Tensor:
         """Logits from latents alone, or the correction of a picture of the padded size."""
@@ -144,13 +139,6 @@ class Decoder(nn.Module):
         for up in self.ups:
             h = up(h) + levels.pop() if levels else up(h)
         return self.last(h)  # type: ignore[no-any-return]
-
-
-def start_at_zero(*layers: nn.Module) -> None:
-    """Set weights and biases to 0, so that a correction changes nothing before training."""
-    for layer in layers:
-        for parameter in layer.parameters():
-            nn.init.zeros_(parameter)
 
 
 class VAE(nn.Module):
