@@ -9,6 +9,7 @@ on labels, each sample takes the label combination of one random training image.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -81,10 +82,10 @@ class FlowPrior:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse of `arrays`. Raises KeyError or TypeError for other names."""
-        groups: dict[str, dict[str, np.ndarray]] = {"paths": {}, "flow": {}}
+        groups: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
         for name, array in arrays.items():
             group, _, rest = name.partition(".")
-            groups.setdefault(group, {})[rest] = array
+            groups[group][rest] = array
         paths, weights = MixturePaths(**groups["paths"]), groups["flow"]
         return cls(arrays["mean"], arrays["basis"], paths, weights, combinations=arrays.get("combinations"))
 
@@ -100,15 +101,15 @@ class FlowPrior:
 
         Raises KeyError, TypeError, ValueError or IndexError where the network's arrays are not those of a network.
         """
-        c, k, rows = self.paths.weights.size, len(self.basis) if self.basis.ndim == 2 else 0, self.combinations
-        if (
-            not c
-            or not k
-            or [array.shape for array in self.paths.arrays().values()] != [(c,), (c, k), (c, k), (c, k, k)]
-            or (self.mean.shape, self.basis.shape) != ((latent_dim,), (k, latent_dim))
-            or int(self.is_active.sum()) != k
-            or (rows is not None and (rows.ndim != 2 or not len(rows) or rows.min() < -1 or rows.max() >= self.labels))
-        ):
+        arrays, c, k, d = self.arrays(), self.paths.weights.size, self.basis.size // latent_dim, latent_dim
+        shapes = {"mean": (d,), "basis": (k, d), "paths.weights": (c,), "paths.means": (c, k)}
+        shapes |= {"paths.variances": (c, k), "paths.directions": (c, k, k)}
+        if not c or not k or any(arrays[name].shape != shape for name, shape in shapes.items()):
+            return False
+        rows = self.combinations
+        if rows is not None and (rows.ndim != 2 or not len(rows) or rows.min() < -1 or rows.max() >= self.labels):
+            return False
+        if self.is_active.sum() != k:
             return False
         labels = np.zeros((1, self.labels), np.float32) if self.labels else None
         return self.velocity(np.zeros((1, k), np.float32), 0.0, labels).shape == (1, k)
