@@ -164,10 +164,10 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
         own = sets[1].few[:_SHOWN]
         neighbours = Neighbours(own.numpy(), as_float(train.take(rows[len(real.few) :][: len(own)])).numpy())
         if not subject.on_training:
-            known = _Pictures.of(subject.features, train.spread(_COPIED_FROM)).features
+            trained_on = _Pictures.of(subject.features, train.spread(_COPIED_FROM)).features
             by_pixels = torch.split(distances, [len(pictures.few) for pictures in sets])
             for pictures, pixels in zip(sets, by_pixels, strict=True):
-                pictures.to_training = pixels, sample_metrics.nearest_rows(pictures.features, known)[0]
+                pictures.to_training = pixels, sample_metrics.nearest_rows(pictures.features, trained_on)[0]
             if len(train) > 1:
                 made["training images"] = _Pictures.of(subject.features, train.spread(count))
     return tuple(_compare(name, pictures, real) for name, pictures in made.items()), neighbours

@@ -32,9 +32,9 @@ class SampleMetrics:
     precision: float  # share of the pictures within the images' manifold
     recall: float  # share of the images within the pictures' manifold
     diversity: float  # mean distance of two pictures over that of two images
-    nearest: float | None  # median distance to the nearest training image, over the same of held-out images
+    nearest: float | None  # median distance to the nearest training image over that of held-out images
     near_copies: float | None = None  # share nearer to a training image than 95 % of held-out images, by pixels
-    near_copies_in_features: float | None = None  # the same by features
+    near_copies_in_features: float | None = None  # by features
 
 
 @dataclass(frozen=True, slots=True)

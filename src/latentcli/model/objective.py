@@ -22,7 +22,7 @@ class Elbo:
 
     @property
     def loss(self) -> Tensor:
-        """What training minimises: (n,)."""
+        """Training loss, reconstruction + beta * KL: (n,)."""
         return self.reconstruction + self.beta * self.kl
 
 
@@ -39,7 +39,7 @@ def evaluate_elbo(
     return Elbo(reconstruction, posterior.kl(), beta, squared_error)
 
 
-_DECODED_AT_ONCE = 250  # latents
+_DECODED_AT_ONCE = 250  # latents, of the importance-weighted bound
 
 
 @torch.inference_mode()

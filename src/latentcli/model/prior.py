@@ -47,12 +47,12 @@ class MixturePrior:
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
         """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales deviations in a component."""
-        positions, noise = uniform_and_normal(seeds, self.means.shape[1])
+        uniform, noise = uniform_and_normal(seeds, self.means.shape[1])
         edges = np.cumsum(self.weights, dtype=np.float32)
-        chosen = np.minimum(np.searchsorted(edges, positions), len(edges) - 1)
+        components = np.minimum(np.searchsorted(edges, uniform), len(edges) - 1)
         latents = [
-            self.means[component] + np.float32(temperature) * (self.factors[component] @ one)
-            for component, one in zip(chosen, noise, strict=True)
+            self.means[component] + np.float32(temperature) * (self.factors[component] @ deviation)
+            for component, deviation in zip(components, noise, strict=True)
         ]
         return np.stack(latents)
 
@@ -94,7 +94,7 @@ def _mixture_of(flow: FlowPrior) -> MixturePrior:
 
 
 _TYPICAL = 0.995  # share of the prior's latents that count as typical
-_DRAWN = 2000  # samples of the prior in place of encoded training images
+_DRAWN = 2000  # samples of the prior that stand for encoded training images
 _HALVINGS = 8  # bisection steps
 _INVERSE_RIDGE = 1e-6  # added to the covariance, as a share of the mean variance
 
