@@ -1,6 +1,6 @@
-"""Images to train on and images to measure on, taken from the decoded pixels of a listing.
+"""Training and held-out images of a listing, their decoded pixels, and a survey of the pictures.
 
-Which side an image falls on depends on its relative path alone, so adding photos never reshuffles the old ones.
+Whether an image is held out depends on its relative path alone, so adding photos never reshuffles the old ones.
 """
 
 import hashlib
@@ -8,7 +8,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,13 @@ import torch
 from torch import Tensor
 
 from latentcli.config import HELD_OUT_NEEDS
-from latentcli.data.cache import Decoded
-from latentcli.data.sources import Folder, Listing, Reader, is_held_out, name_hashes, open_source, scan
+from latentcli.data.decode import Decoded
+from latentcli.data.sources import Folder, Listing, is_held_out, open_source, scan
 from latentcli.errors import ConfigError, ImageError
 from latentcli.imaging.images import has_colour, has_transparency, open_picture, read_all
 
 _BATCH = 256  # images that are gathered at once when they are taken in order
+_SURVEYED = 400  # pictures, at most
 
 
 def as_float(images: Tensor) -> Tensor:
@@ -95,39 +95,37 @@ def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]
 
     Raises ConfigError when `held_out` is neither.
     """
-    everything = np.arange(len(listing), dtype=np.int32)
+    rows = np.arange(len(listing), dtype=np.int32)
     try:
         share = float(held_out)
     except ValueError:
         if not os.path.exists(held_out):
             raise ConfigError(f"`held_out` takes a share like 0.05 or a folder, got {held_out!r}") from None
         held = scan(open_source(Path(held_out)))
-        return Selection(listing, everything[~_shared(listing, held)]), Selection(
-            held, np.arange(len(held), dtype=np.int32)
-        )
+        return Selection(listing, rows[~_shared(listing, held)]), Selection(held, np.arange(len(held), dtype=np.int32))
     if not 0 <= share <= 0.9:
         raise ConfigError(f"`held_out` takes a share from 0 to 0.9, got {held_out}")
     if len(listing) < HELD_OUT_NEEDS or share == 0:
-        return Selection(listing, everything), None
-    chosen = is_held_out(name_hashes(bytes(name) for name in listing.names), share)
-    return Selection(listing, everything[~chosen]), Selection(listing, everything[chosen]) if chosen.any() else None
+        return Selection(listing, rows), None
+    chosen = is_held_out(listing.names, share)
+    return Selection(listing, rows[~chosen]), Selection(listing, rows[chosen]) if chosen.any() else None
 
 
 def _shared(listing: Listing, other: Listing) -> np.ndarray:
-    """Whether each image of a listing is in another one, too: (n,) bool."""
+    """Whether each image of a listing is in another one, too, by its path: (n,) bool."""
     roots = [os.path.realpath(each.source.root) for each in (listing, other)]
-    folders_only = all(isinstance(each.source, Folder) for each in (listing, other))
-    if folders_only and os.path.commonpath(roots) not in roots:
+    if (
+        isinstance(listing.source, Folder)
+        and isinstance(other.source, Folder)
+        and os.path.commonpath(roots) not in roots
+    ):
         return np.zeros(len(listing), dtype=bool)
-    held = set(_paths(other, roots[1]))
-    return np.fromiter((path in held for path in _paths(listing, roots[0])), dtype=bool, count=len(listing))
-
-
-def _paths(listing: Listing, root: str) -> Iterator[str]:
-    return (os.path.normpath(os.path.join(root, listing.name(row))) for row in range(len(listing)))
-
-
-_SURVEYED = 400  # pictures
+    paths, others = (
+        [os.path.normpath(os.path.join(root, each.name(row))) for row in range(len(each))]
+        for root, each in zip(roots, (listing, other), strict=True)
+    )
+    shared = set(paths) & set(others)
+    return np.array([path in shared for path in paths], dtype=bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,26 +133,23 @@ class Survey:
     """Size, colour and transparency of a source's pictures, from at most 400 of them spread over it."""
 
     shorter_side: int  # pixels, median
-    colour_share: float  # of the pictures, 0 to 1
-    transparent_share: float  # the same: those that can be seen through somewhere
+    colour_share: float  # share of the pictures with colour, 0 to 1
+    transparent_share: float  # share of the pictures that are transparent in places, 0 to 1
 
 
 def survey(files: Selection) -> Survey:
     """Survey a sample of the pictures. Raises ImageError when none of the sample can be read."""
-    there = files.rows[files.listing.sizes[files.rows] >= 0]
-    sample = [files.listing.name(row) for row in there[:: max(1, -(-len(there) // _SURVEYED))]]
-    with files.listing.source.reader() as reader:
-        found = [found for _, found in read_all(sample, partial(_traits, reader))]
-    seen = [facts for facts in found if not isinstance(facts, ImageError)]
-    if not seen:
-        raise ImageError(
-            f"none of the {len(sample)} pictures surveyed in {files.listing.source} can be read; check the files"
-        )
-    sides, colours, transparent = zip(*seen, strict=True)
-    return Survey(int(np.median(sides)), sum(colours) / len(seen), sum(transparent) / len(seen))
+    source = files.listing.source
+    rows = files.rows[files.listing.sizes[files.rows] >= 0]  # without missing files
+    sample = [files.listing.name(row) for row in rows[:: max(1, -(-len(rows) // _SURVEYED))]]
+    with source.reader() as locate:
 
+        def traits(name: str) -> tuple[int, bool, bool]:
+            with open_picture(*locate(name)) as picture:
+                return min(picture.size), has_colour(picture), has_transparency(picture)
 
-def _traits(reader: Reader, name: str) -> tuple[int, bool, bool]:
-    """Shorter side in pixels, whether there is colour, whether there is transparency."""
-    with open_picture(*reader.locate(name)) as picture:
-        return min(picture.size), has_colour(picture), has_transparency(picture)
+        results = [result for _, result in read_all(sample, traits) if not isinstance(result, ImageError)]
+    if not results:
+        raise ImageError(f"none of the {len(sample)} pictures surveyed in {source} can be read; check the files")
+    sides, colours, transparent = zip(*results, strict=True)
+    return Survey(int(np.median(sides)), sum(colours) / len(results), sum(transparent) / len(results))

@@ -10,8 +10,8 @@ import torch
 
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part
-from latentcli.data.fingerprint import StoredFingerprints
-from latentcli.data.sources import Listing, is_held_out, name_hashes, open_source, scan
+from latentcli.data.fingerprint import Fingerprints
+from latentcli.data.sources import Listing, is_held_out, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.evaluation.diagnosis import Evidence, Finding, diagnose
 from latentcli.evaluation.evaluate import Subject
@@ -141,7 +141,7 @@ def _known_files(model: LoadedModel, listing: Listing) -> _TrainedOn:
     Where they are missing, a folder of the same name is taken for the one trained on.
     """
     try:
-        trained = StoredFingerprints.load(model.path.parent).trained_on(listing)
+        trained = Fingerprints.load(model.path.parent).trained_on(listing)
     except FileFormatError:
         pass
     else:
@@ -152,7 +152,7 @@ def _known_files(model: LoadedModel, listing: Listing) -> _TrainedOn:
     share = summary.held_out_share
     if not summary.held_out_images or share is None:
         return _TrainedOn(np.ones(len(listing), dtype=bool), assumed=True)
-    held_out = is_held_out(name_hashes(bytes(name) for name in listing.names), share)
+    held_out = is_held_out(listing.names, share)
     return _TrainedOn(~held_out, assumed=True)
 
 
@@ -161,7 +161,7 @@ def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[E
     named = listing is not None
     if listing is None:
         with contextlib.suppress(FileFormatError, ImageError):
-            listing = scan(open_source(Path(StoredFingerprints.load(model.path.parent).places[0])))
+            listing = scan(open_source(Path(Fingerprints.load(model.path.parent).listings[0].source)))
     trained = _known_files(model, listing).rows if listing else np.zeros(0, dtype=bool)
     if listing is None or not (named or trained.any()):
         yield Note("no baselines, because the training images are missing; name their folder with `training` DIR")

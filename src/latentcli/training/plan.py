@@ -153,7 +153,7 @@ def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
     device = choose_device(request.device)
     choice = choose(source, request)
     may_grow = request.epochs is not None or request.minutes is not None
-    plan = Plan(folder, choice, device, _options(choice), Fingerprints(choice.listings), may_grow)
+    plan = Plan(folder, choice, device, _options(choice), Fingerprints.of(choice.listings), may_grow)
     if not (folder / RESUME_FILE).exists() and (folder / MODEL_FILE).exists():
         raise ConfigError(f"{folder} holds a model that cannot be trained on; choose another `name`")
     return up_to_date(plan)

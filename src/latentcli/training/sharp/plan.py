@@ -8,7 +8,7 @@ import torch
 
 from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE, Device, Precision, SharpConfig
 from latentcli.data.dataset import split
-from latentcli.data.fingerprint import Fingerprints, StoredFingerprints
+from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.model.device import choose_device, to_numpy
@@ -109,7 +109,7 @@ def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> Shar
     training, start = _trained(entry), _start(entry)
     config = _configure(training, request)
     options = {
-        "files": Fingerprints(choice.listings).digest,
+        "files": Fingerprints.of(choice.listings).digest,
         "minutes": request.minutes,
         "seed": request.seed,
         "precision": request.precision,
@@ -143,10 +143,10 @@ def _trained(entry: ModelEntry) -> TrainingSummary:
 def _choose(entry: ModelEntry, training: TrainingSummary, data: Path | None, request: SharpenRequest) -> Choice:
     """The images of the training, split as they were, and its network."""
     try:
-        places = StoredFingerprints.load(entry.path.parent).places
+        sources = [files.source for files in Fingerprints.load(entry.path.parent).listings]
     except FileFormatError:
-        places = ()
-    source = data or (Path(places[0]) if places else None)
+        sources = []
+    source = data or (Path(sources[0]) if sources else None)
     where = f"name their folder: latentcli sharpen {entry.name} FOLDER"
     if source is None:
         raise ConfigError(f"{entry.name} does not say where its images are; {where}")
@@ -154,7 +154,7 @@ def _choose(entry: ModelEntry, training: TrainingSummary, data: Path | None, req
         raise ConfigError(f"the images that {entry.name} was trained on are no longer in {source}; {where}")
     listing = scan(open_source(source))
     share = training.held_out_share
-    held_out = str(share) if share is not None else places[1] if len(places) > 1 else "0"
+    held_out = str(share) if share is not None else sources[1] if len(sources) > 1 else "0"
     train, measured = split(listing, held_out)
     if not len(train):
         raise ImageError(f"{source} holds no images to train on; {where}")
