@@ -26,6 +26,8 @@ _COARSEST = 7  # pixels: halving stops when neither side is longer
 _LINEAR_UP_TO = 96
 _PIXELS_PER_STEP = 64 * 64 * 64  # about: small pictures go in larger batches
 _BATCH_SIZES = (32, 256)  # images, the least and the most
+SIZES = (16, 24, 28, 32, 48, 64, 96, 128)  # pixels, the sides that `train` chooses from
+DIGITS_UP_TO = 32  # pixels: gray pictures up to this side get the preset `digits`
 LARGE = 64  # pixels: models above get more latent dimensions
 
 
@@ -130,7 +132,7 @@ def model_config(
         likelihood=likelihood or defaults.likelihood,
         linear=preset == "photo" and likelihood != "bernoulli",
     )
-    return replace(config, pooling=config.pooling_above(_LINEAR_UP_TO))
+    return replace(config, pooling=2 if config.linear and max(config.padded) > _LINEAR_UP_TO else 1)
 
 
 def train_config(model: ModelConfig) -> TrainConfig:

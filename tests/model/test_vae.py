@@ -111,13 +111,15 @@ def test_capacity_widens_the_finer_levels():
         model_config("book", 28, 28, 1, capacity=2)
 
 
-def test_large_pictures_are_halved_for_the_linear_path_and_older_files_say_when():
+def test_large_pictures_are_halved_for_the_linear_path():
     assert [model_config("photo", side, side, 3).pooling for side in (64, 96, 128, 256)] == [1, 1, 2, 2]
-    older = model_config("photo", 128, 128, 3).to_json()
-    del older["pooling"]
-    assert ModelConfig.from_json(older).pooling == 1
-    assert ModelConfig.from_json(older | {"width": 256, "height": 256}).pooling == 2
-    assert ModelConfig.from_json(older | {"width": 256, "height": 256, "linear": False}).pooling == 1
+
+
+def test_a_config_that_lacks_a_setting_is_refused():
+    values = TINY.to_json()
+    del values["pooling"]
+    with pytest.raises(ConfigError, match="the settings pooling are missing"):
+        ModelConfig.from_json(values)
 
 
 def test_small_pictures_go_in_larger_batches():

@@ -8,7 +8,8 @@ import typer
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, check_pipe, choose_model
-from latentcli.config import DETAIL, PHOTO_MEGAPIXELS, WALK_FPS, Merge
+from latentcli.config import Merge
+from latentcli.defaults import DETAIL, PHOTO_MEGAPIXELS, WALK_FPS
 from latentcli.errors import UsageError
 from latentcli.storage.files import PIPE
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.config import WALK_FPS, WALK_STEPS, Arrangement, InterpolationMethod
+from latentcli.config import Arrangement, InterpolationMethod
+from latentcli.defaults import WALK_FPS, WALK_STEPS
 from latentcli.errors import UsageError
 
 # Panels of the help page.

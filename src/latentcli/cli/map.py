@@ -5,7 +5,8 @@ from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.config import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE, LayoutMethod, Shape, Spacing
+from latentcli.config import LayoutMethod, Shape, Spacing
+from latentcli.defaults import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE
 from latentcli.errors import UsageError
 
 IMAGES = "A map of IMAGES"  # a panel of the help page

@@ -11,9 +11,10 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from latentcli import config
+from latentcli import config, defaults
 from latentcli.cli.complete import axis_names, model_names, vector_names
 from latentcli.errors import UsageError
+from latentcli.storage.names import NUMBERED_AXIS
 
 # Panels of the help pages, in capitals, in the order in which people need them.
 CHANGE = "What to change"
@@ -87,7 +88,7 @@ def _plain(number: float) -> str:
     return f"{number:g}" if isinstance(number, float) else str(number)
 
 
-_strength = between(-config.MOST_STRENGTH, config.MOST_STRENGTH)
+_strength = between(-defaults.MOST_STRENGTH, defaults.MOST_STRENGTH)
 
 
 def _positive(parameter: typer.CallbackParam, value: float) -> float:
@@ -283,7 +284,7 @@ Background = Annotated[
 HeldOut = Annotated[
     str | None,
     option(
-        f"Images to measure on and not to train on: a share, or a folder. (default: {config.HELD_OUT_SHARE})",
+        f"Images to measure on and not to train on: a share, or a folder. (default: {defaults.HELD_OUT_SHARE})",
         metavar="SHARE|DIR",
         panel=DATA,
     ),
@@ -308,9 +309,7 @@ def axis_vectors(names: str | None) -> list[str]:
     (['smile', 'old'], [])
     """
     return [
-        name
-        for name in (names or "").split(",")
-        if name and name not in _AXES and not config.NUMBERED_AXIS.fullmatch(name)
+        name for name in (names or "").split(",") if name and name not in _AXES and not NUMBERED_AXIS.fullmatch(name)
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, check_pipe
-from latentcli.config import PHOTO_MEGAPIXELS
+from latentcli.defaults import PHOTO_MEGAPIXELS
 from latentcli.storage.files import PIPE
 
 

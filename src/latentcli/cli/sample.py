@@ -7,15 +7,8 @@ import typer
 from latentcli.cli import options as opt
 from latentcli.cli.complete import vector_names
 from latentcli.cli.console import Console, choose_model
-from latentcli.config import (
-    FLOW_GUIDANCE,
-    FLOW_TEMPERATURE,
-    MIXTURE_TEMPERATURE,
-    MOST_SEEDS,
-    SAMPLES,
-    SPREAD,
-    PriorName,
-)
+from latentcli.config import PriorName
+from latentcli.defaults import FLOW_GUIDANCE, FLOW_TEMPERATURE, MIXTURE_TEMPERATURE, MOST_SEEDS, SAMPLES, SPREAD
 from latentcli.errors import UsageError
 
 

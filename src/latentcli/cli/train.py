@@ -7,9 +7,10 @@ from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 from latentcli.cli.terminal import Waiting
-from latentcli.config import MODEL_FILE, Likelihood, Precision, Preset
+from latentcli.config import Likelihood, Precision, Preset
 from latentcli.presets import DEFAULTS, FEW_IMAGES, LARGE, MANY_IMAGES
 from latentcli.runtime import let_threads_sleep
+from latentcli.storage.names import MODEL_FILE
 
 if TYPE_CHECKING:
     from latentcli.training.plan import Plan

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcli.config import HELD_OUT_NEEDS
 from latentcli.data.decode import Decoded
-from latentcli.data.sources import Folder, Listing, is_held_out, open_source, scan
+from latentcli.data.sources import HELD_OUT_NEEDS, Folder, Listing, is_held_out, open_source, scan
 from latentcli.errors import ConfigError, ImageError
 from latentcli.imaging.images import has_colour, has_transparency, open_picture, read_all
 

@@ -14,10 +14,10 @@ from typing import Self
 
 import numpy as np
 
-from latentcli.config import FILES_FILE
 from latentcli.data.sources import Listing, name_hashes, names_as_numbers, names_from_numbers
 from latentcli.errors import FileFormatError
 from latentcli.storage import tensorfile
+from latentcli.storage.names import FILES_FILE
 
 KIND = "files"
 _NAMED = 3  # files of a kind that a message names

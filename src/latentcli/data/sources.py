@@ -21,14 +21,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from latentcli.config import HELD_OUT_SHARE, MODEL_FILE, RESUME_FILE
+from latentcli.defaults import HELD_OUT_SHARE
 from latentcli.errors import ImageError
 from latentcli.storage.files import read_input
 from latentcli.storage.history import TrainingSummary
+from latentcli.storage.names import MODEL_FILE, RESUME_FILE
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".avif")
 )
+HELD_OUT_NEEDS = 10  # images; of fewer none are held out
 _LARGEST_ENTRY = 128 << 20  # bytes of one archived file: several are in memory at once
 _MODEL_FILES = (os.fsencode(MODEL_FILE), os.fsencode(RESUME_FILE))
 _MOST_LIST, _MOST_LINES = 128 << 20, 5_000_000  # bytes and lines of a list of paths: a million take less

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from latentcli.config import ACTIVE_KL, HELD_OUT_NEEDS, ModelConfig
+from latentcli.config import ModelConfig
+from latentcli.data.sources import HELD_OUT_NEEDS
 from latentcli.evaluation.result import MIN_COMPARED, Evaluation, SampleMetrics
 from latentcli.presets import FEW_IMAGES, default_epochs, images_seen
-from latentcli.storage.history import EpochReport, Metrics, TrainingSummary
+from latentcli.storage.history import ACTIVE_KL, EpochReport, Metrics, TrainingSummary
 
 # Thresholds. benchmarks/spoiled.py checks them on seven trainings that are spoiled on purpose.
 _WON = 0.5  # dB over a baseline: a clear win

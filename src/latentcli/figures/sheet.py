@@ -11,7 +11,7 @@ from typing import Self
 
 from PIL import Image, ImageDraw, ImageFont
 
-from latentcli.config import MEGAPIXELS
+from latentcli.defaults import MEGAPIXELS
 from latentcli.errors import UsageError
 from latentcli.imaging.images import on_checks
 from latentcli.text import shown

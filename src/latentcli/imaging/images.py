@@ -21,7 +21,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
-from latentcli.config import MEGAPIXELS, WHITE, WITH_ALPHA, ModelConfig
+from latentcli.config import ModelConfig
+from latentcli.defaults import MEGAPIXELS
 from latentcli.errors import ConfigError, ImageError
 from latentcli.imaging.box import Box, cut
 from latentcli.imaging.faces import NoFace, find_faces
@@ -34,6 +35,7 @@ MOST_PIPED = 192 << 20  # bytes of a picture from the standard input
 _CROP_TIMES = 2  # the model's size, up to which a square picture is taken for a face crop
 _PNG_LEVEL = 3  # of 9: a third of the time of Pillow's own 6, for files that are 4 % larger
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
+WITH_ALPHA = (2, 4)  # channels of images with transparency: gray or RGB, then alpha
 _TRANSPARENT = 230  # alpha, of 255, below which a pixel is transparent: a tenth of what lies behind it shows
 _CHECK, _CHECKS = 8, (255, 228)  # the checkerboard behind transparent pictures: pixels of a square, and its two grays
 
@@ -204,7 +206,7 @@ def upright_size(picture: Image.Image) -> tuple[int, int]:
     return width, height
 
 
-def plain(picture: Image.Image, background: str = WHITE) -> Image.Image:
+def plain(picture: Image.Image, background: str = "#ffffff") -> Image.Image:
     """Mode L or RGB from any mode, without clipping 16-bit values; what is transparent shows the background.
 
     It is the same picture where there is nothing to convert.

@@ -15,7 +15,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from latentcli.config import FLOW_GUIDANCE, FLOW_TEMPERATURE
+from latentcli.defaults import FLOW_GUIDANCE, FLOW_TEMPERATURE
 from latentcli.model.noise import uniform_and_normal
 
 FREQUENCIES = 32  # of the time's sines and cosines, from 1 to 1,000

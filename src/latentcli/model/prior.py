@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from latentcli.config import MIXTURE_TEMPERATURE
+from latentcli.defaults import MIXTURE_TEMPERATURE
 from latentcli.model.flow import FlowPrior
 from latentcli.model.noise import uniform_and_normal
 

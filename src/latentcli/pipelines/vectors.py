@@ -15,6 +15,7 @@ from latentcli.figures.sheet import Captions
 from latentcli.model.modelfile import LoadedModel
 from latentcli.model.prior import Geometry
 from latentcli.storage import catalog
+from latentcli.storage.names import VECTOR_SUFFIX
 
 
 def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.VectorRequest) -> ConceptVector:
@@ -91,7 +92,7 @@ def named_axis(entry: catalog.ModelEntry, model: LoadedModel, name: str) -> Axis
 
 def captions(request: EditRequest) -> Captions:
     """Strengths of the versions of an image: of a strip above its columns, of a sheet beside its rows, too."""
-    names = [Path(vector.name).name.removesuffix(catalog.VECTOR_SUFFIX) for vector in request.vectors]
+    names = [Path(vector.name).name.removesuffix(VECTOR_SUFFIX) for vector in request.vectors]
     words = [
         [f"{name} {strength:+.3g}" for strength in np.linspace(*row).tolist()]
         for name, row in zip(names, request.rows, strict=False)

@@ -15,16 +15,15 @@ from typing import Any
 
 import platformdirs
 
-from latentcli.config import MODEL_FILE, MOST_STRENGTH, NUMBERED_AXIS, RESUME_FILE, EngineName
+from latentcli.config import EngineName
+from latentcli.defaults import MOST_STRENGTH
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageError
 from latentcli.storage import tensorfile
 from latentcli.storage.history import TrainingSummary
+from latentcli.storage.names import CARD_FILE, MODEL_FILE, NUMBERED_AXIS, RESUME_FILE, VECTOR_SUFFIX, VECTORS_FOLDER
 from latentcli.text import did_you_mean
 
 OWN_MODELS = Path("models")  # in the current folder
-CARD_FILE = "README.md"  # the model card, beside the model file
-VECTORS_FOLDER = "vectors"
-VECTOR_SUFFIX = ".safetensors"
 # The bundled models that are taken where nothing else decides: for photos that come through a pipe, and for all else.
 PHOTO_MODEL, DEFAULT_MODEL = "faces", "avatars"
 FREE_LICENCES = ("CC0 1.0", "CC BY 4.0", "CC BY-SA 3.0", "MIT")  # for any use

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from latentcli import typed
-from latentcli.config import HISTORY_FILE
 from latentcli.storage.files import read_input, write_whole
+from latentcli.storage.names import HISTORY_FILE
 
+ACTIVE_KL = 0.01  # nats on average, above which a latent dimension carries information
 _MOST_BYTES = 8 << 20  # of the history: thousands of epochs
 
 
@@ -26,7 +27,7 @@ class Metrics:
     reconstruction: float  # with the model's sigma
     kl: float | None  # None for an autoencoder, which has none
     psnr: float  # dB, mean over images, 8-bit reconstruction from the posterior mean
-    active_dimensions: int | None  # KL above 0.01 nats on average; None for an autoencoder
+    active_dimensions: int | None  # KL above ACTIVE_KL; None for an autoencoder
     bits_per_dimension: float | None  # Gaussian VAEs only
 
 

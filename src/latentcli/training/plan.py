@@ -6,31 +6,19 @@ from typing import Any
 
 import torch
 
-from latentcli.config import (
-    BOOK_SIZE,
-    DIGITS_UP_TO,
-    HELD_OUT_SHARE,
-    MODEL_FILE,
-    PRESETS,
-    RESUME_FILE,
-    SIZES,
-    Crop,
-    Device,
-    Likelihood,
-    ModelConfig,
-    Preset,
-    TrainConfig,
-)
+from latentcli.config import BOOK_SIZE, PRESETS, Crop, Device, Likelihood, ModelConfig, Preset, TrainConfig
 from latentcli.data.dataset import Selection, split, survey
 from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import Listing, open_source, scan
+from latentcli.defaults import HELD_OUT_SHARE
 from latentcli.errors import ConfigError, FileFormatError, UsageError
 from latentcli.evaluation.record import Record
 from latentcli.imaging.images import parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import read_config
-from latentcli.presets import default_epochs, for_few_images, model_config, train_config
+from latentcli.presets import DIGITS_UP_TO, SIZES, default_epochs, for_few_images, model_config, train_config
 from latentcli.storage.catalog import read_model_header
+from latentcli.storage.names import MODEL_FILE, RESUME_FILE
 from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Checkpoint
 from latentcli.training.prior import parts

@@ -10,14 +10,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from latentcli.config import (
-    MODEL_FILE,
-    PRIOR_RESUME_FILE,
-    RECONSTRUCTIONS_FILE,
-    SAMPLES_FILE,
-    SNAPSHOT_FOLDERS,
-    ModelConfig,
-)
+from latentcli.config import ModelConfig
 from latentcli.data.dataset import Dataset, as_float
 from latentcli.errors import LatentCLIError
 from latentcli.evaluation.diagnosis import Evidence, diagnose
@@ -37,9 +30,16 @@ from latentcli.model.parts import Parts
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
-from latentcli.storage.catalog import CARD_FILE
 from latentcli.storage.files import write_whole
 from latentcli.storage.history import EpochReport, TrainingSummary
+from latentcli.storage.names import (
+    CARD_FILE,
+    MODEL_FILE,
+    PRIOR_RESUME_FILE,
+    RECONSTRUCTIONS_FILE,
+    SAMPLES_FILE,
+    SNAPSHOT_FOLDER,
+)
 from latentcli.text import stored
 from latentcli.training import events
 from latentcli.training.prior.flow import Encoded, FlowTraining, steps_after
@@ -192,8 +192,7 @@ def write_pictures(
 @torch.inference_mode()
 def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bool = False) -> None:
     """Add a sheet for this step where the last one is long ago: originals, reconstructions, samples from N(0, I)."""
-    own = [folder / name for name in SNAPSHOT_FOLDERS if (folder / name).is_dir()]  # of a resumed run
-    snapshots = own[0] if own else folder / SNAPSHOT_FOLDERS[0]
+    snapshots = folder / SNAPSHOT_FOLDER
     steps = [int(path.stem) for path in snapshots.glob("*.png") if path.stem.isdecimal()]
     for later in (known for known in steps if known > step):  # from before a crash
         (snapshots / f"{later:08d}.png").unlink(missing_ok=True)

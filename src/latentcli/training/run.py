@@ -5,12 +5,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 
 import torch
 
-from latentcli.config import FILES_FILE, RESUME_FILE, ModelConfig
+from latentcli.config import ModelConfig
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part
 from latentcli.errors import ImageError, LatentCLIError
 from latentcli.events import Progress
 from latentcli.storage.files import LOCK_FILE, check_writable_folder, exclusive, remove_parts
+from latentcli.storage.names import FILES_FILE, RESUME_FILE
 from latentcli.training import events, start
 from latentcli.training.plan import Choice, Plan, up_to_date
 from latentcli.training.trainer import Images, Trainer

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE, Device, Precision, SharpConfig
+from latentcli.config import Device, Precision, SharpConfig
 from latentcli.data.dataset import split
 from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import open_source, scan
@@ -17,6 +17,7 @@ from latentcli.presets import train_config
 from latentcli.storage import tensorfile
 from latentcli.storage.catalog import ModelEntry, find_model
 from latentcli.storage.history import SharpMetrics, TrainingSummary
+from latentcli.storage.names import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE
 from latentcli.training.checkpoint import part
 from latentcli.training.plan import Choice
 from latentcli.training.sharp.step import SharpState

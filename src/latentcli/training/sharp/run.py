@@ -9,15 +9,8 @@ from typing import cast
 
 import torch
 
-from latentcli.config import (
-    MODEL_FILE,
-    PLAIN_FILE,
-    SHARP_LEAST_STEPS,
-    SHARP_RESUME_FILE,
-    SHARP_SHARE,
-    Device,
-    Precision,
-)
+from latentcli.config import Device, Precision
+from latentcli.defaults import SHARP_LEAST_STEPS, SHARP_SHARE
 from latentcli.errors import LatentCLIError
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Note, Progress, Wrote
@@ -27,6 +20,7 @@ from latentcli.storage import history
 from latentcli.storage.catalog import find_model
 from latentcli.storage.files import check_writable_folder, exclusive, remove_parts, write_whole
 from latentcli.storage.history import Sharpening, SharpMetrics
+from latentcli.storage.names import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE
 from latentcli.training import events, hardware, results
 from latentcli.training.plan import Plan
 from latentcli.training.results import Trained
