@@ -24,7 +24,8 @@ from latentcli.model.flow import FlowPrior, MixturePaths
 from latentcli.model.parts import Parts
 from latentcli.model.prior import Geometry, MixturePrior, Prior, StandardPrior
 from latentcli.storage import tensorfile
-from latentcli.storage.catalog import ModelEntry, ModelHeader, read_model_header
+from latentcli.storage.catalog import ModelEntry
+from latentcli.storage.header import ModelHeader, read_model_header
 from latentcli.storage.history import TrainingSummary
 from latentcli.storage.names import MODEL_FILE
 
