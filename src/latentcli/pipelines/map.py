@@ -15,8 +15,7 @@ from latentcli.defaults import MAP_CELLS, MOST_ON_SHEET, NEAREST, PLANE_RANGE, T
 from latentcli.errors import ConfigError, ImageError, UsageError
 from latentcli.events import Event, Note, Progress, Skipped, Wrote
 from latentcli.figures import layout, scatter
-from latentcli.figures.honeycomb import honeycomb
-from latentcli.figures.scatter import Groups
+from latentcli.figures.scatter import Groups, honeycomb
 from latentcli.figures.sheet import Captions, Look, check_pixels, sheet
 from latentcli.imaging.images import as_float, check_writable, to_pictures, write_picture
 from latentcli.model.modelfile import LoadedModel, open_model
