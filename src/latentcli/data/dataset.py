@@ -23,7 +23,7 @@ _BATCH = 256  # images that are gathered at once when they are taken in order
 _SURVEYED = 400  # pictures, at most
 
 
-def as_float(images: Tensor) -> Tensor:
+def as_float_tensor(images: Tensor) -> Tensor:
     """uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1], channels last in memory."""
     return images.permute(0, 3, 1, 2).float().div_(255)
 
@@ -63,7 +63,7 @@ class Dataset:
 
     def floats(self) -> Iterator[Tensor]:
         """The same batches as the networks take them: float (n, channels, height, width) in [0, 1]."""
-        return map(as_float, self.batches())
+        return map(as_float_tensor, self.batches())
 
     def digest(self) -> str:
         """Digest of the rows: 16 hex digits."""

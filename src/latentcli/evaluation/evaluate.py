@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.evaluation import sample_metrics
 from latentcli.evaluation.result import Baseline, Evaluation, Neighbours, Pixels, SampleMetrics
 from latentcli.evaluation.sample_metrics import FeatureSpace
@@ -174,7 +174,7 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
             features = [sample_metrics.nearest_rows(part.features, known) for part in shown.values()]
             distances = {name: _Distances(*found) for name, *found in zip(shown, pixels, features, strict=True)}
         own = next(iter(made.values())).some[:_SHOWN]
-        neighbours = Neighbours(own.numpy(), as_float(train.take(rows[len(real.some) :][: len(own)])).numpy())
+        neighbours = Neighbours(own.numpy(), as_float_tensor(train.take(rows[len(real.some) :][: len(own)])).numpy())
         if len(train) > 1 and not subject.on_training:
             made["training images"] = _Pictures.of(subject.features, train.spread(count))
     return tuple(_compare(name, pictures, real, distances) for name, pictures in made.items()), neighbours

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from latentcli.config import ModelConfig
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.errors import LatentCLIError
 from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.evaluate import Subject, evaluate
@@ -206,7 +206,7 @@ def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bo
 
 def _reconstructed(vae: VAE, shown: Dataset, count: int) -> list[Image.Image]:
     """Some of the images, then their reconstructions."""
-    x = as_float(next(shown.spread(count).batches()))
+    x = as_float_tensor(next(shown.spread(count).batches()))
     both = torch.cat([x, vae.decode(vae.encode(x.to(device_of(vae))).mean).cpu()])
     return to_pictures(both.numpy())
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latentcli.config import ModelConfig
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.events import Note, Progress
 from latentcli.model.likelihood import SMALLEST_SIGMA
 from latentcli.model.linear import LinearPath
@@ -121,7 +121,9 @@ class _Alike:
 
     def _error_of(self, change: Callable[[Tensor], Tensor]) -> float:
         """Of the left-out images after a change of uint8 images (n, height, width, channels)."""
-        return _error(self._found, (self._path.seen(as_float(change(some))) for some in self._left_out.batches()))
+        return _error(
+            self._found, (self._path.seen(as_float_tensor(change(some))) for some in self._left_out.batches())
+        )
 
 
 def _parted(images: Dataset) -> tuple[Dataset, Dataset]:

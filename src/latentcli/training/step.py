@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from latentcli.config import ModelConfig, TrainConfig
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.model.device import autocast, prepare
 from latentcli.model.metrics import draw_error
 from latentcli.model.objective import Elbo, training_elbo
@@ -86,7 +86,7 @@ class TrainState:
             images = augment.shifted(
                 images, schedule.shifts(*position, augment.farthest(config.shift, images), share).to(self.device)
             )
-        x = as_float(images)
+        x = as_float_tensor(images)
         if config.jitter:
             x = augment.jittered(x, schedule.jitters(*position, config.jitter).to(self.device))
         if config.flip:
