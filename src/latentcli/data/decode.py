@@ -10,13 +10,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
 from typing import NamedTuple
 
 import numpy as np
@@ -117,79 +117,72 @@ def decode_rows(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iter
 
 
 class _Team:
-    """One worker for each core, each served by a thread; a context manager."""
+    """One thread for each core, each with a worker process of its own if `processes`; a context manager."""
 
     def __init__(self, listing: Listing, locate: Locate, config: ModelConfig, processes: bool) -> None:
         self.size = os.cpu_count() or 1
         self._listing = listing
         self._locate = locate
         self._config = config
-        self._threads = ThreadPoolExecutor(self.size)
-        self._closing = False
+        self._threads = ThreadPoolExecutor(self.size, initializer=self._start if processes else None)
+        self._of_thread = threading.local()  # its `process`; without one the thread itself decodes
         self._started: list[_Process] = []
-        self._free: SimpleQueue[_Process | None] = SimpleQueue()  # None decodes in this process
-        for _ in range(self.size):
-            self._free.put(self._start() if processes else None)
+        self._closing = False
 
     def __enter__(self) -> "_Team":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._closing = True
-        for process in self._started:
+        for process in list(self._started):
             process.stop()
         self._threads.shutdown(cancel_futures=True)
+        for process in self._started:  # also those that a thread was just starting
+            process.stop()
 
     def submit(self, rows: np.ndarray) -> "Future[tuple[np.ndarray, DecodedBatch]]":
         return self._threads.submit(self._answer, rows)
 
-    def _start(self) -> "_Process | None":
-        if self._closing:
-            return None
-        try:
-            process = _Process(self._listing, self._config)
-        except OSError:  # no more processes, or no interpreter to start
-            return None
-        self._started.append(process)
-        return process
+    def _start(self) -> None:
+        """Start a process for this thread, unless there can be none."""
+        self._of_thread.process = None
+        if not self._closing:
+            with contextlib.suppress(OSError):  # no more processes, or no interpreter to start
+                self._of_thread.process = _Process(self._listing, self._config)
+                self._started.append(self._of_thread.process)
 
-    def _replace(self, process: "_Process | None") -> "_Process | None":
-        """Another worker for one that died; None where new ones do not even answer a greeting."""
-        if process:
-            process.stop()
-        fresh = self._start()
-        if fresh and fresh.ask([]) is None:
-            fresh.stop()
-            return None
-        return fresh
+    def _restart(self) -> None:
+        """Start another process for one that died, unless new ones do not even answer a greeting."""
+        self._of_thread.process.stop()
+        self._start()
+        if self._ask([]) is None:
+            self._of_thread.process.stop()
+            self._of_thread.process = None
 
-    def _ask(self, process: "_Process | None", names: list[str]) -> DecodedBatch | None:
-        """The images of a worker, or None when it died over them."""
+    def _ask(self, names: list[str]) -> DecodedBatch | None:
+        """The images of these names, or None when the process of this thread died over them."""
+        process: _Process | None = getattr(self._of_thread, "process", None)
         if process:
             return process.ask(names)
         return decode(self._locate, [] if self._closing else names, self._config)
 
     def _answer(self, rows: np.ndarray) -> tuple[np.ndarray, DecodedBatch]:
         names = [self._listing.name(row) for row in rows]
-        process = self._free.get()
-        try:
-            batch = self._ask(process, names)
-            if batch is None:  # another worker takes the images one by one and finds the picture that kills it
-                process = self._replace(process)
-                batches = []
-                for name in names:
-                    single = self._ask(process, [name])
-                    if single is None:
-                        process = self._replace(process)
-                        path = self._listing.source.root / name
-                        reason = f"{path} cannot be decoded (it ends the program that tries); remove it"
-                        shape = (1, self._config.height, self._config.width, self._config.channels)
-                        single = DecodedBatch(np.zeros(shape, dtype=np.uint8), [reason])
-                    batches.append(single)
-                pixels = np.concatenate([each.pixels for each in batches])
-                batch = DecodedBatch(pixels, [facts for each in batches for facts in each.facts])
-        finally:
-            self._free.put(process)
+        batch = self._ask(names)
+        if batch is None:  # another process takes the images one by one and finds the picture that kills it
+            self._restart()
+            batches = []
+            for name in names:
+                single = self._ask([name])
+                if single is None:
+                    self._restart()
+                    path = self._listing.source.root / name
+                    reason = f"{path} cannot be decoded (it ends the program that tries); remove it"
+                    shape = (1, self._config.height, self._config.width, self._config.channels)
+                    single = DecodedBatch(np.zeros(shape, dtype=np.uint8), [reason])
+                batches.append(single)
+            pixels = np.concatenate([each.pixels for each in batches])
+            batch = DecodedBatch(pixels, [facts for each in batches for facts in each.facts])
         return rows, batch
 
 
