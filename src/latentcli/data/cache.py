@@ -25,6 +25,7 @@ from latentcli.storage.files import exclusive
 
 KIND = "cache"
 _INDEX_FILE = "index.safetensors"
+_SETTINGS = ("width", "height", "channels", "crop", "framing", "aligned", "resampling", "background")  # of the pixels
 _BLOCK = 32 << 20  # bytes that are hashed at once
 _PREPARATION = 1  # rises when `images.fit` makes other pixels of the same file
 _SPACE_SHARE = 0.5  # largest share of the disk space free for it that a cache takes
@@ -107,17 +108,14 @@ class Cache:
     def __init__(self, source: Source, config: ModelConfig) -> None:
         self.source = source
         self.config = config
-        self._prepared = {
-            name: value
-            for name, value in config.to_json().items()
-            if name in ("width", "height", "channels", "crop", "framing", "aligned", "resampling", "background")
-        } | {"pillow": PIL.__version__, "version": _PREPARATION}
+        settings = {name: value for name, value in config.to_json().items() if name in _SETTINGS}
+        self._prepared = settings | {"pillow": PIL.__version__, "version": _PREPARATION}
         key = json.dumps([source.kind, os.path.realpath(source.path), self._prepared], sort_keys=True)
         self.folder = _home() / hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
-        """Keep other programs out; False when the folder cannot be made. Raises ConfigError when another one is in."""
+        """Lock the folder; False when it cannot be made. Raises ConfigError when another program has locked it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -132,17 +130,17 @@ class Cache:
             header, arrays = tensorfile.read(self.folder / _INDEX_FILE, KIND)
             listing = Listing(self.source, names_from_numbers(arrays["names"]), arrays["sizes"], arrays["stamps"])
             file = self.folder / str(header["pixels"])
-            shape = self._shape(len(listing))
-            if file.parent != self.folder or os.path.getsize(file) != np.prod(shape):
+            if file.parent != self.folder or os.path.getsize(file) != len(listing) * self.config.dimensions:
                 return None
-            pixels = np.memmap(file, np.uint8, "r", shape=shape)
+            pixels = np.memmap(file, np.uint8, "r", shape=self._shape(len(listing)))
             problems = {int(row): text for row, text in json.loads(arrays["problems"].tobytes()).items()}
             decoded = Decoded(pixels, arrays["sides"], names_from_numbers(arrays["modes"]), problems)
-            right = header["prepared"] == self._prepared and header["digest"] == digest(pixels)
-            lengths = {len(column) for column in (listing.sizes, listing.stamps, decoded.sides, decoded.modes)}
+            if (header["prepared"], header["digest"]) != (self._prepared, digest(pixels)):
+                return None
+            columns = (listing.sizes, listing.stamps, decoded.sides, decoded.modes)
+            if {len(column) for column in columns} != {len(listing)}:
+                return None
         except (FileFormatError, OSError, LookupError, TypeError, ValueError, AttributeError):
-            return None
-        if not right or lengths != {len(listing)}:
             return None
         with contextlib.suppress(OSError):
             os.utime(self.folder / _INDEX_FILE)  # the time of the last use: see `_make_room`

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from latentcli.data.decode import Decoded
-from latentcli.data.sources import HELD_OUT_NEEDS, Folder, Listing, is_held_out, open_source, scan
+from latentcli.data.sources import HELD_OUT_NEEDS, Listing, is_held_out, open_source, scan
 from latentcli.errors import ConfigError, ImageError
 from latentcli.imaging.images import has_colour, has_transparency, open_picture, read_all
 
@@ -30,10 +30,10 @@ def as_float_tensor(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Some of the images of a listing."""
+    """Images of a listing, by their rows."""
 
     listing: Listing
-    rows: np.ndarray  # (n,) int32, rising
+    rows: np.ndarray  # (n,) int32, ascending
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,47 +44,47 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Decoded images, gathered when they are asked for."""
+    """Decoded images, read from the cache's file batch by batch."""
 
-    pixels: Tensor  # uint8 (all, height, width, channels), most of it still in a file
-    rows: Tensor  # (n,) int32, which of them
+    pixels: Tensor  # uint8 (all, height, width, channels), mapped from a file
+    rows: Tensor  # (n,) int32: the images of the dataset among all
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, positions: Tensor) -> Tensor:
-        """uint8 (n, height, width, channels) of the images at these positions of the dataset."""
+        """The images at these positions of the dataset: uint8 (n, height, width, channels)."""
         return self.pixels.index_select(0, self.rows[positions])
 
     def batches(self) -> Iterator[Tensor]:
-        """All images in order, uint8, up to 256 at a time."""
+        """All images in order, as uint8 (up to 256, height, width, channels)."""
         for start in range(0, len(self), _BATCH):
             yield self.take(torch.arange(start, min(start + _BATCH, len(self))))
 
     def floats(self) -> Iterator[Tensor]:
-        """The same batches as the networks take them: float (n, channels, height, width) in [0, 1]."""
+        """All images in order, as float32 (up to 256, channels, height, width) in [0, 1]."""
         return map(as_float_tensor, self.batches())
 
     def digest(self) -> str:
-        """Digest of the rows: 16 hex digits."""
+        """SHA-256 of the rows, cut to 16 hex digits."""
         return hashlib.sha256(self.rows.numpy().tobytes()).hexdigest()[:16]
 
     def spread(self, count: int) -> "Dataset":
-        """At most `count` of the images, evenly spread over the folders they come from."""
+        """At most `count` of the images, evenly spread over the listing."""
         step = -(-len(self) // count)
         return Dataset(self.pixels, self.rows[::step])
 
     @classmethod
     def from_images(cls, images: Tensor) -> "Dataset":
-        """All of `images`, uint8 (n, height, width, channels)."""
+        """A dataset of all `images`, uint8 (n, height, width, channels)."""
         return cls(images, torch.arange(len(images), dtype=torch.int32))
 
 
 def readable_part(decoded: Decoded, rows: np.ndarray) -> Dataset:
-    """The readable images among those at `rows`."""
+    """The dataset of the readable images at `rows`, (n,) int32."""
     readable = decoded.readable[rows]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # and nobody writes
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
         pixels = torch.from_numpy(decoded.pixels)
     return Dataset(pixels, torch.from_numpy(rows if readable.all() else rows[readable]))
 
@@ -101,7 +101,9 @@ def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]
         if not os.path.exists(held_out):
             raise ConfigError(f"`held_out` takes a share like 0.05 or a folder, got {held_out!r}") from None
         held = scan(open_source(Path(held_out)))
-        return Selection(listing, rows[~_shared(listing, held)]), Selection(held, np.arange(len(held), dtype=np.int32))
+        held_paths = set(_paths(held))  # a held-out folder may lie inside
+        others = np.array([path not in held_paths for path in _paths(listing)], dtype=bool)
+        return Selection(listing, rows[others]), Selection(held, np.arange(len(held), dtype=np.int32))
     if not 0 <= share <= 0.9:
         raise ConfigError(f"`held_out` takes a share from 0 to 0.9, got {held_out}")
     if len(listing) < HELD_OUT_NEEDS or share == 0:
@@ -110,21 +112,9 @@ def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]
     return Selection(listing, rows[~chosen]), Selection(listing, rows[chosen]) if chosen.any() else None
 
 
-def _shared(listing: Listing, other: Listing) -> np.ndarray:
-    """Whether each image of a listing is in another one, too, by its path: (n,) bool."""
-    roots = [os.path.realpath(each.source.root) for each in (listing, other)]
-    if (
-        isinstance(listing.source, Folder)
-        and isinstance(other.source, Folder)
-        and os.path.commonpath(roots) not in roots
-    ):
-        return np.zeros(len(listing), dtype=bool)
-    paths, others = (
-        [os.path.normpath(os.path.join(root, each.name(row))) for row in range(len(each))]
-        for root, each in zip(roots, (listing, other), strict=True)
-    )
-    shared = set(paths) & set(others)
-    return np.array([path in shared for path in paths], dtype=bool)
+def _paths(listing: Listing) -> list[str]:
+    root = os.path.realpath(listing.source.root)
+    return [os.path.normpath(os.path.join(root, listing.name(row))) for row in range(len(listing))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,18 +62,9 @@ class ModelEntry:
         return self.header.training
 
     @property
-    def finished_at(self) -> str:
-        return self.header.finished_at
-
-    @property
-    def licence(self) -> str:
-        """The licence of weights and vectors; empty where the model names none."""
-        return self.header.licence
-
-    @property
     def is_restricted(self) -> bool:
         """Whether the licence does not allow every use."""
-        return bool(self.licence) and self.licence not in FREE_LICENCES
+        return self.header.licence not in ("", *FREE_LICENCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +129,7 @@ def parse_vector(text: str) -> VectorRequest:
 def own_models() -> list[ModelEntry]:
     """The user's models under `./models/`, the most recently trained first; unreadable files are left out."""
     entries = [entry for entry in _scan(OWN_MODELS)[0] if not entry.bundled]
-    return sorted(entries, key=lambda entry: entry.finished_at, reverse=True)
+    return sorted(entries, key=lambda entry: entry.header.finished_at, reverse=True)
 
 
 def bundled_models(first: str = DEFAULT_MODEL) -> list[ModelEntry]:
