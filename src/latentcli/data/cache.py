@@ -25,7 +25,7 @@ from latentcli.storage.files import exclusive
 
 KIND = "cache"
 _INDEX_FILE = "index.safetensors"
-_SETTINGS = ("width", "height", "channels", "crop", "framing", "aligned", "resampling", "background")  # of the pixels
+_SETTINGS = ("width", "height", "channels", "crop", "framing", "aligned", "resampling", "background")  # change pixels
 _BLOCK = 32 << 20  # bytes that are hashed at once
 _PREPARATION = 1  # rises when `images.fit` makes other pixels of the same file
 _SPACE_SHARE = 0.5  # largest share of the disk space free for it that a cache takes

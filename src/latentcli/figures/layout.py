@@ -15,6 +15,7 @@ from latentcli.errors import missing_extra
 LAID_OUT = 5000  # latents that t-SNE itself lays out, in eleven seconds on one core or two
 _LEADING = 50  # principal components that t-SNE sees, as its authors advise
 _PERPLEXITY = 30.0
+_SEED = 0
 _NEIGHBOURS = 5  # neighbours that place a latent which t-SNE does not lay out
 _BLOCK = 512  # cells that are assigned at once: the time grows with the third power
 
@@ -25,13 +26,13 @@ def check_method(method: LayoutMethod) -> None:
         raise missing_extra("`method` umap", "umap", "take tsne")
 
 
-def lay_out(z: np.ndarray, method: LayoutMethod, seed: int = 0) -> np.ndarray:
-    """Points (n, 2) in 0 to 1 for latents (n, latent_dim), the same for the same seed."""
+def lay_out(z: np.ndarray, method: LayoutMethod) -> np.ndarray:
+    """Points (n, 2) in 0 to 1 for latents (n, latent_dim), always the same."""
     plane = _principal(z, min(_LEADING, *z.shape))
     if method == "umap" and len(z) > 3:
-        points = _umap(plane, seed)
+        points = _umap(plane)
     elif method == "tsne" and len(z) > 3:
-        points = _tsne(plane, seed)
+        points = _tsne(plane)
     else:
         points = np.pad(plane, ((0, 0), (0, max(0, 2 - plane.shape[1]))))[:, :2]
     low, high = points.min(axis=0), points.max(axis=0)
@@ -47,34 +48,33 @@ def _principal(z: np.ndarray, count: int) -> np.ndarray:
     return np.asarray(centred @ leading, dtype=np.float32)
 
 
-def _tsne(plane: np.ndarray, seed: int) -> np.ndarray:
+def _tsne(plane: np.ndarray) -> np.ndarray:
     from sklearn.manifold import TSNE
     from sklearn.neighbors import NearestNeighbors
 
-    count = len(plane)
-    chosen = np.arange(count)
-    if count > LAID_OUT:
-        chosen = np.sort(np.random.default_rng(seed).choice(count, LAID_OUT, replace=False))
+    chosen = np.arange(len(plane))
+    if len(plane) > LAID_OUT:
+        chosen = np.sort(np.random.default_rng(_SEED).choice(len(plane), LAID_OUT, replace=False))
     start = plane[chosen, :2] / max(float(plane[:, 0].std()), 1e-12) * 1e-4  # van der Maaten's, from the components
     start = np.pad(start, ((0, 0), (0, 2 - start.shape[1])))
     perplexity = min(_PERPLEXITY, (len(chosen) - 1) / 3)
-    laid_out = TSNE(2, perplexity=perplexity, init=start, random_state=seed, n_jobs=1).fit_transform(plane[chosen])
-    if count == len(chosen):
+    laid_out = TSNE(2, perplexity=perplexity, init=start, random_state=_SEED, n_jobs=1).fit_transform(plane[chosen])
+    if len(chosen) == len(plane):
         return np.asarray(laid_out)
-    near = NearestNeighbors(n_neighbors=_NEIGHBOURS, n_jobs=-1).fit(plane[chosen])
-    distances, neighbours = near.kneighbors(plane)
+    nearest = NearestNeighbors(n_neighbors=_NEIGHBOURS, n_jobs=-1).fit(plane[chosen])
+    distances, neighbours = nearest.kneighbors(plane)
     weights = 1 / np.maximum(distances, 1e-9)
     points = (laid_out[neighbours] * weights[:, :, None]).sum(axis=1) / weights.sum(axis=1, keepdims=True)
     points[chosen] = laid_out
     return np.asarray(points)
 
 
-def _umap(plane: np.ndarray, seed: int) -> np.ndarray:
+def _umap(plane: np.ndarray) -> np.ndarray:
     import umap
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap warns that with a seed it takes one thread
-        reducer = umap.UMAP(n_neighbors=min(15, len(plane) - 1), random_state=seed)
+        reducer = umap.UMAP(n_neighbors=min(15, len(plane) - 1), random_state=_SEED)
         return np.asarray(reducer.fit_transform(plane))
 
 
@@ -93,14 +93,14 @@ def snap(points: np.ndarray, columns: int) -> np.ndarray:
     taken = np.empty(len(points), dtype=np.int64)
     blocks = [(number, number)]  # numbers of points, and of as many cells
     while blocks:
-        some, free = blocks.pop()
-        if len(some) <= _BLOCK:
-            chosen = linear_sum_assignment(cdist(points[some], cells[free], "sqeuclidean"))[1]
-            taken[some] = free[chosen]
+        members, free = blocks.pop()
+        if len(members) <= _BLOCK:
+            chosen = linear_sum_assignment(cdist(points[members], cells[free], "sqeuclidean"))[1]
+            taken[members] = free[chosen]
             continue
         axis = int(np.argmax(np.ptp(cells[free], axis=0)))
-        some = some[np.argsort(points[some, axis], kind="stable")]
+        members = members[np.argsort(points[members, axis], kind="stable")]
         free = free[np.argsort(cells[free, axis], kind="stable")]
-        half = len(some) // 2
-        blocks += [(some[:half], free[:half]), (some[half:], free[half:])]
+        half = len(members) // 2
+        blocks += [(members[:half], free[:half]), (members[half:], free[half:])]
     return taken

@@ -181,9 +181,9 @@ def plain(picture: Image.Image, background: str = "#ffffff") -> Image.Image:
     16-bit values are scaled, not clipped.
     """
     mode = picture.mode
-    if mode.startswith("I") or mode == "F":
+    if _is_deep(picture):
         return _eight_bit(picture)
-    if _says_alpha(picture):
+    if _may_be_transparent(picture):
         picture = picture.convert("RGBA")
         ground = Image.new("RGBA", picture.size, background)
         stays_gray = mode in ("LA", "L", "1") and len(set(ImageColor.getrgb(background))) == 1
@@ -194,27 +194,31 @@ def plain(picture: Image.Image, background: str = "#ffffff") -> Image.Image:
 
 def premultiplied(picture: Image.Image, colour: bool) -> Image.Image:
     """The picture in mode RGBa, or La without `colour`: colours times alpha, which is 255 in pictures without it."""
-    if picture.mode.startswith("I") or picture.mode == "F" or not _says_alpha(picture):
-        picture = plain(picture)
-    straight = picture.convert("RGBA")
+    straight = (picture if _may_be_transparent(picture) else plain(picture)).convert("RGBA")
     return straight.convert("RGBa") if colour else straight.convert("LA").convert("La")
 
 
-def _says_alpha(picture: Image.Image) -> bool:
-    """Whether the header of a picture allows transparent pixels."""
-    return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+def _is_deep(picture: Image.Image) -> bool:
+    """Whether a picture is gray of more than 8 bits."""
+    return picture.mode.startswith("I") or picture.mode == "F"
+
+
+def _may_be_transparent(picture: Image.Image) -> bool:
+    """Whether the header of a picture of 8 bits allows transparent pixels."""
+    says_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    return says_alpha and not _is_deep(picture)
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
-    """Gray of 16 or 32 bits scaled to 8 by the range of its type, where `convert` would clip it to white."""
+    """Gray of more than 8 bits scaled by the range of its type, where `convert` would clip it to white."""
     values = np.asarray(picture).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("pixels that are no numbers")
-    top = 65535.0 if picture.mode.startswith("I") else 1.0
-    if picture.mode == "I" and values.max(initial=0) <= 255:
-        top = 255.0
+    highest = values.max(initial=0)
     if picture.mode == "F":
-        top = values.max(initial=1)
+        top = max(1.0, highest)
+    else:
+        top = 255.0 if picture.mode == "I" and highest <= 255 else 65535.0
     return Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
 
 
@@ -241,7 +245,7 @@ def read_all(
 
 def has_colour(picture: Image.Image) -> bool:
     """Whether a thumbnail of the picture has chroma: gray pictures are often stored as RGB."""
-    if picture.mode in ("1", "L", "LA", "F") or picture.mode.startswith("I"):
+    if picture.mode in ("1", "L", "LA") or _is_deep(picture):
         return False
     picture.draft(None, (64, 64))
     pixels = np.asarray(plain(picture).convert("RGB").resize((32, 32)), dtype=np.int16)
@@ -250,7 +254,7 @@ def has_colour(picture: Image.Image) -> bool:
 
 def has_transparency(picture: Image.Image) -> bool:
     """Whether some pixels are transparent: many pictures have an alpha channel that is opaque everywhere."""
-    if picture.mode.startswith("I") or not _says_alpha(picture):
+    if not _may_be_transparent(picture):
         return False
     return int(np.asarray(picture.convert("RGBA").getchannel("A")).min()) < _TRANSPARENT
 

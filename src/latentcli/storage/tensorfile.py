@@ -113,11 +113,9 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[Header, Any]]:
         check_regular(path, _MOST_BYTES)
         with safe_open(path, "np") as file:
             text = (file.metadata() or {})[_KEY]
-            if len(text) > _MOST_TEXT.get(kind, _MOST_TEXT_ELSE):
-                raise _foreign(path)
-            header = json.loads(text)
+            header = json.loads(text) if len(text) <= _MOST_TEXT.get(kind, _MOST_TEXT_ELSE) else None
             if not isinstance(header, dict) or type(header.get("format")) is not int or header["format"] < 1:
-                raise _foreign(path)
+                raise ValueError("no header of ours")
             if header["format"] > FORMAT:
                 raise FileFormatError(f"{path} was written by a newer latentcli; upgrade latentcli to read it")
             if header.get("kind") != kind:
@@ -129,8 +127,4 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[Header, Any]]:
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise _foreign(path) from error
-
-
-def _foreign(path: Path) -> FileFormatError:
-    return FileFormatError(f"{path} is not a latentcli file; give one that latentcli wrote")
+        raise FileFormatError(f"{path} is not a latentcli file; give one that latentcli wrote") from error
