@@ -181,7 +181,7 @@ def plain(picture: Image.Image, background: str = "#ffffff") -> Image.Image:
     16-bit values are scaled, not clipped.
     """
     mode = picture.mode
-    if _is_deep(picture):
+    if _exceeds_8_bits(picture):
         return _eight_bit(picture)
     if _may_be_transparent(picture):
         picture = picture.convert("RGBA")
@@ -198,7 +198,7 @@ def premultiplied(picture: Image.Image, colour: bool) -> Image.Image:
     return straight.convert("RGBa") if colour else straight.convert("LA").convert("La")
 
 
-def _is_deep(picture: Image.Image) -> bool:
+def _exceeds_8_bits(picture: Image.Image) -> bool:
     """Whether a picture is gray of more than 8 bits."""
     return picture.mode.startswith("I") or picture.mode == "F"
 
@@ -206,7 +206,7 @@ def _is_deep(picture: Image.Image) -> bool:
 def _may_be_transparent(picture: Image.Image) -> bool:
     """Whether the header of a picture of 8 bits allows transparent pixels."""
     says_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
-    return says_alpha and not _is_deep(picture)
+    return says_alpha and not _exceeds_8_bits(picture)
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
@@ -214,11 +214,11 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("pixels that are no numbers")
-    highest = values.max(initial=0)
+    top, highest = 65535.0, values.max(initial=0)
     if picture.mode == "F":
         top = max(1.0, highest)
-    else:
-        top = 255.0 if picture.mode == "I" and highest <= 255 else 65535.0
+    elif picture.mode == "I" and highest <= 255:
+        top = 255.0
     return Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
 
 
@@ -245,7 +245,7 @@ def read_all(
 
 def has_colour(picture: Image.Image) -> bool:
     """Whether a thumbnail of the picture has chroma: gray pictures are often stored as RGB."""
-    if picture.mode in ("1", "L", "LA") or _is_deep(picture):
+    if picture.mode in ("1", "L", "LA") or _exceeds_8_bits(picture):
         return False
     picture.draft(None, (64, 64))
     pixels = np.asarray(plain(picture).convert("RGB").resize((32, 32)), dtype=np.int16)
