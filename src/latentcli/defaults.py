@@ -1,6 +1,8 @@
 """Defaults and limits of the commands' options: numbers that help pages show without loading what uses them."""
 
-HELD_OUT_SHARE = 0.05  # share of the images, by a hash of their relative path; 0.1 or more for a few hundred images
+HELD_OUT_SHARE = (
+    0.05  # share of the images, by a hash of their relative path; 0.2 measures a few hundred images more surely
+)
 
 # `sample`
 SAMPLES = 64  # images
@@ -13,7 +15,7 @@ MOST_ON_SHEET = 10_000  # images of one sheet, of any command
 
 # `traverse`, `map` and `interpolate`
 TRAVERSAL_ROWS, TRAVERSAL_STEPS = 10, 9  # axes, and images along each
-TRAVERSAL_RANGE = 2.0  # standard deviations to both sides; beyond 3 images fall apart
+TRAVERSAL_RANGE = 2.0  # standard deviations to both sides; 3 shows extremes
 NEAREST = 64  # images of a map around one of them
 MAP_CELLS = 15  # images a side of a plane
 PLANE_RANGE = 1.645  # standard deviations: the chapter's, from the 5 % quantile to the 95 % quantile
