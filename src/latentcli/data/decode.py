@@ -59,11 +59,12 @@ class Decoded:
 
     @classmethod
     def empty(cls, pixels: np.ndarray) -> "Decoded":
+        """A table for these pixels, to be filled; all of its images count as unreadable."""
         return cls(pixels, np.zeros((len(pixels), 2), dtype=np.int32), np.zeros(len(pixels), dtype="S8"))
 
     @property
     def readable(self) -> np.ndarray:
-        """(n,) bool."""
+        """Whether each image could be read: (n,) bool."""
         return self.sides[:, 0] > 0
 
     def put(self, rows: np.ndarray, batch: DecodedBatch) -> None:
@@ -105,7 +106,7 @@ def decode(locate: Locate, names: Sequence[str], config: ModelConfig) -> Decoded
 
 
 def decode_rows(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iterator[tuple[np.ndarray, DecodedBatch]]:
-    """Decode the images at `rows`: some of the rows at a time, in order, with their images."""
+    """Decode the images at `rows` in parallel; yields blocks of these rows, in order, with their images."""
     if not len(rows):
         return
     requests = (rows[first : first + _AT_ONCE] for first in range(0, len(rows), _AT_ONCE))
@@ -125,7 +126,7 @@ class _Team:
         self._locate = locate
         self._config = config
         self._threads = ThreadPoolExecutor(self.size, initializer=self._start if processes else None)
-        self._of_thread = threading.local()  # its `process`; without one the thread itself decodes
+        self._of_thread = threading.local()  # `process` of each thread; a thread without one decodes by itself
         self._started: list[_Process] = []
         self._closing = False
 

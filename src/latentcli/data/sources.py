@@ -123,6 +123,7 @@ class Listing:
         return len(self.names)
 
     def name(self, row: int) -> str:
+        """The relative path of an image."""
         return os.fsdecode(bytes(self.names[row]))
 
 
