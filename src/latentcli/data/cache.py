@@ -53,35 +53,33 @@ class Loading:
         with contextlib.ExitStack() as stack:
             while True:
                 try:
-                    usable = stack.enter_context(cache.alone())
+                    stack.enter_context(cache.alone())
                     break
                 except ConfigError:  # another program reads the same images
                     yield 0
                     time.sleep(_POLL)
-            yield from self._load(cache, usable)
+            yield from self._load(cache)
 
-    def _load(self, cache: "Cache", usable: bool) -> Iterator[int]:
+    def _load(self, cache: "Cache") -> Iterator[int]:
         listing = self.listing
-        stored = cache.load() if usable else None
-        rows, stored_rows = _unchanged(listing, stored[0]) if stored else (np.empty(0, dtype=np.int64),) * 2
-        if stored and len(rows) == len(listing) == len(stored[0]) and not self._any_healed(stored[1]):
-            self.decoded, self.cached, self.kept = stored[1], len(rows), True
+        stored_listing, stored = cache.load()
+        rows, stored_rows = _unchanged(listing, stored_listing)
+        if len(rows) == len(listing) == len(stored_listing) and not self._any_healed(stored):
+            self.decoded, self.cached, self.kept = stored, len(rows), True
             yield len(rows)
             return
-        if stored:
-            readable = stored[1].readable[stored_rows]
-            rows, stored_rows = rows[readable], stored_rows[readable]
+        readable = stored.readable[stored_rows]
+        rows, stored_rows = rows[readable], stored_rows[readable]
         self.cached = done = len(rows)
-        self.decoded = Decoded.empty(cache.new_pixels(len(listing), usable))
+        self.decoded = Decoded.empty(cache.new_pixels(len(listing)))
         self.kept = isinstance(self.decoded.pixels, np.memmap)
         try:
-            if stored:
-                self.decoded.take_over(rows, stored[1], stored_rows)
+            self.decoded.take_over(rows, stored, stored_rows)
             yield done
             others = np.setdiff1d(np.arange(len(listing)), rows, assume_unique=True)
-            for some_rows, batch in decode_rows(listing, others, self.config):
-                self.decoded.put(some_rows, batch)
-                done += len(some_rows)
+            for block, batch in decode_rows(listing, others, self.config):
+                self.decoded.put(block, batch)
+                done += len(block)
                 yield done
         except BaseException:  # also GeneratorExit, when the caller does not want the rest
             cache.discard(self.decoded.pixels)
@@ -108,40 +106,45 @@ class Cache:
     def __init__(self, source: Source, config: ModelConfig) -> None:
         self.source = source
         self.config = config
+        self.usable = True  # whether the folder can be made
         settings = {name: value for name, value in config.to_json().items() if name in _SETTINGS}
         self._prepared = settings | {"pillow": PIL.__version__, "version": _PREPARATION}
         key = json.dumps([source.kind, os.path.realpath(source.path), self._prepared], sort_keys=True)
         self.folder = _home() / hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Lock the folder; False when it cannot be made. Raises ConfigError when another program has locked it."""
+    def alone(self) -> Iterator[None]:
+        """Lock the folder if it can be made. Raises ConfigError when another program has locked it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError:
-            yield False
+            self.usable = False
+            yield
             return
         with exclusive(self.folder):
-            yield True
+            yield
 
-    def load(self) -> tuple[Listing, Decoded] | None:
-        """The stored listing and its images, if they are complete and undamaged."""
+    def load(self) -> tuple[Listing, Decoded]:
+        """The stored listing and its images; both are empty where they are missing, incomplete or damaged."""
+        none = np.empty(0, dtype=np.int64)
+        empty = Listing(self.source, none.astype("S1"), none, none), Decoded.empty(np.empty(self._shape(0), np.uint8))
+        if not self.usable:
+            return empty
         try:
             header, arrays = tensorfile.read(self.folder / _INDEX_FILE, KIND)
             listing = Listing(self.source, names_from_numbers(arrays["names"]), arrays["sizes"], arrays["stamps"])
             file = self.folder / str(header["pixels"])
             if file.parent != self.folder or os.path.getsize(file) != len(listing) * self.config.dimensions:
-                return None
+                return empty
             pixels = np.memmap(file, np.uint8, "r", shape=self._shape(len(listing)))
             problems = {int(row): text for row, text in json.loads(arrays["problems"].tobytes()).items()}
             decoded = Decoded(pixels, arrays["sides"], names_from_numbers(arrays["modes"]), problems)
-            if (header["prepared"], header["digest"]) != (self._prepared, digest(pixels)):
-                return None
             columns = (listing.sizes, listing.stamps, decoded.sides, decoded.modes)
-            if {len(column) for column in columns} != {len(listing)}:
-                return None
+            whole = {len(column) for column in columns} == {len(listing)}
+            if not whole or (header["prepared"], header["digest"]) != (self._prepared, digest(pixels)):
+                return empty
         except (FileFormatError, OSError, LookupError, TypeError, ValueError, AttributeError):
-            return None
+            return empty
         with contextlib.suppress(OSError):
             os.utime(self.folder / _INDEX_FILE)  # the time of the last use: see `_make_room`
         return listing, decoded
@@ -149,13 +152,13 @@ class Cache:
     def _shape(self, count: int) -> tuple[int, int, int, int]:
         return count, self.config.height, self.config.width, self.config.channels
 
-    def new_pixels(self, count: int, usable: bool) -> np.ndarray:
+    def new_pixels(self, count: int) -> np.ndarray:
         """Room for the pixels of new images: a mapped file, or memory where the folder is unusable or the disk full.
 
         Raises ImageError when they do not fit into memory either.
         """
         size = count * self.config.dimensions
-        if usable and self._make_room(size):
+        if self.usable and self._make_room(size):
             file = self.folder / f"pixels-{secrets.token_hex(4)}.u8"
             try:
                 with file.open("wb") as opened:
