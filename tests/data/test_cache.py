@@ -53,7 +53,7 @@ def test_images_become_uint8_in_order(folder):
 
 
 @pytest.mark.usefixtures("workers")
-def test_unreadable_images_are_left_out_and_told(folder):
+def test_unreadable_images_are_left_out_and_named(folder):
     (folder / "001.png").write_text("text")
     loading = load(folder)
     assert loading.decoded.readable.tolist() == [True, False, True, True, True, True]

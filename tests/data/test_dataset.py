@@ -65,7 +65,7 @@ def test_other_values_of_held_out_are_refused(tmp_path, wanted):
         split(listed(draw_folder(tmp_path / "d", 12)), wanted)
 
 
-def test_looking_tells_size_and_colour(tmp_path):
+def test_a_survey_finds_size_and_colour(tmp_path):
     seen = survey(split(listed(draw_folder(tmp_path / "d", 6)), "0")[0])
     assert seen.shorter_side == 20
     assert seen.colour_share == 1
@@ -78,7 +78,7 @@ def test_a_survey_counts_pictures_with_transparency(tmp_path, mode, share):
     assert survey(split(listed(draw_folder(tmp_path / "d", 6, mode=mode)), "0")[0]).transparent_share == share
 
 
-def test_looking_at_nothing_readable_is_an_error(tmp_path):
+def test_a_survey_without_readable_pictures_is_an_error(tmp_path):
     folder = draw_folder(tmp_path / "d", 1)
     (folder / "000.png").write_text("text")
     with pytest.raises(ImageError, match="can be read"):
@@ -94,7 +94,7 @@ def test_a_dataset_gathers_the_rows_it_is_asked_for():
     assert len(some.spread(100)) == 5
 
 
-def test_changes_of_the_files_are_told(tmp_path):
+def test_changes_of_the_files_are_named(tmp_path):
     folder = draw_folder(tmp_path / "d", 6)
     before = Fingerprints.of([listed(folder)])
     before.write(tmp_path, arange(2))
@@ -123,7 +123,7 @@ def test_files_of_the_same_name_in_two_folders_are_two_files(tmp_path):
     assert Fingerprints.of([first, second]).changes_since(tmp_path) == "3 new (000.png, 001.png, 002.png)"
 
 
-def test_a_lost_list_of_files_is_told(tmp_path):
+def test_a_missing_list_of_files_is_reported(tmp_path):
     now = Fingerprints.of([listed(draw_folder(tmp_path / "d", 3))])
     assert now.changes_since(tmp_path) == "files.safetensors is missing or damaged"
 
