@@ -15,9 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 
+import latentcli
 from latentcli import config, defaults, presets
 from latentcli.cli.app import app
 from latentcli.cli.options import as_typed
@@ -25,7 +28,7 @@ from latentcli.concepts import diagnostics
 from latentcli.data import sources
 from latentcli.explorer import session
 from latentcli.storage import history
-from latentcli.training import start
+from latentcli.training import plan, start
 from latentcli.training.sharp import run as sharpen
 from tests.conftest import draw, draw_folder
 
@@ -68,7 +71,11 @@ def command_lines(text: str) -> Iterator[list[str]]:
     for line in "".join(blocks(text, "sh")).replace("\\\n", " ").splitlines():
         for part in re.split(r"&&|\|(?=\s)|\s>\s", line):
             words = shlex.split(part, comments=True)
-            if words and Path(words[0]).name == "latentcli" and words[1:2] != ["--install-completion"]:
+            if (
+                words
+                and Path(words[0]).name == "latentcli"
+                and words[1:2] not in (["--version"], ["--install-completion"])
+            ):
                 yield words[1:]
 
 
@@ -285,10 +292,34 @@ def test_the_python_examples_run_from_top_to_bottom(page: Path, workshop: Path) 
         assert (workshop / written).exists(), written
 
 
+def test_the_program_on_one_page_gives_what_edit_gives(workshop: Path) -> None:
+    code = python_of(DOCS / "architecture.md")
+    assert len(code.splitlines()) < 45
+    exec(compile(code, "architecture.md", "exec"), {"__name__": "__main__"})
+    expected = latentcli.load("faces").edit("face.png", smile=0.75)
+    np.testing.assert_array_equal(np.asarray(Image.open("edited.png")), np.asarray(expected))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_python_blocks_are_valid(page: Path) -> None:
     for code in blocks(page.read_text(), "python"):
         ast.parse(code)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "SECURITY.md"], ids=page_id)
+def test_source_files_that_are_named_exist(page: Path) -> None:
+    package = ROOT / "src" / "latentcli"
+    folders = {path.name for path in package.iterdir() if path.is_dir()}
+    for name in re.findall(r"`((?:[\w.-]+/)+[\w-]+\.py)`", page.read_text()):
+        assert ((package if name.split("/")[0] in folders else ROOT) / name).is_file(), name
+
+
+def test_modules_of_the_architecture_exist() -> None:
+    package = ROOT / "src" / "latentcli"
+    named = set(re.findall(r"`(\w+\.\w+)[.\w]*`", (DOCS / "architecture.md").read_text()))
+    modules = {name for name in named if (package / name.split(".")[0]).is_dir()} - {"model.safetensors"}
+    assert len(modules) > 15
+    assert {name for name in modules if not (package / name.replace(".", "/")).with_suffix(".py").is_file()} == set()
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=page_id)
@@ -309,7 +340,7 @@ def test_the_bundled_models_are_listed_with_all_their_vectors() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
 def test_benchmarks_import_what_is_there(path: Path) -> None:
     """Also in the programs that they hold as texts and run in processes of their own."""
-    texts = [path.read_text(), *(node.value for node in ast.walk(ast.parse(path.read_text())) if is_program(node))]
+    texts = [path.read_text(), *programs_in(path.read_text())]
     for text in texts:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("latentcli"):
@@ -318,13 +349,18 @@ def test_benchmarks_import_what_is_there(path: Path) -> None:
                     assert hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}"), alias
 
 
-def is_program(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and "from latentcli" in node.value
+def programs_in(text: str) -> list[str]:
+    values = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+    return [value for value in values if isinstance(value, str) and "from latentcli" in value]
 
 
 PHOTO, DIGITS, BOOK = (presets.DEFAULTS[name] for name in ("photo", "digits", "book"))
-WORDS = {2: "two", 3: "three", 10: "ten"}
+SQUARE = {side: presets.model_config("photo", side, side, 3) for side in (32, 64, 96)}
+BATCHES = {side: presets.train_config(model).batch_size for side, model in SQUARE.items()}
+EPOCHS = [presets.default_epochs(SQUARE[64], images) for images in (1, 10**9)]
+WORDS: dict[float, str] = {2: "two", 3: "three", 10: "ten", 11: "eleven"}
 SENTENCES = {
+    "decisions.md": (f"{WORDS[len(needed())]} packages; all else is an extra",),
     "train.md": (
         f"| `photo` | all other pictures | {PHOTO.latent_dim}; {PHOTO.latent_dim_large} above {presets.LARGE} px, and "
         f"for {presets.LARGE} px with {presets.MANY_IMAGES:,} images or more | {PHOTO.likelihood} | Muon | "
@@ -345,6 +381,11 @@ SENTENCES = {
         f"It sees {defaults.SHARP_SHARE:.0%} as many images".replace("%", " %"),
         f"in at least {defaults.SHARP_LEAST_STEPS} steps",
         f"lost more than {sharpen.MOST_LOST:g} dB",
+        f"Batches have {BATCHES[32]} pictures up to 32 px, {BATCHES[64]} at 64 px, {BATCHES[96]} above",
+        f"with at least {EPOCHS[-1]} and at most {EPOCHS[0]} epochs",
+        f"Above {presets._LINEAR_UP_TO} px the components are of pictures of half the size",
+        f"colour when more than {plan._COLOUR_SHARE:.0%} of the pictures".replace("%", " %"),
+        f"transparency when more than {plan._TRANSPARENT_SHARE:.0%} of the pictures".replace("%", " %"),
     ),
     "sampling.md": (
         f"The default is {defaults.FLOW_TEMPERATURE:g} for a flow, {defaults.MIXTURE_TEMPERATURE:g} for a mixture.",
@@ -393,6 +434,13 @@ def test_numbers_are_those_of_presets_and_config(name: str) -> None:
     text = " ".join((DOCS / name).read_text().split())
     missing = [sentence for sentence in SENTENCES[name] if " ".join(sentence.split()) not in text]
     assert not missing
+
+
+def test_measurements_that_decisions_rest_on_are_benchmarks() -> None:
+    measured = re.findall(r"(?<![\w.])\d*\.\d+(?: s| %)?", (DOCS / "decisions.md").read_text())
+    benchmarks = (DOCS / "benchmarks.md").read_text()
+    assert len(measured) > 5
+    assert [number for number in measured if number not in benchmarks] == []
 
 
 def test_the_start_page_lists_the_bundled_models_with_all_their_vectors() -> None:

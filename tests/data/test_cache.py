@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,7 @@ def test_an_image_that_can_be_read_again_is(folder):
 def test_decoding_that_is_broken_off_leaves_nothing(folder, monkeypatch):
     monkeypatch.setattr(decode, "_AT_ONCE", 2)
     loading = iter(Loading(scan(open_source(folder)), TINY))
+    assert isinstance(loading, Generator)
     next(loading)
     next(loading)
     assert len(cached_files()) == 1

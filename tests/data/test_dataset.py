@@ -25,6 +25,7 @@ def test_the_split_of_an_image_depends_on_its_name_alone(tmp_path):
     assert sorted((*train.names(), *held.names())) == [few.name(row) for row in range(40)]
     more_train, more_held = split(listed(draw_folder(tmp_path / "d", 80)), "0.2")
     assert set(train.names()) < set(more_train.names())
+    assert more_held
     assert set(held.names()) < set(more_held.names())
 
 
@@ -37,6 +38,7 @@ def test_small_folders_hold_nothing_out(tmp_path):
 def test_a_folder_can_be_held_out(tmp_path):
     files = listed(draw_folder(tmp_path / "d", 3))
     train, held = split(files, str(draw_folder(tmp_path / "test", 2)))
+    assert held
     assert (len(train), len(held)) == (3, 2)
 
 
@@ -45,6 +47,7 @@ def test_a_held_out_folder_inside_the_data_is_taken_out_of_it(tmp_path):
     draw_folder(tmp_path / "d" / "test-2", 3)
     train, held = split(listed(tmp_path / "d"), str(tmp_path / "d" / "test"))
     assert {name.split("/")[0] for name in train.names()} == {"test-2"}
+    assert held
     assert len(held) == 2
 
 
@@ -53,9 +56,11 @@ def test_whatever_is_held_out_by_a_list_is_not_trained_on(tmp_path):
     (folder / "test.txt").write_text("./001.png\n../d/003.png\n")
     train, held = split(listed(folder), str(folder / "test.txt"))
     assert train.names() == ["000.png", "002.png", "004.png", "005.png"]
+    assert held
     assert len(held) == 2
     (tmp_path / "all.txt").write_text("".join(f"{path}\n" for path in folder.glob("*.png")))
     train, held = split(listed(tmp_path / "all.txt"), str(folder))
+    assert held
     assert (len(train), len(held)) == (0, 6)
 
 

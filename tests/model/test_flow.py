@@ -85,11 +85,11 @@ def test_wanted_parts_count_twice():
     x, t = torch.randn(7, 5), torch.full((7,), 0.3)
     anything = field(x, t).numpy()
     wanted = field(x, t, torch.tensor([[1.0, 0.0, 1.0]])).numpy()
-    found = prior.velocity(x.numpy(), 0.3, np.float32([[1, 0, 1]]))
+    found = prior.velocity(x.numpy(), 0.3, np.array([[1, 0, 1]], np.float32))
     close(found, prior.paths.velocity(x.numpy(), 0.3) + 2 * wanted - anything, atol=1e-5)
 
 
-COMBINATIONS = np.float32([[3, 0], [4, 0], [4, 1], [2, -1]])  # rows of a table of five values in two columns
+COMBINATIONS = np.array([[3, 0], [4, 0], [4, 1], [2, -1]], np.float32)  # rows of a table of five values in two columns
 
 
 def prior_of_parts(**changes):
@@ -98,7 +98,7 @@ def prior_of_parts(**changes):
 
 
 def test_samples_belong_to_the_parts_of_a_training_image():
-    found = prior_of_parts()._wanted(np.float32([0.0, 0.3, 0.6, 0.99]))
+    found = prior_of_parts()._wanted(np.array([0.0, 0.3, 0.6, 0.99], np.float32))
     assert [list(np.flatnonzero(row)) for row in found] == [[0, 3], [0, 4], [1, 4], [2]]
 
 
@@ -123,7 +123,7 @@ def test_a_sample_has_the_same_parts_in_any_batch():
 def test_combinations_that_are_none_do_not_fit(rows):
     prior = prior_of_parts()
     assert prior.fits
-    broken = FlowPrior(prior.mean, prior.basis, prior.paths, prior.weights, combinations=np.float32(rows))
+    broken = FlowPrior(prior.mean, prior.basis, prior.paths, prior.weights, combinations=np.array(rows, np.float32))
     assert not broken.fits
 
 
