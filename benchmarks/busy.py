@@ -20,10 +20,9 @@ import sys, time
 import torch
 from latentcli.presets import model_config, train_config
 from latentcli.data.dataset import Dataset
-from latentcli.training.hardware import keep_freed_memory
 from latentcli.training.schedule import Stage
 from latentcli.training.step import TrainState, untrained
-from latentcli.training.threads import watch_threads
+from latentcli.training.machine import keep_freed_memory, watch_threads
 torch.set_num_threads(int(sys.argv[1]))
 keep_freed_memory()
 model = model_config("photo", 64, 64, 3)

@@ -50,7 +50,7 @@ def main() -> None:
         for kind, folder in KINDS.items():
             paths = sorted(path for path in (asked.data / folder).rglob("*") if path.is_file())
             some = random.Random(0).sample(paths, asked.pictures)
-            found = [measured(models, limits, choose._read(path)) for path in some]
+            found = [measured(models, limits, choose._pictures([path])[0][0]) for path in some]
             known = np.mean([errors[kind][0] <= errors[kind][1] for errors in found])
             shares = {name: np.mean([rule(errors) == kind for errors in found]) for name, rule in rules(factor).items()}
             words = ", ".join(f"{name}: {share:.1%}" for name, share in shares.items())

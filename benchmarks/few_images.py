@@ -16,11 +16,10 @@ from latentcli.config import TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.model.metrics import measure
 from latentcli.training import start
+from latentcli.training.images import Images, images_of, read
 from latentcli.training.plan import Choice, TrainRequest, choose
-from latentcli.training.run import images_of, read
 from latentcli.training.schedule import Stage, order
 from latentcli.training.step import TrainState, untrained
-from latentcli.training.trainer import Images
 
 POINTS = 10  # rows
 TESTED = 100  # images

@@ -30,7 +30,7 @@ from latentcli.model.modelfile import KIND
 from latentcli.storage import tensorfile
 
 EAGER = (
-    "from latentcli.training import trainer; trainer._SAVE_EVERY = 2.0; trainer._SAVING = 1e9; "
+    "from latentcli.training import loop; loop._SAVE_EVERY = 2.0; loop._SAVING = 1e9; "
     "from latentcli.cli.app import main; main()"
 )
 

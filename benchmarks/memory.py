@@ -23,8 +23,8 @@ PER_FOLDER = 10_000
 TRAINING = """
 import sys, time
 from pathlib import Path
-from latentcli.training import events, plan, run, trainer
-trainer._SAVE_EVERY = 15.0
+from latentcli.training import events, loop, plan, run
+loop._SAVE_EVERY = 15.0
 request = plan.TrainRequest(size=(64, 64), epochs=10, precision="fp32")
 for report in run.run(plan.prepare(Path(sys.argv[2]), Path(sys.argv[1]), request)):
     if isinstance(report, events.Started):

@@ -38,8 +38,6 @@ def reference(app: typer.Typer) -> str:
 def commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Each command below a group with the words that run it, in the order of the help."""
     for name, command in group.commands.items():
-        if command.hidden:
-            continue
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
         else:

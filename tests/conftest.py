@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in as many processes as there are cores
 
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -161,7 +162,9 @@ def flow_prior(latent_dim: int, k: int, values: int = 0) -> FlowPrior:
     for parameter in field.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     basis = 2 * np.eye(k, latent_dim, dtype=np.float32)
-    paths = MixturePaths(*(np.float32(array) for array in ([1.0], np.zeros((1, k)), np.ones((1, k)), np.eye(k)[None])))
+    paths = MixturePaths(
+        *(np.asarray(values, np.float32) for values in ([1.0], np.zeros((1, k)), np.ones((1, k)), np.eye(k)[None]))
+    )
     mean = np.ones(latent_dim, dtype=np.float32) * basis.any(axis=0)
     return FlowPrior(mean, basis, paths, to_numpy(field.state_dict()))
 
@@ -196,3 +199,17 @@ def fit_by_chance(vae: VAE) -> None:
 def write_bytes(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A running Chromium; the test is skipped where it or playwright is not installed."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()

@@ -1,6 +1,7 @@
 """The Python face: the same results as the commands, from pictures of any kind, on any device."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,7 @@ def test_sampling_gives_what_the_command_gives(run, model):
 
 
 def test_a_sample_out_of_range_is_refused(model):
+    wrong: dict[str, Any]
     for wrong in ({"seeds": []}, {"seed": -1}, {"temperature": 11.0}):
         with pytest.raises(latentcli.ConfigError):
             model.sample(1, **wrong)
@@ -107,7 +109,7 @@ def test_interpolation_passes_its_keyframes(model):
 def test_a_vector_is_fitted_applied_and_saved(model, tmp_path):
     draw_folder(tmp_path / "with", 6, dot=True)
     draw_folder(tmp_path / "without", 6, first_seed=20)
-    seen = []
+    seen: list[Progress] = []
     dot = model.fit_vector("with", "without", name="dot", save=True, progress=seen.append)
     assert seen
     assert all(isinstance(event, Progress) for event in seen)

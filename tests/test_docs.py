@@ -15,15 +15,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 
-from latentcli import config, presets
+import latentcli
+from latentcli import config, defaults, presets
 from latentcli.cli.app import app
 from latentcli.cli.options import as_typed
 from latentcli.concepts import diagnostics
+from latentcli.data import sources
 from latentcli.explorer import session
-from latentcli.training import start
+from latentcli.storage import history
+from latentcli.training import plan, start
 from latentcli.training.sharp import run as sharpen
 from tests.conftest import draw, draw_folder
 
@@ -66,7 +71,11 @@ def command_lines(text: str) -> Iterator[list[str]]:
     for line in "".join(blocks(text, "sh")).replace("\\\n", " ").splitlines():
         for part in re.split(r"&&|\|(?=\s)|\s>\s", line):
             words = shlex.split(part, comments=True)
-            if words and Path(words[0]).name == "latentcli" and words[1:2] != ["--install-completion"]:
+            if (
+                words
+                and Path(words[0]).name == "latentcli"
+                and words[1:2] not in (["--version"], ["--install-completion"])
+            ):
                 yield words[1:]
 
 
@@ -283,10 +292,34 @@ def test_the_python_examples_run_from_top_to_bottom(page: Path, workshop: Path) 
         assert (workshop / written).exists(), written
 
 
+def test_the_program_on_one_page_gives_what_edit_gives(workshop: Path) -> None:
+    code = python_of(DOCS / "architecture.md")
+    assert len(code.splitlines()) < 45
+    exec(compile(code, "architecture.md", "exec"), {"__name__": "__main__"})
+    expected = latentcli.load("faces").edit("face.png", smile=0.75)
+    np.testing.assert_array_equal(np.asarray(Image.open("edited.png")), np.asarray(expected))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_python_blocks_are_valid(page: Path) -> None:
     for code in blocks(page.read_text(), "python"):
         ast.parse(code)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "SECURITY.md"], ids=page_id)
+def test_source_files_that_are_named_exist(page: Path) -> None:
+    package = ROOT / "src" / "latentcli"
+    folders = {path.name for path in package.iterdir() if path.is_dir()}
+    for name in re.findall(r"`((?:[\w.-]+/)+[\w-]+\.py)`", page.read_text()):
+        assert ((package if name.split("/")[0] in folders else ROOT) / name).is_file(), name
+
+
+def test_modules_of_the_architecture_exist() -> None:
+    package = ROOT / "src" / "latentcli"
+    named = set(re.findall(r"`(\w+\.\w+)[.\w]*`", (DOCS / "architecture.md").read_text()))
+    modules = {name for name in named if (package / name.split(".")[0]).is_dir()} - {"model.safetensors"}
+    assert len(modules) > 15
+    assert {name for name in modules if not (package / name.replace(".", "/")).with_suffix(".py").is_file()} == set()
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=page_id)
@@ -307,7 +340,7 @@ def test_the_bundled_models_are_listed_with_all_their_vectors() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
 def test_benchmarks_import_what_is_there(path: Path) -> None:
     """Also in the programs that they hold as texts and run in processes of their own."""
-    texts = [path.read_text(), *(node.value for node in ast.walk(ast.parse(path.read_text())) if is_program(node))]
+    texts = [path.read_text(), *programs_in(path.read_text())]
     for text in texts:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("latentcli"):
@@ -316,18 +349,23 @@ def test_benchmarks_import_what_is_there(path: Path) -> None:
                     assert hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}"), alias
 
 
-def is_program(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and "from latentcli" in node.value
+def programs_in(text: str) -> list[str]:
+    values = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+    return [value for value in values if isinstance(value, str) and "from latentcli" in value]
 
 
 PHOTO, DIGITS, BOOK = (presets.DEFAULTS[name] for name in ("photo", "digits", "book"))
-WORDS = {2: "two", 3: "three", 10: "ten"}
+SQUARE = {side: presets.model_config("photo", side, side, 3) for side in (32, 64, 96)}
+BATCHES = {side: presets.train_config(model).batch_size for side, model in SQUARE.items()}
+EPOCHS = [presets.default_epochs(SQUARE[64], images) for images in (1, 10**9)]
+WORDS: dict[float, str] = {2: "two", 3: "three", 10: "ten", 11: "eleven"}
 SENTENCES = {
+    "decisions.md": (f"{WORDS[len(needed())]} packages; all else is an extra",),
     "train.md": (
         f"| `photo` | all other pictures | {PHOTO.latent_dim}; {PHOTO.latent_dim_large} above {presets.LARGE} px, and "
         f"for {presets.LARGE} px with {presets.MANY_IMAGES:,} images or more | {PHOTO.likelihood} | Muon | "
         f"{PHOTO.images_seen:,}; above {presets.LARGE} px fewer, for the same time |",
-        f"| `digits` | gray pictures, model size up to {config.DIGITS_UP_TO} px | {DIGITS.latent_dim} | "
+        f"| `digits` | gray pictures, model size up to {presets.DIGITS_UP_TO} px | {DIGITS.latent_dim} | "
         f"{DIGITS.likelihood} | Muon | {DIGITS.images_seen:,} |",
         f"| `book` | only `--preset book` | {BOOK.latent_dim} | {BOOK.likelihood} | RMSprop |",
         f"| RMSprop | {BOOK.train.epochs} epochs |",
@@ -336,37 +374,42 @@ SENTENCES = {
         f"has {PHOTO.widths[0]} feature maps at half the size of the pictures",
         f"twice as many at a quarter, and so on, up to {max(PHOTO.widths)}",
         f"{config.SMALLEST} to {config.LARGEST} pixels a side",
-        f"rounded down to {', '.join(map(str, config.SIZES[:-1]))} or {config.SIZES[-1]}.",
-        f"Below {config.HELD_OUT_NEEDS} images nothing is held out",
-        f"fewer than {config.HELD_OUT_NEEDS} images nothing is held out",
+        f"rounded down to {', '.join(map(str, presets.SIZES[:-1]))} or {presets.SIZES[-1]}.",
+        f"Below {sources.HELD_OUT_NEEDS} images nothing is held out",
+        f"fewer than {sources.HELD_OUT_NEEDS} images nothing is held out",
         f"Below {presets.FEW_IMAGES:,} training images",
-        f"It sees {config.SHARP_SHARE:.0%} as many images".replace("%", " %"),
-        f"in at least {config.SHARP_LEAST_STEPS} steps",
+        f"It sees {defaults.SHARP_SHARE:.0%} as many images".replace("%", " %"),
+        f"in at least {defaults.SHARP_LEAST_STEPS} steps",
         f"lost more than {sharpen.MOST_LOST:g} dB",
+        f"Batches have {BATCHES[32]} pictures up to 32 px, {BATCHES[64]} at 64 px, {BATCHES[96]} above",
+        f"with at least {EPOCHS[-1]} and at most {EPOCHS[0]} epochs",
+        f"Above {presets._LINEAR_UP_TO} px the components are of pictures of half the size",
+        f"colour when more than {plan._COLOUR_SHARE:.0%} of the pictures".replace("%", " %"),
+        f"transparency when more than {plan._TRANSPARENT_SHARE:.0%} of the pictures".replace("%", " %"),
     ),
     "sampling.md": (
-        f"The default is {config.FLOW_TEMPERATURE:g} for a flow, {config.MIXTURE_TEMPERATURE:g} for a mixture.",
-        f"{config.FLOW_GUIDANCE:g}, the default, is clearer",
-        f"--spread {config.SPREAD:g}",
+        f"The default is {defaults.FLOW_TEMPERATURE:g} for a flow, {defaults.MIXTURE_TEMPERATURE:g} for a mixture.",
+        f"{defaults.FLOW_GUIDANCE:g}, the default, is clearer",
+        f"--spread {defaults.SPREAD:g}",
     ),
     "directions.md": (
-        f"from {WORDS[config.TRAVERSAL_RANGE]} [standard deviations](glossary.md#sd) below",
-        f"the {WORDS[config.TRAVERSAL_ROWS]} dimensions that carry most",
+        f"from {WORDS[defaults.TRAVERSAL_RANGE]} [standard deviations](glossary.md#sd) below",
+        f"the {WORDS[defaults.TRAVERSAL_ROWS]} dimensions that carry most",
     ),
-    "maps.md": (f"both sides, {config.TRAVERSAL_RANGE:g} by default",),
-    "editing.md": (f"| `--detail {config.DETAIL:g}` |",),
-    "merging.md": (f"`--detail {config.DETAIL:g}`, the default",),
-    "howto.md": (f"raise `--detail` ({config.DETAIL:g} by default)",),
+    "maps.md": (f"both sides, {defaults.TRAVERSAL_RANGE:g} by default",),
+    "editing.md": (f"| `--detail {defaults.DETAIL:g}` |",),
+    "merging.md": (f"`--detail {defaults.DETAIL:g}`, the default",),
+    "howto.md": (f"raise `--detail` ({defaults.DETAIL:g} by default)",),
     "evaluate.md": (
-        f"mean KL above {config.ACTIVE_KL:g} nats",
+        f"mean KL above {history.ACTIVE_KL:g} nats",
         f"at most {start._MOST_IMAGES:,} training images",
     ),
     "explore.md": (f"the middle {session.TYPICAL[1] - session.TYPICAL[0]} % of them",),
-    "glossary.md": (f"above {config.ACTIVE_KL:g} nats on average",),
+    "glossary.md": (f"above {history.ACTIVE_KL:g} nats on average",),
     "tutorial.md": (
         f"batches of {BOOK.train.batch_size}, {WORDS[BOOK.train.epochs]} epochs",
-        f"`samples-0-{config.SAMPLES - 1}.png` has {config.SAMPLES} new digits",
-        f"a grid of {config.MAP_CELLS} x {config.MAP_CELLS} latents",
+        f"`samples-0-{defaults.SAMPLES - 1}.png` has {defaults.SAMPLES} new digits",
+        f"a grid of {defaults.MAP_CELLS} x {defaults.MAP_CELLS} latents",
     ),
     "vectors.md": (
         f"[AUC](glossary.md#auc) of {diagnostics._GOOD:g} or more",
@@ -378,10 +421,10 @@ SENTENCES = {
         f"under {100 * diagnostics._OVERLAPPING:.0f} % of the length remains",
     ),
     "limits.md": (
-        f"| a picture | {config.MEGAPIXELS:g} megapixels; to be edited {config.PHOTO_MEGAPIXELS:g}, or",
-        f"| `sample` | {config.MOST_SEEDS:,} images with `--each`, {config.MOST_ON_SHEET:,} on a sheet |",
-        f"| `interpolate` | {config.MOST_FRAMES:,} images as a video",
-        f"| strengths | {config.MOST_STRENGTH:,.0f} class gaps |",
+        f"| a picture | {defaults.MEGAPIXELS:g} megapixels; to be edited {defaults.PHOTO_MEGAPIXELS:g}, or",
+        f"| `sample` | {defaults.MOST_SEEDS:,} images with `--each`, {defaults.MOST_ON_SHEET:,} on a sheet |",
+        f"| `interpolate` | {defaults.MOST_FRAMES:,} images as a video",
+        f"| strengths | {defaults.MOST_STRENGTH:,.0f} class gaps |",
     ),
 }
 
@@ -391,6 +434,13 @@ def test_numbers_are_those_of_presets_and_config(name: str) -> None:
     text = " ".join((DOCS / name).read_text().split())
     missing = [sentence for sentence in SENTENCES[name] if " ".join(sentence.split()) not in text]
     assert not missing
+
+
+def test_measurements_that_decisions_rest_on_are_benchmarks() -> None:
+    measured = re.findall(r"(?<![\w.])\d*\.\d+(?: s| %)?", (DOCS / "decisions.md").read_text())
+    benchmarks = (DOCS / "benchmarks.md").read_text()
+    assert len(measured) > 5
+    assert [number for number in measured if number not in benchmarks] == []
 
 
 def test_the_start_page_lists_the_bundled_models_with_all_their_vectors() -> None:

@@ -22,10 +22,11 @@ from latentcli.imaging.box import Box
 from latentcli.imaging.images import parse_colour
 from latentcli.pipelines.inputs import parse_seeds
 from latentcli.storage import tensorfile
-from latentcli.storage.catalog import ModelHeader, new_model_name, parse_vector
+from latentcli.storage.catalog import new_model_name, parse_vector
+from latentcli.storage.header import ModelHeader
 from latentcli.storage.history import EpochReport, TrainingSummary
 from latentcli.text import message, shown, shown_path, stored
-from latentcli.training.checkpoint import Position
+from latentcli.training.plan import TrainingPosition
 
 anything = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=20),
@@ -37,7 +38,9 @@ settings.register_profile(
 )
 settings.load_profile("ci")
 
-HEADERS = (ModelHeader, TrainingSummary, EpochReport, Evaluation, Finding, Diagnostics, Position, Strength, EditRequest)
+HEADERS = (
+    ModelHeader, TrainingSummary, EpochReport, Evaluation, Finding, Diagnostics, TrainingPosition, Strength, EditRequest
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", HEADERS, ids=lambda kind: kind.__name__)

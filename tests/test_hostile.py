@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -245,7 +246,7 @@ def test_endless_standard_input_takes_little_memory(workplace):
     assert int(re.findall(r"VmHWM:\s+(\d+) kB", result.stderr)[0]) >> 10 < MOST_MEMORY
 
 
-ODD = ["x", [], None, 3, {}, {"x": 1}, [[[]]], -1, 1e308, True, "\x1b[2J", 10**30]
+ODD: list[object] = ["x", [], None, 3, {}, {"x": 1}, [[[]]], -1, 1e308, True, "\x1b[2J", 10**30]
 FIELDS = {
     "model": (
         "models/tiny/model.safetensors",
@@ -258,7 +259,7 @@ FIELDS = {
     "latents": ("yes.latents.safetensors", ["names", "model_id"]),
 }
 COMMANDS = {
-    "model": [["models"], ["sample", "--n", 1, "--model", MODEL], ["vectors", "list", "--model", MODEL]],
+    "model": [["models"], ["sample", "--n", "1", "--model", MODEL], ["vectors", "list", "--model", MODEL]],
     "vector": [
         ["vectors", "list", "--model", MODEL],
         ["edit", "face.png", "--vector", "dot", "--no-align", "--model", MODEL],
@@ -332,7 +333,7 @@ def test_recipes_that_ask_for_too_much(run, workplace, name):
 
     edit = json.loads(read_request(Path("edited.png")).text())
     RECIPES[name](edit)
-    options = FileTraits().options(".png", json.dumps(edit))
+    options: dict[str, Any] = FileTraits().options(".png", json.dumps(edit))
     draw((60, 40), seed=5).save("bad.png", **options)
     outcome = run("rerun", "bad.png", "-o", "again.png")
     is_quiet(outcome)

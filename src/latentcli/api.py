@@ -17,10 +17,6 @@ from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import (
-    DETAIL,
-    SAMPLES,
-    SPREAD,
-    WALK_STEPS,
     Crop,
     Device,
     EngineName,
@@ -33,6 +29,7 @@ from latentcli.config import (
     PriorName,
     VectorMethod,
 )
+from latentcli.defaults import DETAIL, SAMPLES, SPREAD, WALK_STEPS
 from latentcli.errors import ConfigError, ImageError
 from latentcli.figures.pictures import Picture, Sheet, model_pixels, picture_file, picture_names, pictures_of
 from latentcli.follow import ProgressOption, followed
@@ -58,26 +55,21 @@ _SHOWN = 16  # samples in a notebook's picture of a model
 
 
 class Model:
-    """A model on its device, from `latentcli.load`; `loaded` holds its network, prior and header."""
+    """A model on its device, from `latentcli.load`.
+
+    Attributes:
+        name: Name, as `load` takes it.
+        model_id: Twelve hex digits over the network's weights; latents and vectors carry them.
+        config: Configuration of the network: size in pixels, channels, latent dimension and so on.
+        loaded: Network, prior and header.
+    """
 
     def __init__(self, entry: ModelEntry, loaded: LoadedModel) -> None:
         self._entry = entry
-        self.loaded = loaded
-
-    @property
-    def name(self) -> str:
-        """Name, as `load` takes it."""
-        return self._entry.name
-
-    @property
-    def model_id(self) -> str:
-        """Twelve hex digits over the network's weights; latents and vectors carry them."""
-        return self.loaded.model_id
-
-    @property
-    def config(self) -> ModelConfig:
-        """Size in pixels, channels, latent dimension and the rest of what rebuilds the network."""
-        return self.loaded.config
+        self.name: str = entry.name
+        self.model_id: str = loaded.model_id
+        self.config: ModelConfig = loaded.config
+        self.loaded: LoadedModel = loaded
 
     @property
     def device(self) -> str:
@@ -110,22 +102,22 @@ class Model:
             seeds: Seeds, one an image, instead of n and seed.
             temperature: Factor on the prior's standard deviation, 0 to 10; the prior's own by default.
             prior: "fitted" or "standard"; the fitted one where the model has it.
-            guidance: How far samples go where a fitted flow differs from a mixture; the prior's own by default.
+            guidance: Weight of the difference between a fitted flow and a mixture; the prior's own by default.
             like: Parts of the training images to draw from, such as "cats" or "smiling=yes".
             near: A picture, or the latents of one, to draw variations of.
-            spread: Of those: 0 is the picture itself, 1 a new sample.
+            spread: Distance of the variations from it: 0 is the picture itself, 1 a new sample.
 
         Raises:
             ConfigError: A value is out of range, or the model has no such prior.
             UsageError: The model knows no such part, or `near` is not one picture.
         """
-        chosen = tuple(seeds) if seeds is not None else tuple(range(seed, seed + n))
-        if not chosen or min(chosen) < 0 or max(chosen) >= 2**63:
+        seeds = tuple(range(seed, seed + n) if seeds is None else seeds)
+        if not seeds or min(seeds) < 0 or max(seeds) >= 2**63:
             raise ConfigError("sample takes one or more seeds from 0 to 2^63 - 1")
         parts = (like,) if isinstance(like, str) else tuple(like)
-        request = sample.SampleRequest(chosen, prior, temperature, guidance, parts, spread=spread)
-        drawn = sample.drawing(self.loaded, request, None if near is None else self._keyframe(near))
-        return self.decode(drawn(chosen))
+        request = sample.SampleRequest(seeds, prior, temperature, guidance, parts, spread=spread)
+        draw = sample.drawing(self.loaded, request, None if near is None else self._keyframe(near))
+        return self.decode(draw(seeds))
 
     def encode(self, pictures: Picture | Iterable[Picture]) -> Latents:
         """Posterior means of pictures, never a draw.
@@ -139,11 +131,11 @@ class Model:
         Raises:
             ImageError: A picture cannot be read, or a folder holds none.
         """
-        several = list(pictures_of(pictures))
-        if not several:
+        pictures = list(pictures_of(pictures))
+        if not pictures:
             raise ImageError("encode takes one or more pictures, got none")
-        pixels = np.stack([model_pixels(picture, self.config) for picture in several])
-        return Latents(self.loaded.encode(pixels), picture_names(several), self.model_id)
+        pixels = np.stack([model_pixels(picture, self.config) for picture in pictures])
+        return Latents(self.loaded.encode(pixels), picture_names(pictures), self.model_id)
 
     def decode(self, z: Latents | np.ndarray) -> Sheet:
         """Images of latents (n, latent_dim), at the model's size.
@@ -162,14 +154,14 @@ class Model:
         loop: bool = False,
         even: bool = False,
     ) -> Sheet:
-        """Images on the way from keyframe to keyframe, in one row.
+        """Images along a path from keyframe to keyframe, in one row.
 
         Args:
             keyframes: Pictures, `Latents` (each row is a keyframe), or texts like "seed:7".
             steps: Images a leg, both ends included.
             method: "lerp", "slerp", "gaussian" (between quantiles of N(0, I)) or "spline".
             loop: Return to the first keyframe.
-            even: The same change from image to image, by pixels.
+            even: Spread the images so that pixels change equally from each to the next.
 
         Raises:
             ConfigError: There are fewer than two keyframes or steps.
@@ -202,7 +194,7 @@ class Model:
             vectors: Strengths by the name of the vector; 1 is the distance between the two class means.
             box: Part to edit, "x,y,width,height[,roll]" in pixels and degrees clockwise.
             face: Face to edit, counted from the largest.
-            all_faces: Edit every face.
+            all_faces: Edit all faces.
             align: Find and align the face; False takes the centre.
             merge: "residual", "ratio" or "decode".
             detail: Share of the photo's own detail to keep where it is redrawn, 0 to 1.
@@ -212,19 +204,19 @@ class Model:
             ConfigError: The model has no such vector, or a value is out of range.
             ImageError: The photo cannot be read, or shows no face.
         """
-        asked = {**(vectors or {}), **strengths}
-        if not asked:
+        strengths = {**(vectors or {}), **strengths}
+        if not strengths:
             raise ConfigError("edit takes at least one vector, like smile=1.5")
-        check_known(self.name, asked, catalog.vectors_of(self._entry))
+        check_known(self.name, strengths, catalog.vectors_of(self._entry))
         path, content = picture_file(photo)
         opened = Photo.read(path, content)
-        amounts = tuple(Strength(name, strength=float(strength)) for name, strength in asked.items())
-        given = (Box.parse(box),) if box else ()
         request = EditRequest(
-            vectors=amounts, boxes=given, face=face, every_face=all_faces, align=align, merge=merge, detail=detail
-        )
-        loaded = load_vectors(self._entry, self.loaded, request)
+            vectors=tuple(Strength(name, strength=float(strength)) for name, strength in strengths.items()),
+            boxes=(Box.parse(box),) if box else (), face=face, every_face=all_faces, align=align,
+            merge=merge, detail=detail,
+        )  # fmt: skip
         boxes, _ = find_boxes(opened, path, self.config, request)
+        loaded = load_vectors(self._entry, self.loaded, request)
         versions, _ = edit.edit_photo(self.loaded, opened, request, boxes, loaded)
         return versions[-1].visible()
 
@@ -257,8 +249,8 @@ class Model:
             ConfigError: The folders overlap, or one class is missing.
             OutputExists: A vector of this name is saved already.
         """
-        called = name or labels.vector_name(Path(positive).resolve().name.partition(".")[0])
-        labelled = labels.from_folders(called, Path(positive), Path(negative), paired)
+        name = name or labels.vector_name(Path(positive).resolve().name.partition(".")[0])
+        labelled = labels.from_folders(name, Path(positive), Path(negative), paired)
         settings = FitSettings(method)
         if save:
             events = fit_vectors.fit(self._entry, labelled, settings, force, self.loaded)
@@ -279,9 +271,9 @@ class Model:
             ConfigError: The model has no vector of this name.
         """
         if isinstance(vector, str):
-            known = catalog.vectors_of(self._entry)
-            check_known(self.name, [vector], known)
-            vector = ConceptVector.load(known[vector])
+            saved = catalog.vectors_of(self._entry)
+            check_known(self.name, [vector], saved)
+            vector = ConceptVector.load(saved[vector])
         return vector.apply(z, strength)
 
     def evaluate(self, data: str | os.PathLike[str], *, progress: ProgressOption = False) -> "Evaluated":
@@ -312,15 +304,17 @@ class Model:
         return f'<p>{words}</p><img alt="{_SHOWN} samples" src="data:image/png;base64,{png}">'
 
     def _z(self, z: Latents | np.ndarray) -> np.ndarray:
+        """The array (n, latent_dim) of latents. Raises what `decode` does."""
         if isinstance(z, Latents):
             z.require_model(self.model_id, "the latents", self.name, self.config.latent_dim)
             return z.z
-        found = np.asarray(z, dtype=np.float32)
-        if found.ndim != 2 or found.shape[1] != self.config.latent_dim:
-            raise ConfigError(f"latents must be (n, {self.config.latent_dim}), got {found.shape}")
-        return found
+        array = np.asarray(z, dtype=np.float32)
+        if array.ndim != 2 or array.shape[1] != self.config.latent_dim:
+            raise ConfigError(f"latents must be (n, {self.config.latent_dim}), got {array.shape}")
+        return array
 
     def _keyframe(self, keyframe: Picture | Latents) -> np.ndarray:
+        """Latents (n, latent_dim) of a keyframe: one or several."""
         if isinstance(keyframe, Latents):
             return self._z(keyframe)
         if isinstance(keyframe, str | os.PathLike):
@@ -334,7 +328,7 @@ def load(model: str | os.PathLike[str] | None = None, device: Device = "auto", *
     Args:
         model: Name, folder or file, resolved as on the command line; None takes your most recent model, else `avatars`.
         device: "cuda" and "mps" compute with PyTorch; "auto" is the CPU, with engine="torch" the best there is.
-        engine: "onnx", "torch", or "auto": ONNX Runtime, but for a device that only PyTorch has.
+        engine: "onnx", "torch", or "auto": ONNX Runtime, except for a device that only PyTorch has.
 
     Raises:
         ConfigError: There is no such model or device.
@@ -345,7 +339,7 @@ def load(model: str | os.PathLike[str] | None = None, device: Device = "auto", *
 
 
 def load_model(model: str | os.PathLike[str]) -> LoadedModel:
-    """Network, prior and header of a model, for work with arrays and tensors; takes and raises what `load` does."""
+    """Network, prior and header of a model, for work with arrays and tensors; takes and raises the same as `load`."""
     return load(model).loaded
 
 
@@ -384,14 +378,14 @@ def train(
         data: Folder (sub-folders included), .zip, or text file of paths.
         name: Name of the model; it is kept in models/<name>/. The folder's name by default.
         epochs: Passes over the images.
-        minutes: Length of the training instead.
+        minutes: Length of the training, instead of epochs.
         preset: "digits", "photo" or "book"; chosen from the images by default.
         size: Pixels a side, or (width, height); 16 to 256.
         crop: "centre", "none" or "face".
         aligned: The pictures are upright face crops already.
         background: Colour of transparent pixels; by default transparency is learned.
         latent_dim: Numbers per latent.
-        capacity: Times as many feature maps at the finer levels; 2 costs about half the speed.
+        capacity: Factor on the feature maps at the finer levels; 2 halves the speed.
         likelihood: "gaussian" or "bernoulli".
         beta: Weight of the KL; 0 is a classical autoencoder.
         flip: Mirror half of the images.
@@ -401,11 +395,11 @@ def train(
         learning_rate: Peak learning rate.
         precision: "auto", "fp32" or "bf16".
         seed: Random seed (weights, shuffling, noise).
-        sharp: Afterwards train the decoder alone on, against a discriminator, until its pictures are crisp.
+        sharp: Afterwards train the decoder alone, against a discriminator, until its pictures are crisp.
         start_from: Model whose network, size and weights are taken over: its name, folder or file.
         labels: CSV table whose columns name parts of the images, for `Model.sample`; sub-folders do without one.
         device: "auto", "cpu", "cuda" or "mps".
-        threads: Of the processor; by default all, or one while another program takes the cores.
+        threads: Threads of the processor; by default all, or one while another program takes the cores.
         progress: True for a line on stderr, or a function of `Progress` events.
 
     Raises:
@@ -414,34 +408,21 @@ def train(
     """
     let_threads_sleep()
     from latentcli.training.plan import TrainRequest, prepare
-    from latentcli.training.sharp.run import train_in_stages
+    from latentcli.training.run import run
+
+    if sharp:
+        from latentcli.training.sharp.run import train_and_sharpen
 
     folder = catalog.OWN_MODELS / (catalog.check_name(name, "model") if name else catalog.new_model_name(Path(data)))
     request = TrainRequest(
-        preset=preset,
-        size=(size, size) if isinstance(size, int) else size,
-        latent_dim=latent_dim,
-        capacity=capacity,
-        likelihood=likelihood,
-        epochs=epochs,
-        minutes=minutes,
-        beta=beta,
-        flip=flip,
-        augment=augment,
-        held_out=None if held_out is None else str(held_out),
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        precision=precision,
-        crop=crop,
-        aligned=aligned,
-        background=background,
+        preset=preset, size=(size, size) if isinstance(size, int) else size, latent_dim=latent_dim, capacity=capacity,
+        likelihood=likelihood, epochs=epochs, minutes=minutes, beta=beta, flip=flip, augment=augment,
+        held_out=None if held_out is None else str(held_out), batch_size=batch_size, learning_rate=learning_rate,
+        seed=seed, precision=precision, crop=crop, aligned=aligned, background=background,
         start_from=catalog.find_model(os.fspath(start_from)).path if start_from is not None else None,
-        labels=Path(labels) if labels is not None else None,
-        device=device,
-        threads=threads,
-    )
+        labels=Path(labels) if labels is not None else None, device=device, threads=threads,
+    )  # fmt: skip
     settled = prepare(folder, Path(data), request)
-    for _ in followed(train_in_stages(settled, sharp), progress):
+    for _ in followed(train_and_sharpen(settled) if sharp else run(settled), progress):
         pass
     return load(folder, device)

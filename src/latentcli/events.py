@@ -25,7 +25,7 @@ class Wrote:
 
 @dataclass(frozen=True, slots=True)
 class Piped:
-    """A result for the standard output."""
+    """The bytes of a result that goes to the standard output."""
 
     content: bytes
 
@@ -39,7 +39,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An output existed and was kept."""
+    """An output that existed already was kept."""
 
     path: Path
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from latentcli.events import Progress, Skipped
-from latentcli.training.events import SharpStep, StepReport
+from latentcli.training.events import StepReport
 
 ProgressOption = bool | Callable[[Progress], None]
 
@@ -18,9 +18,7 @@ def followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:
         if isinstance(event, Skipped):
             warnings.warn(f"skipped: {event.message}", stacklevel=3)
         if report and isinstance(event, StepReport):
-            report(Progress("training", event.step, event.steps))
-        elif report and isinstance(event, SharpStep):
-            report(Progress("sharpening", event.step, event.steps))
+            report(Progress(event.what, event.step, event.steps))
         elif report and isinstance(event, Progress):
             report(event)
         yield event

@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime on the CPU, and how PyTorch's threads wait."""
+"""Threads of this process: sessions of ONNX Runtime on the CPU, and how PyTorch's threads wait."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,11 @@ _SPINS = "2000"  # rounds of about a nanosecond: a few microseconds, as long as 
 
 
 def let_threads_sleep() -> None:
-    """Let PyTorch's threads sleep soon when they wait for each other; to be called before PyTorch is loaded.
+    """Let PyTorch's threads sleep soon when they wait for each other; call it before PyTorch is loaded.
 
-    GNU OpenMP lets them spin instead, for milliseconds, which keeps a core from the very thread that is waited for
-    when another program wants one, too: training on two cores then falls to half of its speed on one
-    (`benchmarks/busy.py`). Values that are set already stay.
+    By default GNU OpenMP lets them spin for milliseconds. When another program needs a core too, a spinning thread
+    keeps it from the thread it waits for: training on two cores falls to half its speed on one (`benchmarks/busy.py`).
+    Environment variables that are set already stay.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
@@ -21,8 +21,8 @@ def let_threads_sleep() -> None:
 def open_session(graph: bytes | Path) -> Any:
     """A session of a graph, or of the file that holds one.
 
-    It has as many threads as OMP_NUM_THREADS says, as with PyTorch, else as there are cores. Idle threads sleep: they
-    would take the cores from those that read pictures.
+    The number of threads is OMP_NUM_THREADS, as with PyTorch, else that of the cores. Idle threads sleep: spinning,
+    they would take the cores from the threads that read pictures.
     """
     import onnxruntime
 

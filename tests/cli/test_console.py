@@ -34,6 +34,14 @@ def test_named_outputs_are_not_replaced_without_force(run, photo):
     assert size("out.png") == (16, 16)
 
 
+def test_a_refusal_comes_before_the_chosen_model_is_named(run, photo):
+    Path("out.png").write_text("mine")
+    assert "model: " in run("sample", "--n", 1).err
+    for command in (("sample", "--n", 1), ("interpolate", photo, "seed:1"), ("traverse",), ("map",), ("edit", photo)):
+        asked = (*command, "-o", "out.png", *(("--vector", "z0") if command[0] == "edit" else ()))
+        assert run(*asked).err == "latentcli: out.png exists; add --force to replace it, or give another --output\n"
+
+
 def test_chosen_names_step_aside_unless_forced(run):
     assert run("sample", "--n", 1, *MODEL).paths == ["samples-0.png"]
     assert run("sample", "--n", 1, *MODEL).paths == ["samples-0-2.png"]
@@ -150,7 +158,12 @@ def test_results_and_progress_bar_do_not_share_a_line(vector, tmp_path):
     slow = "import latentcli.cli.terminal as t; t._PATIENCE = 0; from latentcli.cli.app import main; main()"
     command = [sys.executable, "-c", slow, "edit", "many", "--vector", "dot", *MODEL]
     screen = []
-    pty.spawn(command, lambda handle: screen.append(os.read(handle, 65536)) or screen[-1])
+
+    def read(handle):
+        screen.append(os.read(handle, 65536))
+        return screen[-1]
+
+    pty.spawn(command, read)
     text = b"".join(screen).decode()
     assert "editing" in text
     for line in re.split(r"[\r\n]+", text):

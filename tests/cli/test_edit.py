@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from latentcli.storage.latents import Latents
 from tests.cli.conftest import MODEL, pixels, size
@@ -17,6 +18,8 @@ def test_edit_keeps_size_and_format(run, tmp_path, vector):
     assert result.paths == ["photo-dot+1.5.jpg"]
     with Image.open("photo-dot+1.5.jpg") as edited, Image.open("photo.jpg") as original:
         assert (edited.format, edited.size) == ("JPEG", (90, 60))
+        assert isinstance(edited, JpegImageFile)
+        assert isinstance(original, JpegImageFile)
         assert edited.quantization == original.quantization
 
 

@@ -28,7 +28,8 @@ def session(path):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_network_gives_the_same_images_and_latents(run, tmp_path, shape):
-    write_model(tmp_path / "models" / "m", model_config(*shape, latent_dim=5))
+    preset, width, height, channels = shape
+    write_model(tmp_path / "models" / "m", model_config(preset, width, height, channels, latent_dim=5))
     result = run("export", "m", "--onnx", "out")
     assert result.paths == ["out/encoder.onnx", "out/decoder.onnx"]
     model = load_model("m")

@@ -11,7 +11,7 @@ from latentcli.cli.app import app
 from latentcli.cli.help import DAILY
 
 ROOT = Path(__file__).parents[2]
-GROUP = typer.main.get_command(app)
+GROUP: typer.core.TyperGroup = typer.main.get_group(app)
 
 
 def commands(group=GROUP, path=()):
@@ -23,11 +23,6 @@ def commands(group=GROUP, path=()):
 
 
 COMMANDS = dict(commands())
-
-
-def shown(command):
-    """The parameters that help shows; the rest are names of earlier versions."""
-    return [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
 
 
 def examples(text):
@@ -72,7 +67,7 @@ def test_the_commands_are_those_of_the_design():
 
 @pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
 def test_every_option_is_explained(name):
-    for parameter in shown(COMMANDS[name]):
+    for parameter in COMMANDS[name].params:
         assert parameter.help, f"{parameter.name} has no help"
 
 
@@ -119,7 +114,7 @@ def test_help_fits_a_screen_and_all_of_it_is_one_step_away(run, monkeypatch, nam
     short, whole = run(*name, "--help").out, run(*name, "--help-all").out
     assert len(short.splitlines()) <= 42
     assert all(len(line) <= 80 for line in (short + whole).splitlines())
-    for parameter in shown(COMMANDS[name]):
+    for parameter in COMMANDS[name].params:
         if parameter.param_type_name == "option":
             assert f"{max(parameter.opts, key=len)}" in whole
     if short != whole:

@@ -5,7 +5,7 @@ import os
 
 import av
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from tests.cli.conftest import MODEL, pixels, size
 from tests.conftest import draw_folder
@@ -22,7 +22,7 @@ def test_a_walk_can_move_and_loop(run):
     assert result.code == 0
     with Image.open("walk.gif") as gif:
         assert gif.info["loop"] == 0
-        assert 2 <= gif.n_frames <= 9  # Pillow joins frames that are the same
+        assert 2 <= len(list(ImageSequence.Iterator(gif))) <= 9  # Pillow joins frames that are the same
 
 
 def test_rows_of_a_latents_file_are_keyframes(run, tmp_path):

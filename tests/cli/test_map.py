@@ -104,7 +104,7 @@ def test_latents_and_samples_are_mapped_by_their_decodings(run, tree):
 
 def test_the_nearest_images_are_mapped(run, tree):
     assert run("map", "d", "--near", tree / "cats" / "003.png", "--n", 4, *MODEL, "-o", "near.html").code == 0
-    data = json.loads(re.search(r"const data = (.*);$", Path("near.html").read_text(), re.MULTILINE)[1])
+    data = json.loads(re.findall(r"const data = (.*);$", Path("near.html").read_text(), re.MULTILINE)[0])
     assert len(data["names"]) == 4
     assert data["names"][0] == "cats/003.png"
     assert "--near takes one image" in run("map", "d", "--near", "seed:0-2", *MODEL).err
@@ -117,7 +117,7 @@ def test_a_page_holds_names_points_and_pictures_and_loads_nothing(run, tree):
     page = Path("map.html").read_text()
     assert page.count("<script>") == 1
     assert not re.search(r"(src|href)=\"(?!data:)", page)
-    data = json.loads(re.search(r"const data = (.*);$", page, re.MULTILINE)[1])
+    data = json.loads(re.findall(r"const data = (.*);$", page, re.MULTILINE)[0])
     assert "cats/<script>alert(1)<script>.png" in data["names"]
     assert len(data["points"]) == len(data["names"]) == len(data["colours"]) == 10
     assert set(data["groups"]) == {"cats", "dogs"}

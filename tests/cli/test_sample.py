@@ -113,14 +113,15 @@ def test_a_flow_draws_from_the_parts_that_it_knows(run):
         Path("models/pets"), prior=flow_prior(4, 3, values=3), parts={"kind": ["cats", "dogs"], "in": ["yes"]}
     )
     assert folder.exists()
+    choices: dict[str, list[object]] = {
+        "all": [],
+        "cats": ["--like", "cats"],
+        "both": ["--like", "kind=cats", "--like", "in=yes"],
+        "far": ["--guidance", 5],
+    }
     drawn = {
         name: run("sample", "--n", 1, "--model", "pets", "-o", f"{name}.png", *options)
-        for name, options in {
-            "all": [],
-            "cats": ["--like", "cats"],
-            "both": ["--like", "kind=cats", "--like", "in=yes"],
-            "far": ["--guidance", 5],
-        }.items()
+        for name, options in choices.items()
     }
     assert all(result.code == 0 for result in drawn.values()), drawn
     pictures = [pixels(f"{name}.png").tobytes() for name in drawn]

@@ -15,7 +15,7 @@ import pytest
 from latentcli.cli import terminal
 from latentcli.cli.app import main
 from latentcli.cli.console import Console
-from latentcli.training import hardware, trainer
+from latentcli.training import loop, machine
 from tests.conftest import draw_folder
 
 SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -66,9 +66,9 @@ def screen(monkeypatch):
 
     monkeypatch.setattr(terminal.Waiting, "update", update)
     monkeypatch.setattr(terminal, "_PATIENCE", 0)
-    monkeypatch.setattr(trainer, "_REPORT_EVERY", 0)
-    monkeypatch.setattr(trainer, "_SAVING", 1e9)  # pictures at each epoch
-    monkeypatch.setattr(hardware, "_compare", lambda *arguments: hardware.Speed("fp32", 0.1))
+    monkeypatch.setattr(loop, "_REPORT_EVERY", 0)
+    monkeypatch.setattr(loop, "_SAVING", 1e9)  # pictures at each epoch
+    monkeypatch.setattr(machine, "_compare", lambda *arguments: machine.Speed("fp32", 0.1))
 
     def run_it(columns, *arguments):
         monkeypatch.setattr(sys, "argv", ["latentcli", *arguments])
@@ -156,6 +156,7 @@ def test_a_narrow_terminal_keeps_share_and_time_left(monkeypatch):
     monkeypatch.setattr(terminal, "_PATIENCE", 0)
     with pseudo_terminal(monkeypatch, 24) as written, terminal.Waiting("starting") as line:
         line.update("fitting the prior", 250, 1000, ("9 images/s",), left=4000)
+        assert line._live
         line._live.refresh()
     lines = SEQUENCE.sub("", b"".join(written).decode()).split("\r")
     assert any(re.fullmatch(r"[━─]*  25 %  1:06:\d\d left", line) for line in lines)

@@ -41,7 +41,7 @@ def test_latents_are_decoded_with_alpha_or_onto_white(run):
 def test_a_walk_lies_on_a_checkerboard(run, suffix):
     path = run("interpolate", "yes/000.png", "no/000.png", "-o", f"walk.{suffix}", *MODEL).paths[0]
     with Image.open(path) as picture:
-        assert picture.convert("RGBA").getextrema()[3] == (255, 255)
+        assert picture.convert("RGBA").getchannel("A").getextrema() == (255, 255)
 
 
 def test_apply_vector_writes_alpha_and_strips_without(run):

@@ -64,7 +64,7 @@ def test_the_expected_cosine_is_that_with_the_true_vector():
     """Spearman-Brown from halves against the truth, over many draws."""
     gap = np.zeros(40)
     gap[0] = 1.5
-    where = type(ROUND)(np.zeros(40), np.eye(40), np.zeros((1, 40)))
+    where = type(ROUND)(np.zeros(40), np.eye(40), lambda: np.zeros((1, 40)))
     result, true = [], []
     for seed in range(20):
         examples = drawn(100, seed, gap)

@@ -38,6 +38,7 @@ def test_pairs_go_by_name_and_the_rest_is_left_out(tmp_path):
     draw_folder(tmp_path / "after", 3)
     draw_folder(tmp_path / "before", 2)
     found = labels.from_folders("x", tmp_path / "after", tmp_path / "before", paired=True)
+    assert found.pairs is not None
     assert found.pairs.tolist() == [0, 1, -1, 0, 1]
     assert values(found) == [1, 1, -1, 0, 0]
     assert found.notes == ("1 images have no partner of the same name and were left out",)
@@ -64,6 +65,7 @@ def test_latents_files_are_labels_too(tmp_path):
     for number, (path, model) in enumerate(zip(files, ("m", "m", "other"), strict=True)):
         Latents(np.full((2, 3), float(number), dtype=np.float32), ("x.png", "y.png"), model).save(path)
     found = labels.from_folders("x", files[0], files[1])
+    assert found.latents
     assert found.latents.z[:, 0].tolist() == [0, 0, 1, 1]
     assert values(found) == [1, 1, 0, 0]
     with pytest.raises(ModelMismatch):

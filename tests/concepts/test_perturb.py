@@ -25,7 +25,7 @@ def test_each_change_changes_the_picture_and_not_its_shape(kind, mode):
         return
     before = pixels(mode)
     after = perturb.changed(before, perturb.parse(kind))
-    assert (after.shape, after.dtype) == (before.shape, np.uint8)
+    assert (after.shape, after.dtype) == (before.shape, np.dtype(np.uint8))
     assert (after != before).any()
 
 

@@ -77,6 +77,7 @@ def test_it_survives_the_file(tmp_path, smile):
         assert np.array_equal(getattr(read, name), getattr(smile, name))
     for name in ("name", "model_id", "method", "positives", "negatives", "diagnostics", "recipe", "sigma", "threshold"):
         assert getattr(read, name) == getattr(smile, name)
+    assert read.scores
     assert read.scores.projection == pytest.approx(smile.scores.projection, abs=1e-5)
 
 

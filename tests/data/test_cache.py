@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +50,11 @@ def test_images_become_uint8_in_order(folder):
     loading = load(folder)
     np.testing.assert_array_equal(loading.decoded.pixels, expected(folder))
     assert loading.decoded.sides.tolist() == [[20, 20]] * 6
-    assert {loading.decoded.mode_names[number] for number in loading.decoded.modes} == {"RGB"}
+    assert set(loading.decoded.modes) == {b"RGB"}
 
 
 @pytest.mark.usefixtures("workers")
-def test_unreadable_images_are_left_out_and_told(folder):
+def test_unreadable_images_are_left_out_and_named(folder):
     (folder / "001.png").write_text("text")
     loading = load(folder)
     assert loading.decoded.readable.tolist() == [True, False, True, True, True, True]
@@ -138,6 +139,7 @@ def test_an_image_that_can_be_read_again_is(folder):
 def test_decoding_that_is_broken_off_leaves_nothing(folder, monkeypatch):
     monkeypatch.setattr(decode, "_AT_ONCE", 2)
     loading = iter(Loading(scan(open_source(folder)), TINY))
+    assert isinstance(loading, Generator)
     next(loading)
     next(loading)
     assert len(cached_files()) == 1

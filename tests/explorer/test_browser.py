@@ -4,7 +4,6 @@ import io
 import itertools
 import os
 import shlex
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,19 +19,8 @@ from tests import conftest
 from tests.conftest import TINY, draw, draw_folder, write_model
 from tests.explorer.conftest import Explorer
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = os.environ.get("AXE")  # axe.min.js of the npm package axe-core
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 PATIENCE = 30_000  # ms
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
 
 
 @pytest.fixture
@@ -54,7 +42,7 @@ def shows(page, attribute: str) -> None:
 
 
 def state_of(page) -> str:
-    return page.locator("#picture").get_attribute("data-state")
+    return str(page.locator("#picture").get_attribute("data-state"))
 
 
 def pixels(page) -> np.ndarray:

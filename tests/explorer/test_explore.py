@@ -28,11 +28,11 @@ def test_the_page_holds_the_networks_and_asks_nobody(run, tmp_path, config):
     assert run("explore", "--static", "page.html", *MODEL).paths == ["page.html"]
     page = Path("page.html").read_text()
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
-    facts = json.loads(re.search(r'id="model">(.*?)</script>', page)[1])
+    facts = json.loads(re.findall(r'id="model">(.*?)</script>', page)[0])
     assert facts["dimensions"] == 4
 
     def part(name):
-        return gzip.decompress(base64.b64decode(re.search(rf'id="{name}">(.*?)</script>', page)[1]))
+        return gzip.decompress(base64.b64decode(re.findall(rf'id="{name}">(.*?)</script>', page)[0]))
 
     def network(name):
         rest, cut = part(name), facts["cuts"][name]
@@ -86,6 +86,7 @@ def test_it_serves_until_it_is_interrupted(tiny_model):
     command = [sys.executable, "-m", "latentcli", "explore", "--no-browser", *MODEL]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
+            assert process.stdout
             address = process.stdout.readline().strip()
             with urllib.request.urlopen(address, timeout=60) as response:
                 assert b"latentcli explore" in response.read()

@@ -5,6 +5,7 @@ import io
 import shlex
 import socket
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -236,7 +237,7 @@ def test_bodies_that_are_no_json_object(explorer, body):
 
 def test_a_request_of_more_than_a_mebibyte_is_refused(explorer):
     answer = explorer.ask("/api/picture", b" " * ((1 << 20) + 1))
-    assert answer.status == 400
+    assert answer.status == 413
     assert "1 MiB, the limit" in answer.json["error"]
 
 
@@ -247,11 +248,11 @@ def test_the_model_may_go_away_meanwhile(explorer):
 
 
 def test_what_a_newer_request_has_overtaken_is_not_computed():
-    computed = []
+    computed: list[int | str] = []
 
     async def ask():
         queue = server.Queue()
-        work = [queue.run("tab", number, lambda number=number: computed.append(number)) for number in (1, 2, 3)]
+        work = [queue.run("tab", number, partial(computed.append, number)) for number in (1, 2, 3)]
         others = [
             queue.run("other tab", 1, lambda: computed.append("other")),
             queue.run("tab", 0, lambda: computed.append(0)),
@@ -274,13 +275,15 @@ def test_a_port_that_is_taken_is_said_and_the_usual_one_may_be():
 
 
 def test_states_nest_only_so_deep():
-    state = {"seed": 1}
+    state: dict[str, object] = {"seed": 1}
     for _ in range(4):
         state = {"walk": [state, {"seed": 2}, 0.5]}
     assert isinstance(parse(state), State)
     with pytest.raises(UsageError):
         parse({"walk": [state, {"seed": 2}, 0.5]})
-    assert parse({"walk": [{"seed": 1}, {"seed": 2}, 7]}).walk[2] == 1.0
+    walk = parse({"walk": [{"seed": 1}, {"seed": 2}, 7]}).walk
+    assert walk
+    assert walk[2] == 1.0
 
 
 def test_photos_beyond_the_limit_are_forgotten(explorer, monkeypatch):

@@ -224,7 +224,7 @@ def test_a_gray_model_with_transparency_draws_gray_pictures_with_alpha(tmp_path)
     (again,) = images.to_pictures(images.as_float(pixels[None]))
     assert again.mode == "LA"
     assert again.getpixel((0, 0)) == (0, 0)
-    assert again.getpixel((8, 8))[1] == 255
+    assert again.getchannel("A").getpixel((8, 8)) == 255
 
 
 def test_decoded_colours_above_their_alpha_are_full_and_invisible_ones_are_black():

@@ -16,6 +16,7 @@ CONFIG = model_config("photo", 16, 16, 3, latent_dim=6)
 def fitted(config=CONFIG, beta=1.0, components=6):
     torch.manual_seed(0)
     vae = VAE(config).eval()
+    assert vae.linear
     found = random_components(len(vae.linear.mean), components)
     vae.linear.fit(found, beta)
     return vae, found
@@ -82,5 +83,7 @@ def test_pca_of_images_starts_a_network_that_reconstructs_them():
     torch.manual_seed(1)
     x = (torch.rand(60, 5) @ torch.rand(5, 768) / 5).view(60, 3, 16, 16)
     vae = VAE(CONFIG).eval()
-    vae.linear.fit(fit_pca(lambda: iter([vae.linear.seen(x)]), 6))
+    assert vae.linear
+    seen = vae.linear.seen(x)
+    vae.linear.fit(fit_pca(lambda: iter([seen]), 6))
     assert (vae.decode(vae.encode(x).mean) - x).square().mean() < 1e-5

@@ -23,12 +23,14 @@ def test_batches_do_not_change_the_figures():
     assert whole.images == parts.images == 7
     assert whole.psnr == pytest.approx(parts.psnr, abs=1e-3)
     assert whole.kl == pytest.approx(parts.kl, rel=1e-4)
+    assert whole.kl is not None
     assert whole.negative_elbo == pytest.approx(whole.reconstruction + whole.kl)
 
 
 def test_bits_per_dimension_are_for_gaussian_models():
     vae = VAE(TINY).eval()
     figures = measure(vae, [torch.rand(2, 3, 16, 16)])
+    assert figures.negative_elbo is not None
     assert figures.bits_per_dimension == pytest.approx(figures.negative_elbo / (768 * math.log(2)) + 8)
     digits = VAE(model_config("digits", 16, 16, 1)).eval()
     assert measure(digits, [torch.rand(2, 1, 16, 16)]).bits_per_dimension is None

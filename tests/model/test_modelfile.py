@@ -6,7 +6,7 @@ from latentcli import load_model
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model import modelfile
 from latentcli.model.modelfile import KIND, save_model
-from latentcli.model.prior import Geometry, StandardPrior
+from latentcli.model.prior import Geometry, MixturePrior, StandardPrior
 from latentcli.model.vae import VAE
 from latentcli.presets import model_config
 from latentcli.storage import tensorfile
@@ -61,9 +61,12 @@ def test_nothing_decodes_to_nothing(tiny_model):
 def test_half_precision_halves_the_file_and_changes_little(tmp_path):
     torch.manual_seed(1)
     vae = VAE(TINY).eval()
-    ids = [save_model(tmp_path / str(half) / "model.safetensors", vae, StandardPrior(4), {}, half) for half in (0, 1)]
+    ids = [
+        save_model(tmp_path / str(half) / "model.safetensors", vae, StandardPrior(4), {}, half)
+        for half in (False, True)
+    ]
     assert ids[0] != ids[1]
-    full, half = (load_model(tmp_path / name / "model.safetensors") for name in ("0", "1"))
+    full, half = (load_model(tmp_path / name / "model.safetensors") for name in ("False", "True"))
     z = torch.randn(2, 4)
     torch.testing.assert_close(half.vae.decode(z), full.vae.decode(z), atol=5e-3, rtol=0)
     assert half.vae.sigma.dtype == torch.float32
@@ -82,6 +85,7 @@ def test_the_model_id_is_that_of_the_network_alone(tmp_path):
 def test_the_prior_survives_the_file(tiny_model):
     prior = load_model(tiny_model).prior
     assert prior.sample([0, 1], 0.8).shape == (2, 4)
+    assert isinstance(prior, MixturePrior)
     assert len(prior.weights) == 2
 
 

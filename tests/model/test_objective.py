@@ -82,8 +82,13 @@ def test_many_draws_of_one_image_are_taken_a_few_at_a_time(linear, monkeypatch):
     vae, x = linear
     whole = last(importance_bound(vae, [x[:3]], 240))
     monkeypatch.setattr(objective, "_DECODED_AT_ONCE", 7)
-    decoded = []
-    monkeypatch.setattr(vae, "decode_output", lambda z, decode=vae.decode_output: decoded.append(len(z)) or decode(z))
+    decoded: list[int] = []
+
+    def decode(z, decode_output=vae.decode_output):
+        decoded.append(len(z))
+        return decode_output(z)
+
+    monkeypatch.setattr(vae, "decode_output", decode)
     assert last(importance_bound(vae, [x[:3]], 240)) == pytest.approx(whole, abs=0.2)
     assert max(decoded) <= 7
 

@@ -75,5 +75,5 @@ def test_collapsed_latents_give_the_standard_prior():
 
 
 def test_temperature_scales_the_spread_not_the_means():
-    prior = MixturePrior(*(np.float32(values) for values in ([1.0], [[5.0, 5.0]], [np.eye(2)])))
+    prior = MixturePrior(np.ones(1, np.float32), np.full((1, 2), 5.0, np.float32), np.eye(2, dtype=np.float32)[None])
     close(prior.sample([1], 0.0), np.full((1, 2), 5.0))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,6 +48,7 @@ def test_strided_layers_pad_as_tensorflow_does():
 def test_the_book_starts_as_keras_does():
     vae = VAE(BOOK)
     dense = vae.encoder.dense
+    assert isinstance(dense, torch.nn.Linear)
     limit = (6 / (12_544 + 32)) ** 0.5
     assert float(dense.weight.detach().abs().max()) <= limit
     assert float(dense.weight.detach().abs().max()) > 0.99 * limit
@@ -74,8 +77,9 @@ def test_a_hidden_layer_lies_on_both_sides_of_the_latent():
     posterior = vae.encode(torch.rand(5, 1, 16, 16))
     assert posterior.mean.shape == (5, 2)
     assert vae.decode(posterior.mean).shape == (5, 1, 16, 16)
-    assert vae.encoder.mean.in_features == 24
-    assert vae.decoder.dense.in_features == 24
+    for layer in (vae.encoder.mean, vae.decoder.dense):
+        assert isinstance(layer, torch.nn.Linear)
+        assert layer.in_features == 24
 
 
 @pytest.mark.parametrize("size", [15, 257, 0, -4])
@@ -97,6 +101,7 @@ def test_a_config_survives_json_and_refuses_nonsense():
     assert ModelConfig.from_json(TINY.to_json()) == TINY
     with pytest.raises(ConfigError, match="unknown settings wings"):
         ModelConfig.from_json(TINY.to_json() | {"wings": 2})
+    broken: dict[str, Any]
     for broken in ({"width": "wide"}, {"channels": 5}, {"likelihood": "cauchy"}, {"preset": "nope"}, {"widths": []}):
         with pytest.raises(ConfigError):
             ModelConfig.from_json(TINY.to_json() | broken)
@@ -111,13 +116,15 @@ def test_capacity_widens_the_finer_levels():
         model_config("book", 28, 28, 1, capacity=2)
 
 
-def test_large_pictures_are_halved_for_the_linear_path_and_older_files_say_when():
+def test_large_pictures_are_halved_for_the_linear_path():
     assert [model_config("photo", side, side, 3).pooling for side in (64, 96, 128, 256)] == [1, 1, 2, 2]
-    older = model_config("photo", 128, 128, 3).to_json()
-    del older["pooling"]
-    assert ModelConfig.from_json(older).pooling == 1
-    assert ModelConfig.from_json(older | {"width": 256, "height": 256}).pooling == 2
-    assert ModelConfig.from_json(older | {"width": 256, "height": 256, "linear": False}).pooling == 1
+
+
+def test_a_config_that_lacks_a_setting_is_refused():
+    values = TINY.to_json()
+    del values["pooling"]
+    with pytest.raises(ConfigError, match="the settings pooling are missing"):
+        ModelConfig.from_json(values)
 
 
 def test_small_pictures_go_in_larger_batches():

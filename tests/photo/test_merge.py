@@ -60,7 +60,8 @@ def test_equal_decodings_change_nothing(lines):
 
 @pytest.mark.parametrize("way", ["residual", "ratio", "decode"])
 def test_nothing_changes_outside_the_mask(lines, way):
-    merged = merge(lines[0], WHOLE, *lines[1:], PLACE, EditRequest(merge=way))
+    photo, before, after = lines
+    merged = merge(photo, WHOLE, before, after, PLACE, EditRequest(merge=way))
     assert np.abs(merged.change).max() > 0.1
     assert not merged.change[:, merged.mask == 0].any()
     assert (merged.mask == 0).any()

@@ -3,6 +3,7 @@ import struct
 
 import pytest
 from PIL import Image, PngImagePlugin
+from PIL.JpegImagePlugin import JpegImageFile
 
 from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.errors import FileFormatError
@@ -72,7 +73,9 @@ def test_a_second_edit_remembers_the_first(tmp_path):
     path = tmp_path / "edited.jpg"
     path.write_bytes(photo(".jpg", tmp_path).bytes(".jpg", DONE.text()))
     again = Photo.read(path)
-    assert earlier(again.traits.done_before)["original"] == "m\u00e9.jpg"
+    first = earlier(again.traits.done_before)
+    assert first
+    assert first["original"] == "m\u00e9.jpg"
     comment = written(again, ".jpg", DONE.text()).getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
     assert comment.count(b"latentcli edit:") == 1
 
@@ -124,6 +127,8 @@ def test_png_texts_survive(tmp_path):
 def test_a_progressive_jpeg_stays_one_of_the_same_quality(tmp_path):
     original = photo(".jpg", tmp_path, quality=61, subsampling=1, progressive=True)
     with Image.open(tmp_path / "photo.jpg") as before, written(original, ".jpg") as after:
+        assert isinstance(before, JpegImageFile)
+        assert isinstance(after, JpegImageFile)
         assert after.info.get("progressive")
         assert after.quantization == before.quantization
         assert after.layer == before.layer  # with the sampling factors

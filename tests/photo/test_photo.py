@@ -17,7 +17,7 @@ GRAY, WHITE = np.full((3, 16, 16), 0.4, dtype=np.float32), np.full((3, 16, 16), 
 PLAIN = EditRequest(merge="residual", detail=1)
 
 
-def spot(channels=3, level=0.5):
+def spot(channels: int = 3, level: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """A decoding with a spot in its middle, and the same without."""
     before = np.full((channels, 16, 16), 0.4, dtype=np.float32)
     after = before.copy()
@@ -96,6 +96,7 @@ def test_sixteen_bits_survive_where_nothing_changes_and_change_elsewhere(tmp_pat
     again = Photo.read(path)
     np.testing.assert_array_equal(again.wide, wide)
     merged = again.merged(*spot(), BOX, EditRequest()).wide
+    assert merged is not None
     assert merged.dtype == np.uint16
     assert (merged[15:25, 20:30] != wide[15:25, 20:30]).any()
     np.testing.assert_array_equal(merged[:, :10], wide[:, :10])
@@ -117,6 +118,7 @@ def test_sixteen_bits_are_turned_as_eight_are(tmp_path, orientation):
     exif[0x0112] = orientation
     Image.fromarray(wide).save(tmp_path / "turned.png", exif=exif)
     photo = Photo.read(tmp_path / "turned.png")
+    assert photo.wide is not None
     np.testing.assert_allclose(photo.wide / 257, np.asarray(photo.picture), atol=1)
 
 
@@ -248,6 +250,7 @@ def test_transparency_of_sixteen_bits_is_edited(tmp_path):
     straight = np.asarray(cut_out().visible())
     photo = Photo(cut_out().picture, cut_out().alpha, straight.astype(np.uint16) * 257)
     merged = photo.merged(decoded(photo), fading(photo), WHOLE, EditRequest())
+    assert merged.wide is not None
     assert merged.wide[32, 44, 3] == pytest.approx(65535 * 0.65, abs=12 * 257)
     np.testing.assert_allclose(merged.wide[:, :, 3] / 257, alpha_of(merged), atol=1)
 

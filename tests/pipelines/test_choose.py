@@ -143,7 +143,7 @@ COMMANDS = {
 def test_every_command_that_is_given_pictures_chooses_by_them(run, monkeypatch, command):
     draw((60, 40), seed=5).save("me.png")
     draw_folder(Path("not"), 2)
-    seen = []
+    seen: list[str] = []
 
     def watched(wanted, vectors, subjects, *rest):
         seen.extend(map(str, subjects))

@@ -68,7 +68,7 @@ def test_a_wheel_carries_the_bundled_model(tmp_path):
     subprocess.run(["venv/bin/pip", "install", "-q", str(ROOT)], check=True)
     result = subprocess.run(["venv/bin/latentcli", "models", "faces"], check=True, capture_output=True, text=True)
     assert "site-packages" in result.stdout
-    edit = ["venv/bin/latentcli", "edit", HOPPER, "--box", BOX, "--vector", "smile", "--strength", "1.5"]
+    edit = ["venv/bin/latentcli", "edit", str(HOPPER), "--box", BOX, "--vector", "smile", "--strength", "1.5"]
     result = subprocess.run(edit, check=True, capture_output=True, text=True)
     assert result.stdout == "grace-hopper-smile+1.5.jpg\n"
 

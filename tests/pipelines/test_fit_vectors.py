@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from latentcli.concepts.vector import ConceptVector
+from latentcli.imaging.images import read_image
 from latentcli.model.modelfile import load_model
 from latentcli.storage.latents import Latents
 from tests.conftest import close, draw_folder, write_model
@@ -64,9 +65,12 @@ def test_every_column_at_once_is_encoded_once(run, pictures, monkeypatch):
     from latentcli.pipelines import inputs
 
     read = []
-    monkeypatch.setattr(
-        inputs, "read_image", lambda path, config, real=inputs.read_image: read.append(path) or real(path, config)
-    )
+
+    def reading(path, config):
+        read.append(path)
+        return read_image(path, config)
+
+    monkeypatch.setattr(inputs, "read_image", reading)
     found = fitted(run, *TABLE, "--all", "--threshold", "size=16,0:15")
     assert [each["name"] for each in found] == ["dot", "size", "kind-a", "kind-b", "twice"]
     assert len(read) == 60
@@ -83,7 +87,7 @@ def test_latents_that_are_there_are_taken(run, pictures, monkeypatch):
     assert load("dot").direction.tolist() == pytest.approx(load("dot2").direction.tolist(), abs=1e-5)
 
 
-def test_methods_balance_and_orthogonality_are_told(run, pictures):
+def test_methods_balance_and_orthogonality_are_reported(run, pictures):
     fitted(run, "kind", *TABLE, "--column", "kind", "--is", "a")
     for method in ("lda", "logistic", "svm"):
         (found,) = fitted(run, method, *DOT, "--method", method)
@@ -119,7 +123,7 @@ def test_shuffled_labels_are_said_to_mean_nothing(run, pictures):
     assert found["advice"].startswith("no better than chance")
 
 
-def test_the_same_picture_in_both_kinds_is_left_out_and_told(run, pictures):
+def test_the_same_picture_in_both_kinds_is_left_out_and_reported(run, pictures):
     shutil.copyfile("all/with/003.png", "all/without/003.png")
     outcome = run("vectors", "fit", "dot", *DOT, *MODEL)
     assert "2 images of dot are the same in both classes and were left out" in outcome.err
@@ -150,7 +154,10 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.ids, self.loaded, self.headings = [], set(), [], []
+        self.open: list[str] = []
+        self.ids: set[str] = set()
+        self.loaded: list[str] = []
+        self.headings: list[str] = []
         self.feed(text)
         assert self.open == []
 
@@ -289,7 +296,7 @@ def test_a_vector_s_file_is_refitted_without_its_model(run, pictures, tmp_path):
     assert outcome.code == 0, outcome.err
 
 
-def test_the_same_concept_under_another_name_is_no_leak(run, pictures):
+def test_the_same_concept_under_another_name_is_no_side_effect(run, pictures):
     fitted(run, "dot", *DOT)
     (again,) = fitted(run, "again", *DOT)
     assert again["leaks"] == []

@@ -1,6 +1,5 @@
 """The page of a map in a real browser; skipped where Chromium or Playwright is missing."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +8,6 @@ import pytest
 from latentcli.figures.scatter import Groups
 from latentcli.report import map_page
 from tests.conftest import draw
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 NAMES = [f"cats/{number}.png" for number in range(20)] + [f"dogs/{number}.png" for number in range(20)]
 KINDS = ["cats"] * 20 + ["<b>dogs</b>"] * 20
@@ -25,15 +20,7 @@ OVERLAPPING = """() => places.filter((p, i) => places.some((q, j) => j < i &&
   Math.abs(p[0] - q[0]) < 0.9 * side && Math.abs(p[1] - q[1]) < 0.9 * side * ratio)).length"""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
-
-
-@pytest.fixture(params=WINDOWS.values(), ids=WINDOWS.keys())
+@pytest.fixture(params=list(WINDOWS.values()), ids=list(WINDOWS))
 def page(request, browser):
     """The map of 40 images, half of them at one place."""
     rng = np.random.default_rng(0)

@@ -36,7 +36,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, b
     def fail(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, broken, fail)
+    monkeypatch.setattr(os, broken, fail)
     with pytest.raises(LatentCLIError, match="No space left on device"):
         files.write_whole(path, b"new")
     assert path.read_bytes() == b"old"
@@ -47,7 +47,7 @@ def test_an_interrupt_leaves_no_temporary_file(tmp_path, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files.os, "replace", interrupt)
+    monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         files.write_whole(tmp_path / "x", b"new")
     assert os.listdir(tmp_path) == []
@@ -78,15 +78,8 @@ def test_a_name_that_latentcli_chooses_is_replaced_by_force(tmp_path):
     assert files.output_file(tmp_path, taken, force=True) == taken
 
 
-def test_taken_names_are_numbered(tmp_path):
-    for name in ("a.png", "a-2.png", "b.latents.safetensors"):
-        (tmp_path / name).touch()
-    assert files.free_name(tmp_path / "a.png").name == "a-3.png"
-    assert files.free_name(tmp_path / "b.latents.safetensors").name == "b-2.latents.safetensors"
-
-
 def test_folders_of_one_name_are_numbered_without_end():
-    taken = set()
+    taken: set[str] = set()
     for expected in ("pics+1.5", "pics+1.5-2", "pics+1.5-3"):
         found = files.free_name(Path("pics+1.5"), taken, on_disk=False, is_folder=True)
         assert found.name == expected

@@ -8,7 +8,7 @@ from latentcli.errors import FileFormatError
 from latentcli.storage import tensorfile
 from tests.conftest import write_bytes
 
-ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.float16)}
+ARRAYS: dict[str, np.ndarray] = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.float16)}
 
 
 @pytest.fixture

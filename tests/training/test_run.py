@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,13 @@ from latentcli.config import TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
 from latentcli.evaluation.record import Record
-from latentcli.events import Note, Progress
+from latentcli.events import Note
 from latentcli.presets import DEFAULTS, model_config
-from latentcli.storage import tensorfile
+from latentcli.storage import files, tensorfile
 from latentcli.storage.history import EpochReport
-from latentcli.training import checkpoint, early_stop, events, hardware, results, schedule, trainer
-from latentcli.training.early_stop import Course
-from latentcli.training.plan import TrainRequest, prepare
+from latentcli.training import checkpoint, early_stop, events, loop, machine, results, schedule
+from latentcli.training.early_stop import LossCurve
+from latentcli.training.plan import TrainingPosition, TrainRequest, prepare
 from latentcli.training.prior import flow
 from latentcli.training.run import run
 from latentcli.training.schedule import Stage
@@ -71,9 +72,10 @@ def test_a_run_leaves_a_model_and_its_files(pictures):
     ]  # fmt: skip
     model = load_model(FOLDER)
     assert isinstance(result[-1], events.Finished)
+    assert result[-1].held_out
     assert result[-1].model_id == model.model_id
     assert model.header.finished_at > "2026"
-    assert model.training.images + model.training.held_out_images == 40
+    assert summary().images + summary().held_out_images == 40
     lines = [json.loads(line) for line in (FOLDER / "history.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
     assert min(line["held_out"]["negative_elbo"] for line in lines) == result[-1].held_out.negative_elbo
@@ -83,7 +85,10 @@ def test_training_learns(pictures):
     reports = train(pictures, epochs=40, likelihood="bernoulli")
     result = [report for report in reports if isinstance(report, EpochReport)]
     assert result[-1].reconstruction < result[0].reconstruction - 30
-    assert result[-1].held_out.psnr > result[0].held_out.psnr + 1
+    first, last = result[0].held_out, result[-1].held_out
+    assert first
+    assert last
+    assert last.psnr > first.psnr + 1
 
 
 def test_the_same_seed_gives_the_same_weights(pictures):
@@ -124,7 +129,7 @@ def test_momentum_of_rmsprop_is_resumed_too(tmp_path):
 
 def test_a_killed_run_goes_on_as_if_nothing_had_been(pictures, tmp_path):
     options = ["--size=16", "--latent-dim=3", "--epochs=12", "--batch-size=8", "--precision=fp32", "--held-out=0.2"]
-    eager = "from latentcli.training import trainer; trainer._SAVING = 1e9; from latentcli.cli.app import main; main()"
+    eager = "from latentcli.training import loop; loop._SAVING = 1e9; from latentcli.cli.app import main; main()"
     command = [sys.executable, "-c", eager, "train", str(pictures), *options]
     victim = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for(victim, "epoch 3")
@@ -132,7 +137,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(pictures, tmp_path):
     os.kill(victim.pid, signal.SIGKILL)
     victim.communicate()
     assert not (FOLDER / "model.safetensors").exists()
-    assert checkpoint.Checkpoint.read(FOLDER / "resume.safetensors").position.step > 0
+    assert checkpoint.read(FOLDER / "resume.safetensors", TrainingPosition).position.step > 0
     train(pictures, epochs=12)
     train(pictures, folder=Path("models/whole"), epochs=12)
     expected, found = weights(Path("models/whole")), weights()
@@ -149,7 +154,7 @@ def test_a_signal_saves_and_says_how_to_go_on(pictures, number, code):
     assert process.returncode == code
     assert "the same command resumes it" in result
     assert "Traceback" not in result
-    assert checkpoint.Checkpoint.read(FOLDER / "resume.safetensors").position.step > 0
+    assert checkpoint.read(FOLDER / "resume.safetensors", TrainingPosition).position.step > 0
 
 
 def test_other_options_are_refused_by_name(pictures):
@@ -179,7 +184,7 @@ def test_more_epochs_after_the_end_are_a_new_stage(pictures):
     assert result[-1].model_id != first.model_id
     lines = [json.loads(line) for line in (FOLDER / "history.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["stage"]) for line in lines] == [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]
-    assert load_model(FOLDER).training.stages == 2
+    assert summary().stages == 2
     assert planned(pictures, epochs=5).finished
     with pytest.raises(ConfigError, match="5 epochs there, 3 epochs asked"):
         planned(pictures)
@@ -201,12 +206,14 @@ def test_an_interrupted_second_stage_goes_on(pictures):
 @pytest.fixture
 def over_at_20(monkeypatch):
     """Runs on few images are stopped at step 20, and the start counts as the best."""
-    monkeypatch.setattr(Course, "is_over", lambda self, step, stage, patience: step == 20)
+    monkeypatch.setattr(LossCurve, "is_over", lambda self, step, stage, patience: step == 20)
     monkeypatch.setattr(early_stop, "loss", lambda metrics, beta: -metrics.images)
 
 
 def summary(folder=FOLDER):
-    return load_model(folder).training
+    training = load_model(folder).training
+    assert training
+    return training
 
 
 def test_a_run_on_few_images_keeps_the_best_weights(pictures, monkeypatch):
@@ -215,6 +222,7 @@ def test_a_run_on_few_images_keeps_the_best_weights(pictures, monkeypatch):
     result = train(pictures, epochs=5)
     third = next(report for report in result if isinstance(report, EpochReport) and report.epoch == 3)
     assert summary().kept_epoch == 3
+    assert third.held_out
     assert result[-1].held_out == third.held_out
     assert Record.load(FOLDER).evaluation.held_out.psnr == pytest.approx(third.held_out.psnr, abs=1e-4)
 
@@ -268,16 +276,14 @@ def test_a_prior_whose_fit_was_stopped_is_fitted_on(pictures, monkeypatch):
     monkeypatch.setattr(results, "steps_after", lambda pixels: 300)
     monkeypatch.setattr(results, "_COMPARED", 1)
     train(pictures, folder=Path("models/whole"))
-    seen = []
-    for report in run(planned(pictures)):
-        if isinstance(report, Progress) and report.what == "fitting the prior":
-            seen.append(report.done)
-            break
-    assert (FOLDER / "prior.resume.safetensors").exists()
-    seen += [report.done for report in train(pictures) if getattr(report, "what", "") == "fitting the prior"]
-    assert seen == [100, 200, 300]
+    stopped = train(pictures, stop_after(150))
+    assert isinstance(stopped[-1], events.Interrupted)
+    assert (stopped[-1].what, stopped[-1].steps) == ("fitting the prior", 300)
+    assert not (FOLDER / "model.safetensors").exists()
+    steps = [report.step for report in train(pictures) if getattr(report, "what", "") == "fitting the prior"]
+    assert steps[0] > stopped[-1].step > 100
     assert not (FOLDER / "prior.resume.safetensors").exists()
-    found, expected = load_model(FOLDER).prior.arrays(), load_model("models/whole").prior.arrays()
+    found, expected = weights(), weights(Path("models/whole"))
     assert all((found[name] == array).all() for name, array in expected.items())
 
 
@@ -381,14 +387,6 @@ def test_other_readable_images_than_at_the_start_are_refused(pictures):
         train(pictures)
 
 
-def test_a_run_of_an_older_version_keeps_its_folder_of_snapshots(pictures):
-    train(pictures, stop_after(2))
-    (FOLDER / "moments").mkdir()
-    train(pictures)
-    assert list((FOLDER / "moments").glob("*.png"))
-    assert not (FOLDER / "snapshots").exists()
-
-
 def test_what_a_killed_save_left_is_removed(pictures):
     train(pictures, stop_after(2))
     (FOLDER / ".resume.safetensors.x.part").write_bytes(b"half")
@@ -401,14 +399,14 @@ def test_what_a_killed_save_left_is_removed(pictures):
 def test_a_run_of_an_older_version_is_refused_in_one_line(pictures):
     train(pictures, stop_after(2))
     file = FOLDER / "resume.safetensors"
-    header, arrays = tensorfile.read(file, "resume")
-    tensorfile.write(file, "resume", {"options": header["options"], "step": 2}, {"x": arrays["network.sigma"]})
+    header, arrays = tensorfile.read(file, checkpoint.KIND)
+    tensorfile.write(file, checkpoint.KIND, {"options": header["options"], "step": 2}, {"x": arrays["network.sigma"]})
     with pytest.raises(FileFormatError, match="holds a header that makes no sense"):
         planned(pictures)
 
 
 def test_more_minutes_after_the_end_are_a_new_stage(pictures, monkeypatch):
-    monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.1))
+    monkeypatch.setattr(machine, "measure", lambda *arguments: machine.Speed("fp32", 0.1))
     train(pictures, epochs=None, minutes=0.1)
     steps = planned(pictures, epochs=None, minutes=0.1).resumed.position.step
     result = train(pictures, epochs=None, minutes=0.2)
@@ -433,6 +431,7 @@ def test_a_model_without_its_run_is_not_overwritten(pictures):
 def test_two_programs_in_one_folder_exclude_each_other(pictures):
     plan = planned(pictures)
     first = run(plan)
+    assert isinstance(first, Generator)
     next(first)
     with pytest.raises(ConfigError, match="another latentcli works in"):
         next(run(plan))
@@ -440,11 +439,11 @@ def test_two_programs_in_one_folder_exclude_each_other(pictures):
 
 
 def test_minutes_become_steps_once(pictures, monkeypatch):
-    monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.1))
+    monkeypatch.setattr(machine, "measure", lambda *arguments: machine.Speed("fp32", 0.1))
     result = train(pictures, stop_after(2), epochs=None, minutes=0.25)
     steps = next(report.steps for report in result if isinstance(report, events.Started))
     assert 2 < steps <= 30
-    monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.001))
+    monkeypatch.setattr(machine, "measure", lambda *arguments: machine.Speed("fp32", 0.001))
     rest = train(pictures, epochs=None, minutes=0.25)
     started = next(report for report in rest if isinstance(report, events.Started))
     assert (started.step, started.steps, started.estimated_seconds) == (2, steps, None)
@@ -542,6 +541,7 @@ def test_batch_statistics_come_from_all_kinds_of_images():
     noise = torch.randint(0, 256, (600, 16, 16, 3), dtype=torch.uint8)
     norm = next(module for module in learner.averaged.modules() if isinstance(module, torch.nn.BatchNorm2d))
     learner.evaluated(Dataset.from_images(black))
+    assert norm.running_mean is not None
     of_one_kind = norm.running_mean.clone()
     learner.evaluated(Dataset.from_images(torch.cat([black, noise])))
     assert not torch.allclose(norm.running_mean, of_one_kind, atol=1e-3)
@@ -590,7 +590,7 @@ def test_a_step_without_finite_gradients_is_skipped_and_counted(pictures, monkey
         return original(*position) * (float("nan") if next(spoiled) else 1)
 
     monkeypatch.setattr(schedule, "noise", noise)
-    monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.5))
+    monkeypatch.setattr(machine, "measure", lambda *arguments: machine.Speed("fp32", 0.5))
     stopped = train(pictures, stop_after(3))
     assert isinstance(stopped[-1], events.Interrupted)
     result = [report for report in train(pictures) if isinstance(report, EpochReport)]
@@ -600,7 +600,7 @@ def test_a_step_without_finite_gradients_is_skipped_and_counted(pictures, monkey
 
 def test_a_run_that_diverges_says_so(pictures, monkeypatch):
     monkeypatch.setattr(schedule, "noise", lambda *position: torch.full(position[2:], float("nan")))
-    monkeypatch.setattr(hardware, "measure", lambda *arguments: hardware.Speed("fp32", 0.5))
+    monkeypatch.setattr(machine, "measure", lambda *arguments: machine.Speed("fp32", 0.5))
     with pytest.raises(LatentCLIError, match="training diverged"):
         train(pictures, epochs=100)
 
@@ -642,7 +642,7 @@ def test_a_full_disk_while_saving_costs_nothing(pictures, monkeypatch):
     """Training goes on with a word about it; what was saved before stays."""
     train(pictures, stop_after(2))
     before = (FOLDER / "resume.safetensors").read_bytes()
-    write, fail = tensorfile.write_whole, [True]
+    write, fail = files.write_whole, [True]
 
     def write_whole(path, data):
         if fail[0] and "resume" in str(path):
@@ -670,6 +670,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_training(pictures,
 
 def test_nothing_is_left_behind_when_nothing_was_trained(pictures):
     running = run(planned(pictures))
+    assert isinstance(running, Generator)
     next(running)
     running.close()
     assert not FOLDER.exists()
@@ -703,9 +704,9 @@ def test_images_smaller_than_the_network_are_scaled_up_with_a_warning(pictures):
 
 
 def test_long_epochs_are_saved_in_between(pictures, monkeypatch):
-    monkeypatch.setattr(trainer, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "_SAVE_EVERY", 0.0)
     saved = []
-    monkeypatch.setattr(checkpoint, "save", lambda path, options, files, position, learner: saved.append(position.step))
+    monkeypatch.setattr(checkpoint, "save", lambda path, options, position, *tensors: saved.append(position.step))
     train(pictures, epochs=1, batch_size=4)
     assert saved == list(range(1, saved[-1] + 1))
 

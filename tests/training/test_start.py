@@ -1,5 +1,7 @@
 """What a run begins with: principal components, the decision to mirror, weights of another model."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -29,33 +31,41 @@ def noisy(images):
     return Dataset.from_images(images.clamp(0, 255).byte()[..., None].expand(-1, -1, -1, 3).contiguous())
 
 
-def alike(images):
-    """Float images (n, 16, 16), with noise, to be compared with changed ones."""
-    return start._Alike(LinearPath(CONFIG), noisy(images), 8)
+def are_alike(images, change, times):
+    """Whether float images (n, 16, 16), with noise, look the same after a change."""
+    return start._comparison(LinearPath(CONFIG), noisy(images), 8)(change, times)
+
+
+def look_the_same_mirrored(images):
+    return are_alike(images, start._mirrored, start._ALIKE_MIRRORED)
+
+
+def look_the_same_moved(images):
+    return are_alike(images, partial(start._moved, shift=0.1), start._ALIKE_MOVED)
 
 
 def test_images_that_look_the_same_in_a_mirror_are_mirrored():
     torch.manual_seed(0)
     left = torch.rand(300, 1, 1) * 200 * torch.ones(300, 16, 8)
-    assert alike(torch.cat([left, left], dim=2)).mirrored()
+    assert look_the_same_mirrored(torch.cat([left, left], dim=2))
 
 
 def test_images_that_look_the_same_when_moved_are_moved():
     torch.manual_seed(0)
     plain = torch.rand(300, 1, 1) * 200 * torch.ones(300, 16, 16)
-    assert alike(plain).moved(0.1)
+    assert look_the_same_moved(plain)
 
 
 def test_images_that_are_drawn_to_one_grid_are_not_moved():
     torch.manual_seed(0)
     stripes = torch.rand(300, 1, 1) * 200 * (torch.arange(16) % 2).expand(300, 16, 16)
-    assert not alike(stripes).moved(0.1)
+    assert not look_the_same_moved(stripes)
 
 
 def test_images_with_a_left_and_a_right_are_not():
     torch.manual_seed(0)
     left = torch.rand(300, 1, 1) * 200 * torch.ones(300, 16, 8)
-    assert not alike(torch.cat([left, 0 * left], dim=2)).mirrored()
+    assert not look_the_same_mirrored(torch.cat([left, 0 * left], dim=2))
 
 
 def test_a_run_says_whether_it_mirrors(tmp_path):

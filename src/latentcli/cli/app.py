@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from types import FrameType
-from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -47,28 +46,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": HELP_NAMES},
 )
-_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {  # by panel of the help
-    "Edit photos": {
-        "edit": edit.edit,
-        "explore": explore.explore,
-        "apply-vector": apply_vector.apply_vector,
-        "rerun": rerun.rerun,
-    },
-    "Draw": {
-        "sample": sample.sample,
-        "interpolate": interpolate.interpolate,
-        "traverse": traverse.traverse,
-        "map": map_.map_space,
-    },
-    "Train": {"check": check.check, "train": train.train, "sharpen": sharpen.sharpen},
-    "Models": {
-        "models": models.models,
-        "evaluate": evaluate.evaluate,
-        "report": report.report,
-        "export": export.export,
-    },
-    "Latents and vectors": {"encode": encode.encode, "decode": decode.decode},
-}
 
 
 def _show_version(wanted: bool) -> None:
@@ -79,9 +56,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def about(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
-    ] = False,
+    version: bool = opt.option("Print the version.", "--version", default=False, callback=_show_version, is_eager=True),
 ) -> None:
     """Learn a latent space from a folder of pictures; sample it, walk through it, edit photos.
 
@@ -95,9 +70,16 @@ def about(
     """
 
 
-for _panel, _commands in _COMMANDS.items():
-    for _name, _function in _commands.items():
-        app.command(_name, cls=Command, rich_help_panel=_panel)(_function)
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {  # commands by panel of the help
+    "Edit photos": (edit.edit, explore.explore, apply_vector.apply_vector, rerun.rerun),
+    "Draw": (sample.sample, interpolate.interpolate, traverse.traverse, map_.map),
+    "Train": (check.check, train.train, sharpen.sharpen),
+    "Models": (models.models, evaluate.evaluate, report.report, export.export),
+    "Latents and vectors": (encode.encode, decode.decode),
+}
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(cls=Command, rich_help_panel=_panel)(_command)
 app.add_typer(vectors.app, name="vectors", rich_help_panel="Latents and vectors")
 
 
@@ -108,36 +90,29 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command; what the user did wrong becomes one line on stderr and exit code 1, or 2 for bad options."""
-    gc.set_threshold(50_000)  # loading modules makes many objects and no garbage: a fifteenth of the time of an edit
+    """Run the command. A mistake of the user becomes one line on stderr and exit code 1, or 2 for a bad option."""
+    gc.set_threshold(50_000)  # imports make many objects and no garbage; this saves a fifteenth of the time of an edit
     signal.signal(signal.SIGINT, _interrupted)
-    warnings.filterwarnings("ignore", module="PIL")  # odd metadata; damaged pixels are errors
+    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata; damaged pixels raise errors
     streams.prepare()
-    sys.exit(_run())
-
-
-def _run() -> int:
-    """Run the command; returns its exit code."""
+    refusal = ""
     try:
         with streams.flushed():
-            code = app(standalone_mode=False)
-            return code if isinstance(code, int) else 0
+            code = app(standalone_mode=False) or 0
     except LatentCLIError as error:
-        return _failed(str(error), 2 if isinstance(error, UsageError) else 1)
+        refusal, code = str(error), 2 if isinstance(error, UsageError) else 1
     except TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "latentcli"
-        text = f"{error.format_message().rstrip('.')}; {command} --help shows what there is".replace("?;", "?")
-        return _failed(text, error.exit_code)
-    except ModuleNotFoundError as error:  # only PyTorch can be left out of an install, for using models
+        refusal = f"{error.format_message().rstrip('.')}; {command} --help shows what there is".replace("?;", "?")
+        code = error.exit_code
+    except ModuleNotFoundError as error:  # an install that only uses models may lack PyTorch
         if error.name != "torch":
             raise
-        return _failed("this takes PyTorch; install it: pip install 'torch>=2.6,<2.14'", 1)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        return 1
-
-
-def _failed(text: str, code: int) -> int:
-    with contextlib.suppress(OSError):
-        print(wrapped(f"latentcli: {message(opt.as_typed(text))}"), file=sys.stderr, flush=True)
-    return code
+        refusal, code = "this takes PyTorch; install it: pip install 'torch>=2.6,<2.14'", 1
+    except BrokenPipeError:  # whoever reads the output, such as `head`, has closed it
+        code = 1
+    if refusal:
+        with contextlib.suppress(OSError):
+            print(wrapped(f"latentcli: {message(opt.as_typed(refusal))}"), file=sys.stderr, flush=True)
+    sys.exit(code)

@@ -1,70 +1,65 @@
 """`latentcli apply-vector`: add a concept vector in latent space and decode."""
 
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.tables import show_vectors
+from latentcli.config import EngineName, VectorMethod
 
 
 def apply_vector(
-    images: opt.Subjects,
-    positive: opt.Positive = None,
-    negative: opt.Negative = None,
-    vector: opt.Vector = [],  # noqa: B006  # Typer copies it
-    strength: opt.Strength = None,
-    sigma: opt.Sigma = None,
-    to: opt.To = None,
-    stay_typical: opt.Typical = False,
-    strip: opt.Strip = None,
-    grid: Annotated[
-        list[str],
-        opt.option(
-            "Give it twice: a sheet of two vectors against each other.", metavar="NAME=FROM:TO:COUNT", panel=opt.CHANGE
-        ),
-    ] = [],  # noqa: B006
-    method: opt.Method = "mean",
-    orthogonal_to: opt.Orthogonal = [],  # noqa: B006
-    paired: opt.Paired = False,
-    save: Annotated[
-        str | None, opt.option("Save the computed vector with the model.", metavar="NAME", panel=opt.OUTPUT)
-    ] = None,
-    scale: opt.Scale = 1,
-    labels: opt.Labels = False,
-    title: opt.Title = "",
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    images: list[Path] = opt.subjects,
+    positive: Path | None = opt.positive,
+    negative: Path | None = opt.negative,
+    vector: list[str] = opt.vector,
+    strength: float | None = opt.strength,
+    sigma: float | None = opt.sigma,
+    to: str | None = opt.to,
+    stay_typical: bool = opt.stay_typical,
+    strip: str | None = opt.strip,
+    grid: list[str] = opt.option(
+        "Give it twice: a sheet of two vectors against each other.",
+        default=[],
+        metavar="NAME=FROM:TO:COUNT",
+        panel=opt.CHANGE,
+    ),
+    method: VectorMethod = opt.method,
+    orthogonal_to: list[str] = opt.orthogonal_to,
+    paired: bool = opt.paired,
+    save: str | None = opt.option("Save the computed vector with the model.", metavar="NAME", panel=opt.OUTPUT),
+    scale: int = opt.scale,
+    labels: bool = opt.labels,
+    title: str = opt.title,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Move images, latents or samples along vectors, at the model's size.
 
     Examples:
 
         latentcli apply-vector me.jpg --positive smiling/ --negative not-smiling/
-
         latentcli apply-vector faces/ --vector smile --vector old=0.5
-
         latentcli apply-vector seed:7 me.jpg --grid smile=0:1:5 --grid old=-1:1:5
 
     Writes `<stem>-smile.png`. To change a photo at its own resolution: `latentcli edit`.
     """
-    if bool(vector or grid) == bool(positive or negative) or bool(positive) != bool(negative):
-        raise typer.BadParameter("give --positive DIR and --negative DIR, or --vector NAME, or --grid twice")
-    if save and not positive:
-        raise typer.BadParameter("--save keeps a vector computed from --positive and --negative")
-    if method != "mean" and not positive:
-        raise typer.BadParameter("--method belongs to --positive and --negative; a saved vector has its own")
-    if not all("=" in text for text in grid):
-        raise typer.BadParameter("--grid takes NAME=FROM:TO:COUNT")
-    if (paired or orthogonal_to) and not positive:
-        raise typer.BadParameter("--paired and --orthogonal-to belong to --positive and --negative")
-    if grid and (len(grid) != 2 or strip):
-        raise typer.BadParameter("give --grid twice, once for each vector, and not with --strip")
+    fits = bool(positive and negative)
+    opt.refuse(
+        (
+            fits == bool(vector or grid) or fits != bool(positive or negative),
+            "give --positive DIR and --negative DIR, or --vector NAME, or --grid twice",
+        ),
+        (save and not fits, "--save keeps a vector computed from --positive and --negative"),
+        (method != "mean" and not fits, "--method belongs to --positive and --negative; a saved vector has its own"),
+        (not all("=" in text for text in grid), "--grid takes NAME=FROM:TO:COUNT"),
+        ((paired or orthogonal_to) and not fits, "--paired and --orthogonal-to belong to --positive and --negative"),
+        (grid and (len(grid) != 2 or strip), "give --grid twice, once for each vector, and not with --strip"),
+    )
     console = Console(as_json, show)
     references = [text.rpartition("=")[0] for text in grid] + vector
     entry = choose_model(console, model, references, engine, images)

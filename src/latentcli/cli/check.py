@@ -1,30 +1,32 @@
 """`latentcli check`: the images that training would read."""
 
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console
 from latentcli.cli.terminal import Waiting, duration
-from latentcli.config import Preset
+from latentcli.config import Crop, Device, Preset
+from latentcli.figures.table import Table
 
 if TYPE_CHECKING:
     from latentcli.training.check import Checked
 
-_GROUPS = 10  # of duplicates that are named
-_NAMES = 4  # of a group
+_GROUPS, _NAMES = 10, 4  # groups of duplicates that are listed, and images of a group
 _FIRST_LOOK = 10  # minutes
 
 
 def check(
-    data: opt.Data,
-    preset: opt.Preset = None,
-    size: opt.Size = None,
-    crop: opt.Crop = None,
-    aligned: opt.Aligned = False,
-    background: opt.Background = None,
-    held_out: opt.HeldOut = None,
-    device: opt.Device = "auto",
-    as_json: opt.Json = False,
+    data: Path = opt.data,
+    preset: Preset | None = opt.preset,
+    size: str | None = opt.size,
+    crop: Crop | None = opt.crop,
+    aligned: bool = opt.aligned,
+    background: str | None = opt.background,
+    held_out: str | None = opt.held_out,
+    device: Device = opt.device,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Check a folder of images as training reads it: sizes, unreadable files, duplicates, how long it takes.
 
@@ -44,13 +46,7 @@ def check(
         from latentcli.training.plan import TrainRequest
 
     request = TrainRequest(
-        preset=cast(Preset, preset),  # TrainRequest refuses other names
-        size=wanted,
-        crop=crop,
-        aligned=aligned,
-        background=background,
-        held_out=held_out,
-        device=device,
+        preset=preset, size=wanted, crop=crop, aligned=aligned, background=background, held_out=held_out, device=device
     )
     with Waiting("looking at the images") as line:
         for report in run_check(data, request):
@@ -58,22 +54,24 @@ def check(
                 line.update(report.what, report.done, report.total)
             else:
                 checked: Checked = report
-    _report(console, checked)
-
-
-def _report(console: Console, checked: "Checked") -> None:
-    if console.as_json:
-        console.facts |= _as_dict(checked)
+    if as_json:
+        values = {name: getattr(checked, name) for name in checked.__slots__ if name not in ("choice", "unreadable")}
+        configs = {"model_config": checked.choice.model.to_json(), "train_config": asdict(checked.choice.config)}
+        console.facts |= configs | values | {"notes": list(map(opt.as_typed, checked.notes))}
         console.unreadable = list(checked.unreadable)
         console.print_json()
         return
-    console.table(_rows(checked))
-    for title, lines in (("unreadable", checked.unreadable), ("duplicates", _groups(checked))):
-        if lines:
-            console.line("")
-            console.line(f"{title}:")
-            for line in lines:
-                console.line(f"  {line}")
+    console.table(Table("", (), _rows(checked)))
+    groups = [
+        ", ".join(group[:_NAMES]) + (f" and {len(group) - _NAMES} more" if len(group) > _NAMES else "")
+        for group in checked.duplicates[:_GROUPS]
+    ]
+    if len(checked.duplicates) > _GROUPS:
+        groups.append(f"{len(checked.duplicates) - _GROUPS} more groups")
+    for title, items in (("unreadable", checked.unreadable), ("duplicates", groups)):
+        if items:
+            for text in ("", f"{title}:", *(f"  {item}" for item in items)):
+                console.line(text)
 
 
 def _rows(checked: "Checked") -> list[tuple[str, str]]:
@@ -81,12 +79,16 @@ def _rows(checked: "Checked") -> list[tuple[str, str]]:
     epochs = checked.choice.config.epochs
     seconds = checked.seconds_per_epoch * epochs
     hint = f"; --minutes {_FIRST_LOOK} gives a first look" if seconds > 60 * _FIRST_LOOK else ""
+    groups = len(checked.duplicates)
+    duplicates = f"{groups} group{'s' * (groups > 1)}" if groups else "none"
+    if checked.shared:
+        duplicates += f", {checked.shared} both in training and held-out images: held-out metrics will look too good"
     rows = [
         ("images", f"{checked.images} to train on, {checked.held_out} held out"),
         ("unreadable", str(len(checked.unreadable))),
         ("sizes", "min {}, median {}, max {}".format(*sizes)),
         ("modes", ", ".join(f"{count} {mode}" for mode, count in checked.modes.items())),
-        ("duplicates", _duplicates(checked)),
+        ("duplicates", duplicates),
         ("would train", checked.choice.describe()),
         ("precision", checked.precision),
         ("an epoch", f"about {duration(checked.seconds_per_epoch)} here"),
@@ -96,32 +98,3 @@ def _rows(checked: "Checked") -> list[tuple[str, str]]:
         passed = ", ".join(f"{count} {what}" for what, count in sorted(checked.passed_over.items()))
         rows.insert(2, ("passed over", passed))
     return rows + [("note", opt.as_typed(note)) for note in checked.notes]
-
-
-def _duplicates(checked: "Checked") -> str:
-    if not checked.duplicates:
-        return "none"
-    groups = f"{len(checked.duplicates)} group{'s' if len(checked.duplicates) > 1 else ''}"
-    if not checked.shared:
-        return groups
-    return f"{groups}, {checked.shared} both in training and held-out images: held-out metrics will look too good"
-
-
-def _groups(checked: "Checked") -> list[str]:
-    lines = []
-    for group in checked.duplicates[:_GROUPS]:
-        more = f" and {len(group) - _NAMES} more" if len(group) > _NAMES else ""
-        lines.append(", ".join(group[:_NAMES]) + more)
-    if len(checked.duplicates) > _GROUPS:
-        lines.append(f"{len(checked.duplicates) - _GROUPS} more groups")
-    return lines
-
-
-def _as_dict(checked: "Checked") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    names = [name for name in checked.__slots__ if name not in ("choice", "unreadable")]
-    model = checked.choice.model.to_json()
-    training = asdict(checked.choice.config)
-    others = {name: getattr(checked, name) for name in names} | {"notes": list(map(opt.as_typed, checked.notes))}
-    return {"model_config": model, "train_config": training} | others

@@ -1,6 +1,6 @@
-"""Names that the shell completes: of models and vectors, from the headers of their files.
+"""Shell completion: names of models and vectors, from the headers of their files.
 
-While somebody types nothing may be said, so what cannot be read has no names.
+A file that cannot be read has no name here: completion must print no error.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from latentcli.errors import LatentCLIError
 
 
 def model_names(incomplete: str) -> list[str]:
-    """Models, the user's own before the bundled ones."""
+    """Names of models, the user's own before the bundled ones."""
     with contextlib.suppress(LatentCLIError, OSError):
         from latentcli.storage import catalog
 
@@ -20,16 +20,16 @@ def model_names(incomplete: str) -> list[str]:
 
 
 def vector_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Vectors of the model that the command names, else of all models."""
+    """Names of the vectors of the command's model, or of all models where it names none."""
     with contextlib.suppress(LatentCLIError, OSError):
         from latentcli.storage import catalog
 
-        named = ctx.params.get("old", ctx.params.get("model"))  # `vectors refit` takes them from another model
+        named = ctx.params.get("old", ctx.params.get("model"))  # `vectors refit --from` names the old model
         return sorted({name for entry in catalog.candidates(named) for name in catalog.vectors_of(entry)})
     return []
 
 
 def axis_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The same, after the names and commas that are there already."""
+    """Names of vectors, each behind the names and commas that are typed already."""
     before = incomplete[: incomplete.rfind(",") + 1]
     return [f"{before}{name}" for name in vector_names(ctx, incomplete)]

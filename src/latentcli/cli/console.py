@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import typer
 
-from latentcli.cli.options import as_typed
+from latentcli.cli import options as opt
 from latentcli.cli.terminal import Waiting, width_of, wrapped
-from latentcli.figures.table import blocks
+from latentcli.figures.table import Table, blocks
 from latentcli.text import message, shown, shown_path
 
 if TYPE_CHECKING:
     from latentcli.config import EngineName
     from latentcli.storage.catalog import Choice, ModelEntry
 
-_NAMED = 10  # skipped images and, on a screen, results that are named; more are counted
-_FOLDERS = 2  # of results that are counted one by one
+_NAMED = 10  # skipped images, and results on a terminal, that are named one by one; more are counted
+_FOLDERS = 2  # folders whose results are counted apart
 
 
 class Console:
     """Output of one command: its results, messages and the facts of its JSON object."""
 
-    has_written: ClassVar[bool] = False  # a result, in this process
+    has_written: ClassVar[bool] = False  # whether this process has written a result
 
     def __init__(self, as_json: bool, show: bool | None = None) -> None:
         self.as_json = as_json
-        self.show = show  # the picture that was written, where there is one; None where a terminal is there to be seen
+        self.show = show  # whether to show the picture that was written; None: on a terminal with colours
         self.outputs: list[str] = []
         self.unreadable: list[str] = []
         self.already_there = 0
@@ -40,30 +40,31 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a message to stderr."""
-        print(wrapped(message(as_typed(text))), file=sys.stderr)
+        print(wrapped(message(opt.as_typed(text))), file=sys.stderr)
 
     def line(self, text: str) -> None:
         """Print a line of a result to stdout."""
-        self._print(shown(as_typed(text)))
+        self._print(shown(opt.as_typed(text)))
 
-    def table(self, rows: Iterable[Sequence[str]], columns: Sequence[str] = (), stream: TextIO | None = None) -> None:
-        """Print a table, to stdout where no other stream is given, as wide as it is unless a screen limits it."""
+    def table(self, table: Table, stream: TextIO | None = None) -> None:
+        """Print a table without its caption, to stdout unless told otherwise; a screen limits its width."""
         stream = stream or sys.stdout
-        for names, lines in blocks(columns, [tuple(map(shown, row)) for row in rows], width_of(stream)):
+        rows = [tuple(map(shown, row)) for row in table.rows]
+        for names, lines in blocks(table.columns, rows, width_of(stream)):
             for name in names:
                 typer.secho(name, stream, bold=True)
             for line in lines:
                 print(line, file=stream)
 
     def wrote(self, path: Path, at_once: bool = True) -> None:
-        """Note a result, and print its path."""
+        """Count a result, and print its path."""
         Console.has_written = True
         self.outputs.append(str(path))
         if at_once and not self.as_json:
             self._print(shown_path(path))
 
     def pipe(self, content: bytes) -> None:
-        """Write a result to the standard output itself."""
+        """Write the bytes of a result to the standard output."""
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
@@ -72,32 +73,33 @@ class Console:
         print(text, flush=True)
 
     def took(self, choice: "Choice") -> None:
-        """Note the model in use, and why it was chosen where it was not named."""
+        """Keep the model in use for --json and, where it was not named, the reason of the choice to introduce it."""
         entry = choice.entry
         self.facts |= {"model": entry.name, "model_id": entry.model_id}
         origin = "bundled" if entry.bundled else str(entry.path.parent)
-        terms = f", {entry.licence}" if entry.is_restricted else ""
+        terms = f", {entry.header.licence}" if entry.is_restricted else ""
         if choice.why:
             self.introduction = [f"model: {entry.name} ({origin}{terms}) {choice.why}; another with --model"]
         self.introduction += choice.notes
 
     def introduce(self) -> None:
-        """Name the chosen model once, after every check that could refuse the command."""
+        """Name the chosen model once."""
         while self.introduction:
             self.say(self.introduction.pop(0))
 
     def follow(self, events: Iterable[object], what: str) -> Iterator[object]:
         """Draw progress, print results, collect skipped images; other events are passed on.
 
-        A pipe or a file gets each path at once, a screen all of them at the end, or in short where they are many.
+        The chosen model is named at the first event: by then every check that could refuse the command is over. A pipe
+        or a file gets each path at once, a screen all of them at the end, or in short where they are many.
         """
         from latentcli.events import Kept, Note, Piped, Progress, Skipped, Wrote
 
-        self.introduce()
         at_once, before = not sys.stdout.isatty(), len(self.outputs)
         try:
             with Waiting(what) as line:
                 for event in events:
+                    self.introduce()
                     match event:
                         case Progress(what, done, total):
                             line.update(what, done, total)
@@ -113,6 +115,7 @@ class Console:
                             self.say(text)
                         case _:
                             yield event
+            self.introduce()
         finally:
             if not at_once and not self.as_json:
                 for text in in_short(self.outputs[before:]):
@@ -149,7 +152,7 @@ class Console:
         if self.as_json:
             summary = {
                 "outputs": self.outputs,
-                "skipped": list(map(as_typed, self.unreadable)),
+                "skipped": list(map(opt.as_typed, self.unreadable)),
                 **self.facts,
                 "already_there": self.already_there,
                 "seconds": round(time.monotonic() - self.started, 2),
@@ -158,7 +161,7 @@ class Console:
 
 
 def in_short(paths: Sequence[str]) -> list[str]:
-    """The paths of results, or how many there are in each folder.
+    """The paths of results, or their number in each folder where they are many.
 
     >>> in_short([f"again/{number % 3}/{number}.png" for number in range(1797)])
     ['again/: 1,797 pictures']
@@ -166,21 +169,21 @@ def in_short(paths: Sequence[str]) -> list[str]:
     if len(paths) <= _NAMED:
         return list(map(shown_path, paths))
     folders = Counter(Path(path).parent for path in paths)
-    while len(folders) > _FOLDERS:  # sub-folders count for the folder that they are in
-        deepest, known = max(len(folder.parts) for folder in folders), folders
+    while len(folders) > _FOLDERS:  # the deepest are counted with the folders that hold them
+        depth, counts = max(len(folder.parts) for folder in folders), folders
         folders = Counter()
-        for folder, number in known.items():
-            folders[folder.parent if len(folder.parts) == deepest else folder] += number
+        for folder, number in counts.items():
+            folders[folder.parent if len(folder.parts) == depth else folder] += number
     what = "files" if any(path.endswith(".safetensors") for path in paths) else "pictures"
     return [f"{shown_path(folder)}/: {number:,} {what}" for folder, number in folders.items()]
 
 
 def check_pipe(as_json: bool) -> None:
     """Refuse to write a picture to a terminal, or together with JSON."""
-    if as_json:
-        raise typer.BadParameter("--json and the picture cannot both go to the standard output; give --output FILE")
-    if sys.stdout.isatty():
-        raise typer.BadParameter("a picture cannot be printed here; give --output FILE")
+    opt.refuse(
+        (as_json, "--json and the picture cannot both go to the standard output; give --output FILE"),
+        (sys.stdout.isatty(), "a picture cannot be printed here; give --output FILE"),
+    )
 
 
 def choose_model(
@@ -191,10 +194,10 @@ def choose_model(
     subjects: Sequence["str | Path | None"] = (),
     photos: bool = False,
 ) -> "ModelEntry":
-    """Choose the model of a command, by `pipelines.choose`, and note it.
+    """Choose the model of a command with `pipelines.choose`, and tell the console.
 
-    `subjects` are the pictures, folders, latents files and samples that the command was given. `photos` says that it
-    is for photos of people, which may come through a pipe.
+    `subjects` are the pictures, folders, latents files and samples that the command was given. With `photos` the
+    bundled model for photos of people is preferred, as for pictures that come through a pipe.
     """
     from latentcli.storage import catalog
 

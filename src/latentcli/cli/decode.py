@@ -1,20 +1,20 @@
 """`latentcli decode`: latents back to images."""
 
 from pathlib import Path
-from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
+from latentcli.config import EngineName
 
 
 def decode(
-    latents: Annotated[Path, opt.argument("A `.latents.safetensors` file.")],
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    latents: Path = opt.argument("A `.latents.safetensors` file."),
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Turn latents back into images, one PNG each.
 

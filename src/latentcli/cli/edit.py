@@ -2,128 +2,103 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, check_pipe, choose_model
-from latentcli.config import DETAIL, PHOTO_MEGAPIXELS, WALK_FPS, Merge
-from latentcli.errors import UsageError
+from latentcli.config import EngineName, Merge
+from latentcli.defaults import DETAIL, WALK_FPS
 from latentcli.storage.files import PIPE
 
 _MOST_JOBS = 64
 
 
 def edit(
-    photos: Annotated[
-        list[Path], opt.argument("Photos, folders of photos, or `-` for the standard input.", metavar="PHOTOS...")
-    ],
-    vector: opt.Vector,
-    strength: opt.Strength = None,
-    sigma: opt.Sigma = None,
-    to: opt.To = None,
-    stay_typical: opt.Typical = False,
-    strip: opt.Strip = None,
-    animate: Annotated[
-        Path | None,
-        opt.option(
-            "Write an animation (.gif, .webp, .apng, .mp4, .webm) from the photo to the edited photo and back, or "
-            "of --strip.",
-            metavar="FILE",
-            panel=opt.CHANGE,
-        ),
-    ] = None,
-    fps: Annotated[
-        float, opt.option("Frames per second of --animate.", callback=opt.between(0.1, 100), panel=opt.CHANGE)
-    ] = WALK_FPS,
-    face: Annotated[
-        int, opt.option("Face to edit, counted from the largest.", callback=opt.between(1), panel=opt.REGION)
-    ] = 1,
-    all_faces: Annotated[bool, opt.option("Edit every face.", "--all-faces", panel=opt.REGION)] = False,
-    box: Annotated[
-        list[str],
-        opt.option(
-            "Part to edit, in pixels; ROLL turns it clockwise, in degrees. Repeatable.",
-            metavar="X,Y,W,H[,ROLL]",
-            panel=opt.REGION,
-        ),
-    ] = [],  # noqa: B006  # Typer copies it
-    no_align: Annotated[
-        bool, opt.option("Skip face detection and edit the centre crop.", "--no-align", panel=opt.REGION)
-    ] = False,
-    merge: Annotated[
-        Merge,
-        opt.option(
-            "`residual` adds the change to the photo, `ratio` scales its brightness, `decode` pastes the decoded "
-            "image.",
-            panel=opt.MERGE,
-        ),
-    ] = "residual",
-    detail: Annotated[
-        float,
-        opt.option(
-            "How much original detail to keep in the edited area, 0 to 1. 1 keeps everything, including ghosts of "
-            "removed features.",
-            panel=opt.MERGE,
-        ),
-    ] = DETAIL,
-    refine: Annotated[
-        bool, opt.option("Optimise the latent for this photo first (about +1 dB, slower).", "--refine", panel=opt.MERGE)
-    ] = False,
-    compare: Annotated[
-        bool, opt.option("Write photo, reconstruction and edit side by side.", "--compare", panel=opt.OUTPUT)
-    ] = False,
-    no_metadata: Annotated[
-        bool, opt.option("Do not store the edit in the file's metadata.", "--no-metadata", panel=opt.OUTPUT)
-    ] = False,
-    jobs: Annotated[
-        int,
-        opt.option(
-            "Photos to edit at the same time.", "--jobs", "-j", callback=opt.between(1, _MOST_JOBS), panel=opt.OUTPUT
-        ),
-    ] = min(2, os.cpu_count() or 1),
-    labels: opt.Labels = False,
-    title: opt.Title = "",
-    max_megapixels: opt.Megapixels = PHOTO_MEGAPIXELS,
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    photos: list[Path] = opt.argument("Photos, folders of photos, or `-` for the standard input.", metavar="PHOTOS..."),
+    vector: list[str] = opt.required_vector,
+    strength: float | None = opt.strength,
+    sigma: float | None = opt.sigma,
+    to: str | None = opt.to,
+    stay_typical: bool = opt.stay_typical,
+    strip: str | None = opt.strip,
+    animate: Path | None = opt.option(
+        "Write an animation (.gif, .webp, .apng, .mp4, .webm) from the photo to the edited photo and back, or "
+        "of --strip.",
+        metavar="FILE",
+        panel=opt.CHANGE,
+    ),
+    fps: float = opt.option(
+        "Frames per second of --animate.", default=WALK_FPS, callback=opt.between(0.1, 100), panel=opt.CHANGE
+    ),
+    face: int = opt.option(
+        "Face to edit, counted from the largest.", default=1, callback=opt.between(1), panel=opt.REGION
+    ),
+    all_faces: bool = opt.switch("Edit every face.", "--all-faces", panel=opt.REGION),
+    box: list[str] = opt.option(
+        "Part to edit, in pixels; ROLL turns it clockwise, in degrees. Repeatable.",
+        default=[],
+        metavar="X,Y,W,H[,ROLL]",
+        panel=opt.REGION,
+    ),
+    no_align: bool = opt.switch("Skip face detection and edit the centre crop.", "--no-align", panel=opt.REGION),
+    merge: Merge = opt.option(
+        "`residual` adds the change to the photo, `ratio` scales its brightness, `decode` pastes the decoded image.",
+        default="residual",
+        panel=opt.MERGE,
+    ),
+    detail: float = opt.option(
+        "How much original detail to keep in the edited area, 0 to 1. 1 keeps everything, including ghosts of "
+        "removed features.",
+        default=DETAIL,
+        panel=opt.MERGE,
+    ),
+    refine: bool = opt.switch(
+        "Optimise the latent for this photo first (about +1 dB, slower).", "--refine", panel=opt.MERGE
+    ),
+    compare: bool = opt.switch("Write photo, reconstruction and edit side by side.", "--compare", panel=opt.OUTPUT),
+    no_metadata: bool = opt.switch("Do not store the edit in the file's metadata.", "--no-metadata", panel=opt.OUTPUT),
+    jobs: int = opt.option(
+        "Photos to edit at the same time.",
+        "--jobs",
+        "-j",
+        default=min(2, os.cpu_count() or 1),
+        callback=opt.between(1, _MOST_JOBS),
+        panel=opt.OUTPUT,
+    ),
+    labels: bool = opt.labels,
+    title: str = opt.title,
+    max_megapixels: float = opt.max_megapixels,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Edit photos with saved vectors, at the photo's own resolution.
 
     Examples:
 
         latentcli edit face.png --vector smile
-
         latentcli edit face.png --vector smile --strength 0.5
-
         latentcli edit album/ --all-faces --vector smile --vector old=0.5
-
         latentcli edit portrait.jpg --box 170,72,101,101,-12 --vector smile --strip 0:1:5
-
         latentcli edit me.jpg --vector smile --animate smile.webp
-
         cat me.jpg | latentcli edit - --vector smile > smiling.jpg
 
     Writes `<stem>-smile.<ext>` or `<stem>-smile+0.5.<ext>` in the photo's format; pixels outside the
     edited area are untouched. `latentcli rerun FILE` makes the same edit again.
     """
-    if box and (face != 1 or all_faces or no_align):
-        raise typer.BadParameter("--box sets the part to edit; leave out --face, --all-faces and --no-align")
-    if no_align and (face != 1 or all_faces):
-        raise typer.BadParameter("--no-align skips face detection; leave out --face and --all-faces")
-    if all_faces and face != 1:
-        raise typer.BadParameter("give --face or --all-faces")
-    if compare and (strip or animate):
-        raise typer.BadParameter("--compare shows one strength; leave out --strip and --animate")
-    if animate is not None and output is not None:
-        raise typer.BadParameter("--animate names its file; leave out --output")
-    pipes = output == PIPE or (output is None and animate is None and photos == [PIPE])
-    if pipes:
+    by_face = face != 1 or all_faces
+    is_sheet = not animate and (strip or compare)
+    opt.refuse(
+        (box and (by_face or no_align), "--box sets the part to edit; leave out --face, --all-faces and --no-align"),
+        (no_align and by_face, "--no-align skips face detection; leave out --face and --all-faces"),
+        (all_faces and face != 1, "give --face or --all-faces"),
+        (compare and (strip or animate), "--compare shows one strength; leave out --strip and --animate"),
+        (animate and output, "--animate names its file; leave out --output"),
+        ((labels or title) and not is_sheet, "--labels and --title write on a sheet; give --strip or --compare"),
+    )
+    if output == PIPE or (output is None and animate is None and photos == [PIPE]):
         check_pipe(as_json)
     console = Console(as_json, show)
     entry = choose_model(console, model, vector, engine, photos, photos=True)
@@ -149,7 +124,5 @@ def edit(
         stay_typical=stay_typical,
         fps=None if animate is None else fps,
     )
-    if (labels or title) and (animate is not None or not (strip or compare)):
-        raise UsageError("--labels and --title write on a sheet; give --strip or --compare")
     job = edit.Job(animate or output, force, jobs, max_megapixels, not no_metadata, Look(labels=labels, title=title))
     console.run(edit.edit_photos(entry, photos, request, job), "editing")

@@ -1,57 +1,44 @@
 """`latentcli evaluate`: metrics of a model on images it was not trained on."""
 
 from pathlib import Path
-from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.cli.tables import draw_table, findings_as_typed
+from latentcli.cli.tables import findings_as_typed
 from latentcli.cli.terminal import Waiting
-from latentcli.errors import UsageError
 
 
 def evaluate(
-    data: opt.Data,
-    model: opt.Model = None,
-    training: Annotated[
-        Path | None,
-        opt.option(
-            "Training images, for baselines and copies. (default: their folder at the time of training)",
-            metavar="DIR",
-            panel=opt.DATA,
-        ),
-    ] = None,
-    iwae: Annotated[
-        int | None,
-        opt.option(
-            "Also compute the importance-weighted bound with K draws per image: tighter than the ELBO, slow.",
-            metavar="K",
-            panel=opt.METHOD,
-        ),
-    ] = None,
-    features: Annotated[
-        Path | None,
-        opt.option(
-            "Feature network for comparing samples with images, such as Inception: TorchScript (.pt) or ONNX "
-            "(.onnx), from (n, 3, height, width) in 0 to 1 to (n, d). (default: fixed random filters)",
-            metavar="FILE",
-            panel=opt.METHOD,
-        ),
-    ] = None,
-    as_json: opt.Json = False,
+    data: Path = opt.data,
+    model: str | None = opt.model,
+    training: Path | None = opt.option(
+        "Training images, for baselines and copies. (default: their folder at the time of training)",
+        metavar="DIR",
+        panel=opt.DATA,
+    ),
+    iwae: int | None = opt.option(
+        "Also compute the importance-weighted bound with K draws per image: tighter than the ELBO, slow.",
+        metavar="K",
+        callback=opt.between(1),
+        panel=opt.METHOD,
+    ),
+    features: Path | None = opt.option(
+        "Feature network for comparing samples with images, such as Inception: TorchScript (.pt) or ONNX "
+        "(.onnx), from (n, 3, height, width) in 0 to 1 to (n, d). (default: fixed random filters)",
+        metavar="FILE",
+        panel=opt.METHOD,
+    ),
+    as_json: bool = opt.as_json,
 ) -> None:
     """Measure a model on images it was not trained on, beside baselines.
 
     Examples:
 
         latentcli evaluate photos/ --model photos
-
         latentcli evaluate mnist/test --model digits --iwae 500
 
     In the folder it was trained on, only the held-out images are measured.
     """
-    if iwae is not None and iwae < 1:
-        raise UsageError(f"--iwae takes a number of draws from 1 on, got {iwae}")
     console = Console(as_json)
     entry = choose_model(console, model)
 
@@ -65,10 +52,10 @@ def evaluate(
         console.facts["evaluation"] = event.evaluation.to_json()
         console.facts["verdict"] = findings_as_typed(event.findings)
         if not as_json:
-            draw_table(console, metrics_table(event.evaluation))
+            console.table(metrics_table(event.evaluation))
             if event.samples:
                 samples = samples_table(event.evaluation)
-                console.line(samples) if isinstance(samples, str) else draw_table(console, samples)
+                console.line(samples) if isinstance(samples, str) else console.table(samples)
             for finding in event.findings:
                 console.line(finding.describe())
     console.close()

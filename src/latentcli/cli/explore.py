@@ -2,52 +2,43 @@
 
 import importlib.util
 from pathlib import Path
-from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.errors import UsageError, missing_extra
+from latentcli.config import EngineName
+from latentcli.errors import missing_extra
 
-_PORT = 8350  # where it is free
+_PORT = 8350  # another one where it is taken
 
 
 def explore(
-    model: opt.Model = None,
-    images: Annotated[
-        Path | None, opt.option("A folder of images to make vectors from, beside samples.", metavar="DIR")
-    ] = None,
-    static: Annotated[
-        Path | None,
-        opt.option(
-            "Write one page that works without latentcli and without a network, instead of serving one.",
-            metavar="FILE.html",
-        ),
-    ] = None,
-    mapped: Annotated[
-        Path | None,
-        opt.option("With --static: the page also holds a map of the images of a folder.", "--map", metavar="DIR"),
-    ] = None,
-    port: Annotated[
-        int | None, opt.option(f"Port. (default: {_PORT}, or any free one)", callback=opt.between(1, 65535))
-    ] = None,
-    browser: Annotated[bool, opt.option("Open the browser.", "--browser/--no-browser")] = True,
-    engine: opt.Engine = "auto",
-    force: opt.Force = False,
+    model: str | None = opt.model,
+    images: Path | None = opt.option("A folder of images to make vectors from, beside samples.", metavar="DIR"),
+    static: Path | None = opt.option(
+        "Write one page that works without latentcli and without a network, instead of serving one.",
+        metavar="FILE.html",
+    ),
+    mapped: Path | None = opt.option(
+        "With --static: the page also holds a map of the images of a folder.", "--map", metavar="DIR"
+    ),
+    port: int | None = opt.option(f"Port. (default: {_PORT}, or any free one)", callback=opt.between(1, 65535)),
+    browser: bool = opt.option("Open the browser.", "--browser/--no-browser", default=True),
+    engine: EngineName = opt.engine,
+    force: bool = opt.force,
 ) -> None:
     """Explore a model in the browser: sliders, photos, walks, new vectors.
 
     Examples:
 
         latentcli explore --model faces
-
         latentcli explore --model digits --static digits.html
 
     The page is served to this machine alone, until Ctrl-C.
     """
-    if static is not None and (images is not None or port is not None):
-        raise UsageError("--static writes a page and serves none; leave out --images and --port")
-    if mapped is not None and static is None:
-        raise UsageError("--map goes with --static FILE.html; or see latentcli map")
+    opt.refuse(
+        (static and (images or port), "--static writes a page and serves none; leave out --images and --port"),
+        (mapped and not static, "--map goes with --static FILE.html; or see latentcli map"),
+    )
     console = Console(as_json=False)
     if static is None and not all(map(importlib.util.find_spec, ("starlette", "uvicorn"))):
         raise missing_extra("explore", "explore", "write a page with --static")

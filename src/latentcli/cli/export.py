@@ -1,7 +1,6 @@
 """`latentcli export`: a model as ONNX files."""
 
 from pathlib import Path
-from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
@@ -9,12 +8,12 @@ from latentcli.cli.console import Console, choose_model
 
 
 def export(
-    onnx: Annotated[Path, opt.option("Folder for the two files.", "--onnx", metavar="DIR", panel=opt.OUTPUT)],
-    model: Annotated[
-        str | None, opt.argument(f"Name or path. {opt.MODEL_DEFAULT}", metavar="[MODEL]", complete=model_names)
-    ] = None,
-    force: opt.Force = False,
-    as_json: opt.Json = False,
+    onnx: Path = opt.option("Folder for the two files.", "--onnx", default=..., metavar="DIR", panel=opt.OUTPUT),
+    model: str | None = opt.argument(
+        f"Name or path. {opt.MODEL_DEFAULT}", default=None, metavar="[MODEL]", complete=model_names
+    ),
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Write a model's encoder and decoder as ONNX files.
 

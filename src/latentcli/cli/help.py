@@ -7,6 +7,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -82,88 +83,73 @@ def _drawn(command: Any, ctx: Any) -> str:
 
 
 def _page(command: Any, ctx: Any, width: int) -> Iterator[tuple[str, str]]:
-    """Lines, each with a part in front that stands out: a heading or a name."""
-    yield from _plain(f"Usage: {usage(ctx.command_path, command)}", width, more=4)
+    """Lines of the page, each with a part in front that stands out: a heading or a name."""
+    yield from _wrapped(f"Usage: {usage(ctx.command_path, command)}", width, more=4)
     for part in paragraphs(command.help or ""):
         if isinstance(part, str):
             yield "", ""
-            yield from _plain(part, width)
+            yield from _wrapped(part, width)
         else:
             for line in part:
-                yield from _plain(line, width, indent=2, more=4)
+                yield from _wrapped(line, width, indent=2, more=4)
     sections, note = _sections(command, ctx)
     names = [name for rows in sections.values() for name in rows if len(name) <= _LONGEST_NAME]
-    start = 6 if width < _NARROW else 4 + max(map(len, names), default=0)
+    start = 6 if width < _NARROW else 4 + max(map(len, names), default=0)  # column of the explanations
     for title, rows in sections.items():
         yield "", ""
         if title:
             yield title, ""
         for name, text in rows.items():
-            yield from _row(name, text, start, width)
+            lines = list(_wrapped(text, width, indent=start, more=start))
+            is_beside = lines and len(name) + 4 <= start
+            yield f"  {name}", lines.pop(0)[1][len(name) + 2 :] if is_beside else ""
+            yield from lines
     if note:
         yield "", ""
-        yield from _plain(note, width)
+        yield from _wrapped(note, width)
 
 
-def _plain(text: str, width: int, indent: int = 0, more: int = 0) -> Iterator[tuple[str, str]]:
-    """A text in lines, of which all but the first are indented by `more`."""
-    wrapped = textwrap.TextWrapper(width, " " * indent, " " * more, break_long_words=False, break_on_hyphens=False)
-    yield from (("", line) for line in wrapped.wrap(text))
-
-
-def _row(name: str, text: str, start: int, width: int) -> Iterator[tuple[str, str]]:
-    """A name and what it means: beside it, or below where the name is long or the page narrow."""
-    lines = [line for _, line in _plain(text, width, indent=start, more=start)]
-    head = f"  {name}"
-    beside = lines.pop(0) if lines and len(head) + 2 <= start else ""
-    yield head, beside[len(head) :]
-    yield from (("", line) for line in lines)
+def _wrapped(text: str, width: int, indent: int = 0, more: int = 0) -> Iterator[tuple[str, str]]:
+    """The lines of a text without a part that stands out; all but the first are indented by `more`."""
+    wrapper = textwrap.TextWrapper(width, " " * indent, " " * more, break_long_words=False, break_on_hyphens=False)
+    yield from (("", line) for line in wrapper.wrap(text))
 
 
 def _sections(command: Any, ctx: Any) -> tuple[dict[str, dict[str, str]], str]:
-    """Names and what they mean, by panel; and a line on what more there is."""
-    found, more, words = panels(command), [], _words(ctx)
+    """Names and their explanations, by panel; and a line on what more there is."""
+    path, shown, notes = ctx.command_path, panels(command), []
+    words = path.removeprefix(ctx.find_root().command_path).strip()  # the command without the name of the program
+    sections: dict[str, dict[str, str]] = {}
+    if isinstance(command, Group):
+        for name, subcommand in command.commands.items():
+            panel = getattr(subcommand, "rich_help_panel", None) or _COMMANDS
+            sections.setdefault(panel, {})[name] = (subcommand.help or "").partition(".")[0]
+        notes.append(f"how to call one: {path} COMMAND --help")
+    if len(sections) > 1 and ctx.meta.get(_BARE):
+        notes.append(f"what each does: {path} --help")
+        return {"": {title: ", ".join(names) for title, names in sections.items()}}, "; ".join(notes)
     is_short = words in DAILY and not ctx.meta.get(_ALL)
-    groups = _commands(command) if isinstance(command, Group) else {}
-    if groups:
-        more.append(f"how to call one: {ctx.command_path} COMMAND --help")
-    if len(groups) > 1 and ctx.meta.get(_BARE):
-        more.append(f"what each does: {ctx.command_path} --help")
-        groups, found = {"": {title: ", ".join(names) for title, names in groups.items()}}, {}
-    elif is_short:
-        every = [parameter for some in found.values() for parameter in some]
-        few = [each for each in every if is_argument(each) or names_of(each)[0].lstrip("-") in DAILY[words].split()]
-        found = {_ARGUMENTS: list(filter(is_argument, few)), _OPTIONS: [one for one in few if not is_argument(one)]}
-        more.append(f"{len(every) - len(few)} more options: {ctx.command_path} {_ALL}")
-    sections = {title: dict(map(_entry, some)) for title, some in found.items() if some}
     if is_short:
-        sections = {
-            title: {name: _LONG_DEFAULT.sub("", text) for name, text in rows.items()}
-            for title, rows in sections.items()
-        }
-    return groups | sections, "; ".join(more)
-
-
-def _words(ctx: Any) -> str:
-    """A command as it is typed after the name of the program."""
-    return "" if ctx.parent is None else f"{_words(ctx.parent)} {ctx.info_name}".strip()
-
-
-def _commands(group: TyperGroup) -> dict[str, dict[str, str]]:
-    """The commands of a group by panel, each with the first sentence of its help."""
-    found: dict[str, dict[str, str]] = {}
-    for name, command in group.commands.items():
-        panel: str = getattr(command, "rich_help_panel", None) or _COMMANDS
-        found.setdefault(panel, {})[name] = (command.help or "").partition(".")[0]
-    return found
+        every = [parameter for parameters in shown.values() for parameter in parameters]
+        arguments = [parameter for parameter in every if is_argument(parameter)]
+        options = [parameter for parameter in every if names_of(parameter)[0].lstrip("-") in DAILY[words].split()]
+        shown = {_ARGUMENTS: arguments, _OPTIONS: options}
+        notes.append(f"{len(every) - len(arguments) - len(options)} more options: {path} {_ALL}")
+    for title, parameters in shown.items():
+        rows = dict(map(_entry, parameters))
+        if is_short:
+            rows = {name: _LONG_DEFAULT.sub("", text) for name, text in rows.items()}
+        if rows:
+            sections[title] = rows
+    return sections, "; ".join(notes)
 
 
 def _entry(parameter: Any) -> tuple[str, str]:
     """A parameter as it is typed, and its help."""
     if is_argument(parameter):
-        return metavar(parameter), parameter.help or ""
+        return metavar(parameter), parameter.help
     value = "" if is_flag(parameter) else f" {metavar(parameter)}"
-    notes = [parameter.help or "", "Required." if parameter.required else ""]
+    notes = [parameter.help, "Required." if parameter.required else ""]
     if (default := shown_default(parameter)) is not None:
         notes.append(f"(default: {default})")
     return ", ".join(reversed(names_of(parameter))) + value, " ".join(filter(None, notes))
@@ -173,39 +159,27 @@ def usage(path: str, command: Any) -> str:
     """One line: the command, its arguments, and [OPTIONS]."""
     if isinstance(command, TyperGroup):
         return f"{path} COMMAND"
-    arguments = [_bracketed(parameter) for parameter in command.params if is_argument(parameter)]
-    return " ".join([path, "[OPTIONS]", *arguments])
-
-
-def _bracketed(parameter: Any) -> str:
-    name = metavar(parameter)
-    return name if parameter.required or name.startswith("[") else f"[{name}]"
+    return " ".join([path, "[OPTIONS]", *map(metavar, filter(is_argument, command.params))])
 
 
 def paragraphs(text: str) -> Iterator[str | list[str]]:
     """Paragraphs of a docstring; indented lines, the examples, become one list."""
-    examples: list[str] = []
-    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
-        if paragraph.startswith(" "):
-            examples += [line.strip() for line in paragraph.splitlines()]
-            continue
-        if examples:
-            yield examples
-            examples = []
-        yield " ".join(paragraph.split())
-    if examples:
-        yield examples
+    blocks = re.split(r"\n\s*\n", inspect.cleandoc(text))
+    for are_examples, group in groupby(blocks, lambda block: block.startswith(" ")):
+        if are_examples:
+            yield [line.strip() for block in group for line in block.splitlines()]
+        else:
+            yield from (" ".join(block.split()) for block in group)
 
 
 def panels(command: Any) -> dict[str, list[Any]]:
-    """The visible parameters by panel, arguments first, in the order they are declared."""
-    found: dict[str, list[Any]] = {}
-    for parameter in sorted(command.params, key=lambda parameter: not is_argument(parameter)):
-        if getattr(parameter, "hidden", False) or "--help" in parameter.opts:
-            continue
-        default = _ARGUMENTS if is_argument(parameter) else _OPTIONS
-        found.setdefault(getattr(parameter, "rich_help_panel", None) or default, []).append(parameter)
-    return found
+    """The parameters by panel, arguments first, in the order they are declared."""
+    by_panel: dict[str, list[Any]] = {}
+    for parameter in sorted(command.params, key=is_argument, reverse=True):
+        if "--help" not in parameter.opts:
+            panel = parameter.rich_help_panel or (_ARGUMENTS if is_argument(parameter) else _OPTIONS)
+            by_panel.setdefault(panel, []).append(parameter)
+    return by_panel
 
 
 def is_argument(parameter: Any) -> bool:

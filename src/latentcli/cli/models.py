@@ -1,27 +1,28 @@
-"""`latentcli models`: a list of what `--model` can name."""
+"""`latentcli models`: a list of the models that `--model` can name."""
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
+from latentcli.figures.table import Table
 
 if TYPE_CHECKING:
     from latentcli.storage.catalog import ModelEntry
 
 
 def models(
-    name: Annotated[
-        str | None, opt.argument("Describe this one, by name or path.", metavar="[MODEL]", complete=model_names)
-    ] = None,
-    as_json: opt.Json = False,
+    name: str | None = opt.argument(
+        "Describe this one, by name or path.", default=None, metavar="[MODEL]", complete=model_names
+    ),
+    as_json: bool = opt.as_json,
 ) -> None:
     """List the models that can be named, or describe one.
 
     Examples:
 
         latentcli models
-
         latentcli models faces
 
     Your own models are those under `./models/`, the most recently trained first.
@@ -40,14 +41,13 @@ def models(
     if not entries:
         console.say("there are no models yet; train one: latentcli train FOLDER")
     elif name and not as_json:
-        console.table(_details(entries[0]))
+        console.table(Table("", (), _details(entries[0])))
     elif not as_json:
-        console.table(map(_cells, entries), ("model", "size", "vectors", "licence"))
+        rows = [[cell or "-" for cell in _cells(entry)] for entry in entries]
+        console.table(Table("", ("model", "size", "vectors", "licence"), rows))
 
 
 def _to_json(entry: "ModelEntry") -> dict[str, object]:
-    from dataclasses import asdict
-
     from latentcli.storage import catalog
 
     held_out = entry.training.held_out if entry.training else None
@@ -57,44 +57,37 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
         "card": str(entry.card),
         "bundled": entry.bundled,
         "model_id": entry.model_id,
-        "finished_at": entry.finished_at,
-        "licence": entry.licence,
+        "finished_at": entry.header.finished_at,
+        "licence": entry.header.licence,
         "config": entry.header.config,
         "held_out": asdict(held_out) if held_out else None,
         "vectors": list(catalog.vectors_of(entry)),
     }
 
 
-def _cells(entry: "ModelEntry") -> tuple[str, ...]:
+def _cells(entry: "ModelEntry") -> tuple[str, str, str, str]:
+    """Name, size and preset, vectors ("" without any), and licence of a model."""
     from latentcli.storage import catalog
 
-    return entry.name, _size(entry), ", ".join(catalog.vectors_of(entry)) or "-", _licence(entry)
+    config = entry.header.config
+    size = f"{config.get('width')}x{config.get('height')} {config.get('preset')}"
+    licence = entry.header.licence or ("-" if entry.bundled else "your own")
+    return entry.name, size, ", ".join(catalog.vectors_of(entry)), licence
 
 
 def _details(entry: "ModelEntry") -> list[tuple[str, str]]:
-    from latentcli.storage import catalog
-
-    training, config = entry.training, entry.header.config
+    name, size, vectors, licence = _cells(entry)
+    training = entry.training
     rows = [
-        ("model", entry.name),
-        ("size", _size(entry)),
-        ("latent", f"{config.get('latent_dim')} dimensions"),
-        ("vectors", ", ".join(catalog.vectors_of(entry)) or "none yet: latentcli vectors fit"),
-        ("licence", _licence(entry)),
-        ("finished", f"{entry.finished_at[:16].replace('T', ' ')} UTC"),
+        ("model", name),
+        ("size", size),
+        ("latent", f"{entry.header.config.get('latent_dim')} dimensions"),
+        ("vectors", vectors or "none yet: latentcli vectors fit"),
+        ("licence", licence),
+        ("finished", f"{entry.header.finished_at[:16].replace('T', ' ')} UTC"),
     ]
     if training:
         rows.append(("trained on", f"{training.images:,} images of {training.data}, {training.epochs:g} epochs"))
-    if training and training.held_out:
-        measured = training.held_out
-        rows.append(("held out", f"PSNR {measured.psnr:.2f} dB on {measured.images:,} images"))
+        if held_out := training.held_out:
+            rows.append(("held out", f"PSNR {held_out.psnr:.2f} dB on {held_out.images:,} images"))
     return [*rows, ("file", str(entry.path)), ("card", str(entry.card))]
-
-
-def _size(entry: "ModelEntry") -> str:
-    config = entry.header.config
-    return f"{config.get('width')}x{config.get('height')} {config.get('preset')}"
-
-
-def _licence(entry: "ModelEntry") -> str:
-    return entry.licence or ("-" if entry.bundled else "your own")

@@ -1,37 +1,30 @@
 """`latentcli report`: a model's page."""
 
-from typing import Annotated
+from pathlib import Path
 
 from latentcli.cli import options as opt
-from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console, choose_model
-from latentcli.errors import UsageError
+from latentcli.config import EngineName
 
 
 def report(
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    as_json: opt.Json = False,
-    named: Annotated[
-        str | None, opt.argument("The model, like --model.", metavar="[MODEL]", complete=model_names)
-    ] = None,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Write a page about a model: verdict, samples, metrics, vectors.
 
     Examples:
 
         latentcli report --model photos --force
-
         latentcli report --model faces --output faces.html
 
     Training writes it too; --force replaces it when vectors have been fitted. It needs no network and no script.
     """
-    if model and named:
-        raise UsageError("the model is named twice; give --model alone")
     console = Console(as_json)
-    entry = choose_model(console, model or named, engine=engine)
+    entry = choose_model(console, model, engine=engine)
 
     from latentcli.pipelines import report
 

@@ -1,112 +1,80 @@
 """`latentcli sample`: new images from the prior."""
 
-from typing import Annotated
-
-import typer
+from pathlib import Path
 
 from latentcli.cli import options as opt
 from latentcli.cli.complete import vector_names
 from latentcli.cli.console import Console, choose_model
-from latentcli.config import (
-    FLOW_GUIDANCE,
-    FLOW_TEMPERATURE,
-    MIXTURE_TEMPERATURE,
-    MOST_SEEDS,
-    SAMPLES,
-    SPREAD,
-    PriorName,
-)
-from latentcli.errors import UsageError
+from latentcli.config import EngineName, PriorName
+from latentcli.defaults import FLOW_GUIDANCE, FLOW_TEMPERATURE, MIXTURE_TEMPERATURE, MOST_SEEDS, SAMPLES, SPREAD
 
 
 def sample(
-    n: Annotated[
-        int | None,
-        opt.option(f"Number of images. (default: {SAMPLES})", "--n", "-n", callback=opt.between(1, MOST_SEEDS)),
-    ] = None,
-    seed: Annotated[
-        int | None, opt.option("First seed; each image has its own. (default: 0)", callback=opt.between(0, 2**62))
-    ] = None,
-    seeds: Annotated[str | None, opt.option("Seeds and ranges, like `0,3-9`, instead of --n and --seed.")] = None,
-    each: Annotated[bool, opt.option("One file per image instead of a sheet.", "--each")] = False,
-    prior: Annotated[
-        PriorName | None, opt.option("`fitted` follows the training images; `standard` is N(0, I).")
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        opt.option(
-            "Factor on the prior's standard deviation; less is cleaner and less varied. "
-            f"(default: {FLOW_TEMPERATURE} for a fitted flow, {MIXTURE_TEMPERATURE} for a mixture, 1 for N(0, I))",
-            callback=opt.between(0),
-        ),
-    ] = None,
-    guidance: Annotated[
-        float | None,
-        opt.option(
-            "How far samples go in the direction in which a fitted flow differs from a mixture; more is clearer "
-            f"and bolder. (default: {FLOW_GUIDANCE})",
-            callback=opt.between(0),
-        ),
-    ] = None,
-    like: Annotated[
-        list[str],
-        opt.option(
-            "Draw from a part of the training images: a sub-folder (`cats`), or a value in the table that `train "
-            "--labels` was given (`smiling=yes`). Repeatable.",
-            metavar="[COLUMN=]VALUE",
-        ),
-    ] = [],  # noqa: B006
-    near: Annotated[
-        str | None,
-        opt.option("Draw variations of an image, a latent (`FILE#name`) or a sample (`seed:7`).", metavar="IMAGE"),
-    ] = None,
-    spread: Annotated[
-        float | None,
-        opt.option(
-            f"With --near: 0 is the image itself, 1 a new sample. (default: {SPREAD})", callback=opt.between(0, 1)
-        ),
-    ] = None,
-    moves: Annotated[
-        list[str],
-        opt.option(
-            "Move the samples along a concept vector, by a strength of S, else as far as images that show the "
-            "concept. Repeatable.",
-            "--with",
-            metavar="NAME|FILE[=S]",
-            complete=vector_names,
-        ),
-    ] = [],  # noqa: B006
-    scale: opt.Scale = 1,
-    columns: opt.Columns = None,
-    labels: opt.Labels = False,
-    title: opt.Title = "",
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    n: int | None = opt.option(
+        f"Number of images. (default: {SAMPLES})", "--n", "-n", callback=opt.between(1, MOST_SEEDS)
+    ),
+    seed: int | None = opt.option("First seed; each image has its own. (default: 0)", callback=opt.between(0, 2**62)),
+    seeds: str | None = opt.option("Seeds and ranges, like `0,3-9`, instead of --n and --seed."),
+    each: bool = opt.switch("One file per image instead of a sheet.", "--each"),
+    prior: PriorName | None = opt.option("`fitted` follows the training images; `standard` is N(0, I)."),
+    temperature: float | None = opt.option(
+        "Factor on the prior's standard deviation; less is cleaner and less varied. "
+        f"(default: {FLOW_TEMPERATURE} for a fitted flow, {MIXTURE_TEMPERATURE} for a mixture, 1 for N(0, I))",
+        callback=opt.between(0),
+    ),
+    guidance: float | None = opt.option(
+        "How far samples go in the direction in which a fitted flow differs from a mixture; more is clearer "
+        f"and bolder. (default: {FLOW_GUIDANCE})",
+        callback=opt.between(0),
+    ),
+    like: list[str] = opt.option(
+        "Draw from a part of the training images: a sub-folder (`cats`), or a value in the table that `train "
+        "--labels` was given (`smiling=yes`). Repeatable.",
+        default=[],
+        metavar="[COLUMN=]VALUE",
+    ),
+    near: str | None = opt.option(
+        "Draw variations of an image, a latent (`FILE#name`) or a sample (`seed:7`).", metavar="IMAGE"
+    ),
+    spread: float | None = opt.option(
+        f"With --near: 0 is the image itself, 1 a new sample. (default: {SPREAD})", callback=opt.between(0, 1)
+    ),
+    moves: list[str] = opt.option(
+        "Move the samples along a concept vector, by a strength of S, else as far as images that show the "
+        "concept. Repeatable.",
+        "--with",
+        default=[],
+        metavar="NAME|FILE[=S]",
+        complete=vector_names,
+    ),
+    scale: int = opt.scale,
+    columns: int | None = opt.columns,
+    labels: bool = opt.labels,
+    title: str = opt.title,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Draw new images: a contact sheet, or one file each.
 
     Examples:
 
         latentcli sample --n 64
-
         latentcli sample --seeds 3,7 --each
-
         latentcli sample --model pets --like cats
-
         latentcli sample --near me.jpg --spread 0.3 --with smile=1
 
     The same seed gives the same image, whatever else is drawn with it.
     """
-    if seeds is not None and (n is not None or seed is not None):
-        raise typer.BadParameter("--seeds replaces --n and --seed; give one or the other")
-    if spread is not None and near is None:
-        raise UsageError("--spread goes with --near IMAGE")
-    if temperature is not None and near is not None:
-        raise UsageError("--near takes --spread, not --temperature")
+    is_counted = n is not None or seed is not None
+    opt.refuse(
+        (seeds is not None and is_counted, "--seeds replaces --n and --seed; give one or the other"),
+        (spread is not None and near is None, "--spread goes with --near IMAGE"),
+        (temperature is not None and near is not None, "--near takes --spread, not --temperature"),
+    )
     console = Console(as_json, show)
     entry = choose_model(console, model, moves, engine, [near])
 
@@ -118,15 +86,8 @@ def sample(
 
     first = seed or 0
     chosen = parse_seeds(seeds) if seeds is not None else tuple(range(first, first + (n or SAMPLES)))
-    request = sample.SampleRequest(
-        chosen,
-        prior,
-        temperature,
-        guidance,
-        tuple(like),
-        near,
-        SPREAD if spread is None else spread,
-        strengths([catalog.parse_vector(text) for text in moves]) if moves else (),
-        Look(scale, columns, labels, title),
-    )
+    spread = SPREAD if spread is None else spread
+    vectors = strengths([catalog.parse_vector(text) for text in moves])
+    look = Look(scale, columns, labels, title)
+    request = sample.SampleRequest(chosen, prior, temperature, guidance, tuple(like), near, spread, vectors, look)
     console.run(sample.sample(entry, request, each, output, force), "sampling")

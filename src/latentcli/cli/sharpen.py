@@ -1,44 +1,40 @@
 """`latentcli sharpen`: a model whose pictures are crisp, from one that was trained before."""
 
 from pathlib import Path
-from typing import Annotated
 
 from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 from latentcli.cli.terminal import Waiting
-from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_LEAST_STEPS, SHARP_SHARE, Precision
+from latentcli.config import Device, Precision
+from latentcli.defaults import SHARP_LEAST_STEPS, SHARP_SHARE
 from latentcli.runtime import let_threads_sleep
+from latentcli.storage.names import MODEL_FILE, PLAIN_FILE
 
 
 def sharpen(
-    model: Annotated[str, opt.argument("A model of yours, by name or path.", metavar="MODEL", complete=model_names)],
-    data: Annotated[
-        Path | None,
-        opt.argument("The images that it was trained on. (default: where they were)", metavar="[DATA]", panel=opt.DATA),
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        opt.option(
-            f"Duration; the speed is measured once. (default: as many steps as show {SHARP_SHARE:.0%} of the "
-            f"images that were shown in training, at least {SHARP_LEAST_STEPS})",
-            panel=opt.TRAINING,
-        ),
-    ] = None,
-    precision: Annotated[
-        Precision, opt.option("`auto` takes bf16 where a test shows that it is faster and as good.", panel=opt.TRAINING)
-    ] = "auto",
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    seed: Annotated[int, opt.option("Random seed (shuffling, noise, samples).", panel=opt.TRAINING)] = 0,
-    as_json: opt.Json = False,
+    model: str = opt.argument("A model of yours, by name or path.", metavar="MODEL", complete=model_names),
+    data: Path | None = opt.argument(
+        "The images that it was trained on. (default: where they were)", default=None, metavar="[DATA]", panel=opt.DATA
+    ),
+    minutes: float | None = opt.option(
+        f"Duration; the speed is measured once. (default: as many steps as show {SHARP_SHARE:.0%} of the "
+        f"images that were shown in training, at least {SHARP_LEAST_STEPS})",
+        panel=opt.TRAINING,
+    ),
+    precision: Precision = opt.option(
+        "`auto` takes bf16 where a test shows that it is faster and as good.", default="auto", panel=opt.TRAINING
+    ),
+    device: Device = opt.device,
+    threads: int | None = opt.threads,
+    seed: int = opt.option("Random seed (shuffling, noise, samples).", default=0, panel=opt.TRAINING),
+    as_json: bool = opt.as_json,
 ) -> None:
     """Train a model's decoder on, until its pictures are as crisp as the images.
 
     Examples:
 
         latentcli sharpen photos
-
         latentcli sharpen photos pictures/ --minutes 30
 
     The decoder learns against a discriminator. The encoder stays as it is, so latents and concept vectors stay valid.

@@ -1,4 +1,4 @@
-"""Tables on the terminal, and concept vectors in lines and in JSON."""
+"""Concept vectors and findings as lines, tables and JSON."""
 
 import math
 import sys
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
-    """Follow events, and describe the new vectors among them: one in a few lines, several in a table."""
+    """Follow events, and describe the new vectors among them: a single one in a few lines, several in a table."""
     from latentcli.concepts.vector import ConceptVector
 
     vectors = [event for event in console.follow(events, what) if isinstance(event, ConceptVector)]
@@ -28,13 +28,13 @@ def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
             console.say(line)
     elif vectors:
         table = _discovered_table(vectors) if all(vector.discovered for vector in vectors) else verdict_table(vectors)
-        console.table(table.rows, table.columns, sys.stderr)
+        console.table(table, sys.stderr)
     if any(vector.positives for vector in vectors):
         console.say(f"all figures, with pictures: latentcli vectors report --model {console.facts['model']}")
 
 
 def verdict_table(vectors: Iterable["ConceptVector"]) -> "Table":
-    """How good each vector is, one a row."""
+    """The AUC and the verdict of each vector."""
     from latentcli.figures.table import Table, cell
 
     rows = [(vector.name, cell(vector.auc), vector.verdict.word) for vector in vectors]
@@ -42,70 +42,64 @@ def verdict_table(vectors: Iterable["ConceptVector"]) -> "Table":
 
 
 def _discovered_table(vectors: Iterable["ConceptVector"]) -> "Table":
-    """What each direction that was found without labels changes, one a row."""
+    """Share of variance, change of pixels and strongest side effect of each unsupervised direction."""
     from latentcli.figures.table import Table
 
     rows = []
     for vector in vectors:
-        way, moved = vector.discovered, vector.diagnostics.strongest_side_effect
-        assert way is not None
-        rows.append(
-            (vector.name, f"{way.variance:.1%}", f"{255 * way.change:.0f} of 255", _shift(moved) if moved else "-")
-        )
+        found, side_effect = vector.discovered, vector.diagnostics.strongest_side_effect
+        assert found is not None
+        moves = _shift(side_effect) if side_effect else "-"
+        rows.append((vector.name, f"{found.variance:.1%}", f"{255 * found.change:.0f} of 255", moves))
     return Table("", ("vector", "variance", "pixel change", "moves most"), rows)
 
 
 def _in_short(vector: "ConceptVector") -> Iterator[str]:
-    """What a user needs to know of a new vector."""
+    """Numbers of images, AUC, and advice or verdict of a new vector."""
     if not vector.positives:
         yield from describe(vector)
         return
-    verdict, where = vector.verdict, vector.diagnostics.measured_on.rpartition(": ")[2]
+    verdict, images = vector.verdict, vector.diagnostics.measured_on.rpartition(": ")[2]
     yield f"{vector.name}: {vector.positives} with, {vector.negatives} without"
     if vector.auc is not None:
-        yield f"  AUC {vector.auc:.3f} on {where}{'' if verdict.advice else f': {verdict.word}'}"
+        yield f"  AUC {vector.auc:.3f} on {images}{'' if verdict.advice else f': {verdict.word}'}"
     if verdict.advice:
         yield f"  {verdict.advice}"
 
 
 def describe(vector: "ConceptVector") -> Iterator[str]:
     """Figures of a vector, and advice."""
-    if way := vector.discovered:
+    figures = vector.diagnostics
+    if found := vector.discovered:
         yield (
-            f"{vector.name}: {vector.method}, {way.variance:.1%} of the latents' variance; strength 1 is 1 sd and "
-            f"changes images by {255 * way.change:.1f} of 255 levels"
+            f"{vector.name}: {vector.method}, {found.variance:.1%} of the latents' variance; strength 1 is 1 sd and "
+            f"changes images by {255 * found.change:.1f} of 255 levels"
         )
-        yield from _side_effects(vector)
+    elif not vector.positives:
+        terms = ", ".join(f"{name}={strength:g}" for name, strength in vector.combined)
+        yield f"{vector.name}: {terms}; strength 1 is {vector.gap_in_sigma:.2f} sd of the images"
         return
-    if not vector.positives:
-        parts = ", ".join(f"{name}={strength:g}" for name, strength in vector.combined)
-        yield f"{vector.name}: {parts}; strength 1 is {vector.gap_in_sigma:.2f} sd of the images"
-        return
-    found = vector.diagnostics
-    auc, auc_lda = ("-" if value is None else f"{value:.3f}" for value in (found.auc, found.auc_lda))
-    yield (
-        f"{vector.name}: {vector.positives} with, {vector.negatives} without; strength 1 is {vector.gap_in_sigma:.2f} "
-        f"within-class sd; AUC {auc} (LDA {auc_lda}) on {found.measured_on}"
-    )
-    if found.steadiness is not None:
-        fewer = f", shrunk to {found.dimensions} leading dimensions" if found.dimensions else ""
-        yield f"  expected cosine with the vector from unlimited images: {found.steadiness:.2f}{fewer}"
-    if found.chance is not None:
-        yield f"  threshold {vector.threshold:+.2f}; vectors of shuffled labels reach AUC {found.chance:.2f}"
-    if found.balanced:
-        yield f"  balanced {found.balanced}"
-    if found.thin:
-        yield f"  few images in {len(found.thin)} cells: {'; '.join(found.thin[:3])}"
-    if found.kept < 1:
-        yield f"  orthogonal: {found.kept:.0%} of its length is left"
-    yield from _side_effects(vector)
+    else:
+        auc, auc_lda = ("-" if value is None else f"{value:.3f}" for value in (figures.auc, figures.auc_lda))
+        yield (
+            f"{vector.name}: {vector.positives} with, {vector.negatives} without; strength 1 is "
+            f"{vector.gap_in_sigma:.2f} within-class sd; AUC {auc} (LDA {auc_lda}) on {figures.measured_on}"
+        )
+    if figures.steadiness is not None:
+        fewer = f", shrunk to {figures.dimensions} leading dimensions" if figures.dimensions else ""
+        yield f"  expected cosine with the vector from unlimited images: {figures.steadiness:.2f}{fewer}"
+    if figures.chance is not None:
+        yield f"  threshold {vector.threshold:+.2f}; vectors of shuffled labels reach AUC {figures.chance:.2f}"
+    if figures.balanced:
+        yield f"  balanced {figures.balanced}"
+    if figures.thin:
+        yield f"  few images in {len(figures.thin)} cells: {'; '.join(figures.thin[:3])}"
+    if figures.kept < 1:
+        yield f"  orthogonal: {figures.kept:.0%} of its length is left"
+    if figures.shifts:
+        yield f"  shifts by edits of +1: {', '.join(map(_shift, figures.shifts))}"
     if vector.advice:
         yield f"  {vector.advice}"
-
-
-def _side_effects(vector: "ConceptVector") -> Iterator[str]:
-    if vector.diagnostics.shifts:
-        yield f"  shifts by edits of +1: {', '.join(map(_shift, vector.diagnostics.shifts))}"
 
 
 def _shift(shift: "Shift") -> str:
@@ -132,8 +126,3 @@ def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> 
 def findings_as_typed(findings: "Iterable[Finding]") -> list[dict[str, str]]:
     """Findings, for --json."""
     return [{key: as_typed(text) for key, text in finding.to_json().items()} for finding in findings]
-
-
-def draw_table(console: Console, table: "Table") -> None:
-    """A table on stdout, without its caption."""
-    console.table(table.rows, table.columns)

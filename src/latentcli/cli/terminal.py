@@ -1,4 +1,4 @@
-"""The terminal: lines that fit its width, and a line at its bottom while something takes long."""
+"""Terminal: messages that fit its width, and a progress line at its bottom."""
 
 import contextlib
 import os
@@ -6,20 +6,19 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-_WIDTH = 80  # columns, where a terminal does not say
+_WIDTH = 80  # columns of a terminal that does not say its width
 _PATIENCE = 1.0  # seconds before the line appears
-_PER_SECOND = 5  # times that it is drawn
+_PER_SECOND = 5  # redraws
 _LONGEST_BAR = 20  # cells
 _AFTER_BAR = len("  99 %  1:23:45 left")
 _GLYPHS = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "━", "─")  # spinner, what is done, what is left
-_ASCII = ("|/-\\", "#", "-")  # where the terminal knows no others
+_ASCII = ("|/-\\", "#", "-")  # the same for terminals without UTF-8
 _UNITS = (("days", 86_400), ("h", 3600), ("min", 60))
 
 
@@ -38,7 +37,7 @@ def width_of(stream: TextIO) -> int | None:
 
 
 def wrapped(text: str) -> str:
-    """A message, broken between words where the terminal is narrower; whole where there is none."""
+    """A message, broken between words at the width of the terminal; whole without a terminal."""
     width = columns()
     if width is None:
         return text
@@ -46,7 +45,7 @@ def wrapped(text: str) -> str:
 
 
 def joined(parts: Sequence[str], width: int | None) -> str:
-    """The first part and as many more as fit.
+    """The first part and as many others as fit into the width, which may be unlimited.
 
     >>> joined(["epoch 3", "59 s", "PSNR 23.2 dB"], 20)
     'epoch 3  59 s'
@@ -60,7 +59,7 @@ def joined(parts: Sequence[str], width: int | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In words.
+    """Seconds in words, with two digits.
 
     >>> print(duration(59), duration(61), duration(2500), duration(9000), sep=", ")
     59 s, 1 min, 42 min, 2.5 h
@@ -73,17 +72,17 @@ def duration(seconds: float) -> str:
 
 
 class Waiting:
-    """A line while something takes long: a bar and the time left, or a spinner and the time so far.
+    """A progress line: a bar and the time left, or a spinner and the time so far where nothing is counted.
 
-    It appears after a second, and only on a terminal, where all that is printed meanwhile is shown above it.
+    It appears after a second, on a terminal alone. Output that is printed meanwhile stands above it.
     """
 
     def __init__(self, what: str) -> None:
         self._what, self._done, self._total = what, 0, 1
         self._notes: Sequence[str] = ()
         self._begun = self._since = time.monotonic()
-        self._first = 0  # of what was done by then
-        self._end: float | None = None  # the time at which all is done
+        self._first = 0  # done at the time `_since`
+        self._end: float | None = None  # time at which all will be done
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -92,7 +91,7 @@ class Waiting:
             from rich.live import Live
 
             console = Console(stderr=True)
-            # On one screen results are printed above the line; a file or a pipe gets them directly.
+            # Results on the same screen are printed above the line; a file or a pipe gets them directly.
             self._live = Live(
                 get_renderable=lambda: self._line(console),
                 console=console,
@@ -101,31 +100,28 @@ class Waiting:
                 redirect_stdout=sys.stdout.isatty(),
             )
             self._live.start()
-            console.show_cursor(True)  # a program that is killed cannot do it
+            console.show_cursor(True)  # now, because a program that is killed cannot
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._live:
             self._live.stop()
 
     def update(
         self, what: str, done: int = 0, total: int = 1, notes: Sequence[str] = (), left: float | None = None
     ) -> None:
-        """Of `total`, so much is done; of one alone nothing is known. `left` are seconds, where they are known."""
+        """Show progress: `done` of `total`, where that is above 1; `left` is in seconds, else estimated."""
         now = time.monotonic()
-        is_counted = total > 1
-        if total != self._total or done < self._done or not (is_counted or what == self._what):
+        if total != self._total or done < self._done or (total <= 1 and what != self._what):  # another part
             self._since, self._first, self._end = now, done, None
         self._what, self._done, self._total, self._notes = what, done, total, notes
+        if left is None and done > self._first:
+            left = (now - self._since) * (total - done) / (done - self._first)
         if left is not None:
             self._end = now + left
-        elif is_counted and done > self._first:
-            self._end = now + (now - self._since) * (total - done) / (done - self._first)
 
     def show(self, picture: "RenderableType") -> None:
-        """Show it above the line."""
+        """Show a picture above the line."""
         if self._live:
             self._live.console.print(picture, end="")
 

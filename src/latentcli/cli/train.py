@@ -1,18 +1,16 @@
 """`latentcli train`: a model from a folder of images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import Literal
 
 from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 from latentcli.cli.terminal import Waiting
-from latentcli.config import MODEL_FILE, Likelihood, Precision, Preset
+from latentcli.config import Crop, Device, Likelihood, Precision, Preset
 from latentcli.presets import DEFAULTS, FEW_IMAGES, LARGE, MANY_IMAGES
 from latentcli.runtime import let_threads_sleep
-
-if TYPE_CHECKING:
-    from latentcli.training.plan import Plan
+from latentcli.storage.names import MODEL_FILE
 
 _PHOTO, _DIGITS, _BOOK = DEFAULTS["photo"], DEFAULTS["digits"], DEFAULTS["book"]
 _LATENT_DIMS = (
@@ -28,124 +26,88 @@ _EPOCHS = (
 
 
 def train(
-    data: opt.Data,
-    name: Annotated[
-        str | None,
-        opt.option(
-            "Name of the model, which is kept in `models/<name>/`. (default: the folder's name)", panel=opt.OUTPUT
-        ),
-    ] = None,
-    preset: opt.Preset = None,
-    size: opt.Size = None,
-    crop: opt.Crop = None,
-    aligned: opt.Aligned = False,
-    background: opt.Background = None,
-    latent_dim: Annotated[
-        int | None, opt.option(f"Numbers per latent. (default: {_LATENT_DIMS})", panel=opt.NETWORK)
-    ] = None,
-    capacity: Annotated[
-        float | None,
-        opt.option(
-            "Times as many feature maps at the finer levels: 2 costs about half the speed and gives pictures more "
-            "detail, above all with --sharp. (default: 1)",
-            panel=opt.NETWORK,
-        ),
-    ] = None,
-    likelihood: Annotated[
-        Likelihood | None,
-        opt.option(
-            "Pixel likelihood: `gaussian` for photos, `bernoulli` for near-black-and-white drawings and digits. "
-            "(default: gaussian for photo, bernoulli for digits and book)",
-            panel=opt.NETWORK,
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        opt.option(
-            f"Passes over the images; more of them extend a finished run. (default: {_EPOCHS})",
-            least=1,
-            panel=opt.TRAINING,
-        ),
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        opt.option("Duration of the training instead of --epochs; the speed is measured once.", panel=opt.TRAINING),
-    ] = None,
-    beta: Annotated[
-        float | None, opt.option("Weight of the KL; 0 is a classical autoencoder. (default: 1)", panel=opt.TRAINING)
-    ] = None,
-    flip: Annotated[
-        bool | None,
-        opt.option(
-            "Mirror half of the images. (default: for photo, if mirrored ones look the same)",
-            "--flip/--no-flip",
-            panel=opt.TRAINING,
-        ),
-    ] = None,
-    augment: Annotated[
-        bool | None,
-        opt.option(
-            "Also move images a little, and change brightness and contrast of photos. "
-            f"(default: for photo, and digits below {FEW_IMAGES:,} images, if moved ones look the same)",
-            "--augment/--no-augment",
-            panel=opt.TRAINING,
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        opt.option(
-            "A CSV table with a column of file names. Its other columns name parts of the images, which `sample "
-            "--like` draws from. (default: sub-folders are such parts)",
-            metavar="FILE",
-            panel=opt.DATA,
-        ),
-    ] = None,
-    held_out: opt.HeldOut = None,
-    batch_size: Annotated[int | None, opt.option("Images per step.", least=2, panel=opt.TRAINING)] = None,
-    learning_rate: Annotated[float | None, opt.option("Peak learning rate.", panel=opt.TRAINING)] = None,
-    precision: Annotated[
-        Precision | None,
-        opt.option(
-            "`auto` takes bf16 where a test shows that it is faster and as good. (default: auto; fp32 for book)",
-            panel=opt.TRAINING,
-        ),
-    ] = None,
-    start_from: Annotated[
-        str | None,
-        opt.option(
-            "Start from the weights of a model, whose network and size are taken over: for a few hundred pictures "
-            "like its own.",
-            "--from",
-            complete=model_names,
-            panel=opt.NETWORK,
-        ),
-    ] = None,
-    sharp: Annotated[
-        bool,
-        opt.option(
-            "Afterwards train the decoder alone on, against a discriminator, until its pictures are as crisp as "
-            "the images: see `latentcli sharpen`. (default: off)",
-            "--sharp",
-            panel=opt.TRAINING,
-        ),
-    ] = False,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    log: Annotated[
-        Literal["tensorboard"] | None,
-        opt.option("Also write scalars and pictures into `models/<name>/tensorboard/`.", panel=opt.OUTPUT),
-    ] = None,
-    seed: Annotated[int, opt.option("Random seed (weights, shuffling, noise).", least=0, panel=opt.TRAINING)] = 0,
-    as_json: opt.Json = False,
+    data: Path = opt.data,
+    name: str | None = opt.option(
+        "Name of the model, which is kept in `models/<name>/`. (default: the folder's name)", panel=opt.OUTPUT
+    ),
+    preset: Preset | None = opt.preset,
+    size: str | None = opt.size,
+    crop: Crop | None = opt.crop,
+    aligned: bool = opt.aligned,
+    background: str | None = opt.background,
+    latent_dim: int | None = opt.option(f"Numbers per latent. (default: {_LATENT_DIMS})", panel=opt.NETWORK),
+    capacity: float | None = opt.option(
+        "Times as many feature maps at the finer levels: 2 costs about half the speed and gives pictures more "
+        "detail, above all with --sharp. (default: 1)",
+        panel=opt.NETWORK,
+    ),
+    likelihood: Likelihood | None = opt.option(
+        "Pixel likelihood: `gaussian` for photos, `bernoulli` for near-black-and-white drawings and digits. "
+        "(default: gaussian for photo, bernoulli for digits and book)",
+        panel=opt.NETWORK,
+    ),
+    epochs: int | None = opt.option(
+        f"Passes over the images; more of them extend a finished run. (default: {_EPOCHS})",
+        callback=opt.between(1),
+        panel=opt.TRAINING,
+    ),
+    minutes: float | None = opt.option(
+        "Duration of the training instead of --epochs; the speed is measured once.", panel=opt.TRAINING
+    ),
+    beta: float | None = opt.option("Weight of the KL; 0 is a classical autoencoder. (default: 1)", panel=opt.TRAINING),
+    flip: bool | None = opt.option(
+        "Mirror half of the images. (default: for photo, if mirrored ones look the same)",
+        "--flip/--no-flip",
+        panel=opt.TRAINING,
+    ),
+    augment: bool | None = opt.option(
+        "Also move images a little, and change brightness and contrast of photos. "
+        f"(default: for photo, and digits below {FEW_IMAGES:,} images, if moved ones look the same)",
+        "--augment/--no-augment",
+        panel=opt.TRAINING,
+    ),
+    labels: Path | None = opt.option(
+        "A CSV table with a column of file names. Its other columns name parts of the images, which `sample "
+        "--like` draws from. (default: sub-folders are such parts)",
+        metavar="FILE",
+        panel=opt.DATA,
+    ),
+    held_out: str | None = opt.held_out,
+    batch_size: int | None = opt.option("Images per step.", callback=opt.between(2), panel=opt.TRAINING),
+    learning_rate: float | None = opt.option("Peak learning rate.", panel=opt.TRAINING),
+    precision: Precision | None = opt.option(
+        "`auto` takes bf16 where a test shows that it is faster and as good. (default: auto; fp32 for book)",
+        panel=opt.TRAINING,
+    ),
+    start_from: str | None = opt.option(
+        "Start from the weights of a model, whose network and size are taken over: for a few hundred pictures "
+        "like its own.",
+        "--from",
+        complete=model_names,
+        panel=opt.NETWORK,
+    ),
+    sharp: bool = opt.switch(
+        "Afterwards train the decoder alone on, against a discriminator, until its pictures are as crisp as "
+        "the images: see `latentcli sharpen`. (default: off)",
+        "--sharp",
+        panel=opt.TRAINING,
+    ),
+    device: Device = opt.device,
+    threads: int | None = opt.threads,
+    log: Literal["tensorboard"] | None = opt.option(
+        "Also write scalars and pictures into `models/<name>/tensorboard/`.", panel=opt.OUTPUT
+    ),
+    seed: int = opt.option(
+        "Random seed (weights, shuffling, noise).", default=0, callback=opt.between(0), panel=opt.TRAINING
+    ),
+    as_json: bool = opt.as_json,
 ) -> None:
     """Train a VAE on a folder of images. Only DATA is required; every default it chooses is printed.
 
     Examples:
 
         latentcli train photos/
-
         latentcli train mnist/train --held-out mnist/test --preset book
-
         latentcli train photos.zip --size 128 --minutes 60 --name large
 
     Ctrl-C stops it; the same command resumes it. It never overwrites another run. More --epochs or --minutes extend
@@ -159,12 +121,15 @@ def train(
         from latentcli.cli.training_view import StopRequest, follow_training
         from latentcli.storage import catalog
         from latentcli.training import plan
-        from latentcli.training.sharp import run as sharpen
+        from latentcli.training.run import run
+
+        if sharp:
+            from latentcli.training.sharp.run import plan_after, train_and_sharpen
 
     model_name = catalog.check_name(name, "model") if name else catalog.new_model_name(data)
     folder = catalog.OWN_MODELS / model_name
     request = plan.TrainRequest(
-        preset=cast(Preset, preset),  # TrainRequest refuses other names
+        preset=preset,
         size=wanted,
         crop=crop,
         aligned=aligned,
@@ -194,18 +159,12 @@ def train(
         f"{folder}: {settled.choice.describe()} "
         "(change with --preset, --size, --latent-dim, --beta, --epochs, --minutes)"
     )
-    if settled.finished and (not sharp or sharpen.plan_after(settled).finished):
-        _say_finished(console, settled)
+    if settled.finished and (not sharp or plan_after(settled).finished):
+        console.say(f"already finished; train another with --name. Next: latentcli sample --model {folder.name}")
+        console.facts["model_id"] = catalog.find_model(folder.name).model_id
+        console.wrote(folder / MODEL_FILE)
+        console.print_json()
         return
     stop = StopRequest()
-    reports = sharpen.train_in_stages(settled, sharp, stop)
+    reports = train_and_sharpen(settled, stop) if sharp else run(settled, stop)
     follow_training(console, reports, stop, folder if log else None)
-
-
-def _say_finished(console: Console, settled: "Plan") -> None:
-    from latentcli.storage import catalog
-
-    console.say(f"already finished; train another with --name. Next: latentcli sample --model {settled.folder.name}")
-    console.facts["model_id"] = catalog.find_model(settled.folder.name).model_id
-    console.wrote(settled.folder / MODEL_FILE)
-    console.print_json()

@@ -1,7 +1,7 @@
 """`latentcli vectors`: a model's concept vectors: fit, discover, combine, refit, list and report."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 
@@ -9,9 +9,10 @@ from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names, vector_names
 from latentcli.cli.console import Console, choose_model
 from latentcli.cli.help import Command, Group
-from latentcli.cli.tables import describe, draw_table, show_vectors, summary, verdict_table
+from latentcli.cli.tables import describe, show_vectors, summary, verdict_table
 from latentcli.concepts.label_source import LabelSource
-from latentcli.config import AUGMENTATIONS, TRAVERSAL_ROWS, Discovery
+from latentcli.config import AUGMENTATIONS, Discovery, EngineName, VectorMethod
+from latentcli.defaults import TRAVERSAL_ROWS
 
 TABLE = "Labels from a table"  # a panel of the help page
 
@@ -20,16 +21,15 @@ app = typer.Typer(cls=Group, help="Concept vectors of a model: fit them, and see
 
 @app.command("list", cls=Command)
 def list_vectors(
-    model: opt.Model = None,
-    verbose: Annotated[bool, opt.option("Show every figure.", "--verbose", "-v")] = False,
-    as_json: opt.Json = False,
+    model: str | None = opt.model,
+    verbose: bool = opt.switch("Show every figure.", "--verbose", "-v"),
+    as_json: bool = opt.as_json,
 ) -> None:
     """List a model's vectors with how well they separate held-out images.
 
     Examples:
 
         latentcli vectors list --model faces
-
         latentcli vectors list --model faces --verbose
 
     The AUC is the chance that a vector ranks an image with the concept above one without it.
@@ -41,108 +41,84 @@ def list_vectors(
 
     console.introduce()
     vectors, unreadable = load_all(entry)
-    for message in unreadable:
-        console.say(f"skipped: {message}")
+    console.left_out(unreadable)
     console.facts["vectors"] = [summary(vector) for vector in vectors]
     console.print_json()
     if as_json:
         return
     if vectors:
-        draw_table(console, vector_table(vectors) if verbose else verdict_table(vectors))
+        console.table(vector_table(vectors) if verbose else verdict_table(vectors))
     else:
         console.say(f"{entry.name} has no vectors; make one: latentcli vectors fit NAME --positive DIR --negative DIR")
 
 
 @app.command("fit", cls=Command)
 def fit_vector(
-    name: Annotated[
-        str | None, opt.argument("Name of the vector. With --all and --folders the labels name them.")
-    ] = None,
-    positive: opt.Positive = None,
-    negative: opt.Negative = None,
-    labels: Annotated[
-        Path | None,
-        opt.option("A table with a column of file names and columns of labels.", metavar="CSV", panel=opt.LABELS),
-    ] = None,
-    column: Annotated[str | None, opt.option("Column of the table with the labels.", panel=opt.LABELS)] = None,
-    root: Annotated[
-        Path | None, opt.option("Folder of the table's files. (default: the table's folder)", panel=opt.LABELS)
-    ] = None,
-    folders: Annotated[
-        Path | None,
-        opt.option("A folder of sub-folders: one vector each, against all others.", metavar="DIR", panel=opt.LABELS),
-    ] = None,
-    augment: Annotated[
-        str | None,
-        opt.option(
-            f"Without labels: a perturbation of the images in --positive: {', '.join(AUGMENTATIONS)}.",
-            metavar="CHANGE[=AMOUNT]",
-            panel=opt.LABELS,
-        ),
-    ] = None,
-    paired: opt.Paired = False,
-    latents: opt.Latents = None,
-    above: Annotated[
-        float | None,
-        opt.option(
-            "Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)", panel=TABLE
-        ),
-    ] = None,
-    below: Annotated[
-        float | None, opt.option("Negative class: values <= this. (default: all below --above)", panel=TABLE)
-    ] = None,
-    low_high: Annotated[
-        str | None, opt.option("Negative class: values in LOW..HIGH.", "--between", metavar="LOW,HIGH", panel=TABLE)
-    ] = None,
-    extremes: Annotated[
-        float | None,
-        opt.option(
-            "Compare the top and bottom SHARE of the values, 0.5 at most.",
-            metavar="SHARE",
-            callback=opt.between(0.0001, 0.5),
-            panel=TABLE,
-        ),
-    ] = None,
-    one: Annotated[
-        str | None,
-        opt.option("Positive class: rows with this text in the column.", "--is", metavar="TEXT", panel=TABLE),
-    ] = None,
-    every: Annotated[bool, opt.option("Fit one vector per column.", "--all", panel=TABLE)] = False,
-    threshold: Annotated[
-        list[str],
-        opt.option(
-            "Thresholds of one column, for --all and --balance-by; BELOW may be LOW:HIGH. Repeatable.",
-            metavar="COLUMN=ABOVE,BELOW",
-            panel=TABLE,
-        ),
-    ] = [],  # noqa: B006  # Typer copies it
-    balance_by: Annotated[
-        list[str],
-        opt.option("Compare only images that are alike in this column. Repeatable.", metavar="COLUMN", panel=TABLE),
-    ] = [],  # noqa: B006
-    method: opt.Method = "mean",
-    orthogonal_to: opt.Orthogonal = [],  # noqa: B006
-    orthogonal_in: Annotated[
-        Literal["whitened", "latent"],
-        opt.option(
-            "Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).", panel=opt.METHOD
-        ),
-    ] = "whitened",
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    force: opt.Force = False,
-    as_json: opt.Json = False,
+    name: str | None = opt.argument(
+        "Name of the vector. With --all and --folders the labels name them.", default=None, metavar="[NAME]"
+    ),
+    positive: Path | None = opt.positive,
+    negative: Path | None = opt.negative,
+    labels: Path | None = opt.option(
+        "A table with a column of file names and columns of labels.", metavar="CSV", panel=opt.LABELS
+    ),
+    column: str | None = opt.option("Column of the table with the labels.", panel=opt.LABELS),
+    root: Path | None = opt.option("Folder of the table's files. (default: the table's folder)", panel=opt.LABELS),
+    folders: Path | None = opt.option(
+        "A folder of sub-folders: one vector each, against all others.", metavar="DIR", panel=opt.LABELS
+    ),
+    augment: str | None = opt.option(
+        f"Without labels: a perturbation of the images in --positive: {', '.join(AUGMENTATIONS)}.",
+        metavar="CHANGE[=AMOUNT]",
+        panel=opt.LABELS,
+    ),
+    paired: bool = opt.paired,
+    latents: Path | None = opt.latents,
+    above: float | None = opt.option(
+        "Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)", panel=TABLE
+    ),
+    below: float | None = opt.option("Negative class: values <= this. (default: all below --above)", panel=TABLE),
+    low_high: str | None = opt.option(
+        "Negative class: values in LOW..HIGH.", "--between", metavar="LOW,HIGH", panel=TABLE
+    ),
+    extremes: float | None = opt.option(
+        "Compare the top and bottom SHARE of the values, 0.5 at most.",
+        metavar="SHARE",
+        callback=opt.between(0.0001, 0.5),
+        panel=TABLE,
+    ),
+    one: str | None = opt.option(
+        "Positive class: rows with this text in the column.", "--is", metavar="TEXT", panel=TABLE
+    ),
+    every: bool = opt.switch("Fit one vector per column.", "--all", panel=TABLE),
+    threshold: list[str] = opt.option(
+        "Thresholds of one column, for --all and --balance-by; BELOW may be LOW:HIGH. Repeatable.",
+        default=[],
+        metavar="COLUMN=ABOVE,BELOW",
+        panel=TABLE,
+    ),
+    balance_by: list[str] = opt.option(
+        "Compare only images that are alike in this column. Repeatable.", default=[], metavar="COLUMN", panel=TABLE
+    ),
+    method: VectorMethod = opt.method,
+    orthogonal_to: list[str] = opt.orthogonal_to,
+    orthogonal_in: Literal["whitened", "latent"] = opt.option(
+        "Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).",
+        default="whitened",
+        panel=opt.METHOD,
+    ),
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Fit concept vectors to labelled images and keep them with the model.
 
     Examples:
 
         latentcli vectors fit smile --positive smiling/ --negative not-smiling/
-
         latentcli vectors fit smile --labels attributes.csv --column smile --above 0.9 --below 0.1 --balance-by male
-
         latentcli vectors fit --labels attributes.csv --all --threshold age=60,20:35 --root faces/
-
         latentcli vectors fit blur --positive photos/ --augment blur=2
 
     Strength 1 goes from the mean of the images without the concept to the mean of those with it.
@@ -167,13 +143,11 @@ def fit_vector(
 
 @app.command("combine", cls=Command)
 def combine_vectors(
-    parts: Annotated[
-        list[str], opt.argument("Vectors, each with a strength.", metavar="NAME=S...", complete=vector_names)
-    ],
-    save: Annotated[str, opt.option("Name of the sum.", metavar="NAME")],
-    model: opt.Model = None,
-    force: opt.Force = False,
-    as_json: opt.Json = False,
+    parts: list[str] = opt.argument("Vectors, each with a strength.", metavar="NAME=S...", complete=vector_names),
+    save: str = opt.option("Name of the sum.", default=..., metavar="NAME"),
+    model: str | None = opt.model,
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Keep a sum of vectors as one vector.
 
@@ -194,17 +168,16 @@ def combine_vectors(
 
 @app.command("refit", cls=Command)
 def refit_vectors(
-    names: Annotated[list[str], opt.argument("Vectors to fit again.", metavar="NAME|FILE...", complete=vector_names)],
-    model: Annotated[str, opt.option("The model to fit them for.", metavar="NAME|PATH", complete=model_names)],
-    old: Annotated[
-        str | None,
-        opt.option("The model that has them now. (default: any)", "--from", metavar="NAME|PATH", complete=model_names),
-    ] = None,
-    root: Annotated[Path | None, opt.option("Folder of the images they were fitted to.", panel=opt.LABELS)] = None,
-    latents: opt.Latents = None,
-    engine: opt.Engine = "auto",
-    force: opt.Force = False,
-    as_json: opt.Json = False,
+    names: list[str] = opt.argument("Vectors to fit again.", metavar="NAME|FILE...", complete=vector_names),
+    model: str = opt.option("The model to fit them for.", default=..., metavar="NAME|PATH", complete=model_names),
+    old: str | None = opt.option(
+        "The model that has them now. (default: any)", "--from", metavar="NAME|PATH", complete=model_names
+    ),
+    root: Path | None = opt.option("Folder of the images they were fitted to.", panel=opt.LABELS),
+    latents: Path | None = opt.latents,
+    engine: EngineName = opt.engine,
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Fit vectors of one model again for another, with the images and settings their files name.
 
@@ -230,30 +203,27 @@ def refit_vectors(
 
 @app.command("discover", cls=Command)
 def discover_vectors(
-    n: Annotated[int, opt.option("Number of directions.", "--n", "-n")] = TRAVERSAL_ROWS,
-    by: Annotated[
-        Discovery,
-        opt.option(
-            "`latents` are the principal components of the latents, kept as pc1, pc2 and so on; `pictures` the "
-            "directions in which the decoder changes images most, kept as jac1, jac2 and so on."
-        ),
-    ] = "latents",
-    scale: opt.Scale = 1,
-    labels: opt.LabelsOn = True,
-    title: opt.Title = "",
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    output: opt.Output = None,
-    force: opt.Force = False,
-    show: opt.Show = None,
-    as_json: opt.Json = False,
+    n: int = opt.option("Number of directions.", "--n", "-n", default=TRAVERSAL_ROWS),
+    by: Discovery = opt.option(
+        "`latents` are the principal components of the latents, kept as pc1, pc2 and so on; `pictures` the "
+        "directions in which the decoder changes images most, kept as jac1, jac2 and so on.",
+        default="latents",
+    ),
+    scale: int = opt.scale,
+    labels: bool = opt.labels_on,
+    title: str = opt.title,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    show: bool | None = opt.show,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Find unsupervised directions, keep them as vectors, and draw a row of images for each.
 
     Examples:
 
         latentcli vectors discover
-
         latentcli edit me.jpg --vector pc3=2
 
     Strength 1 is one standard deviation of the latents. Printed are the share of their variance, the change in images,
@@ -272,15 +242,14 @@ def discover_vectors(
 
 @app.command("report", cls=Command)
 def report_vectors(
-    model: opt.Model = None,
-    engine: opt.Engine = "auto",
-    images: Annotated[
-        Path | None,
-        opt.option("Folder of images for the strips, held-out ones first. (default: samples)", panel=opt.OUTPUT),
-    ] = None,
-    output: opt.Output = None,
-    force: opt.Force = False,
-    as_json: opt.Json = False,
+    model: str | None = opt.model,
+    engine: EngineName = opt.engine,
+    images: Path | None = opt.option(
+        "Folder of images for the strips, held-out ones first. (default: samples)", panel=opt.OUTPUT
+    ),
+    output: Path | None = opt.output,
+    force: bool = opt.force,
+    as_json: bool = opt.as_json,
 ) -> None:
     """Print the diagnostics of a model's vectors, and write them to a page with pictures.
 
@@ -301,7 +270,7 @@ def report_vectors(
     vectors = [event for event in events if isinstance(event, ConceptVector)]
     console.facts["vectors"] = [summary(vector, vectors) for vector in vectors]
     if not as_json:
-        draw_table(console, vector_table(vectors))
+        console.table(vector_table(vectors))
         for vector in vectors:
             for line in describe(vector):
                 console.line(line)

@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Literal
 
-from latentcli.config import ACTIVE_KL, HELD_OUT_NEEDS, ModelConfig
+from latentcli.config import ModelConfig
+from latentcli.data.sources import HELD_OUT_NEEDS
 from latentcli.evaluation.result import MIN_COMPARED, Evaluation
 from latentcli.presets import FEW_IMAGES, default_epochs, images_seen
-from latentcli.storage.history import EpochReport, Metrics, TrainingSummary
+from latentcli.storage.history import ACTIVE_KL, EpochReport, Metrics, TrainingSummary
 
 Grade = Literal["good", "note", "problem"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.evaluation import sample_metrics
 from latentcli.evaluation.result import Baseline, Evaluation, Neighbours, Pixels, SampleMetrics
 from latentcli.evaluation.sample_metrics import FeatureSpace
@@ -162,7 +162,7 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
         sets = [real, *made.values()]
         distances, rows = sample_metrics.nearest(torch.cat([pictures.few for pictures in sets]), train.floats())
         own = sets[1].few[:_SHOWN]
-        neighbours = Neighbours(own.numpy(), as_float(train.take(rows[len(real.few) :][: len(own)])).numpy())
+        neighbours = Neighbours(own.numpy(), as_float_tensor(train.take(rows[len(real.few) :][: len(own)])).numpy())
         if not subject.on_training:
             trained_on = _Pictures.of(subject.features, train.spread(_COPIED_FROM)).features
             by_pixels = torch.split(distances, [len(pictures.few) for pictures in sets])

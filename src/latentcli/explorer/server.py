@@ -1,4 +1,4 @@
-"""Server of the explorer: a page and its requests, on this machine and for nobody else.
+"""Server of the explorer: a page and its requests, for this machine alone.
 
 It listens on 127.0.0.1 alone. Every request must name that host, so that no other name can be pointed at it (DNS
 rebinding), must come from its own page, and must carry the token of its address; no file but the page's is served.
@@ -6,9 +6,10 @@ rebinding), must come from its own page, and must carry the token of its address
 
 import asyncio
 import json
+import re
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -29,7 +30,7 @@ PAGE = Path(__file__).parent / "page"
 HOST = "127.0.0.1"
 _ASSETS = {"app.js": "text/javascript", "style.css": "text/css"}
 _MOST_JSON = 1 << 20  # bytes of a request
-_MOST_TABS, _MOST_PILE = 1000, 1000  # pages that are remembered, and pictures of a pile
+_MOST_TABS, _MOST_PILE = 1000, 1000  # open pages of the browser, and pictures of a pile
 _BACKLOG = 128  # connections that wait
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -57,24 +58,28 @@ class Stale(Exception):
 
 
 class Guard:
-    """Turns away whoever is not the page, before anything is read."""
+    """Refuses every request that does not come from the page, before it is read."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str) -> None:
         self.app, self.hosts, self.token = app, hosts, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Pass on a request of the page, with the security headers in the answer; others get 403."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request = Request(scope)
-        problem = self._problem(request)
-        if problem:
-            await JSONResponse({"error": problem}, 403)(scope, receive, _with_headers(send))
-            return
-        await self.app(scope, receive, _with_headers(send))
+        problem = self._problem(Request(scope))
+        app = JSONResponse({"error": problem}, 403) if problem else self.app
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *_HEADERS]
+            await send(message)
+
+        await app(scope, receive, sending)
 
     def _problem(self, request: Request) -> str:
+        """The reason to refuse a request, or ""."""
         if request.headers.get("host") not in self.hosts:
             return "another host was asked for"
         origin = request.headers.get("origin")
@@ -86,15 +91,6 @@ class Guard:
             return ""
         given = request.headers.get("x-token") or request.query_params.get("token", "")
         return "" if secrets.compare_digest(given.encode(), self.token.encode()) else "the token is missing or wrong"
-
-
-def _with_headers(send: Send) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), *_HEADERS]
-        await send(message)
-
-    return sending
 
 
 class Queue:
@@ -120,29 +116,24 @@ def application(session: Session, port: int, token: str) -> ASGIApp:
     """The ASGI application."""
     queue = Queue()
 
-    def answering(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            try:
-                asked = json.loads(await _body(request, _MOST_JSON) or b"{}")
-                if not isinstance(asked, dict):
-                    raise UsageError("a request is a JSON object")
-                number = asked.get("number", 0)
-                tab = str(asked.get("tab", ""))[:64]
-                found = await queue.run(tab, number if type(number) is int else 0, lambda: handler(session, asked))
-            except Stale:
-                return Response(status_code=204)
-            except (LatentCLIError, ValueError, RecursionError) as error:
-                return JSONResponse({"error": _in_words_of_the_page(error)}, 400)
-            return _response(found)
-
-        return answer
+    async def answer(request: Request) -> Response:
+        try:
+            handler = HANDLERS[request.url.path.rpartition("/")[2]]
+            query = json.loads(await _body(request, _MOST_JSON) or b"{}")
+            if not isinstance(query, dict):
+                raise UsageError("a request is a JSON object")
+            number = query.get("number", 0)
+            tab = str(query.get("tab", ""))[:64]
+            result = await queue.run(tab, number if type(number) is int else 0, lambda: handler(session, query))
+        except Stale:
+            return Response(status_code=204)
+        except (LatentCLIError, ValueError, RecursionError) as error:
+            return _refusal(error)
+        return _response(result)
 
     async def page(request: Request) -> Response:
-        return Response((PAGE / "index.html").read_bytes(), media_type="text/html")
-
-    async def asset(request: Request) -> Response:
-        name = request.url.path.strip("/")
-        return Response((PAGE / name).read_bytes(), media_type=_ASSETS[name])
+        name = request.url.path.strip("/") or "index.html"
+        return Response((PAGE / name).read_bytes(), media_type=_ASSETS.get(name, "text/html"))
 
     async def photo(request: Request) -> Response:
         try:
@@ -150,17 +141,16 @@ def application(session: Session, port: int, token: str) -> ASGIApp:
             name = unquote(request.headers.get("x-name", "photo.png"))[-200:]
             return JSONResponse(await queue.run("", 0, lambda: session.open(name, content)))
         except LatentCLIError as error:
-            return JSONResponse({"error": _in_words_of_the_page(error)}, 413 if isinstance(error, _TooLarge) else 400)
+            return _refusal(error)
 
     async def failed(request: Request, error: Exception) -> Response:
         return JSONResponse({"error": f"the server failed: {type(error).__name__}; its terminal says more"}, 500)
 
     routes = [
-        Route("/", page),
-        *(Route(f"/{name}", asset) for name in _ASSETS),
+        *(Route(f"/{name}", page) for name in ("", *_ASSETS)),
         Route("/api/photo", photo, methods=["POST"]),
+        *(Route(f"/api/{name}", answer, methods=["POST"]) for name in HANDLERS),
     ]
-    routes += [Route(f"/api/{name}", answering(handler), methods=["POST"]) for name, handler in HANDLERS.items()]
     app = Starlette(routes=routes, exception_handlers={Exception: failed})
     return Guard(app, frozenset({f"{HOST}:{port}", f"localhost:{port}"}), token)
 
@@ -170,7 +160,7 @@ class _TooLarge(LatentCLIError):
 
 
 async def _body(request: Request, most: int) -> bytes:
-    """Its bytes, of which no more than `most` are kept. Raises _TooLarge."""
+    """The bytes of a request. Raises _TooLarge as soon as there are more than `most`."""
     refusal = _TooLarge(f"that is more than {most >> 20:,} MiB, the limit")
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > most:
@@ -183,45 +173,46 @@ async def _body(request: Request, most: int) -> bytes:
     return bytes(content)
 
 
-def _response(found: Shown | dict[str, Any]) -> Response:
-    if isinstance(found, dict):
-        return JSONResponse(found)
-    name = "".join(
-        letter if letter.isascii() and letter.isprintable() and letter not in '"\\' else "_" for letter in found.name
-    )
-    headers = {"content-disposition": f'attachment; filename="{name}"'} if found.name else {}
-    return Response(found.content, media_type=found.media_type, headers=headers)
+def _response(result: Shown | dict[str, Any]) -> Response:
+    if isinstance(result, dict):
+        return JSONResponse(result)
+    name = re.sub(r'[^ -~]|["\\]', "_", result.name)  # printable ASCII alone
+    headers = {"content-disposition": f'attachment; filename="{name}"'} if result.name else {}
+    return Response(result.content, media_type=result.media_type, headers=headers)
 
 
-def _start(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
-    state = parse(asked.get("state"))
-    return {"ranges": session.ranges(state), "notes": session.notes(state)}
+def _refusal(error: Exception) -> Response:
+    """An error, with the switches and fields of the page where it names parameters."""
+    text = str(error)
+    for of_python, of_page in _WORDS_OF_THE_PAGE.items():
+        text = text.replace(of_python, of_page)
+    return JSONResponse({"error": text[:_LONGEST_ERROR]}, 413 if isinstance(error, _TooLarge) else 400)
 
 
-def _fit(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
-    piles = [asked.get(kind) for kind in ("positive", "negative")]
+def _fit(session: Session, query: dict[str, Any]) -> dict[str, Any]:
+    piles = [query.get(kind) for kind in ("positive", "negative")]
     if not all(isinstance(pile, list) and len(pile) <= _MOST_PILE for pile in piles):
         raise UsageError(f"a pile is a list of up to {_MOST_PILE:,} pictures")
     states = [[parse(state) for state in pile or ()] for pile in piles]
-    return session.fit(str(asked.get("name", "")), states, asked.get("force") is True)
+    return session.fit(str(query.get("name", "")), states, query.get("force") is True)
 
 
 HANDLERS: dict[str, Handler] = {
-    "model": lambda session, asked: session.describe(),
-    "start": _start,
-    "picture": lambda session, asked: session.picture(parse(asked.get("state"))),
-    "strip": lambda session, asked: session.strip(parse(asked.get("state")), str(asked.get("name"))),
-    "download": lambda session, asked: session.download(parse(asked.get("state"))),
-    "latents": lambda session, asked: session.latents(parse(asked.get("state"))),
-    "command": lambda session, asked: {"command": session.command(parse(asked.get("state")))},
+    "model": lambda session, query: session.describe(),
+    "start": lambda session, query: session.start(parse(query.get("state"))),
+    "picture": lambda session, query: session.picture(parse(query.get("state"))),
+    "strip": lambda session, query: session.strip(parse(query.get("state")), str(query.get("name"))),
+    "download": lambda session, query: session.picture(parse(query.get("state")), full_size=True),
+    "latents": lambda session, query: session.latents(parse(query.get("state"))),
+    "command": lambda session, query: {"command": session.command(parse(query.get("state")))},
     "fit": _fit,
 }
 
 
 def listen(port: int | None, preferred: int) -> socket.socket:
-    """A socket on 127.0.0.1: at the port that was asked for, else at the preferred one or any that is free.
+    """A socket on 127.0.0.1: at `port`, or without one at the preferred port or any free one.
 
-    Raises ConfigError when the port that was asked for is taken.
+    Raises ConfigError when `port` is taken.
     """
     for wanted in (port,) if port is not None else (preferred, 0):
         # Naming the protocol lets asyncio switch off Nagle's algorithm, which would hold each answer for 40 ms.
@@ -245,11 +236,3 @@ def serve(session: Session, listener: socket.socket, token: str) -> None:
 
     app = application(session, listener.getsockname()[1], token)
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
-
-
-def _in_words_of_the_page(error: Exception) -> str:
-    """An error, where it names parameters that are switches and fields of the page."""
-    text = str(error)
-    for of_python, of_page in _WORDS_OF_THE_PAGE.items():
-        text = text.replace(of_python, of_page)
-    return text[:_LONGEST_ERROR]

@@ -1,5 +1,6 @@
 """Session of the explorer: its model, the photos that were opened, and every picture the page asks for."""
 
+import contextlib
 import hashlib
 import shlex
 import tempfile
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentcli.concepts import axes, labels
+from latentcli.concepts import axes
 from latentcli.concepts.edit import EditRequest, Strength, move
 from latentcli.concepts.fit import FitSettings
+from latentcli.concepts.labels import LACKS, SHOWS, Concept, Labels
 from latentcli.concepts.vector import ConceptVector
 from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError, LatentCLIError, UsageError
@@ -36,9 +38,9 @@ from latentcli.storage.latents import SUFFIX, Latents
 
 COMPONENTS = 8  # principal components with a slider
 _PREVIEW = 768  # pixels of the longer side of a photo while it is edited
-_KEPT, _MOST_KEPT = 8, 256 << 20  # previews, and bytes of files
-_STRIP = 5  # pictures
-_LEAST_PILE = 2  # pictures
+_KEPT, _MOST_KEPT = 8, 256 << 20  # previews, and bytes of photos, in memory
+_STRIP = 5  # pictures of a strip
+_LEAST_PILE = 2  # pictures of a pile that a vector is fitted to
 TYPICAL = (1, 99)  # percentiles of the latents' projections
 _JPEG = 90  # quality of previews
 
@@ -54,18 +56,18 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A photo as a preview, and what is edited in it."""
+    """A photo that the page edits."""
 
     name: str
-    content: bytes  # of its file, which is decoded whole only for a download
-    size: tuple[int, int]  # pixels of the whole
+    content: bytes  # the bytes of its file, which are decoded at full size for a download only
+    size: tuple[int, int]  # pixels at full size
     preview: Photo
     boxes: list[Box]  # in the preview
     notes: list[str]
 
 
 class Session:
-    """Answers the page. Calls may come from several threads; they are computed one after the other."""
+    """Answers to the page. Calls may come from several threads; they are computed one after the other."""
 
     def __init__(self, entry: catalog.ModelEntry, images: Path | None = None) -> None:
         """Raises what `load_model` does, ImageError for a folder without images."""
@@ -75,20 +77,21 @@ class Session:
         self._lock = threading.Lock()
         self._photos: OrderedDict[tuple[str, bool], Opened] = OrderedDict()
         self._files: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
-        where = self.model.geometry
-        components = axes.components(where, COMPONENTS)
-        self._components = [axes.as_vector(axis, where, self.model.model_id) for axis in components]
+        geometry = self.model.geometry
+        components = axes.components(geometry, COMPONENTS)
+        self._components = [axes.as_vector(axis, geometry, self.model.model_id) for axis in components]
         self._vectors: dict[str, ConceptVector] = {}
         self._read_vectors()
         self.model.engine.prepare()
 
     def _read_vectors(self) -> None:
+        """Read the saved vectors; a principal component of the same name gives way."""
         saved = {vector.name: vector for vector in vectors_of(self.entry, self.model)[0]}
         self._vectors = saved | {vector.name: vector for vector in self._components if vector.name not in saved}
 
     @property
     def vectors(self) -> list[ConceptVector]:
-        """Those with a slider: saved ones, then principal components."""
+        """The vectors with a slider: saved ones, then principal components."""
         return list(self._vectors.values())
 
     def describe(self) -> dict[str, Any]:
@@ -104,24 +107,24 @@ class Session:
         }
 
     def open(self, name: str, content: bytes) -> dict[str, Any]:
-        """Keep a photo. Raises ImageError for a file that is none."""
+        """Keep a photo; returns its key, name and size. Raises ImageError for a file that is no photo."""
         key = hashlib.sha256(content).hexdigest()[:16]
         safe = Path(name.replace("\\", "/")).name or "photo.png"
         with self._lock:
             self._files[key] = safe, content
             self._files.move_to_end(key)
-            while len(self._files) > 1 and sum(len(kept) for _, kept in self._files.values()) > _MOST_KEPT:
-                gone, _ = self._files.popitem(last=False)
+            while len(self._files) > 1 and sum(len(file) for _, file in self._files.values()) > _MOST_KEPT:
+                oldest, _ = self._files.popitem(last=False)
                 for align in (True, False):
-                    self._photos.pop((gone, align), None)
+                    self._photos.pop((oldest, align), None)
             opened = self._opened(key, align=False)
         return {"photo": key, "name": safe, "width": opened.size[0], "height": opened.size[1]}
 
     def _opened(self, key: str, align: bool) -> Opened:
-        known = self._photos.get((key, align))
-        if known is not None:
+        """The photo of a key, with its face found or not. Raises ConfigError when it is no longer kept."""
+        if (key, align) in self._photos:
             self._photos.move_to_end((key, align))
-            return known
+            return self._photos[key, align]
         if key not in self._files:
             raise ConfigError("the photo is no longer open; open it again")
         name, content = self._files[key]
@@ -131,21 +134,20 @@ class Session:
         notes = unlike(self.entry, photo.visible(), name) + notes
         scale = min(1.0, _PREVIEW / max(photo.size))
         size = max(1, round(photo.size[0] * scale)), max(1, round(photo.size[1] * scale))
-        small = Photo(
-            photo.picture.resize(size, Image.Resampling.LANCZOS),
-            None if photo.alpha is None else photo.alpha.resize(size, Image.Resampling.LANCZOS),
-        )
+        alpha = photo.alpha and photo.alpha.resize(size, Image.Resampling.LANCZOS)
+        preview = Photo(photo.picture.resize(size, Image.Resampling.LANCZOS), alpha)
         scaled = [
             replace(box, x=box.x * scale, y=box.y * scale, width=box.width * scale, height=box.height * scale)
             for box in boxes
         ]
-        opened = Opened(name, content, photo.size, small, scaled, notes)
-        self._photos[(key, align)] = opened
+        opened = Opened(name, content, photo.size, preview, scaled, notes)
+        self._photos[key, align] = opened
         while len(self._photos) > _KEPT:
             self._photos.popitem(last=False)
         return opened
 
     def _moves(self, state: State) -> tuple[list[ConceptVector], tuple[Strength, ...]]:
+        """Vectors and strengths of a state. Raises UsageError for a vector that the model does not have."""
         missing = [name for name, _ in state.moves if name not in self._vectors]
         if missing:
             raise UsageError(f"{self.model.name} has no vector {missing[0]!r}; load the page again")
@@ -168,7 +170,7 @@ class Session:
         return edit.edit_photo(self.model, opened.preview, EditRequest(), opened.boxes[:1], [])[1]
 
     def _latent(self, state: State) -> np.ndarray:
-        """(1, latent_dim), moved."""
+        """The latent (1, latent_dim) of a state, moved along its vectors."""
         return move(self._start(state), *self._moves(state))
 
     def latents(self, state: State) -> Shown:
@@ -180,69 +182,55 @@ class Session:
             Latents(z.astype(np.float32), ("explored.png",), self.model.model_id).save(path)
             return Shown(path.read_bytes(), "application/octet-stream", f"explored{SUFFIX}")
 
-    def picture(self, state: State) -> Shown:
-        """What the page shows: a photo as a preview, else the decoded image."""
+    def picture(self, state: State, full_size: bool = False) -> Shown:
+        """The decoded image of a state, or its edited photo: a preview, or the very file that `command` writes."""
         with self._lock:
             if state.photo is None:
-                return self._decoded(state)
+                picture = to_pictures(self.model.decode(self._latent(state)))[0]
+                return Shown(encode_picture(picture, ".png"), "image/png", f"{self._stem(state)}.png")
             opened = self._opened(state.photo, state.align)
             vectors, strengths = self._moves(state)
-            request = EditRequest(vectors=strengths)
+            request = EditRequest(vectors=strengths, align=state.align)
+            if full_size and vectors:
+                item = Item(Path(opened.name), opened.name, None, content=opened.content)
+                content = edit.edited_bytes(self.model, request, vectors, item)
+                name = f"{Path(opened.name).stem}{request.tag()}{edit.same_format(item)}"
+                return Shown(content, "application/octet-stream", name)
+            if full_size:
+                return Shown(opened.content, "application/octet-stream", opened.name)
             versions, _ = edit.edit_photo(self.model, opened.preview, request, opened.boxes, vectors)
-            shown = versions[-1].visible()
-        if "A" in shown.getbands():
-            return Shown(encode_picture(shown, ".png"), "image/png")
-        return Shown(encode_picture(shown, ".jpg", quality=_JPEG), "image/jpeg")
-
-    def _decoded(self, state: State) -> Shown:
-        picture = to_pictures(self.model.decode(self._latent(state)))[0]
-        return Shown(encode_picture(picture, ".png"), "image/png", f"{self._stem(state)}.png")
+        preview = versions[-1].visible()
+        if "A" in preview.getbands():
+            return Shown(encode_picture(preview, ".png"), "image/png")
+        return Shown(encode_picture(preview, ".jpg", quality=_JPEG), "image/jpeg")
 
     def strip(self, state: State, name: str) -> Shown:
-        """A few strengths of one vector, over its typical range."""
+        """Pictures at a few strengths of one vector, over its typical range."""
         with self._lock:
             if name not in self._vectors:
                 raise UsageError(f"{self.model.name} has no vector {name!r}")
             low, high = self._range(self._start(state), self._vectors[name])
-            others = replace(state, moves=tuple(pair for pair in state.moves if pair[0] != name))
-            z = self._latent(others)
+            z = self._latent(replace(state, moves=tuple(pair for pair in state.moves if pair[0] != name)))
             steps = np.linspace(low, high, _STRIP, dtype=np.float32)[:, None]
             pictures = to_pictures(self.model.decode(z + steps * self._vectors[name].direction))
         return Shown(encode_picture(sheet(pictures, _STRIP), ".png"), "image/png")
 
-    def ranges(self, state: State) -> dict[str, list[float]]:
-        """For each vector, between which strengths the picture stays as typical as the images are."""
+    def start(self, state: State) -> dict[str, Any]:
+        """The range of typical strengths of each vector, and notes on what was found in a photo."""
         with self._lock:
             z = self._start(state)
-            return {name: list(self._range(z, vector)) for name, vector in self._vectors.items()}
+            ranges = {name: self._range(z, vector) for name, vector in self._vectors.items()}
+            notes = [] if state.photo is None else self._opened(state.photo, state.align).notes
+            return {"ranges": ranges, "notes": notes}
 
     def _range(self, z: np.ndarray, vector: ConceptVector) -> tuple[float, float]:
+        """Strengths between which a latent (1, latent_dim) stays as typical as the images are; 0 is among them."""
         length, score = float(np.linalg.norm(vector.direction)), float(vector.score(z)[0])
         low, high = ((float(vector.percentiles[percent]) - score) / length for percent in TYPICAL)
         return min(low, 0.0), max(high, 0.0)
 
-    def notes(self, state: State) -> list[str]:
-        """What was found in a photo."""
-        with self._lock:
-            return [] if state.photo is None else self._opened(state.photo, state.align).notes
-
-    def download(self, state: State) -> Shown:
-        """The picture at full resolution: the very file that `command` writes."""
-        with self._lock:
-            if state.photo is None:
-                return self._decoded(state)
-            opened = self._opened(state.photo, state.align)
-            vectors, strengths = self._moves(state)
-            if not vectors:
-                return Shown(opened.content, "application/octet-stream", opened.name)
-            request = EditRequest(vectors=strengths, align=state.align)
-            item = Item(Path(opened.name), opened.name, None, content=opened.content)
-            content = edit.edited_bytes(self.model, request, vectors, item)
-        suffix = edit.same_format(item)
-        return Shown(content, "application/octet-stream", f"{Path(opened.name).stem}{request.tag()}{suffix}")
-
     def command(self, state: State) -> str:
-        """The command line that writes what `download` gives; "" where there is none."""
+        """The command line that writes the file of a download; "" where there is none."""
         moves = [f"--vector={name}={strength:.6g}" for name, strength in state.moves]
         words = ["latentcli"]
         if state.seed is not None and moves:
@@ -260,34 +248,34 @@ class Session:
         return shlex.join([*words, "--model", self._reference()])
 
     def _reference(self) -> str:
-        """The model by its name, or by its folder where another has the name."""
-        try:
-            found = catalog.find_model(self.model.name)
-        except LatentCLIError:
-            return str(self.entry.path.parent)
-        return self.model.name if found.path.resolve() == self.entry.path.resolve() else str(self.entry.path.parent)
+        """The model's name, or its folder where the name stands for another model or for none."""
+        with contextlib.suppress(LatentCLIError):
+            if catalog.find_model(self.model.name).path.resolve() == self.entry.path.resolve():
+                return self.model.name
+        return str(self.entry.path.parent)
 
     def fit(self, name: str, piles: Sequence[Sequence[State]], force: bool) -> dict[str, Any]:
-        """Fit a vector to two piles of pictures, with the concept and without it, and keep it, as `vectors fit` does.
+        """Fit a vector to two piles of pictures, with the concept and without it, and save it, as `vectors fit` does.
 
         Raises ConfigError for piles that are too small, OutputExists when the name is taken.
         """
         if any(len(pile) < _LEAST_PILE for pile in piles):
             raise ConfigError(f"put {_LEAST_PILE} or more pictures on each pile")
-        with self._lock, tempfile.TemporaryDirectory() as folder:
-            files = []
-            for kind, pile in zip(("with", "without"), piles, strict=True):
-                z = np.concatenate([self._latent(state) for state in pile]).astype(np.float32)
-                files.append(Path(folder, f"{kind}{SUFFIX}"))
-                names = tuple(f"{kind}-{number}.png" for number in range(len(z)))
-                Latents(z, names, self.model.model_id).save(files[-1])
-            labelled = labels.from_folders(catalog.check_name(name, "vector"), files[0], files[1])
-            events = fit_vectors.fit(self.entry, labelled, FitSettings(), force, self.model)
+        kinds = ("with", "without")
+        names = tuple(f"{kind}-{row}.png" for kind, pile in zip(kinds, piles, strict=True) for row in range(len(pile)))
+        values = np.repeat([SHOWS, LACKS], list(map(len, piles))).astype(np.int8)
+        origin = {"positive": f"with{SUFFIX}", "negative": f"without{SUFFIX}"}
+        with self._lock:
+            z = np.concatenate([self._latent(state) for pile in piles for state in pile])
+            latents = Latents(z, names, self.model.model_id)
+            labels = Labels(Path(), names, (Concept(name, values, origin),), latents=latents)
+            events = fit_vectors.fit(self.entry, labels, FitSettings(), force, self.model)
             vector = next(event for event in events if isinstance(event, ConceptVector))
             self._read_vectors()
         return describe_vector(vector) | {"positives": vector.positives, "negatives": vector.negatives}
 
     def _stem(self, state: State) -> str:
+        """Name of a download, without suffix."""
         if state.walk is not None:
             return "walk"
         start = f"seed{state.seed}" if state.seed is not None else self.images[state.image or 0].stem
@@ -295,12 +283,12 @@ class Session:
 
 
 def describe_vector(vector: ConceptVector) -> dict[str, Any]:
-    """What the page says of a vector."""
+    """Figures of a vector, for the page."""
     sigma = float(vector.gap_in_sigma)
     return {
         "name": vector.name,
         "labelled": vector.positives > 0 or bool(vector.combined),
-        "sigma": sigma if np.isfinite(sigma) else None,  # of strength 1
+        "sigma": sigma if np.isfinite(sigma) else None,  # within-class standard deviations of strength 1
         "auc": vector.auc,
         "advice": vector.advice,
     }

@@ -1,7 +1,7 @@
-"""State of the explorer: what a picture starts from, and how far it is moved along each axis.
+"""State of the explorer: the origin of a picture, and the strength of each vector that it is moved along.
 
-The page keeps the states and sends them whole, so that undo, two tabs and a server that was started again need nothing
-of the server.
+The page keeps the states and sends them whole. So undo, a second tab and a restarted server work without any memory of
+the server.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from latentcli.config import MOST_STRENGTH
+from latentcli.defaults import MOST_STRENGTH
 from latentcli.errors import UsageError
 
 _DEEPEST = 4  # walks between walks
@@ -18,18 +18,18 @@ _MOST_MOVES = 100
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A picture: exactly one of seed, photo, image and walk says what it starts from."""
+    """A picture: its origin, which is exactly one of seed, photo, image and walk, and its moves."""
 
-    seed: int | None = None  # of a sample
+    seed: int | None = None  # the seed of a sample
     photo: str | None = None  # key of an opened photo
-    align: bool = True  # of a photo: find its face
+    align: bool = True  # find the face of a photo
     image: int | None = None  # position in the folder of images
     walk: "tuple[State, State, float] | None" = None  # between two states, at 0 to 1
     moves: tuple[tuple[str, float], ...] = ()  # names of vectors, and strengths that are not 0
 
 
 def parse(values: Any, depth: int = 0) -> State:
-    """A state from the page's JSON. Raises UsageError for anything that is none.
+    """A state from the page's JSON. Raises UsageError for anything else.
 
     >>> parse({"seed": 7, "moves": {"smile": 1.5, "old": 0}})
     State(seed=7, photo=None, align=True, image=None, walk=None, moves=(('smile', 1.5),))
@@ -40,17 +40,17 @@ def parse(values: Any, depth: int = 0) -> State:
     if len(kinds) != 1:
         raise UsageError("a picture starts from one of a seed, a photo, an image and a walk")
     moves = _moves(values.get("moves", {}))
-    start = values[kinds[0]]
+    origin = values[kinds[0]]
     match kinds[0]:
-        case "seed" if _is_whole(start) and start < 2**62:
-            return State(seed=start, moves=moves)
-        case "image" if _is_whole(start):
-            return State(image=start, moves=moves)
-        case "photo" if isinstance(start, str):
-            return State(photo=start, align=values.get("align") is not False, moves=moves)
-        case "walk" if isinstance(start, list) and len(start) == 3:
-            ends = parse(start[0], depth + 1), parse(start[1], depth + 1)
-            return State(walk=(*ends, min(1.0, max(0.0, _number(start[2])))), moves=moves)
+        case "seed" if _is_whole(origin) and origin < 2**62:
+            return State(seed=origin, moves=moves)
+        case "image" if _is_whole(origin):
+            return State(image=origin, moves=moves)
+        case "photo" if isinstance(origin, str):
+            return State(photo=origin, align=values.get("align") is not False, moves=moves)
+        case "walk" if isinstance(origin, list) and len(origin) == 3:
+            ends = parse(origin[0], depth + 1), parse(origin[1], depth + 1)
+            return State(walk=(*ends, min(1.0, max(0.0, _number(origin[2])))), moves=moves)
     raise UsageError(f"{kinds[0]} cannot be what a picture starts from")
 
 

@@ -1,7 +1,7 @@
-"""Static page: the explorer of a model as one file, with its decoder and encoder inside, that works without a network.
+"""Static page: the explorer of a model as one file, with decoder and encoder inside, that works without a network.
 
-The networks are ONNX graphs with weights of 8 significant bits, run by ONNX Runtime Web, which is part of the package
-(`ort/`). What the decoder and the encoder share, the principal components, is in the page once.
+Both are ONNX graphs with weights of 8 significant bits, run by ONNX Runtime Web, which is part of the package (`ort/`).
+The page holds the principal components, which decoder and encoder share, once.
 """
 
 import base64
@@ -9,18 +9,16 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from latentcli.data.sources import find_images
-from latentcli.errors import ConfigError
 from latentcli.events import Event, Wrote
 from latentcli.explorer.session import TYPICAL, Session, describe_vector
 from latentcli.model import graphs
-from latentcli.model.modelfile import LoadedModel
 from latentcli.model.onnx import compacted
-from latentcli.pipelines.map import Mapped, page_of
+from latentcli.pipelines.map import page_of
+from latentcli.pipelines.outputs import check_page
 from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import output_file, write_whole
 from latentcli.text import shown, stored
@@ -34,46 +32,37 @@ def write(entry: ModelEntry, target: Path, force: bool, folder: Path | None = No
 
     Raises OutputExists when the file is taken, ImageError for a folder without images.
     """
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{target} would be an HTML page; give a name that ends in .html")
-    target = output_file(target, target, force)
+    target = output_file(check_page(target), target, force)
     if folder is not None:
         find_images(folder)
-    return _write(Session(entry), target, folder)
-
-
-def _write(session: Session, target: Path, folder: Path | None) -> Iterator[Event]:
-    mapped = None if folder is None else (yield from page_of(session.model, folder))
-    write_whole(target, stored(build(session, mapped)))
+    session = Session(entry)
+    z, map_page = (None, "") if folder is None else (yield from page_of(session.model, folder))
+    write_whole(target, stored(build(session, z, map_page)))
     yield Wrote(target)
 
 
-def build(session: Session, mapped: Mapped | None = None) -> str:
-    """The document."""
+def build(session: Session, mapped: np.ndarray | None = None, map_page: str = "") -> str:
+    """The document; with the latents (n, latent_dim) of images on a map, and the page of that map."""
     model = session.model
     vectors = session.vectors
     latents = model.prior.sample(range(SEEDS), model.prior.temperature)
-    images = np.empty((0, model.config.latent_dim)) if mapped is None else mapped.z
+    images = np.empty((0, model.config.latent_dim)) if mapped is None else mapped
     numbers = np.concatenate([latents, *(vector.direction[None] for vector in vectors), images]).astype("<f4")
+    low, high = TYPICAL
     described = [
-        describe_vector(vector)
-        | {"low": float(vector.percentiles[TYPICAL[0]]), "high": float(vector.percentiles[TYPICAL[1]])}
+        describe_vector(vector) | {"low": float(vector.percentiles[low]), "high": float(vector.percentiles[high])}
         for vector in vectors
     ]
     config = model.config
-    shared = _shared(model)
+    shared = compacted(model.weights["linear.basis"]).tobytes() if config.linear else b""  # stands in both networks
     networks = {
         "decoder": graphs.decoder(config, model.weights, compact=True),
         "encoder": graphs.encoder(config, model.weights, compact=True),
     }
     cuts = {name: network.index(shared) for name, network in networks.items()}
-    facts: dict[str, Any] = {
+    facts = {
         "name": shown(model.name),
-        "width": config.width,
-        "height": config.height,
-        "channels": config.channels,
-        "crop": config.crop,
-        "background": config.background,
+        **{field: getattr(config, field) for field in ("width", "height", "channels", "crop", "background")},
         "dimensions": config.latent_dim,
         "faces": False,
         "images": 0,
@@ -82,32 +71,25 @@ def build(session: Session, mapped: Mapped | None = None) -> str:
         "vectors": described,
         "cuts": cuts,
     }
-    parts = {
+    contents = {
         "runtime": (_HERE / "ort" / "ort.wasm.bundle.min.mjs.gz").read_bytes(),
         "wasm": (_HERE / "ort" / "ort-wasm-simd-threaded.wasm.gz").read_bytes(),
         "shared": gzip.compress(shared, 9, mtime=0),
         "numbers": gzip.compress(numbers.tobytes(), 9, mtime=0),
     }
     for name, network in networks.items():
-        parts[name] = gzip.compress(network.replace(shared, b"", 1), 9, mtime=0)
-    if mapped is not None:
-        parts["map-page"] = gzip.compress(stored(mapped.page), 9, mtime=0)
+        contents[name] = gzip.compress(network.replace(shared, b"", 1), 9, mtime=0)
+    if map_page:
+        contents["map-page"] = gzip.compress(stored(map_page), 9, mtime=0)
     page = (_HERE / "page" / "index.html").read_text()
     style = (_HERE / "page" / "style.css").read_text()
     data = json.dumps(facts, allow_nan=False).replace("<", "\\u003c")
     blocks = [f'<script type="application/json" id="model">{data}</script>']
     blocks += [
         f'<script type="text/plain" id="{name}">{base64.b64encode(content).decode()}</script>'
-        for name, content in parts.items()
+        for name, content in contents.items()
     ]
     scripts = [(_HERE / "static.js").read_text(), (_HERE / "page" / "app.js").read_text()]
     blocks += [f"<script>\n{script}</script>" for script in scripts]
     page = page.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
     return page.replace('<script src="app.js"></script>', "\n".join(blocks))
-
-
-def _shared(model: LoadedModel) -> bytes:
-    """What stands in both networks, the principal components, or nothing."""
-    if not model.config.linear:
-        return b""
-    return compacted(model.weights["linear.basis"]).tobytes()

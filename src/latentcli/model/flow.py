@@ -17,7 +17,7 @@ from typing import Self
 
 import numpy as np
 
-from latentcli.config import FLOW_GUIDANCE, FLOW_TEMPERATURE
+from latentcli.defaults import FLOW_GUIDANCE, FLOW_TEMPERATURE
 from latentcli.model.noise import mixed, uniform_and_normal
 
 FREQUENCIES = 32  # of the sines and cosines of the time

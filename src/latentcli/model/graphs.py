@@ -10,9 +10,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from latentcli.config import MEAN_UNIT, PICTURE_UNIT, ModelConfig
+from latentcli.config import ModelConfig
 from latentcli.model.onnx import Graph
 
+# Units of what the convolutions correct: with them, learning as fast as on faces leaves avatars, which PCA describes
+# to a fraction of a gray level, at 58.5 dB; without them they fall to 47.7 dB at first.
+MEAN_UNIT = 2.0  # unit of a correction of the mean, in standard deviations of the linear posterior
+PICTURE_UNIT = 10.0  # unit of a correction of the picture, in standard deviations of what PCA leaves over
 _NORM_EPSILON = 1e-5  # of BatchNorm2d and LayerNorm
 
 

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentcli.config import MEAN_UNIT, PICTURE_UNIT, ModelConfig
+from latentcli.config import ModelConfig
+from latentcli.model.graphs import MEAN_UNIT, PICTURE_UNIT
 from latentcli.model.pca import Pca
 
 _NOISE = 0.05**2  # before the fit: the residual variance of PCA on photos of faces

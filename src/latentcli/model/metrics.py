@@ -7,11 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentcli.config import ACTIVE_KL
 from latentcli.model.device import device_of
 from latentcli.model.objective import Elbo, evaluate_elbo
 from latentcli.model.vae import VAE, Posterior
-from latentcli.storage.history import Metrics
+from latentcli.storage.history import ACTIVE_KL, Metrics
 
 Watch = Callable[[Tensor, Posterior, Tensor], None]  # a batch, its posterior, the decoded posterior means
 

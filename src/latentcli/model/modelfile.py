@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from latentcli.config import MODEL_FILE, Device, EngineName, ModelConfig
+from latentcli.config import Device, EngineName, ModelConfig
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.imaging.images import as_float
 from latentcli.model import graphs
@@ -24,8 +24,10 @@ from latentcli.model.flow import FlowPrior
 from latentcli.model.parts import Parts
 from latentcli.model.prior import Geometry, MixturePrior, Prior, StandardPrior
 from latentcli.storage import tensorfile
-from latentcli.storage.catalog import ModelEntry, ModelHeader, read_model_header
+from latentcli.storage.catalog import ModelEntry
+from latentcli.storage.header import ModelHeader, read_model_header
 from latentcli.storage.history import TrainingSummary
+from latentcli.storage.names import MODEL_FILE
 
 if TYPE_CHECKING:
     from latentcli.model.vae import VAE

@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from latentcli.config import MIXTURE_TEMPERATURE
+from latentcli.defaults import MIXTURE_TEMPERATURE
 from latentcli.model.flow import FlowPrior
 from latentcli.model.noise import mixed, uniform_and_normal
 

@@ -13,17 +13,17 @@ from latentcli.concepts.vector import ConceptVector
 from latentcli.events import Event, Progress, Skipped, Wrote
 from latentcli.figures.sheet import PLAIN, Look, enlarged
 from latentcli.imaging.images import to_pictures, write_picture
-from latentcli.model.modelfile import LoadedModel, open_model
+from latentcli.model.modelfile import open_model
 from latentcli.pipelines import fit_vectors
-from latentcli.pipelines.inputs import Item, latents_of, subjects
-from latentcli.pipelines.outputs import kept, targets
+from latentcli.pipelines.inputs import latents_of, subjects
+from latentcli.pipelines.outputs import not_done, targets
 from latentcli.pipelines.vectors import captions, check_new, distances, load_vectors
 from latentcli.storage.catalog import ModelEntry
 
 
 @dataclass(frozen=True, slots=True)
 class NewVector:
-    """A vector to be computed from labels first, and kept when `save` is given."""
+    """A vector to be fitted to labels first, and saved when `save` names it."""
 
     labels: Labels
     settings: FitSettings
@@ -40,43 +40,26 @@ def apply(
     look: Look = PLAIN,
 ) -> Iterator[Event | ConceptVector]:
     """Move images, latents or samples along saved vectors, or along a new one, and decode them as PNG."""
-    if new:
-        for concept in new.labels.concepts:
-            concept.check()
+    for concept in new.labels.concepts if new else ():
+        concept.check()
     model = open_model(entry)
     items = targets(subjects(model, arguments), request.tag(), lambda item: ".png", output, force)
     if new is None:
-        return _apply(model, items, request, look, load_vectors(entry, model, request))
-    target = check_new(entry, new.save, force) if new.save else None
-    return _compute_and_apply(model, entry, items, request, look, new, target)
-
-
-def _compute_and_apply(
-    model: LoadedModel,
-    entry: ModelEntry,
-    items: list[Item],
-    request: EditRequest,
-    look: Look,
-    new: NewVector,
-    target: Path | None,
-) -> Iterator[Event | ConceptVector]:
-    for event in fit_vectors.compute(model, entry, new.labels, new.settings):
-        yield event
-        if isinstance(event, ConceptVector):
-            if target:
-                event.save(target)
-                yield Wrote(target)
-            yield from _apply(model, items, request, look, [event])
-
-
-def _apply(
-    model: LoadedModel, items: list[Item], request: EditRequest, look: Look, vectors: list[ConceptVector]
-) -> Iterator[Event]:
+        vectors = load_vectors(entry, model, request)
+    else:
+        target = check_new(entry, new.save, force) if new.save else None
+        vectors = []
+        for event in fit_vectors.compute(model, entry, new.labels, new.settings):
+            yield event
+            if isinstance(event, ConceptVector):
+                vectors.append(event)
+                if target:
+                    event.save(target)
+                    yield Wrote(target)
     typical = model.geometry if request.stay_typical else None
-    yield from kept(items)
-    open_items = [item for item in items if not item.is_done]
+    items = yield from not_done(items)
     before: list[np.ndarray] = []
-    for result in latents_of(model, open_items):
+    for result in latents_of(model, items):
         if isinstance(result, Skipped):
             yield result
             continue
@@ -88,8 +71,8 @@ def _apply(
             moved = to_pictures(model.decode(request.versions(vectors, typical, z)[0]))
             pictures = [enlarged(picture, look.scale) for picture in moved]
         for position, picture in zip(result.positions, pictures, strict=True):
-            write_picture(picture, open_items[position].target)
-            yield Wrote(open_items[position].target)
+            write_picture(picture, items[position].target)
+            yield Wrote(items[position].target)
         before.append(z)
-        yield Progress("decoding", sum(map(len, before)), len(open_items))
-    yield from distances(before, request, vectors, typical)
+        yield Progress("decoding", sum(map(len, before)), len(items))
+    yield from distances(model, before, request, vectors)

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from threading import Thread
 
@@ -12,7 +11,8 @@ import numpy as np
 
 from latentcli.concepts.edit import EditRequest, direction_digest
 from latentcli.concepts.vector import ConceptVector
-from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS, EngineName
+from latentcli.config import EngineName
+from latentcli.defaults import MEGAPIXELS, PHOTO_MEGAPIXELS
 from latentcli.errors import ConfigError, ImageError, ModelMismatch
 from latentcli.events import Event, Note, Piped, Progress, Skipped, Wrote
 from latentcli.figures.sheet import PLAIN, Captions, Look
@@ -20,12 +20,11 @@ from latentcli.imaging.animation import check_animation, encode_animation
 from latentcli.imaging.box import Box
 from latentcli.imaging.images import as_float, read_all, to_model_size
 from latentcli.model.modelfile import LoadedModel, open_model
-from latentcli.model.prior import Geometry
 from latentcli.photo.locate import check_boxes, find_boxes
 from latentcli.photo.metadata import earlier, holds_metadata, read_request
 from latentcli.photo.photo import Photo, side_by_side
 from latentcli.pipelines.inputs import Item, gather
-from latentcli.pipelines.outputs import check_originals, kept, targets
+from latentcli.pipelines.outputs import check_originals, not_done, targets
 from latentcli.pipelines.vectors import captions, distances, load_vectors
 from latentcli.storage import catalog
 from latentcli.storage.catalog import ModelEntry
@@ -33,8 +32,9 @@ from latentcli.storage.files import PIPE, chosen_name, open_regular, output_file
 
 _MOST_HASHED = 1 << 30  # bytes of a photo that may be an original
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
-_AHEAD = 2  # photos for each job that wait for their turn
-_ROUNDING = 1e-6  # of the largest number of a latent: some units in the last place of float32
+_AHEAD = 2  # photos that wait for their turn, for each worker
+_ROUNDING = 1e-6  # relative to the largest number of a latent: some units in the last place of float32
+_SAME_TYPE = {".jpeg": ".jpg", ".tiff": ".tif"}
 _COMPARED = Captions(columns=("original", "reconstruction", "edited"))
 
 
@@ -42,16 +42,18 @@ _COMPARED = Captions(columns=("original", "reconstruction", "edited"))
 class Job:
     """Output and resources of a job; what is done to the photos is in the request."""
 
-    output: Path | None = None  # of an animation, its file
+    output: Path | None = None  # the file of an animation; a file or folder for photos
     force: bool = False
     workers: int = 1  # photos at the same time
     megapixels: float = PHOTO_MEGAPIXELS
     metadata: bool = True  # write the request into the edited photo
-    look: Look = PLAIN  # of a sheet of versions
+    look: Look = PLAIN  # how a sheet of versions is drawn
 
 
-def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditRequest, job: Job) -> Iterator[Event]:
-    """Edit photos and folders of photos.
+def edit_photos(
+    entry: ModelEntry, arguments: Sequence[Path], request: EditRequest, job: Job, notes: Sequence[str] = ()
+) -> Iterator[Event]:
+    """Edit photos and folders of photos; `notes` are yielded once everything is checked.
 
     Raises ConfigError for a box outside a photo, OutputExists when a named output is taken.
     """
@@ -70,57 +72,48 @@ def edit_photos(entry: ModelEntry, arguments: Sequence[Path], request: EditReque
     if request.refine:
         _ = model.vae  # before any photo is read: it takes PyTorch, which may be missing
     vectors = load_vectors(entry, model, request)
-    typical = model.geometry if request.stay_typical else None
     check_boxes(request, [(item.path, item.content) for item in items], model.config, job.megapixels)
     request = request.made_with(model.name, model.model_id, vectors)
-    edit_one = partial(_edit_one, model, request, vectors, typical, job)
-
-    def edited() -> Iterator[Event]:
-        yield from kept(items)
-        open_items = [item for item in items if not item.is_done]
-        if open_items:
-            Thread(target=model.engine.prepare).start()  # while the first photo is read and its faces are found
-        before: list[np.ndarray] = []
-        results = read_all(open_items, edit_one, at_once=_AHEAD * job.workers, workers=job.workers)
-        for done, (item, result) in enumerate(results, start=1):
-            if isinstance(result, ImageError):
-                yield Skipped(str(result))
-                continue
-            content, z, notes, found = result
-            yield from map(Note, notes + found if len(items) == 1 else notes)
-            yield Piped(content) if item.target == PIPE else Wrote(item.target)
-            before.append(z)
-            yield Progress("editing", done, len(open_items))
-        yield from distances(before, request, vectors, typical)
-        if len(items) != 1:
-            yield Note(f"edited {len(before)} of {len(items)} photos")
-
-    return edited()
+    yield from map(Note, notes)
+    open_items = yield from not_done(items)
+    if open_items:
+        Thread(target=model.engine.prepare).start()  # while the first photo is read and its faces are found
+    before: list[np.ndarray] = []
+    edit_one = partial(_edit_one, model, request, vectors, job)
+    results = read_all(open_items, edit_one, at_once=_AHEAD * job.workers, workers=job.workers)
+    for done, (item, result) in enumerate(results, start=1):
+        if isinstance(result, ImageError):
+            yield Skipped(str(result))
+            continue
+        content, z, file_notes, box_notes = result
+        yield from map(Note, file_notes + box_notes if len(items) == 1 else file_notes)
+        yield Piped(content) if item.target == PIPE else Wrote(item.target)
+        before.append(z)
+        yield Progress("editing", done, len(open_items))
+    yield from distances(model, before, request, vectors)
+    if len(items) != 1:
+        yield Note(f"edited {len(before)} of {len(items)} photos")
 
 
 def edited_bytes(model: LoadedModel, request: EditRequest, vectors: list[ConceptVector], item: Item) -> bytes:
     """The file that `edit_photos` writes for one photo. Raises ImageError for a photo without such a face."""
     made = request.made_with(model.name, model.model_id, vectors)
-    return _edit_one(model, made, vectors, None, Job(), replace(item, target=PIPE))[0]
+    return _edit_one(model, made, vectors, Job(), replace(item, target=PIPE))[0]
 
 
 def same_format(item: Item) -> str:
-    """The suffix of an edited photo: its own, or `.png` where such files are not written."""
+    """The suffix of an edited photo: the photo's own, or `.png` where such files are not written."""
     suffix = item.path.suffix
     return suffix if suffix.lower() in _KEPT_FORMATS else ".png"
 
 
 def _edit_one(
-    model: LoadedModel,
-    request: EditRequest,
-    vectors: list[ConceptVector],
-    typical: Geometry | None,
-    job: Job,
-    item: Item,
+    model: LoadedModel, request: EditRequest, vectors: list[ConceptVector], job: Job, item: Item
 ) -> tuple[bytes, np.ndarray, list[str], list[str]]:
-    """Read, edit and write one photo; its file, its latents, and notes on the file and on the boxes.
+    """Read, edit and write one photo.
 
-    Raises ImageError for a photo that cannot be read or has no such face.
+    Returns the file's bytes for the standard output, else b""; the latents (boxes, latent_dim); notes on the file; and
+    notes on the boxes. Raises ImageError for a photo that cannot be read or has no such face.
     """
     photo = Photo.read(item.path, item.content, job.megapixels)
     suffix = same_format(item) if item.target == PIPE else item.target.suffix
@@ -132,9 +125,10 @@ def _edit_one(
     if count > 1 and megapixels > MEGAPIXELS:
         size = f"{megapixels:.0f} megapixels"
         raise ImageError(f"{item.path}: {count} versions are {size}, above {MEGAPIXELS:g}; scale it down")
-    boxes, found = find_boxes(photo, item.path, model.config, request)
-    versions, z = edit_photo(model, photo, request, boxes, vectors, typical)
-    if len(versions) == 1 and versions[0] is photo and _same_type(item.path.suffix, suffix):
+    boxes, box_notes = find_boxes(photo, item.path, model.config, request)
+    versions, z = edit_photo(model, photo, request, boxes, vectors)
+    before, after = (_SAME_TYPE.get(name.lower(), name.lower()) for name in (item.path.suffix, suffix))
+    if len(versions) == 1 and versions[0] is photo and before == after:
         content = photo.content  # nothing was changed
     else:
         made = replace(
@@ -150,7 +144,7 @@ def _edit_one(
     if item.target != PIPE:
         write_whole(item.target, content)
         content = b""
-    return content, z, notes, found
+    return content, z, notes, box_notes
 
 
 def _encoded(versions: list[Photo], request: EditRequest, look: Look, suffix: str, done: str | None) -> bytes:
@@ -165,32 +159,28 @@ def _encoded(versions: list[Photo], request: EditRequest, look: Look, suffix: st
     return side_by_side(versions, columns, look, words).bytes(suffix, done)
 
 
-def _same_type(*suffixes: str) -> bool:
-    kinds = {".jpeg": ".jpg", ".tiff": ".tif"}
-    return len({kinds.get(suffix.lower(), suffix.lower()) for suffix in suffixes}) == 1
-
-
 def edit_photo(
-    model: LoadedModel,
-    photo: Photo,
-    request: EditRequest,
-    boxes: Sequence[Box],
-    vectors: Sequence[ConceptVector],
-    typical: Geometry | None = None,
+    model: LoadedModel, photo: Photo, request: EditRequest, boxes: Sequence[Box], vectors: Sequence[ConceptVector]
 ) -> tuple[list[Photo], np.ndarray]:
-    """The edited photo, or its strip of strengths, or what `compare` asks for; and the latents (boxes, latent_dim).
+    """Versions of a photo, and the latents (boxes, latent_dim) of its boxes.
 
-    Where nothing changes it is the very photo that was given.
+    The versions are the edited photo, or one for each strength, or for `compare` the photo, its reconstruction and the
+    edited one. Where nothing changes, the version is the very photo that was given.
     """
     versions: list[Photo] = []
     reconstructed, latents = photo, []
+    typical = model.geometry if request.stay_typical else None
     rounded = model.config.crop == "face"
     for box in boxes:
         seen = photo.visible() if model.config.has_alpha else photo.picture
         x = as_float(to_model_size(seen, model.config, box)[None])
         z = model.encode_float(x)
         if request.refine:
-            z = _refined(model, x, z)
+            import torch
+
+            from latentcli.model.objective import refine
+
+            z = refine(model.vae, torch.from_numpy(x), torch.from_numpy(z)).numpy()
         latents.append(z)
         moved = request.versions(vectors, typical, z)[:, 0]
         before, *after = model.decode(np.concatenate([z, moved]))
@@ -198,9 +188,9 @@ def edit_photo(
         versions = [
             # Vectors that cancel each other, but for rounding, leave the version as it is.
             version
-            if np.allclose(one, z[0], rtol=0.0, atol=_ROUNDING * float(np.abs(z).max()))
+            if np.allclose(latent, z[0], rtol=0.0, atol=_ROUNDING * float(np.abs(z).max()))
             else version.merged(before, image, box, request, rounded)
-            for version, one, image in zip(versions, moved, after, strict=True)
+            for version, latent, image in zip(versions, moved, after, strict=True)
         ]
         if request.compare:
             decoding = replace(request, merge="decode")
@@ -210,19 +200,10 @@ def edit_photo(
     return versions, np.concatenate(latents)
 
 
-def _refined(model: LoadedModel, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Latents that explain the images better, by gradients: the one edit that needs PyTorch."""
-    import torch
-
-    from latentcli.model.objective import refine
-
-    return refine(model.vae, torch.from_numpy(x), torch.from_numpy(z)).numpy()
-
-
 def rerun(
     edited: Path, photo: Path | None, model: str | None, job: Job, engine: EngineName = "auto"
 ) -> tuple[ModelEntry, Iterator[Event]]:
-    """The model and the events of an edit that is made again, on its own photo or on another one.
+    """The model and the events of an edit that is made again, on the same photo or on another one.
 
     Raises FileFormatError where the file holds no edit, ImageError when the original is not there, ModelMismatch when
     the model is another one, and what `edit_photos` raises.
@@ -247,11 +228,11 @@ def rerun(
         request = replace(request, boxes=())
     if request.fps is not None and job.output is None:
         job = replace(job, output=chosen_name(edited, job.force and is_same))
-    return entry, chain(map(Note, notes), edit_photos(entry, [photo], request, job))
+    return entry, edit_photos(entry, [photo], request, job, notes)
 
 
 def _original(edited: Path, name: str, digest: str) -> Path:
-    """The photo by its name: beside the edited one or its folder, in the current folder or a folder in that."""
+    """The original photo: beside the edited one or its folder, in the current folder or in a folder there."""
     below = sorted(folder for folder in Path().iterdir() if folder.is_dir())
     for folder in (edited.parent, edited.parent.parent, Path(), *below):
         if _digest(folder / name) == digest:
@@ -260,7 +241,7 @@ def _original(edited: Path, name: str, digest: str) -> Path:
 
 
 def _digest(photo: Path) -> str:
-    """SHA-256 of a file, "" where there is none."""
+    """SHA-256 of a file; "" where it cannot be read."""
     try:
         with open_regular(photo, _MOST_HASHED) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Images to latents and back."""
+"""Encoding of images to latents, and decoding of latents to images."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from latentcli.errors import ConfigError
 from latentcli.events import Event, Wrote
 from latentcli.imaging.images import check_writable
-from latentcli.model.modelfile import LoadedModel, batches, open_model
+from latentcli.model.modelfile import batches, open_model
 from latentcli.pipelines.inputs import encode_all, gather, names_of
 from latentcli.pipelines.outputs import check_folder, write_decoded
 from latentcli.storage.catalog import ModelEntry
@@ -18,23 +18,19 @@ from latentcli.storage.latents import SUFFIX, Latents
 def encode(entry: ModelEntry, arguments: Sequence[Path], output: Path | None, force: bool) -> Iterator[Event]:
     """Encode images and folders of images into one latents file.
 
-    Raises ImageError when an argument is missing or no image can be read, OutputExists when the file is taken.
+    Raises ImageError when an argument is missing, OutputExists when the file is taken.
     """
     sources = gather(arguments)
     stem = arguments[0].resolve().stem if len(arguments) == 1 else "images"
     target = output_file(output, Path(f"{stem}{SUFFIX}"), force)
     if target.suffix != Path(SUFFIX).suffix:
         raise ConfigError(f"{target} would hold latents; give a name that ends in {SUFFIX}")
-    return _encode(open_model(entry), [source.path for source in sources], names_of(sources), target)
-
-
-def _encode(model: LoadedModel, paths: list[Path], names: tuple[str, ...], target: Path) -> Iterator[Event]:
-    encoded = yield from encode_all(model, paths)
-    if encoded is None:
-        return  # every image was told; there is nothing to write
-    kept = tuple(names[position] for position in encoded.positions)
-    Latents(encoded.mean, kept, model.model_id).save(target)
-    yield Wrote(target)
+    model, names = open_model(entry), names_of(sources)
+    encoded = yield from encode_all(model, [source.path for source in sources])
+    if encoded is not None:
+        readable = tuple(names[position] for position in encoded.positions)
+        Latents(encoded.mean, readable, model.model_id).save(target)
+        yield Wrote(target)
 
 
 def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) -> Iterator[Event]:
@@ -47,16 +43,15 @@ def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) ->
     latents.require_model(model.model_id, str(source), model.name, model.config.latent_dim)
     if output is not None and len(latents) == 1 and output.suffix:
         target = check_writable(output_file(output, output, force))
-        return write_decoded(model, [(latents.z, [target])], 1, keep=False)
+        yield from write_decoded(model, [(latents.z, [target])], 1, keep=False)
+        return
     check_folder(output, len(latents))
     stem = source.name.removesuffix(".safetensors").removesuffix(".latents")
     folder = output or chosen_name(Path(f"{stem}-decoded"), force, is_folder=True)  # never that of the originals
-    paths = [folder / name for name in _png_names(latents.names)]
-    return write_decoded(model, zip(batches(latents.z), batches(paths), strict=True), len(paths), keep=not force)
-
-
-def _png_names(names: Sequence[str]) -> list[str]:
-    """`.png` for the images' own suffix, behind it where two would meet."""
-    short = [PurePosixPath(name).with_suffix(".png").as_posix() for name in names]
-    counts = Counter(name.casefold() for name in short)
-    return [new if counts[new.casefold()] == 1 else f"{name}.png" for name, new in zip(names, short, strict=True)]
+    names = [PurePosixPath(name).with_suffix(".png").as_posix() for name in latents.names]
+    counts = Counter(map(str.casefold, names))
+    paths = [
+        folder / (name if counts[name.casefold()] == 1 else f"{original}.png")  # of a.jpg and a.png
+        for name, original in zip(names, latents.names, strict=True)
+    ]
+    yield from write_decoded(model, zip(batches(latents.z), batches(paths), strict=True), len(paths), keep=not force)

@@ -10,14 +10,14 @@ import torch
 
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part
-from latentcli.data.fingerprint import StoredFingerprints
-from latentcli.data.sources import Listing, is_held_out, name_hashes, open_source, scan
+from latentcli.data.fingerprint import Fingerprints
+from latentcli.data.sources import Listing, is_held_out, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.evaluation.diagnosis import Evidence, Finding, diagnose
 from latentcli.evaluation.evaluate import Subject
 from latentcli.evaluation.evaluate import evaluate as measure
 from latentcli.evaluation.result import Baseline, Evaluation, SampleMetrics
-from latentcli.evaluation.sample_metrics import FeatureSpace, open_features
+from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Event, Note, Progress, Skipped
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.storage import catalog, history
@@ -26,14 +26,14 @@ from latentcli.storage.history import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The result of an evaluation."""
+    """The result of an evaluation: metrics and diagnosis."""
 
     evaluation: Evaluation
     findings: tuple[Finding, ...]
 
     @property
     def metrics(self) -> Metrics:
-        """On the held-out images."""
+        """Metrics on the held-out images."""
         return self.evaluation.held_out
 
     @property
@@ -43,7 +43,7 @@ class Evaluated:
 
     @property
     def samples(self) -> tuple[SampleMetrics, ...]:
-        """Metrics of samples, one entry a prior."""
+        """Metrics of samples, one entry for each prior."""
         return self.evaluation.samples
 
 
@@ -52,9 +52,9 @@ class EvaluateRequest:
     """Images and settings of an evaluation."""
 
     data: Path
-    training: Path | None = None  # the training images, where they have moved
-    draws: int | None = None  # of the importance-weighted bound
-    features: Path | None = None  # a network's file
+    training: Path | None = None  # folder of the training images, where they have moved
+    draws: int | None = None  # per image, for the importance-weighted bound
+    features: Path | None = None  # file of a feature network
 
 
 def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) -> Iterator[Event | Evaluated]:
@@ -67,24 +67,24 @@ def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) 
     training = scan(open_source(request.training)) if request.training else None
     if isinstance(model, catalog.ModelEntry):
         model = load_model(model.path)
-    if request.draws and not _noise_scale(model):
+    summary = model.training
+    is_vae = summary is None or summary.beta > 0
+    if request.draws and not is_vae:
         raise ConfigError(f"{model.name} is an autoencoder (beta 0), which has no likelihood; leave out `iwae`")
-    return _evaluate(model, request, listing, training, features)
 
-
-def _evaluate(
-    model: LoadedModel, request: EvaluateRequest, listing: Listing, training: Listing | None, features: FeatureSpace
-) -> Iterator[Event | Evaluated]:
-    known = _known_files(model, listing)
+    trained_on = _trained_on(model, listing)
     loading = yield from _loaded(model, listing)
-    everything = np.arange(len(listing), dtype=np.int32)
-    held_out = readable_part(loading.decoded, everything[~known.rows])
-    train = readable_part(loading.decoded, everything[known.rows])
+    rows = np.arange(len(listing), dtype=np.int32)
+    held_out = readable_part(loading.decoded, rows[~trained_on.rows])
+    train = readable_part(loading.decoded, rows[trained_on.rows])
     if not len(held_out) and not len(train):
         raise ImageError(f"none of the {len(listing)} images of {request.data} can be read; check the files")
     on_training = not len(held_out)
     if len(train):
-        yield Note(known.describe(model.name, len(train), len(held_out)))
+        what = f"{len(train)} of these images were trained on; the {len(held_out)} held out are measured"
+        if on_training:
+            what = f"{model.name} was trained on all of these images: the metrics say nothing about new ones"
+        yield Note(f"{what} (assumed from the name of the folder)" if trained_on.is_assumed else what)
     if on_training:
         held_out = train
     if not len(train):
@@ -94,7 +94,7 @@ def _evaluate(
         prior=model.prior,
         held_out=held_out,
         train=train if len(train) else None,
-        noise_scale=_noise_scale(model),
+        noise_scale=float(is_vae),
         features=features,
         on_training=on_training,
         draws=request.draws,
@@ -103,14 +103,15 @@ def _evaluate(
         if isinstance(event, Progress):
             yield event
         elif isinstance(event, Evaluation):
-            yield Evaluated(event, _findings(model, event, known.foreign))
-
-
-def _noise_scale(model: LoadedModel) -> float:
-    return float(model.training is None or model.training.beta > 0)
+            findings: tuple[Finding, ...] = ()
+            if summary is not None:
+                past = history.read(model.path.parent)
+                findings = tuple(diagnose(Evidence(model.config, event, summary, past, trained_on.is_foreign)))
+            yield Evaluated(event, findings)
 
 
 def _loaded(model: LoadedModel, listing: Listing) -> Generator[Event, None, Loading]:
+    """The images of a listing, read and cropped for the model; yields the progress and the unreadable ones."""
     loading = Loading(listing, model.config)
     for done in loading:
         yield Progress("reading", done, len(listing))
@@ -121,59 +122,42 @@ def _loaded(model: LoadedModel, listing: Listing) -> Generator[Event, None, Load
 
 @dataclass(frozen=True, slots=True)
 class _TrainedOn:
-    """Which images of a listing took part in a training."""
+    """The images of a listing that a model was trained on."""
 
     rows: np.ndarray  # (n,) bool
-    foreign: bool = False  # the listing has nothing to do with the training
-    assumed: bool = False  # from the name of the folder
-
-    def describe(self, name: str, trained: int, held_out: int) -> str:
-        if not held_out:
-            what = f"{name} was trained on all of these images: the metrics say nothing about new ones"
-        else:
-            what = f"{trained} of these images were trained on; the {held_out} held out are measured"
-        return f"{what} (assumed from the name of the folder)" if self.assumed else what
+    is_foreign: bool = False  # the listing has nothing to do with the training
+    is_assumed: bool = False  # concluded from the name of the folder alone
 
 
-def _known_files(model: LoadedModel, listing: Listing) -> _TrainedOn:
-    """By the names and sizes stored with the run.
+def _trained_on(model: LoadedModel, listing: Listing) -> _TrainedOn:
+    """The training images among those of a listing, by the names and sizes that are stored with the model.
 
-    Where they are missing, a folder of the same name is taken for the one trained on.
+    Where these are missing, a folder of the same name is taken for the one trained on.
     """
+    foreign = _TrainedOn(np.zeros(len(listing), dtype=bool), is_foreign=True)
     try:
-        trained = StoredFingerprints.load(model.path.parent).trained_on(listing)
+        rows = Fingerprints.load(model.path.parent).trained_on(listing)
+        return foreign if rows is None else _TrainedOn(rows)
     except FileFormatError:
-        pass
-    else:
-        return _TrainedOn(np.zeros(len(listing), dtype=bool), foreign=True) if trained is None else _TrainedOn(trained)
-    summary = model.training
+        summary = model.training
     if summary is None or listing.source.path.resolve().name != summary.data:
-        return _TrainedOn(np.zeros(len(listing), dtype=bool), foreign=True)
-    share = summary.held_out_share
-    if not summary.held_out_images or share is None:
-        return _TrainedOn(np.ones(len(listing), dtype=bool), assumed=True)
-    held_out = is_held_out(name_hashes(bytes(name) for name in listing.names), share)
-    return _TrainedOn(~held_out, assumed=True)
+        return foreign
+    if not summary.held_out_images or summary.held_out_share is None:
+        return _TrainedOn(np.ones(len(listing), dtype=bool), is_assumed=True)
+    held_out = is_held_out(listing.names, summary.held_out_share)
+    return _TrainedOn(~held_out, is_assumed=True)
 
 
 def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[Event, None, Dataset]:
-    """The training images: in the given folder, else where they were at the time; none when they are gone."""
-    named = listing is not None
+    """The training images: those of the listing, else those at their place at the time; none where they are gone."""
+    is_given = listing is not None
     if listing is None:
         with contextlib.suppress(FileFormatError, ImageError):
-            listing = scan(open_source(Path(StoredFingerprints.load(model.path.parent).places[0])))
-    trained = _known_files(model, listing).rows if listing else np.zeros(0, dtype=bool)
-    if listing is None or not (named or trained.any()):
+            listing = scan(open_source(Path(Fingerprints.load(model.path.parent).listings[0].source)))
+    trained = _trained_on(model, listing).rows if listing else np.zeros(0, dtype=bool)
+    if listing is None or not (is_given or trained.any()):
         yield Note("no baselines, because the training images are missing; name their folder with `training` DIR")
         return Dataset.from_images(torch.empty(0))
     loading = yield from _loaded(model, listing)
     rows = np.arange(len(listing), dtype=np.int32)
     return readable_part(loading.decoded, rows[trained] if trained.any() else rows)
-
-
-def _findings(model: LoadedModel, evaluation: Evaluation, foreign: bool) -> tuple[Finding, ...]:
-    """The diagnosis, where the model file says how it was trained."""
-    summary = model.training
-    if summary is None:
-        return ()
-    return tuple(diagnose(Evidence(model.config, evaluation, summary, history.read(model.path.parent), foreign)))

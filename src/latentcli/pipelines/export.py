@@ -14,9 +14,9 @@ from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import check_writable_folder, write_whole
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
-_COMPARED = 4  # images and latents
+_COMPARED = 4  # samples that are decoded and encoded by both
 _IMAGES_AGREE = 0.5 / 255  # half a gray level
-_LATENTS_AGREE = 1e-4  # of the largest number
+_LATENTS_AGREE = 1e-4  # of the largest number in them
 
 
 def export(entry: ModelEntry, folder: Path, force: bool) -> Iterator[Event]:
@@ -25,7 +25,7 @@ def export(entry: ModelEntry, folder: Path, force: bool) -> Iterator[Event]:
     Raises OutputExists when one of them is there and `force` is not given.
     """
     for name in (ENCODER, DECODER):
-        if (folder / name).exists() and not force:
+        if not force and (folder / name).exists():
             raise OutputExists(f"{folder / name} exists; add `force` to replace it, or give another `onnx` folder")
     model = load_model(entry.path, "torch")
     files = {
@@ -34,27 +34,22 @@ def export(entry: ModelEntry, folder: Path, force: bool) -> Iterator[Event]:
     }
     _check(model, files)
     check_writable_folder(folder)
-    return _written(folder, files)
-
-
-def _written(folder: Path, files: dict[str, bytes]) -> Iterator[Event]:
     for name, content in files.items():
         write_whole(folder / name, content)
         yield Wrote(folder / name)
 
 
 def _check(model: LoadedModel, files: dict[str, bytes]) -> None:
-    """Raises LatentCLIError where the graphs give other images or latents than the network."""
+    """Raises LatentCLIError where the graphs compute other images or latents than the network."""
     z = model.prior.sample(range(_COMPARED), 1.0)
     images = model.decode(z)
-    found = {}
-    for name, feed in ((DECODER, {"z": z}), (ENCODER, {"images": images})):
-        (found[name],) = open_session(files[name]).run(None, feed)
-    expected = model.encode_float(images)
-    off = float(np.abs(found[ENCODER] - expected).max() / max(np.abs(expected).max(), 1e-6))
-    levels = float(np.abs(found[DECODER] - images).max())
-    if not (off <= _LATENTS_AGREE and levels <= _IMAGES_AGREE):  # also where they are NaN
+    (decoded,) = open_session(files[DECODER]).run(None, {"z": z})
+    (encoded,) = open_session(files[ENCODER]).run(None, {"images": images})
+    means = model.encode_float(images)
+    latent_error = float(np.abs(encoded - means).max() / max(np.abs(means).max(), 1e-6))
+    image_error = float(np.abs(decoded - images).max())
+    if not (latent_error <= _LATENTS_AGREE and image_error <= _IMAGES_AGREE):  # also where they are NaN
         raise LatentCLIError(
-            f"the exported network differs from the model (latents by {off:.1e} of their range, images by "
-            f"{255 * levels:.2f} gray levels); nothing was written"
+            f"the exported network differs from the model (latents by {latent_error:.1e} of their range, images by "
+            f"{255 * image_error:.2f} gray levels); nothing was written"
         )

@@ -1,4 +1,4 @@
-"""Images, latents and samples that commands are given, and their latents.
+"""Inputs of commands: images, latents and samples, and their encoding.
 
 Files given by name must exist; folders are searched.
 """
@@ -8,16 +8,16 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
 
 from latentcli.concepts.perturb import Change, changed
-from latentcli.config import MOST_ON_SHEET, MOST_SEEDS
 from latentcli.data.sources import find_images
+from latentcli.defaults import MOST_ON_SHEET, MOST_SEEDS
 from latentcli.errors import ImageError, UsageError
 from latentcli.events import Event, Progress, Skipped
 from latentcli.imaging.images import MOST_PIPED, open_picture, read_all, read_image
@@ -25,7 +25,7 @@ from latentcli.model.modelfile import BATCH, LoadedModel, batches
 from latentcli.storage.files import PIPE, read_stream
 from latentcli.storage.latents import SUFFIX, Latents
 
-_START = "seed:0"  # the keyframe that is moved where none is named
+_SAMPLE = "seed:0"  # the keyframe where none is named
 _LONGEST_RANGE = 50  # characters of seeds
 _LONGEST_NAME = 60  # characters
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tiff", "BMP": ".bmp", "AVIF": ".avif"}
@@ -33,30 +33,29 @@ _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tiff", "B
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image of a job, and the file its result goes to."""
+    """One image or latent of a job, and the file that its result goes to."""
 
     path: Path
     name: str  # relative POSIX path with suffix: below its folder, or the file's own name
-    folder: Path | None  # the argument it was found in
-    z: np.ndarray | None = None  # (latent_dim,): where it is no image but a latent
-    content: bytes | None = None  # of the file: where it came through the standard input
+    folder: Path | None  # the folder that was given, where the image was found in one
+    z: np.ndarray | None = None  # (latent_dim,), of a latent
+    content: bytes | None = None  # the file's bytes, where they came through the standard input
     target: Path = PIPE
-    is_done: bool = False  # a folder job finds its result there already
+    is_done: bool = False  # the result of a folder job exists already
 
 
 def gather(arguments: Sequence[Path], pipes: bool = False) -> list[Item]:
-    """The images behind the arguments, in order; with `pipes`, `-` is the standard input.
+    """The images that the arguments name, in order; with `pipes`, `-` is the standard input.
 
-    A missing file is an error at once, not after the slow part; one of several that is damaged is skipped later.
-    Raises ImageError for a missing file or a folder without images.
+    Raises ImageError for a missing file, a folder without images, or a single file that is damaged. A damaged one of
+    several is skipped later.
     """
     items: list[Item] = []
     for argument in arguments:
         if argument == PIPE and pipes:
             items.append(_piped())
         elif os.path.isdir(argument):
-            found = find_images(argument)
-            items += [Item(path, path.relative_to(argument).as_posix(), argument) for path in found]
+            items += [Item(path, path.relative_to(argument).as_posix(), argument) for path in find_images(argument)]
         else:
             if len(arguments) == 1 or not os.path.isfile(argument):
                 with open_picture(argument, megapixels=math.inf):
@@ -79,12 +78,12 @@ def _piped() -> Item:
 
 
 def names_of(items: Sequence[Item]) -> tuple[str, ...]:
-    """A name for each image: its own, or where two are the same, its path below the folder they share."""
+    """A name for each image: its own, or, where two have the same name, its path below the folder that all share."""
     counts = Counter(item.name for item in items)
-    if max(counts.values()) == 1:
-        return tuple(item.name for item in items)
+    if len(counts) == len(items):
+        return tuple(counts)
     paths = [item.path.resolve() for item in items]
-    shared = Path(os.path.commonpath([path.parent for path in paths]))
+    shared = os.path.commonpath([path.parent for path in paths])
     return tuple(
         item.name if counts[item.name] == 1 else path.relative_to(shared).as_posix()
         for item, path in zip(items, paths, strict=True)
@@ -92,9 +91,9 @@ def names_of(items: Sequence[Item]) -> tuple[str, ...]:
 
 
 def keyframes(model: LoadedModel, text: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """One or more latents (n, latent_dim), and a name for each.
+    """The latents (n, latent_dim) of a picture, a latents file, FILE#name or seed:0-3, and a name for each.
 
-    Raises UsageError for a bad seed, ImageError, FileFormatError or ModelMismatch for what cannot be read.
+    Raises UsageError for a bad seed; ImageError, FileFormatError or ModelMismatch for a file that cannot be used.
     """
     if text.startswith("seed:"):
         seeds = parse_seeds(text.removeprefix("seed:"), "seed:", MOST_ON_SHEET)
@@ -109,36 +108,40 @@ def keyframes(model: LoadedModel, text: str) -> tuple[np.ndarray, tuple[str, ...
 
 def subjects(model: LoadedModel, arguments: Sequence[Path]) -> list[Item]:
     """Images, folders of them, latents files, one latent of a file, or samples."""
-    found: list[Item] = []
+    items: list[Item] = []
     for argument in arguments:
         text = str(argument)
-        if not text.startswith("seed:") and not text.partition("#")[0].endswith(".safetensors"):
-            found += gather([argument])
+        if not is_latent(text):
+            items += gather([argument])
             continue
+        path, _, row = text.partition("#")
+        folder = Path(Path(path).name.removesuffix(SUFFIX)) if path.endswith(".safetensors") and not row else None
         z, names = keyframes(model, text)
-        path = Path(text.partition("#")[0])
-        several = path.suffix == ".safetensors" and "#" not in text
-        folder = Path(path.name.removesuffix(SUFFIX)) if several else None
-        found += [Item(path, name, folder, one) for name, one in zip(names, z, strict=True)]
-    return found
+        items += [Item(Path(path), name, folder, latent) for name, latent in zip(names, z, strict=True)]
+    return items
 
 
-def start(model: LoadedModel, of: str | None, option: str = "`of`") -> np.ndarray:
-    """The latent (latent_dim,) of one keyframe. Without one it is that of a sample, or the mean of a 2-D model.
+def is_latent(text: str) -> bool:
+    """Whether an argument names samples or latents, not images."""
+    return text.startswith("seed:") or text.partition("#")[0].endswith(".safetensors")
 
-    The mean of many dimensions is far from every latent, and decodes to all images at once. Raises UsageError for
-    several keyframes.
+
+def keyframe(model: LoadedModel, of: str | None, option: str = "`of`") -> np.ndarray:
+    """The latent (latent_dim,) of one keyframe; by default of a sample, or the mean of the latents of a 2-D model.
+
+    In many dimensions the mean is far from every latent, and its decoding is a blur. Raises UsageError for several
+    keyframes.
     """
     if of is None and model.config.latent_dim <= 2:
         return model.geometry.mean
-    z = keyframes(model, of or _START)[0]
+    z = keyframes(model, of or _SAMPLE)[0]
     if len(z) != 1:
         raise UsageError(f"{option} takes one image or latent, got {len(z)}; name one, like FILE#name")
     return np.asarray(z[0])
 
 
 def short_name(keyframe: str) -> str:
-    """A keyframe as a part of a file's name."""
+    """A keyframe as part of a file's name."""
     if keyframe.startswith("seed:"):
         return keyframe.replace(":", "")
     path, _, name = keyframe.partition("#")
@@ -164,77 +167,57 @@ def parse_seeds(text: str, what: str = "`seeds`", most: int = MOST_SEEDS) -> tup
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """Seeds as they stand in a file's name.
+    """Seeds as a part of a file's name, shortened where they are many.
 
     >>> seeds_text((0, 1, 2, 7))
     '0-2,7'
     """
-    parts: list[str] = []
-    start = 0
-    for index in range(1, len(seeds) + 1):
-        if index == len(seeds) or seeds[index] != seeds[index - 1] + 1:
-            run = seeds[start:index]
-            parts.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
-            start = index
-    text = ",".join(parts)
-    return text if len(text) <= _LONGEST_NAME else f"{parts[0]},etc,{parts[-1]}"
+    runs = [[seed for _, seed in run] for _, run in groupby(enumerate(seeds), lambda pair: pair[1] - pair[0])]
+    ranges = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    text = ",".join(ranges)
+    return text if len(text) <= _LONGEST_NAME else f"{ranges[0]},etc,{ranges[-1]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A few images and their posterior means."""
+    """Posterior means of some images, or latents as they were given."""
 
-    positions: list[int]  # in the list that was given
+    positions: list[int]  # in the list of items or paths
     mean: np.ndarray  # (n, latent_dim)
-    images: np.ndarray | None = None  # uint8 (n, height, width, channels), of a batch
+    images: np.ndarray | None = None  # uint8 (n, height, width, channels), of a batch of images
 
 
-def encode_paths(
-    model: LoadedModel, paths: Sequence[Path], change: Change | None = None
-) -> Iterator[Encoded | Skipped]:
-    """Read, crop and encode in batches; an unreadable image is told and left out. Never a draw: posterior means.
+def latents_of(model: LoadedModel, items: Sequence[Item], change: Change | None = None) -> Iterator[Encoded | Skipped]:
+    """Latents of items in batches: first those that are latents already, then posterior means of the images.
 
-    `change` is made to each image before it is encoded.
+    An image that cannot be read is skipped. `change` is made to each image before it is encoded.
     """
-    found = enumerate(read_all(paths, partial(read_image, config=model.config)))
-    while some := list(islice(found, BATCH)):
-        good = [(position, image) for position, (_, image) in some if isinstance(image, np.ndarray)]
-        for _, (_, image) in some:
-            if isinstance(image, ImageError):
-                yield Skipped(str(image))
-        if good:
-            positions, images = zip(*good, strict=True)
-            if change is not None:
-                images = tuple(changed(image, change) for image in images)
-            pixels = np.stack(images)
-            yield Encoded(list(positions), model.encode(pixels), pixels)
+    latents = [(position, item.z) for position, item in enumerate(items) if item.z is not None]
+    for batch in batches(latents) if latents else ():
+        positions, z = zip(*batch, strict=True)
+        yield Encoded(list(positions), np.stack(z))
+    image_positions = [position for position, item in enumerate(items) if item.z is None]
+    paths = [items[position].path for position in image_positions]
+    results = zip(image_positions, read_all(paths, partial(read_image, config=model.config)), strict=True)
+    while read := list(islice(results, BATCH)):
+        yield from (Skipped(str(image)) for _, (_, image) in read if isinstance(image, ImageError))
+        images = {position: image for position, (_, image) in read if isinstance(image, np.ndarray)}
+        if images:
+            pixels = np.stack([image if change is None else changed(image, change) for image in images.values()])
+            yield Encoded(list(images), model.encode(pixels), pixels)
 
 
 def encode_all(
     model: LoadedModel, paths: Sequence[Path], change: Change | None = None
 ) -> Generator[Event, None, Encoded | None]:
-    """Encode into one piece, telling the progress; returns None when no image can be read."""
+    """Posterior means of all images that can be read, None where there are none; yields the progress."""
     positions: list[int] = []
-    parts: list[np.ndarray] = []
-    for result in encode_paths(model, paths, change):
+    means: list[np.ndarray] = []
+    for result in latents_of(model, [Item(path, path.name, None) for path in paths], change):
         if isinstance(result, Skipped):
             yield result
             continue
         positions += result.positions
-        parts.append(result.mean)
+        means.append(result.mean)
         yield Progress("encoding", len(positions), len(paths))
-    return Encoded(positions, np.concatenate(parts)) if parts else None
-
-
-def latents_of(model: LoadedModel, items: Sequence[Item]) -> Iterator[Encoded | Skipped]:
-    """Latents of items in batches, with positions in `items`: of those that are latents already, then of the images."""
-    latents = [(number, item.z) for number, item in enumerate(items) if item.z is not None]
-    for some in batches(latents) if latents else ():
-        numbers, z = zip(*some, strict=True)
-        yield Encoded(list(numbers), np.stack(z))
-    images = [number for number, item in enumerate(items) if item.z is None]
-    for result in encode_paths(model, [items[number].path for number in images]):
-        if isinstance(result, Skipped):
-            yield result
-        else:
-            yield replace(result, positions=[images[position] for position in result.positions])
+    return Encoded(positions, np.concatenate(means)) if means else None

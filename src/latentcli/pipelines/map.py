@@ -1,4 +1,4 @@
-"""Maps: a plane of the latent space decoded as a grid, and images laid out by their latents."""
+"""Maps: a plane of the latent space decoded as a grid of images, and images laid out by their latents."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,27 +10,18 @@ from PIL import Image
 from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
 from latentcli.concepts.csv_table import CsvTable
-from latentcli.config import (
-    MAP_CELLS,
-    MOST_ON_SHEET,
-    NEAREST,
-    PLANE_RANGE,
-    TRAVERSAL_RANGE,
-    LayoutMethod,
-    Shape,
-    Spacing,
-)
+from latentcli.config import LayoutMethod, Shape, Spacing
+from latentcli.defaults import MAP_CELLS, MOST_ON_SHEET, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE
 from latentcli.errors import ConfigError, ImageError, UsageError
 from latentcli.events import Event, Note, Progress, Skipped, Wrote
 from latentcli.figures import layout, scatter
-from latentcli.figures.honeycomb import honeycomb
-from latentcli.figures.scatter import Groups
+from latentcli.figures.scatter import Groups, honeycomb
 from latentcli.figures.sheet import Captions, Look, check_pixels, sheet
 from latentcli.imaging.images import as_float, check_writable, to_pictures, write_picture
-from latentcli.model.modelfile import LoadedModel, open_model
+from latentcli.model.modelfile import LoadedModel, batches, open_model
 from latentcli.model.prior import StandardPrior
-from latentcli.pipelines.inputs import Item, latents_of, short_name, start, subjects
-from latentcli.pipelines.outputs import check_range, decoded_pictures
+from latentcli.pipelines.inputs import Item, keyframe, latents_of, short_name, subjects
+from latentcli.pipelines.outputs import PAGES, check_range, decoded_pictures
 from latentcli.pipelines.vectors import named_axis
 from latentcli.report import map_page
 from latentcli.storage.catalog import ModelEntry
@@ -38,14 +29,13 @@ from latentcli.storage.files import output_file, write_whole
 from latentcli.text import stored
 
 FAN = "fan"  # instead of two axes: all dimensions at once
-_TICKS = 5  # at most so many rows and columns have a number
+_TICKS = 5  # rows and columns that have a number, at most
 _MOST = 100_000  # images on a map
-_PAGES = (".html", ".htm")
 
 
 @dataclass(frozen=True, slots=True)
 class PlaneRequest:
-    """A plane of the latent space: which axes, and how far."""
+    """A plane of the latent space: its axes and its range."""
 
     axes: str | None = None  # two names; the dimensions of a 2-D model, else the first principal components
     cells: tuple[int, int] = (MAP_CELLS, MAP_CELLS)  # across and down
@@ -65,15 +55,15 @@ class PlaneRequest:
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """Images, and how they are laid out."""
+    """Images of a map, and their layout."""
 
     arguments: tuple[Path, ...]  # images, folders, latents files, or samples like seed:0-63
     method: LayoutMethod = "tsne"
-    grid: bool = False  # a cell each, instead of a point
-    table: Path | None = None  # whose column gives the groups; else sub-folders do
-    column: str | None = None
+    grid: bool = False  # each image in a cell of its own, instead of at a point
+    table: Path | None = None  # a CSV table; without one sub-folders are the groups
+    column: str | None = None  # the column that gives the groups
     near: str | None = None  # the keyframe whose nearest images are mapped, instead of all
-    n: int = NEAREST  # of those
+    n: int = NEAREST  # the number of nearest images
     look: Look = field(default_factory=lambda: Look(labels=True))
 
     def __post_init__(self) -> None:
@@ -88,53 +78,63 @@ def plane(entry: ModelEntry, request: PlaneRequest, output: Path | None, force: 
 
     Raises UsageError for axes that the model does not have, OutputExists when the output is taken.
     """
-    model = open_model(entry)
+    model, look = open_model(entry), request.look
     if model.config.latent_dim < 2:
         raise ConfigError(f"a plane takes two latent dimensions, and {model.name} has one; see latentcli traverse")
     names = request.axes or ("z0,z1" if model.config.latent_dim == 2 else "pc1,pc2")
     of = "" if request.of is None else f"-{short_name(request.of)}"
     target = check_writable(output_file(output, Path(f"{entry.name}-{names.replace(',', '-')}{of}.png"), force))
     across, down = request.cells
-    request.look.check(across * down, across, (model.config.width, model.config.height))
+    look.check(across * down, across, (model.config.width, model.config.height))
+    z, captions, words = _latents(entry, model, names, request)
+
+    x, y = np.meshgrid((np.arange(across) + 0.5) / across - 0.5, (np.arange(down) + 0.5) / down - 0.5)
+    is_shown = (np.hypot(x, y) <= 0.5).ravel() | (request.shape != "disc")
+    z = z[is_shown]
+    pictures = yield from decoded_pictures(model, batches(z), len(z))
+    title = look.title or (words if look.labels else "")
+    if request.shape == "hexagons":
+        page = honeycomb(pictures, across, look.scale, title)
+    else:
+        blank = Image.new(pictures[0].mode, pictures[0].size, "white")
+        rest = iter(pictures)
+        pictures = [next(rest) if here else blank for here in is_shown]
+        page = sheet(pictures, across, captions if look.labels else None, look.scale, title, gap=0)
+    write_picture(page, target)
+    yield Wrote(target)
+
+
+def _latents(
+    entry: ModelEntry, model: LoadedModel, names: str, request: PlaneRequest
+) -> tuple[np.ndarray, Captions, str]:
+    """Latents (n, latent_dim) of the cells, row by row from the top, the numbers beside them, and a title."""
+    across, down = request.cells
     if names == FAN:
         if request.of is not None or request.spacing is not None or request.reach is not None:
             raise UsageError("`axes` fan shows every dimension; leave out `of`, `reach` and `spacing`")
         right, up = _mesh(np.linspace(-1, 1, across), np.linspace(-1, 1, down), request)
-        z = axes.fan(right, up, model.config.latent_dim)
-        return _plane(model, z, request, Captions(), "every latent dimension", target)
+        return axes.fan(right, up, model.config.latent_dim), Captions(), "every latent dimension"
     chosen = axes.names_of(names, 2)
     if len(chosen) != 2:
         raise UsageError(f"`axes` takes two names like pc1,pc2, or fan, got {names[:80]!r}")
     horizontal, vertical = (named_axis(entry, model, name) for name in chosen)
-    x, y = (
-        _places(model, axis, count, request) for axis, count in zip((horizontal, vertical), request.cells, strict=True)
-    )
-    middle = start(model, request.of)
+    x, y = _deviations(model, horizontal, across, request), _deviations(model, vertical, down, request)
     right, up = _mesh(x, y, request)
-    z = middle + right[:, None] * horizontal.step + up[:, None] * vertical.step
+    z = keyframe(model, request.of) + right[:, None] * horizontal.step + up[:, None] * vertical.step
     captions = Captions(rows=_ticks(y[::-1]), columns=_ticks(x))
-    words = f"{horizontal.name} across, {vertical.name} up, in standard deviations"
-    return _plane(model, z, request, captions, words, target)
+    return z, captions, f"{horizontal.name} across, {vertical.name} up, in standard deviations"
 
 
 def _mesh(x: np.ndarray, y: np.ndarray, request: PlaneRequest) -> tuple[np.ndarray, np.ndarray]:
-    """The place of each image, row by row from the top: both (n,)."""
+    """Coordinates of each cell, row by row from the top: both (n,)."""
     right, up = np.meshgrid(x, y[::-1])
     if request.shape == "hexagons":
         right[1::2] += np.gradient(x) / 2
     return right.ravel(), up.ravel()
 
 
-def _is_shown(request: PlaneRequest) -> np.ndarray:
-    """Which cells hold an image: (n,) bool; those of a disc lie in it with their middle."""
-    across, down = request.cells
-    x, y = np.meshgrid((np.arange(across) + 0.5) / across, (np.arange(down) + 0.5) / down)
-    is_inside = np.hypot(x - 0.5, y - 0.5) <= 0.5
-    return np.asarray(is_inside if request.shape == "disc" else np.ones_like(is_inside)).ravel()
-
-
-def _places(model: LoadedModel, axis: Axis, count: int, request: PlaneRequest) -> np.ndarray:
-    """Standard deviations from the middle, (count,) rising."""
+def _deviations(model: LoadedModel, axis: Axis, count: int, request: PlaneRequest) -> np.ndarray:
+    """Standard deviations from the middle along an axis, (count,), rising."""
     from scipy.special import ndtr, ndtri
 
     is_2d = model.config.latent_dim == 2
@@ -147,64 +147,70 @@ def _places(model: LoadedModel, axis: Axis, count: int, request: PlaneRequest) -
 
 
 def _ticks(values: np.ndarray) -> list[str]:
-    """A number for some rows or columns, the first and the last among them."""
-    shown = np.unique(np.linspace(0, len(values) - 1, min(len(values), _TICKS)).round().astype(int)).tolist()
+    """A caption for each row or column: a number for some of them, the first and the last included, else ""."""
+    shown = np.linspace(0, len(values) - 1, min(len(values), _TICKS)).round()
     return [f"{value + 0.0:.1f}" if index in shown else "" for index, value in enumerate(values.round(1).tolist())]
 
 
-def _plane(
-    model: LoadedModel, z: np.ndarray, request: PlaneRequest, captions: Captions, words: str, target: Path
-) -> Iterator[Event]:
-    is_shown = _is_shown(request)
-    drawn = yield from decoded_pictures(model, z[is_shown])
-    look = request.look
-    title = look.title or (words if look.labels else "")
-    if request.shape == "hexagons":
-        page = honeycomb(drawn, request.cells[0], look.scale, title)
+def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force: bool) -> Iterator[Event]:
+    """Lay images out by their latents, in a picture, or in an HTML page when the output has that suffix.
+
+    Raises ImageError where there are no images, ConfigError for a layout that is not installed.
+    """
+    layout.check_method(request.method)
+    model, look = open_model(entry), request.look
+    items = _items(model, request)
+    stem = short_name(str(request.arguments[0])) if len(request.arguments) == 1 else "images"
+    near = None if request.near is None else keyframe(model, request.near, "`near`")
+    target = output_file(output, Path(f"{stem}-map.png"), force)
+    is_page = target.suffix.lower() in PAGES
+    if not is_page:
+        check_writable(target)
+    count = len(items) if near is None else min(request.n, len(items))
+    size = _thumbnail_size(model, count, request)
+    check_pixels(*scatter.map_size(count, _columns(count, model, request), size, look))
+    members = _group_names(request, items)
+
+    if is_page:
+        size = map_page.thumbnail_size(count, (model.config.width, model.config.height))
+    mapped = yield from _laid_out(model, items, members, size, request, near)
+    columns = _columns(len(mapped.names), model, request)
+    placed = mapped.points if columns is None else layout.snap(mapped.points * (1, -1) + (0, 1), columns)
+    if is_page:
+        write_whole(target, stored(mapped.page(placed, columns, look.title)))
     else:
-        blank = Image.new(drawn[0].mode, drawn[0].size, "white")
-        rest = iter(drawn)
-        pictures = [next(rest) if here else blank for here in is_shown]
-        page = sheet(pictures, request.cells[0], captions if look.labels else None, look.scale, title, gap=0)
-    write_picture(page, target)
+        write_picture(scatter.draw(mapped.thumbnails, placed, Groups.of(mapped.members), columns, look), target)
     yield Wrote(target)
 
 
-def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force: bool) -> Iterator[Event]:
-    """Lay images out by their latents: a picture, or a page when the output is called .html.
+def page_of(model: LoadedModel, folder: Path) -> Generator[Event, None, tuple[np.ndarray, str]]:
+    """Latents (n, latent_dim) of a folder's images, and the page of their map.
 
-    Raises ImageError where there are none, ConfigError for a layout that is not installed.
+    Raises ImageError for a folder without images.
     """
-    layout.check_method(request.method)
-    model = open_model(entry)
+    request = MapRequest((folder,))
     items = _items(model, request)
-    first = request.arguments[0]
-    stem = short_name(str(first)) if len(request.arguments) == 1 else "images"
-    near = None if request.near is None else start(model, request.near, "`near`")
-    target = output_file(output, Path(f"{stem}-map.png"), force)
-    if target.suffix.lower() not in _PAGES:
-        check_writable(target)
-    count = len(items) if near is None else min(request.n, len(items))
-    columns = _columns(count, model, request) if request.grid else None
-    check_pixels(*scatter.map_size(count, columns, _thumbnail(model, count, request), request.look))
-    return _scattered(model, items, _group_names(request, items), near, request, target)
+    size = map_page.thumbnail_size(len(items), (model.config.width, model.config.height))
+    mapped = yield from _laid_out(model, items, _group_names(request, items), size, request)
+    return mapped.z, mapped.page(mapped.points)
 
 
 def _items(model: LoadedModel, request: MapRequest) -> list[Item]:
-    """Raises UsageError for too few or too many, ImageError for a folder without images."""
+    """The images of a map. Raises UsageError for too few or too many, ImageError for a folder without images."""
     items = subjects(model, request.arguments)
     if not 2 <= len(items) <= _MOST:
         raise UsageError(f"a map takes 2 to {_MOST:,} images, got {len(items):,}")
     return items
 
 
-def _columns(count: int, model: LoadedModel, request: MapRequest) -> int:
-    """Of a grid that is about square in pixels."""
-    width, height = model.config.width, model.config.height
-    return request.look.columns or max(1, round((count * height / width) ** 0.5))
+def _columns(count: int, model: LoadedModel, request: MapRequest) -> int | None:
+    """Columns of a grid that is about square in pixels; None for a map of points."""
+    if not request.grid:
+        return None
+    return request.look.columns or max(1, round((count * model.config.height / model.config.width) ** 0.5))
 
 
-def _thumbnail(model: LoadedModel, count: int, request: MapRequest) -> tuple[int, int]:
+def _thumbnail_size(model: LoadedModel, count: int, request: MapRequest) -> tuple[int, int]:
     """Width and height in pixels."""
     longer = scatter.thumbnail_side(count, request.grid) * request.look.scale
     share = longer / max(model.config.width, model.config.height)
@@ -212,7 +218,7 @@ def _thumbnail(model: LoadedModel, count: int, request: MapRequest) -> tuple[int
 
 
 def _group_names(request: MapRequest, items: Sequence[Item]) -> list[str]:
-    """The group of each image: its text in a column, else the argument or the sub-folder that it is in; "" for none.
+    """The group of each image, "" for none: its text in the column, else the folder argument or sub-folder it is in.
 
     Raises ConfigError for a table without the column, or that names none of the images.
     """
@@ -223,10 +229,10 @@ def _group_names(request: MapRequest, items: Sequence[Item]) -> list[str]:
             known = ", ".join(table.texts) or "none"
             raise ConfigError(f"{request.table} has no column {request.column!r}; it has {known}")
         text_of = dict(zip(table.names, table.texts[request.column], strict=True))
-        found = [text_of.get(item.name, "") for item in items]
-        if not any(found):
+        groups = [text_of.get(item.name, "") for item in items]
+        if not any(groups):
             raise ConfigError(f"{request.table} names none of the images; its paths must count from {root}")
-        return found
+        return groups
     folders = {item.folder for item in items if item.folder is not None}
     if len(folders) > 1:
         return [item.folder.name if item.folder else "" for item in items]
@@ -235,92 +241,66 @@ def _group_names(request: MapRequest, items: Sequence[Item]) -> list[str]:
     return [parts[common] if len(parts) > common else "" for parts in levels]
 
 
-def _scattered(
-    model: LoadedModel, items: list[Item], names: list[str], near: np.ndarray | None, request: MapRequest, target: Path
-) -> Iterator[Event]:
-    is_page = target.suffix.lower() in _PAGES
-    count = len(items) if near is None else min(request.n, len(items))
-    size = _thumbnail(model, count, request)
-    if is_page:
-        size = map_page.thumbnail_size(count, (model.config.width, model.config.height))
-    z, kept, thumbnails = yield from _read(model, items, size)
+@dataclass(frozen=True)
+class _Mapped:
+    """Images of a map."""
+
+    model: str  # the name of the model that encoded them
+    z: np.ndarray  # (n, latent_dim)
+    points: np.ndarray  # (n, 2), in 0 to 1
+    thumbnails: list[Image.Image]
+    names: list[str]
+    members: list[str]  # the group of each image
+
+    def page(self, placed: np.ndarray, columns: int | None = None, title: str = "") -> str:
+        """The HTML document. `placed` are the points, or, with columns, cells (n,) of a grid."""
+        title = title or f"{len(self.names):,} images, laid out by the model {self.model}"
+        groups = Groups.of(self.members)
+        return map_page.build(title, self.thumbnails, self.names, self.members, groups, placed, columns)
+
+
+def _laid_out(
+    model: LoadedModel,
+    items: Sequence[Item],
+    members: Sequence[str],
+    size: tuple[int, int],
+    request: MapRequest,
+    near: np.ndarray | None = None,
+) -> Generator[Event, None, _Mapped]:
+    """Encode the items and lay them out: all of them, or the nearest to a latent (latent_dim,).
+
+    Those are the latents with the largest cosine to it, seen from the mean. Raises ImageError where fewer than two
+    items can be read.
+    """
+    latents: list[np.ndarray] = []
+    rows: list[int] = []  # positions in `items`
+    thumbnails: list[Image.Image] = []
+    for result in latents_of(model, items):
+        if isinstance(result, Skipped):
+            yield result
+            continue
+        latents.append(result.mean)
+        rows += result.positions
+        images = model.decode(result.mean) if result.images is None else as_float(result.images)
+        thumbnails += [
+            picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+            for picture in to_pictures(images)
+        ]
+        yield Progress("encoding", len(rows), len(items))
+    if len(rows) < 2:
+        raise ImageError("a map takes two readable images; nothing was written")
+    z = np.concatenate(latents)
     if near is not None:
-        nearest = _nearest(z, near, model.geometry.mean, request.n)
-        z, kept, thumbnails = z[nearest], [kept[row] for row in nearest], [thumbnails[row] for row in nearest]
-    groups = Groups.of([names[number] for number in kept])
+        around, direction = z - model.geometry.mean, near - model.geometry.mean
+        lengths = np.linalg.norm(around, axis=1) * np.linalg.norm(direction)
+        cosines = around @ direction / np.maximum(lengths, 1e-12)
+        nearest = np.argsort(-cosines, kind="stable")[: request.n].tolist()
+        z, rows, thumbnails = z[nearest], [rows[one] for one in nearest], [thumbnails[one] for one in nearest]
     yield Progress("laying out", 0, 1)
     if request.method == "tsne" and len(z) > layout.LAID_OUT:
         yield Note(
             f"t-SNE of {layout.LAID_OUT:,} images; the others are placed among their nearest neighbours of these"
         )
     points = layout.lay_out(z, request.method)
-    columns = _columns(len(kept), model, request) if request.grid else None
-    placed = points if columns is None else layout.snap(points * (1, -1) + (0, 1), columns)
-    yield Progress("laying out", 1, 1)
-    if is_page:
-        title = request.look.title or _title(model, len(kept))
-        words, members = [items[number].name for number in kept], [names[number] for number in kept]
-        write_whole(target, stored(map_page.build(title, thumbnails, words, members, groups, placed, columns)))
-    else:
-        write_picture(scatter.draw(thumbnails, placed, groups, columns, request.look), target)
-    yield Wrote(target)
-
-
-def _title(model: LoadedModel, count: int) -> str:
-    return f"{count:,} images, laid out by the model {model.name}"
-
-
-def _nearest(z: np.ndarray, near: np.ndarray, mean: np.ndarray, count: int) -> list[int]:
-    """The rows of the latents z (n, latent_dim) with the largest cosine to one latent, seen from the mean."""
-    around, one = z - mean, near - mean
-    cosines = around @ one / np.maximum(np.linalg.norm(around, axis=1) * np.linalg.norm(one), 1e-12)
-    return [int(row) for row in np.argsort(-cosines, kind="stable")[:count]]
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """Images of a folder, and the page of their map."""
-
-    z: np.ndarray  # (n, latent_dim)
-    page: str
-
-
-def page_of(model: LoadedModel, folder: Path) -> Generator[Event, None, Mapped]:
-    """The page of a folder's images, on a map. Raises ImageError for a folder without images."""
-    request = MapRequest((folder,))
-    items = _items(model, request)
-    names = _group_names(request, items)
-    size = map_page.thumbnail_size(len(items), (model.config.width, model.config.height))
-    z, kept, thumbnails = yield from _read(model, items, size)
-    members, words = [names[number] for number in kept], [items[number].name for number in kept]
-    points = layout.lay_out(z, request.method)
-    page = map_page.build(_title(model, len(kept)), thumbnails, words, members, Groups.of(members), points, None)
-    return Mapped(z, page)
-
-
-def _read(
-    model: LoadedModel, items: Sequence[Item], size: tuple[int, int]
-) -> Generator[Event, None, tuple[np.ndarray, list[int], list[Image.Image]]]:
-    """Latents (n, latent_dim), the positions of the items that could be read, and a thumbnail of each.
-
-    Raises ImageError where fewer than two could be.
-    """
-    parts: list[np.ndarray] = []
-    kept: list[int] = []
-    thumbnails: list[Image.Image] = []
-    for found in latents_of(model, items):
-        if isinstance(found, Skipped):
-            yield found
-            continue
-        parts.append(found.mean)
-        kept += found.positions
-        images = model.decode(found.mean) if found.images is None else as_float(found.images)
-        thumbnails += [_resized(picture, size) for picture in to_pictures(images)]
-        yield Progress("encoding", len(kept), len(items))
-    if len(kept) < 2:
-        raise ImageError("a map takes two readable images; nothing was written")
-    return np.concatenate(parts), kept, thumbnails
-
-
-def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+    names, groups = [items[row].name for row in rows], [members[row] for row in rows]
+    return _Mapped(model.name, z, points, thumbnails, names, groups)

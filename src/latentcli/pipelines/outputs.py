@@ -1,4 +1,4 @@
-"""Files that the results of a command go to, and the decoding of latents into them.
+"""Outputs of commands: the files of their results, and the decoding of latents into them.
 
 A folder in is a folder out: sub-folders and stems are kept, and results that exist are skipped. A single result never
 replaces a file unless forced.
@@ -7,7 +7,7 @@ replaces a file unless forced.
 import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -15,25 +15,26 @@ import numpy as np
 from PIL import Image
 
 from latentcli.concepts.axes import Axis
-from latentcli.config import TRAVERSAL_RANGE, TRAVERSAL_STEPS
+from latentcli.defaults import TRAVERSAL_RANGE, TRAVERSAL_STEPS
 from latentcli.errors import ConfigError, OutputExists, UsageError
 from latentcli.events import Event, Kept, Progress, Wrote
 from latentcli.figures.sheet import Captions, Look, enlarged
 from latentcli.imaging.images import check_writable, to_pictures, write_picture
-from latentcli.model.modelfile import LoadedModel, batches
+from latentcli.model.modelfile import LoadedModel
 from latentcli.pipelines.inputs import Item
 from latentcli.storage.files import PIPE, free_name, output_file
 
+PAGES = (".html", ".htm")  # suffixes
 _MOST_RANGE = 100.0  # standard deviations
 
 
 def targets(
     items: Sequence[Item], tag: str, suffix: Callable[[Item], str], output: Path | None, force: bool
 ) -> list[Item]:
-    """The items with their targets. No two go to the same file, and none replaces an image it is made from.
+    """The items with their targets: no two results go to one file, and none replaces an image of the job.
 
-    `tag` is added to names latentcli chooses; `suffix` gives the file type. Raises OutputExists for a single named file
-    that is taken, ConfigError for one name for several results.
+    `tag` is added to names that latentcli chooses; `suffix` gives the file type. Raises OutputExists for a single named
+    file that is taken, ConfigError for one file name for several results.
     """
     if output == PIPE and len(items) != 1:
         raise ConfigError(f"`output` - takes one result, but there are {len(items)}; give a folder")
@@ -59,21 +60,22 @@ def check_originals(items: Sequence[Item]) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
-    """The same for all names of a file, hard links too."""
+    """A key that is the same for all names of a file, hard links included."""
     try:
-        facts = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return os.path.realpath(path)
-    return facts.st_dev, facts.st_ino
+    return status.st_dev, status.st_ino
 
 
-def kept(items: Sequence[Item]) -> Iterator[Kept]:
-    """The results of a folder job that are there already."""
+def not_done(items: Sequence[Item]) -> Generator[Event, None, list[Item]]:
+    """The items of a folder job whose results do not exist yet; yields Kept for the others."""
     yield from (Kept(item.target) for item in items if item.is_done)
+    return [item for item in items if not item.is_done]
 
 
 def check_folder(output: Path | None, results: int) -> None:
-    """Raises OutputExists or ConfigError when several results are to go to what is, or is called like, a file."""
+    """Raises OutputExists when the folder for several results is a file, ConfigError when it has the name of one."""
     if output is None or os.path.isdir(output):
         return
     if os.path.lexists(output):
@@ -85,11 +87,14 @@ def check_folder(output: Path | None, results: int) -> None:
 def _many(
     items: Sequence[Item], tag: str, suffix: Callable[[Item], str], output: Path | None, force: bool
 ) -> list[Item]:
-    """Targets of several items: the same for the same items every time, so that a job can go on where it stopped.
+    """Targets of several items, the same for the same items every time: a job can go on where it stopped.
 
-    Earlier results that lie inside a folder of items are no items.
+    Earlier results inside a folder of items are left out.
     """
-    roots = _roots(items, tag, output)
+    roots: dict[Path | None, Path] = {None: output or Path()}  # the output folder of each folder of items
+    for folder in dict.fromkeys(item.folder for item in items if item.folder is not None):
+        beside = Path(f"{folder.resolve().name}{tag}")
+        roots[folder] = output or free_name(beside, set(map(_folded, roots.values())), on_disk=False, is_folder=True)
 
     def named(item: Item, keep_suffix: bool = False) -> Path:
         name = PurePosixPath(item.name)
@@ -116,66 +121,58 @@ def _many(
     return chosen
 
 
-def _roots(items: Sequence[Item], tag: str, output: Path | None) -> dict[Path | None, Path]:
-    """The output folder of each folder argument; of files it is the named folder, or the current one."""
-    roots: dict[Path | None, Path] = {}
-    for folder in dict.fromkeys(item.folder for item in items):
-        root = output
-        if root is None and folder is not None:
-            taken = set(map(_folded, roots.values()))
-            root = free_name(Path(f"{folder.resolve().name}{tag}"), taken, on_disk=False, is_folder=True)
-        roots[folder] = root or Path()
-    return roots
-
-
 def _folded(path: Path) -> str:
-    """Two names that are one on macOS and Windows."""
+    """The path as macOS and Windows compare it: without case."""
     return str(path).casefold()
 
 
-def decoded_pictures(model: LoadedModel, z: np.ndarray) -> Generator[Event, None, list[Image.Image]]:
-    """Pictures of latents (n, latent_dim), telling the progress."""
+def decoded_pictures(
+    model: LoadedModel, latents: Iterable[np.ndarray], count: int
+) -> Generator[Event, None, list[Image.Image]]:
+    """Pictures of `count` latents, which come in batches (n, latent_dim); yields the progress."""
     pictures: list[Image.Image] = []
-    for some in batches(z):
-        pictures += to_pictures(model.decode(some))
-        yield Progress("decoding", len(pictures), len(z))
+    for z in latents:
+        pictures += to_pictures(model.decode(z))
+        yield Progress("decoding", len(pictures), count)
     return pictures
 
 
 def write_decoded(
-    model: LoadedModel, some: Iterable[tuple[np.ndarray, Sequence[Path]]], count: int, keep: bool, scale: int = 1
+    model: LoadedModel, latents: Iterable[tuple[np.ndarray, Sequence[Path]]], count: int, keep: bool, scale: int = 1
 ) -> Iterator[Event]:
     """Decode `count` latents, each into a file of its own; `keep` leaves files that exist as they are.
 
-    Files are written while the next latents are decoded.
+    The latents come in batches (n, latent_dim), each with the paths of its n files, which are written while the next
+    batch is decoded.
     """
-    writing: list[tuple[Path, Future[None] | None]] = []
+
+    def written(picture: Image.Image, path: Path) -> Event:
+        if keep and os.path.lexists(path):
+            return Kept(path)
+        write_picture(enlarged(picture, scale), path)
+        return Wrote(path)
+
+    writing: Iterator[Event] = iter(())
     done = 0
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for z, paths in some:
-            pictures = [enlarged(picture, scale) for picture in to_pictures(model.decode(z))]
-            yield from _written(writing)
-            writing = [
-                (path, None if keep and os.path.lexists(path) else pool.submit(write_picture, picture, path))
-                for path, picture in zip(paths, pictures, strict=True)
-            ]
+        for z, paths in latents:
+            pictures = to_pictures(model.decode(z))
+            yield from writing
+            writing = pool.map(written, pictures, paths)
             done += len(paths)
             yield Progress("decoding", done, count)
-        yield from _written(writing)
+        yield from writing
 
 
-def _written(writing: Sequence[tuple[Path, Future[None] | None]]) -> Iterator[Event]:
-    """Waits for each file."""
-    for path, future in writing:
-        if future is None:
-            yield Kept(path)
-        else:
-            future.result()
-            yield Wrote(path)
+def check_page(target: Path) -> Path:
+    """The path of an HTML page. Raises ConfigError for another suffix."""
+    if target.suffix.lower() not in PAGES:
+        raise ConfigError(f"{target} would be an HTML page; give a name that ends in .html")
+    return target
 
 
 def check_range(reach: float) -> None:
-    """Raises UsageError for no range of standard deviations."""
+    """Raises UsageError unless `reach` is a sensible number of standard deviations."""
     if not 0 < reach <= _MOST_RANGE:
         raise UsageError(f"`reach` takes more than 0 to {_MOST_RANGE:g} standard deviations, got {reach:g}")
 
@@ -190,12 +187,9 @@ def draw_rows(
     reach: float = TRAVERSAL_RANGE,
 ) -> Iterator[Event]:
     """Draw a row of images for each axis, `reach` standard deviations to both sides of the middle (latent_dim,)."""
-    t = np.linspace(-reach, reach, steps, dtype=np.float32)
-    pictures: list[Image.Image] = []
-    for done, axis in enumerate(rows, start=1):
-        pictures += to_pictures(model.decode(middle + t[:, None] * axis.step))
-        yield Progress("decoding", done, len(rows))
+    t = np.linspace(-reach, reach, steps, dtype=np.float32)[:, None]
+    pictures = yield from decoded_pictures(model, (middle + t * axis.step for axis in rows), len(rows) * steps)
     words = [f"{axis.name}  {axis.note}".strip() for axis in rows]
-    heads = [f"{t:+g} sd" if t else "0" for t in np.linspace(-reach, reach, steps).round(2)]
+    heads = [f"{at:+g} sd" if at else "0" for at in np.linspace(-reach, reach, steps).round(2)]
     write_picture(look.draw(pictures, steps, Captions(rows=words, columns=heads)), target)
     yield Wrote(target)

@@ -8,19 +8,20 @@ import numpy as np
 
 from latentcli.concepts.vector import ConceptVector
 from latentcli.data.sources import find_images, held_out_then
-from latentcli.errors import ConfigError
 from latentcli.evaluation.record import Record
 from latentcli.events import Event, Wrote
 from latentcli.model.modelfile import open_model
 from latentcli.pipelines.inputs import encode_all
+from latentcli.pipelines.outputs import check_page
 from latentcli.pipelines.vectors import no_vectors, noted_vectors
 from latentcli.report import vectors_page
 from latentcli.report.model_page import REPORT_FILE, build
+from latentcli.report.vectors_page import VectorReportData
 from latentcli.storage import catalog
 from latentcli.storage.files import output_file, write_whole
 from latentcli.text import stored
 
-_SHOWN = 4  # images, or samples, in strips
+_SHOWN = 4  # images or samples in the strips
 
 
 def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Iterator[Event]:
@@ -29,16 +30,7 @@ def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Itera
     Raises OutputExists when the file is taken.
     """
     wanted = entry.path.parent / REPORT_FILE if output is None and not entry.bundled else output
-    return _report(entry, _page_name(output_file(wanted, Path(f"{entry.name}-{REPORT_FILE}"), force)))
-
-
-def _page_name(target: Path) -> Path:
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{target} would be an HTML page; give a name that ends in .html")
-    return target
-
-
-def _report(entry: catalog.ModelEntry, target: Path) -> Iterator[Event]:
+    target = check_page(output_file(wanted, Path(f"{entry.name}-{REPORT_FILE}"), force))
     model = open_model(entry)
     vectors = yield from noted_vectors(entry, model)
     write_whole(target, stored(build(model, Record.of(model.path.parent, model.header.weights_id), vectors)))
@@ -52,32 +44,26 @@ def report_vectors(
 
     Raises ImageError when `images` holds none, OutputExists when `output` is taken.
     """
-    target = _page_name(output_file(output, Path(f"{entry.name}-vectors.html"), force))
+    target = check_page(output_file(output, Path(f"{entry.name}-vectors.html"), force))
     shown, kind = _held_out(entry, images) if images is not None else ([], "samples")
-    return _report_vectors(entry, shown, kind, target)
-
-
-def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]:
-    """Some images that the vectors were not fitted on, by the same hash; any images where those are too few."""
-    found = find_images(folder)
-    held = held_out_then((os.fsencode(path.relative_to(folder)) for path in found), entry.training)
-    chosen = [path for path, is_held in zip(found, held, strict=True) if is_held]
-    kind = "held-out images" if len(chosen) >= _SHOWN else "images"
-    chosen = chosen if len(chosen) >= _SHOWN else found
-    return [chosen[row] for row in np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)], kind
-
-
-def _report_vectors(
-    entry: catalog.ModelEntry, shown: list[Path], kind: str, target: Path
-) -> Iterator[Event | ConceptVector]:
     model = open_model(entry)
     vectors = yield from noted_vectors(entry, model)
     if not vectors:
         raise no_vectors(entry.name)
     encoded = (yield from encode_all(model, shown)) if shown else None
-    z = model.prior.sample(range(_SHOWN), model.prior.temperature) if encoded is None else encoded.mean
-    kind = kind if encoded is not None else "samples"
-    data = vectors_page.VectorReportData(model, model.geometry, vectors, z, kind)
-    write_whole(target, stored(vectors_page.build(data)))
+    if encoded is None:
+        z, kind = model.prior.sample(range(_SHOWN), model.prior.temperature), "samples"
+    else:
+        z = encoded.mean
+    write_whole(target, stored(vectors_page.build(VectorReportData(model, model.geometry, vectors, z, kind))))
     yield Wrote(target)
     yield from vectors
+
+
+def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]:
+    """A few images of a folder, and the word for them: held-out images, or any where these are too few."""
+    paths = find_images(folder)
+    held = held_out_then((os.fsencode(path.relative_to(folder)) for path in paths), entry.training)
+    held_out = [path for path, is_held in zip(paths, held, strict=True) if is_held]
+    chosen, kind = (held_out, "held-out images") if len(held_out) >= _SHOWN else (paths, "images")
+    return [chosen[row] for row in np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)], kind

@@ -5,43 +5,42 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
-from PIL import Image
 
 from latentcli.concepts.edit import EditRequest, Strength, move
-from latentcli.concepts.vector import ConceptVector
-from latentcli.config import MOST_ON_SHEET, SPREAD, PriorName
+from latentcli.config import PriorName
+from latentcli.defaults import MOST_ON_SHEET, SPREAD
 from latentcli.errors import ConfigError, UsageError
-from latentcli.events import Event, Progress, Wrote
+from latentcli.events import Event, Wrote
 from latentcli.figures.sheet import Captions, Look
-from latentcli.imaging.images import check_writable, to_pictures, write_picture
+from latentcli.imaging.images import check_writable, write_picture
 from latentcli.model.flow import FlowPrior
 from latentcli.model.modelfile import LoadedModel, batches, open_model
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.pipelines.inputs import keyframes, seeds_text, short_name
-from latentcli.pipelines.outputs import check_folder, write_decoded
+from latentcli.pipelines.outputs import check_folder, decoded_pictures, write_decoded
 from latentcli.pipelines.vectors import load_vectors
-from latentcli.storage.catalog import VECTOR_SUFFIX, ModelEntry
+from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import chosen_name, output_file
+from latentcli.storage.names import VECTOR_SUFFIX
 
 _MOST_GUIDANCE = 10.0
 
-Drawn = Callable[[Sequence[int]], np.ndarray]  # latents of seeds, one a seed: (n, latent_dim)
+Draw = Callable[[Sequence[int]], np.ndarray]  # from n seeds to latents (n, latent_dim)
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """Which samples, from where."""
+    """Seeds of the samples, and where they are drawn from."""
 
     seeds: tuple[int, ...]  # one image each
     prior: PriorName | None = None  # the fitted one where the model has it
     temperature: float | None = None  # the prior's own by default
-    guidance: float | None = None  # of a flow; its own by default
+    guidance: float | None = None  # for a flow; the flow's own by default
     like: tuple[str, ...] = ()  # parts of the training images to draw from: `cats`, `smiling=yes`
     near: str | None = None  # a keyframe that samples are to be variations of
-    spread: float = SPREAD  # of those, 0 to 1
+    spread: float = SPREAD  # distance of the variations from that keyframe, 0 to 1
     moves: tuple[Strength, ...] = ()  # concept vectors that samples are moved along
     look: Look = field(default_factory=Look)
 
@@ -52,10 +51,10 @@ class SampleRequest:
 
     @property
     def stem(self) -> str:
-        """Of the name of the file or folder."""
-        parts = ["samples", *self.like, *([] if self.near is None else [f"near-{short_name(self.near)}"])]
-        parts += [Path(move.name).name.removesuffix(VECTOR_SUFFIX) + move.tag() for move in self.moves]
-        return "-".join([*(re.sub(r"[^\w.+]+", "-", part) for part in parts), seeds_text(self.seeds)])
+        """Name of the file or folder, without suffix."""
+        words = ["samples", *self.like, *([] if self.near is None else [f"near-{short_name(self.near)}"])]
+        words += [Path(move.name).name.removesuffix(VECTOR_SUFFIX) + move.tag() for move in self.moves]
+        return "-".join([*(re.sub(r"[^\w.+]+", "-", word) for word in words), seeds_text(self.seeds)])
 
 
 def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path | None, force: bool) -> Iterator[Event]:
@@ -63,51 +62,33 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
 
     Raises ConfigError for a prior the model does not have, OutputExists when the sheet is taken.
     """
-    if not each and len(request.seeds) > MOST_ON_SHEET:
-        raise UsageError(f"a sheet takes up to {MOST_ON_SHEET:,} images, got {len(request.seeds):,}; give `each`")
-    look = request.look
+    count, look = len(request.seeds), request.look
+    if not each and count > MOST_ON_SHEET:
+        raise UsageError(f"a sheet takes up to {MOST_ON_SHEET:,} images, got {count:,}; give `each`")
     if each and (look.columns or look.labels or look.title):
         raise UsageError("`columns`, `labels` and `title` are of a sheet; leave them out with `each`")
-    sampler = _Sampler.of(entry, open_model(entry), request)
+    model = open_model(entry)
+    near = None if request.near is None else keyframes(model, request.near)[0]
+    vectors = load_vectors(entry, model, EditRequest(vectors=request.moves)) if request.moves else []
+    draw = drawing(model, request, near)
+    latents = (move(draw(seeds), vectors, request.moves) for seeds in batches(request.seeds))
     if each:
-        check_folder(output, len(request.seeds))
-        return _each(sampler, output or chosen_name(Path(request.stem), force, is_folder=True), keep=not force)
+        check_folder(output, count)
+        folder = output or chosen_name(Path(request.stem), force, is_folder=True)
+        paths = ([folder / f"seed-{seed:05d}.png" for seed in seeds] for seeds in batches(request.seeds))
+        yield from write_decoded(model, zip(latents, paths, strict=True), count, not force, look.scale)
+        return
     target = check_writable(output_file(output, Path(f"{request.stem}.png"), force))
-    request.look.check(len(request.seeds), request.columns, (sampler.model.config.width, sampler.model.config.height))
-    return _sheet(sampler, target)
+    look.check(count, request.columns, (model.config.width, model.config.height))
+    pictures = yield from decoded_pictures(model, latents, count)
+    write_picture(look.draw(pictures, request.columns, Captions(below=list(map(str, request.seeds)))), target)
+    yield Wrote(target)
 
 
-@dataclass(frozen=True)
-class _Sampler:
-    """Draws what a request asks for, a few images at a time."""
+def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None = None) -> Draw:
+    """The function that draws the samples of a request, or variations of `near` (1, latent_dim).
 
-    model: LoadedModel
-    request: SampleRequest
-    drawn: Drawn
-    vectors: list[ConceptVector]
-
-    @classmethod
-    def of(cls, entry: ModelEntry, model: LoadedModel, request: SampleRequest) -> Self:
-        """Raises what `drawing` and `load_vectors` do."""
-        near = None if request.near is None else keyframes(model, request.near)[0]
-        vectors = load_vectors(entry, model, EditRequest(vectors=request.moves)) if request.moves else []
-        return cls(model, request, drawing(model, request, near), vectors)
-
-    def __iter__(self) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-        """Seeds and their latents."""
-        for seeds in batches(self.request.seeds):
-            yield seeds, move(self.drawn(seeds), self.vectors, self.request.moves)
-
-
-def _each(sampler: _Sampler, folder: Path, keep: bool) -> Iterator[Event]:
-    some = ((z, [folder / f"seed-{seed:05d}.png" for seed in seeds]) for seeds, z in sampler)
-    return write_decoded(sampler.model, some, len(sampler.request.seeds), keep, sampler.request.look.scale)
-
-
-def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None = None) -> Drawn:
-    """What draws the samples of a request, or variations of `near` (1, latent_dim).
-
-    Raises ConfigError for what the model's prior cannot do, UsageError for parts that it does not know.
+    Raises ConfigError for what the model's prior cannot do, UsageError for parts it does not know.
     """
     prior = _choose_prior(model, request)
     if near is not None:
@@ -123,6 +104,7 @@ def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None 
 
 
 def _choose_prior(model: LoadedModel, request: SampleRequest) -> Prior:
+    """The prior of a request. Raises what `drawing` does."""
     if request.prior == "fitted" and isinstance(model.prior, StandardPrior):
         raise ConfigError(f"{model.name} has no fitted prior (2-D models keep N(0, I)); use `prior` standard")
     prior = StandardPrior(model.config.latent_dim) if request.prior == "standard" else model.prior
@@ -138,14 +120,3 @@ def _choose_prior(model: LoadedModel, request: SampleRequest) -> Prior:
     if request.guidance is not None:
         raise ConfigError(f"`guidance` is of a flow, and the prior of {model.name} is none; leave it out")
     return prior
-
-
-def _sheet(sampler: _Sampler, target: Path) -> Iterator[Event]:
-    pictures: list[Image.Image] = []
-    for _, z in sampler:
-        pictures += to_pictures(sampler.model.decode(z))
-        yield Progress("sampling", len(pictures), len(sampler.request.seeds))
-    request = sampler.request
-    captions = Captions(below=[f"{seed}" for seed in request.seeds])
-    write_picture(request.look.draw(pictures, request.columns, captions), target)
-    yield Wrote(target)

@@ -2,21 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
-from latentcli.config import MOST_ON_SHEET, TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS
+from latentcli.defaults import MOST_ON_SHEET, TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS
 from latentcli.errors import UsageError
 from latentcli.evaluation.record import Record
 from latentcli.events import Event, Note
 from latentcli.figures.sheet import Look
 from latentcli.imaging.images import check_writable
 from latentcli.model.modelfile import LoadedModel, open_model
-from latentcli.pipelines.inputs import short_name, start
+from latentcli.pipelines.inputs import keyframe, short_name
 from latentcli.pipelines.outputs import check_range, draw_rows
 from latentcli.pipelines.vectors import named_axis, no_vectors, vectors_of
 from latentcli.storage import catalog
@@ -25,16 +24,16 @@ from latentcli.storage.files import output_file
 DIMENSIONS, COMPONENTS, VECTORS = "dims", "pcs", "vectors"  # kinds of axes
 _MOST_STEPS = 101
 _MOST_AXES = 100
-_MEASURED = 256  # samples whose KL stands for that of held-out images
+_MEASURED = 256  # samples that stand for held-out images where the KL was not measured on these
 
 
 @dataclass(frozen=True, slots=True)
 class TraverseRequest:
-    """Which axes, and how far along them."""
+    """Axes of the rows, and their range."""
 
     axes: str = DIMENSIONS  # or pcs, vectors, or names like pc1,smile
     of: str | None = None  # a keyframe that the middle of each row shows; a sample by default
-    rows: int = TRAVERSAL_ROWS  # of dims and pcs
+    rows: int = TRAVERSAL_ROWS  # number of dims or pcs
     steps: int = TRAVERSAL_STEPS
     reach: float = TRAVERSAL_RANGE  # standard deviations to both sides
     look: Look = field(default_factory=lambda: Look(labels=True))
@@ -48,42 +47,42 @@ class TraverseRequest:
 
 
 def traverse(entry: catalog.ModelEntry, request: TraverseRequest, output: Path | None, force: bool) -> Iterator[Event]:
-    """Draw a row for each axis, the last for a direction by chance.
+    """Draw a row for each axis, and one for a random direction.
 
     Raises UsageError for axes that the model does not have, OutputExists when the output is taken.
     """
     model = open_model(entry)
-    middle = start(model, request.of)
-    chosen, note = _axes(entry, model, request)
-    rows = [*chosen, axes.at_random(model.geometry)]
-    stem = f"{entry.name}-{request.axes.replace(',', '-')}" + (
-        "" if request.of is None else f"-{short_name(request.of)}"
-    )
-    target = check_writable(output_file(output, Path(f"{stem}.png"), force))
+    middle = keyframe(model, request.of)
+    of = "" if request.of is None else f"-{short_name(request.of)}"
+    target = output_file(output, Path(f"{entry.name}-{request.axes.replace(',', '-')}{of}.png"), force)
+    check_writable(target)
+    rows, note = _axes(entry, model, request)
+    rows.append(axes.at_random(model.geometry))
     request.look.check(len(rows) * request.steps, request.steps, (model.config.width, model.config.height))
-    drawn = draw_rows(model, rows, middle, request.look, target, request.steps, request.reach)
-    return chain([Note(note)] if note else [], drawn)
+    if note:
+        yield Note(note)
+    yield from draw_rows(model, rows, middle, request.look, target, request.steps, request.reach)
 
 
 def _axes(entry: catalog.ModelEntry, model: LoadedModel, request: TraverseRequest) -> tuple[list[Axis], str]:
-    """The axes of a request, and what is to be said about them."""
-    where = model.geometry
+    """The axes of a request, and a note on them or ""."""
+    geometry = model.geometry
     if request.axes == DIMENSIONS:
         nats, note = kl_per_dimension(model)
         largest = np.argsort(-np.asarray(nats), kind="stable")[: request.rows]
-        return [axes.dimension(int(index), where, f"{nats[index]:.2f} nats") for index in largest], note
+        return [axes.dimension(int(index), geometry, f"{nats[index]:.2f} nats") for index in largest], note
     if request.axes == COMPONENTS:
-        return axes.components(where, request.rows), ""
+        return axes.components(geometry, request.rows), ""
     if request.axes == VECTORS:
         vectors, unreadable = vectors_of(entry, model)
         if not vectors:
             raise no_vectors(entry.name)
-        return [axes.of_vector(vector, where) for vector in vectors], "; ".join(unreadable)
+        return [axes.of_vector(vector, geometry) for vector in vectors], "; ".join(unreadable)
     return [named_axis(entry, model, name) for name in axes.names_of(request.axes, _MOST_AXES)], ""
 
 
 def kl_per_dimension(model: LoadedModel) -> tuple[Sequence[float], str]:
-    """Mean KL of each latent dimension in nats, and a note where it is not that of held-out images."""
+    """Mean KL of each latent dimension in nats, and a note where it was not measured on held-out images, else ""."""
     record = Record.of(model.path.parent, model.header.weights_id)
     if record is not None and len(record.evaluation.kl_per_dimension) == model.config.latent_dim:
         return record.evaluation.kl_per_dimension, ""

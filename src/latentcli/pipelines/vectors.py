@@ -1,4 +1,4 @@
-"""Concept vectors that commands are given, by their names, and what commands say of them."""
+"""Concept vectors of a model by name, and captions and notes for edits along them."""
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,25 +13,25 @@ from latentcli.errors import ConfigError, ModelMismatch, OutputExists, UsageErro
 from latentcli.events import Event, Note
 from latentcli.figures.sheet import Captions
 from latentcli.model.modelfile import LoadedModel
-from latentcli.model.prior import Geometry
 from latentcli.storage import catalog
+from latentcli.storage.names import VECTOR_SUFFIX
 
 
 def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.VectorRequest) -> ConceptVector:
-    """A vector that the model has: a saved one, or an axis that every model has.
+    """A saved vector, or an axis such as z0 or pc1, which every model has.
 
-    Raises ModelMismatch when another model made it, UsageError for an axis that this one does not have.
+    Raises ModelMismatch when another model made the vector, UsageError for an axis that this model does not have.
     """
     if request.is_axis and request.reference not in catalog.vectors_of(entry):
-        where = model.geometry
-        return axes.as_vector(axes.numbered(request.reference, where), where, model.model_id)
-    found = ConceptVector.load(catalog.vector_file(entry, request))
-    if found.model_id != model.model_id or len(found.direction) != model.config.latent_dim:
+        axis = axes.numbered(request.reference, model.geometry)
+        return axes.as_vector(axis, model.geometry, model.model_id)
+    vector = ConceptVector.load(catalog.vector_file(entry, request))
+    if vector.model_id != model.model_id or len(vector.direction) != model.config.latent_dim:
         raise ModelMismatch(
-            f"{request.reference} was made with model {found.model_id}, but {model.name} is {model.model_id}; "
+            f"{request.reference} was made with model {vector.model_id}, but {model.name} is {model.model_id}; "
             f"{catalog.make_again(request.reference, model.name)}"
         )
-    return found
+    return vector
 
 
 def load_vectors(entry: catalog.ModelEntry, model: LoadedModel, request: EditRequest) -> list[ConceptVector]:
@@ -46,26 +46,26 @@ def vectors_of(entry: catalog.ModelEntry, model: LoadedModel) -> tuple[list[Conc
 
 
 def noted_vectors(entry: catalog.ModelEntry, model: LoadedModel) -> Generator[Event, None, list[ConceptVector]]:
-    """The model's vectors, with a note on each file that cannot be read."""
+    """The model's vectors, sorted by name; yields a note on each file that cannot be read."""
     vectors, unreadable = vectors_of(entry, model)
     yield from (Note(f"left out: {message}") for message in unreadable)
     return vectors
 
 
-def check_known(model: str, names: Iterable[str], known: Collection[str]) -> None:
-    """Raises ConfigError for a name that none of the model's vectors has."""
-    missing = [name for name in names if name not in known]
+def check_known(model: str, names: Iterable[str], vectors: Collection[str]) -> None:
+    """Raises ConfigError for a name that is not among the names of the model's vectors."""
+    missing = [name for name in names if name not in vectors]
     if missing:
-        raise ConfigError(f"{model} has no vector {missing[0]!r}; it has {', '.join(known) or 'none'}")
+        raise ConfigError(f"{model} has no vector {missing[0]!r}; it has {', '.join(vectors) or 'none'}")
 
 
 def no_vectors(model: str) -> ConfigError:
-    """The error for a model without any."""
+    """The error where a model without vectors is asked for them."""
     return ConfigError(f"{model} has no vectors; make one with: latentcli vectors fit, or vectors discover")
 
 
 def check_new(entry: catalog.ModelEntry, name: str, force: bool) -> Path:
-    """The file for a new vector. Raises OutputExists when the name is taken, ConfigError when it is no name."""
+    """The file for a new vector. Raises OutputExists when the name is taken, ConfigError when it cannot be a name."""
     target = catalog.new_vector_file(entry, name)
     if not force and name in catalog.vectors_of(entry):
         raise OutputExists(
@@ -75,23 +75,21 @@ def check_new(entry: catalog.ModelEntry, name: str, force: bool) -> Path:
 
 
 def named_axis(entry: catalog.ModelEntry, model: LoadedModel, name: str) -> Axis:
-    """The axis of a name: `z0`, `pc1`, or a saved vector or its file. Raises UsageError for none of these."""
+    """The axis that `z0`, `pc1`, `random`, a saved vector or its file names. Raises UsageError for other names."""
     if name == axes.RANDOM:
         return axes.at_random(model.geometry)
-    known, request = catalog.vectors_of(entry), catalog.VectorRequest(name, None)
-    if request.is_axis and name not in known:
+    saved, request = catalog.vectors_of(entry), catalog.VectorRequest(name, None)
+    if request.is_axis and name not in saved:
         return axes.numbered(name, model.geometry)
-    if name not in known and not request.is_file:
-        raise UsageError(
-            f"{entry.name} has no axis {name!r}; it has z0, pc1 and so on"
-            + (f", and the vectors {', '.join(known)}" if known else "")
-        )
+    if name not in saved and not request.is_file:
+        vectors = f", and the vectors {', '.join(saved)}" if saved else ""
+        raise UsageError(f"{entry.name} has no axis {name!r}; it has z0, pc1 and so on{vectors}")
     return axes.of_vector(load_vector(entry, model, request), model.geometry)
 
 
 def captions(request: EditRequest) -> Captions:
-    """Strengths of the versions of an image: of a strip above its columns, of a sheet beside its rows, too."""
-    names = [Path(vector.name).name.removesuffix(catalog.VECTOR_SUFFIX) for vector in request.vectors]
+    """Strengths of the versions of an image: above the columns of a strip, on a sheet also beside the rows."""
+    names = [Path(vector.name).name.removesuffix(VECTOR_SUFFIX) for vector in request.vectors]
     words = [
         [f"{name} {strength:+.3g}" for strength in np.linspace(*row).tolist()]
         for name, row in zip(names, request.rows, strict=False)
@@ -100,8 +98,9 @@ def captions(request: EditRequest) -> Captions:
 
 
 def distances(
-    before: list[np.ndarray], request: EditRequest, vectors: Sequence[ConceptVector], typical: Geometry | None
+    model: LoadedModel, before: list[np.ndarray], request: EditRequest, vectors: Sequence[ConceptVector]
 ) -> Iterator[Note]:
     """Notes on how far latents were moved, in each unit; none for strips, whose strengths were given."""
     if before and not request.rows:
+        typical = model.geometry if request.stay_typical else None
         yield from map(Note, describe(np.concatenate(before), vectors, request.vectors, typical))

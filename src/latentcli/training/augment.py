@@ -1,11 +1,11 @@
-"""Augmentation: batches whose images are moved and whose colours are changed a little, as draws of the schedule say."""
+"""Augmentation: moved, mirrored and recoloured batches. The schedule draws by how much."""
 
 import torch
 from torch import Tensor
 
 
 def farthest(shift: float, images: Tensor) -> tuple[int, int]:
-    """Rows and columns that `shift`, a share of the side, is of images (n, height, width, channels)."""
+    """A share of the side in rows and columns of images (n, height, width, channels)."""
     return round(shift * images.shape[1]), round(shift * images.shape[2])
 
 
@@ -18,12 +18,12 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
 
 
 def mirrored(x: Tensor, which: Tensor) -> Tensor:
-    """Images (n, channels, height, width), those of `which` (n,) bool left to right."""
+    """Images (n, channels, height, width), mirrored left to right where `which` (n,) bool is True."""
     return torch.where(which[:, None, None, None], x.flip(3), x)
 
 
 def jittered(x: Tensor, jitters: Tensor) -> Tensor:
-    """Images (n, channels, height, width) in [0, 1] with the brightness and contrast of `jitters` (n, 2).
+    """Images (n, channels, height, width) in [0, 1], changed in brightness and contrast by `jitters` (n, 2).
 
     A colour c becomes c + c (1 - c) (brightness + contrast (2c - 1)): black stays black and white stays white, so
     plain backgrounds do not change. With 2 or 4 channels the last is alpha, which stays, and colours are

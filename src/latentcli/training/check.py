@@ -1,4 +1,4 @@
-"""Check of a source: what training would read of it, without training."""
+"""Check of a source: the images that training would read, without training."""
 
 import hashlib
 from collections import Counter
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli.data.cache import Decoded
+from latentcli.data.decode import Decoded
 from latentcli.events import Progress
 from latentcli.model.device import choose_device
-from latentcli.training import hardware
+from latentcli.training import machine
+from latentcli.training.images import images_of, read
 from latentcli.training.plan import Choice, TrainRequest, choose
-from latentcli.training.run import images_of, read
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Facts about a source."""
+    """Result of a check."""
 
     choice: Choice
     images: int  # readable, to train on
@@ -53,7 +53,7 @@ def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
     trained = np.zeros(len(loading.listing), dtype=bool)
     trained[choice.train.rows] = True
     yield Progress("testing the speed", 0, 1)
-    speed = hardware.choose(choice.model, choice.config, images.train, device)
+    speed = machine.choose(choice.model, choice.config, images.train, device)
     yield Checked(
         choice=choice,
         images=len(images.train),
@@ -61,7 +61,7 @@ def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
         unreadable=images.unreadable,
         notes=images.notes,
         passed_over=dict(loading.listing.passed_over.counts),
-        modes=dict(Counter(decoded.mode_names[mode] for mode in decoded.modes[decoded.readable]).most_common()),
+        modes=dict(Counter(mode.decode() for mode in decoded.modes[decoded.readable]).most_common()),
         smallest=_shape(sides.min(axis=0)),
         median=_shape(np.median(sides, axis=0)),
         largest=_shape(sides.max(axis=0)),
@@ -77,7 +77,7 @@ def _shape(sides: np.ndarray) -> tuple[int, int]:
 
 
 def _duplicates(decoded: Decoded) -> list[np.ndarray]:
-    """Groups of rows with the same pixels, each sorted."""
+    """Groups of rows whose images have the same pixels; rows ascend within each."""
     rows = np.flatnonzero(decoded.readable)
     digests = b"".join(hashlib.blake2b(decoded.pixels[row], digest_size=8).digest() for row in rows)
     _, group, counts = np.unique(np.frombuffer(digests, dtype=np.uint64), return_inverse=True, return_counts=True)

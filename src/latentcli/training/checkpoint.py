@@ -1,121 +1,72 @@
-"""Checkpoint of a run, `resume.safetensors`: what it takes to resume training exactly where it stopped.
+"""Checkpoint of a training: everything it takes to go on exactly where it stopped.
 
-It is replaced whole at each save. It holds the options of the run and a digest of its files, so that the same command
-resumes it and another is refused by the name of what differs.
+The VAE, the flow of its prior and sharpening have one file each, of one layout: all tensors that training changes, the
+best weights so far, the position, and the options. The file is replaced whole at each save. The options tell whether a
+command resumes the training or asks for another one, which is refused by the name of what differs.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from latentcli.data.fingerprint import Fingerprints
-from latentcli.errors import ConfigError, FileFormatError
+from latentcli.errors import FileFormatError
 from latentcli.model.device import to_numpy
 from latentcli.storage import tensorfile
-from latentcli.training.early_stop import Course
-from latentcli.training.schedule import Stage
-from latentcli.training.step import FIXED, TrainState, changing
 
-KIND = "resume"
-_NAMED = 3  # differing options
-_ADDED = {
-    "shift": 0.0,
-    "jitter": 0.0,
-    "patience": 0.0,
-    "augment": False,
-    "linear": False,
-    "pooling": 1,
-    "start_from": None,
-}  # options that runs of earlier versions did not have
-LENGTH = ("epochs", "minutes")  # options that may grow when a run has ended
+KIND = "checkpoint"
+Options = dict[str, Any]  # as JSON has them; "files" is a digest of the images
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Position:
-    """Progress of a run."""
+    """Progress of a training, which changes with each step."""
 
-    step: int
-    stage: Stage
-    precision: str  # what the run trains in
-    seconds: float  # of training so far
-    skipped_steps: int
-    epoch_sums: tuple[float, float]  # reconstruction and KL over the steps since the last measurement, nats per image
-    summed: int  # steps in those sums
-    images: str  # a digest of which images can be read
-    course: Course | None = None  # held-out loss so far, of runs that keep the best weights
-    stopped: bool = False  # early
-    flip: bool = False  # half of the images are mirrored
-    augment: bool = False  # they are moved, and their colours changed
+    step: int = 0  # steps made
+    steps: int  # steps planned
+    seconds: float = 0.0  # spent on steps so far, over all sessions
+    stopped: bool = False  # early: more steps would not help
 
     @property
     def has_ended(self) -> bool:
-        return self.stopped or self.step >= self.stage.end
+        return self.stopped or self.step >= self.steps
+
+
+P = TypeVar("P", bound=Position)
 
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    options: dict[str, Any]
-    files: str
-    position: Position
+    options: Options
+    position: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Generic[P]):
     """A checkpoint without its tensors, which `restore` reads."""
 
     path: Path
     stamp: int | None  # time of change in nanoseconds
-    options: dict[str, Any]
-    files: str  # a digest
-    position: Position
+    options: Options
+    position: P
 
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Raises FileFormatError when the file is damaged."""
-        stamp = changed_at(path)
-        found = tensorfile.parse(_Header, tensorfile.read_header(path, KIND), path)
-        return cls(path, stamp, found.options, found.files, found.position)
-
-    def restore(self, learner: TrainState) -> None:
-        """Put the state of the run into a new learner, bit for bit, in the memory layout it had."""
-        _, arrays = tensorfile.read(self.path, KIND)
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        try:
-            learner.vae.load_state_dict(part(tensors, "network."))
-            fixed = {name: tensor for name, tensor in part(tensors, "network.").items() if name.startswith(FIXED)}
-            learner.averaged.load_state_dict(part(tensors, "averaged.") | fixed)
-            learner.optimizer.restore(part(tensors, "optimizer."))
-            learner.best = part(tensors, "best.")
-        except (KeyError, RuntimeError) as error:
-            raise FileFormatError(f"{self.path} does not fit its run; remove its folder to train anew") from error
-
-    def check_same(self, asked: dict[str, Any], files: Fingerprints) -> None:
-        """Raises ConfigError naming every option, the length aside, and the images in which the run differs."""
-        if self.files != files.digest:
-            raise ConfigError(
-                f"the images have changed since {self.path.parent} was started: "
-                f"{files.changes_since(self.path.parent)}; "
-                "put them back, or choose another `name` to train on them"
-            )
-        stored = _ADDED | {"labels": asked["labels"]} | self.options  # runs of earlier versions noted no labels
-        differing = [
-            f"{name.replace('_', ' ')} is {stored.get(name)} there, {asked[name]} asked"
-            for name in asked
-            if stored.get(name) != asked[name] and name not in LENGTH
+    def differences(self, asked: Options, besides: Collection[str]) -> list[str]:
+        """In words, each asked option whose value differs from that of the training, those in `besides` left out."""
+        return [
+            f"{name.replace('_', ' ')} is {self.options.get(name)} there, {value} asked"
+            for name, value in asked.items()
+            if self.options.get(name) != value and name not in besides
         ]
-        if differing:
-            same_preset = self.options.get("preset") == asked["preset"]
-            raise self.other_options("; ".join(differing[: _NAMED if same_preset else 1]))  # the rest follows
 
-    def other_options(self, differing: str) -> ConfigError:
-        """The error where a run is asked to resume with other options than its own."""
-        return ConfigError(
-            f"{self.path.parent} holds a run with other options ({differing}); "
-            "repeat its options, or choose another `name`"
-        )
+
+def read(path: Path, position: type[P]) -> Checkpoint[P]:
+    """The checkpoint in a file, without its tensors. Raises FileFormatError when the file is damaged."""
+    stamp = changed_at(path)
+    header = tensorfile.parse(_Header, tensorfile.read_header(path, KIND), path)
+    return Checkpoint(path, stamp, header.options, tensorfile.parse(position, header.position, path))
 
 
 def changed_at(path: Path) -> int | None:
@@ -126,18 +77,33 @@ def changed_at(path: Path) -> int | None:
         return None
 
 
-def save(path: Path, options: dict[str, Any], files: str, position: Position, learner: TrainState) -> None:
-    """Write the state of a run; `Checkpoint.check_same` compares its options and the digest of its files."""
-    tensors: dict[str, Tensor] = {}
-    tensors |= {f"network.{name}": tensor for name, tensor in learner.vae.state_dict().items()}
-    tensors |= {f"averaged.{name}": tensor for name, tensor in changing(learner.averaged.state_dict()).items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in learner.best.items()}
-    tensors |= {f"optimizer.{name}": tensor for name, tensor in learner.optimizer.tensors().items()}
-    arrays = to_numpy(tensors)
-    header = {"options": options, "files": files, "position": asdict(position)}
-    tensorfile.write(path, KIND, header, arrays)
+def save(
+    path: Path, options: Options, position: Position, tensors: Mapping[str, Tensor], best: Mapping[str, Tensor]
+) -> None:
+    """Write the state of a training. Raises LatentCLIError when that fails; the file before it then stays."""
+    arrays = to_numpy({**tensors, **{f"best.{name}": tensor for name, tensor in best.items()}})
+    tensorfile.write(path, KIND, {"options": options, "position": asdict(position)}, arrays)
 
 
-def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+@torch.no_grad()
+def restore(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy what was saved into the tensors of the same names, bit for bit, and return the best weights.
+
+    In place, because fused AdamW walks memory: a state must lie in it as its weight does. Raises FileFormatError where
+    the file is damaged or of another network.
+    """
+    _, arrays = tensorfile.read(path, KIND)
+    saved = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    best = part(saved, "best.")
+    averaged = part(tensors, "averaged.") if best else {}
+    expected = {**tensors, **{f"best.{name}": tensor for name, tensor in averaged.items()}}
+    if {name: tensor.shape for name, tensor in saved.items()} != {name: x.shape for name, x in expected.items()}:
+        raise FileFormatError(f"{path} does not fit its training; remove it to train anew")
+    for name, tensor in tensors.items():
+        tensor.copy_(saved[name])
+    return best
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names start with a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,6 +1,6 @@
-"""Early stop of a run on few images: the held-out loss so far, its best point, and when going on is of no use."""
+"""Early stop of a run on few images: when the held-out loss has risen for so long that more steps are of no use."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from latentcli.storage.history import Metrics
@@ -12,7 +12,7 @@ _WAIT = 100  # steps after the best at least: a shorter run is not worth shorten
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class LossCurve:
     """Held-out loss at the measured ends of epochs, in nats per image."""
 
     highest: float
@@ -21,13 +21,12 @@ class Course:
     last: float
 
     @classmethod
-    def after(cls, course: Self | None, step: int, loss: float) -> Self:
-        """The course with one more measurement."""
-        if course is None:
+    def after(cls, curve: Self | None, step: int, loss: float) -> Self:
+        """The curve with one more measurement; None is one without any."""
+        if curve is None:
             return cls(highest=loss, best=loss, best_step=step, last=loss)
-        if loss < course.best:
-            return cls(highest=course.highest, best=loss, best_step=step, last=loss)
-        return replace(course, last=loss, highest=max(course.highest, loss))
+        best, best_step = min((curve.best, curve.best_step), (loss, step))
+        return cls(highest=max(curve.highest, loss), best=best, best_step=best_step, last=loss)
 
     def is_over(self, step: int, stage: Stage, patience: float) -> bool:
         """Whether the loss has clearly risen and the best is further back than `patience`, a share of the stage.
@@ -35,11 +34,10 @@ class Course:
         A loss that only stands still is no reason: it often falls again as the learning rate does.
         """
         waited = step - max(self.best_step, stage.start)
-        least = _LEAST * abs(self.best)
-        has_turned = self.last - self.best > max(least, _TURNED * (self.highest - self.best))
+        has_turned = self.last - self.best > max(_LEAST * abs(self.best), _TURNED * (self.highest - self.best))
         return has_turned and waited >= max(_WAIT, patience * (stage.end - stage.start))
 
 
 def loss(metrics: Metrics, beta: float) -> float:
-    """What training makes small, on held-out images: the -ELBO for beta 1. Nats per image."""
+    """Held-out loss, reconstruction + beta * KL, in nats per image."""
     return metrics.reconstruction + beta * (metrics.kl or 0.0)

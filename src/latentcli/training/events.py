@@ -1,6 +1,6 @@
 """Training events, beside the `Progress` and `Note` of every job."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,38 +11,41 @@ from latentcli.events import Note, Progress, Wrote
 from latentcli.storage.history import EpochReport, Metrics, SharpMetrics
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """Everything is settled; the first step follows."""
+    """All options are settled, and the first step follows."""
 
+    what: str  # "training", "sharpening"
     images: int
     held_out: int
     unreadable: tuple[str, ...]  # messages
-    notes: tuple[str, ...]  # what to know about the images
-    parameters: int
+    notes: tuple[str, ...] = ()  # what to know about the images
+    parameters: int  # that are trained
     precision: str
     device: str
-    step: int  # 0, or where an interrupted run goes on
-    stage: int  # 1, or more where a run that had ended goes on
+    step: int  # 0, or where an interrupted training goes on
+    stage: int = 1  # more where a training that had ended goes on
     steps: int
     steps_per_epoch: int
     estimated_seconds: float | None  # of training; None when the speed was not measured again
+    trained_steps: int = 0  # before sharpening
+    before: SharpMetrics | None = None  # sharpening
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """A look at the training, every half second or so; nats per image of the last batch."""
+    """State of a training between measurements, about every half second."""
 
+    what: str
     step: int
     steps: int
-    images_per_second: float
-    reconstruction: float
-    kl: float
+    images_per_second: float | None  # None where steps are not counted in images
+    losses: Mapping[str, float]  # of the last batch: reconstruction and KL in nats per image, or others
 
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """Training or sharpening pauses at a step to measure."""
+    """A training pauses at a step to measure."""
 
     step: int
     steps: int
@@ -50,7 +53,7 @@ class Measuring:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Pictures of the model after a step, which are in its folder."""
+    """Pictures that the model made after a step; they are in its folder as well."""
 
     step: int
     steps: int
@@ -60,55 +63,28 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class SharpStarted:
-    """Sharpening is settled; the first step follows."""
-
-    images: int
-    held_out: int
-    unreadable: tuple[str, ...]  # messages
-    parameters: int  # of the decoder
-    precision: str
-    device: str
-    trained_steps: int  # of the training before
-    step: int  # 0, or where an interrupted run goes on
-    steps: int
-    estimated_seconds: float | None  # None where the speed was not measured
-    before: SharpMetrics
-
-
-@dataclass(frozen=True, slots=True)
-class SharpStep:
-    """A look at the sharpening, every half second or so."""
-
-    step: int
-    steps: int
-    images_per_second: float
-    error: float  # mean absolute error of the last batch, over pixels and scales
-    discriminator: float  # hinge loss; 2 where it tells nothing apart
-
-
-@dataclass(frozen=True, slots=True)
 class SharpReport:
-    """A measurement in the course of sharpening."""
+    """A measurement during sharpening."""
 
     step: int
     steps: int
     seconds: float  # of sharpening so far
     before: SharpMetrics
-    found: SharpMetrics
+    metrics: SharpMetrics
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """Stopped on request; the same command goes on at `step`."""
+    """Training was stopped on request; the same command resumes it at `step`."""
 
+    what: str
     step: int
     steps: int
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Everything is written."""
+    """All files of a training are written."""
 
     folder: Path
     model_id: str
@@ -127,8 +103,6 @@ Report = (
     | EpochReport
     | Measuring
     | Drawn
-    | SharpStarted
-    | SharpStep
     | SharpReport
     | Interrupted
     | Finished

@@ -49,7 +49,7 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, rate: float, skip: Tensor) -> None:
-        """Go one step; where `skip` (a float32 scalar on the device) is 1 nothing changes."""
+        """Update the weights; nothing changes where `skip` (a float32 scalar on the device) is 1."""
         if self._reads_back and bool(skip):
             return
         if self._is_rmsprop:
@@ -59,7 +59,7 @@ class Optimizer:
         self._muon(rate, skip)
 
     def _rmsprop(self, rate: float) -> None:
-        """With Keras' decay and epsilon."""
+        """RMSprop with the decay and epsilon of Keras."""
         gradients = [_gradient(weight) for weight in self._rest]
         rmsprop(
             list(self._rest), gradients, self._squares, [], [], self._steps, foreach=False,
@@ -91,21 +91,13 @@ class Optimizer:
             matrix.mul_(1 - rate * self._decay * keep).sub_(_as_weight(update.mul_(size * keep), matrix))
 
     def tensors(self) -> dict[str, Tensor]:
-        """All it remembers between steps, by name."""
+        """State between steps, by name. Each tensor has the memory layout of its weight, which fused AdamW needs."""
         kinds = {"momentum": self._momenta, "mean": self._means, "square": self._squares, "step": self._steps}
         return {f"{kind}.{index}": value for kind, values in kinds.items() for index, value in enumerate(values)}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Remember what `tensors` gave, in place: fused AdamW walks memory, so a state must lie as its weight does.
-
-        Raises KeyError or RuntimeError when they are of another network.
-        """
-        for name, value in self.tensors().items():
-            value.copy_(tensors[name])
-
 
 def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
-    """About U V^T of the singular value decomposition U S V^T of each matrix (rows, columns), in float32.
+    """Approximation of U V^T in the singular value decomposition U S V^T of each matrix (rows, columns), in float32.
 
     Newton-Schulz iteration with the coefficients of Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural
     networks". X becomes P X with P = aI + bM + cM^2 and M = X X^T in each round; as all of them commute, only the
@@ -124,7 +116,7 @@ def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _newton_schulz(m: Tensor) -> Tensor:
-    """The factor that evens out the spectrum of X, from M = X X^T: (n, rows, rows)."""
+    """Matrix P (n, rows, rows), from M = X X^T, that makes all singular values of P X about 1."""
     a, b, c = _COEFFICIENTS
     identity = torch.eye(m.shape[1], dtype=m.dtype, device=m.device)
     product = p = a * identity + b * m + c * (m @ m)
@@ -136,12 +128,12 @@ def _newton_schulz(m: Tensor) -> Tensor:
 
 
 def _as_matrix(weight: Tensor) -> Tensor:
-    """(outputs, inputs) of a weight or of a kernel, which need not be copied where it lies channels last."""
+    """A weight or a kernel as a matrix (outputs, inputs); a kernel in channels-last layout is not copied."""
     return weight.permute(0, 2, 3, 1).flatten(1) if weight.dim() == 4 else weight
 
 
 def _as_weight(matrix: Tensor, like: Tensor) -> Tensor:
-    """The reverse of `_as_matrix`."""
+    """Inverse of `_as_matrix`."""
     if like.dim() != 4:
         return matrix
     outputs, inputs, rows, columns = like.shape

@@ -2,18 +2,12 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from latentcli.config import (
     BOOK_SIZE,
-    DIGITS_UP_TO,
-    HELD_OUT_SHARE,
-    MODEL_FILE,
     PRESETS,
-    RESUME_FILE,
-    SIZES,
     Crop,
     Device,
     Likelihood,
@@ -24,22 +18,28 @@ from latentcli.config import (
 from latentcli.data.dataset import Selection, split, survey
 from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import Listing, open_source, scan
+from latentcli.defaults import HELD_OUT_SHARE
 from latentcli.errors import ConfigError, FileFormatError, UsageError
 from latentcli.evaluation.record import Record
 from latentcli.imaging.images import parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import read_config
-from latentcli.presets import default_epochs, for_few_images, model_config, train_config
-from latentcli.storage.catalog import read_model_header
+from latentcli.presets import DIGITS_UP_TO, SIZES, default_epochs, for_few_images, model_config, train_config
+from latentcli.storage.header import read_model_header
+from latentcli.storage.names import MODEL_FILE, RESUME_FILE
 from latentcli.training import checkpoint
-from latentcli.training.checkpoint import Checkpoint
-from latentcli.training.prior import parts
-from latentcli.training.prior.parts import Labelled
+from latentcli.training.checkpoint import Checkpoint, Options, Position
+from latentcli.training.early_stop import LossCurve
+from latentcli.training.prior import labels
+from latentcli.training.prior.labels import Labelled
+from latentcli.training.schedule import Stage
 
 _STEPS_PER_EPOCH, _SMALL_BATCH = 8, 32  # small folders are trained on in smaller batches
 _GOING_ON = 0.1  # of the learning rate: on 300 faces, at 1 what the model knew is lost by 0.2 dB in half a minute
 _COLOUR_SHARE = 0.01  # of the images with chroma, above which a model gets colour
 _TRANSPARENT_SHARE = 0.05  # of the images with transparency, above which a model gets alpha
+_LENGTH = ("epochs", "minutes")  # options that may grow when a run has ended
+_NAMED = 3  # differing options in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +76,19 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The model, its training, and the images."""
+    """Model, training options and images that a request comes to."""
 
     model: ModelConfig
     config: TrainConfig
     train: Selection
     held_out: Selection | None
     start_from: Path | None = None  # the file of a model
-    labelled: Labelled | None = None  # the parts of the images, if there are any
+    labelled: Labelled | None = None  # the labels of the images, if there are any
     threads: int | None = None  # None leaves it to the machine
 
     @property
     def listings(self) -> tuple[Listing, ...]:
-        """That of the training images first, that of the held-out ones last; often they are the same."""
+        """Listing of the training images first, of the held-out ones last; one where they are the same."""
         first, last = self.train.listing, (self.held_out or self.train).listing
         return (first,) if last is first else (first, last)
 
@@ -104,6 +104,28 @@ class Choice:
         )
 
 
+@dataclass(kw_only=True, slots=True)
+class TrainingPosition(Position):
+    """Progress of the training of a VAE."""
+
+    precision: str  # what the run trains in
+    images: str  # a digest of which images can be read
+    flip: bool  # half of the images are mirrored
+    augment: bool  # they are moved, and their colours changed
+    stage_start: int = 0  # its first step
+    stage_number: int = 1
+    curve: LossCurve | None = None  # held-out loss so far, of runs that keep the best weights
+
+    @property
+    def stage(self) -> Stage:
+        return Stage(self.stage_start, self.steps, self.stage_number)
+
+    def begin_stage(self, end: int) -> None:
+        """Start another stage here, which ends at a later step."""
+        self.stage_start, self.stage_number = self.step, self.stage_number + 1
+        self.steps, self.stopped = end, False
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A run, and its checkpoint where it is resumed."""
@@ -111,10 +133,10 @@ class Plan:
     folder: Path  # the run's: models/<name>
     choice: Choice
     device: torch.device
-    options: dict[str, Any]  # must be the same to resume the run
-    fingerprints: Fingerprints  # and so must the images
+    options: Options  # must be the same to resume the run
+    fingerprints: Fingerprints  # of the images, which must be the same as well
     may_grow: bool  # a length was asked for: a run that has ended may get another stage
-    resumed: Checkpoint | None = None  # None for a new run
+    resumed: Checkpoint[TrainingPosition] | None = None  # None for a new run
     grows: bool = False  # another stage is to follow those that have ended
     finished: bool = False  # nothing is left to do
 
@@ -140,8 +162,8 @@ def choose(source: Path, request: TrainRequest) -> Choice:
 
 def _labelled(choice: Choice, table: Path | None) -> Labelled | None:
     if table is None:
-        return parts.of_folders(choice.train, choice.listings)
-    return parts.of_table(table, choice.train, choice.listings)
+        return labels.of_folders(choice.train, choice.listings)
+    return labels.of_table(table, choice.train, choice.listings)
 
 
 def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
@@ -153,27 +175,49 @@ def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
     device = choose_device(request.device)
     choice = choose(source, request)
     may_grow = request.epochs is not None or request.minutes is not None
-    plan = Plan(folder, choice, device, _options(choice), Fingerprints(choice.listings), may_grow)
+    fingerprints = Fingerprints.of(choice.listings)
+    options = _options(choice) | {"files": fingerprints.digest}
+    plan = Plan(folder, choice, device, options, fingerprints, may_grow)
     if not (folder / RESUME_FILE).exists() and (folder / MODEL_FILE).exists():
         raise ConfigError(f"{folder} holds a model that cannot be trained on; choose another `name`")
     return up_to_date(plan)
 
 
 def up_to_date(plan: Plan) -> Plan:
-    """The plan with the checkpoint that its folder holds now. Raises ConfigError when that is another run's."""
+    """The plan with the checkpoint that is in its folder now. Raises ConfigError when it is of another run."""
     file = plan.folder / RESUME_FILE
     if checkpoint.changed_at(file) == (plan.resumed and plan.resumed.stamp):
         return plan
-    resumed = Checkpoint.read(file)
-    resumed.check_same(plan.options, plan.fingerprints)
+    resumed = checkpoint.read(file, TrainingPosition)
+    _check_same(resumed, plan)
     stored, position = resumed.options, resumed.position
     # A run that was killed while its last files were written has all its steps and not their model or its evaluation.
     ended = position.has_ended and _finished_at_step(plan.folder) == position.step
-    same_length = all(stored.get(name) == plan.options.get(name) for name in checkpoint.LENGTH)
-    grows = ended and plan.may_grow and _is_longer(stored, plan.options)
+    same_length = all(stored.get(name) == plan.options.get(name) for name in _LENGTH)
+    is_longer = any(name in stored and plan.options.get(name, 0) > stored[name] for name in _LENGTH)
+    grows = ended and plan.may_grow and is_longer
     if not same_length and not grows:
-        raise resumed.other_options(f"{_length(stored)} there, {_length(plan.options)} asked")
+        raise _other_options(plan, f"{_length(stored)} there, {_length(plan.options)} asked")
     return replace(plan, resumed=resumed, grows=grows, finished=ended and same_length)
+
+
+def _check_same(resumed: Checkpoint[TrainingPosition], plan: Plan) -> None:
+    """Raises ConfigError naming the options, the length aside, and the images in which a run differs from the plan."""
+    if resumed.options.get("files") != plan.options["files"]:
+        raise ConfigError(
+            f"the images have changed since {plan.folder} was started: "
+            f"{plan.fingerprints.changes_since(plan.folder)}; "
+            "put them back, or choose another `name` to train on them"
+        )
+    if differences := resumed.differences(plan.options, besides=_LENGTH):
+        same_preset = resumed.options.get("preset") == plan.options["preset"]
+        raise _other_options(plan, "; ".join(differences[: _NAMED if same_preset else 1]))  # others follow from it
+
+
+def _other_options(plan: Plan, differences: str) -> ConfigError:
+    return ConfigError(
+        f"{plan.folder} holds a run with other options ({differences}); repeat its options, or choose another `name`"
+    )
 
 
 def _finished_at_step(folder: Path) -> int | None:
@@ -189,11 +233,7 @@ def _finished_at_step(folder: Path) -> int | None:
     return training.steps if training.sharpening or Record.of(folder, header.weights_id) else None
 
 
-def _is_longer(stored: dict[str, Any], asked: dict[str, Any]) -> bool:
-    return any(name in stored and name in asked and asked[name] > stored[name] for name in checkpoint.LENGTH)
-
-
-def _length(options: dict[str, Any]) -> str:
+def _length(options: Options) -> str:
     return f"{options['minutes']:g} minutes" if "minutes" in options else f"{options.get('epochs')} epochs"
 
 
@@ -252,8 +292,10 @@ def _choose_training(model: ModelConfig, images: int, request: TrainRequest) -> 
     preset = train_config(model)
     if model.preset != "book":
         preset = replace(preset, batch_size=min(preset.batch_size, max(_SMALL_BATCH, images // _STEPS_PER_EPOCH)))
-    if request.start_from:
-        preset = _going_on(preset, request.start_from)
+    if request.start_from:  # with the beta that its weights were trained with, and a lower learning rate
+        summary = read_model_header(request.start_from).training
+        beta, rate = summary.beta if summary else preset.beta, preset.learning_rate * _GOING_ON
+        preset = replace(preset, beta=beta, beta_warmup=0.0, learning_rate=rate)
     config = for_few_images(model.preset, replace(preset, **asked), images, request.augment)
     return replace(
         config,
@@ -262,14 +304,7 @@ def _choose_training(model: ModelConfig, images: int, request: TrainRequest) -> 
     )
 
 
-def _going_on(preset: TrainConfig, start_from: Path) -> TrainConfig:
-    """The training of weights that are trained already: with the beta they had, and at a lower rate from the start."""
-    summary = read_model_header(start_from).training
-    beta = summary.beta if summary else preset.beta
-    return replace(preset, beta=beta, beta_warmup=0.0, learning_rate=preset.learning_rate * _GOING_ON)
-
-
-def _options(choice: Choice) -> dict[str, Any]:
+def _options(choice: Choice) -> Options:
     training = asdict(choice.config)
     del training["epochs" if choice.config.minutes is not None else "minutes"]
     if len(choice.listings) > 1:

@@ -1,8 +1,7 @@
 """Results of a run: the prior, the model file, the card, pictures, the evaluation and its diagnosis, the report."""
 
 import contextlib
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,16 +9,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from latentcli.config import (
-    MODEL_FILE,
-    PRIOR_RESUME_FILE,
-    RECONSTRUCTIONS_FILE,
-    SAMPLES_FILE,
-    SNAPSHOT_FOLDERS,
-    ModelConfig,
-)
-from latentcli.data.dataset import Dataset, as_float
-from latentcli.errors import LatentCLIError
+from latentcli.config import ModelConfig
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.evaluate import Subject, evaluate
 from latentcli.evaluation.record import Record
@@ -37,20 +28,33 @@ from latentcli.model.parts import Parts
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
-from latentcli.storage.catalog import CARD_FILE
 from latentcli.storage.files import write_whole
 from latentcli.storage.history import EpochReport, TrainingSummary
+from latentcli.storage.names import (
+    CARD_FILE,
+    MODEL_FILE,
+    PRIOR_RESUME_FILE,
+    RECONSTRUCTIONS_FILE,
+    SAMPLES_FILE,
+    SNAPSHOT_FOLDER,
+)
 from latentcli.text import stored
-from latentcli.training import events
+from latentcli.training import events, loop
 from latentcli.training.prior.flow import Encoded, FlowTraining, steps_after
+from latentcli.training.prior.labels import Labelled
 from latentcli.training.prior.mixture import MOST_LATENTS, active_dimensions, fit
-from latentcli.training.prior.parts import Labelled
 from latentcli.training.schedule import order
+
+_COMPARED = 20  # held-out images at least, to compare priors by
+_SHOWN = 16  # reconstructions: originals above, reconstructions below
+_SAMPLES = 64  # seeds 0 to 63
+_IN_SNAPSHOT = 8  # originals, reconstructions and samples
+_APART = 1.6  # times as many steps as at the last snapshot: a dozen snapshots in any run
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A run that has made all its steps."""
+    """A trained VAE, and the images that it was trained on."""
 
     folder: Path
     vae: VAE
@@ -58,14 +62,15 @@ class Trained:
     held_out: Dataset | None
     summary: TrainingSummary
     history: list[EpochReport]
-    labelled: Labelled | None = None  # the parts of the images, if there are any
+    labelled: Labelled | None = None  # the labels of the images, if there are any
 
 
-def finish(run: Trained) -> Iterator[events.Report]:
-    """Fit the prior, and write the results."""
-    prior = yield from fit_prior(run)
-    known = run.labelled.parts if run.labelled and isinstance(prior, FlowPrior) else Parts({})
-    yield from publish(run, prior, known)
+def finish(run: Trained, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
+    """Fit the prior, and write the results; a stop leaves them to the next time."""
+    prior = yield from fit_prior(run, stop)
+    if prior:
+        labels = run.labelled.parts if run.labelled and isinstance(prior, FlowPrior) else Parts({})
+        yield from publish(run, prior, labels)
 
 
 def publish(run: Trained, prior: Prior, parts: Parts, model_id: str | None = None) -> Iterator[events.Report]:
@@ -117,20 +122,21 @@ def _evaluated(run: Trained, prior: Prior, weights_id: str) -> Generator[events.
     return Record(weights_id, evaluation, tuple(findings), neighbours)
 
 
-def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
-    """The prior fitted to encoded training images; a 2-D model keeps N(0, I), which its map is drawn by.
+def fit_prior(run: Trained, stop: Callable[[], bool]) -> Generator[events.Report, None, Prior | None]:
+    """The prior fitted to encoded training images; None where that was stopped.
 
-    A mixture is fitted first, then a flow that starts from it, which is kept where held-out latents gain.
+    A mixture is fitted first, then a flow that starts from it, which is kept where held-out latents gain. A 2-D model
+    keeps N(0, I), which its map is drawn by.
     """
     vae, train, seed = run.vae, run.train, run.summary.seed
     if vae.config.latent_dim <= 2:
         return StandardPrior(vae.config.latent_dim)
-    some = order(seed, 0, len(train))[:MOST_LATENTS]
-    yield Note(f"fitting the prior to {len(some)} encoded images")
+    rows = order(seed, 0, len(train))[:MOST_LATENTS]
+    yield Note(f"fitting the prior to {len(rows)} encoded images")
     if run.labelled:
         yield from map(Note, run.labelled.notes)
     yield Progress("encoding", 0, 1)
-    encoded = _encoded(run, Dataset(train.pixels, train.rows[some]), of_held_out=False)
+    encoded = _encoded(run, Dataset(train.pixels, train.rows[rows]), of_held_out=False)
     yield Progress("fitting a mixture", 0, 1)
     mixture = fit(encoded.posterior, seed)
     steps = steps_after(run.summary.steps * run.summary.batch_size * vae.config.width * vae.config.height)
@@ -138,26 +144,10 @@ def fit_prior(run: Trained) -> Generator[events.Report, None, Prior]:
     if run.held_out is None or len(run.held_out) < _COMPARED or not steps or has_collapsed:
         return mixture
     held_out = _encoded(run, run.held_out.spread(MOST_LATENTS), of_held_out=True)
-    training = FlowTraining(encoded, held_out, mixture, seed, steps)
-    yield from _fit_flow(training, run.folder / PRIOR_RESUME_FILE)
-    return training.prior() if training.best_step else mixture
-
-
-def _fit_flow(training: FlowTraining, resume_file: Path) -> Iterator[events.Report]:
-    """Train it, from where it was interrupted."""
-    training.resume(resume_file)
-    saved = time.monotonic()
-    try:
-        for done in training.run():
-            yield Progress("fitting the prior", done, training.steps)
-            if time.monotonic() - saved > _SAVE_EVERY:
-                with contextlib.suppress(LatentCLIError):  # the file is a convenience
-                    training.save(resume_file)
-                saved = time.monotonic()
-    except GeneratorExit:  # stopped
-        with contextlib.suppress(LatentCLIError):
-            training.save(resume_file)
-        raise
+    training = FlowTraining(encoded, held_out, mixture, seed, steps, run.folder / PRIOR_RESUME_FILE)
+    if not (yield from loop.run(training, stop)):
+        return None
+    return training.prior() if training.position.best_step else mixture
 
 
 def _encoded(run: Trained, images: Dataset, of_held_out: bool) -> Encoded:
@@ -165,23 +155,15 @@ def _encoded(run: Trained, images: Dataset, of_held_out: bool) -> Encoded:
     if run.summary.beta == 0:
         posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # variances mean nothing there
     if run.labelled is None:
-        return Encoded.without_parts(posterior)
+        return Encoded.without_labels(posterior)
     return Encoded(posterior, run.labelled.known(of_held_out, images.rows.numpy()))
-
-
-_SAVE_EVERY = 30.0  # seconds between saves of a prior that is being fitted
-_COMPARED = 20  # held-out images at least, to compare priors by
-_SHOWN = 16  # reconstructions: originals above, reconstructions below
-_SAMPLES = 64  # seeds 0 to 63
-_IN_SNAPSHOT = 8  # originals, reconstructions and samples
-_APART = 1.6  # times as many steps as at the last snapshot: a dozen snapshots in any run
 
 
 @torch.inference_mode()
 def write_pictures(
     folder: Path, vae: VAE, prior: Prior, shown: Dataset
 ) -> tuple[list[Image.Image], list[Image.Image], list[Image.Image]]:
-    """Some of `shown`, their reconstructions and samples with fixed seeds, which are written as two sheets."""
+    """Write sheets of reconstructions and samples; returns originals, reconstructions and samples."""
     both, samples = _reconstructed(vae, shown, _SHOWN), _sampled(vae, prior, _SAMPLES)
     half = len(both) // 2
     write_picture(sheet(both, columns=half), folder / RECONSTRUCTIONS_FILE)
@@ -191,9 +173,8 @@ def write_pictures(
 
 @torch.inference_mode()
 def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bool = False) -> None:
-    """Add a sheet for this step where the last one is long ago: originals, reconstructions, samples from N(0, I)."""
-    own = [folder / name for name in SNAPSHOT_FOLDERS if (folder / name).is_dir()]  # of a resumed run
-    snapshots = own[0] if own else folder / SNAPSHOT_FOLDERS[0]
+    """Add a sheet of originals, reconstructions and samples from N(0, I), if the last one is many steps ago."""
+    snapshots = folder / SNAPSHOT_FOLDER
     steps = [int(path.stem) for path in snapshots.glob("*.png") if path.stem.isdecimal()]
     for later in (known for known in steps if known > step):  # from before a crash
         (snapshots / f"{later:08d}.png").unlink(missing_ok=True)
@@ -206,8 +187,8 @@ def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bo
 
 
 def _reconstructed(vae: VAE, shown: Dataset, count: int) -> list[Image.Image]:
-    """Some of the images, then their reconstructions."""
-    x = as_float(next(shown.spread(count).batches()))
+    """A number of images, then their reconstructions."""
+    x = as_float_tensor(next(shown.spread(count).batches()))
     both = torch.cat([x, vae.decode(vae.encode(x.to(device_of(vae))).mean).cpu()])
     return to_pictures(both.numpy())
 
@@ -218,7 +199,7 @@ def _sampled(vae: VAE, prior: Prior, count: int) -> list[Image.Image]:
 
 
 def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str:
-    """Markdown, from the config and the training summary that the model file keeps."""
+    """Markdown text from the config and the training summary in the model file."""
     shape = f"{config.width}x{config.height} {config.colours}"
     rows = {
         "network": f"`{config.preset}`, {shape}, latent dimension {config.latent_dim}",

@@ -12,7 +12,7 @@ from latentcli.config import TrainConfig
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The steps from `start` to `end` of a run: a rise and fall of the learning rate of their own.
+    """Steps from `start` to `end` of a run, with their own rise and fall of the learning rate.
 
     A run has one; asking for more epochs when it has ended adds another.
     """
@@ -23,7 +23,7 @@ class Stage:
 
 
 def stream(seed: int, purpose: str, position: int) -> torch.Generator:
-    """A generator of its own for one purpose at one position of a run."""
+    """Random generator for one purpose at one position of a run."""
     mixed = hashlib.sha256(f"{seed}/{purpose}/{position}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(mixed[:8], "big") >> 1)
 
@@ -31,6 +31,21 @@ def stream(seed: int, purpose: str, position: int) -> torch.Generator:
 def order(seed: int, epoch: int, images: int) -> Tensor:
     """The permutation of an epoch: (images,) int32."""
     return torch.randperm(images, dtype=torch.int32, generator=stream(seed, "order", epoch))
+
+
+class Order:
+    """The images of each step: those at its place in the permutation of its epoch."""
+
+    def __init__(self, seed: int, images: int, batch_size: int) -> None:
+        self._seed, self._images, self._batch_size = seed, images, batch_size
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int32)  # the last that was needed
+
+    def rows(self, step: int) -> Tensor:
+        """Rows of the images of a step: (batch_size,) int32."""
+        epoch, place = divmod(step, self._images // self._batch_size)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, order(self._seed, epoch, self._images)
+        return self._order[place * self._batch_size :][: self._batch_size]
 
 
 def noise(seed: int, step: int, count: int, latent_dim: int) -> Tensor:
@@ -57,12 +72,12 @@ def shifted_share(step: int, stage: Stage) -> float:
 
 
 def jitters(seed: int, step: int, count: int, strength: float) -> Tensor:
-    """Change of brightness and of contrast of each image of a step, from -strength to strength: (count, 2)."""
+    """Changes in brightness and contrast of each image of a step, -strength to strength: (count, 2)."""
     return strength * (2 * torch.rand(count, 2, generator=stream(seed, "jitter", step)) - 1)
 
 
 def learning_rate(config: TrainConfig, step: int, stage: Stage) -> float:
-    """Linear warm-up, then half a cosine to 0 (Loshchilov & Hutter 2017, eq. 5), or constant."""
+    """Learning rate: a linear warm-up, then half a cosine to 0 (Loshchilov & Hutter 2017, eq. 5), or constant."""
     done, steps = step - stage.start, stage.end - stage.start
     warmup = config.learning_rate_warmup * steps
     rate = config.learning_rate * min(1.0, (done + 1) / (warmup + 1))
@@ -70,7 +85,7 @@ def learning_rate(config: TrainConfig, step: int, stage: Stage) -> float:
 
 
 def beta(config: TrainConfig, step: int, stage: Stage) -> float:
-    """The KL's weight, risen linearly from 0 over the warm-up of the first stage."""
+    """Weight of the KL, which rises linearly from 0 over the warm-up of the first stage."""
     warmup = config.beta_warmup * stage.end if stage.number == 1 else 0
     return config.beta * min(1.0, (step + 1) / (warmup + 1))
 

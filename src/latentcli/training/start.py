@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from latentcli.config import ModelConfig
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.events import Note, Progress
 from latentcli.model.likelihood import SMALLEST_SIGMA
 from latentcli.model.linear import LinearPath
@@ -35,7 +36,7 @@ _OF_LATENTS = ("linear.", "encoder.mean.", "encoder.logvar.", "decoder.dense.", 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a run begins with."""
+    """Decisions and tensors that a run begins with."""
 
     flip: bool
     augment: bool
@@ -44,14 +45,14 @@ class Start:
 
     @torch.no_grad()
     def apply(self, vae: VAE, beta: float) -> None:
-        """Put it into an untrained network; `beta` is the weight of the KL."""
+        """Put components and weights into an untrained network; `beta` is the weight of the KL."""
         if self.components and vae.linear:
             vae.linear.fit(self.components, beta)
         vae.load_state_dict({**vae.state_dict(), **self.weights})
 
 
 def find(plan: Plan, images: Dataset) -> Generator[Note | Progress, None, Start]:
-    """Fit what is fitted before the first step, and read the model to start from."""
+    """Fit the components, decide on augmentation, and read the model to start from."""
     model, config = plan.choice.model, plan.choice.config
     flip, augment = config.flip, config.augment
     weights: Mapping[str, Tensor] = {}
@@ -65,22 +66,22 @@ def find(plan: Plan, images: Dataset) -> Generator[Note | Progress, None, Start]
     yield Progress("fitting principal components", 0, 1)
     path = LinearPath(model)
     if flip is None or augment is None:
-        alike = _Alike(path, images.spread(_COMPARED), model.latent_dim)
+        are_alike = _comparison(path, images.spread(_COMPARED), model.latent_dim)
         if flip is None:
-            flip = alike.mirrored()
+            flip = are_alike(_mirrored, _ALIKE_MIRRORED)
             yield _note(flip, len(images), "mirrored", "half of the images are mirrored", "flip")
         if augment is None:
-            augment = alike.moved(config.shift)
+            augment = are_alike(partial(_moved, shift=config.shift), _ALIKE_MOVED)
             yield _note(augment, len(images), "moved", "images are moved a little", "augment")
     if not is_fitted:
         return Start(flip, augment, weights=weights)
     most = max(_PER_COMPONENT * model.latent_dim, int(_PRODUCTS / (len(path.mean) * model.latent_dim)))
-    some = images.spread(min(_MOST_IMAGES, most))
-    return Start(flip, augment, fit(path, some, model.latent_dim, flip), weights)
+    fitted = images.spread(min(_MOST_IMAGES, most))
+    return Start(flip, augment, fit(path, fitted, model.latent_dim, flip), weights)
 
 
 def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> Note:
-    """On what was found out about changed images: "mirrored" or "moved"; `done` is what happens to them."""
+    """Note that says whether images are changed, and why; `changed` is "mirrored" or "moved"."""
     if images < _TOO_FEW:
         why = f"they are too few to tell whether {changed} ones look the same"
         return Note(f"images are not {changed}: {why} (`{option}` does it)")
@@ -90,62 +91,61 @@ def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> No
 
 
 def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
-    """Probabilistic PCA whose noise is the error on images that it is not fitted to."""
-    fitted, left_out = _parted(images)
-    found = fit_pca(lambda: _seen(path, fitted, mirrored), k)
-    return replace(found, noise=max(_error(found, _seen(path, left_out, mirrored)), SMALLEST_SIGMA**2))
+    """Probabilistic PCA, with the error on images that were left out of the fit as its noise."""
+    fitted, left_out = _split(images)
+    components = fit_pca(lambda: _seen(path, fitted, mirrored), k)
+    return replace(components, noise=max(_error(components, _seen(path, left_out, mirrored)), SMALLEST_SIGMA**2))
 
 
-class _Alike:
-    """Whether components of images describe changed ones about as well."""
+def _comparison(path: LinearPath, images: Dataset, k: int) -> Callable[[Callable[[Tensor], Tensor], float], bool]:
+    """A test whether components of images describe changed ones about as well.
 
-    def __init__(self, path: LinearPath, images: Dataset, k: int) -> None:
-        self.too_few = len(images) < _TOO_FEW
-        if self.too_few:
-            return
-        fitted, self._left_out = _parted(images)
-        self._path = path
-        self._found = fit_pca(lambda: _seen(path, fitted, False), min(k, len(fitted) // 4))
-        self._error = self._error_of(lambda images: images)
+    It takes the change of uint8 images (n, height, width, channels), and how many times the error may be. Too few
+    images are never alike.
+    """
+    if len(images) < _TOO_FEW:
+        return lambda change, times: False
+    fitted, left_out = _split(images)
+    components = fit_pca(lambda: _seen(path, fitted, False), min(k, len(fitted) // 4))
 
-    def mirrored(self) -> bool:
-        return not self.too_few and self._error_of(lambda images: images.flip(2)) < _ALIKE_MIRRORED * self._error
+    def error(change: Callable[[Tensor], Tensor]) -> float:
+        return _error(components, (path.seen(as_float_tensor(change(x))) for x in left_out.batches()))
 
-    def moved(self, shift: float) -> bool:
-        """By up to `shift` of the side."""
-
-        def change(images: Tensor) -> Tensor:
-            return shifted(images, schedule.shifts(0, 0, len(images), farthest(shift, images)))
-
-        return not self.too_few and self._error_of(change) < _ALIKE_MOVED * self._error
-
-    def _error_of(self, change: Callable[[Tensor], Tensor]) -> float:
-        """Of the left-out images after a change of uint8 images (n, height, width, channels)."""
-        return _error(self._found, (self._path.seen(as_float(change(some))) for some in self._left_out.batches()))
+    unchanged = error(lambda x: x)
+    return lambda change, times: error(change) < times * unchanged
 
 
-def _parted(images: Dataset) -> tuple[Dataset, Dataset]:
-    """Images to fit to, and those that are left out."""
+def _mirrored(images: Tensor) -> Tensor:
+    return images.flip(2)
+
+
+def _moved(images: Tensor, shift: float) -> Tensor:
+    """Images moved by up to `shift` of the side."""
+    return shifted(images, schedule.shifts(0, 0, len(images), farthest(shift, images)))
+
+
+def _split(images: Dataset) -> tuple[Dataset, Dataset]:
+    """Images to fit to, and the others."""
     is_left_out = torch.arange(len(images)) % _LEFT_OUT == 0
     return Dataset(images.pixels, images.rows[~is_left_out]), Dataset(images.pixels, images.rows[is_left_out])
 
 
 def _seen(path: LinearPath, images: Dataset, mirrored: bool) -> Iterator[Tensor]:
-    """As the linear path sees them, every other one mirrored."""
+    """Batches as the linear path sees them, every other image mirrored where that is wanted."""
     for x in images.floats():
         if mirrored:
             x[1::2] = x[1::2].flip(3)
         yield path.seen(x)
 
 
-def _error(found: Pca, batches: Iterator[Tensor]) -> float:
-    """Variance of what the components leave over, in each other direction."""
+def _error(pca: Pca, batches: Iterator[Tensor]) -> float:
+    """Variance of batches (n, dimensions) along each direction that the components leave over."""
     total, count = 0.0, 0
     for batch in batches:
-        centred = batch - found.mean
-        total += float(centred.square().sum() - (centred @ found.components).square().sum())
+        centred = batch - pca.mean
+        total += float(centred.square().sum() - (centred @ pca.components).square().sum())
         count += len(batch)
-    dimensions, k = found.components.shape
+    dimensions, k = pca.components.shape
     return total / (count * max(1, dimensions - k))
 
 

@@ -1,381 +1,296 @@
-"""Trainer of one session of a run: from its start or last interruption to its end or the next interruption."""
+"""Training of the VAE, as a task of the loop."""
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import cast
 
 import torch
+from torch import Tensor
 
-from latentcli.config import RESUME_FILE, Precision, TrainConfig
+from latentcli.config import Precision, TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.events import Note
 from latentcli.model.metrics import measure
-from latentcli.model.objective import Elbo
 from latentcli.model.prior import StandardPrior
 from latentcli.model.vae import VAE
 from latentcli.storage import history
 from latentcli.storage.history import EpochReport, Metrics, TrainingSummary
-from latentcli.training import checkpoint, early_stop, events, hardware, results
-from latentcli.training.early_stop import Course
-from latentcli.training.plan import Plan
-from latentcli.training.results import Trained, finish
-from latentcli.training.schedule import Stage, order
+from latentcli.storage.names import RESUME_FILE
+from latentcli.training import early_stop, events, machine, results
+from latentcli.training.early_stop import LossCurve
+from latentcli.training.images import Images
+from latentcli.training.loop import Task
+from latentcli.training.plan import Plan, TrainingPosition
+from latentcli.training.results import Trained
+from latentcli.training.schedule import Order
 from latentcli.training.start import Start
 from latentcli.training.step import SETTLING_IMAGES, TrainState, untrained
-from latentcli.training.threads import watch_threads
 
-_REPORT_EVERY = 0.5  # seconds between step reports
-_SAVE_EVERY = 180.0  # seconds between saves, however long an epoch is
-_SAVING = 0.1  # share of the time that saving and pictures at the ends of epochs may take
-_HELD_OUT_SOME = 2000  # held-out images that are measured on before the end
+_HELD_OUT_MEASURED = 2000  # held-out images that are measured on before the end
 _MEASURING = 0.1  # share of the time that measuring at the ends of epochs may take
-_READING = 1 / 3  # of an image, in the time of training on it
+_READING = 1 / 3  # time of reading an image, as a share of that of training on it
 _MEASUREMENTS = 20  # of a stage at least, where it has as many epochs
 _MOST_SKIPPED = 50  # steps in a row without finite gradients: training has diverged
 
 
-@dataclass(frozen=True, slots=True)
-class Images:
-    """The images of a run, and notes on them."""
+class Trainer(Task):
+    """One session of a run: from its start or last interruption to its end or the next interruption."""
 
-    train: Dataset
-    held_out: Dataset | None
-    unreadable: tuple[str, ...]  # messages
-    passed_over: tuple[str, ...]  # files that may have been meant to be among them
-    notes: tuple[str, ...]  # other notes on the images
-
-
-class Trainer:
-    """Trains, measures, saves, and yields events."""
+    what = "training"
+    learner: TrainState
+    position: TrainingPosition
 
     def __init__(self, plan: Plan, images: Images, start: Start | None) -> None:
         """`start` is what a new run begins with; a resumed one has it in its checkpoint."""
-        self.plan = plan
-        self.images = images
-        self.train = images.train
-        self.batch_size = min(plan.choice.config.batch_size, len(self.train))
+        self.plan, self.images, self.train = plan, images, images.train
+        self.checkpoint_file, self.options, self.device = plan.folder / RESUME_FILE, plan.options, plan.device
+        self.has_fixed_threads = plan.choice.threads is not None
+        self.batch_size = self.images_per_step = min(plan.choice.config.batch_size, len(self.train))
         self.steps_per_epoch = len(self.train) // self.batch_size
-        self.resume_file = plan.folder / RESUME_FILE
-        self.speed: hardware.Speed | None = None  # None where it was not measured again
-        self.readable = self.train.digest()
-        asked = plan.choice.config
+        self.speed: machine.Speed | None = None  # None where it was not measured again
         known = plan.resumed.position if plan.resumed else start
         assert known, "a new run begins with a start"
-        self.flip = known.flip if asked.flip is None else asked.flip
-        self.augment = known.augment if asked.augment is None else asked.augment
-        position = plan.resumed.position if plan.resumed else self._first_position()
-        if position.images != self.readable:
+        self.config = _settled(plan.choice.config, self.batch_size, known.flip, known.augment)
+        self.position = replace(plan.resumed.position) if plan.resumed else self._first_position()
+        if self.position.images != self.train.digest():
             raise ConfigError(
                 f"other images can be read than when {plan.folder} was started ({len(self.train)} now); "
                 f"see latentcli check, or choose another `name`"
             )
-        self.stage = self._next_stage(plan.resumed) if plan.resumed and plan.grows else position.stage
-        self.precision, self.seconds = cast(Precision, position.precision), position.seconds
-        config = replace(self._settled(), precision=self.precision)
-        self.stopped = position.stopped and not plan.grows
-        self.last_step = position.step if self.stopped else self.stage.end
-        self.course = position.course
-        self.measure_every = max(1, min(self._measuring_steps(), (self.stage.end - self.stage.start) // _MEASUREMENTS))
-        vae = untrained(plan.choice.model, config.seed)
+        if plan.grows:
+            self._add_stage()
+        self.config = replace(self.config, precision=cast(Precision, self.position.precision))
+        self.order = Order(self.config.seed, len(self.train), self.batch_size)
+        vae = untrained(plan.choice.model, self.config.seed)
         if start:
-            start.apply(vae, config.beta)
-        self.learner = TrainState(vae, config, self.stage, plan.device)
-        fixed = plan.choice.threads is not None or position.step >= self.stage.end
-        self.watch = None if fixed else watch_threads(self._seconds_of_one, plan.device)
-        self.first_step = position.step
+            start.apply(vae, self.config.beta)
+        self.learner = TrainState(vae, self.config, self.position.stage, plan.device)
         # Reconstruction and KL over the steps since the last measurement, and how many those are.
-        self.sums = torch.tensor([*position.epoch_sums, position.summed], device=plan.device)
-        self.saved = time.monotonic()
-        self.saving = 0.0  # seconds that the last save and its pictures took
-        self.order = torch.empty(0, dtype=torch.int64)  # of the images in this epoch
-        self.history = history.until(plan.folder, position.step)
+        self.sums = torch.zeros(3, device=plan.device)
+        self.evaluated_at = -1  # the step whose averaged weights are ready to be measured
+        self.history = history.until(plan.folder, self.position.step)
         if plan.resumed:
-            plan.resumed.restore(self.learner)
-            self.learner.resume(position.skipped_steps)
+            self.restore()
         if plan.grows and self.learner.best:
             self.learner.return_to_best()
 
-    def _seconds_of_one(self, steps: int) -> float:
-        config = replace(self._settled(), precision=self.precision)
-        return hardware.time_steps(self.plan.choice.model, config, self.train, self.plan.device, steps)[0]
+    def time_steps(self, steps: int) -> float:
+        return machine.time_steps(self.plan.choice.model, self.config, self.train, self.device, steps)[0]
 
-    def _settled(self) -> TrainConfig:
-        """The options, with what was found out."""
-        config = replace(self.plan.choice.config, batch_size=self.batch_size, flip=self.flip, augment=self.augment)
-        return config if self.augment else replace(config, shift=0.0, jitter=0.0)
-
-    def _first_position(self) -> checkpoint.Position:
+    def _first_position(self) -> TrainingPosition:
         """Test the speed once; where minutes were asked for it fixes the number of steps for good."""
-        choice, device = self.plan.choice, self.plan.device
-        config = self._settled()
-        speed = hardware.choose(choice.model, config, self.train, device)
+        model, config = self.plan.choice.model, self.config
+        speed = machine.choose(model, config, self.train, self.device)
         steps = config.epochs * self.steps_per_epoch
         if (minutes := config.minutes) is not None:
             if config.precision == "auto":  # compared in a hurry, or long ago
-                timed = hardware.measure(choice.model, replace(config, precision=speed.precision), self.train, device)
+                timed = machine.measure(model, replace(config, precision=speed.precision), self.train, self.device)
                 speed = replace(speed, seconds_per_image=timed.seconds_per_image)
             steps = max(1, int(minutes * 60 / self._seconds_per_step(speed)))
         self.speed = speed
-        return checkpoint.Position(
-            step=0,
-            stage=Stage(0, steps),
-            precision=speed.precision,
-            seconds=0.0,
-            skipped_steps=0,
-            epoch_sums=(0.0, 0.0),
-            summed=0,
-            images=self.readable,
-            flip=self.flip,
-            augment=self.augment,
-        )
+        digest, flip, augment = self.train.digest(), bool(config.flip), bool(config.augment)
+        return TrainingPosition(steps=steps, precision=speed.precision, images=digest, flip=flip, augment=augment)
 
-    def _seconds_per_step(self, speed: hardware.Speed) -> float:
-        """With the share of measuring."""
+    def _seconds_per_step(self, speed: machine.Speed) -> float:
+        """Seconds of a step, with its share of the measurements."""
         apart = max(self.steps_per_epoch, self._measuring_steps())
         return speed.seconds_per_image * (self.batch_size + _READING * self._images_read() / apart)
 
     def _images_read(self) -> int:
-        """By a measurement: training images for batch statistics and for sigma, and held-out ones."""
+        """Images that a measurement reads: training images for batch statistics and for sigma, and held-out ones."""
         held_out = len(self.images.held_out) if self.images.held_out else 0
-        return 2 * min(SETTLING_IMAGES, len(self.train)) + min(_HELD_OUT_SOME, held_out)
+        return 2 * min(SETTLING_IMAGES, len(self.train)) + min(_HELD_OUT_MEASURED, held_out)
 
     def _measuring_steps(self) -> int:
         """Steps between two measurements that take their share of the time."""
         return math.ceil(_READING * self._images_read() / (_MEASURING * self.batch_size))
 
-    def _next_stage(self, ended: checkpoint.Checkpoint) -> Stage:
-        position, stored, asked = ended.position, ended.options, self.plan.options
+    def _add_stage(self) -> None:
+        """Add a stage of the asked length to a run that has ended."""
+        position, asked = self.position, self.options
         if "minutes" in asked:
-            end = round(position.stage.end * asked["minutes"] / stored["minutes"])
+            assert self.plan.resumed, "only a run that has ended grows"
+            end = round(position.steps * asked["minutes"] / self.plan.resumed.options["minutes"])
         else:
             end = asked["epochs"] * self.steps_per_epoch
-        return Stage(position.step, max(end, position.step + 1), position.stage.number + 1)
+        position.begin_stage(max(end, position.step + 1))
 
-    def run(self, stop: Callable[[], bool]) -> Iterator[events.Report]:
-        yield self._started()
-        if not self.first_step and self.images.held_out and self.learner.config.patience:
-            yield events.Measuring(0, self.stage.end)
-            yield self._measure_start(self.images.held_out)
-        started, before = time.monotonic(), self.seconds
-        reported, reported_at = started, self.first_step
-        for step in range(self.first_step, self.last_step):
-            elbo = self._timed_step(step)
-            done = step + 1
-            now = time.monotonic()
-            self.seconds = before + now - started
-            if now - reported > _REPORT_EVERY:
-                self._check_course(done)
-                reconstruction, kl = float(elbo.reconstruction.detach().mean()), float(elbo.kl.detach().mean())
-                rate = (done - reported_at) * self.batch_size / (now - reported)
-                yield events.StepReport(done, self.stage.end, rate, reconstruction, kl)
-                reported, reported_at = now, done
-            if self._is_measured(done):
-                yield from self._end_epoch(done)
-                if self.stopped:
-                    break
-            elif step == self.first_step or now - self.saved > _SAVE_EVERY:
-                yield from self._save_in_passing(done, None)
-            if stop() and done < self.stage.end:
-                self._save(done)
-                yield events.Interrupted(done, self.stage.end)
-                return
-        if self.watch:
-            self.watch.stop()
-        vae = self.learner.to_store()  # as the last epoch's end, or the checkpoint, left it
-        held_out = self.images.held_out
-        labelled = self.plan.choice.labelled
-        yield from finish(Trained(self.plan.folder, vae, self.train, held_out, self._summary(), self.history, labelled))
-
-    def _started(self) -> events.Started:
-        speed = self.speed
-        steps = self.stage.end - self.first_step
-        return events.Started(
+    def begin(self) -> Iterator[events.Report]:
+        position, speed = self.position, self.speed
+        yield events.Started(
+            what=self.what,
             images=len(self.train),
             held_out=len(self.images.held_out) if self.images.held_out else 0,
             unreadable=self.images.unreadable,
             notes=(*self.images.passed_over, *self.images.notes),
             parameters=sum(parameter.numel() for parameter in self.learner.vae.parameters()),
-            precision=self.precision,
-            device=str(self.plan.device),
-            step=self.first_step,
-            stage=self.stage.number,
-            steps=self.stage.end,
+            precision=position.precision,
+            device=str(self.device),
+            step=position.step,
+            stage=position.stage.number,
+            steps=position.steps,
             steps_per_epoch=self.steps_per_epoch,
-            estimated_seconds=steps * self._seconds_per_step(speed) if speed else None,
+            estimated_seconds=(position.steps - position.step) * self._seconds_per_step(speed) if speed else None,
         )
-
-    def _timed_step(self, step: int) -> Elbo:
-        """A step, after which the threads of the next are chosen."""
-        if not self.watch:
-            return self._step(step)
-        started = time.monotonic()
-        elbo = self._step(step)
-        self.watch.stepped(time.monotonic() - started)
-        return elbo
-
-    def _step(self, step: int) -> Elbo:
-        """The step's images are those at its place in the epoch's permutation."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        if place == 0 or step == self.first_step:
-            self.order = order(self.plan.choice.config.seed, epoch, len(self.train))
-        rows = self.order[place * self.batch_size :][: self.batch_size]
-        elbo = self.learner.step(self.train.take(rows), step)
-        mean = torch.stack([elbo.reconstruction.detach().mean(), elbo.kl.detach().mean()])
-        summands = torch.cat([mean, torch.ones_like(mean[:1])])
-        self.sums += torch.where(mean.isfinite().all(), summands, 0.0)
-        return elbo
-
-    def _is_measured(self, step: int) -> bool:
-        """Whether it is the last step, or an epoch ends here, the first since a multiple of `measure_every` steps."""
-        done, every = step - self.stage.start, self.measure_every
-        is_due = done // every > (done - self.steps_per_epoch) // every
-        return step == self.stage.end or (step % self.steps_per_epoch == 0 and is_due)
-
-    def _end_epoch(self, step: int) -> Iterator[events.Report]:
-        """Measure, draw, save, report, in this order: history beyond the checkpoint is dropped on resuming."""
-        self._check_course(step)
-        yield events.Measuring(step, self.stage.end)
-        is_last = step == self.stage.end
-        vae = self.learner.evaluated(self.train, self.images.held_out)
-        held_out = None
-        if shown := self.images.held_out:
-            some = shown if is_last and not self.learner.config.patience else shown.spread(_HELD_OUT_SOME)
-            held_out = measure(vae, some.floats(), self.learner.noise_scale)
-        reconstruction, kl, summed = (float(number) for number in self.sums)
-        report = self._report(step, reconstruction / max(1, summed), kl / max(1, summed), held_out)
-        if held_out is not None and not math.isfinite(held_out.reconstruction + (held_out.kl or 0.0)):
-            raise _diverged(step, "held-out metrics are not finite")
-        self.history.append(report)
-        self.sums.zero_()
-        if held_out is not None and self.learner.config.patience:
-            self._follow(step, held_out)
-        if is_last or self.stopped:
-            self._save(step)
-        elif time.monotonic() - self.saved > self.saving / _SAVING:
-            yield from self._save_in_passing(step, vae)
-        yield report
-        if self.stopped and self.course:
-            best, planned = self._epoch(self.course.best_step), self._epoch(self.stage.end)
-            yield Note(
-                f"stopped early at epoch {report.epoch} of {planned}: held-out images came out best "
-                f"at epoch {best}, whose weights are kept"
-            )
+        if not position.step and self.images.held_out and self.config.patience:
+            yield events.Measuring(0, position.steps)
+            yield self._measure_start(self.images.held_out)
 
     def _measure_start(self, held_out: Dataset) -> EpochReport:
-        """Measure the weights of the start, which few images may not better: of another model they know many others."""
-        vae, noise_scale = self.learner.evaluated(self.train, held_out), self.learner.noise_scale
-        seen = measure(vae, self.train.spread(SETTLING_IMAGES).floats(), noise_scale)
-        found = measure(vae, held_out.spread(_HELD_OUT_SOME).floats(), noise_scale)
-        report = self._report(0, seen.reconstruction, seen.kl or 0.0, found)
-        self.history.append(report)
-        self._follow(0, found)
+        """Measure the weights of the start: those of another model may be better than what few images teach."""
+        vae, noise_scale = self._evaluated(), self.learner.noise_scale
+        trained = measure(vae, self.train.spread(SETTLING_IMAGES).floats(), noise_scale)
+        metrics = measure(vae, held_out.spread(_HELD_OUT_MEASURED).floats(), noise_scale)
+        report = self._epoch_report(trained.reconstruction, trained.kl or 0.0, metrics)
+        self._keep_best(metrics)
         return report
 
-    def _report(self, step: int, reconstruction: float, kl: float, held_out: Metrics | None) -> EpochReport:
-        return EpochReport(
-            epoch=self._epoch(step),
-            step=step,
-            stage=self.stage.number,
-            seconds=round(self.seconds, 1),
+    def step(self, step: int) -> Mapping[str, Tensor]:
+        elbo = self.learner.step(self.train.take(self.order.rows(step)), step)
+        reconstruction, kl = elbo.reconstruction.detach().mean(), elbo.kl.detach().mean()
+        summands = torch.stack([reconstruction, kl, torch.ones_like(kl)])
+        self.sums += torch.where(summands.isfinite().all(), summands, 0.0)
+        return {"reconstruction": reconstruction, "kl": kl}
+
+    def check(self) -> None:
+        if self.learner.skipped_in_a_row > _MOST_SKIPPED:
+            raise self._diverged(f"{_MOST_SKIPPED} steps without finite gradients")
+
+    def _diverged(self, why: str) -> LatentCLIError:
+        return LatentCLIError(
+            f"training diverged at step {self.position.step}: {why}; "
+            "try a lower `learning_rate` or `precision` fp32 under another `name`"
+        )
+
+    def is_measured(self) -> bool:
+        """At the last step, and at ends of epochs that are so far apart that measuring takes a tenth of the time."""
+        stage, step = self.position.stage, self.position.step
+        every = max(1, min(self._measuring_steps(), (stage.end - stage.start) // _MEASUREMENTS))
+        done = step - stage.start
+        is_due = done // every > (done - self.steps_per_epoch) // every
+        return step == stage.end or (step % self.steps_per_epoch == 0 and is_due)
+
+    def measure(self) -> Generator[events.Report, None, list[events.Report]]:
+        position, config = self.position, self.config
+        self.check()
+        yield events.Measuring(position.step, position.steps)
+        vae, metrics = self._evaluated(), None
+        if held_out := self.images.held_out:
+            is_last = position.step == position.steps
+            measured = held_out if is_last and not config.patience else held_out.spread(_HELD_OUT_MEASURED)
+            metrics = measure(vae, measured.floats(), self.learner.noise_scale)
+        reconstruction, kl, steps = self.sums.tolist()
+        report = self._epoch_report(reconstruction / max(1, steps), kl / max(1, steps), metrics)
+        self.sums.zero_()
+        if metrics is not None and config.patience:
+            self._keep_best(metrics)
+        if not (position.stopped and position.curve):
+            return [report]
+        best, planned = self._epoch(position.curve.best_step), self._epoch(position.steps)
+        return [
+            report,
+            Note(
+                f"stopped early at epoch {report.epoch} of {planned}: held-out images came out best "
+                f"at epoch {best}, whose weights are kept"
+            ),
+        ]
+
+    def _evaluated(self) -> VAE:
+        """The network that is measured and stored, as it is at this step."""
+        if self.evaluated_at != self.position.step:
+            self.learner.evaluated(self.train, self.images.held_out)
+            self.evaluated_at = self.position.step
+        return self.learner.averaged
+
+    def _epoch_report(self, reconstruction: float, kl: float, held_out: Metrics | None) -> EpochReport:
+        """A new line of the history: means over training images, and metrics on held-out ones."""
+        if held_out is not None and not math.isfinite(held_out.reconstruction + (held_out.kl or 0.0)):
+            raise self._diverged("held-out metrics are not finite")
+        report = EpochReport(
+            epoch=self._epoch(self.position.step),
+            step=self.position.step,
+            stage=self.position.stage.number,
+            seconds=round(self.position.seconds, 1),
             reconstruction=reconstruction,
             kl=kl,
             skipped_steps=self.learner.skipped_steps,
             held_out=held_out,
         )
+        self.history.append(report)
+        return report
 
     def _epoch(self, step: int) -> int:
         return -(-step // self.steps_per_epoch)
 
-    def _follow(self, step: int, held_out: Metrics) -> None:
+    def _keep_best(self, held_out: Metrics) -> None:
         """Keep the best weights, and stop where the held-out loss has risen for long."""
-        config = self.learner.config
-        self.course = Course.after(self.course, step, early_stop.loss(held_out, config.beta))
-        if self.course.best_step == step:
+        position = self.position
+        position.curve = LossCurve.after(position.curve, position.step, early_stop.loss(held_out, self.config.beta))
+        if position.curve.best_step == position.step:
             self.learner.keep()
-        self.stopped = step < self.stage.end and self.course.is_over(step, self.stage, config.patience)
-        self.last_step = step if self.stopped else self.stage.end
+        is_over = position.curve.is_over(position.step, position.stage, self.config.patience)
+        position.stopped = position.step < position.steps and is_over
 
-    def _check_course(self, step: int) -> None:
-        if self.learner.skipped_in_a_row > _MOST_SKIPPED:
-            raise _diverged(step, f"{_MOST_SKIPPED} steps without finite gradients")
+    def draw(self) -> Iterator[events.Report]:
+        vae, step, shown = self._evaluated(), self.position.step, self.images.held_out or self.train
+        pictures = results.write_pictures(self.plan.folder, vae, StandardPrior(vae.config.latent_dim), shown)
+        yield events.Drawn(step, self.position.steps, *pictures)
+        results.keep_snapshot(self.plan.folder, step, vae, shown)
 
-    def _save_in_passing(self, step: int, evaluated: VAE | None) -> Iterator[Note | events.Drawn]:
-        """Draw and save; where a file cannot be written, a note says so, and the last checkpoint stays."""
-        started = time.monotonic()
-        try:
-            if step > self.first_step + 1:
-                vae = evaluated or self.learner.evaluated(self.train, self.images.held_out)
-                shown = self.images.held_out or self.train
-                prior = StandardPrior(vae.config.latent_dim)
-                pictures = results.write_pictures(self.plan.folder, vae, prior, shown)
-                yield events.Drawn(step, self.stage.end, *pictures)
-                results.keep_snapshot(self.plan.folder, step, vae, shown)
-            self._save(step)
-        except LatentCLIError as error:
-            self.saved = time.monotonic()
-            yield Note(f"{error}; training continues and saves again in a few minutes")
-        self.saving = time.monotonic() - started
+    def tensors(self) -> dict[str, Tensor]:
+        return {**self.learner.tensors(), "sums": self.sums}
 
-    def _save(self, step: int) -> None:
+    def save(self) -> None:
+        """Write the history, then the checkpoint: lines beyond the checkpoint are dropped on resuming."""
         history.write(self.plan.folder, self.history)
-        reconstruction, kl, summed = (float(number) for number in self.sums)
-        position = checkpoint.Position(
-            step=step,
-            stage=self.stage,
-            precision=self.precision,
-            seconds=self.seconds,
-            skipped_steps=self.learner.skipped_steps,
-            epoch_sums=(reconstruction, kl),
-            summed=int(summed),
-            images=self.readable,
-            course=self.course,
-            stopped=self.stopped,
-            flip=self.flip,
-            augment=self.augment,
-        )
-        checkpoint.save(self.resume_file, self.plan.options, self.plan.fingerprints.digest, position, self.learner)
-        self.saved = time.monotonic()
+        super().save()
+
+    def trained(self) -> Trained:
+        """The result, once all steps are made, with the weights of the last measurement or of the checkpoint."""
+        labelled = self.plan.choice.labelled
+        vae, summary = self.learner.to_store(), self._summary()
+        return Trained(self.plan.folder, vae, self.train, self.images.held_out, summary, self.history, labelled)
 
     def _summary(self) -> TrainingSummary:
-        config = self.learner.config
-        best_step = self.course.best_step if self.course else None
-        kept = next((line for line in self.history if line.step == best_step), None)
-        first = self.plan.choice.start_from
+        config, position, choice = self.config, self.position, self.plan.choice
+        best_step = position.curve.best_step if position.curve else None
+        best = next((line for line in self.history if line.step == best_step), None)
         return TrainingSummary(
-            preset=self.plan.choice.model.preset,
-            data=self.plan.choice.train.listing.source.path.resolve().name,
+            preset=choice.model.preset,
+            data=choice.train.listing.source.path.resolve().name,
             images=len(self.train),
             held_out_images=len(self.images.held_out) if self.images.held_out else 0,
             unreadable=len(self.images.unreadable),
-            steps=self.last_step,
-            stages=self.stage.number,
+            steps=position.step,
+            stages=position.stage.number,
             batch_size=self.batch_size,
             minutes=config.minutes,
-            epochs=round(self.last_step / self.steps_per_epoch, 2),
-            planned_epochs=round(self.stage.end / self.steps_per_epoch, 2) if self.stopped else None,
-            kept_epoch=kept.epoch if kept else None,
-            seconds=round(self.seconds, 1),
-            precision=self.precision,
+            epochs=round(position.step / self.steps_per_epoch, 2),
+            planned_epochs=round(position.steps / self.steps_per_epoch, 2) if position.stopped else None,
+            kept_epoch=best.epoch if best else None,
+            seconds=round(position.seconds, 1),
+            precision=position.precision,
             optimizer=config.optimizer,
             learning_rate=config.learning_rate,
             beta=config.beta,
-            flip=self.flip,
+            flip=position.flip,
             seed=config.seed,
             held_out_share=_share(config.held_out),
-            start_from=first.parent.name if first else None,
+            start_from=choice.start_from.parent.name if choice.start_from else None,
             shift=config.shift,
             jitter=config.jitter,
-            held_out=(kept or self.history[-1]).held_out if self.history else None,
+            held_out=(best or self.history[-1]).held_out if self.history else None,
         )
 
 
-def _diverged(step: int, why: str) -> LatentCLIError:
-    return LatentCLIError(
-        f"training diverged at step {step}: {why}; try a lower `learning_rate` or `precision` fp32 under another `name`"
-    )
+def _settled(asked: TrainConfig, batch_size: int, flip: bool, augment: bool) -> TrainConfig:
+    """The options, with what was found out about the images where they leave it open."""
+    flip = flip if asked.flip is None else asked.flip
+    augment = augment if asked.augment is None else asked.augment
+    config = replace(asked, batch_size=batch_size, flip=flip, augment=augment)
+    return config if augment else replace(config, shift=0.0, jitter=0.0)
 
 
 def _share(held_out: str) -> float | None:

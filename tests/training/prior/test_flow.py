@@ -1,6 +1,7 @@
 """The fit of a flow prior: what it learns, how it is resumed, and its loss beside that of a mixture."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,14 @@ import torch
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
 from latentcli.storage import tensorfile
+from latentcli.training import loop
+from latentcli.training.checkpoint import KIND
 from latentcli.training.prior import flow
-from latentcli.training.prior.flow import KIND, Encoded, FlowTraining
+from latentcli.training.prior.flow import Encoded, FlowTraining
 from latentcli.training.prior.mixture import fit
 from tests.conftest import close
+
+NOWHERE = Path("nowhere")
 
 
 @pytest.fixture(autouse=True)
@@ -41,10 +46,16 @@ def gaussian(posterior):
     return MixturePrior(np.ones(1, dtype=np.float32), mean, torch.linalg.cholesky(spread)[None].numpy())
 
 
-def started(seed=0, steps=250, start=gaussian):
+def started(seed=0, steps=250, start=gaussian, path=NOWHERE):
     heaps = two_heaps(400)
-    alone = Encoded.without_parts
-    return FlowTraining(alone(heaps), alone(two_heaps(200, seed=1)), start(heaps), seed, steps)
+    alone = Encoded.without_labels
+    return FlowTraining(alone(heaps), alone(two_heaps(200, seed=1)), start(heaps), seed, steps, path)
+
+
+def all_steps(training):
+    """Make them; the checkpoint of a training that nobody interrupts is left out."""
+    training.save = lambda: None
+    list(loop.run(training))
 
 
 def labelled(posterior):
@@ -54,8 +65,8 @@ def labelled(posterior):
 
 def test_samples_are_drawn_from_a_part():
     heaps = two_heaps(400)
-    training = FlowTraining(labelled(heaps), labelled(two_heaps(200, seed=1)), gaussian(heaps), 0, 300)
-    list(training.run())
+    training = FlowTraining(labelled(heaps), labelled(two_heaps(200, seed=1)), gaussian(heaps), 0, 300, NOWHERE)
+    all_steps(training)
     prior = training.prior()
     assert prior.labels == 2
     shares = [(replace(prior, like=like).sample(range(300), 1.0)[:, 0] > 0).mean() for like in ((0,), (1,), ())]
@@ -68,8 +79,8 @@ def test_the_flow_runs_where_what_changes_pictures_most_varies_most():
     """The first of two dimensions changes pictures a hundred times as much as the second, by their posteriors."""
     mean = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)) @ torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     logvar = torch.tensor([-8.0, -3.4]).expand(500, 2)
-    heaps = Encoded.without_parts(Posterior(mean, logvar))
-    prior = FlowTraining(heaps, heaps, gaussian(heaps.posterior), 0, 1).prior()
+    heaps = Encoded.without_labels(Posterior(mean, logvar))
+    prior = FlowTraining(heaps, heaps, gaussian(heaps.posterior), 0, 1, NOWHERE).prior()
     x = (mean.numpy() - prior.mean) @ np.linalg.pinv(prior.basis)
     changing = np.abs(np.corrcoef(x, mean.numpy(), rowvar=False)[:2, 2]).argmax()
     assert x[:, changing].std() / x[:, 1 - changing].std() == pytest.approx(np.exp((8 - 3.4) / 4), rel=0.1)
@@ -78,7 +89,7 @@ def test_the_flow_runs_where_what_changes_pictures_most_varies_most():
 def trained(steps):
     training = started(steps=steps)
     before = training.held_out_loss()
-    list(training.run())
+    all_steps(training)
     return training, before
 
 
@@ -113,16 +124,15 @@ def test_an_untrained_flow_draws_from_its_mixture():
 
 
 def test_a_flow_that_gains_nothing_is_known():
-    assert started(steps=0).best_step == 0
+    assert started(steps=0).position.best_step == 0
     training, _ = trained(100)
-    assert training.best_step == 100
+    assert training.position.best_step == 100
 
 
 def interrupted(path):
     """A training that was stopped at step 100 and saved."""
-    training = started()
-    assert next(training.run()) == 100
-    training.save(path)
+    training = started(path=path)
+    list(loop.run(training, lambda: training.position.step == 100))
     return training
 
 
@@ -132,28 +142,25 @@ def same(one, other):
 
 def test_an_interrupted_fit_goes_on_exactly(tmp_path):
     whole = started()
-    list(whole.run())
+    all_steps(whole)
     interrupted(tmp_path / "file")
-    again = started()
-    again.resume(tmp_path / "file")
-    assert again.done == 100
-    list(again.run())
+    again = started(path=tmp_path / "file")
+    assert again.position.step == 100
+    all_steps(again)
     assert same(again, whole)
-    assert again.best_loss == whole.best_loss
+    assert again.position.best_loss == whole.position.best_loss
 
 
 def test_a_file_of_another_fit_or_a_damaged_one_is_left_alone(tmp_path):
     path = tmp_path / "file"
     interrupted(path)
-    other = started(seed=1)
-    other.resume(path)
+    other = started(seed=1, path=path)
     header, arrays = tensorfile.read(path, KIND)
     header.pop("sha256")
     tensorfile.write(path, KIND, header, arrays | {"best.last.bias": np.zeros(7, dtype=np.float32)})
-    spoiled = started()
-    spoiled.resume(path)
+    spoiled = started(path=path)
     path.write_bytes(b"text")
-    spoiled.resume(path)
-    spoiled.resume(tmp_path / "nowhere")
-    assert (other.done, spoiled.done) == (0, 0)
+    damaged = started(path=path)
+    assert [training.position.step for training in (other, spoiled, damaged)] == [0, 0, 0]
     assert same(spoiled, started())
+    assert same(damaged, started())

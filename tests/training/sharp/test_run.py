@@ -4,6 +4,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,14 @@ from latentcli.training.sharp.step import SharpState
 from tests.conftest import draw_folder, fit_by_chance, shorten_sharpening
 
 FOLDER = Path("models/d")
-OPTIONS = {"size": (16, 16), "latent_dim": 3, "epochs": 2, "batch_size": 8, "precision": "fp32", "held_out": "0.2"}
+OPTIONS: dict[str, Any] = {
+    "size": (16, 16),
+    "latent_dim": 3,
+    "epochs": 2,
+    "batch_size": 8,
+    "precision": "fp32",
+    "held_out": "0.2",
+}
 BEFORE = SharpMetrics(psnr=25.0, sharpness=0.2, frechet=2.0)
 
 
@@ -66,6 +74,12 @@ def tensors(folder=FOLDER):
     return tensorfile.read(folder / "model.safetensors", "model")[1]
 
 
+def summary(folder=FOLDER):
+    training = catalog.find_model(str(folder)).training
+    assert training
+    return training
+
+
 def stop_after(steps):
     calls = iter(range(10_000))
     return lambda: next(calls) + 1 >= steps
@@ -89,14 +103,14 @@ def test_the_decoder_changes_and_nothing_else(trained, always):
 
 def test_the_card_and_the_summary_say_what_it_did(trained, always):
     sharpened(seed=5)
-    found = load_model(trained).training.sharpening
+    found = summary().sharpening
     assert (found.steps, found.seed, found.precision) == (12, 5, "fp32")
     assert (
         f"PSNR {found.before.psnr:.2f} dB before and {found.after.psnr:.2f} dB after"
         in (trained / "README.md").read_text()
     )
     assert "sharpening the decoder" in (trained / "report.html").read_text()
-    assert abs(load_model(trained).training.held_out.psnr - found.after.psnr) < 0.01
+    assert abs(summary().held_out.psnr - found.after.psnr) < 0.01
 
 
 @pytest.mark.parametrize("steps", [1, 5, 11])
@@ -105,7 +119,7 @@ def test_an_interrupted_sharpening_ends_as_one_that_was_not(trained, always, ste
     sharpened(Path("models/whole"))
     stopped = sharpened(stop=stop_after(steps))
     assert isinstance(stopped[-1], events.Interrupted)
-    assert load_model(trained).training.sharpening is None
+    assert summary().sharpening is None
     rest = sharpened()
     assert isinstance(rest[-1], events.Finished)
     expected, found = tensors(Path("models/whole")), tensors()
@@ -157,21 +171,21 @@ def test_pixels_gain_weight_while_more_than_the_aim_is_lost(trained, few_steps, 
 
 def test_both_stages_are_one_command_that_resumes(pictures, always):
     plan = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
-    first = list(sharpen.train_in_stages(plan, True, stop_after(plan.choice.config.epochs * 4 + 3)))
+    first = list(sharpen.train_and_sharpen(plan, stop_after(plan.choice.config.epochs * 4 + 3)))
     assert isinstance(first[-1], events.Interrupted)
     assert not any(isinstance(report, events.Finished) for report in first)
     again = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
     assert again.finished
-    rest = list(sharpen.train_in_stages(again, True))
+    rest = list(sharpen.train_and_sharpen(again))
     assert [type(report).__name__ for report in rest].count("Finished") == 1
-    assert load_model(FOLDER).training.sharpening
+    assert summary().sharpening
     assert sharpen.plan_after(again).finished
 
 
 def test_what_training_gave_is_finished_where_the_decoder_stays(pictures, few_steps, monkeypatch):
     monkeypatch.setattr(sharpen, "is_better", lambda found, before: False)
     plan = prepare_training(FOLDER, pictures, TrainRequest(**OPTIONS))
-    reports = list(sharpen.train_in_stages(plan, True))
+    reports = list(sharpen.train_and_sharpen(plan))
     assert isinstance(reports[-1], events.Finished)
 
 
@@ -196,7 +210,7 @@ def test_what_was_cut_short_after_the_sharp_model_was_written_is_done_again(trai
     shutil.copytree(trained, "models/whole")
     sharpened(Path("models/whole"))
     for report in sharpen.sharpen(prepare(catalog.find_model("d"), None, SharpenRequest(precision="fp32"))):
-        if isinstance(report, Progress) and catalog.find_model("d").training.sharpening:
+        if isinstance(report, Progress) and summary().sharpening:
             break
     assert not Record.of(trained, catalog.find_model("d").header.weights_id)
     assert isinstance(sharpened()[-1], events.Finished)
@@ -220,8 +234,9 @@ def test_one_held_out_image_is_not_measured_alone(tmp_path, always):
         pass
     reports = sharpened(Path("models/few"))
     assert isinstance(reports[-1], events.Finished)
-    started = next(report for report in reports if isinstance(report, events.SharpStarted))
+    started = next(report for report in reports if isinstance(report, events.Started))
     assert started.held_out == 1
+    assert started.before
     assert math.isfinite(started.before.frechet)
 
 
@@ -249,7 +264,7 @@ def test_pixels_alone_make_the_error_smaller():
     fit_by_chance(vae)
     learner = SharpState(vae, SharpConfig(batch_size=8, precision="fp32"), torch.randn(8, 3), 200)
     images = torch.randint(0, 256, (8, 16, 16, 3), dtype=torch.uint8)
-    errors = [float(learner.step(images, step, 0.0).reconstruction) for step in range(100)]
+    errors = [float(learner.step(images, step, 0.0)["reconstruction"]) for step in range(100)]
     assert np.mean(errors[-10:]) < 0.97 * np.mean(errors[:10])
 
 
@@ -260,7 +275,7 @@ def test_the_discriminator_learns_to_tell_apart():
         vae, SharpConfig(batch_size=8, precision="fp32", learning_rate=2e-3), torch.randn(8, 3), 10_000
     )
     images = torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8)
-    losses = [float(learner.step(images, step, 1.0).discriminator) for step in range(80)]
+    losses = [float(learner.step(images, step, 1.0)["discriminator"]) for step in range(80)]
     assert losses[0] > 1.9
     assert min(losses) < 1
 

@@ -95,12 +95,12 @@ async function after() {
       $("command").textContent = text || (isUntouched ? "move a slider" : "no command makes this picture; its latent can be saved");
       $("copy").disabled = !text;
     }
-  } catch (error) { tell(error.message, true); }
+  } catch (error) { showStatus(error.message, true); }
 }
 
 /* ---- pictures ---- */
 
-function tell(text, bad) {
+function showStatus(text, bad) {
   $("status").textContent = text;
   $("status").classList.toggle("bad", Boolean(bad));
 }
@@ -124,8 +124,8 @@ async function refresh() {
       await put($("picture"), blob);
       window.latencies.push(performance.now() - since);
       $("picture").dataset.state = key(now);
-      if ($("status").classList.contains("bad") || $("status").textContent === "loading") tell("");
-    } catch (error) { tell(error.message, true); }
+      if ($("status").classList.contains("bad") || $("status").textContent === "loading") showStatus("");
+    } catch (error) { showStatus(error.message, true); }
   }
   running = false;
 }
@@ -143,7 +143,7 @@ async function started() {
     shade();
     const before = await backend.picture({ ...startOf(state), moves: {} });
     if (before) await put($("before"), before);
-  } catch (error) { tell(error.message, true); }
+  } catch (error) { showStatus(error.message, true); }
 }
 function startFrom(start, moves) {
   state = { ...start, moves: moves || state.moves };
@@ -344,14 +344,14 @@ async function fit() {
 
 async function open(file) {
   if (!file) return;
-  tell("opening " + file.name);
+  showStatus("opening " + file.name);
   try {
     const found = await backend.photo(file);
-    tell("");
+    showStatus("");
     const start = { photo: found.photo };
     if (backend.command && model.faces && !align) start.align = false;
     startFrom(start);
-  } catch (error) { tell(error.message, true); }
+  } catch (error) { showStatus(error.message, true); }
 }
 function save({ blob, name }) {
   const link = document.createElement("a");
@@ -375,16 +375,16 @@ function listen() {
   });
   on("pin", "click", pin);
   on("download", "click", async () => {
-    try { save(await backend.download(state)); } catch (error) { tell(error.message, true); }
+    try { save(await backend.download(state)); } catch (error) { showStatus(error.message, true); }
   });
   on("latents", "click", async () => {
-    try { save(await backend.latents(state)); } catch (error) { tell(error.message, true); }
+    try { save(await backend.latents(state)); } catch (error) { showStatus(error.message, true); }
   });
   on("copy", "click", async () => {
     try {
       await navigator.clipboard.writeText($("command").textContent);
-      tell("the command was copied");
-    } catch (error) { tell("the browser did not let the command be copied; select it", true); }
+      showStatus("the command was copied");
+    } catch (error) { showStatus("the browser did not let the command be copied; select it", true); }
   });
   on("seed", "change", () => startFrom({ seed: Math.max(0, Math.floor(Number($("seed").value)) || 0) }));
   on("random", "click", () => startFrom({ seed: Math.floor(Math.random() * (model.seeds || 1000000)) }));
@@ -445,7 +445,7 @@ async function main() {
   try {
     backend = window.latentcliBackend ? await window.latentcliBackend() : serverBackend();
     model = await backend.describe();
-  } catch (error) { tell(error.message, true); return; }
+  } catch (error) { showStatus(error.message, true); return; }
   document.body.classList.toggle("static", !backend.command);
   document.title = $("title").textContent = "latentcli: " + model.name;
   for (const part of document.querySelectorAll(".faces")) part.hidden = !model.faces;
@@ -454,7 +454,7 @@ async function main() {
   if (model.seeds) $("seed").max = model.seeds - 1;
   for (const image of document.querySelectorAll("#view img")) image.classList.toggle("pixels", model.width <= 32);
   if (!model.vectors.some(vector => vector.labelled)) {
-    tell("this model has no vectors yet; make one below, or with: latentcli vectors fit");
+    showStatus("this model has no vectors yet; make one below, or with: latentcli vectors fit");
   }
   listen();
   drawSliders();

@@ -5,9 +5,10 @@ changes in pictures. Noise then hides detail first, as it does in pixels, and sa
 whitened latents, where every direction counts as much, avatars wore two haircuts at once.
 """
 
+import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -24,20 +25,22 @@ from latentcli.model.flow import FREQUENCIES, FlowPrior, MixturePaths, frequenci
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
 from latentcli.storage import tensorfile
-from latentcli.training import schedule
+from latentcli.training import checkpoint, events, schedule
+from latentcli.training.checkpoint import Position
+from latentcli.training.learner import Learner
+from latentcli.training.loop import Task
 from latentcli.training.optimizer import Optimizer
 from latentcli.training.prior.mixture import active_dimensions, covariance
 
-KIND = "prior being fitted"
 _MOST_STEPS = 3000
 _STEPS_PER_PIXEL = 2.4e-6  # of the images that the network was trained on: up to two fifths of its time, on two cores
-_WIDTH, _HIDDEN, _BLOCKS, _MOMENT = 512, 1024, 6, 128
+_WIDTH, _HIDDEN, _BLOCKS, _EMBEDDING = 512, 1024, 6, 128  # numbers, numbers, blocks, numbers of the time embedding
 _BATCH = 512  # latents per step
 _RATE, _WARM_UP = 5e-4, 50  # learning rate of AdamW; steps until it is reached
 _EMA = 0.998
 _MEASURE_EVERY = 100  # steps
-_ALL, _NONE = 0.5, 0.25  # shares of the latents that come with all their parts, and with none; the others with some
-_COMBINATIONS = 4096  # training images whose parts samples take over
+_ALL, _NONE = 0.5, 0.25  # shares of the latents that are shown with all their labels, and with none
+_COMBINATIONS = 4096  # training images whose label combinations samples take
 _PATIENCE = 500  # steps without a better held-out loss, after which it stops
 _LEAST = 0.001  # share of the held-out loss that counts as better
 _MEASURED = 2048  # held-out latents, drawn again and again where there are fewer
@@ -48,7 +51,7 @@ _LEAST_CHANGE = 1e-6  # share of the largest
 
 
 def steps_after(pixels: float) -> int:
-    """Steps of the training of a flow after that of a network that saw so many pixels."""
+    """Training steps of a flow whose VAE was trained on this number of pixels."""
     return min(_MOST_STEPS, int(_STEPS_PER_PIXEL * pixels))
 
 
@@ -60,24 +63,24 @@ class Block(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.moment = nn.Linear(_MOMENT, 3 * _WIDTH)
+        self.moment = nn.Linear(_EMBEDDING, 3 * _WIDTH)
         self.up = nn.Linear(_WIDTH, _HIDDEN)
         self.down = nn.Linear(_HIDDEN, _WIDTH)
         nn.init.zeros_(self.moment.weight)
         nn.init.zeros_(self.moment.bias)
 
-    def forward(self, h: Tensor, moment: Tensor) -> Tensor:
-        scale, shift, gate = self.moment(moment).chunk(3, dim=1)
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift, gate = self.moment(embedding).chunk(3, dim=1)
         inner = F.layer_norm(h, (_WIDTH,)) * (1 + scale) + shift
         result: Tensor = h + gate * self.down(F.silu(self.up(inner)))
         return result
 
 
 class VelocityField(nn.Module):
-    """The network of `FlowPrior.velocity`, for training: places (n, k) at times (n,) to velocities (n, k).
+    """The network of `FlowPrior.velocity`, for training: x (n, k) and times (n,) to velocities (n, k).
 
-    `parts` (n, values) tells of which parts of the training images an image is wanted; all zeros leave it open (Ho &
-    Salimans 2022, "Classifier-free diffusion guidance", algorithm 1).
+    `labels` (n, values) is 1 for each label that the image is to have; all zeros leave it open (Ho & Salimans 2022,
+    "Classifier-free diffusion guidance", algorithm 1).
     """
 
     frequencies: Tensor
@@ -85,73 +88,80 @@ class VelocityField(nn.Module):
     def __init__(self, k: int, values: int = 0) -> None:
         super().__init__()
         self.first = nn.Linear(k, _WIDTH)
-        self.parts = nn.Embedding(values, _MOMENT) if values else None
-        self.time = nn.ModuleList([nn.Linear(2 * FREQUENCIES, _MOMENT), nn.Linear(_MOMENT, _MOMENT)])
+        self.parts = nn.Embedding(values, _EMBEDDING) if values else None  # by the name it has in files
+        self.time = nn.ModuleList([nn.Linear(2 * FREQUENCIES, _EMBEDDING), nn.Linear(_EMBEDDING, _EMBEDDING)])
         self.blocks = nn.ModuleList(Block() for _ in range(_BLOCKS))
         self.last = nn.Linear(_WIDTH, k)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
         self.register_buffer("frequencies", torch.from_numpy(frequencies()), persistent=False)
 
-    def forward(self, x: Tensor, t: Tensor, parts: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         angles = t[:, None] * self.frequencies
         seen, wanted = self.time
-        moment = wanted(F.silu(seen(torch.cat([angles.sin(), angles.cos()], dim=1))))
-        if self.parts is not None and parts is not None:
-            moment = moment + parts @ self.parts.weight
-        moment = F.silu(moment)
+        embedding = wanted(F.silu(seen(torch.cat([angles.sin(), angles.cos()], dim=1))))
+        if self.parts is not None and labels is not None:
+            embedding = embedding + labels @ self.parts.weight
+        embedding = F.silu(embedding)
         h = self.first(x)
         for block in self.blocks:
-            h = block(h, moment)
+            h = block(h, embedding)
         result: Tensor = self.last(F.layer_norm(h, (_WIDTH,))).float()
         return result
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Encoded images, and the parts of the training images that they belong to."""
+    """Encoded images and their labels."""
 
     posterior: Posterior
-    parts: Tensor  # (n, values) float32, 1 for each value that an image has; (n, 0) where there are no parts
+    labels: Tensor  # (n, values) float32, 1 for each label that an image has; (n, 0) where there are none
 
     @classmethod
-    def without_parts(cls, posterior: Posterior) -> Self:
+    def without_labels(cls, posterior: Posterior) -> Self:
         return cls(posterior, torch.empty(len(posterior.mean), 0))
 
     def only(self, dimensions: Tensor) -> Self:
-        """In these latent dimensions."""
+        """The same images in some latent dimensions alone."""
         posterior = self.posterior
         return replace(self, posterior=Posterior(posterior.mean[:, dimensions], posterior.logvar[:, dimensions]))
 
     def arrays(self) -> tensorfile.Arrays:
-        return to_numpy({"mean": self.posterior.mean, "logvar": self.posterior.logvar, "parts": self.parts})
+        return to_numpy({"mean": self.posterior.mean, "logvar": self.posterior.logvar, "labels": self.labels})
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """Of the checkpoint."""
+@dataclass(kw_only=True, slots=True)
+class FlowPosition(Position):
+    """Progress of the fit of a flow."""
 
-    of: str  # the training, by its latents, seed and steps
-    done: int
-    best_loss: float
-    best_step: int
+    best_loss: float  # held-out
+    best_step: int = 0
 
 
-class FlowTraining:
-    """The training of a flow prior on encoded images, from the mixture that is fitted to them.
+class FlowTraining(Task):
+    """Training of a flow prior on encoded images, as a task of the loop: it learns what the mixture leaves over."""
 
-    What a step does depends on the seed and its number alone.
-    """
+    what = "fitting the prior"
+    position: FlowPosition
+    has_fixed_threads = True  # its steps are too short to time them
 
-    def __init__(self, train: Encoded, held_out: Encoded, mixture: MixturePrior, seed: int, steps: int) -> None:
-        self.steps, self.done = steps, 0
+    def __init__(
+        self, train: Encoded, held_out: Encoded, mixture: MixturePrior, seed: int, steps: int, checkpoint_file: Path
+    ) -> None:
+        """Resume from the checkpoint if it is of the same training; another or a damaged one is left alone."""
+        self.checkpoint_file, self.device = checkpoint_file, train.posterior.mean.device
+        self.options = {
+            "train": tensorfile.digest(train.arrays()),
+            "held_out": tensorfile.digest(held_out.arrays()),
+            "seed": seed,
+            "steps": steps,
+        }
         self._seed = seed
-        self._of = f"{tensorfile.digest(train.arrays())}/{tensorfile.digest(held_out.arrays())}/{seed}/{steps}"
         active = active_dimensions(train.posterior)
         self._train = train.only(active)
-        self._combinations = _combinations(train.parts)
+        self._combinations = _combinations(train.labels)
         k, latent_dim = len(active), train.posterior.mean.shape[1]
-        noise = torch.randn(len(train.parts), k, generator=schedule.stream(seed, "whitening", 0))
+        noise = torch.randn(len(train.labels), k, generator=schedule.stream(seed, "whitening", 0))
         drawn = self._train.posterior.draw(noise)
         self._centre = drawn.mean(dim=0)
         self._to_flow, back = _scaling(drawn, self._train.posterior)
@@ -160,111 +170,81 @@ class FlowTraining:
         self._paths = _Paths(mixture, active, self._centre, self._to_flow)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._field = VelocityField(k, train.parts.shape[1])
-        self._averaged = copy.deepcopy(self._field).eval().requires_grad_(False)
-        self._optimizer = Optimizer(self._field, TrainConfig(optimizer="adamw"))
-        measured = torch.arange(_MEASURED) % len(held_out.parts)
+            field = VelocityField(k, train.labels.shape[1])
+        averaged = copy.deepcopy(field).eval().requires_grad_(False)
+        self.learner = Learner(field, averaged, Optimizer(field, TrainConfig(optimizer="adamw")))
+        measured = torch.arange(_MEASURED) % len(held_out.labels)
         self._measured = self._pairs(held_out.only(active), measured, -1)
-        self.best_loss = self.held_out_loss()
-        self._best, self.best_step = _copied(self._averaged), 0
+        self.learner.keep()
+        self.position = FlowPosition(steps=steps, best_loss=self.held_out_loss())
+        with contextlib.suppress(FileFormatError):
+            saved = checkpoint.read(checkpoint_file, FlowPosition)
+            if saved.options == self.options:
+                self.restore()
+                self.position = saved.position
 
-    def run(self) -> Iterator[int]:
-        """Make steps until held-out latents gain no more; yields their number each time those were measured."""
-        while self.done < self.steps:
-            self._step()
-            self.done += 1
-            if self.done % _MEASURE_EVERY == 0 or self.done == self.steps:
-                self._measure()
-                yield self.done
-            if self.done - self.best_step >= _PATIENCE:
-                break
+    def is_measured(self) -> bool:
+        return self.position.step % _MEASURE_EVERY == 0 or self.position.step == self.position.steps
 
-    def save(self, path: Path) -> None:
-        """Write all it takes to go on exactly from here. Raises LatentCLIError when that fails."""
-        header = {"of": self._of, "done": self.done, "best_loss": self.best_loss, "best_step": self.best_step}
-        tensorfile.write(path, KIND, header, to_numpy(self._tensors()))
-
-    def resume(self, path: Path) -> None:
-        """Go on from a file of the same training; another or a damaged one is left alone."""
-        try:
-            header, arrays = tensorfile.read(path, KIND)
-            found = tensorfile.parse(_Header, header, path)
-        except FileFormatError:
-            return
-        tensors = self._tensors()
-        if found.of != self._of:
-            return
-        if {name: array.shape for name, array in arrays.items()} == {name: x.shape for name, x in tensors.items()}:
-            self.done, self.best_step, self.best_loss = found.done, found.best_step, found.best_loss
-            for name, tensor in tensors.items():
-                tensor.copy_(torch.from_numpy(arrays[name]))
-
-    def _tensors(self) -> dict[str, Tensor]:
-        """All that training changes, by name."""
-        parts: dict[str, Mapping[str, Tensor]] = {
-            "field": dict(self._field.named_parameters()),
-            "averaged": dict(self._averaged.named_parameters()),
-            "best": self._best,
-            "optimizer": self._optimizer.tensors(),
-        }
-        return {f"{part}.{name}": value.detach() for part, some in parts.items() for name, value in some.items()}
-
-    def _measure(self) -> None:
-        loss = self.held_out_loss()
-        if loss < (1 - _LEAST) * self.best_loss:
-            self.best_loss, self._best, self.best_step = loss, _copied(self._averaged), self.done
+    def measure(self) -> Generator[events.Report, None, list[events.Report]]:
+        position, loss = self.position, self.held_out_loss()
+        if loss < (1 - _LEAST) * position.best_loss:
+            self.learner.keep()
+            position.best_loss, position.best_step = loss, position.step
+        position.stopped = position.step - position.best_step >= _PATIENCE
+        yield from ()
+        return [events.StepReport(self.what, position.step, position.steps, None, {"held-out loss": loss})]
 
     def prior(self) -> FlowPrior:
-        """With the weights that were best on held-out latents."""
+        """The flow with the weights that were best on held-out latents."""
         return FlowPrior(
             self._mean.numpy(),
             self._basis.numpy(),
             self._paths.to_numpy(),
-            to_numpy(self._best),
+            to_numpy(self.learner.best),
             combinations=self._combinations,
         )
 
     @torch.inference_mode()
     def held_out_loss(self) -> float:
         """Mean squared error of the velocity with the averaged network; always on the same draws."""
-        start, end, t, parts = self._measured
+        start, end, t, labels = self._measured
         x = _between(start, end, t)
-        return float((self._paths.velocity(x, t) + self._averaged(x, t, parts) - (end - start)).square().mean())
+        return float((self._paths.velocity(x, t) + self.learner.averaged(x, t, labels) - (end - start)).square().mean())
 
-    def _step(self) -> None:
-        generator = schedule.stream(self._seed, "latents", self.done)
-        rows = torch.randint(len(self._train.parts), (_BATCH,), generator=generator)
-        start, end, t, parts = self._pairs(self._train, rows, self.done)
+    def step(self, step: int) -> Mapping[str, Tensor]:
+        optimizer = self.learner.optimizer
+        rows = torch.randint(len(self._train.labels), (_BATCH,), generator=schedule.stream(self._seed, "latents", step))
+        start, end, t, labels = self._pairs(self._train, rows, step)
         x = _between(start, end, t)
         rest = end - start - self._paths.velocity(x, t)
         with autocast(start.device, "bf16"):
-            found = self._field(x, t, parts)
-        loss = (found - rest).square().mean()
-        self._optimizer.zero_grad()
+            velocity = self.learner.network(x, t, labels)
+        loss = (velocity - rest).square().mean()
+        optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self._optimizer.parameters, 1.0)
-        rate = _RATE * min(1.0, (self.done + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * self.done / self.steps))
-        self._optimizer.step(rate, torch.zeros(()))
-        with torch.no_grad():
-            share = 1 - min(_EMA, (1 + self.done) / (10 + self.done))
-            torch._foreach_lerp_(list(self._averaged.parameters()), list(self._field.parameters()), share)
+        nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
+        rate = _RATE * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / self.position.steps))
+        optimizer.step(rate, torch.zeros(()))
+        self.learner.average(min(_EMA, (1 + step) / (10 + step)))
+        return {"velocity": loss.detach()}
 
     def _pairs(self, encoded: Encoded, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Noise and posterior draws of the rows, each (n, k), times between them (n,), and parts (n, values)."""
+        """Noise and posterior draws of the rows, each (n, k), times between them (n,), and labels (n, values)."""
         posterior = encoded.posterior
         generator = schedule.stream(self._seed, "pairs", step)
         noise, start = torch.randn(2, len(rows), posterior.mean.shape[1], generator=generator)
         drawn = Posterior(posterior.mean[rows], posterior.logvar[rows]).draw(noise)
         t = torch.rand(len(rows), generator=generator)
-        parts = encoded.parts[rows]
+        labels = encoded.labels[rows]
         which, share = torch.rand(2, len(rows), 1, generator=generator)
         share = torch.where(which < _ALL, 1.0, torch.where(which < _ALL + _NONE, 0.0, share))
-        is_wanted = torch.rand(parts.shape, generator=generator) < share
-        return start, (drawn - self._centre) @ self._to_flow, t, parts * is_wanted
+        is_wanted = torch.rand(labels.shape, generator=generator) < share
+        return start, (drawn - self._centre) @ self._to_flow, t, labels * is_wanted
 
 
 def _scaling(drawn: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor]:
-    """What takes centred latents to the flow's dimensions, and what takes them back: both (k, k).
+    """Matrices that take centred latents to the flow's dimensions, and back: both (k, k).
 
     A direction changes pictures as much as the posterior is narrow along it.
     """
@@ -290,7 +270,7 @@ class _Paths:
         return MixturePaths(**to_numpy(vars(self)))
 
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
-        """At x (n, k) and times t (n,): (n, k)."""
+        """Velocity (n, k) at x (n, k) and times t (n,)."""
         t = t[:, None]
         log_likelihoods, velocities = [], []
         for weight, mean, variances, directions in zip(
@@ -304,18 +284,14 @@ class _Paths:
         return (shares[:, :, None] * torch.stack(velocities)).sum(dim=0)
 
 
-def _combinations(parts: Tensor) -> np.ndarray | None:
-    """The numbers of the parts that some of the images have: (m, most) float32, -1 where there are fewer."""
-    if not parts.shape[1]:
+def _combinations(labels: Tensor) -> np.ndarray | None:
+    """The label combinations of up to _COMBINATIONS images: (m, most) float32 label numbers, filled up with -1."""
+    if not labels.shape[1]:
         return None
-    some = parts[:: -(-len(parts) // _COMBINATIONS)]
-    most = max(1, int(some.sum(dim=1).max()))
-    return torch.where(some > 0, torch.arange(parts.shape[1]), -1).topk(most, dim=1).values.float().numpy()
+    labels = labels[:: -(-len(labels) // _COMBINATIONS)]
+    most = max(1, int(labels.sum(dim=1).max()))
+    return torch.where(labels > 0, torch.arange(labels.shape[1]), -1).topk(most, dim=1).values.float().numpy()
 
 
 def _between(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
     return start + t[:, None] * (end - start)
-
-
-def _copied(field: VelocityField) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in field.state_dict().items()}

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcli.config import ACTIVE_KL
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
+from latentcli.storage.history import ACTIVE_KL
 
 _MOST_COMPONENTS = 10
 _PER_COMPONENT = 20  # latents per component and dimension
@@ -17,7 +17,7 @@ _RIDGE = 1e-3  # added to each variance
 
 
 def fit(posterior: Posterior, seed: int) -> MixturePrior:
-    """Fit a mixture to one draw per training image; dimensions that carry nothing stay N(0, 1).
+    """Fit a mixture to one posterior draw per training image; inactive dimensions stay N(0, 1).
 
     The number of components grows with the latents there are, and one Gaussian is taken where a held-out fifth says
     it is at least as likely. With fewer latents than twice the dimensions its covariance is shrunk (Ledoit & Wolf
@@ -36,7 +36,7 @@ def fit(posterior: Posterior, seed: int) -> MixturePrior:
 
 
 def active_dimensions(posterior: Posterior) -> Tensor:
-    """Those that carry something on average: (k,) int64."""
+    """Latent dimensions with more than ACTIVE_KL nats of KL on average: (k,) int64."""
     return torch.nonzero(posterior.kl_per_dimension().mean(dim=0) > ACTIVE_KL).flatten()
 
 
@@ -74,7 +74,7 @@ def _mixture(z: np.ndarray, components: int, seed: int):  # type: ignore[no-unty
 def _embed(
     weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, active: Tensor, latent_dim: int
 ) -> MixturePrior:
-    """From the active dimensions to all: the others are N(0, 1)."""
+    """The prior in all dimensions, from its components in the active ones; the others are N(0, 1)."""
     components, rows = len(weights), active.numpy()
     all_means = np.zeros((components, latent_dim), dtype=np.float32)
     all_means[:, rows] = means

@@ -1,4 +1,4 @@
-"""Discriminator of patches, which tells images from what a decoder makes of latents."""
+"""Discriminator of patches: it tells images from decoded latents."""
 
 import torch
 import torch.nn.functional as F
@@ -10,18 +10,18 @@ from latentcli.config import ModelConfig
 _WIDTHS = (32, 64, 128)  # feature maps of the levels, each with half the height and width of the one before
 _LAST = 128  # feature maps that verdicts are made from
 _SMALLEST = 8  # pixels: no further halving below
-# Pictures differ from what is made in details, which are small beside the rest: it sees them by themselves as well, as
-# what differs from the mean of so many pixels each way, so many times as strong. Without that it tells nothing apart in
-# 75 steps.
+# Decoded pictures differ from images in details, which are faint beside the rest. So the network also sees the
+# difference from the mean of _AROUND x _AROUND pixels, _STRONGER times amplified: without it, it tells nothing apart
+# in 75 steps.
 _AROUND, _STRONGER = 5, 6.0
-_GAIN = 2.0  # of SiLU, whose slope is a half where its input is small: spectral normalisation leaves no room to make up
+_GAIN = 2.0  # of SiLU, which halves small inputs: spectral normalisation leaves the weights no room to make up for it
 
 
 class Discriminator(nn.Module):
-    """Images (n, channels, height, width) to verdicts (n, 1, rows, columns), one a patch, and features of each level.
+    """Images (n, channels, height, width) to a verdict per patch (n, 1, rows, columns), and the features of each level.
 
     Isola et al. 2017, "Image-to-image translation with conditional adversarial networks", section 3.2.2, with spectral
-    normalisation (Miyato et al. 2018). Verdicts on images are to be above 1, on what is made below -1.
+    normalisation (Miyato et al. 2018). It learns verdicts above 1 for images and below -1 for decoded latents.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -46,5 +46,5 @@ class Discriminator(nn.Module):
 
 
 def details(images: Tensor) -> Tensor:
-    """What differs from the mean of the pixels around, of images (n, channels, height, width)."""
+    """Difference of each pixel from the mean of those around it, of images (n, channels, height, width)."""
     return images - F.avg_pool2d(images, _AROUND, 1, _AROUND // 2, count_include_pad=False)

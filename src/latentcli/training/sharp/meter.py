@@ -1,4 +1,4 @@
-"""Meter of how sharp a decoder is: PSNR, sharpness and the distance of samples, always on the same images."""
+"""Metrics of sharpening: PSNR, sharpness and the Fréchet distance of samples, always on the same images."""
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ _LEAST_VARIANCE = 1e-8  # of a Laplacian: flat images have no sharpness
 
 
 class SharpMeter:
-    """Measures decoders of one encoder."""
+    """Measures decoders that go with one encoder."""
 
     def __init__(self, images: Dataset, latents: np.ndarray, features: FeatureSpace) -> None:
         """`latents` (n, latent_dim) are samples of the prior."""

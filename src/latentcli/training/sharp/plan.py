@@ -1,27 +1,25 @@
-"""Plan of a sharpening, settled before the first image is decoded, and its checkpoint."""
+"""Plan of a sharpening, settled before the first image is decoded."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE, Device, Precision, SharpConfig
+from latentcli.config import Device, Precision, SharpConfig
 from latentcli.data.dataset import split
-from latentcli.data.fingerprint import Fingerprints, StoredFingerprints
+from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
-from latentcli.model.device import choose_device, to_numpy
+from latentcli.model.device import choose_device
 from latentcli.model.modelfile import read_config
 from latentcli.presets import train_config
-from latentcli.storage import tensorfile
 from latentcli.storage.catalog import ModelEntry, find_model
 from latentcli.storage.history import SharpMetrics, TrainingSummary
-from latentcli.training.checkpoint import part
+from latentcli.storage.names import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE
+from latentcli.training import checkpoint
+from latentcli.training.checkpoint import Checkpoint, Options, Position
 from latentcli.training.plan import Choice
-from latentcli.training.sharp.step import SharpState
 
-KIND = "sharpening"
 _BATCH_SIZES = (16, 64)  # images, the least and the most
 
 
@@ -36,64 +34,32 @@ class SharpenRequest:
     threads: int | None = None  # of the processor
 
 
-@dataclass(frozen=True, slots=True)
-class SharpPosition:
+@dataclass(kw_only=True, slots=True)
+class SharpPosition(Position):
     """Progress of a sharpening."""
 
-    step: int
-    steps: int
     precision: str  # what it computes in
-    seconds: float  # so far
-    weight: float  # of all but the error of pixels
+    weight: float = 1.0  # of all terms but the pixel loss
     before: SharpMetrics
-    kept: SharpMetrics | None = None  # of the decoder that would be stored; None where none is good enough
-
-    @property
-    def has_ended(self) -> bool:
-        return self.step >= self.steps
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    of: str  # the weights that it started from
-    options: dict[str, Any]
-    position: SharpPosition
+    best: SharpMetrics | None = None  # of the decoder that would be stored; None where none is good enough
 
 
 @dataclass(frozen=True, slots=True)
 class SharpPlan:
-    """A sharpening, and its progress where it is resumed."""
+    """A sharpening, and its checkpoint where it is resumed."""
 
     folder: Path  # of the model
     model: Path  # in it: the file to start from
     choice: Choice  # images and network
     config: SharpConfig
     device: torch.device
-    weights_id: str  # of the model
-    options: dict[str, Any]  # must be the same to resume it
-    resumed: SharpPosition | None = None
+    options: Options  # must be the same to resume it
+    resumed: Checkpoint[SharpPosition] | None = None
     finished: bool = False  # nothing is left to do
-
-    def restore(self, learner: SharpState) -> None:
-        """Put the state of the checkpoint into a new learner, bit for bit."""
-        path = self.folder / SHARP_RESUME_FILE
-        _, arrays = tensorfile.read(path, KIND)
-        try:
-            for name, tensor in learner.tensors().items():
-                tensor.copy_(torch.from_numpy(arrays[name]))
-        except (KeyError, RuntimeError) as error:
-            raise FileFormatError(f"{path} does not fit its model; remove it to sharpen anew") from error
-        learner.best = part({name: torch.from_numpy(array) for name, array in arrays.items()}, "best.")
-
-    def save(self, position: SharpPosition, learner: SharpState) -> None:
-        """Write the checkpoint. Raises LatentCLIError when that fails."""
-        tensors = learner.tensors() | {f"best.{name}": tensor for name, tensor in learner.best.items()}
-        header = asdict(_Header(self.weights_id, self.options, position))
-        tensorfile.write(self.folder / SHARP_RESUME_FILE, KIND, header, to_numpy(tensors))
 
 
 def prepare(entry: ModelEntry, data: Path | None, request: SharpenRequest) -> SharpPlan:
-    """List the images, which `data` None looks for where they were, and plan.
+    """List the images and plan; with `data` None the images are looked for where they were.
 
     Raises ConfigError for images that are gone, ImageError where there are none, and what `plan_for` raises.
     """
@@ -102,35 +68,36 @@ def prepare(entry: ModelEntry, data: Path | None, request: SharpenRequest) -> Sh
 
 
 def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> SharpPlan:
-    """The sharpening of a model with images that are chosen, resumed where one was interrupted.
+    """Plan the sharpening of a model on images that are chosen, or resume an interrupted one.
 
     Raises ConfigError for a model that cannot be sharpened, or other options than those of an interrupted sharpening.
     """
     training, start = _trained(entry), _start(entry)
-    config = _configure(training, request)
     options = {
-        "files": Fingerprints(choice.listings).digest,
+        "files": Fingerprints.of(choice.listings).digest,
+        "weights": start.header.weights_id,
         "minutes": request.minutes,
         "seed": request.seed,
         "precision": request.precision,
     }
-    device, weights_id = choose_device(request.device), start.header.weights_id
-    plan = SharpPlan(entry.path.parent, start.path, choice, config, device, weights_id, options)
+    config, device = _configure(training, request), choose_device(request.device)
+    plan = SharpPlan(entry.path.parent, start.path, choice, config, device, options)
     if start.training and start.training.sharpening:
         return replace(plan, finished=True)
     resumed = _resumed(plan)
-    return replace(plan, resumed=resumed, finished=resumed is not None and resumed.has_ended and not resumed.kept)
+    in_vain = resumed is not None and resumed.position.has_ended and not resumed.position.best
+    return replace(plan, resumed=resumed, finished=in_vain)
 
 
 def _start(entry: ModelEntry) -> ModelEntry:
-    """The model to sharpen: that before, where a sharp one was written and not all that goes with it."""
+    """The model to sharpen: the plain one, where a sharp one was written but not all of its other files."""
     plain, unfinished = entry.path.with_name(PLAIN_FILE), entry.path.with_name(SHARP_RESUME_FILE)
     is_cut_short = entry.training and entry.training.sharpening and unfinished.exists() and plain.exists()
     return find_model(str(plain)) if is_cut_short else entry
 
 
 def _trained(entry: ModelEntry) -> TrainingSummary:
-    """How a model was trained that can be sharpened."""
+    """Training summary of a model. Raises ConfigError where the model cannot be sharpened."""
     if entry.bundled:
         raise ConfigError(f"{entry.name} comes with latentcli and stays as it is; train a model of your own")
     if entry.path.name != MODEL_FILE:
@@ -143,10 +110,10 @@ def _trained(entry: ModelEntry) -> TrainingSummary:
 def _choose(entry: ModelEntry, training: TrainingSummary, data: Path | None, request: SharpenRequest) -> Choice:
     """The images of the training, split as they were, and its network."""
     try:
-        places = StoredFingerprints.load(entry.path.parent).places
+        sources = [files.source for files in Fingerprints.load(entry.path.parent).listings]
     except FileFormatError:
-        places = ()
-    source = data or (Path(places[0]) if places else None)
+        sources = []
+    source = data or (Path(sources[0]) if sources else None)
     where = f"name their folder: latentcli sharpen {entry.name} FOLDER"
     if source is None:
         raise ConfigError(f"{entry.name} does not say where its images are; {where}")
@@ -154,7 +121,7 @@ def _choose(entry: ModelEntry, training: TrainingSummary, data: Path | None, req
         raise ConfigError(f"the images that {entry.name} was trained on are no longer in {source}; {where}")
     listing = scan(open_source(source))
     share = training.held_out_share
-    held_out = str(share) if share is not None else places[1] if len(places) > 1 else "0"
+    held_out = str(share) if share is not None else sources[1] if len(sources) > 1 else "0"
     train, measured = split(listing, held_out)
     if not len(train):
         raise ImageError(f"{source} holds no images to train on; {where}")
@@ -174,24 +141,20 @@ def _configure(training: TrainingSummary, request: SharpenRequest) -> SharpConfi
     )
 
 
-def _resumed(plan: SharpPlan) -> SharpPosition | None:
-    """The progress of an interrupted sharpening of this model; one of its former weights is of no use."""
+def _resumed(plan: SharpPlan) -> Checkpoint[SharpPosition] | None:
+    """The checkpoint of an interrupted sharpening; None where there is none, or it is of other weights."""
     path = plan.folder / SHARP_RESUME_FILE
     if not path.exists():
         return None
-    found = tensorfile.parse(_Header, tensorfile.read_header(path, KIND), path)
-    if found.of != plan.weights_id:
+    resumed = checkpoint.read(path, SharpPosition)
+    if resumed.options.get("weights") != plan.options["weights"]:
         return None
-    differing = [
-        f"{name} is {found.options.get(name)} there, {value} asked"
-        for name, value in plan.options.items()
-        if found.options.get(name) != value and name != "files"
-    ]
-    if found.options.get("files") != plan.options["files"]:
-        differing.append("the images have changed")
-    if differing:
+    differences = resumed.differences(plan.options, besides=("files",))
+    if resumed.options.get("files") != plan.options["files"]:
+        differences.append("the images have changed")
+    if differences:
         raise ConfigError(
-            f"{plan.folder} is being sharpened with other options ({'; '.join(differing)}); "
+            f"{plan.folder} is being sharpened with other options ({'; '.join(differences)}); "
             f"repeat them, or remove {path}"
         )
-    return found.position
+    return resumed

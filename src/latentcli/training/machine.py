@@ -1,6 +1,7 @@
-"""Speed and precision of training on this machine, by a few steps of a throw-away network.
+"""The machine that trains: its speed and precision, the threads that compute, and its memory.
 
-The result holds for a network on a machine, so it is kept in the user's cache folder.
+Speed and precision are found by a few steps of a throw-away network. They hold for that network on this machine, so
+they are kept in the user's cache folder.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -36,13 +37,20 @@ _LEAST_KL = 1.0  # nats: differences are relative to at least this
 _HOPELESS = 0.7  # of the speed in fp32: a network is not faster in bf16 where its products are so slow
 _FASTER = 0.9  # share of the fp32 time that bf16 must stay below
 _MOST_BYTES = 1 << 16  # of a kept result
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # in messages of PyTorch
 _TIMED_FOR_LENGTH = 10  # steps, whose speed turns minutes into a number of steps
-_VERSION = 3  # of the test: earlier results are measured again
+_VERSION = 3  # of the test: results of another version are measured again
+_SLOWER = 0.95  # times the seconds of one thread that all may take before one is left
+_MEDIAN_OF = 7  # steps
+_LOOK_AGAIN = 20.0  # seconds on one thread before all are tried again
+_TRIED = 3  # steps on all threads then
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt
+_NEVER = 2**31 - 1  # bytes free at the end of the heap before they go back to the system
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What the self-test found on this machine, for one network."""
+    """Speed and precision of training one network on this machine."""
 
     precision: Precision
     seconds_per_image: float
@@ -50,7 +58,7 @@ class Speed:
     bf16_agrees: bool = True  # its squared error and KL are those of fp32
 
     def describe(self) -> str:
-        """The precision and why, in a few words."""
+        """The precision and the reason for it, in a few words."""
         if self.bf16_speed is None:
             return self.precision
         doubt = "" if self.bf16_agrees else ", but trains differently"
@@ -58,7 +66,7 @@ class Speed:
 
 
 def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
-    """The precision to train in: `config.precision`, or for "auto" the faster one that learns as well."""
+    """Speed in the precision to train in: `config.precision`, or for "auto" the faster one that learns as well."""
     if config.precision != "auto":
         return measure(model, config, images, device)
     file = _file(model, config, device)
@@ -71,7 +79,7 @@ def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: tor
 
 
 def measure(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
-    """The speed of training in a precision that is settled."""
+    """Speed of training in `config.precision`, which is not "auto"."""
     seconds, _ = time_steps(model, config, images, device, _TIMED_FOR_LENGTH)
     return Speed(config.precision, seconds / config.batch_size)
 
@@ -93,7 +101,7 @@ def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: t
 
 
 def _product_speed(device: torch.device) -> float:
-    """How many times as fast as in fp32 a matrix product is in bf16: a few milliseconds instead of some steps."""
+    """Speed of a matrix product in bf16 relative to fp32. It takes milliseconds, where training steps take seconds."""
     best = {}
     for dtype in (torch.float32, torch.bfloat16):
         matrix = torch.ones(256, 256, dtype=dtype, device=device)
@@ -124,7 +132,7 @@ def time_steps(
 
 
 def time_each(make: Callable[[int], Result], steps: int) -> tuple[float, Result]:
-    """Median seconds of a step, and what the last one gave; `make` makes a step and waits for the device."""
+    """Median seconds of a step, and the result of the last; `make` makes a step and waits for the device."""
     seconds = []
     for step in range(_WARM + steps):
         started = time.perf_counter()
@@ -140,19 +148,80 @@ def _file(model: ModelConfig, config: TrainConfig, device: torch.device) -> Path
 
 
 def _processor() -> str:
-    """The processor's name and abilities, where the system has a list of them."""
+    """Name and abilities of the processor, where the system lists them."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
     return platform.processor()
 
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # mallopt's names for them
-_NEVER = 2**31 - 1  # bytes free at the end of the heap before they go back to the system
+class ThreadWatch:
+    """Leaves training to one thread while all threads together are slower, because another program wants a core.
+
+    Threads wait for each other many times a step: all become as slow as the one that shares its core.
+    """
+
+    def __init__(self, one_thread: float, threads: int) -> None:
+        """`one_thread` is the seconds that a step takes on one thread, `threads` the number of threads."""
+        self._one_thread = one_thread
+        self._threads = threads
+        self._seconds: list[float] = []  # of the last steps on all threads
+        self._left_at: float | None = None  # when training was left to one thread
+
+    def stepped(self, seconds: float) -> None:
+        """Note the seconds that a step took, and set the number of threads for the next one."""
+        if torch.get_num_threads() == 1 < self._threads:
+            if self._left_at is None or time.monotonic() - self._left_at > _LOOK_AGAIN:
+                self._seconds = []
+                torch.set_num_threads(self._threads)
+            else:
+                self._one_thread = 0.9 * self._one_thread + 0.1 * seconds
+            return
+        tried = _MEDIAN_OF if self._left_at is None else _TRIED
+        self._seconds = [*self._seconds[1 - _MEDIAN_OF :], seconds]
+        if len(self._seconds) >= tried and statistics.median(self._seconds) > _SLOWER * self._one_thread:
+            self._left_at = time.monotonic()
+            torch.set_num_threads(1)
+
+    def stop(self) -> None:
+        """Compute on all threads again."""
+        torch.set_num_threads(self._threads)
+
+
+def watch_threads(time_steps: Callable[[int], float], device: torch.device) -> ThreadWatch | None:
+    """A watch that has timed one thread; None where there is only one, or a device does the work.
+
+    `time_steps` makes a number of steps and returns the median seconds of one.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        return None
+    torch.set_num_threads(1)
+    try:
+        seconds = time_steps(_TRIED)
+    finally:
+        torch.set_num_threads(threads)
+    return ThreadWatch(seconds, threads)
+
+
+@contextlib.contextmanager
+def computing(threads: int | None, model: ModelConfig, batch_size: int, advice: str) -> Iterator[None]:
+    """Compute with a number of threads (None: as many as now), and add advice to errors of full memory."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(text in str(error) for text in _NO_MEMORY):
+            raise
+        size = f"{model.width}x{model.height}"
+        raise LatentCLIError(f"out of memory at {size} pixels and {batch_size} images a step; {advice}") from error
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> None:
-    """Return to the system what is free now, and keep what is freed later: steps are 5 to 8 % faster with glibc.
+    """Return free memory to the system now, and keep memory that is freed later: 5 to 8 % faster steps with glibc.
 
     It holds for the whole process, so only a program that does nothing else calls it.
     """
