@@ -381,7 +381,7 @@ SENTENCES = {
         f"It sees {defaults.SHARP_SHARE:.0%} as many images".replace("%", " %"),
         f"in at least {defaults.SHARP_LEAST_STEPS} steps",
         f"lost more than {sharpen.MOST_LOST:g} dB",
-        f"Batches have {BATCHES[32]} pictures up to 32 px, {BATCHES[64]} at 64 px, {BATCHES[96]} above",
+        f"A batch has {BATCHES[32]} pictures up to 32 px, {BATCHES[64]} at 64 px, and {BATCHES[96]} above",
         f"with at least {EPOCHS[-1]} and at most {EPOCHS[0]} epochs",
         f"Above {presets._LINEAR_UP_TO} px the components are of pictures of half the size",
         f"colour when more than {plan._COLOUR_SHARE:.0%} of the pictures".replace("%", " %"),
