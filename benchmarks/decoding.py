@@ -44,12 +44,12 @@ def some(kind: str, path: Path, names: list[str], kills: bool) -> decode.Decoded
     """What a process of joblib's does."""
     if kills:
         os._exit(1)
-    with KINDS[kind](path).reader() as reader:
-        return decode.decode(reader, names, CONFIG)
+    with KINDS[kind](path).reader() as locate:
+        return decode.decode(locate, names, CONFIG)
 
 
 def by_own_pool(listing: Listing, rows: np.ndarray) -> Iterator[decode.DecodedBatch]:
-    for _, batch in decode.answers(listing, rows, CONFIG):
+    for _, batch in decode.decode_rows(listing, rows, CONFIG):
         yield batch
 
 

@@ -25,7 +25,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from torch.distributions import Independent, Normal, kl_divergence
 
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.data.sources import find_images
 from latentcli.evaluation.evaluate import Subject, evaluate
 from latentcli.evaluation.result import Evaluation
@@ -44,7 +44,7 @@ def read(folder: Path, model: LoadedModel) -> Dataset:
 
 
 def floats(images: Dataset) -> torch.Tensor:
-    return torch.cat([as_float(batch) for batch in images.batches()])
+    return torch.cat([as_float_tensor(batch) for batch in images.batches()])
 
 
 @torch.inference_mode()
@@ -52,7 +52,7 @@ def bare_pass(model: LoadedModel, images: Dataset) -> float:
     """Seconds to encode and decode every image once."""
     started = time.perf_counter()
     for batch in images.batches():
-        model.vae.decode(model.vae.encode(as_float(batch)).mean)
+        model.vae.decode(model.vae.encode(as_float_tensor(batch)).mean)
     return time.perf_counter() - started
 
 

@@ -21,11 +21,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from latentcli.config import SIZES
 from latentcli.data.dataset import Dataset
 from latentcli.evaluation.diagnosis import measured
 from latentcli.evaluation.record import Record
-from latentcli.presets import model_config, train_config
+from latentcli.presets import SIZES, model_config, train_config
 from latentcli.storage.history import read
 from latentcli.training.machine import keep_freed_memory
 from latentcli.training.schedule import Stage

@@ -19,7 +19,7 @@ from pathlib import Path
 import others
 import torch
 
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.figures.sheet import sheet
 from latentcli.imaging.images import to_pictures, write_picture
 from latentcli.model.metrics import psnr_per_image
@@ -38,7 +38,7 @@ def psnr(vae: VAE, held_out: torch.Tensor) -> float:
     """Mean over images, dB."""
     vae.eval()
     with torch.inference_mode():
-        batches = [as_float(batch) for batch in Dataset.from_images(held_out).batches()]
+        batches = [as_float_tensor(batch) for batch in Dataset.from_images(held_out).batches()]
         return float(torch.cat([psnr_per_image(x, vae.decode(vae.encode(x).mean)) for x in batches]).mean())
 
 
@@ -80,7 +80,7 @@ def theirs(train: torch.Tensor, held_out: torch.Tensor, minutes: float) -> tuple
     torch.manual_seed(0)
     vae = VAE(replace(CONFIG, linear=False))
     trained, seen = 0.0, 0
-    for seconds in others.pythae_epochs(others.in_pythae(vae), as_float(train).contiguous()):
+    for seconds in others.pythae_epochs(others.in_pythae(vae), as_float_tensor(train).contiguous()):
         seen += len(train)
         trained += seconds
         print(f"pythae, {trained / 60:.2f} min: {psnr(vae, held_out):.2f} dB", flush=True)

@@ -108,8 +108,8 @@ def decoded(model: LoadedModel, z: np.ndarray) -> torch.Tensor:
 
 
 def share_near(own: torch.Tensor, held_out: torch.Tensor, train: torch.Tensor) -> float:
-    limit = sample_metrics.nearest_rows(held_out, train).quantile(0.05)
-    return float((sample_metrics.nearest_rows(own, train) < limit).float().mean())
+    limit = sample_metrics.nearest_rows(held_out, train)[0].quantile(0.05)
+    return float((sample_metrics.nearest_rows(own, train)[0] < limit).float().mean())
 
 
 class Measured:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from latentcli.config import MODEL_FILE, PLAIN_FILE
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part, split
 from latentcli.data.sources import open_source, scan
@@ -26,6 +25,7 @@ from latentcli.figures.sheet import sheet
 from latentcli.imaging.images import to_pictures
 from latentcli.model.metrics import psnr_per_image, sharpness
 from latentcli.model.modelfile import LoadedModel, load_model
+from latentcli.storage.names import MODEL_FILE, PLAIN_FILE
 
 COMPARED = 2000
 SHOWN = 8

@@ -22,7 +22,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from latentcli.config import Precision
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.model.device import choose_device
 from latentcli.model.vae import VAE
 from latentcli.presets import DEFAULTS, model_config
@@ -72,7 +72,7 @@ def _seconds(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def compare(name: str, network: type[VAE], images: Dataset, rounds: int) -> None:
-    x = as_float(torch.cat(list(images.batches()))).contiguous()
+    x = as_float_tensor(torch.cat(list(images.batches()))).contiguous()
     sides = {
         "pythae's trainer": others.pythae_epochs(others.in_pythae(network(CONFIG)), x),
         "plain loop, DataLoader": others.plain_epochs(network(CONFIG), x),

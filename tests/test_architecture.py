@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(latentcli.__file__).parent
 # From the bottom up: a module imports from the floors below its own, and nothing else.
 FLOORS = [
-    {"errors", "text"},
+    {"defaults", "errors", "text"},
     {"typed"},
     {"config"},
     {"presets", "events", "runtime", "storage"},

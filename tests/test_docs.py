@@ -21,11 +21,13 @@ import typer
 from PIL import Image
 
 import latentcli
-from latentcli import config, presets
+from latentcli import config, defaults, presets
 from latentcli.cli.app import app
 from latentcli.cli.options import as_typed
 from latentcli.concepts import diagnostics
+from latentcli.data import sources
 from latentcli.explorer import session
+from latentcli.storage import history
 from latentcli.training import plan, start
 from latentcli.training.sharp import run as sharpen
 from tests.conftest import draw, draw_folder
@@ -363,7 +365,7 @@ SENTENCES = {
         f"| `photo` | all other pictures | {PHOTO.latent_dim}; {PHOTO.latent_dim_large} above {presets.LARGE} px, and "
         f"for {presets.LARGE} px with {presets.MANY_IMAGES:,} images or more | {PHOTO.likelihood} | Muon | "
         f"{PHOTO.images_seen:,}; above {presets.LARGE} px fewer, for the same time |",
-        f"| `digits` | gray pictures, model size up to {config.DIGITS_UP_TO} px | {DIGITS.latent_dim} | "
+        f"| `digits` | gray pictures, model size up to {presets.DIGITS_UP_TO} px | {DIGITS.latent_dim} | "
         f"{DIGITS.likelihood} | Muon | {DIGITS.images_seen:,} |",
         f"| `book` | only `--preset book` | {BOOK.latent_dim} | {BOOK.likelihood} | RMSprop |",
         f"| RMSprop | {BOOK.train.epochs} epochs |",
@@ -372,42 +374,42 @@ SENTENCES = {
         f"has {PHOTO.widths[0]} feature maps at half the size of the pictures",
         f"twice as many at a quarter, and so on, up to {max(PHOTO.widths)}",
         f"{config.SMALLEST} to {config.LARGEST} pixels a side",
-        f"rounded down to {', '.join(map(str, config.SIZES[:-1]))} or {config.SIZES[-1]}.",
-        f"Below {config.HELD_OUT_NEEDS} images nothing is held out",
-        f"fewer than {config.HELD_OUT_NEEDS} images nothing is held out",
+        f"rounded down to {', '.join(map(str, presets.SIZES[:-1]))} or {presets.SIZES[-1]}.",
+        f"Below {sources.HELD_OUT_NEEDS} images nothing is held out",
+        f"fewer than {sources.HELD_OUT_NEEDS} images nothing is held out",
         f"Below {presets.FEW_IMAGES:,} training images",
-        f"It sees {config.SHARP_SHARE:.0%} as many images".replace("%", " %"),
-        f"in at least {config.SHARP_LEAST_STEPS} steps",
+        f"It sees {defaults.SHARP_SHARE:.0%} as many images".replace("%", " %"),
+        f"in at least {defaults.SHARP_LEAST_STEPS} steps",
         f"lost more than {sharpen.MOST_LOST:g} dB",
-        f"Batches have {BATCHES[32]} pictures up to 32 px, {BATCHES[64]} at 64 px, {BATCHES[96]} above",
+        f"A batch has {BATCHES[32]} pictures up to 32 px, {BATCHES[64]} at 64 px, and {BATCHES[96]} above",
         f"with at least {EPOCHS[-1]} and at most {EPOCHS[0]} epochs",
         f"Above {presets._LINEAR_UP_TO} px the components are of pictures of half the size",
         f"colour when more than {plan._COLOUR_SHARE:.0%} of the pictures".replace("%", " %"),
         f"transparency when more than {plan._TRANSPARENT_SHARE:.0%} of the pictures".replace("%", " %"),
     ),
     "sampling.md": (
-        f"The default is {config.FLOW_TEMPERATURE:g} for a flow, {config.MIXTURE_TEMPERATURE:g} for a mixture.",
-        f"{config.FLOW_GUIDANCE:g}, the default, is clearer",
-        f"--spread {config.SPREAD:g}",
+        f"The default is {defaults.FLOW_TEMPERATURE:g} for a flow, {defaults.MIXTURE_TEMPERATURE:g} for a mixture.",
+        f"{defaults.FLOW_GUIDANCE:g}, the default, is clearer",
+        f"--spread {defaults.SPREAD:g}",
     ),
     "directions.md": (
-        f"from {WORDS[config.TRAVERSAL_RANGE]} [standard deviations](glossary.md#sd) below",
-        f"the {WORDS[config.TRAVERSAL_ROWS]} dimensions that carry most",
+        f"from {WORDS[defaults.TRAVERSAL_RANGE]} [standard deviations](glossary.md#sd) below",
+        f"the {WORDS[defaults.TRAVERSAL_ROWS]} dimensions that carry most",
     ),
-    "maps.md": (f"both sides, {config.TRAVERSAL_RANGE:g} by default",),
-    "editing.md": (f"| `--detail {config.DETAIL:g}` |",),
-    "merging.md": (f"`--detail {config.DETAIL:g}`, the default",),
-    "howto.md": (f"raise `--detail` ({config.DETAIL:g} by default)",),
+    "maps.md": (f"both sides, {defaults.TRAVERSAL_RANGE:g} by default",),
+    "editing.md": (f"| `--detail {defaults.DETAIL:g}` |",),
+    "merging.md": (f"`--detail {defaults.DETAIL:g}`, the default",),
+    "howto.md": (f"raise `--detail` ({defaults.DETAIL:g} by default)",),
     "evaluate.md": (
-        f"mean KL above {config.ACTIVE_KL:g} nats",
+        f"mean KL above {history.ACTIVE_KL:g} nats",
         f"at most {start._MOST_IMAGES:,} training images",
     ),
     "explore.md": (f"the middle {session.TYPICAL[1] - session.TYPICAL[0]} % of them",),
-    "glossary.md": (f"above {config.ACTIVE_KL:g} nats on average",),
+    "glossary.md": (f"above {history.ACTIVE_KL:g} nats on average",),
     "tutorial.md": (
         f"batches of {BOOK.train.batch_size}, {WORDS[BOOK.train.epochs]} epochs",
-        f"`samples-0-{config.SAMPLES - 1}.png` has {config.SAMPLES} new digits",
-        f"a grid of {config.MAP_CELLS} x {config.MAP_CELLS} latents",
+        f"`samples-0-{defaults.SAMPLES - 1}.png` has {defaults.SAMPLES} new digits",
+        f"a grid of {defaults.MAP_CELLS} x {defaults.MAP_CELLS} latents",
     ),
     "vectors.md": (
         f"[AUC](glossary.md#auc) of {diagnostics._GOOD:g} or more",
@@ -419,10 +421,10 @@ SENTENCES = {
         f"under {100 * diagnostics._OVERLAPPING:.0f} % of the length remains",
     ),
     "limits.md": (
-        f"| a picture | {config.MEGAPIXELS:g} megapixels; to be edited {config.PHOTO_MEGAPIXELS:g}, or",
-        f"| `sample` | {config.MOST_SEEDS:,} images with `--each`, {config.MOST_ON_SHEET:,} on a sheet |",
-        f"| `interpolate` | {config.MOST_FRAMES:,} images as a video",
-        f"| strengths | {config.MOST_STRENGTH:,.0f} class gaps |",
+        f"| a picture | {defaults.MEGAPIXELS:g} megapixels; to be edited {defaults.PHOTO_MEGAPIXELS:g}, or",
+        f"| `sample` | {defaults.MOST_SEEDS:,} images with `--each`, {defaults.MOST_ON_SHEET:,} on a sheet |",
+        f"| `interpolate` | {defaults.MOST_FRAMES:,} images as a video",
+        f"| strengths | {defaults.MOST_STRENGTH:,.0f} class gaps |",
     ),
 }
 

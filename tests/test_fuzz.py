@@ -22,7 +22,8 @@ from latentcli.imaging.box import Box
 from latentcli.imaging.images import parse_colour
 from latentcli.pipelines.inputs import parse_seeds
 from latentcli.storage import tensorfile
-from latentcli.storage.catalog import ModelHeader, new_model_name, parse_vector
+from latentcli.storage.catalog import new_model_name, parse_vector
+from latentcli.storage.header import ModelHeader
 from latentcli.storage.history import EpochReport, TrainingSummary
 from latentcli.text import message, shown, shown_path, stored
 from latentcli.training.plan import TrainingPosition

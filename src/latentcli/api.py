@@ -17,10 +17,6 @@ from latentcli.concepts.edit import EditRequest, Strength
 from latentcli.concepts.fit import FitSettings
 from latentcli.concepts.vector import ConceptVector
 from latentcli.config import (
-    DETAIL,
-    SAMPLES,
-    SPREAD,
-    WALK_STEPS,
     Crop,
     Device,
     EngineName,
@@ -33,6 +29,7 @@ from latentcli.config import (
     PriorName,
     VectorMethod,
 )
+from latentcli.defaults import DETAIL, SAMPLES, SPREAD, WALK_STEPS
 from latentcli.errors import ConfigError, ImageError
 from latentcli.figures.pictures import Picture, Sheet, model_pixels, picture_file, picture_names, pictures_of
 from latentcli.follow import ProgressOption, followed

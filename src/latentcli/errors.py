@@ -22,7 +22,7 @@ class ConfigError(LatentCLIError):
 
 
 def missing_extra(what: str, extra: str, instead: str = "") -> ConfigError:
-    """What needs an optional part that is not installed, the command that installs it, and what does without.
+    """The error where `what` needs an extra that is not installed, with the command that installs it.
 
     >>> print(missing_extra(".mp4", "video", "write a .webp"))
     .mp4 needs an extra; in the folder of latentcli's source code: pip install '.[video]'; or write a .webp

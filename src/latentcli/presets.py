@@ -6,45 +6,43 @@ from dataclasses import dataclass, replace
 from latentcli.config import SMALLEST, Likelihood, ModelConfig, Preset, TrainConfig
 from latentcli.errors import ConfigError
 
-# Training images below which the best weights on held-out images are stored, and digits are augmented. 600 steps of a
-# network that had no linear path yet on 300 images of 28 px, PSNR on others: faces 23.8 dB still, 25.5 dB moved ever
-# less often; avatars, which are drawn to one grid, 32.9 and 31.7 dB. The number of images itself is not measured.
+# Training images below which digits are augmented and the best weights on held-out images are stored. Measured with 300
+# images of 28 px, as PSNR on others without and with augmentation: faces 23.8 and 25.5 dB, avatars (which are drawn to
+# one grid) 32.9 and 31.7 dB. The limit itself is not measured.
 FEW_IMAGES = 1000
-# Training images from which a model of 64 px has as many latent dimensions as larger ones. With 256 for 192 dimensions
-# 19,015 faces gain 1.0 dB in 20 minutes; 3,240 emoji gain 1.1 dB in ten, but fewer of their samples show anything.
+# Training images from which a model of 64 px has as many latent dimensions as larger ones. With 256 instead of 192
+# dimensions 19,015 faces gain 1.0 dB in 20 minutes; 3,240 emoji gain 1.1 dB in ten, but fewer of their samples show
+# anything.
 MANY_IMAGES = 10_000
-# Feature maps per level of the residual networks. `photo` takes the first, finest levels: each has a quarter of the
-# pixels of the one before and twice the feature maps, so that all cost the same. `digits` takes the last.
-_PHOTO_WIDTHS = (16, 32, 64, 128, 192, 192)
-_DIGITS_WIDTHS = (8, 16, 32)  # MNIST, 10 minutes: 92.0 nats; twice these, at half the batch and a rate of 3e-3, 92.8
-_DIGITS_HIDDEN = 256
-_MANY_MAPS = 192  # feature maps of a level, which no capacity adds to
+SIZES = (16, 24, 28, 32, 48, 64, 96, 128)  # pixels, the sides that `train` chooses from
+DIGITS_UP_TO = 32  # pixels: gray pictures up to this side get the preset `digits`
+LARGE = 64  # pixels: models above get more latent dimensions
 CAPACITIES = (0.25, 8.0)  # the least and the most
+_MANY_MAPS = 192  # feature maps: a capacity adds nothing to levels with as many
 _COARSEST = 7  # pixels: halving stops when neither side is longer
 # Pixels: the linear path sees larger pictures halved. Photos lose little (128 px faces keep 36 dB, of which 256
 # components keep 26.6), and the components are fitted to four times as many of them in the same time.
 _LINEAR_UP_TO = 96
-_PIXELS_PER_STEP = 64 * 64 * 64  # about: small pictures go in larger batches
-_BATCH_SIZES = (32, 256)  # images, the least and the most
-LARGE = 64  # pixels: models above get more latent dimensions
+_PIXELS_PER_STEP = 64 * 64 * 64  # pixels of a batch, about: small pictures go in larger batches
+_BATCH_SIZES = (32, 256)  # images of a batch, the least and the most
+_PATIENCE = 0.2  # share of the steps: a cosine schedule still lowers a loss that has paused for less
 
 
 @dataclass(frozen=True, slots=True)
 class PresetDefaults:
-    """What a preset stands for where the user says nothing."""
+    """Defaults of a preset, where the user sets nothing."""
 
     train: TrainConfig
-    images_seen: int  # training images shown in all, unless epochs or minutes say otherwise
-    latent_dim: int  # for models up to 64 px
-    latent_dim_large: int  # above, and for 64 px of many images
+    images_seen: int  # training images shown in all, unless epochs or minutes are set
+    latent_dim: int
     likelihood: Likelihood
-    shift: float  # of the augmentation
-    jitter: float
-    widths: tuple[int, ...] = ()
+    widths: tuple[int, ...]  # feature maps per level; `photo` takes the first of them, `digits` the last
+    latent_dim_large: int = 0  # above 64 px, and for 64 px of many images; 0 is the same
     hidden: int = 0
+    shift: float = 0.04  # of the augmentation
+    jitter: float = 0.0  # of the augmentation
 
 
-_PATIENCE = 0.2  # share of the steps: the cosine still lowers a loss that has only paused
 DEFAULTS: dict[Preset, PresetDefaults] = {
     "book": PresetDefaults(
         train=TrainConfig(
@@ -61,22 +59,17 @@ DEFAULTS: dict[Preset, PresetDefaults] = {
         ),
         images_seen=600_000,
         latent_dim=2,
-        latent_dim_large=2,
         likelihood="bernoulli",
-        shift=0.04,
-        jitter=0.0,
         widths=(32, 64, 64, 64),
     ),
     "digits": PresetDefaults(
         train=TrainConfig(batch_size=256, learning_rate=4e-3),
         images_seen=2_400_000,
         latent_dim=32,
-        latent_dim_large=32,
         likelihood="bernoulli",
-        shift=0.04,
-        jitter=0.0,
-        widths=_DIGITS_WIDTHS,
-        hidden=_DIGITS_HIDDEN,
+        # MNIST, 10 minutes: 92.0 nats; twice these maps, at half the batch and a learning rate of 3e-3, 92.8
+        widths=(8, 16, 32),
+        hidden=256,
     ),
     "photo": PresetDefaults(
         train=TrainConfig(flip=None, augment=None, learning_rate=4e-3, beta_warmup=0.0),
@@ -84,9 +77,9 @@ DEFAULTS: dict[Preset, PresetDefaults] = {
         latent_dim=192,
         latent_dim_large=256,
         likelihood="gaussian",
-        shift=0.04,
+        # a level has a quarter of the pixels of the finer one and up to twice its maps, so that all cost about the same
+        widths=(16, 32, 64, 128, 192, 192),
         jitter=0.3,
-        widths=_PHOTO_WIDTHS,
     ),
 }
 
@@ -101,14 +94,14 @@ def model_config(
     images: int = 0,
     capacity: float = 1.0,
 ) -> ModelConfig:
-    """The network a preset builds for images of this shape (pixels), for so many of them.
+    """The network that a preset builds for a number of images of this shape (pixels).
 
-    `capacity` is a factor on the feature maps of all levels that do not have many anyway.
+    `capacity` is a factor on the feature maps of all levels that do not have many anyway. Raises ConfigError.
     """
     defaults = DEFAULTS[preset]
     if latent_dim is None:
         large = max(width, height) > (LARGE - 1 if images >= MANY_IMAGES else LARGE)
-        latent_dim = defaults.latent_dim_large if large else defaults.latent_dim
+        latent_dim = (large and defaults.latent_dim_large) or defaults.latent_dim
     widths = defaults.widths
     if preset != "book":
         halvings = max(1, math.ceil(math.log2(max(width, height, SMALLEST) / _COARSEST)))
@@ -130,11 +123,11 @@ def model_config(
         likelihood=likelihood or defaults.likelihood,
         linear=preset == "photo" and likelihood != "bernoulli",
     )
-    return replace(config, pooling=config.pooling_above(_LINEAR_UP_TO))
+    return replace(config, pooling=2 if config.linear and max(config.padded) > _LINEAR_UP_TO else 1)
 
 
 def train_config(model: ModelConfig) -> TrainConfig:
-    """How a preset trains a network, but for the length."""
+    """The settings with which a preset trains a network, except for the number of epochs."""
     config = DEFAULTS[model.preset].train
     if model.preset != "photo":
         return config
@@ -145,27 +138,25 @@ def train_config(model: ModelConfig) -> TrainConfig:
 
 
 def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bool | None) -> TrainConfig:
-    """The training with what helps few images; `augment` is whether to augment them, None leaves it to the images.
+    """The settings with patience and augmentation where they help few images; the preset `book` stays the chapter's.
 
-    The preset `book` stays as the chapter has it.
+    `augment` is the user's choice; None leaves it to the preset, and for few images to the images.
     """
     defaults = DEFAULTS[preset]
     few = images < FEW_IMAGES and preset != "book"
-    patience = _PATIENCE if few else 0.0
     if augment is None and not few:
         augment = config.augment
-    if augment is False:
-        return replace(config, augment=False, shift=0.0, jitter=0.0, patience=patience)
-    return replace(config, augment=augment, shift=defaults.shift, jitter=defaults.jitter, patience=patience)
+    shift, jitter = (0.0, 0.0) if augment is False else (defaults.shift, defaults.jitter)
+    return replace(config, augment=augment, shift=shift, jitter=jitter, patience=_PATIENCE if few else 0.0)
 
 
 def default_epochs(model: ModelConfig, images: int) -> int:
-    """Passes over a folder of so many training images that show the preset's number of images; of large ones fewer."""
+    """Passes over a folder of `images` training images that show as many as `images_seen`, from 10 to 500."""
     if model.preset == "book":
         return DEFAULTS[model.preset].train.epochs
     return min(500, max(10, round(images_seen(model) / max(1, images))))
 
 
 def images_seen(model: ModelConfig) -> float:
-    """Training images shown in all where the user says nothing: of large ones fewer, for about the same time."""
+    """Training images shown in all by default; fewer above 64 px, for about the same training time."""
     return DEFAULTS[model.preset].images_seen * min(1.0, LARGE**2 / (model.width * model.height))

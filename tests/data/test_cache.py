@@ -50,11 +50,11 @@ def test_images_become_uint8_in_order(folder):
     loading = load(folder)
     np.testing.assert_array_equal(loading.decoded.pixels, expected(folder))
     assert loading.decoded.sides.tolist() == [[20, 20]] * 6
-    assert {loading.decoded.mode_names[number] for number in loading.decoded.modes} == {"RGB"}
+    assert set(loading.decoded.modes) == {b"RGB"}
 
 
 @pytest.mark.usefixtures("workers")
-def test_unreadable_images_are_left_out_and_told(folder):
+def test_unreadable_images_are_left_out_and_named(folder):
     (folder / "001.png").write_text("text")
     loading = load(folder)
     assert loading.decoded.readable.tolist() == [True, False, True, True, True, True]

@@ -70,7 +70,7 @@ def test_other_values_of_held_out_are_refused(tmp_path, wanted):
         split(listed(draw_folder(tmp_path / "d", 12)), wanted)
 
 
-def test_looking_tells_size_and_colour(tmp_path):
+def test_a_survey_finds_size_and_colour(tmp_path):
     seen = survey(split(listed(draw_folder(tmp_path / "d", 6)), "0")[0])
     assert seen.shorter_side == 20
     assert seen.colour_share == 1
@@ -83,7 +83,7 @@ def test_a_survey_counts_pictures_with_transparency(tmp_path, mode, share):
     assert survey(split(listed(draw_folder(tmp_path / "d", 6, mode=mode)), "0")[0]).transparent_share == share
 
 
-def test_looking_at_nothing_readable_is_an_error(tmp_path):
+def test_a_survey_without_readable_pictures_is_an_error(tmp_path):
     folder = draw_folder(tmp_path / "d", 1)
     (folder / "000.png").write_text("text")
     with pytest.raises(ImageError, match="can be read"):
@@ -99,15 +99,15 @@ def test_a_dataset_gathers_the_rows_it_is_asked_for():
     assert len(some.spread(100)) == 5
 
 
-def test_changes_of_the_files_are_told(tmp_path):
+def test_changes_of_the_files_are_named(tmp_path):
     folder = draw_folder(tmp_path / "d", 6)
-    before = Fingerprints([listed(folder)])
+    before = Fingerprints.of([listed(folder)])
     before.write(tmp_path, arange(2))
-    assert Fingerprints([listed(folder)]).digest == before.digest
+    assert Fingerprints.of([listed(folder)]).digest == before.digest
     draw_folder(folder, 8)
     (folder / "000.png").unlink()
     (folder / "003.png").write_bytes(b"0")
-    now = Fingerprints([listed(folder)])
+    now = Fingerprints.of([listed(folder)])
     assert now.digest != before.digest
     assert now.changes_since(tmp_path) == "2 new (006.png, 007.png), 1 gone (000.png), 1 changed (003.png)"
 
@@ -117,25 +117,25 @@ def test_an_archive_that_was_packed_anew_with_other_pictures_has_changed(tmp_pat
     for name, byte in (("a.zip", b"0"), ("b.zip", b"1")):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr("x.png", byte * 100)
-    first, second = (Fingerprints([listed(tmp_path / name)]) for name in ("a.zip", "b.zip"))
+    first, second = (Fingerprints.of([listed(tmp_path / name)]) for name in ("a.zip", "b.zip"))
     first.write(tmp_path, arange(2))
     assert second.changes_since(tmp_path) == "1 changed (x.png)"
 
 
 def test_files_of_the_same_name_in_two_folders_are_two_files(tmp_path):
     first, second = (listed(draw_folder(tmp_path / name, 3)) for name in "ab")
-    Fingerprints([first]).write(tmp_path, arange(2))
-    assert Fingerprints([first, second]).changes_since(tmp_path) == "3 new (000.png, 001.png, 002.png)"
+    Fingerprints.of([first]).write(tmp_path, arange(2))
+    assert Fingerprints.of([first, second]).changes_since(tmp_path) == "3 new (000.png, 001.png, 002.png)"
 
 
-def test_a_lost_list_of_files_is_told(tmp_path):
-    now = Fingerprints([listed(draw_folder(tmp_path / "d", 3))])
+def test_a_missing_list_of_files_is_reported(tmp_path):
+    now = Fingerprints.of([listed(draw_folder(tmp_path / "d", 3))])
     assert now.changes_since(tmp_path) == "files.safetensors is missing or damaged"
 
 
 def test_times_do_not_count_as_changes(tmp_path):
     folder = draw_folder(tmp_path / "d", 3)
-    before = Fingerprints([listed(folder)]).digest
+    before = Fingerprints.of([listed(folder)]).digest
     os.utime(folder / "001.png", (1, 1))
-    assert Fingerprints([listed(folder)]).digest == before
+    assert Fingerprints.of([listed(folder)]).digest == before
     assert Path(folder, "001.png").stat().st_mtime == 1

@@ -85,10 +85,10 @@ def test_an_archive_is_a_folder(tmp_path):
     assert source.kind == "zip"
     assert names(source.path) == ["a.jpg", "b/2.PNG"]
     assert scan(source).passed_over.counts == {sources.OTHER: 1}
-    with source.reader() as reader:
-        assert reader.locate("b/2.PNG") == (source.path / "b/2.PNG", picture)
+    with source.reader() as locate:
+        assert locate("b/2.PNG") == (source.path / "b/2.PNG", picture)
         with pytest.raises(ImageError, match="cannot be read from"):
-            reader.locate("nowhere.png")
+            locate("nowhere.png")
 
 
 def test_a_damaged_archive_is_an_image_error(tmp_path):
@@ -96,8 +96,8 @@ def test_a_damaged_archive_is_an_image_error(tmp_path):
     data = bytearray(path.read_bytes())
     data[200:300] = bytes(100)
     path.write_bytes(bytes(data))
-    with open_source(path).reader() as reader, pytest.raises(ImageError, match="pack it again"):
-        reader.locate("0.png")
+    with open_source(path).reader() as locate, pytest.raises(ImageError, match="pack it again"):
+        locate("0.png")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - 400] + whole[-22:])  # an end that points past it
     with pytest.raises(ImageError):
@@ -107,8 +107,8 @@ def test_a_damaged_archive_is_an_image_error(tmp_path):
 def test_huge_entries_are_refused_unread(tmp_path, monkeypatch):
     path = packed(tmp_path / "d.zip", {"a.png": bytes(1000)})
     monkeypatch.setattr(sources, "_LARGEST_ENTRY", 999)
-    with open_source(path).reader() as reader, pytest.raises(ImageError, match="the limit for an archived image"):
-        reader.locate("a.png")
+    with open_source(path).reader() as locate, pytest.raises(ImageError, match="the limit for an archived image"):
+        locate("a.png")
 
 
 def test_a_text_file_lists_paths_from_its_own_folder(tmp_path, monkeypatch):
@@ -121,8 +121,8 @@ def test_a_text_file_lists_paths_from_its_own_folder(tmp_path, monkeypatch):
     assert names(source.path) == sorted([str(folder / "000.png"), "d/002.png", "d/gone.png"])
     assert listing.passed_over.counts == {sources.TWICE: 1}
     assert sorted(np.sign(listing.sizes)) == [-1, 1, 1]
-    with source.reader() as reader:
-        assert reader.locate("d/002.png") == (tmp_path / "d/002.png", None)
+    with source.reader() as locate:
+        assert locate("d/002.png") == (tmp_path / "d/002.png", None)
 
 
 def test_what_is_no_source_is_refused(tmp_path):

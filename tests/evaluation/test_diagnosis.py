@@ -1,4 +1,4 @@
-"""Runs that are made to fail, and what the verdict says of them."""
+"""Trainings that are made to fail, and the findings of their diagnosis."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def folder_of(tmp_path, pictures):
 
 
 def trained(tmp_path, pictures, **options):
-    """The verdict on a run, by what its findings are about."""
+    """The notes and problems of a training, by topic."""
     request = plan.TrainRequest(**{"size": (16, 16), "held_out": "0.3", "precision": "fp32", **options})
     settled = plan.prepare(tmp_path / "models/x", folder_of(tmp_path, pictures), request)
     *_, last = run.run(settled)
@@ -136,14 +136,14 @@ COPIES = SampleMetrics("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 1.0, 0.9, 0.08
 SETTLED = [line(epoch, 100 + 100 * 0.5**epoch) for epoch in range(1, 21)]
 
 
-def judged(evaluation=GOOD, training=None, history=SETTLED, foreign=False):
+def findings_of(evaluation=GOOD, training=None, history=SETTLED, foreign=False):
     changed = replace(GOOD, **evaluation) if isinstance(evaluation, dict) else evaluation
     evidence = Evidence(ModelConfig(), changed, replace(SUMMARY, **(training or {})), history, foreign)
     return {finding.about: finding for finding in diagnose(evidence) if finding.grade != "good"}
 
 
 def test_a_good_run_is_only_praised():
-    assert judged() == {}
+    assert findings_of() == {}
 
 
 @pytest.mark.parametrize(
@@ -163,19 +163,19 @@ def test_a_good_run_is_only_praised():
         ("baseline", {"evaluation": {"baselines": (Baseline("mean image", 24.8, 0.1, 300.0, None),)}}),
     ],
 )  # fmt: skip
-def test_each_fault_is_told_with_what_to_do(about, changes):
-    found = judged(**changes)
+def test_each_fault_is_named_with_advice(about, changes):
+    found = findings_of(**changes)
     assert list(found) == [about]
     assert found[about].advice
 
 
 def test_a_strong_beta_that_leaves_some_dimensions_at_work_is_no_collapse():
-    found = judged({"kl_per_dimension": (40.0,) * 6 + (0.0,) * 10}, {"beta": 4.0})
+    found = findings_of({"kl_per_dimension": (40.0,) * 6 + (0.0,) * 10}, {"beta": 4.0})
     assert list(found) == ["dead dimensions"]
 
 
 def near_pca(psnr, ours, **changes):
-    """The verdict's sentence where PCA reaches `psnr` and the model `ours`, in dB."""
+    """The finding where PCA reaches `psnr` and the model `ours`, in dB."""
     evaluation = replace(
         GOOD, baselines=(Baseline("PCA, 16 components", psnr, 0.7, None, None),), held_out=replace(METRICS, psnr=ours)
     )
@@ -185,16 +185,16 @@ def near_pca(psnr, ours, **changes):
     return finding
 
 
-def test_a_network_that_has_settled_at_pca_is_not_told_to_train_longer():
+def test_a_network_that_has_settled_at_pca_is_not_advised_to_train_longer():
     assert "a longer run will not help" in near_pca(24.8, 25.0).advice
 
 
-def test_a_network_that_was_trained_briefly_is_told_to_train_longer_though_its_curve_is_flat():
+def test_a_network_that_was_trained_briefly_is_advised_to_train_longer_though_its_curve_is_flat():
     advice = near_pca(24.8, 25.0, training=replace(SUMMARY, epochs=15.0, minutes=0.4)).advice
     assert advice == "run the same command with `minutes` 5 to resume this run"
 
 
-def test_a_network_that_still_learns_is_told_to():
+def test_a_network_that_still_learns_is_advised_to_train_longer():
     still = [line(epoch, 100 - epoch) for epoch in range(1, 21)]
     assert "resume this run" in near_pca(24.8, 25.0, history=still).advice
 
@@ -203,13 +203,13 @@ def test_images_that_pca_describes_almost_exactly_are_no_defeat():
     assert near_pca(58.5, 58.4).grade == "good"
 
 
-def test_what_follows_from_a_collapse_is_not_told_as_well():
+def test_consequences_of_a_collapse_are_left_out():
     worse = (Baseline("mean image", 24.9, 0.1, 300.0, None),)
-    assert list(judged({"kl_per_dimension": (0.0,) * 16, "samples": (ALIKE,), "baselines": worse})) == ["collapse"]
+    assert list(findings_of({"kl_per_dimension": (0.0,) * 16, "samples": (ALIKE,), "baselines": worse})) == ["collapse"]
 
 
 def test_the_last_point_of_a_curve_is_left_out_when_it_is_measured_on_more_images():
-    assert judged(history=[*SETTLED, line(21, 190, images=9000)]) == {}
+    assert findings_of(history=[*SETTLED, line(21, 190, images=9000)]) == {}
 
 
 def test_a_curve_that_turned_has_not_settled():
@@ -218,7 +218,7 @@ def test_a_curve_that_turned_has_not_settled():
 
 
 def test_a_few_passes_over_very_many_images_are_no_short_training():
-    assert judged(training={"images": 1_000_000, "epochs": 3.0}, history=SETTLED[:3]) == {}
+    assert findings_of(training={"images": 1_000_000, "epochs": 3.0}, history=SETTLED[:3]) == {}
 
 
 def test_other_images_than_those_trained_on_say_nothing_of_the_training():
@@ -227,7 +227,7 @@ def test_other_images_than_those_trained_on_say_nothing_of_the_training():
         "kl_per_dimension": (0.0,) * 16,
         "pixels": Pixels(images=500, near_ends=0.9, deviation=0.0),
     }
-    assert list(judged(spoiled, {"epochs": 1.0}, foreign=True)) == ["other images"]
+    assert list(findings_of(spoiled, {"epochs": 1.0}, foreign=True)) == ["other images"]
 
 
 def test_where_nothing_was_held_out_nothing_is_compared_with_training_images(tmp_path):
@@ -242,37 +242,37 @@ def test_where_nothing_was_held_out_nothing_is_compared_with_training_images(tmp
 TURNED = [*SETTLED[:10], *(line(epoch, 100 + 5 * (epoch - 10)) for epoch in range(11, 21))]
 
 
-def test_an_early_stop_is_told_with_the_epoch_that_is_kept():
-    found = judged(training={"images": 300, "planned_epochs": 500.0, "kept_epoch": 10}, history=TURNED)
+def test_an_early_stop_is_named_with_the_epoch_of_the_weights():
+    found = findings_of(training={"images": 300, "planned_epochs": 500.0, "kept_epoch": 10}, history=TURNED)
     assert found["length"].text == (
         "training stopped early, at epoch 20 of 500: held-out images came out best at epoch 10, whose weights are kept"
     )
 
 
 def test_a_curve_that_turned_is_no_overfitting_where_the_best_weights_are_kept():
-    assert list(judged(training={"kept_epoch": 10}, history=TURNED)) == ["length"]
-    assert list(judged(history=TURNED)) == ["overfitting"]
+    assert list(findings_of(training={"kept_epoch": 10}, history=TURNED)) == ["length"]
+    assert list(findings_of(history=TURNED)) == ["overfitting"]
 
 
 def test_weights_kept_from_near_the_end_are_not_worth_a_word():
-    assert judged(training={"kept_epoch": 20}) == {}
+    assert findings_of(training={"kept_epoch": 20}) == {}
 
 
 def test_few_images_are_advised_to_start_from_another_model():
-    found = judged({"training": replace(METRICS, psnr=30.0)}, {"images": 300})
+    found = findings_of({"training": replace(METRICS, psnr=30.0)}, {"images": 300})
     assert "`start_from` MODEL" in found["overfitting"].advice
 
 
 def test_samples_are_not_judged_by_a_handful_of_images():
     few = tuple(replace(row, images=9) for row in (GOOD.samples[0], replace(FAR, diversity=0.3)))
-    assert judged({"samples": few}) == {}
-    assert judged({"samples": (replace(ALIKE, images=9),)}) == {}
+    assert findings_of({"samples": few}) == {}
+    assert findings_of({"samples": (replace(ALIKE, images=9),)}) == {}
 
 
 def test_what_sharpening_gave_up_is_no_fault():
     before, after = SharpMetrics(26.0, 0.2, 2.0), SharpMetrics(25.0, 0.7, 1.0)
     sharpening = Sharpening(500, 32, 60.0, "fp32", 0, before, after)
     baselines = (Baseline("mean image", 12.0, 0.1, 300.0, None), Baseline("PCA, 16 components", 25.5, 0.7, None, None))
-    found = judged({"baselines": baselines}, training={"sharpening": sharpening})["baseline"]
+    found = findings_of({"baselines": baselines}, training={"sharpening": sharpening})["baseline"]
     assert found.text.startswith("sharpening gave up 1.0 dB for detail")
     assert not found.advice

@@ -61,8 +61,8 @@ def test_spread_is_the_mean_root_mean_square_over_pairs():
     assert sample_metrics.spread(images[:1]) == 0
 
 
-def test_random_filters_tell_worse_pictures():
-    """The space orders what everybody would order."""
+def test_random_filters_rank_worse_pictures_lower():
+    """Blurred, noisy and monotonous pictures are farther away than good ones."""
     space = open_features(None)
     sharp = torch.rand(120, 1, 4, 4, generator=rng()).repeat_interleave(7, 2).repeat_interleave(7, 3)
     real, same = space(sharp[:60]), space(sharp[60:])

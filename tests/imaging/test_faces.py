@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from latentcli.config import FRAMING
+from latentcli.config import ModelConfig
 from latentcli.imaging import faces
 from latentcli.imaging.faces import Face, find_faces
 from tests.conftest import draw
@@ -85,7 +85,7 @@ def test_no_face_is_seen_where_there_is_none():
 
 
 def test_a_place_frames_the_face_as_training_crops_are():
-    place = Face(100.0, 100.0, 50.0, 0.0, 1.0).place(FRAMING)
+    place = Face(100.0, 100.0, 50.0, 0.0, 1.0).place(ModelConfig().framing)
     assert place.width == pytest.approx(55.3, abs=0.01)
     assert (100 - place.x) / place.width == pytest.approx(0.503, abs=0.001)
     assert (100 - place.y) / place.height == pytest.approx(0.491, abs=0.001)

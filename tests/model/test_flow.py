@@ -6,7 +6,7 @@ import torch
 
 from latentcli.model.flow import FlowPrior, MixturePaths, integrate
 from latentcli.model.noise import uniform_and_normal
-from latentcli.model.prior import Geometry, MixturePrior, StandardPrior, mean_and_covariance
+from latentcli.model.prior import Geometry, MixturePrior, StandardPrior
 from latentcli.training.prior import flow
 from latentcli.training.prior.flow import VelocityField, _Paths
 from tests.conftest import close
@@ -73,13 +73,13 @@ def test_the_velocity_of_a_mixture_is_the_mean_one_of_its_paths():
 
 
 def test_the_midpoint_rule_follows_a_known_path():
-    x = np.ones((1, 1), dtype=np.float32)
-    there = integrate(lambda x, t: x, x, steps=64)
-    close(there, np.full((1, 1), np.e, dtype=np.float32), atol=1e-3)
-    close(integrate(lambda x, t: x, there, start=1.0, end=0.0, steps=64), x, atol=1e-3)
+    x = np.ones((300, 1), dtype=np.float32)
+    end = integrate(lambda x, t, labels: x, x, 0.0, 1.0)
+    close(end, np.full((300, 1), np.e), atol=5e-3)
+    close(integrate(lambda x, t, labels: x, end, 1.0, 0.0), x, atol=5e-3)
 
 
-def test_wanted_parts_count_twice():
+def test_label_guidance_counts_twice():
     field, weights = random_field(5, values=3)
     prior = FlowPrior(np.zeros(5), np.eye(5), random_paths(5), weights, guidance=1.0)
     x, t = torch.randn(7, 5), torch.full((7,), 0.3)
@@ -92,27 +92,27 @@ def test_wanted_parts_count_twice():
 COMBINATIONS = np.array([[3, 0], [4, 0], [4, 1], [2, -1]], np.float32)  # rows of a table of five values in two columns
 
 
-def prior_of_parts(**changes):
+def prior_with_labels(**changes):
     weights = random_field(5, values=5)[1]
     return FlowPrior(np.zeros(5), np.eye(5), random_paths(5), weights, combinations=COMBINATIONS, **changes)
 
 
-def test_samples_belong_to_the_parts_of_a_training_image():
-    found = prior_of_parts()._wanted(np.array([0.0, 0.3, 0.6, 0.99], np.float32))
+def test_samples_have_the_label_combination_of_a_training_image():
+    found = prior_with_labels().drawn_labels(np.array([0.0, 0.3, 0.6, 0.99], np.float32))
     assert [list(np.flatnonzero(row)) for row in found] == [[0, 3], [0, 4], [1, 4], [2]]
 
 
 @pytest.mark.parametrize(
     ("like", "expected"), [((4,), {(0, 4), (1, 4)}), ((0, 4), {(0, 4)}), ((2,), {(2,)}), ((1, 3), {(1, 3)})]
 )
-def test_wanted_parts_leave_those_of_images_that_have_them(like, expected):
-    """Where no image has them all, nothing is added to them."""
-    found = prior_of_parts(like=like)._wanted(np.linspace(0, 0.99, 20, dtype=np.float32))
+def test_wanted_labels_leave_the_combinations_that_have_them(like, expected):
+    """Where no image has them all, samples have the wanted labels alone."""
+    found = prior_with_labels(like=like).drawn_labels(np.linspace(0, 0.99, 20, dtype=np.float32))
     assert {tuple(np.flatnonzero(row).tolist()) for row in found} == expected
 
 
-def test_a_sample_has_the_same_parts_in_any_batch():
-    prior = prior_of_parts()
+def test_a_sample_has_the_same_labels_in_any_batch():
+    prior = prior_with_labels()
     together = prior.sample(range(9), 1.0)
     close(prior.sample([5], 1.0)[0], together[5], atol=1e-4)
     other = FlowPrior(prior.mean, prior.basis, prior.paths, prior.weights).sample(range(9), 1.0)
@@ -120,11 +120,11 @@ def test_a_sample_has_the_same_parts_in_any_batch():
 
 
 @pytest.mark.parametrize("rows", [[[5.0]], [[-2.0]], [0.0], np.zeros((0, 2))])
-def test_combinations_that_are_none_do_not_fit(rows):
-    prior = prior_of_parts()
-    assert prior.fits
+def test_impossible_combinations_do_not_fit(rows):
+    prior = prior_with_labels()
+    assert prior.fits(5)
     broken = FlowPrior(prior.mean, prior.basis, prior.paths, prior.weights, combinations=np.array(rows, np.float32))
-    assert not broken.fits
+    assert not broken.fits(5)
 
 
 def test_the_noise_of_a_sample_is_found_again():
@@ -137,17 +137,17 @@ def test_the_noise_of_a_sample_is_found_again():
 
 def test_mean_and_covariance_are_those_of_samples_of_the_mixture():
     paths = random_paths(3)
-    mean, covariance = mean_and_covariance(FlowPrior(np.zeros(3), np.eye(3, dtype=np.float32), paths, {}), 3)
+    geometry = Geometry.of(FlowPrior(np.zeros(3), np.eye(3, dtype=np.float32), paths, {}))
     mixture = MixturePrior(paths.weights, paths.means, paths.directions * np.sqrt(paths.variances)[:, None])
     z = mixture.sample(range(20_000), 1.0)
-    close(mean, z.mean(axis=0), atol=0.05)
-    close(covariance, np.cov(z, rowvar=False), atol=0.1)
+    close(geometry.mean, z.mean(axis=0), atol=0.05)
+    close(geometry.covariance, np.cov(z, rowvar=False), atol=0.1)
 
 
 def test_latents_that_stand_for_the_data_come_from_the_mixture_with_inactive_dimensions_as_noise():
     basis = 2 * np.eye(3, 4, dtype=np.float32)
     prior = FlowPrior(np.ones(4, np.float32) * basis.any(axis=0), basis, random_paths(3), {})
-    where = Geometry.of(prior, 4)
+    where = Geometry.of(prior)
     close(where.drawn.mean(axis=0), where.mean, atol=0.2)
     close(np.cov(where.drawn, rowvar=False), where.covariance, atol=0.6)
     assert where.covariance[3].tolist() == [0, 0, 0, 1]
@@ -186,7 +186,7 @@ def test_variations_stay_in_the_component_of_their_latent():
 
 def test_latents_stay_where_the_noise_of_a_flow_is_typical():
     prior = random_prior(guidance=1.0)
-    where = Geometry.of(prior, 5)
+    where = Geometry.of(prior)
     z = prior.sample(range(10), 0.5)
     near, far = z + 0.01, z + 50
     close(where.stay_typical(z, near), near)

@@ -6,7 +6,7 @@ from latentcli import load_model
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.model import modelfile
 from latentcli.model.modelfile import KIND, save_model
-from latentcli.model.prior import MixturePrior, StandardPrior, mean_and_covariance
+from latentcli.model.prior import Geometry, MixturePrior, StandardPrior
 from latentcli.model.vae import VAE
 from latentcli.presets import model_config
 from latentcli.storage import tensorfile
@@ -98,9 +98,9 @@ def test_a_flow_survives_the_file(tmp_path):
     prior = flow_prior(4, 3)
     found = load_model(saved(tmp_path / "m", prior)).prior
     close(found.sample(range(5), 0.9), prior.sample(range(5), 0.9), atol=0.01)  # its matrices are stored in 16 bits
-    mean, covariance = mean_and_covariance(found, 4)
-    close(mean, np.array([1, 1, 1, 0]))
-    close(covariance, np.diag([4, 4, 4, 1]))
+    geometry = Geometry.of(found)
+    close(geometry.mean, np.array([1, 1, 1, 0]))
+    close(geometry.covariance, np.diag([4, 4, 4, 1]))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_flow_that_does_not_fit_is_refused(tmp_path, spoil):
         load_model(path)
 
 
-def test_the_parts_that_a_prior_knows_have_names(tmp_path):
+def test_labels_of_a_prior_have_names(tmp_path):
     path = saved(tmp_path / "m", flow_prior(4, 3, values=2))
     with pytest.raises(FileFormatError, match="holds a prior that does not fit its config"):
         load_model(path)

@@ -19,7 +19,7 @@ def test_random_numbers_are_those_of_pytorch(count):
         close(numbers, torch.randn(count, generator=generator).numpy())
 
 
-def two_heaps(count, latent_dim=3):
+def two_clusters(count, latent_dim=3):
     """Latents around -4 and +4 along the first dimension, with correlated others; the last is unused."""
     generator = torch.Generator().manual_seed(0)
     mean = 0.3 * torch.randn(count, latent_dim, generator=generator)
@@ -32,8 +32,8 @@ def two_heaps(count, latent_dim=3):
     return Posterior(mean, logvar)
 
 
-def test_a_seed_gives_the_same_latent_in_any_company():
-    for prior in (StandardPrior(5), fit(two_heaps(600), seed=0)):
+def test_a_seed_gives_the_same_latent_in_any_batch():
+    for prior in (StandardPrior(5), fit(two_clusters(600), seed=0)):
         alone = prior.sample([7], 0.8)
         together = prior.sample(range(20), 0.8)
         assert np.array_equal(alone[0], together[7])
@@ -47,8 +47,8 @@ def test_the_standard_prior_is_standard():
     close(StandardPrior(4).sample([3], 0.5), 0.5 * StandardPrior(4).sample([3], 1.0))
 
 
-def test_a_mixture_finds_the_heaps():
-    prior = fit(two_heaps(3000), seed=0)
+def test_a_mixture_finds_the_clusters():
+    prior = fit(two_clusters(3000), seed=0)
     assert len(prior.weights) > 1
     z = prior.sample(range(500), 1.0)
     assert float((np.abs(z[:, 0]) > 2.5).mean()) > 0.98
@@ -56,7 +56,7 @@ def test_a_mixture_finds_the_heaps():
 
 
 def test_unused_dimensions_stay_standard_normal():
-    prior = fit(two_heaps(3000), seed=0)
+    prior = fit(two_clusters(3000), seed=0)
     assert not prior.means[:, -1].any()
     close(prior.factors[:, -1, -1], np.ones(len(prior.weights)))
 

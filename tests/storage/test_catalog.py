@@ -37,7 +37,7 @@ def test_licences_are_listed(run, bundled):
 
 
 def orphan(name: str, model_id: str) -> Path:
-    path = catalog._every_user_vector() / model_id / f"{name}.safetensors"
+    path = catalog._user_vectors() / model_id / f"{name}.safetensors"
     path.parent.mkdir(parents=True)
     path.touch()
     return path

@@ -78,13 +78,6 @@ def test_a_name_that_latentcli_chooses_is_replaced_by_force(tmp_path):
     assert files.output_file(tmp_path, taken, force=True) == taken
 
 
-def test_taken_names_are_numbered(tmp_path):
-    for name in ("a.png", "a-2.png", "b.latents.safetensors"):
-        (tmp_path / name).touch()
-    assert files.free_name(tmp_path / "a.png").name == "a-3.png"
-    assert files.free_name(tmp_path / "b.latents.safetensors").name == "b-2.latents.safetensors"
-
-
 def test_folders_of_one_name_are_numbered_without_end():
     taken: set[str] = set()
     for expected in ("pics+1.5", "pics+1.5-2", "pics+1.5-3"):

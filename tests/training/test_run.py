@@ -387,14 +387,6 @@ def test_other_readable_images_than_at_the_start_are_refused(pictures):
         train(pictures)
 
 
-def test_a_run_of_an_older_version_keeps_its_folder_of_snapshots(pictures):
-    train(pictures, stop_after(2))
-    (FOLDER / "moments").mkdir()
-    train(pictures)
-    assert list((FOLDER / "moments").glob("*.png"))
-    assert not (FOLDER / "snapshots").exists()
-
-
 def test_what_a_killed_save_left_is_removed(pictures):
     train(pictures, stop_after(2))
     (FOLDER / ".resume.safetensors.x.part").write_bytes(b"half")

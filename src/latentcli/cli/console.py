@@ -77,7 +77,7 @@ class Console:
         entry = choice.entry
         self.facts |= {"model": entry.name, "model_id": entry.model_id}
         origin = "bundled" if entry.bundled else str(entry.path.parent)
-        terms = f", {entry.licence}" if entry.is_restricted else ""
+        terms = f", {entry.header.licence}" if entry.is_restricted else ""
         if choice.why:
             self.introduction = [f"model: {entry.name} ({origin}{terms}) {choice.why}; another with --model"]
         self.introduction += choice.notes

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, check_pipe, choose_model
-from latentcli.config import DETAIL, WALK_FPS, EngineName, Merge
+from latentcli.config import EngineName, Merge
+from latentcli.defaults import DETAIL, WALK_FPS
 from latentcli.storage.files import PIPE
 
 _MOST_JOBS = 64

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.config import WALK_FPS, WALK_STEPS, Arrangement, EngineName, InterpolationMethod
+from latentcli.config import Arrangement, EngineName, InterpolationMethod
+from latentcli.defaults import WALK_FPS, WALK_STEPS
 
 # Panels of the help page.
 SPEED = "Speed of a walk"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from latentcli.cli import options as opt
 from latentcli.cli.console import Console, choose_model
-from latentcli.config import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE, EngineName, LayoutMethod, Shape, Spacing
+from latentcli.config import EngineName, LayoutMethod, Shape, Spacing
+from latentcli.defaults import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE
 
 IMAGES = "A map of IMAGES"  # a panel of the help page
 

@@ -57,8 +57,8 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
         "card": str(entry.card),
         "bundled": entry.bundled,
         "model_id": entry.model_id,
-        "finished_at": entry.finished_at,
-        "licence": entry.licence,
+        "finished_at": entry.header.finished_at,
+        "licence": entry.header.licence,
         "config": entry.header.config,
         "held_out": asdict(held_out) if held_out else None,
         "vectors": list(catalog.vectors_of(entry)),
@@ -71,7 +71,7 @@ def _cells(entry: "ModelEntry") -> tuple[str, str, str, str]:
 
     config = entry.header.config
     size = f"{config.get('width')}x{config.get('height')} {config.get('preset')}"
-    licence = entry.licence or ("-" if entry.bundled else "your own")
+    licence = entry.header.licence or ("-" if entry.bundled else "your own")
     return entry.name, size, ", ".join(catalog.vectors_of(entry)), licence
 
 
@@ -84,7 +84,7 @@ def _details(entry: "ModelEntry") -> list[tuple[str, str]]:
         ("latent", f"{entry.header.config.get('latent_dim')} dimensions"),
         ("vectors", vectors or "none yet: latentcli vectors fit"),
         ("licence", licence),
-        ("finished", f"{entry.finished_at[:16].replace('T', ' ')} UTC"),
+        ("finished", f"{entry.header.finished_at[:16].replace('T', ' ')} UTC"),
     ]
     if training:
         rows.append(("trained on", f"{training.images:,} images of {training.data}, {training.epochs:g} epochs"))

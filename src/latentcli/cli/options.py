@@ -12,9 +12,10 @@ from typing import Any, cast, get_args
 
 import typer
 
-from latentcli import config
+from latentcli import config, defaults
 from latentcli.cli.complete import axis_names, model_names, vector_names
 from latentcli.errors import UsageError
+from latentcli.storage.names import NUMBERED_AXIS
 
 # Panels of the help pages.
 CHANGE = "What to change"
@@ -84,7 +85,7 @@ def _plain(number: float) -> str:
     return f"{number:g}" if isinstance(number, float) else str(number)
 
 
-_strength = between(-config.MOST_STRENGTH, config.MOST_STRENGTH)
+_strength = between(-defaults.MOST_STRENGTH, defaults.MOST_STRENGTH)
 
 
 def parse_crop(text: str) -> config.Crop:
@@ -147,7 +148,7 @@ axes_of_plane = option(
 )
 max_megapixels = option(
     "Largest photo to edit, in megapixels; editing takes about 30 bytes a pixel.",
-    default=config.PHOTO_MEGAPIXELS,
+    default=defaults.PHOTO_MEGAPIXELS,
     callback=between(0.001),
     panel=OUTPUT,
 )
@@ -225,7 +226,7 @@ background = option(
     panel=DATA,
 )
 held_out = option(
-    f"Images to measure on and not to train on: a share, or a folder. (default: {config.HELD_OUT_SHARE})",
+    f"Images to measure on and not to train on: a share, or a folder. (default: {defaults.HELD_OUT_SHARE})",
     metavar="SHARE|DIR",
     panel=DATA,
 )
@@ -245,9 +246,7 @@ def axis_vectors(names: str | None) -> list[str]:
     (['smile', 'old'], [])
     """
     return [
-        name
-        for name in (names or "").split(",")
-        if name and name not in _AXES and not config.NUMBERED_AXIS.fullmatch(name)
+        name for name in (names or "").split(",") if name and name not in _AXES and not NUMBERED_AXIS.fullmatch(name)
     ]
 
 

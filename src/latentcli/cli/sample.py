@@ -5,16 +5,8 @@ from pathlib import Path
 from latentcli.cli import options as opt
 from latentcli.cli.complete import vector_names
 from latentcli.cli.console import Console, choose_model
-from latentcli.config import (
-    FLOW_GUIDANCE,
-    FLOW_TEMPERATURE,
-    MIXTURE_TEMPERATURE,
-    MOST_SEEDS,
-    SAMPLES,
-    SPREAD,
-    EngineName,
-    PriorName,
-)
+from latentcli.config import EngineName, PriorName
+from latentcli.defaults import FLOW_GUIDANCE, FLOW_TEMPERATURE, MIXTURE_TEMPERATURE, MOST_SEEDS, SAMPLES, SPREAD
 
 
 def sample(

@@ -6,8 +6,10 @@ from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 from latentcli.cli.terminal import Waiting
-from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_LEAST_STEPS, SHARP_SHARE, Device, Precision
+from latentcli.config import Device, Precision
+from latentcli.defaults import SHARP_LEAST_STEPS, SHARP_SHARE
 from latentcli.runtime import let_threads_sleep
+from latentcli.storage.names import MODEL_FILE, PLAIN_FILE
 
 
 def sharpen(

@@ -7,9 +7,10 @@ from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 from latentcli.cli.terminal import Waiting
-from latentcli.config import MODEL_FILE, Crop, Device, Likelihood, Precision, Preset
+from latentcli.config import Crop, Device, Likelihood, Precision, Preset
 from latentcli.presets import DEFAULTS, FEW_IMAGES, LARGE, MANY_IMAGES
 from latentcli.runtime import let_threads_sleep
+from latentcli.storage.names import MODEL_FILE
 
 _PHOTO, _DIGITS, _BOOK = DEFAULTS["photo"], DEFAULTS["digits"], DEFAULTS["book"]
 _LATENT_DIMS = (

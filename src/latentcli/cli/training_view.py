@@ -19,11 +19,11 @@ from latentcli.cli.console import Console
 from latentcli.cli.options import as_typed
 from latentcli.cli.tables import findings_as_typed
 from latentcli.cli.terminal import Waiting, columns, duration, joined
-from latentcli.config import RECONSTRUCTIONS_FILE, SAMPLES_FILE
 from latentcli.errors import missing_extra
 from latentcli.events import Note
 from latentcli.imaging.images import open_picture
 from latentcli.storage.history import EpochReport
+from latentcli.storage.names import RECONSTRUCTIONS_FILE, SAMPLES_FILE
 from latentcli.training import events, machine
 
 _PARTS = 4  # quarters of a training; each shows pictures once

@@ -5,7 +5,8 @@ from pathlib import Path
 from latentcli.cli import options as opt
 from latentcli.cli.complete import axis_names
 from latentcli.cli.console import Console, choose_model
-from latentcli.config import TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS, EngineName
+from latentcli.config import EngineName
+from latentcli.defaults import TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS
 
 
 def traverse(

@@ -11,7 +11,8 @@ from latentcli.cli.console import Console, choose_model
 from latentcli.cli.help import Command, Group
 from latentcli.cli.tables import describe, show_vectors, summary, verdict_table
 from latentcli.concepts.label_source import LabelSource
-from latentcli.config import AUGMENTATIONS, TRAVERSAL_ROWS, Discovery, EngineName, VectorMethod
+from latentcli.config import AUGMENTATIONS, Discovery, EngineName, VectorMethod
+from latentcli.defaults import TRAVERSAL_ROWS
 
 TABLE = "Labels from a table"  # a panel of the help page
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentcli.concepts.vector import AXIS, ConceptVector, unlabelled
-from latentcli.config import NUMBERED_AXIS
 from latentcli.errors import UsageError
 from latentcli.model.noise import uniform_and_normal
 from latentcli.model.prior import Geometry
+from latentcli.storage.names import NUMBERED_AXIS
 
 RANDOM = "random"  # the name of the axis that `at_random` makes
 _LEAST_QUANTILE = 0.003  # of `fan`, which goes up to 1 less it

@@ -15,11 +15,13 @@ import numpy as np
 
 from latentcli import __version__, typed
 from latentcli.concepts.vector import ConceptVector
-from latentcli.config import DETAIL, MOST_STRENGTH, Merge
+from latentcli.config import Merge
+from latentcli.defaults import DETAIL, MOST_STRENGTH
 from latentcli.errors import ConfigError, LatentCLIError, UsageError
 from latentcli.imaging.box import Box
 from latentcli.model.prior import Geometry
-from latentcli.storage.catalog import VECTOR_SUFFIX, VectorRequest
+from latentcli.storage.catalog import VectorRequest
+from latentcli.storage.names import VECTOR_SUFFIX
 
 POSITIVE = "positive"  # the target of a vector without a strength: the mean of the images that show the concept
 _TARGETS = re.compile(r"p(\d{1,2}|100)|positive|negative")

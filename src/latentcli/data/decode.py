@@ -1,183 +1,190 @@
-"""Decoding some images of a source: the work itself, and the process of its own that does it beside others.
+"""Decoding of images by worker processes, and the table of what they became.
 
-Python decodes small pictures one at a time, whatever the number of threads, so a folder is decoded by processes. They
-import no torch, get names as JSON lines, and answer each with a JSON line of facts followed by the pixels.
+Python decodes small pictures one at a time, whatever the number of threads, so processes decode a folder. They import
+no torch, take names as JSON lines, and answer each line with one JSON line of facts followed by the pixels.
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
-from typing import IO
+from typing import NamedTuple
 
 import numpy as np
 
 import latentcli
 from latentcli.config import ModelConfig
-from latentcli.data.sources import KINDS, Listing, Reader, Source
+from latentcli.data.sources import KINDS, Listing, Locate
 from latentcli.errors import ImageError
 from latentcli.imaging.images import fit, open_picture
 
-ImageInfo = tuple[int, int, str]  # width and height in pixels, Pillow's mode
+_A_FEW = 300  # images that are decoded before a process has started
+_AT_ONCE = 48  # images per request to a worker
+_AHEAD = 4  # requests per worker that are under way or wait to be fetched
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+class ImageInfo(NamedTuple):
+    """Facts about a picture in its file."""
+
+    width: int  # pixels
+    height: int
+    mode: str  # Pillow's name, like RGB
+
+
+@dataclass(frozen=True, slots=True)
 class DecodedBatch:
-    """What some images became."""
+    """Images as a model wants them, and facts about their files."""
 
     pixels: np.ndarray  # uint8 (n, height, width, channels); black where unreadable
-    facts: list[ImageInfo | str]  # a text says why the image cannot be read
+    facts: list[ImageInfo | str]  # a text is the reason why the image cannot be read
 
 
-def decode(reader: Reader, names: Sequence[str], config: ModelConfig) -> DecodedBatch:
-    """Read, crop and resize images by name; unreadable ones are told, never raised."""
+@dataclass
+class Decoded:
+    """One row per image of a listing; unreadable images are black, with the reason in `problems`."""
+
+    pixels: np.ndarray  # uint8 (n, height, width, channels), in memory or mapped from a file
+    sides: np.ndarray  # int32 (n, 2): width and height of the picture in its file; 0 where unreadable
+    modes: np.ndarray  # (n,) bytes: Pillow's name of the mode; empty where unreadable
+    problems: dict[int, str] = field(default_factory=dict)  # row: reason why it cannot be read
+
+    @classmethod
+    def empty(cls, pixels: np.ndarray) -> "Decoded":
+        """A table for these pixels, to be filled; all of its images count as unreadable."""
+        return cls(pixels, np.zeros((len(pixels), 2), dtype=np.int32), np.zeros(len(pixels), dtype="S8"))
+
+    @property
+    def readable(self) -> np.ndarray:
+        """Whether each image could be read: (n,) bool."""
+        return self.sides[:, 0] > 0
+
+    def put(self, rows: np.ndarray, batch: DecodedBatch) -> None:
+        """Store the images of `rows`."""
+        self.pixels[rows] = batch.pixels
+        for row, facts in zip(rows.tolist(), batch.facts, strict=True):
+            if isinstance(facts, str):
+                self.problems[row] = facts
+            else:
+                self.sides[row] = facts.width, facts.height
+                self.modes[row] = facts.mode.encode()
+
+    def take_over(self, rows: np.ndarray, other: "Decoded", other_rows: np.ndarray) -> None:
+        """Copy readable images of another table to `rows`."""
+        self.sides[rows] = other.sides[other_rows]
+        self.modes[rows] = other.modes[other_rows]
+        for row, other_row in zip(rows, other_rows, strict=True):  # one by one: together they may not fit into memory
+            self.pixels[row] = other.pixels[other_row]
+
+    def smaller_than(self, config: ModelConfig, rows: np.ndarray) -> int:
+        """Number of readable pictures at `rows` that are smaller than the model's images and were scaled up."""
+        sides = np.sort(self.sides[rows][self.readable[rows]], axis=1)  # whichever way up
+        return int((sides < sorted((config.width, config.height))).any(axis=1).sum())
+
+
+def decode(locate: Locate, names: Sequence[str], config: ModelConfig) -> DecodedBatch:
+    """Read, crop and resize images by name; an unreadable one becomes its reason instead of an error."""
     pixels = np.zeros((len(names), config.height, config.width, config.channels), dtype=np.uint8)
     facts: list[ImageInfo | str] = []
     for row, name in enumerate(names):
         try:
-            with open_picture(*reader.locate(name)) as picture:
-                found = (*picture.size, picture.mode)
+            with open_picture(*locate(name)) as picture:
+                info = ImageInfo(*picture.size, picture.mode)
                 pixels[row] = fit(picture, config)
-                facts.append(found)
+                facts.append(info)
         except ImageError as error:
             facts.append(str(error))
     return DecodedBatch(pixels, facts)
 
 
-def order(source: Source, config: ModelConfig) -> bytes:
-    """The first line a worker process gets."""
-    job = {"kind": source.kind, "path": str(source.path), "config": config.to_json()}
-    return json.dumps(job).encode() + b"\n"
-
-
-def receive(stream: IO[bytes], config: ModelConfig, count: int) -> DecodedBatch | None:
-    """A worker process's answer about `count` images, or None when it died."""
-    line = stream.readline()
-    pixels = np.empty((count, config.height, config.width, config.channels), dtype=np.uint8)
-    if not line.endswith(b"\n") or stream.readinto(pixels.data) != pixels.nbytes:  # type: ignore[attr-defined]
-        return None
-    facts = [found if isinstance(found, str) else (found[0], found[1], found[2]) for found in json.loads(line)]
-    return DecodedBatch(pixels, facts)
-
-
-def main() -> None:
-    """DecodedBatch until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that asks decides when to stop
-    job = json.loads(sys.stdin.buffer.readline())
-    config = ModelConfig.from_json(job["config"])
-    with KINDS[job["kind"]](Path(job["path"])).reader() as reader:
-        for line in sys.stdin.buffer:
-            answer = decode(reader, json.loads(line), config)
-            sys.stdout.buffer.write(json.dumps(answer.facts).encode() + b"\n")
-            sys.stdout.buffer.write(answer.pixels.data)
-            sys.stdout.buffer.flush()
-
-
-_A_FEW = 300  # images that are decoded before a process has started
-_AT_ONCE = 48  # images per question to a worker
-_AHEAD = 4  # answers per worker that may wait
-
-
-def answers(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iterator[tuple[np.ndarray, DecodedBatch]]:
-    """Decode the images at `rows`: some of the rows at a time, in order, with what they became."""
-    questions = (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+def decode_rows(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iterator[tuple[np.ndarray, DecodedBatch]]:
+    """Decode the images at `rows` in parallel; yields blocks of these rows, in order, with their images."""
     if not len(rows):
         return
-    with _Team(listing, config, processes=len(rows) > _A_FEW) as team:
-        waiting = deque(team.ask(question) for question in islice(questions, _AHEAD * team.size))
+    requests = (rows[first : first + _AT_ONCE] for first in range(0, len(rows), _AT_ONCE))
+    with listing.source.reader() as locate, _Team(listing, locate, config, processes=len(rows) > _A_FEW) as team:
+        waiting = deque(team.submit(request) for request in islice(requests, _AHEAD * team.size))
         while waiting:
             yield waiting.popleft().result()
-            waiting.extend(team.ask(question) for question in islice(questions, 1))
+            waiting.extend(team.submit(request) for request in islice(requests, 1))
 
 
 class _Team:
-    """As many workers as cores, each asked by a thread of its own."""
+    """One thread for each core, each with a worker process of its own if `processes`; a context manager."""
 
-    def __init__(self, listing: Listing, config: ModelConfig, processes: bool) -> None:
+    def __init__(self, listing: Listing, locate: Locate, config: ModelConfig, processes: bool) -> None:
         self.size = os.cpu_count() or 1
         self._listing = listing
+        self._locate = locate
         self._config = config
-        self._reader = listing.source.reader()
-        self._threads = ThreadPoolExecutor(self.size)
+        self._threads = ThreadPoolExecutor(self.size, initializer=self._start if processes else None)
+        self._of_thread = threading.local()  # `process` of each thread; a thread without one decodes by itself
+        self._started: list[_Process] = []
         self._closing = False
-        self._running: set[_Process] = set()
-        self._free: SimpleQueue[_Process | None] = SimpleQueue()  # None decodes in this process
-        for _ in range(self.size):
-            self._free.put(self._start() if processes else None)
 
     def __enter__(self) -> "_Team":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._closing = True
-        for process in list(self._running):
+        for process in list(self._started):
             process.stop()
         self._threads.shutdown(cancel_futures=True)
-        self._reader.__exit__()
+        for process in self._started:  # also those that a thread was just starting
+            process.stop()
 
-    def ask(self, rows: np.ndarray) -> "Future[tuple[np.ndarray, DecodedBatch]]":
-        return self._threads.submit(self._ask, rows)
+    def submit(self, rows: np.ndarray) -> "Future[tuple[np.ndarray, DecodedBatch]]":
+        return self._threads.submit(self._answer, rows)
 
-    def _start(self) -> "_Process | None":
-        if self._closing:
-            return None
-        try:
-            process = _Process(self._listing, self._config)
-        except OSError:  # no more processes, or no interpreter to start
-            return None
-        self._running.add(process)
-        return process
+    def _start(self) -> None:
+        """Start a process for this thread, unless there can be none."""
+        self._of_thread.process = None
+        if not self._closing:
+            with contextlib.suppress(OSError):  # no more processes, or no interpreter to start
+                self._of_thread.process = _Process(self._listing, self._config)
+                self._started.append(self._of_thread.process)
 
-    def _replace(self, process: "_Process | None") -> "_Process | None":
-        """Another worker for one that died; None where they do not even answer a greeting."""
+    def _restart(self) -> None:
+        """Start another process for one that died, unless new ones do not even answer a greeting."""
+        self._of_thread.process.stop()
+        self._start()
+        if self._ask([]) is None:
+            self._of_thread.process.stop()
+            self._of_thread.process = None
+
+    def _ask(self, names: list[str]) -> DecodedBatch | None:
+        """The images of these names, or None when the process of this thread died over them."""
+        process: _Process | None = getattr(self._of_thread, "process", None)
         if process:
-            self._end(process)
-        fresh = self._start()
-        if fresh and fresh.ask([]) is None:
-            self._end(fresh)
-            return None
-        return fresh
+            return process.ask(names)
+        return decode(self._locate, [] if self._closing else names, self._config)
 
-    def _end(self, process: "_Process") -> None:
-        process.stop()
-        self._running.discard(process)
-
-    def _ask(self, rows: np.ndarray) -> tuple[np.ndarray, DecodedBatch]:
+    def _answer(self, rows: np.ndarray) -> tuple[np.ndarray, DecodedBatch]:
         names = [self._listing.name(row) for row in rows]
-        process = self._free.get()
-        try:
-            answer = process.ask(names) if process else decode(self._reader, names, self._config)
-            if answer is None:
-                process = self._replace(process)
-                process, answer = self._ask_one_by_one(process, names)
-        finally:
-            self._free.put(process)
-        return rows, answer
-
-    def _ask_one_by_one(self, process: "_Process | None", names: list[str]) -> tuple["_Process | None", DecodedBatch]:
-        """After a worker died: find the picture that kills it, and go on without. Without workers, do it here."""
-        if process is None:
-            return None, decode(self._reader, names if not self._closing else [], self._config)
-        found: list[DecodedBatch] = []
-        for name in names:
-            answer = process.ask([name]) if process else decode(self._reader, [name], self._config)
-            if answer is None:
-                process = self._replace(process)
-                black = np.zeros((1, self._config.height, self._config.width, self._config.channels), dtype=np.uint8)
-                path = self._listing.source.root / name
-                answer = DecodedBatch(black, [f"{path} cannot be decoded (it ends the program that tries); remove it"])
-            found.append(answer)
-        pixels = np.concatenate([answer.pixels for answer in found])
-        return process, DecodedBatch(pixels, [answer.facts[0] for answer in found])
+        batch = self._ask(names)
+        if batch is None:  # another process takes the images one by one and finds the picture that kills it
+            self._restart()
+            batches = []
+            for name in names:
+                single = self._ask([name])
+                if single is None:
+                    self._restart()
+                    path = self._listing.source.root / name
+                    reason = f"{path} cannot be decoded (it ends the program that tries); remove it"
+                    shape = (1, self._config.height, self._config.width, self._config.channels)
+                    single = DecodedBatch(np.zeros(shape, dtype=np.uint8), [reason])
+                batches.append(single)
+            pixels = np.concatenate([each.pixels for each in batches])
+            batch = DecodedBatch(pixels, [facts for each in batches for facts in each.facts])
+        return rows, batch
 
 
 class _Process:
@@ -195,29 +202,43 @@ class _Process:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
-        self._send(order(listing.source, config))
-
-    def _send(self, line: bytes) -> bool:
         assert self._process.stdin
-        try:
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-        except OSError:
-            return False
-        return True
+        assert self._process.stdout
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+        job = {"kind": listing.source.kind, "path": str(listing.source.path), "config": config.to_json()}
+        self._requests.write(json.dumps(job).encode() + b"\n")  # sent with the first request
 
     def ask(self, names: list[str]) -> DecodedBatch | None:
-        """The answer, or None when the process died over it."""
-        assert self._process.stdout
-        if not self._send(json.dumps(names).encode() + b"\n"):
+        """The images of these names, or None when the process died over them."""
+        pixels = np.empty((len(names), self._config.height, self._config.width, self._config.channels), dtype=np.uint8)
+        try:
+            self._requests.write(json.dumps(names).encode() + b"\n")
+            self._requests.flush()
+        except OSError:
             return None
-        return receive(self._process.stdout, self._config, len(names))
+        line = self._answers.readline()
+        if not line.endswith(b"\n") or self._answers.readinto(pixels.data) != pixels.nbytes:  # type: ignore[attr-defined]
+            return None
+        return DecodedBatch(
+            pixels, [facts if isinstance(facts, str) else ImageInfo(*facts) for facts in json.loads(line)]
+        )
 
     def stop(self) -> None:
-        assert self._process.stdin
-        assert self._process.stdout
         self._process.kill()
         self._process.wait()
-        self._process.stdout.close()
+        self._answers.close()
         with contextlib.suppress(OSError):  # it may have died with something unread
-            self._process.stdin.close()
+            self._requests.close()
+
+
+def main() -> None:
+    """Answer requests on the standard input until it ends; the first line is the job."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that asks decides when to stop
+    job = json.loads(sys.stdin.buffer.readline())
+    config = ModelConfig.from_json(job["config"])
+    with KINDS[job["kind"]](Path(job["path"])).reader() as locate:
+        for line in sys.stdin.buffer:
+            batch = decode(locate, json.loads(line), config)
+            sys.stdout.buffer.write(json.dumps(batch.facts).encode() + b"\n")
+            sys.stdout.buffer.write(batch.pixels.data)
+            sys.stdout.buffer.flush()

@@ -1,140 +1,140 @@
-"""Fingerprints of the files of a run: names and sizes, which show whether they are still the same.
+"""Fingerprints of the files of a run: names, sizes and checksums, which show whether they are still the same.
 
-A run keeps their digest beside its position, and once, in a file of its own, the names and sizes themselves, so that
-a message can say what has changed.
+A run keeps their digest beside its position, and once, in a file of its own, the fingerprints themselves, so that a
+message can say what has changed.
 """
 
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
-from latentcli.config import FILES_FILE
 from latentcli.data.sources import Listing, name_hashes, names_as_numbers, names_from_numbers
 from latentcli.errors import FileFormatError
 from latentcli.storage import tensorfile
+from latentcli.storage.names import FILES_FILE
 
 KIND = "files"
-_NAMED = 3  # files of a kind that are named
+_NAMED = 3  # files of a kind that a message names
 _SAME_FOLDER = 0.5  # share of the files, of the smaller listing, above which two are taken for one folder
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Fingerprints of the files of one listing."""
+
+    source: str  # path of the folder, archive or list
+    root: str  # path of the folder that names are relative to
+    names: np.ndarray  # (n,) bytes
+    sizes: np.ndarray  # (n,) int64, bytes
+    checks: np.ndarray  # (n,) int64: the CRC-32 in archives, else 0
+
+    @classmethod
+    def of(cls, listing: Listing) -> Self:
+        checks = listing.stamps if listing.source.checksummed else np.zeros_like(listing.sizes)
+        source, root = (os.path.realpath(path) for path in (listing.source.path, listing.source.root))
+        return cls(source, root, listing.names, listing.sizes, checks)
+
+    def hashes(self, by_path: bool) -> np.ndarray:
+        """A number for each file, from its size and its path or file name: (n,) uint64."""
+        root = os.fsencode(self.root)
+        names = (
+            os.path.normpath(os.path.join(root, name)) if by_path else name.rpartition(b"/")[2] for name in self.names
+        )
+        return name_hashes(b"%b %d" % pair for pair in zip(names, self.sizes, strict=True))
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Fingerprints of all the listings a run reads, one after the other."""
+    """Fingerprints of all the listings that a run reads, and which files of the first it trains on."""
 
-    listings: Sequence[Listing]
+    listings: tuple[Files, ...]
+    trained: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))  # rows of the first
+
+    @classmethod
+    def of(cls, listings: Sequence[Listing]) -> Self:
+        return cls(tuple(map(Files.of, listings)))
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the names and the sizes of each listing: 64 hex digits."""
+        """SHA-256 over names, sizes and checksums of each listing: 64 hex digits."""
         result = hashlib.sha256()
-        for listing in self.listings:
-            result.update(b"%d %d\0" % (len(listing), listing.names.dtype.itemsize))
-            result.update(names_as_numbers(listing.names).data)
-            result.update(listing.sizes.data)
-            result.update(_checks(listing).data)
+        for files in self.listings:
+            result.update(b"%d %d\0" % (len(files.names), files.names.dtype.itemsize))
+            result.update(names_as_numbers(files.names).data)
+            result.update(files.sizes.data)
+            result.update(files.checks.data)
         return result.hexdigest()
 
     def write(self, folder: Path, trained: np.ndarray) -> None:
-        """Keep names and sizes, where they were, and the rows of the first listing that are trained on."""
-        arrays = {f"names.{place}": names_as_numbers(listing.names) for place, listing in enumerate(self.listings)}
-        arrays |= {f"sizes.{place}": listing.sizes for place, listing in enumerate(self.listings)}
-        arrays |= {f"checks.{place}": _checks(listing) for place, listing in enumerate(self.listings)}
-        arrays["trained"] = trained
+        """Store the fingerprints, and the rows of the first listing that are trained on, in a run's folder."""
+        arrays = {"trained": trained}
+        for number, files in enumerate(self.listings):
+            arrays[f"names.{number}"] = names_as_numbers(files.names)
+            arrays[f"sizes.{number}"] = files.sizes
+            arrays[f"checks.{number}"] = files.checks
         header = {
-            "places": [os.path.realpath(listing.source.path) for listing in self.listings],
-            "roots": [os.path.realpath(listing.source.root) for listing in self.listings],
+            "sources": [files.source for files in self.listings],
+            "roots": [files.root for files in self.listings],
         }
         tensorfile.write(folder / FILES_FILE, KIND, header, arrays)
 
-    def changes_since(self, folder: Path) -> str:
-        """The files in which they differ from those stored in a run's folder, in words."""
-        try:
-            kept = StoredFingerprints.load(folder)
-        except FileFormatError:
-            return f"{FILES_FILE} is missing or damaged"
-        names_before, marks_before = _numbered(kept.names), _marks(kept.sizes, kept.checks)
-        names = _numbered([listing.names for listing in self.listings])
-        marks = _marks([listing.sizes for listing in self.listings], [_checks(listing) for listing in self.listings])
-        _, here, there = np.intersect1d(names, names_before, assume_unique=True, return_indices=True)
-        kinds = {
-            "new": np.setdiff1d(names, names_before, assume_unique=True),
-            "gone": np.setdiff1d(names_before, names, assume_unique=True),
-            "changed": names[np.sort(here[(marks[here] != marks_before[there]).any(axis=1)])],
-        }
-        return ", ".join(f"{len(some)} {kind} ({_some(some)})" for kind, some in kinds.items() if len(some))
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFingerprints:
-    """Fingerprints of a run's listings, as `Fingerprints.write` stored them."""
-
-    places: tuple[str, ...]  # folders, archives and lists, as they were called
-    roots: tuple[str, ...]  # what the names are relative to
-    names: tuple[np.ndarray, ...]
-    sizes: tuple[np.ndarray, ...]
-    checks: tuple[np.ndarray, ...]
-    trained: np.ndarray  # rows of the first
-
     @classmethod
-    def load(cls, folder: Path) -> "StoredFingerprints":
-        """Raises FileFormatError when a run's folder has none."""
+    def load(cls, folder: Path) -> Self:
+        """The fingerprints stored in a run's folder. Raises FileFormatError when there are none."""
         header, arrays = tensorfile.read(folder / FILES_FILE, KIND)
         try:
-            places, roots = (tuple(map(str, header[name])) for name in ("places", "roots"))
-            names = tuple(names_from_numbers(arrays[f"names.{place}"]) for place in range(len(places)))
-            sizes = tuple(arrays[f"sizes.{place}"] for place in range(len(places)))
-            checks = tuple(arrays[f"checks.{place}"] for place in range(len(places)))
-            trained = arrays["trained"]
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            listings = []
+            for number, (source, root) in enumerate(zip(header["sources"], header["roots"], strict=True)):
+                names, sizes, checks = (arrays[f"{name}.{number}"] for name in ("names", "sizes", "checks"))
+                listings.append(Files(str(source), str(root), names_from_numbers(names), sizes, checks))
+            return cls(tuple(listings), arrays["trained"])
+        except (LookupError, TypeError, ValueError) as error:
             raise FileFormatError(f"{folder / FILES_FILE} is damaged; remove it") from error
-        return cls(places, roots, names, sizes, checks, trained)
+
+    def changes_since(self, folder: Path) -> str:
+        """The differences from the fingerprints stored in a run's folder, in words."""
+        try:
+            stored = Fingerprints.load(folder)
+        except FileFormatError:
+            return f"{FILES_FILE} is missing or damaged"
+        marks, before = self._marks(), stored._marks()
+        kinds = {
+            "new": marks.keys() - before.keys(),
+            "gone": before.keys() - marks.keys(),
+            "changed": {key for key in marks.keys() & before.keys() if marks[key] != before[key]},
+        }
+        return ", ".join(f"{len(keys)} {kind} ({_first(sorted(keys))})" for kind, keys in kinds.items() if keys)
+
+    def _marks(self) -> dict[tuple[int, bytes], tuple[int, int]]:
+        """Size and checksum of each file, by the number of its listing and its name."""
+        return {
+            (number, name): (size, check)
+            for number, files in enumerate(self.listings)
+            for name, size, check in zip(files.names.tolist(), files.sizes.tolist(), files.checks.tolist(), strict=True)
+        }
 
     def trained_on(self, listing: Listing) -> np.ndarray | None:
-        """Whether each file was trained on, (n,) bool; None where they have nothing to do with the run.
+        """Whether each file was trained on, (n,) bool; None for a listing that has nothing to do with the run.
 
-        Paths decide where the files have not moved. Elsewhere names and sizes do, when half of them are the same: in a
-        folder that has moved, was unpacked, is a part of the old one or has grown out of it.
+        Paths decide where the files have not moved. Otherwise names and sizes decide, if half of them are the same:
+        in a folder that was moved or unpacked, in a part of the old folder, and in one that has grown out of it.
         """
-        for key, least in ((_by_path, 0.0), (_by_name, _SAME_FOLDER)):
-            here = key(os.path.realpath(listing.source.root), listing.names, listing.sizes)
-            then = [key(*parts) for parts in zip(self.roots, self.names, self.sizes, strict=True)]
-            every = np.concatenate(then)
-            known = int(np.isin(here, every).sum())
-            if known > 0 and known >= least * min(len(here), len(every)):
-                return np.isin(here, then[0][self.trained])
+        files = Files.of(listing)
+        for by_path, least_share in ((True, 0.0), (False, _SAME_FOLDER)):
+            hashes = files.hashes(by_path)
+            hashes_then = [each.hashes(by_path) for each in self.listings]
+            all_then = np.concatenate(hashes_then)
+            same = int(np.isin(hashes, all_then).sum())
+            if same > 0 and same >= least_share * min(len(hashes), len(all_then)):
+                return np.isin(hashes, hashes_then[0][self.trained])
         return None
 
 
-def _by_path(root: str, names: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    paths = (os.path.normpath(os.path.join(os.fsencode(root), name)) for name in names)
-    return name_hashes(b"%b %d" % pair for pair in zip(paths, sizes, strict=True))
-
-
-def _by_name(root: str, names: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    return name_hashes(b"%b %d" % (name.rpartition(b"/")[2], size) for name, size in zip(names, sizes, strict=True))
-
-
-def _numbered(listings: Sequence[np.ndarray]) -> np.ndarray:
-    """All names in one array: a file of the same name in the second listing is another one."""
-    return np.concatenate([np.char.add(b"%d/" % place, names) for place, names in enumerate(listings)])
-
-
-def _some(names: np.ndarray) -> str:
-    shown = [bytes(name).split(b"/", 1)[1].decode(errors="surrogateescape") for name in names[:_NAMED]]
-    return ", ".join(shown) + (", …" if len(names) > _NAMED else "")
-
-
-def _checks(listing: Listing) -> np.ndarray:
-    """(n,) int64: of files in an archive the CRC-32."""
-    return listing.stamps if listing.source.checksummed else np.zeros_like(listing.sizes)
-
-
-def _marks(sizes: Sequence[np.ndarray], checks: Sequence[np.ndarray]) -> np.ndarray:
-    """Numbers that change with a file's content: (n, 2)."""
-    return np.stack([np.concatenate(sizes), np.concatenate(checks)], axis=1)
+def _first(keys: Sequence[tuple[int, bytes]]) -> str:
+    return ", ".join(os.fsdecode(name) for _, name in keys[:_NAMED]) + (", …" if len(keys) > _NAMED else "")

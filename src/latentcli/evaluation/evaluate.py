@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.evaluation import sample_metrics
 from latentcli.evaluation.result import Baseline, Evaluation, Neighbours, Pixels, SampleMetrics
 from latentcli.evaluation.sample_metrics import FeatureSpace
@@ -15,20 +15,20 @@ from latentcli.events import Progress
 from latentcli.model import objective
 from latentcli.model.device import device_of
 from latentcli.model.metrics import measure, psnr_per_image, squared_error, ssim
-from latentcli.model.pca import Pca, fit_pca
+from latentcli.model.pca import fit_pca
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 
-_COMPARED = 1000  # samples, and as many images, whose features are compared
+_COMPARED = 1000  # samples and held-out images whose features are compared
 _RECONSTRUCTED = 500  # training images that are reconstructed
 _FITTED = 20_000  # training images that baselines are fitted to
-_MANY = 10  # training images per component, above which PCA does not know them by heart
-_SEARCHED = 128  # samples whose nearest training image is searched
-_COPIED_FROM = 5000  # training images that copies are searched among by their features
-_NEAR = 0.05  # share of held-out images that are nearer to a training image than what counts as a copy
-_SHOWN = 8  # of them, beside that image
+_MANY = 10  # training images per component, above which PCA does not memorise them
+_SEARCHED = 128  # samples whose nearest training image is searched by pixels
+_COPIED_FROM = 5000  # training images that copies are searched among by features
+_NEAR = 0.05  # quantile of the held-out images' distances below which a sample is a near copy
+_SHOWN = 8  # samples beside their nearest training image
 _BATCH = 250  # samples decoded at once
-_END = 0.02  # of the range of a pixel: values nearer to black or white count as that
+_END = 0.02  # pixel values within 0.02 of 0 or 1 count as black or white
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +38,32 @@ class Subject:
     vae: VAE  # in eval mode
     prior: Prior
     held_out: Dataset
-    train: Dataset | None  # None leaves out baselines and the search for copies
+    train: Dataset | None  # None skips baselines and the search for copies
     noise_scale: float  # 0 for an autoencoder
     features: FeatureSpace
     on_training: bool = False  # nothing was held out: `held_out` are training images
-    draws: int | None = None  # of the importance-weighted bound; None leaves it out
+    draws: int | None = None  # per image, of the importance-weighted bound; None skips it
 
 
 def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
-    """Measure everything; ends with the evaluation, and before it the neighbours where there are training images."""
+    """Measure everything. The last result is the evaluation, after the neighbours if there are training images."""
     vae, held_out, train = subject.vae, subject.held_out, subject.train
-    watch = pixels = _Watch(vae.config.latent_dim)
+    watch = training_watch = _Watch(vae.config.latent_dim)
     yield Progress("reconstructing", 0, 1)
     metrics = measure(vae, held_out.floats(), subject.noise_scale, watch)
     training = None
     if train and not subject.on_training:
         yield Progress("reconstructing training images", 0, 1)
-        pixels = _Watch(vae.config.latent_dim)
-        training = measure(vae, train.spread(_RECONSTRUCTED).floats(), subject.noise_scale, pixels)
+        training_watch = _Watch(vae.config.latent_dim)
+        training = measure(vae, train.spread(_RECONSTRUCTED).floats(), subject.noise_scale, training_watch)
     yield Progress("comparing with baselines", 0, 1)
-    simpler = _baselines(vae, held_out, train, subject.on_training)
+    baselines = tuple(_baselines(vae, held_out, train, subject.on_training)) if train else ()
     yield Progress("comparing samples with images", 0, 1)
     samples, neighbours = _samples(subject)
     bound = None
     if subject.draws:
-        for done, estimate in objective.importance_bound(vae, held_out.floats(), subject.draws):
-            bound = estimate
+        for done, mean in objective.importance_bound(vae, held_out.floats(), subject.draws):
+            bound = mean
             yield Progress("drawing", done, len(held_out))
     if neighbours:
         yield neighbours
@@ -72,10 +72,10 @@ def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
         ssim=watch.ssim / metrics.images,
         kl_per_dimension=tuple((watch.kl / metrics.images).tolist()) if subject.noise_scale else (),
         training=training,
-        baselines=simpler,
+        baselines=baselines,
         samples=samples,
         feature_space=subject.features.name,
-        pixels=pixels.pixels(),
+        pixels=training_watch.pixels(),
         on_training=subject.on_training,
         draws=subject.draws,
         importance_bound=bound,
@@ -84,7 +84,7 @@ def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
 
 
 class _Watch:
-    """SSIM, errors, KL per dimension and pixel statistics, measured in the same pass as the metrics."""
+    """Sums of SSIM, KL per dimension, errors and pixel statistics, from the same pass as the metrics."""
 
     def __init__(self, latent_dim: int) -> None:
         self.ssim = 0.0
@@ -92,7 +92,7 @@ class _Watch:
         self._errors: list[Tensor] = []
         self._images = 0
         self._near_ends = 0.0
-        self._sum: Tensor | float = 0.0
+        self._sum = torch.zeros((), dtype=torch.float64)
         self._squares = 0.0
 
     def __call__(self, x: Tensor, posterior: Posterior, decoded: Tensor) -> None:
@@ -105,54 +105,48 @@ class _Watch:
         self._squares += float(x.square().mean(dim=(1, 2, 3)).cpu().double().sum())
 
     def errors(self) -> tuple[float, ...]:
-        """Percentiles 0 to 100 of the images' squared errors."""
+        """Percentiles 0 to 100 of the images' mean squared errors."""
         return tuple(np.percentile(torch.cat(self._errors).numpy(), range(101)).tolist())
 
     def pixels(self) -> Pixels:
-        mean = torch.as_tensor(self._sum) / self._images
+        mean = self._sum / self._images
         variance = self._squares / self._images - float(mean.square().mean())
         return Pixels(self._images, self._near_ends / self._images, max(0.0, variance) ** 0.5)
 
 
 @torch.inference_mode()
-def _baselines(vae: VAE, held_out: Dataset, train: Dataset | None, on_training: bool) -> tuple[Baseline, ...]:
-    """The mean image and principal components of the training images; none without those.
+def _baselines(vae: VAE, held_out: Dataset, train: Dataset, on_training: bool) -> Iterator[Baseline]:
+    """The mean image and the principal components of the training images.
 
-    As many components as images less one reproduce each training image exactly: such a memory is no baseline. Where
-    it is measured on training images, it needs many more of them than components.
+    As many components as images minus one memorise the training images: that is no baseline. Where metrics are measured
+    on training images, PCA is a baseline only with many more images than components.
     """
-    if train is None:
-        return ()
     train = train.spread(_FITTED)
-    mean = fit_pca(train.floats, 0)
-    found = [_baseline(vae, "mean image", mean, held_out)]
+    models = {"mean image": fit_pca(train.floats, 0)}
     if vae.config.latent_dim * (_MANY if on_training else 1) < len(train) - 1:
         pca = fit_pca(train.floats, vae.config.latent_dim)
         k = len(pca.variances)
         if pca.has_likelihood or not on_training:
-            found.append(_baseline(vae, f"PCA, {k} component{'s' if k != 1 else ''}", pca, held_out))
-    return tuple(found)
-
-
-def _baseline(vae: VAE, name: str, pca: Pca, held_out: Dataset) -> Baseline:
-    psnr = similarity = nats = 0.0
-    for x in held_out.floats():
-        reconstruction = pca.reconstruct(x)
-        psnr += float(psnr_per_image(x, reconstruction).double().sum())
-        similarity += float(ssim(x, reconstruction).double().sum())
-        exact = vae.likelihood.baseline(x, pca)
-        nats += 0.0 if exact is None else float(exact)
+            models[f"PCA, {k} component{'s' if k != 1 else ''}"] = pca
     images = len(held_out)
-    likely = nats / images if nats else None
-    bits = None if likely is None else vae.likelihood.bits_per_dimension(likely, vae.config.dimensions)
-    return Baseline(name, psnr / images, similarity / images, likely, bits)
+    for name, model in models.items():
+        psnr = similarity = nats = 0.0
+        for x in held_out.floats():
+            reconstruction = model.reconstruct(x)
+            psnr += float(psnr_per_image(x, reconstruction).double().sum())
+            similarity += float(ssim(x, reconstruction).double().sum())
+            exact = vae.likelihood.baseline(x, model)
+            nats += 0.0 if exact is None else float(exact)
+        mean_nats = nats / images if nats else None
+        bits = None if mean_nats is None else vae.likelihood.bits_per_dimension(mean_nats, vae.config.dimensions)
+        yield Baseline(name, psnr / images, similarity / images, mean_nats, bits)
 
 
 @torch.inference_mode()
 def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | None]:
-    """Metrics of both priors, and of training images in place of samples: what a perfect model would get.
+    """Metrics of samples from both priors, and of training images in their place: the score of a perfect model.
 
-    Where nothing was held out, the rows that compare with training images are left out.
+    Where nothing was held out, no row compares with training images.
     """
     held_out, train = subject.held_out.spread(_COMPARED), subject.train
     count = len(held_out)
@@ -164,66 +158,54 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
     real = _Pictures.of(subject.features, held_out)
     made = {name: _Pictures.sampled(subject, prior, count) for name, prior in priors.items()}
     neighbours = None
-    distances: dict[str, _Distances] = {}
     if train:
-        shown = {"": real} | made
-        found, rows = sample_metrics.nearest(torch.cat([part.some for part in shown.values()]), train.floats())
-        pixels = torch.split(found, [len(part.some) for part in shown.values()])
+        sets = [real, *made.values()]
+        distances, rows = sample_metrics.nearest(torch.cat([pictures.few for pictures in sets]), train.floats())
+        own = sets[1].few[:_SHOWN]
+        neighbours = Neighbours(own.numpy(), as_float_tensor(train.take(rows[len(real.few) :][: len(own)])).numpy())
         if not subject.on_training:
-            known = _Pictures.of(subject.features, train.spread(_COPIED_FROM)).features
-            features = [sample_metrics.nearest_rows(part.features, known) for part in shown.values()]
-            distances = {name: _Distances(*found) for name, *found in zip(shown, pixels, features, strict=True)}
-        own = next(iter(made.values())).some[:_SHOWN]
-        neighbours = Neighbours(own.numpy(), as_float(train.take(rows[len(real.some) :][: len(own)])).numpy())
-        if len(train) > 1 and not subject.on_training:
-            made["training images"] = _Pictures.of(subject.features, train.spread(count))
-    return tuple(_compare(name, pictures, real, distances) for name, pictures in made.items()), neighbours
+            trained_on = _Pictures.of(subject.features, train.spread(_COPIED_FROM)).features
+            by_pixels = torch.split(distances, [len(pictures.few) for pictures in sets])
+            for pictures, pixels in zip(sets, by_pixels, strict=True):
+                pictures.to_training = pixels, sample_metrics.nearest_rows(pictures.features, trained_on)[0]
+            if len(train) > 1:
+                made["training images"] = _Pictures.of(subject.features, train.spread(count))
+    return tuple(_compare(name, pictures, real) for name, pictures in made.items()), neighbours
 
 
-@dataclass(frozen=True, slots=True)
-class _Distances:
-    """Of pictures to the nearest training image."""
-
-    pixels: Tensor  # (n,)
-    features: Tensor  # (m,)
-
-    def shares_near(self, held_out: "_Distances") -> tuple[float, float]:
-        """The shares that are nearer than nearly all held-out images are, by pixels and by features."""
-        pairs = ((self.pixels, held_out.pixels), (self.features, held_out.features))
-        by_pixels, by_features = (float((own < real.quantile(_NEAR)).float().mean()) for own, real in pairs)
-        return by_pixels, by_features
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Pictures:
-    """Features of a set of pictures, and some of the pictures."""
+    """A set of n pictures: the features of all, and m of the pictures."""
 
-    features: Tensor
-    some: Tensor  # (n, channels, height, width)
+    features: Tensor  # (n, d)
+    few: Tensor  # (m, channels, height, width)
+    # Distances to the nearest training image: of the few by pixels (m,), of all by features (n,).
+    to_training: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def of(cls, space: FeatureSpace, images: Dataset) -> "_Pictures":
-        some = images.spread(_SEARCHED)  # of all folders
-        return cls(torch.cat([space(batch) for batch in images.floats()]), torch.cat(list(some.floats())))
+        few = images.spread(_SEARCHED)  # from all folders
+        return cls(torch.cat([space(batch) for batch in images.floats()]), torch.cat(list(few.floats())))
 
     @classmethod
     def sampled(cls, subject: Subject, prior: Prior, count: int) -> "_Pictures":
         z = torch.from_numpy(prior.sample(range(count), prior.temperature)).to(device_of(subject.vae))
-        features, some = [], torch.empty(0)
+        features, few = [], torch.empty(0)
         for latents in torch.split(z, _BATCH):
             decoded = subject.vae.decode(latents).cpu()
             features.append(subject.features(decoded))
-            some = some if len(some) else decoded[:_SEARCHED].clone()
-        return cls(torch.cat(features), some)
+            few = few if len(few) else decoded[:_SEARCHED].clone()
+        return cls(torch.cat(features), few)
 
 
-def _compare(name: str, made: _Pictures, real: _Pictures, distances: dict[str, _Distances]) -> SampleMetrics:
+def _compare(name: str, made: _Pictures, real: _Pictures) -> SampleMetrics:
+    """Metrics of a set of pictures beside held-out images."""
     precision, recall = sample_metrics.precision_recall(real.features, made.features)
-    own, held_out = distances.get(name), distances.get("")
     nearest = near = near_in_features = None
-    if own and held_out:
-        nearest = float(own.pixels.quantile(0.5)) / max(float(held_out.pixels.quantile(0.5)), 1e-6)
-        near, near_in_features = own.shares_near(held_out)
+    if made.to_training and real.to_training:
+        pairs = list(zip(made.to_training, real.to_training, strict=True))
+        nearest = float(pairs[0][0].quantile(0.5)) / max(float(pairs[0][1].quantile(0.5)), 1e-6)
+        near, near_in_features = (float((own < held.quantile(_NEAR)).float().mean()) for own, held in pairs)
     return SampleMetrics(
         name=name,
         images=len(made.features),
@@ -231,7 +213,7 @@ def _compare(name: str, made: _Pictures, real: _Pictures, distances: dict[str, _
         kernel=sample_metrics.kernel_distance(made.features, real.features),
         precision=precision,
         recall=recall,
-        diversity=sample_metrics.spread(made.some) / max(sample_metrics.spread(real.some), 1e-6),
+        diversity=sample_metrics.spread(made.few) / max(sample_metrics.spread(real.few), 1e-6),
         nearest=nearest,
         near_copies=near,
         near_copies_in_features=near_in_features,

@@ -1,6 +1,6 @@
 """Record of the evaluation at the end of a training, stored beside the model for its report."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ from latentcli.imaging.images import as_float, as_uint8
 from latentcli.storage import tensorfile
 
 KIND = "evaluation"
-_MOST_NUMBERS = 1 << 24  # of all pictures
 RECORD_FILE = "evaluation.safetensors"
+_MOST_NUMBERS = 1 << 24  # in all pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,38 +25,24 @@ class _Header:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An evaluation and its findings."""
+    """An evaluation of a model's weights, its findings, and samples beside their nearest training images."""
 
-    weights_id: str  # of the model
+    weights_id: str
     evaluation: Evaluation
     findings: tuple[Finding, ...]
     neighbours: Neighbours | None
 
     def save(self, folder: Path) -> Path:
         """Write the record into a model's folder; returns the file."""
-        arrays: tensorfile.Arrays = {}
-        if self.neighbours:
-            arrays["samples"] = as_uint8(self.neighbours.samples)
-            arrays["training"] = as_uint8(self.neighbours.training)
-        header = {
-            "model_id": self.weights_id,
-            "evaluation": self.evaluation.to_json(),
-            "findings": [finding.to_json() for finding in self.findings],
-        }
+        header = asdict(_Header(self.weights_id, self.evaluation, self.findings))
+        pictures = asdict(self.neighbours) if self.neighbours else {}
+        arrays = {name: as_uint8(images) for name, images in pictures.items()}
         tensorfile.write(folder / RECORD_FILE, KIND, header, arrays)
         return folder / RECORD_FILE
 
-    @staticmethod
-    def is_there(folder: Path, weights_id: str) -> bool:
-        """Whether a folder holds a record of these weights."""
-        try:
-            return tensorfile.read_header(folder / RECORD_FILE, KIND).get("model_id") == weights_id
-        except FileFormatError:
-            return False
-
     @classmethod
     def of(cls, folder: Path, weights_id: str) -> "Record | None":
-        """The record of exactly these weights, where their folder holds one."""
+        """The record in a model's folder, if it can be read and is of exactly these weights."""
         try:
             record = cls.load(folder)
         except FileFormatError:
@@ -65,17 +51,17 @@ class Record:
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
-        """Raises FileFormatError when the record is missing or damaged."""
+        """The record in a model's folder. Raises FileFormatError when it is missing or damaged."""
         path = folder / RECORD_FILE
 
-        def check(header: tensorfile.Header, layout: tensorfile.Layout) -> None:
+        def check(_: tensorfile.Header, layout: tensorfile.Layout) -> None:
             if tensorfile.numbers(layout) > _MOST_NUMBERS:
                 raise FileFormatError(f"{path} holds more numbers than an evaluation does; train again")
 
-        header, arrays = tensorfile.read(path, KIND, check)
-        found = tensorfile.parse(_Header, header, path)
+        values, arrays = tensorfile.read(path, KIND, check)
+        header = tensorfile.parse(_Header, values, path)
         pictures = [arrays.get(name, np.empty(0)) for name in ("samples", "training")]
-        if arrays and not all(some.dtype == np.uint8 and some.ndim == 4 for some in pictures):
+        if arrays and not all(images.dtype == np.uint8 and images.ndim == 4 for images in pictures):
             raise FileFormatError(f"{path} does not hold pictures beside its evaluation; train again")
         neighbours = Neighbours(*map(as_float, pictures)) if arrays else None
-        return cls(found.model_id, found.evaluation, found.findings, neighbours)
+        return cls(header.model_id, header.evaluation, header.findings, neighbours)

@@ -1,4 +1,4 @@
-"""Result of an evaluation: metrics of a model, of its baselines and of its samples, and their tables."""
+"""Result of an evaluation: metrics of a model, its baselines and its samples, and their tables."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,43 +17,43 @@ class Baseline:
     name: str
     psnr: float  # dB
     ssim: float
-    negative_log_likelihood: float | None  # nats per image; exact, so a model's -ELBO may stay above it a little
+    negative_log_likelihood: float | None  # nats per image; exact, while a model's -ELBO is an upper bound
     bits_per_dimension: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class SampleMetrics:
-    """A set of pictures compared with as many held-out images."""
+    """Metrics of a set of pictures, such as samples, compared with as many held-out images."""
 
     name: str
     images: int
     frechet: float
     kernel: float
-    precision: float  # share of the samples that lie among the images
-    recall: float  # share of the images that lie among the samples
-    diversity: float  # mean distance of two samples over that of two images
-    nearest: float | None  # median distance to the nearest training image over that of held-out images, if any
-    near_copies: float | None = None  # share that is nearer to a training image than 95 % of held-out images are
-    near_copies_in_features: float | None = None  # the same in the feature space
+    precision: float  # share of the pictures within the images' manifold
+    recall: float  # share of the images within the pictures' manifold
+    diversity: float  # mean distance of two pictures over that of two images
+    nearest: float | None  # median distance to the nearest training image over that of held-out images
+    near_copies: float | None = None  # share nearer to a training image than 95 % of held-out images, by pixels
+    near_copies_in_features: float | None = None  # by features
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Statistics of the training images; where they are not at hand, of the evaluated ones."""
+    """Statistics of the training images, or of the evaluated ones where there are no training images."""
 
     images: int
-    near_ends: float  # share of the values that are nearly 0 or 1
-    deviation: float  # standard deviation around the mean image, of the range 0 to 1
+    near_ends: float  # share of the pixel values within 0.02 of 0 or 1
+    deviation: float  # standard deviation around the mean image; pixel values are 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How good a model is."""
+    """All metrics of a model."""
 
     held_out: Metrics
     ssim: float
-    kl_per_dimension: tuple[float, ...]  # nats, on average
-    training: Metrics | None  # the same metrics on images it was trained on
+    kl_per_dimension: tuple[float, ...]  # nats, mean over the images
+    training: Metrics | None  # on some of the training images
     baselines: tuple[Baseline, ...]
     samples: tuple[SampleMetrics, ...]
     feature_space: str
@@ -61,7 +61,7 @@ class Evaluation:
     on_training: bool = False  # nothing was held out: `held_out` is measured on training images
     draws: int | None = None  # of the importance-weighted bound
     importance_bound: float | None = None  # on log p(x), nats per image
-    errors: tuple[float, ...] = ()  # percentiles 0 to 100 of the images' mean squared errors, of the range 0 to 1
+    errors: tuple[float, ...] = ()  # percentiles 0 to 100 of the images' mean squared errors
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,46 +69,43 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """Samples beside the training images nearest to them: two batches (n, channels, height, width)."""
+    """Samples and the training image nearest to each: two batches (n, channels, height, width)."""
 
     samples: np.ndarray
     training: np.ndarray
 
 
-def metrics_table(found: Evaluation) -> Table:
+METRICS = ("PSNR, dB", "SSIM", "-ELBO, nats", "KL, nats", "bits/dim", "active")
+# Held-out images for metrics of samples. Digits beside digits: precision is 0.92 +- 0.11 of 10, +- 0.03 of 100.
+MIN_COMPARED = 100
+
+
+def metrics_table(result: Evaluation) -> Table:
     """Metrics on held-out images, of the model and of its baselines."""
-    images = "training" if found.on_training else "held-out"
-    rows = [metrics_row("this model", found.held_out, found.ssim)]
-    if found.importance_bound is not None:
-        bound = cell(-found.importance_bound)
-        rows.append((f"  importance-weighted, {found.draws} draws", "-", "-", bound, "-", "-", "-"))
-    if found.training:
-        rows.append(metrics_row(f"this model on {found.training.images} training images", found.training))
-    for simpler in found.baselines:
+    images = "training" if result.on_training else "held-out"
+    rows = [metrics_row("this model", result.held_out, result.ssim)]
+    if result.importance_bound is not None:
+        bound = cell(-result.importance_bound)
+        rows.append((f"  importance-weighted, {result.draws} draws", "-", "-", bound, "-", "-", "-"))
+    if result.training:
+        rows.append(metrics_row(f"this model on {result.training.images} training images", result.training))
+    for simpler in result.baselines:
         numbers = (simpler.psnr, simpler.ssim, simpler.negative_log_likelihood, None, simpler.bits_per_dimension, None)
         rows.append((simpler.name, *map(cell, numbers)))
-    caption = "Baselines have an exact -log likelihood, not an -ELBO." if found.baselines else ""
-    return Table(caption, (f"on {found.held_out.images} {images} images", *METRICS), rows)
-
-
-METRICS = ("PSNR, dB", "SSIM", "-ELBO, nats", "KL, nats", "bits/dim", "active")
+    caption = "Baselines have an exact -log likelihood, not an -ELBO." if result.baselines else ""
+    return Table(caption, (f"on {result.held_out.images} {images} images", *METRICS), rows)
 
 
 def metrics_row(name: str, metrics: Metrics, similarity: float | None = None) -> Sequence[str]:
-    """The cells under METRICS."""
+    """A row of the table with the columns METRICS; `similarity` is the SSIM."""
     numbers = (metrics.psnr, similarity, metrics.negative_elbo, metrics.kl, metrics.bits_per_dimension)
     return name, *map(cell, numbers), cell(metrics.active_dimensions, 0)
 
 
-# Held-out images for statistics of samples. Digits beside digits: precision is 0.92 +- 0.11 of 10, +- 0.03 of 100.
-MIN_COMPARED = 100
-
-
-def samples_table(found: Evaluation) -> Table | str:
-    """Metrics of samples, one row a prior; a sentence where there are too few images to compare them with."""
-    images = "training" if found.on_training else "held-out"
-    if found.held_out.images < MIN_COMPARED:
-        count = found.held_out.images
+def samples_table(result: Evaluation) -> Table | str:
+    """Metrics of samples, one row per prior; a sentence where there are too few images to compare them with."""
+    images, count = "training" if result.on_training else "held-out", result.held_out.images
+    if count < MIN_COMPARED:
         return f"Samples are compared with {images} images from {MIN_COMPARED} of them on; there are {count}."
     rows = [
         (
@@ -116,19 +113,15 @@ def samples_table(found: Evaluation) -> Table | str:
             *map(cell, (row.frechet, row.kernel, row.precision, row.recall, row.diversity, row.nearest)),
             f"{cell(row.near_copies)} / {cell(row.near_copies_in_features)}",
         )
-        for row in found.samples
+        for row in result.samples
     ]
-    columns = (f"in the space of {found.feature_space}", "Fréchet", "kernel", "precision", "recall", "diversity",
+    columns = (f"in the space of {result.feature_space}", "Fréchet", "kernel", "precision", "recall", "diversity",
                "nearest", "near copies")  # fmt: skip
-    return Table(
-        f"Each against as many {images} images. "
-        + (
-            "Diversity is a share of theirs."
-            if found.on_training
-            else "Training images show what a perfect model would get. Diversity and the distance to the nearest "
-            "training image are shares of those of held-out images. Near copies are nearer to a training image than "
-            "95 % of held-out images are, by pixels / by features; 0.05 is what new images would have."
-        ),
-        columns,
-        rows,
+    explained = (
+        "Diversity is a share of theirs."
+        if result.on_training
+        else "Training images show what a perfect model would get. Diversity and the distance to the nearest training "
+        "image are shares of those of held-out images. Near copies are nearer to a training image than 95 % of "
+        "held-out images are, by pixels / by features; 0.05 is what new images would have."
     )
+    return Table(f"Each against as many {images} images. {explained}", columns, rows)

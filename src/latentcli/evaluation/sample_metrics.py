@@ -1,9 +1,9 @@
-"""Sample metrics: Fréchet and kernel distance, precision and recall, diversity, and the space they are measured in.
+"""Metrics of samples: Fréchet and kernel distance, precision and recall, diversity; and the feature space for them.
 
-An encoder trained on the same images would favour its own samples, and Inception has to be downloaded. So the default
-space is a network of fixed random filters, whose statistics respond to colour, texture, sharpness and layout (random
-networks rank generators much as trained ones do: Naeem et al. 2020, section 5). Distances in it compare models of one
-image size; they are not FID. Inception, or any other network, can be read from a file.
+The model's own encoder would favour its own samples, and Inception has to be downloaded. So the default features are
+those of a network of fixed random filters, whose statistics respond to colour, texture, sharpness and layout. Random
+networks rank generators much as trained ones do (Naeem et al. 2020, section 5). These distances compare models of one
+image size and are not FID. Inception, or any other network, can be read from a file.
 """
 
 import math
@@ -23,22 +23,25 @@ from latentcli.runtime import open_session
 _FILTERS = 16  # per level
 _SMALLEST = 8  # pixels: no further halving below
 _SEED = 2020  # of the filters; it must never change
-_CHUNK = 64  # images: their activations stay in the processor's cache
-_SUFFIXES = (".pt", ".onnx")
+_CHUNK = 64  # images whose activations fit into the processor's cache
+_KINDS = {  # of network files, with the reason why one cannot be read
+    ".pt": "is not a TorchScript file; save it with torch.jit.save",
+    ".onnx": "is not an ONNX network that can be run",
+}
 
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Turns images into features."""
+    """A network that computes features of images."""
 
     name: str  # for tables
     network: Callable[[Tensor], Tensor]
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Features (n, d) of images (n, channels, height, width) in [0, 1], seen as colour and on white."""
+        """Features (n, d) of images (n, channels, height, width) in [0, 1], as colour images on white."""
         colour = torch.from_numpy(on_white(images.numpy())).expand(-1, 3, -1, -1)
-        return torch.cat([self.network(some).float().cpu() for some in torch.split(colour, _CHUNK)])
+        return torch.cat([self.network(chunk).float().cpu() for chunk in torch.split(colour, _CHUNK)])
 
 
 def open_features(path: Path | None) -> FeatureSpace:
@@ -48,75 +51,68 @@ def open_features(path: Path | None) -> FeatureSpace:
     """
     if path is None:
         return FeatureSpace("random filters", random_filters)
-    if path.suffix not in _SUFFIXES:
+    if path.suffix not in _KINDS:
         raise ConfigError(f"unsupported network file {path}; give TorchScript (.pt) or ONNX (.onnx)")
     if not path.is_file():
         raise ConfigError(f"{path} does not exist; check the name")
-    network = _torchscript(path) if path.suffix == ".pt" else _onnx(path)
+    try:
+        network = _load(path)
+    except Exception as error:  # onnxruntime has exceptions of its own
+        raise FileFormatError(f"{path} {_KINDS[path.suffix]}") from error
 
     def checked(images: Tensor) -> Tensor:
         try:
-            found = network(images)
-        except Exception as error:  # whatever a foreign network raises
+            features = network(images)
+        except Exception as error:  # a foreign network may raise any exception
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             shape = "x".join(map(str, images.shape))
-            raise FileFormatError(f"{path} cannot take images of {shape} ({_first_line(error)})") from error
-        if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != len(images):
+            raise FileFormatError(f"{path} cannot take images of {shape} ({reason})") from error
+        if not isinstance(features, Tensor) or features.dim() != 2 or len(features) != len(images):
             raise FileFormatError(f"{path} must give one row of features per image, (n, d)")
-        return found
+        return features
 
     return FeatureSpace(path.name, checked)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _torchscript(path: Path) -> Callable[[Tensor], Tensor]:
-    try:
+def _load(path: Path) -> Callable[[Tensor], Tensor]:
+    if path.suffix == ".pt":
         return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-any-return, no-untyped-call]
-    except RuntimeError as error:
-        raise FileFormatError(f"{path} is not a TorchScript file; save it with torch.jit.save") from error
-
-
-def _onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    try:
-        network = open_session(path)
-        name = network.get_inputs()[0].name
-    except Exception as error:  # onnxruntime has exceptions of its own
-        raise FileFormatError(f"{path} is not an ONNX network that can be run") from error
-    return lambda images: torch.from_numpy(network.run(None, {name: images.numpy()})[0])
+    session = open_session(path)
+    name = session.get_inputs()[0].name
+    return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
 
 
 def random_filters(images: Tensor) -> Tensor:
-    """Features of colour images: means and deviations of random 3x3 filters at each scale, and the coarsest's layout.
+    """Features (n, d) of colour images (n, 3, height, width): statistics of random 3x3 filters at each scale.
 
-    The filters come from a frozen generator, so they are the same everywhere and always.
+    They are means and deviations, and at the coarsest scale the means of each quarter. The filters come from a frozen
+    generator (`np.random.RandomState`), so they are the same on all machines and in all versions.
     """
     generator = np.random.RandomState(_SEED)
     h = images * 2 - 1
-    found = []
+    features = []
     while True:
         fan_in = h.shape[1] * 9
         weights = generator.standard_normal((_FILTERS, h.shape[1], 3, 3)) * math.sqrt(2 / fan_in)
         h = F.relu_(F.conv2d(F.pad(h, (1, 1, 1, 1), mode="replicate"), torch.from_numpy(weights).float()))
         means = h.mean(dim=(2, 3), keepdim=True)
         deviations = (h - means).square_().mean(dim=(2, 3)).sqrt()  # several times as fast as torch.std
-        found += [means.flatten(1), deviations]
+        features += [means.flatten(1), deviations]
         if min(h.shape[2:]) < 2 * _SMALLEST:
             break
         h = F.avg_pool2d(h, 2)
-    return torch.cat([*found, F.adaptive_avg_pool2d(h, 2).flatten(1)], dim=1)
+    return torch.cat([*features, F.adaptive_avg_pool2d(h, 2).flatten(1)], dim=1)
 
 
-_NEIGHBOURS = 3  # of precision and recall, as in the paper
-_CHUNK_ROWS = 512  # rows of a distance matrix
+_NEIGHBOURS = 3  # k of precision and recall, as in the paper
+_CHUNK_ROWS = 512  # rows of a distance matrix at once
 
 
 def frechet(x: Tensor, y: Tensor) -> float:
-    """Squared Fréchet distance of the Gaussians fitted to both: Heusel et al. 2017, eq. 6. 0 for equal sets."""
+    """Squared Fréchet distance of the Gaussians fitted to features x (n, d) and y (m, d): Heusel et al. 2017, eq. 6."""
     x, y = x.double(), y.double()
     cov_x, cov_y = torch.cov(x.T), torch.cov(y.T)
-    # The trace of the root of a product is the sum of the roots of its eigenvalues.
+    # The trace of a matrix root is the sum of the roots of the matrix's eigenvalues.
     roots = torch.linalg.eigvals(cov_x @ cov_y).sqrt().real.sum()
     means = (x.mean(dim=0) - y.mean(dim=0)).square().sum()
     return float(means + cov_x.trace() + cov_y.trace() - 2 * roots)
@@ -125,7 +121,7 @@ def frechet(x: Tensor, y: Tensor) -> float:
 def kernel_distance(x: Tensor, y: Tensor) -> float:
     """Unbiased squared maximum mean discrepancy with a cubic kernel: Bińkowski et al. 2018, eq. 4 (KID).
 
-    It may come out slightly below 0 for sets that do not differ.
+    It may be slightly below 0 for equal distributions.
     """
     x, y = x.double(), y.double()
     n, m, d = len(x), len(y), x.shape[1]
@@ -140,50 +136,45 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
 
 
 def precision_recall(real: Tensor, made: Tensor) -> tuple[float, float]:
-    """Share of made images that lie among the real ones, and of real ones among the made: Kynkäänniemi et al. 2019.
+    """Share of made images within the real manifold, and of real images within the made one: Kynkäänniemi et al. 2019.
 
-    An image lies among others when it is nearer to one of them than that one's third neighbour.
+    The manifold of a set (n, d) consists of balls around its points that reach to the third nearest neighbour.
     """
     real, made = real.double(), made.double()
-    apart = torch.cdist(made, real)
-    return _share_within(apart, _radii(real)), _share_within(apart.T, _radii(made))
 
+    def radii(points: Tensor) -> Tensor:
+        nearest = torch.cdist(points, points).topk(min(_NEIGHBOURS + 1, len(points)), largest=False).values
+        return nearest[:, -1]  # the first is the point itself
 
-def _radii(points: Tensor) -> Tensor:
-    nearest = torch.cdist(points, points).topk(min(_NEIGHBOURS + 1, len(points)), largest=False).values
-    return nearest[:, -1]  # the first is the point itself
-
-
-def _share_within(distances: Tensor, radii: Tensor) -> float:
-    """The share of rows that are within the radius of a column."""
-    return float((distances <= radii).any(dim=1).float().mean())
+    distances = torch.cdist(made, real)  # (made, real)
+    is_real, is_made = distances <= radii(real), distances <= radii(made)[:, None]
+    return float(is_real.any(dim=1).float().mean()), float(is_made.any(dim=0).float().mean())
 
 
 def spread(images: Tensor) -> float:
-    """Mean distance of two of the images (n, channels, height, width), in the root of the mean square over pixels."""
+    """Mean root mean square difference of two of the images (n, channels, height, width)."""
     flat = images.flatten(1)
     return float(torch.pdist(flat).mean()) / flat.shape[1] ** 0.5 if len(flat) > 1 else 0.0
 
 
 def nearest(images: Tensor, candidates: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Distance of each image to the nearest of the candidates, and the row of that one among them.
+    """Root mean square difference of each image to the nearest candidate, and that candidate's row: each (n,).
 
-    Both are batches (n, channels, height, width) in [0, 1]; distances are roots of mean squares over pixels, (n,).
+    Images and candidates are batches (n, channels, height, width) in [0, 1].
     """
     flat = images.flatten(1)
     best = torch.full((len(flat),), torch.inf)
     row = torch.zeros(len(flat), dtype=torch.int64)
-    start = 0
+    first = 0
     for batch in candidates:
-        distances = torch.cat([torch.cdist(some, batch.flatten(1)) for some in torch.split(flat, _CHUNK_ROWS)])
-        found, index = distances.min(dim=1)
-        nearer = found < best
-        best = torch.where(nearer, found, best)
-        row = torch.where(nearer, index + start, row)
-        start += len(batch)
+        distances, index = nearest_rows(flat, batch.flatten(1))
+        row = torch.where(distances < best, index + first, row)
+        best = torch.where(distances < best, distances, best)
+        first += len(batch)
     return best / flat.shape[1] ** 0.5, row
 
 
-def nearest_rows(points: Tensor, candidates: Tensor) -> Tensor:
-    """Distance of each row of points (n, d) to the nearest of the candidates (m, d): (n,)."""
-    return torch.cat([torch.cdist(some, candidates).min(dim=1).values for some in torch.split(points, _CHUNK_ROWS)])
+def nearest_rows(points: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """Euclidean distance of each row of points (n, d) to the nearest candidate (m, d), and its row: each (n,)."""
+    chunks = [torch.cdist(chunk, candidates).min(dim=1) for chunk in torch.split(points, _CHUNK_ROWS)]
+    return torch.cat([chunk.values for chunk in chunks]), torch.cat([chunk.indices for chunk in chunks])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from latentcli.config import MOST_STRENGTH
+from latentcli.defaults import MOST_STRENGTH
 from latentcli.errors import UsageError
 
 _DEEPEST = 4  # walks between walks

@@ -1,4 +1,4 @@
-"""Pictures of the Python face: paths, PIL images or arrays in, sheets of PIL images out."""
+"""Pictures of the Python API: paths, PIL images or arrays in, sheets of PIL images out."""
 
 import io
 import math
@@ -52,7 +52,7 @@ class Sheet(list[Image.Image]):
 
 
 def pictures_of(pictures: Picture | Iterable[Picture]) -> Iterator[Picture]:
-    """The pictures one by one; a folder gives those below it."""
+    """The pictures one by one, and those below a folder."""
     if isinstance(pictures, Image.Image) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
         yield pictures
     elif isinstance(pictures, str | os.PathLike):
@@ -63,35 +63,32 @@ def pictures_of(pictures: Picture | Iterable[Picture]) -> Iterator[Picture]:
 
 
 def picture_file(picture: Picture) -> tuple[Path, bytes | None]:
-    """A path, or the bytes of a PNG file of the picture, as `images.open_picture` takes them."""
+    """Path and content of a picture for `images.open_picture`; what is not a file becomes the bytes of a PNG.
+
+    Arrays are (height, width[, 1, 3 or 4]) of uint8, or float in [0, 1]. Raises ImageError for any other.
+    """
     if isinstance(picture, str | os.PathLike):
         return Path(picture), None
     if isinstance(picture, np.ndarray):
-        picture = _from_array(picture)
+        array = picture[:, :, 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture
+        if np.issubdtype(array.dtype, np.floating):
+            array = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
+        if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+            raise ImageError(f"an array must be (height, width, 3) of uint8 or float, got {array.shape} {array.dtype}")
+        picture = Image.fromarray(array)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=1)
     return Path("picture.png"), buffer.getvalue()
 
 
 def model_pixels(picture: Picture, config: ModelConfig) -> np.ndarray:
-    """uint8 (height, width, channels), cropped to what a model sees."""
+    """A picture cropped and resized for a model: uint8 (height, width, channels)."""
     with open_picture(*picture_file(picture)) as opened:
         return fit_given(opened, config)
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
-    """A picture of an array (height, width[, 1, 3 or 4]) of uint8, or float in [0, 1]."""
-    if np.issubdtype(array.dtype, np.floating):
-        array = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise ImageError(f"an array must be (height, width, 3) of uint8 or float, got {array.shape} {array.dtype}")
-    return Image.fromarray(array)
-
-
 def picture_names(pictures: Sequence[Picture]) -> tuple[str, ...]:
-    """A name for each picture: its file's, or its number."""
+    """A name for each picture: that of its file, or its number; equal names get their numbers in front."""
     names = [
         Path(picture).name if isinstance(picture, str | os.PathLike) else f"{number}.png"
         for number, picture in enumerate(pictures)

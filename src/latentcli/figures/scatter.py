@@ -1,5 +1,6 @@
-"""Scatters: thumbnails at their points, or in their cells, framed in the colours of their groups."""
+"""Maps of pictures: thumbnails at points or in the cells of a grid, framed in colours, and honeycombs."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from latentcli.figures.sheet import BACKGROUND, INK, Look, caption_font, check_pixels, line_height, shortened
+from latentcli.figures.sheet import GAP, INK, TITLE, Look, caption_font, enlarged, line_height, shortened, titled_page
 from latentcli.imaging.images import plain
 
 # Okabe and Ito's colours, which people who see few colours can tell apart, and more for more groups.
@@ -15,31 +16,34 @@ COLOURS = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442", "#8c564b", "#7f7f7f", "#17becf",
     "#9467bd", "#2f4f4f",
 )  # fmt: skip
-OTHER = "#bbbbbb"  # of what is in no group, and of groups beyond the colours
+OTHER = "#bbbbbb"  # images in no group, and groups beyond the colours
 _RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))  # viridis, for numbers
 _SIDE = 1400  # pixels of a map
 _SMALLEST, _LARGEST = 10, 96  # pixels of a thumbnail
-_FILLED = 0.75  # of the map's side by thumbnails side by side
-_FRAME = 0.06  # of a thumbnail
+_FILLED = 0.75  # share of the map's side that the thumbnails side by side would fill
+_FRAME = 0.06  # width of a frame, as a share of a thumbnail's side
+_FINER = 4  # times that the mask of a hexagon is drawn larger, for smooth edges
 
 
 @dataclass(frozen=True)
 class Groups:
     """Colours of images, and the words of the legend."""
 
-    colours: Sequence[str]  # one an image; none where nothing is known
+    colours: Sequence[str]  # one for each image; none without groups
     legend: Sequence[tuple[str, str]] = ()  # words and their colour
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> "Groups":
-        """By text, the most frequent first; numbers of more values than colours are shaded from low to high."""
+        """Groups of equal texts, the most frequent first. More numbers than colours are shaded from low to high."""
         names = sorted(set(texts) - {""}, key=lambda name: (-texts.count(name), name)) if len(set(texts)) > 1 else []
-        numbers = _numbers(names)
-        if len(names) > len(COLOURS) and numbers is not None:
-            low, high = min(numbers.values()), max(numbers.values())
-            shades = {name: _shade((value - low) / max(high - low, 1e-12)) for name, value in numbers.items()}
-            ends = [(f"{low:g}", _shade(0.0)), (f"{high:g}", _shade(1.0))]
-            return cls([shades.get(text, OTHER) for text in texts], ends)
+        if len(names) > len(COLOURS):
+            with contextlib.suppress(ValueError):
+                numbers = {name: float(name) for name in names}
+                if all(map(math.isfinite, numbers.values())):
+                    low, high = min(numbers.values()), max(numbers.values())
+                    shades = {name: _shade((value - low) / max(high - low, 1e-12)) for name, value in numbers.items()}
+                    legend = [(f"{low:g}", _shade(0.0)), (f"{high:g}", _shade(1.0))]
+                    return cls([shades.get(text, OTHER) for text in texts], legend)
         colour_of = dict(zip(names, COLOURS, strict=False))
         legend = list(colour_of.items())
         if len(names) > len(COLOURS):
@@ -47,29 +51,21 @@ class Groups:
         return cls([colour_of.get(text, OTHER) for text in texts] if names else [], legend)
 
 
-def _numbers(names: Sequence[str]) -> dict[str, float] | None:
-    try:
-        found = {name: float(name) for name in names}
-    except ValueError:
-        return None
-    return found if all(map(math.isfinite, found.values())) else None
-
-
 def _shade(share: float) -> str:
+    """The colour at a share of the ramp, as #rrggbb."""
     place = share * (len(_RAMP) - 1)
-    low = min(int(place), len(_RAMP) - 2)
-    mixed = (round(a + (place - low) * (b - a)) for a, b in zip(_RAMP[low], _RAMP[low + 1], strict=True))
-    return "#{:02x}{:02x}{:02x}".format(*mixed)
+    rgb = (round(float(np.interp(place, range(len(_RAMP)), channel))) for channel in zip(*_RAMP, strict=True))
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
 def thumbnail_side(count: int, grid: bool) -> int:
-    """Pixels of a thumbnail on a map of so many images, before it is enlarged."""
+    """Pixels of a thumbnail's side on a map of `count` images, before it is enlarged."""
     filled = 1.0 if grid else _FILLED
     return max(_SMALLEST, min(_LARGEST, round(_SIDE * filled / math.sqrt(max(1, count)))))
 
 
 def map_size(count: int, columns: int | None, thumbnail: tuple[int, int], look: Look) -> tuple[int, int]:
-    """Pixels of a map without its words: a square, or a grid of so many columns."""
+    """Width and height of a map in pixels, without its words: a square, or a grid with `columns`."""
     if columns is None:
         return _SIDE * look.scale, _SIDE * look.scale
     rows = -(-count // columns)
@@ -79,20 +75,20 @@ def map_size(count: int, columns: int | None, thumbnail: tuple[int, int], look: 
 def draw(
     thumbnails: Sequence[Image.Image], points: np.ndarray, groups: Groups, columns: int | None, look: Look
 ) -> Image.Image:
-    """A map of thumbnails of one size at points (n, 2) in 0 to 1, or, with columns, in the cells (n,) of a grid."""
+    """A map of thumbnails of one size at points (n, 2) in 0 to 1, or, with columns, in the cells (n,) of a grid.
+
+    Raises UsageError for a map that is too large to be written.
+    """
     width, height = thumbnails[0].size
     size = map_size(len(thumbnails), columns, (width, height), look)
-    text = 16 * look.scale
-    font, heading = caption_font(9 * text), caption_font(9 * text, 1.5)
-    line, margin = line_height(font), text
+    margin = 16 * look.scale
+    font, heading = caption_font(9 * margin), caption_font(9 * margin, TITLE)
+    line = line_height(font)
     above = margin + (line_height(heading) + margin // 2 if look.title else 0)
-    words = groups.legend if look.labels else ()
-    total = size[0] + 2 * margin, above + size[1] + margin + (line + margin) * bool(words)
-    check_pixels(*total)
-    page = Image.new("RGB", total, BACKGROUND)
+    legend = groups.legend if look.labels else ()
+    total = size[0] + 2 * margin, above + size[1] + margin + (line + margin) * bool(legend)
+    page = titled_page(total, look.title, heading, margin)
     pen = ImageDraw.Draw(page)
-    if look.title:
-        pen.text((margin, margin), shortened(look.title, heading, size[0]), INK, heading)
     frame = max(1, round(_FRAME * min(width, height)))
     for number, picture in enumerate(thumbnails):
         if columns is None:
@@ -104,13 +100,41 @@ def draw(
         page.paste(plain(picture).convert("RGB"), (left, top))
         if groups.colours:
             pen.rectangle((left, top, left + width - 1, top + height - 1), None, groups.colours[number], frame)
-    across = float(margin)
-    for name, colour in words:
-        spot = above + size[1] + margin
-        pen.rectangle((across, spot, across + line * 0.6, spot + line * 0.6), colour)
+    x, y = float(margin), above + size[1] + margin
+    for name, colour in legend:
+        pen.rectangle((x, y, x + line * 0.6, y + line * 0.6), colour)
         word = shortened(name, font, size[0] / 4)
-        pen.text((across + line * 0.9, spot - line * 0.15), word, INK, font)
-        across += line * 1.6 + font.getlength(word)
-        if across > size[0]:
+        pen.text((x + line * 0.9, y - line * 0.15), word, INK, font)
+        x += line * 1.6 + font.getlength(word)
+        if x > size[0]:
             break
+    return page
+
+
+def honeycomb(pictures: Sequence[Image.Image], columns: int, scale: int, title: str) -> Image.Image:
+    """Pictures of one size cut to hexagons, every second row shifted to the right by half a picture, as plat draws.
+
+    Raises UsageError for one that is too large to be written.
+    """
+    width, height = pictures[0].width * scale, pictures[0].height * scale
+    margin = GAP * scale
+    across = width * math.sqrt(3) / 2 + margin / 2  # from cell to cell
+    down = height * 0.75 + margin / 2
+    rows = -(-len(pictures) // columns)
+    heading = caption_font(height, TITLE)
+    above = margin + (line_height(heading) + margin if title else 0)
+    bottom = above + math.ceil(rows * down + height / 4) + margin
+    page = titled_page((math.ceil((columns + 0.5) * across) + 2 * margin, bottom), title, heading, margin)
+    half = width * math.sqrt(3) / 4
+    corners = [
+        (width / 2, 0), (width / 2 + half, height / 4), (width / 2 + half, height * 3 / 4), (width / 2, height),
+        (width / 2 - half, height * 3 / 4), (width / 2 - half, height / 4),
+    ]  # fmt: skip
+    large = Image.new("L", (width * _FINER, height * _FINER))
+    ImageDraw.Draw(large).polygon([(x * _FINER, y * _FINER) for x, y in corners], fill=255)
+    mask = large.resize((width, height), Image.Resampling.BOX)
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, columns)
+        left = margin + (column + 0.5 + row % 2 / 2) * across - width / 2
+        page.paste(plain(enlarged(picture, scale)).convert("RGB"), (round(left), round(above + row * down)), mask)
     return page

@@ -1,49 +1,47 @@
-"""Sheets: pictures in rows and columns with captions. Every figure has this one look.
+"""Sheets: pictures in rows and columns with captions, and the look that all figures share.
 
-The font is the one that Pillow ships, so the same figure has the same bytes on any machine with the same versions.
+The font is Pillow's own, so the same figure has the same bytes on any machine with the same versions.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Self
 
 from PIL import Image, ImageDraw, ImageFont
 
-from latentcli.config import MEGAPIXELS
+from latentcli.defaults import MEGAPIXELS
 from latentcli.errors import UsageError
 from latentcli.imaging.images import on_checks
 from latentcli.text import shown
 
 GAP = 2  # pixels between pictures, times the scale
-BACKGROUND, INK, FAINT = "#ffffff", "#222222", "#767676"  # of the page, of titles, of captions
+TITLE = 1.5  # size of a title's letters over those of captions
+BACKGROUND, INK, FAINT = "#ffffff", "#222222", "#767676"  # colours of the page, of titles, of captions
 _PIXEL_ART_UP_TO = 32  # pixels a side: larger pictures are enlarged smoothly
 _SMALLEST_TEXT, _LARGEST_TEXT = 10, 28  # pixels
 _LINES_ON_PICTURE = 9  # lines of captions that would cover the height of a picture
-_LEAST_ROOM, _ROOM = 300.0, 4.0  # pixels, and widths of a picture, for the caption of a row
-_TITLE = 1.5  # size of a title's letters over those of captions
+_LEAST_ROOM, _ROOM = 300.0, 4.0  # largest width of a row's caption: pixels, and widths of a picture if these are more
 _MOST_SCALE = 32
-
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True)
 class Captions:
-    """Words beside the pictures of a sheet; empty ones take no room."""
+    """Words beside the pictures of a sheet; without words no room is left for them."""
 
-    below: Sequence[str] = ()  # one a picture
-    rows: Sequence[str] = ()  # one a row, at its left
-    columns: Sequence[str] = ()  # one a column, above it
+    below: Sequence[str] = ()  # one for each picture
+    rows: Sequence[str] = ()  # one for each row, at its left
+    columns: Sequence[str] = ()  # one for each column, above it
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a sheet is drawn."""
+    """Settings of a figure's look."""
 
-    scale: int = 1  # times that pictures are enlarged
-    columns: int | None = None  # the figure's own by default
+    scale: int = 1  # factor by which pictures are enlarged; 4 shows each pixel of 32 px images
+    columns: int | None = None  # None leaves it to the figure
     labels: bool = False  # a caption for each picture, row or column
     title: str = ""
 
@@ -54,11 +52,11 @@ class Look:
             raise UsageError(f"`columns` takes 1 or more, got {self.columns}")
 
     def check(self, count: int, columns: int, size: tuple[int, int]) -> None:
-        """Raises UsageError where a sheet of so many pictures of this size would be too large to be written."""
-        check_pixels(*_area(count, columns, (size[0] * self.scale, size[1] * self.scale), GAP * self.scale))
+        """Raise UsageError where a sheet of `count` pictures of this size would be too large to be written."""
+        check_pixels(columns * (size[0] + GAP) * self.scale, -(-count // columns) * (size[1] + GAP) * self.scale)
 
     def draw(self, pictures: Sequence[Image.Image], columns: int, captions: Captions | None = None) -> Image.Image:
-        """The sheet, row by row; captions are drawn where labels are asked for."""
+        """A sheet with this look; without `labels` it has no captions."""
         return sheet(pictures, columns, captions if self.labels else None, self.scale, self.title)
 
 
@@ -66,7 +64,7 @@ PLAIN = Look()
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Raises UsageError for a figure that is too large to be written."""
+    """Raise UsageError for a figure that is too large to be written."""
     if width * height > MEGAPIXELS * 1_000_000:
         raise UsageError(
             f"the figure would have {width:,} x {height:,} pixels, above {MEGAPIXELS:g} megapixels; "
@@ -91,89 +89,51 @@ def sheet(
     title: str = "",
     gap: int = GAP,
 ) -> Image.Image:
-    """Pictures of one size, row by row, with white gaps; what is transparent lies on a checkerboard.
+    """Pictures of one size, row by row, with white gaps of `gap` times `scale` pixels; transparency is a checkerboard.
 
     Raises UsageError for a sheet that is too large to be written.
     """
-    words = captions or Captions()
-    place = _Places.of(len(pictures), columns, pictures[0].size, words, scale, title, gap * scale)
-    check_pixels(*place.size)
+    captions = captions or Captions()
+    width, height = pictures[0].width * scale, pictures[0].height * scale
+    gap *= scale
+    font, heading = caption_font(height), caption_font(height, TITLE)
+    line = line_height(font)
+    row_captions = [shortened(text, font, max(_LEAST_ROOM, _ROOM * width)) for text in captions.rows]
+    margin = max(gap, line // 2) if any((captions.below, captions.rows, captions.columns, title)) else 0
+    left = margin + (math.ceil(max(map(font.getlength, row_captions)) + line / 2) if row_captions else 0)
+    above = margin + (line_height(heading) + margin // 2 if title else 0) + (line if captions.columns else 0)
+    across, down = width + gap, height + gap + (line if captions.below else 0)
+    rows = -(-len(pictures) // columns)
+    size = left + columns * across - gap + margin, above + rows * down - gap + margin
     mode = "L" if all(picture.mode in ("L", "LA") for picture in pictures) else "RGB"
-    page = Image.new(mode, place.size, BACKGROUND)
-    for index, picture in enumerate(pictures):
-        page.paste(on_checks(enlarged(picture, scale)), place.corner(*divmod(index, columns)))
-    _write(page, place, words, title)
+    page = titled_page(size, title, heading, margin, mode)
+    pen = ImageDraw.Draw(page)
+    corners = [(left + index % columns * across, above + index // columns * down) for index in range(len(pictures))]
+    for picture, corner in zip(pictures, corners, strict=True):
+        page.paste(on_checks(enlarged(picture, scale)), corner)
+    for text, (x, y) in zip(captions.below, corners, strict=False):
+        pen.text((x + width / 2, y + height), shortened(text, font, width), FAINT, font, anchor="ma")
+    for column, text in enumerate(captions.columns):
+        middle = left + column * across + width / 2
+        pen.text((middle, above - line), shortened(text, font, width + gap), FAINT, font, anchor="ma")
+    for row, text in enumerate(row_captions):
+        pen.text((left - line / 2, above + row * down + height / 2), text, FAINT, font, anchor="rm")
     return page
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """Where pictures and words of a sheet are, in pixels."""
-
-    columns: int
-    rows: int
-    cell: tuple[int, int]  # of a picture, enlarged
-    gap: int
-    margin: int
-    line: int  # of a caption
-    left: int  # of the first picture
-    above: int
-
-    @classmethod
-    def of(
-        cls, count: int, columns: int, size: tuple[int, int], words: Captions, scale: int, title: str, gap: int
-    ) -> Self:
-        cell = size[0] * scale, size[1] * scale
-        font, heading = caption_font(cell[1]), caption_font(cell[1], _TITLE)
-        line = line_height(font)
-        has_words = any((words.below, words.rows, words.columns, title))
-        margin = max(gap, line // 2) if has_words else 0
-        longest = max((font.getlength(_row_caption(text, font, cell)) for text in words.rows), default=0.0)
-        left = margin + (math.ceil(longest + line / 2) if words.rows else 0)
-        above = margin + (line_height(heading) + margin // 2 if title else 0) + (line if words.columns else 0)
-        return cls(columns, -(-count // columns), cell, gap, margin, line if words.below else 0, left, above)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Of the page."""
-        right, bottom = self.corner(self.rows, self.columns)
-        return right - self.gap + self.margin, bottom - self.gap + self.margin
-
-    def corner(self, row: int, column: int) -> tuple[int, int]:
-        """The upper left one of a picture."""
-        across, down = self.cell[0] + self.gap, self.cell[1] + self.gap + self.line
-        return self.left + column * across, self.above + row * down
-
-
-def _write(page: Image.Image, place: _Places, words: Captions, title: str) -> None:
-    pen, (width, height) = ImageDraw.Draw(page), place.cell
-    font, heading = caption_font(height), caption_font(height, _TITLE)
-    line = line_height(font)
+def titled_page(size: tuple[int, int], title: str, heading: Font, margin: int, mode: str = "RGB") -> Image.Image:
+    """An empty page with its title in the upper left corner. Raises UsageError for one too large to be written."""
+    check_pixels(*size)
+    page = Image.new(mode, size, BACKGROUND)
     if title:
-        room = page.width - 2 * place.margin
-        pen.text((place.margin, place.margin), shortened(title, heading, room), INK, heading)
-    for index, text in enumerate(words.below):
-        x, y = place.corner(*divmod(index, place.columns))
-        pen.text((x + width / 2, y + height), shortened(text, font, width), FAINT, font, anchor="ma")
-    for column, text in enumerate(words.columns):
-        x, y = place.corner(0, column)
-        pen.text((x + width / 2, y - line), shortened(text, font, width + place.gap), FAINT, font, anchor="ma")
-    for row, text in enumerate(words.rows):
-        x, y = place.corner(row, 0)
-        pen.text((x - line / 2, y + height / 2), _row_caption(text, font, place.cell), FAINT, font, anchor="rm")
-
-
-def _row_caption(text: str, font: Font, cell: tuple[int, int]) -> str:
-    return shortened(text, font, max(_LEAST_ROOM, _ROOM * cell[0]))
-
-
-def _area(count: int, columns: int, size: tuple[int, int], gap: int) -> tuple[int, int]:
-    return columns * (size[0] + gap), -(-count // columns) * (size[1] + gap)
+        room = size[0] - 2 * margin
+        ImageDraw.Draw(page).text((margin, margin), shortened(title, heading, room), INK, heading)
+    return page
 
 
 @cache
 def caption_font(height: int, factor: float = 1.0) -> Font:
-    """The font of captions beside pictures of this height, in pixels."""
+    """The font of captions beside pictures of this height in pixels; `factor` scales its letters."""
     size = min(_LARGEST_TEXT, max(_SMALLEST_TEXT, height // _LINES_ON_PICTURE))
     return ImageFont.load_default(round(factor * size))
 
@@ -184,7 +144,7 @@ def line_height(font: Font) -> int:
 
 
 def shortened(text: str, font: Font, width: float) -> str:
-    """A text on one line, as far as it fits."""
+    """The text on one line, cut to `width` pixels."""
     text = shown(text)
     if font.getlength(text) <= width:
         return text

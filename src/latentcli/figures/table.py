@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 _GAP = 2  # spaces between columns
-_SHORT = 16  # characters of a cell that stays on one line
+_SHORT = 16  # characters: cells up to this length stay on one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Table:
 
 
 def cell(value: float | int | None, decimals: int | None = None) -> str:
-    """A number as a cell shows it: with as many decimals as are asked for, else as many as it needs.
+    """A number as text, with `decimals` or as many as its size needs; "-" for none.
 
     >>> cell(None), cell(19015.23), cell(27.1422), cell(0.98214), cell(12, 0)
     ('-', '19,015.2', '27.14', '0.982', '12')
@@ -34,10 +34,10 @@ def cell(value: float | int | None, decimals: int | None = None) -> str:
 def blocks(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None
 ) -> Iterator[tuple[list[str], list[str]]]:
-    """The table as text: lines of column names and lines of cells.
+    """The table as text, block by block: lines of column names and lines of cells.
 
-    Nothing is cut: cells wrap between words, and columns that do not fit beside the others follow in a block of their
-    own, behind the first column.
+    Nothing is cut. Cells wrap between words, and columns that do not fit into `width` characters follow in a block of
+    their own, behind the first column.
 
     >>> for names, cells in blocks(["vector", "AUC", "verdict"], [["smile", "0.981", "confounded with old"]], 27):
     ...     print(*names, *cells, sep="\\n")
@@ -45,43 +45,42 @@ def blocks(
     smile   0.981  confounded
                    with old
     """
-    cells = list(zip(*filter(None, (columns, *rows)), strict=True))  # by column
     least = [
-        max([*map(len, name.split()), *map(_least, column)])
-        for name, *column in zip(columns or rows[0], *rows, strict=True)
+        max([*map(len, name.split()), *map(_least, cells)])
+        for name, *cells in zip(columns or rows[0], *rows, strict=True)
     ]
     for block in _side_by_side(least, width):
-        wanted = [max(map(len, cells[number])) for number in block]
-        widths = _widened([least[number] for number in block], wanted, width)
-        right = [number > 0 and all(is_number(row[number]) for row in rows) for number in block]
-        drawn = [_lines([row[number] for number in block], widths, right) for row in (columns, *rows) if row]
+        wanted = [max(len(row[column]) for row in (columns, *rows) if row) for column in block]
+        widths = _widened([least[column] for column in block], wanted, width)
+        signs = [">" if column > 0 and all(is_number(row[column]) for row in rows) else "<" for column in block]
+        drawn = [_lines([row[column] for column in block], widths, signs) for row in (columns, *rows) if row]
         names = drawn.pop(0) if columns else []
         yield names, [line for lines in drawn for line in lines]
 
 
 def _least(cell: str) -> int:
-    """Width that a cell cannot go below: all of a short one, the longest word of a text."""
+    """The smallest width of a cell: all of a short one, the longest word of a text."""
     return len(cell) if len(cell) <= _SHORT else max(map(len, cell.split()), default=0)
 
 
 def _side_by_side(least: Sequence[int], width: int | None) -> Iterator[list[int]]:
-    """The numbers of the columns of each block; the first column is in all of them."""
+    """The columns of each block, by number; the first column is in all of them."""
     block = [0]
-    for number in range(1, len(least)):
-        if width is not None and len(block) > 1 and _total([least[each] for each in [*block, number]]) > width:
+    for column in range(1, len(least)):
+        if width is not None and len(block) > 1 and _total([least[each] for each in [*block, column]]) > width:
             yield block
             block = [0]
-        block.append(number)
+        block.append(column)
     yield block
 
 
 def _widened(widths: list[int], wanted: Sequence[int], width: int | None) -> list[int]:
-    """Columns that share the room that is left, as far as they want it."""
+    """Widths with the room that is left: the narrowest column that wants more gets it, a space at a time."""
     while width is None or _total(widths) < width:
-        column = min(range(len(widths)), key=lambda column: (widths[column] >= wanted[column], widths[column]))
-        if widths[column] >= wanted[column]:
+        narrow = [column for column in range(len(widths)) if widths[column] < wanted[column]]
+        if not narrow:
             break
-        widths[column] += 1
+        widths[min(narrow, key=widths.__getitem__)] += 1
     return widths
 
 
@@ -89,21 +88,17 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _lines(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> list[str]:
-    """A row of cells, each wrapped between words."""
+def _lines(cells: Sequence[str], widths: Sequence[int], signs: Sequence[str]) -> list[str]:
+    """The lines of a row of cells, wrapped between words and aligned by `<` or `>`."""
     wrapped = [
         textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False)
         for cell, width in zip(cells, widths, strict=True)
     ]
-    return [
-        (" " * _GAP)
-        .join(
-            part.rjust(width) if at_right else part.ljust(width)
-            for part, width, at_right in zip(parts, widths, right, strict=True)
-        )
-        .rstrip()
-        for parts in zip_longest(*wrapped, fillvalue="")
-    ]
+    lines = []
+    for texts in zip_longest(*wrapped, fillvalue=""):
+        aligned = [f"{text:{sign}{width}}" for text, width, sign in zip(texts, widths, signs, strict=True)]
+        lines.append((" " * _GAP).join(aligned).rstrip())
+    return lines
 
 
 def is_number(cell: str) -> bool:

@@ -1,4 +1,4 @@
-"""A part of a picture: a box that may be tilted and may stick out of the picture."""
+"""Boxes in a picture, which may be tilted and may stick out of it, and the pixels in them."""
 
 import math
 from dataclasses import astuple, dataclass
@@ -9,15 +9,15 @@ from PIL import Image
 
 from latentcli.errors import UsageError
 
-_ABOVE = 4  # a tilted box is turned at this many times the size that is wanted of it, where it has that many pixels
+_ABOVE = 4  # times the wanted size at which a tilted box is turned, if it has that many pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
     """A box in pixels of an upright picture."""
 
-    x: float  # of its left edge, before it is turned
-    y: float
+    x: float  # left edge, before it is turned
+    y: float  # upper edge, before it is turned
     width: float
     height: float
     roll: float = 0.0  # degrees by which it is turned about its middle, clockwise
@@ -29,7 +29,7 @@ class Box:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `x,y,width,height` or `x,y,width,height,roll`, in hundredths. Raises UsageError.
+        """A box from `x,y,width,height` or `x,y,width,height,roll`, rounded to hundredths. Raises UsageError.
 
         >>> Box.parse("170,72,101,101,-12").roll
         -12.0
@@ -43,7 +43,7 @@ class Box:
         return cls(*numbers).rounded()
 
     def rounded(self) -> Self:
-        """In hundredths, as `text` says it."""
+        """The box in hundredths of a pixel and of a degree, as `text` writes it."""
         return type(self)(*(round(number, 2) for number in astuple(self)))
 
     @property
@@ -52,8 +52,13 @@ class Box:
 
     @property
     def axes(self) -> tuple[float, float]:
-        """Cosine and sine of the roll: the box's own x axis in the picture."""
+        """Cosine and sine of the roll, which are the direction of the box's x axis in the picture."""
         return math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
+
+    def turned(self, x: float, y: float) -> tuple[float, float]:
+        """A point in pixels of the picture, given from the middle of the box along its own axes."""
+        cosine, sine = self.axes
+        return self.middle[0] + x * cosine - y * sine, self.middle[1] + x * sine + y * cosine
 
     def bounds(self) -> tuple[int, int, int, int]:
         """The smallest upright box around it: left, top, right, bottom in whole pixels.
@@ -68,16 +73,16 @@ class Box:
         return math.floor(x - across), math.floor(y - down), math.ceil(x + across), math.ceil(y + down)
 
     def region(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """What of a picture of (width, height) lies within the bounds: left, top, right, bottom."""
+        """The part of a picture of (width, height) within the bounds: left, top, right, bottom."""
         left, top, right, bottom = self.bounds()
         return max(0, left), max(0, top), min(size[0], right), min(size[1], bottom)
 
     def is_inside(self, size: tuple[int, int]) -> bool:
-        """Whether it lies in a picture of (width, height) with all of its bounds."""
+        """Whether all of its bounds lie in a picture of (width, height)."""
         return self.region(size) == self.bounds()
 
     def text(self) -> str:
-        """As `parse` takes it.
+        """The box as text that `parse` reads.
 
         >>> Box(1, 2, 30, 30).text(), Box(1.5, 2, 30, 30, -7.25).text()
         ('1,2,30,30', '1.5,2,30,30,-7.25')
@@ -86,42 +91,40 @@ class Box:
         return ",".join(f"{number:.2f}".rstrip("0").rstrip(".") for number in numbers)
 
 
-def cut(picture: Image.Image, place: Box, size: tuple[int, int]) -> Image.Image:
-    """What a place shows, turned upright, as (width, height) pixels; beyond the picture its border goes on.
+def cut(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
+    """The picture in a box, upright, as (width, height) pixels; beyond the picture its border is repeated.
 
     Lanczos; a tilted box is turned bicubically at four times the size first.
     """
-    whole = place.is_inside(picture.size)
-    if whole and not place.roll:
-        box = (place.x, place.y, place.x + place.width, place.y + place.height)
-        return picture.resize(size, Image.Resampling.LANCZOS, box=box)
-    bounds = place.bounds()
-    around = picture.crop(bounds) if whole else _with_border(picture, bounds)
-    above = _ABOVE * max(size[0] / place.width, size[1] / place.height)
-    scale = min(1.0, above)
+    is_inside = box.is_inside(picture.size)
+    if is_inside and not box.roll:
+        edges = (box.x, box.y, box.x + box.width, box.y + box.height)
+        return picture.resize(size, Image.Resampling.LANCZOS, box=edges)
+    bounds = box.bounds()
+    around = picture.crop(bounds) if is_inside else _with_border(picture, bounds)
+    scale = min(1.0, _ABOVE * max(size[0] / box.width, size[1] / box.height))
     if scale < 1:
         smaller = max(1, round(around.width * scale)), max(1, round(around.height * scale))
         around = around.resize(smaller, Image.Resampling.LANCZOS)
     across, down = around.width / (bounds[2] - bounds[0]), around.height / (bounds[3] - bounds[1])
-    cosine, sine = place.axes
-    x, y = (place.middle[0] - bounds[0]) * across, (place.middle[1] - bounds[1]) * down
-    width, height = place.width * across, place.height * down
-    turned = max(1, round(width)), max(1, round(height))
-    steps = width / turned[0], height / turned[1]  # of the smaller picture, for one pixel of the turned one
+    cosine, sine = box.axes
+    x, y = (box.middle[0] - bounds[0]) * across, (box.middle[1] - bounds[1]) * down
+    width, height = box.width * across, box.height * down
+    upright_size = max(1, round(width)), max(1, round(height))
+    steps = width / upright_size[0], height / upright_size[1]  # pixels of `around` for one of the upright box
     matrix = (
         cosine * steps[0], -sine * steps[1], x - cosine * width / 2 + sine * height / 2,
         sine * steps[0], cosine * steps[1], y - sine * width / 2 - cosine * height / 2,
     )  # fmt: skip
-    upright = around.transform(turned, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+    upright = around.transform(upright_size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
     return upright.resize(size, Image.Resampling.LANCZOS)
 
 
 def _with_border(picture: Image.Image, bounds: tuple[int, int, int, int]) -> Image.Image:
-    """The bounds of a picture, its outermost pixels repeated where they leave it."""
+    """The bounds of a picture; its outermost pixels are repeated beyond it."""
     left, top, right, bottom = bounds
     columns = np.clip(np.arange(left, right), 0, picture.width - 1)
     rows = np.clip(np.arange(top, bottom), 0, picture.height - 1)
-    touched = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    pixels = np.asarray(picture.crop(touched))
-    wider = pixels[rows[:, None] - touched[1], columns[None, :] - touched[0]]
-    return Image.frombytes(picture.mode, (len(columns), len(rows)), wider.tobytes())  # premultiplied stays that
+    inside = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    pixels = np.asarray(picture.crop(inside))[rows[:, None] - inside[1], columns - inside[0]]
+    return Image.frombytes(picture.mode, (len(columns), len(rows)), pixels.tobytes())  # keeps premultiplied modes

@@ -1,16 +1,14 @@
 """Pictures in and out: read, convert, write.
 
-Pillow's pictures and their 0..255 stay in this file; everywhere else images are (n, channels, height, width)
-of float32 in [0, 1], or, while waiting to be trained on, (n, height, width, channels) of uint8. Where they have alpha,
-it is the last channel and colours are premultiplied by it: what is invisible is 0, and nothing of it can bleed into
-what is visible. Pillow's pictures are not premultiplied. Nothing here imports torch, so that the processes that decode
-a folder start at once.
+Only this module knows that pixels are 0 to 255. Elsewhere images are float32 (n, channels, height, width) in [0, 1],
+or, while they wait for training, uint8 (n, height, width, channels). Alpha is the last channel, and colours are
+premultiplied by it, so that invisible pixels are 0 and cannot bleed into visible ones; Pillow's pictures are not
+premultiplied. Nothing here imports torch, so that the processes that decode a folder start at once.
 """
 
 import contextlib
 import io
 import os
-import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +19,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
-from latentcli.config import MEGAPIXELS, WHITE, WITH_ALPHA, ModelConfig
+from latentcli.config import ModelConfig
+from latentcli.defaults import MEGAPIXELS
 from latentcli.errors import ConfigError, ImageError
 from latentcli.imaging.box import Box, cut
 from latentcli.imaging.faces import NoFace, find_faces
@@ -29,12 +28,13 @@ from latentcli.storage.files import read_input, write_whole
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  # never EPS, PDF …
 ORIENTATION = 0x0112  # the EXIF tag
-_MOST_OVERHEAD, _MOST_PER_PIXEL = 64 << 20, 16  # bytes of a picture's file
+_MOST_OVERHEAD, _MOST_PER_PIXEL = 64 << 20, 16  # largest file of a picture: bytes, and bytes per pixel
 MOST_PIPED = 192 << 20  # bytes of a picture from the standard input
-_CROP_TIMES = 2  # the model's size, up to which a square picture is taken for a face crop
+_CROP_TIMES = 2  # times the model's size: square pictures up to this are taken for face crops
 _PNG_LEVEL = 3  # of 9: a third of the time of Pillow's own 6, for files that are 4 % larger
 _WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
-_TRANSPARENT = 230  # alpha, of 255, below which a pixel is transparent: a tenth of what lies behind it shows
+WITH_ALPHA = (2, 4)  # channels of images with transparency: gray or RGB, then alpha
+_TRANSPARENT = 230  # alpha below which a pixel counts as transparent: a tenth of the background shows through
 _CHECK, _CHECKS = 8, (255, 228)  # the checkerboard behind transparent pictures: pixels of a square, and its two grays
 
 # What Pillow raises for damaged files, over all its formats.
@@ -43,46 +43,40 @@ PILLOW_ERRORS = (
     IndexError, KeyError, TypeError, ZeroDivisionError, RuntimeError,
 )  # fmt: skip
 
-# Pillow only warns above its own limit; ours is final, and looked at before pixels are decoded.
+# Pillow only warns above its own limit; `open_picture` refuses above ours, before pixels are decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def _is_regular(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except OSError:  # a dangling or looping link
-        return False
-
-
 @contextlib.contextmanager
 def open_picture(path: Path, content: bytes | None = None, megapixels: float = MEGAPIXELS) -> Iterator[Image.Image]:
     """The picture with its header checked; pixels are decoded when they are first used.
 
-    `content` are the file's bytes where they are not on the disk under that name. Raises ImageError for anything that
-    is no readable image file, also while its pixels are used.
+    `content` are the file's bytes where they are not on the disk under that name. Raises ImageError for everything
+    that is not a readable image file, also while its pixels are used.
     """
     if content is None and not os.path.lexists(path):
         raise ImageError(f"{path} does not exist; check the name")
-    if content is None and not _is_regular(path):
+    if content is None and not os.path.isfile(path):
         raise ImageError(f"{path} is not a file; give an image file")
-    file = path if content is None else io.BytesIO(content)
-    with _pillow_errors(path), Image.open(file, formats=FORMATS) as picture:
-        if picture.width * picture.height > megapixels * 1_000_000:
-            size = f"{picture.width}x{picture.height}"
-            raise_it = "" if megapixels == MEGAPIXELS else ", or raise `max_megapixels`"
-            raise ImageError(f"{path} has {size} pixels; scale it below {megapixels:g} megapixels{raise_it}")
-        if picture.format == "PNG":
-            _check_sums(path if content is None else io.BytesIO(content))
-        yield picture
-
-
-def _check_sums(png: Path | io.BytesIO) -> None:
-    """Raises SyntaxError where a chunk of a PNG is damaged: decoding alone does not always notice."""
-    with Image.open(png, formats=("PNG",)) as picture:
-        picture.verify()
+    try:
+        with Image.open(path if content is None else io.BytesIO(content), formats=FORMATS) as picture:
+            if picture.width * picture.height > megapixels * 1_000_000:
+                size = f"{picture.width}x{picture.height}"
+                raise_it = "" if megapixels == MEGAPIXELS else ", or raise `max_megapixels`"
+                raise ImageError(f"{path} has {size} pixels; scale it below {megapixels:g} megapixels{raise_it}")
+            if picture.format == "PNG":  # decoding alone does not always notice a damaged chunk
+                with Image.open(path if content is None else io.BytesIO(content), formats=("PNG",)) as twin:
+                    twin.verify()
+            yield picture
+    except NoFace as error:
+        raise ImageError(f"{path} shows no face that can be found; leave it out, or crop it yourself") from error
+    except PermissionError as error:
+        raise ImageError(f"{path} may not be read; check its permissions") from error
+    except PILLOW_ERRORS as error:
+        raise ImageError(f"{path} is not a readable image (damaged, or of another type)") from error
 
 
 def picture_bytes(path: Path, picture: Image.Image) -> bytes:
@@ -90,69 +84,66 @@ def picture_bytes(path: Path, picture: Image.Image) -> bytes:
     return read_input(path, _MOST_OVERHEAD + _MOST_PER_PIXEL * picture.width * picture.height)
 
 
-@contextlib.contextmanager
-def _pillow_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except NoFace as error:
-        raise ImageError(f"{path} shows no face that can be found; leave it out, or crop it yourself") from error
-    except PILLOW_ERRORS as error:
-        if isinstance(error, PermissionError):
-            raise ImageError(f"{path} may not be read; check its permissions") from error
-        raise ImageError(f"{path} is not a readable image (damaged, or of another type)") from error
-
-
 def read_image(path: Path, config: ModelConfig) -> np.ndarray:
-    """The picture as a model wants it: uint8 (height, width, channels), cropped, Lanczos."""
+    """The picture cropped and resized for a model: uint8 (height, width, channels). Raises ImageError."""
     with open_picture(path) as picture:
         return fit_given(picture, config)
 
 
 def fit_given(picture: Image.Image, config: ModelConfig) -> np.ndarray:
-    """A picture that somebody gives, as a model wants it: uint8 (height, width, channels).
+    """A picture that a user gives, cropped and resized for a model: uint8 (height, width, channels).
 
-    A model of aligned faces takes a small square picture for a face crop like those it learned from. In any other the
-    face is found, and where there is none, the centre is taken.
+    A model of aligned faces takes a small square picture for a face crop like those it learned from. In any other it
+    finds the face, and takes the centre where there is none.
     """
     is_crop = picture.width == picture.height <= _CROP_TIMES * config.width
     if config.crop == "face" and config.aligned and not is_crop:
-        whole = plain(upright(picture), config.background)
         with contextlib.suppress(NoFace):
-            return to_model_size(whole, config, _face_place(whole, config))
+            return _fit_face(picture, config)
     return fit(picture, config)
 
 
 def fit(picture: Image.Image, config: ModelConfig) -> np.ndarray:
-    """A picture of a training set as a model wants it: uint8 (height, width, channels)."""
-    if finds_faces(config):
-        whole = plain(upright(picture), config.background)
-        return to_model_size(whole, config, _face_place(whole, config))
-    _draft(picture, config)
+    """A picture of a training set, cropped and resized for a model: uint8 (height, width, channels)."""
+    if config.crop == "face" and not config.aligned:
+        return _fit_face(picture, config)
+    if picture.format in ("JPEG", "MPO"):  # decodes faster at a fraction of its size, down to twice what is needed
+        across, down = 2 * config.width / picture.width, 2 * config.height / picture.height
+        if config.crop != "none":
+            across = down = 2 * max(config.width, config.height) / min(picture.size)
+        scale = max(across, down)
+        picture.draft(None, (max(1, int(picture.width * scale)), max(1, int(picture.height * scale))))
     whole = upright(picture)
     return to_model_size(whole if config.has_alpha else plain(whole, config.background), config)
 
 
-def to_model_size(picture: Image.Image, config: ModelConfig, place: Box | None = None) -> np.ndarray:
-    """Cut out a place (else what the model sees), resize: uint8 (height, width, channels)."""
+def _fit_face(picture: Image.Image, config: ModelConfig) -> np.ndarray:
+    """The largest face of a picture, framed for a model: uint8 (height, width, channels). Raises NoFace."""
+    whole = plain(upright(picture), config.background)
+    faces = find_faces(whole)
+    if not faces:
+        raise NoFace
+    return to_model_size(whole, config, faces[0].place(config.framing))
+
+
+def to_model_size(picture: Image.Image, config: ModelConfig, box: Box | None = None) -> np.ndarray:
+    """A box of a picture, else of `model_box`, resized for a model: uint8 (height, width, channels)."""
     if config.has_alpha:
         picture = premultiplied(picture, config.has_colour)
     else:
         picture = picture.convert("RGB" if config.has_colour else "L")
-    place = place or model_box(picture.width, picture.height, config)
+    box = box or model_box(picture.width, picture.height, config)
     size = (config.width, config.height)
-    if place != Box(0, 0, *size) or picture.size != size:
-        picture = cut(picture, place, size)
+    if box != Box(0, 0, *size) or picture.size != size:
+        picture = cut(picture, box, size)
     pixels = np.array(picture, dtype=np.uint8).reshape(config.height, config.width, config.channels)
-    if config.has_alpha:  # Lanczos overshoots, and no colour is above its alpha
+    if config.has_alpha:  # Lanczos overshoots, but no premultiplied colour is above its alpha
         np.minimum(pixels[:, :, :-1], pixels[:, :, -1:], out=pixels[:, :, :-1])
     return pixels
 
 
 def model_box(width: int, height: int, config: ModelConfig) -> Box:
-    """What a model sees of a picture when nothing is looked for in it.
-
-    The largest centred box of the model's shape, or with `crop` "none" all of it, which is then squeezed.
-    """
+    """The largest centred box of the model's shape in a picture; with `crop` "none" all of it, to be squeezed."""
     if config.crop == "none":
         return Box(0, 0, width, height)
     scale = min(width / config.width, height / config.height)
@@ -160,31 +151,11 @@ def model_box(width: int, height: int, config: ModelConfig) -> Box:
     return Box((width - inner[0]) // 2, (height - inner[1]) // 2, *inner)
 
 
-def finds_faces(config: ModelConfig) -> bool:
-    """Whether the model's images are faces that have to be found in their pictures."""
-    return config.crop == "face" and not config.aligned
-
-
-def _face_place(picture: Image.Image, config: ModelConfig) -> Box:
-    """Where the largest face of a picture is, as the model frames it. Raises NoFace."""
-    found = find_faces(picture)
-    if not found:
-        raise NoFace
-    return found[0].place(config.framing)
-
-
-def _draft(picture: Image.Image, config: ModelConfig) -> None:
-    """Let a JPEG decode at a fraction of its size, down to twice what is needed: several times faster."""
-    if picture.format in ("JPEG", "MPO"):
-        if config.crop != "none":
-            scale = 2 * max(config.width, config.height) / min(picture.size)
-        else:
-            scale = max(2 * config.width / picture.width, 2 * config.height / picture.height)
-        picture.draft(None, (max(1, int(picture.width * scale)), max(1, int(picture.height * scale))))
-
-
 def upright(picture: Image.Image) -> Image.Image:
-    """The EXIF orientation applied; a broken one is ignored. It is the same picture where there is nothing to turn."""
+    """The picture with its EXIF orientation applied, the same object where there is nothing to turn.
+
+    A broken orientation is ignored.
+    """
     try:
         if picture.getexif().get(ORIENTATION, 1) == 1:
             picture.load()
@@ -204,60 +175,60 @@ def upright_size(picture: Image.Image) -> tuple[int, int]:
     return width, height
 
 
-def plain(picture: Image.Image, background: str = WHITE) -> Image.Image:
-    """Mode L or RGB from any mode, without clipping 16-bit values; what is transparent shows the background.
+def plain(picture: Image.Image, background: str = "#ffffff") -> Image.Image:
+    """The picture in mode L or RGB, on a background where it is transparent; the same object if it is so already.
 
-    It is the same picture where there is nothing to convert.
+    16-bit values are scaled, not clipped.
     """
     mode = picture.mode
-    if mode.startswith("I") or mode == "F":
+    if _exceeds_8_bits(picture):
         return _eight_bit(picture)
-    if _says_alpha(picture):
+    if _may_be_transparent(picture):
         picture = picture.convert("RGBA")
         ground = Image.new("RGBA", picture.size, background)
-        stays_gray = mode in ("LA", "L", "1") and _is_gray(background)
+        stays_gray = mode in ("LA", "L", "1") and len(set(ImageColor.getrgb(background))) == 1
         return Image.alpha_composite(ground, picture).convert("L" if stays_gray else "RGB")
     kind = "L" if mode in ("1", "L") else "RGB"
     return picture if mode == kind else picture.convert(kind)
 
 
 def premultiplied(picture: Image.Image, colour: bool) -> Image.Image:
-    """Mode RGBa, or La without `colour`, from any mode: colours times alpha, which is 255 in pictures without it."""
-    if picture.mode.startswith("I") or picture.mode == "F" or not _says_alpha(picture):
-        picture = plain(picture)
-    straight = picture.convert("RGBA")
+    """The picture in mode RGBa, or La without `colour`: colours times alpha, which is 255 in pictures without it."""
+    straight = (picture if _may_be_transparent(picture) else plain(picture)).convert("RGBA")
     return straight.convert("RGBa") if colour else straight.convert("LA").convert("La")
 
 
-def _says_alpha(picture: Image.Image) -> bool:
-    """Whether a picture's pixels may be transparent, by its header."""
-    return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+def _exceeds_8_bits(picture: Image.Image) -> bool:
+    """Whether a picture is gray of more than 8 bits."""
+    return picture.mode.startswith("I") or picture.mode == "F"
 
 
-def _is_gray(colour: str) -> bool:
-    return colour[1:3] == colour[3:5] == colour[5:7]
+def _may_be_transparent(picture: Image.Image) -> bool:
+    """Whether the header of a picture of 8 bits allows transparent pixels."""
+    says_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    return says_alpha and not _exceeds_8_bits(picture)
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
-    """16- and 32-bit gray scaled by the range of its type, which `convert` would clip to white."""
+    """Gray of more than 8 bits scaled by the range of its type, where `convert` would clip it to white."""
     values = np.asarray(picture).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("pixels that are no numbers")
-    top = 65535.0 if picture.mode.startswith("I") else 1.0
-    if picture.mode == "I" and values.max(initial=0) <= 255:
+    top, highest = 65535.0, values.max(initial=0)
+    if picture.mode == "F":
+        top = max(1.0, highest)
+    elif picture.mode == "I" and highest <= 255:
         top = 255.0
-    if picture.mode == "F" and values.max(initial=0) > 1:
-        top = float(values.max())
     return Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
 
 
 def read_all(
     items: Iterable[Item], read: Callable[[Item], Result], at_once: int = 256, workers: int | None = None
 ) -> Iterator[tuple[Item, Result | ImageError]]:
-    """Read many pictures, in order: each path or name with what `read` made of it, or its ImageError.
+    """Read many pictures in threads, in order: each item with the result of `read`, or its ImageError.
 
-    `workers` read at the same time, as many as there are cores without it, and at most `at_once` results wait in
-    memory. The one place where an unreadable picture does not end the work.
+    `workers` is the number of threads, by default that of the cores; at most `at_once` results wait in memory. This is
+    the one function in which an unreadable picture does not end the work.
     """
 
     def attempt(item: Item) -> tuple[Item, Result | ImageError]:
@@ -266,15 +237,15 @@ def read_all(
         except ImageError as error:
             return item, error
 
-    waiting = iter(items)
+    remaining = iter(items)
     with ThreadPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
-        while some := list(islice(waiting, at_once)):
-            yield from pool.map(attempt, some)
+        while block := list(islice(remaining, at_once)):
+            yield from pool.map(attempt, block)
 
 
 def has_colour(picture: Image.Image) -> bool:
-    """Whether a picture shows chroma, looked at in a thumbnail: gray pictures are often stored as RGB."""
-    if picture.mode in ("1", "L", "LA", "F") or picture.mode.startswith("I"):
+    """Whether a thumbnail of the picture has chroma: gray pictures are often stored as RGB."""
+    if picture.mode in ("1", "L", "LA") or _exceeds_8_bits(picture):
         return False
     picture.draft(None, (64, 64))
     pixels = np.asarray(plain(picture).convert("RGB").resize((32, 32)), dtype=np.int16)
@@ -282,8 +253,8 @@ def has_colour(picture: Image.Image) -> bool:
 
 
 def has_transparency(picture: Image.Image) -> bool:
-    """Whether some of a picture can be seen through: many have an alpha channel that is full."""
-    if picture.mode.startswith("I") or not _says_alpha(picture):
+    """Whether some pixels are transparent: many pictures have an alpha channel that is opaque everywhere."""
+    if not _may_be_transparent(picture):
         return False
     return int(np.asarray(picture.convert("RGBA").getchannel("A")).min()) < _TRANSPARENT
 
@@ -303,7 +274,7 @@ def as_uint8(images: np.ndarray) -> np.ndarray:
 
 
 def straight(images: np.ndarray) -> np.ndarray:
-    """Premultiplied images (n, 2 or 4, height, width) with their colours divided by alpha; black where that is 0."""
+    """Premultiplied images (n, 2 or 4, height, width) with colours divided by alpha, and black where alpha is 0."""
     alpha = np.clip(images[:, -1:], 0, 1)
     colours = np.zeros_like(images[:, :-1])
     np.divide(images[:, :-1], alpha, out=colours, where=alpha * 255 >= 0.5)
@@ -311,7 +282,7 @@ def straight(images: np.ndarray) -> np.ndarray:
 
 
 def on_white(images: np.ndarray) -> np.ndarray:
-    """Images (n, 1 or 3, height, width): those with alpha lie on white, others are the same."""
+    """Images (n, 1 or 3, height, width): those with alpha are laid on white, others stay as they are."""
     return images if images.shape[1] not in WITH_ALPHA else images[:, :-1] + (1 - images[:, -1:])
 
 
@@ -323,7 +294,7 @@ def to_pictures(images: np.ndarray) -> list[Image.Image]:
 
 
 def on_checks(picture: Image.Image) -> Image.Image:
-    """Mode L or RGB: a transparent picture on a light checkerboard. Others are the same picture."""
+    """A picture with alpha laid on a light checkerboard, in mode L or RGB; others stay the same object."""
     if "A" not in picture.getbands():
         return picture
     across, down = (np.arange(side) // _CHECK % 2 for side in picture.size)
@@ -358,7 +329,7 @@ def has_alpha(suffix: str) -> bool:
 
 
 def check_writable(path: Path) -> Path:
-    """The path, when Pillow can write what its suffix names. Raises ImageError otherwise."""
+    """The path, if Pillow can write the type that its suffix names. Raises ImageError otherwise."""
     Image.init()
     if Image.EXTENSION.get(path.suffix.lower()) not in FORMATS:
         raise ImageError(f"cannot write {path}: unknown image type; use .png, .jpg, .webp, .tiff or .gif")

@@ -1,6 +1,6 @@
 """The network of Chollet's *Deep Learning with Python*, chapter 8.4, layer by layer: 550,629 parameters.
 
-TensorFlow's "same" padding puts the odd pixel of a strided layer after the image, not before; so do the two pads here.
+Strided layers are padded as in TensorFlow's "same" padding: the odd pixel comes after the image.
 """
 
 import torch.nn.functional as F

@@ -1,12 +1,13 @@
 """Engines that compute a model's encoder and decoder: ONNX Runtime, and PyTorch on any of its devices.
 
-Using a model needs no PyTorch: ONNX Runtime starts in a tenth of the time and is as fast on a CPU. Its graphs are made
-from the model file when they are first needed, which is quicker than reading them from a cache would be worth.
+ONNX Runtime starts in a tenth of the time of PyTorch and is as fast on a CPU, so using a model loads no PyTorch. The
+ONNX graphs are built from the model file when they are first needed: that takes less time than a cache would save.
 """
 
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -18,73 +19,90 @@ from latentcli.runtime import open_session
 Weights = Mapping[str, np.ndarray]
 
 
-class Engine(Protocol):
-    """Images are float32 (n, channels, height, width) in [0, 1], latents float32 (n, latent_dim)."""
+class OnnxEngine:
+    """ONNX Runtime on the CPU.
+
+    Images of all engines are float32 (n, channels, height, width) in [0, 1], latents float32 (n, latent_dim).
+    """
+
+    device = "cpu"
+
+    def __init__(self, config: ModelConfig, weights: Weights) -> None:
+        builders = {"encoder": graphs.encoder, "decoder": graphs.decoder}
+        self._graphs = {name: partial(build, config, weights) for name, build in builders.items()}
+        self._sessions: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        """Load everything now instead of at the first use."""
+        for name in self._graphs:
+            self._session(name)
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """The posterior means of images."""
+        return self._run("encoder", images)
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """The images of latents."""
+        return self._run("decoder", z)
+
+    def _session(self, name: str) -> Any:
+        with self._lock:
+            if name not in self._sessions:
+                self._sessions[name] = open_session(self._graphs[name]())
+        return self._sessions[name]
+
+    def _run(self, name: str, values: np.ndarray) -> np.ndarray:
+        session = self._session(name)
+        (result,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(values)})
+        return np.asarray(result)
+
+
+class TorchEngine:
+    """PyTorch on a device; `vae` is the network as a PyTorch module, in eval mode and without gradients."""
+
+    def __init__(self, config: ModelConfig, weights: Weights, device: Device) -> None:
+        import torch
+
+        from latentcli.model.device import choose_device, prepare
+        from latentcli.model.vae import VAE
+
+        chosen = choose_device(device)
+        vae = VAE(config)
+        vae.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+        self.vae = prepare(vae, chosen).eval().requires_grad_(False)
 
     @property
     def device(self) -> str:
-        """Name of the device, as PyTorch calls it."""
+        return str(self.vae.sigma.device)
 
     def prepare(self) -> None:
-        """Load now what would be loaded at the first use."""
+        """Nothing is left to load."""
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Posterior means of images."""
+        return self._compute(lambda x: self.vae.encode(x).mean, images)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Images of latents."""
+        return self._compute(self.vae.decode, z)
+
+    def _compute(self, function: Any, values: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            result = function(torch.from_numpy(np.ascontiguousarray(values)).to(self.vae.sigma.device))
+        return np.asarray(result.cpu().numpy())
+
+
+Engine = OnnxEngine | TorchEngine
 
 
 def choose_engine(config: ModelConfig, weights: Weights, wanted: EngineName, device: Device = "auto") -> Engine:
-    """The wanted engine; "auto" is ONNX Runtime, but for a device that only PyTorch has.
+    """The wanted engine; "auto" is ONNX Runtime, or PyTorch for a device that only PyTorch supports.
 
     Raises ConfigError where the machine has no such device.
     """
     if wanted == "onnx" and device in ("cuda", "mps"):
         raise ConfigError(f"ONNX Runtime computes on the CPU; for {device} leave the engine out, or give torch")
     if wanted == "torch" or device in ("cuda", "mps"):
-        from latentcli.model.device import choose_device
-        from latentcli.model.network import TorchEngine, build
-
-        return TorchEngine(build(config, weights, choose_device(device)))
+        return TorchEngine(config, weights, device)
     return OnnxEngine(config, weights)
-
-
-class OnnxEngine:
-    """ONNX Runtime on the CPU."""
-
-    device = "cpu"
-
-    def __init__(self, config: ModelConfig, weights: Weights) -> None:
-        self._encoder = _Session(lambda: graphs.encoder(config, weights))
-        self._decoder = _Session(lambda: graphs.decoder(config, weights))
-
-    def prepare(self) -> None:
-        self._encoder.load()
-        self._decoder.load()
-
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        return self._encoder.run(images)
-
-    def decode(self, z: np.ndarray) -> np.ndarray:
-        return self._decoder.run(z)
-
-
-class _Session:
-    """A graph of one input and one output, loaded when it is first run."""
-
-    def __init__(self, graph: Callable[[], bytes]) -> None:
-        self._graph = graph
-        self._lock = threading.Lock()
-        self._session: Any = None
-
-    def load(self) -> Any:
-        with self._lock:
-            if self._session is None:
-                self._session = open_session(self._graph())
-        return self._session
-
-    def run(self, values: np.ndarray) -> np.ndarray:
-        session = self.load()
-        (result,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(values)})
-        return np.asarray(result)

@@ -1,40 +1,42 @@
 """Prior by flow matching: a velocity field that carries N(0, I) to the encoded training images, computed with NumPy.
 
-Lipman et al. 2023, "Flow matching for generative modeling", with straight paths (section 4.1, sigma_min 0), from
-x0 ~ N(0, I) at time 0 to x1 at time 1. It runs in turned and scaled latents (`training/flow.py`). The field is that of
-a Gaussian mixture, which is known, plus what a residual network adds to it: with an untrained network it draws from the
-mixture. Samples go farther in the direction that the network adds than it says (Karras et al. 2024, "Guiding a
-diffusion model with a bad version of itself", eq. 5, where the bad version is the mixture). Where the network knows
-parts of the training images, each sample is to belong to those of one of them.
+Lipman et al. 2023, "Flow matching for generative modeling", with straight paths (section 4.1, sigma_min 0) from
+x0 ~ N(0, I) at time 0 to x1 at time 1. The flow runs in rotated and scaled latents (`training/prior/flow.py`). Its
+velocity is that of a Gaussian mixture, which has a closed form, plus a correction by a residual network: with an
+untrained network it samples from the mixture. Guidance amplifies the correction (Karras et al. 2024, "Guiding a
+diffusion model with a bad version of itself", eq. 5, where the bad version is the mixture). If the prior is conditioned
+on labels, each sample takes the label combination of one random training image.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property, partial
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 
-from latentcli.config import FLOW_GUIDANCE, FLOW_TEMPERATURE
-from latentcli.model.noise import uniform_and_normal
+from latentcli.defaults import FLOW_GUIDANCE, FLOW_TEMPERATURE
+from latentcli.model.noise import mixed, uniform_and_normal
 
-FREQUENCIES = 32  # of the time's sines and cosines, from 1 to 1,000
+FREQUENCIES = 32  # of the sines and cosines of the time
 _STEPS = 12  # of the midpoint rule, two evaluations each
-_AT_ONCE = 256  # latents
+_BATCH = 256  # latents carried at once
 _EPSILON = 1e-5  # of the layer norm
-_OF_PARTS = 2.0  # factor on what wanted parts change: with 1, half of the faces wanted with glasses wear some
+_LABEL_GUIDANCE = 2.0  # factor on what labels change; with 1 half of the samples `like` glasses have some
 
-Field = Callable[[np.ndarray, float], np.ndarray]
+Field = Callable[[np.ndarray, float, np.ndarray | None], np.ndarray]  # x (n, k), time and labels to dx/dt (n, k)
 
 
 def frequencies() -> np.ndarray:
-    """Of the sines and cosines that the network sees the time as: (FREQUENCIES,) float32."""
+    """Frequencies of the time embedding, from 1 to 1,000: (FREQUENCIES,) float32."""
     return np.exp(np.linspace(0, math.log(1000), FREQUENCIES)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class MixturePaths:
-    """Straight paths from N(0, I) to a Gaussian mixture of c components over k dimensions."""
+    """Straight paths from N(0, I) to a Gaussian mixture of c components in k dimensions."""
 
     weights: np.ndarray  # (c,), sums to 1
     means: np.ndarray  # (c, k)
@@ -44,8 +46,8 @@ class MixturePaths:
     def velocity(self, x: np.ndarray, t: float) -> np.ndarray:
         """Mean velocity (n, k) of the paths that pass x (n, k) at time t.
 
-        On the way a component is N(t m, (1 - t)^2 I + t^2 C), in which both ends of a path have means that are linear
-        in x; components count by how likely they make x.
+        At time t a component is N(t m, (1 - t)^2 I + t^2 C), and the means of both ends of a path given x are linear
+        in x. Components are weighted by the density that they have at x.
         """
         log_likelihoods, velocities = [], []
         for weight, mean, variances, directions in zip(
@@ -59,179 +61,165 @@ class MixturePaths:
         shares /= shares.sum(axis=0)
         return np.asarray((shares[:, :, None] * np.stack(velocities)).sum(axis=0))
 
-    def fits(self, k: int) -> bool:
-        """Whether the arrays have the shapes of such paths."""
-        c = self.weights.size
-        expected = [(c,), (c, k), (c, k), (c, k, k)]
-        return c > 0 and [array.shape for array in self.arrays().values()] == expected
-
     def arrays(self) -> dict[str, np.ndarray]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True)
 class FlowPrior:
-    """A density over latents, as the model file holds it."""
+    """A density over latents, with the names that its arrays have in the model file."""
 
     mean: np.ndarray  # (latent_dim,)
-    basis: np.ndarray  # (k, latent_dim): what one unit of each of the flow's dimensions adds to the mean
+    basis: np.ndarray  # (k, latent_dim): the change of the latent per unit of each dimension of the flow
     paths: MixturePaths
     weights: Mapping[str, np.ndarray]  # of the network
     temperature: float = FLOW_TEMPERATURE
-    guidance: float = FLOW_GUIDANCE  # factor on what the network adds to the velocity of the mixture; 1 is the density
-    like: tuple[int, ...] = ()  # the parts of the training images to draw from, which are rows of the network's table
-    # The parts that some training images belong to, as rows of that table; -1 where there are fewer: (m, most).
+    guidance: float = FLOW_GUIDANCE  # factor on the network's correction; 1 samples from the density itself
+    like: tuple[int, ...] = ()  # labels that samples must have, as rows of the network's table `parts.weight`
+    # Label combinations of training images, rows of that table padded with -1: (m, labels). None without labels.
     combinations: np.ndarray | None = None
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse of `arrays`. Raises KeyError or TypeError for other names."""
+        groups: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+        for name, array in arrays.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = array
+        paths, weights = MixturePaths(**groups["paths"]), groups["flow"]
+        return cls(arrays["mean"], arrays["basis"], paths, weights, combinations=arrays.get("combinations"))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays by their names in the model file."""
+        groups = {"paths": self.paths.arrays(), "flow": self.weights}
+        nested = {f"{group}.{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
+        combinations = {} if self.combinations is None else {"combinations": self.combinations}
+        return {"mean": self.mean, "basis": self.basis, **nested, **combinations}
+
+    def fits(self, latent_dim: int) -> bool:
+        """Whether the shapes of all arrays agree with each other and with the size of the latent.
+
+        Raises KeyError, TypeError, ValueError or IndexError where the network's arrays are not those of a network.
+        """
+        arrays, c, k, d = self.arrays(), self.paths.weights.size, self.basis.size // latent_dim, latent_dim
+        shapes = {"mean": (d,), "basis": (k, d), "paths.weights": (c,), "paths.means": (c, k)}
+        shapes |= {"paths.variances": (c, k), "paths.directions": (c, k, k)}
+        if not c or not k or any(arrays[name].shape != shape for name, shape in shapes.items()):
+            return False
+        rows = self.combinations
+        if rows is not None and (rows.ndim != 2 or not len(rows) or rows.min() < -1 or rows.max() >= self.labels):
+            return False
+        if self.is_active.sum() != k:
+            return False
+        labels = np.zeros((1, self.labels), np.float32) if self.labels else None
+        return self.velocity(np.zeros((1, k), np.float32), 0.0, labels).shape == (1, k)
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
         """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales the noise at the start."""
         uniform, normal = uniform_and_normal(seeds, len(self.mean))
         noise = np.float32(temperature) * normal
-        return self._to_latents(noise, noise, 0.0, self._wanted(uniform))
+        return self._to_latents(noise[:, self.is_active], noise, 0.0, self.drawn_labels(uniform))
 
     def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
         """One variation of the latent z (latent_dim,) per seed: (len(seeds), latent_dim).
 
-        It is carried back by the spread, from 0, which changes nothing, to 1, which is a sample; noise takes its place
-        there; and the flow carries it forth (Meng et al. 2022, "SDEdit", in latents).
+        The spread runs from 0, no change, to 1, a sample. The latent goes back along the paths to the time 1 - spread,
+        noise replaces what is lost on the way, and the flow carries it forward (Meng et al. 2022, "SDEdit").
         """
         noise = uniform_and_normal(seeds, len(self.mean))[1]
         x = (1 - np.float32(spread)) * (z - self.mean) @ self._to_flow
-        start = np.zeros_like(noise)
-        start[:, self.is_active] = x + np.float32(spread) * noise[:, self.is_active]
-        kept = np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise
-        return self._to_latents(start, kept, 1.0 - spread, self._listed())
+        x = x + np.float32(spread) * noise[:, self.is_active]
+        return self._to_latents(x, mixed(z, noise, spread), 1.0 - spread, self._wanted_labels())
 
     def noise_of(self, z: np.ndarray) -> np.ndarray:
-        """The noise (n, k) that the density's own flow, unguided, carries to latents z (n, latent_dim)."""
-        density = replace(self, guidance=1.0)
+        """The noise (n, k) that the flow without guidance carries to latents z (n, latent_dim)."""
         x = ((z - self.mean) @ self._to_flow).astype(np.float32)
-        return _in_parts(lambda some, _: integrate(density.velocity, some, start=1.0, end=0.0), x)
+        return integrate(replace(self, guidance=1.0).velocity, x, 1.0, 0.0)
 
     @cached_property
     def is_active(self) -> np.ndarray:
-        """Which latent dimensions it is a density over; the others are N(0, 1): (latent_dim,) bool."""
+        """Which latent dimensions the flow changes; the others are N(0, 1): (latent_dim,) bool."""
         return np.asarray(self.basis.any(axis=0))
 
     @cached_property
     def _to_flow(self) -> np.ndarray:
-        """(latent_dim, k): the reverse of the basis."""
+        """Pseudo-inverse of the basis: (latent_dim, k)."""
         return np.linalg.pinv(self.basis.astype(np.float64)).astype(np.float32)
 
-    def _listed(self) -> np.ndarray | None:
-        """The parts to draw from as 1 in a row, (1, values) float32; None where any will do."""
+    @property
+    def labels(self) -> int:
+        """Number of labels that the network is conditioned on."""
+        return len(self.weights.get("parts.weight", ()))
+
+    def _wanted_labels(self) -> np.ndarray | None:
+        """The labels in `like` as a multi-hot row: (1, labels) float32; None without any."""
         if not self.like:
             return None
-        wanted = np.zeros((1, self.values), dtype=np.float32)
+        wanted = np.zeros((1, self.labels), dtype=np.float32)
         wanted[0, list(self.like)] = 1
         return wanted
 
-    def _wanted(self, uniform: np.ndarray) -> np.ndarray | None:
-        """The parts that each sample is to belong to, those of a training image that has the wanted ones: (n, values).
+    def drawn_labels(self, uniform: np.ndarray) -> np.ndarray | None:
+        """For each sample the labels of one training image that has those in `like`: multi-hot (n, labels) float32.
 
-        `uniform` (n,) in [0, 1) chooses the image. Where there is none, only the wanted parts count.
+        `uniform` (n,) in [0, 1) chooses the image. If no image has them all, every sample gets those in `like` alone.
         """
-        if self.combinations is None:
-            return self._listed()
-        rows = self.combinations.astype(np.int64)
-        rows = rows[np.isin(rows, self.like).sum(axis=1) == len(self.like)]
+        rows = np.empty((0, 0)) if self.combinations is None else self.combinations
+        rows = rows[np.isin(rows, self.like).sum(axis=1) == len(self.like)].astype(np.int64)
         if not len(rows):
-            return self._listed()
+            return self._wanted_labels()
         chosen = rows[(uniform * len(rows)).astype(np.int64)]
-        wanted = np.zeros((len(chosen), self.values + 1), dtype=np.float32)  # the last column is for what is not known
-        np.put_along_axis(wanted, np.where(chosen < 0, self.values, chosen), 1, axis=1)
-        return wanted[:, :-1]
+        labels = np.zeros((len(chosen), self.labels + 1), dtype=np.float32)  # the last column takes the padding, -1
+        np.put_along_axis(labels, chosen, 1, axis=1)
+        return labels[:, :-1]
 
-    def _to_latents(self, noise: np.ndarray, others: np.ndarray, start: float, wanted: np.ndarray | None) -> np.ndarray:
-        """Latents of noise (n, latent_dim) carried from a time to 1, with other numbers where nothing is carried.
+    def _to_latents(self, x: np.ndarray, rest: np.ndarray, start: float, labels: np.ndarray | None) -> np.ndarray:
+        """Latents (n, latent_dim) of x (n, k) at the time `start`; inactive dimensions are those of `rest`.
 
-        `wanted` are the parts to draw from, (n, values), or (1, values) for all.
+        Labels are (n, labels), or (1, labels) for all rows.
         """
+        latents = self.mean + integrate(self.velocity, x, start, 1.0, labels) @ self.basis
+        return np.where(self.is_active, latents, rest)
 
-        def carried(some: np.ndarray, rows: slice) -> np.ndarray:
-            parts = wanted if wanted is None or len(wanted) == 1 else wanted[rows]
-            return integrate(partial(self.velocity, wanted=parts), some, start=start)
+    def velocity(self, x: np.ndarray, t: float, labels: np.ndarray | None = None) -> np.ndarray:
+        """dx/dt at x (n, k) and the time t in [0, 1], for multi-hot rows of labels."""
+        correction = self._correction(x, self._embedding(t))
+        if labels is not None:  # Ho & Salimans 2022, "Classifier-free diffusion guidance", eq. 6
+            conditional = self._correction(x, self._embedding(t, labels))
+            correction = correction + np.float32(_LABEL_GUIDANCE) * (conditional - correction)
+        return np.asarray(self.paths.velocity(x, t) + np.float32(self.guidance) * correction)
 
-        x = _in_parts(carried, noise[:, self.is_active])
-        return np.where(self.is_active, self.mean + x @ self.basis, others)
-
-    def velocity(self, x: np.ndarray, t: float, wanted: np.ndarray | None = None) -> np.ndarray:
-        """dx/dt at x (n, k) and the time t in [0, 1], towards the parts in rows of `wanted`."""
-        added = self._added(x, self._moment(t))
-        if wanted is not None:  # Ho & Salimans 2022, "Classifier-free diffusion guidance", eq. 6
-            added = added + np.float32(_OF_PARTS) * (self._added(x, self._moment(t, wanted)) - added)
-        return np.asarray(self.paths.velocity(x, t) + np.float32(self.guidance) * added)
-
-    def _added(self, x: np.ndarray, moment: np.ndarray) -> np.ndarray:
-        """What the network adds to the velocity of the mixture."""
+    def _correction(self, x: np.ndarray, embedding: np.ndarray) -> np.ndarray:
+        """The network's correction of the mixture's velocity."""
         h = _linear(x, self.weights, "first")
-        for block in range(self._blocks):
-            scale, shift, gate = np.split(_linear(moment, self.weights, f"blocks.{block}.moment"), 3, axis=1)
-            inner = _normed(h) * (1 + scale) + shift
-            inner = _linear(
-                _silu(_linear(inner, self.weights, f"blocks.{block}.up")), self.weights, f"blocks.{block}.down"
-            )
-            h = h + gate * inner
+        for block in range(sum(name.endswith(".up.weight") for name in self.weights)):
+            name = f"blocks.{block}"
+            scale, shift, gate = np.split(_linear(embedding, self.weights, f"{name}.moment"), 3, axis=1)
+            inner = _silu(_linear(_normed(h) * (1 + scale) + shift, self.weights, f"{name}.up"))
+            h = h + gate * _linear(inner, self.weights, f"{name}.down")
         return _linear(_normed(h), self.weights, "last")
 
-    def _moment(self, t: float, wanted: np.ndarray | None = None) -> np.ndarray:
-        """The time, and the parts in rows of `wanted`, as the blocks see them: a row, or as many as of parts."""
+    def _embedding(self, t: float, labels: np.ndarray | None = None) -> np.ndarray:
+        """Embedding of the time, plus that of each row of labels: (1, width) or (rows, width)."""
         angles = np.float32(t) * frequencies()
-        seen = np.concatenate([np.sin(angles), np.cos(angles)])[None]
-        moment = _linear(_silu(_linear(seen, self.weights, "time.0")), self.weights, "time.1")
-        return _silu(moment if wanted is None else moment + wanted @ self.weights["parts.weight"])
-
-    @property
-    def values(self) -> int:
-        """Of the parts of the training images that it knows."""
-        return len(self.weights["parts.weight"]) if "parts.weight" in self.weights else 0
-
-    @cached_property
-    def _blocks(self) -> int:
-        return sum(name.endswith(".up.weight") for name in self.weights)
-
-    @property
-    def fits(self) -> bool:
-        """Whether the arrays have the shapes of such a prior."""
-        k, latent_dim = self.basis.shape if self.basis.ndim == 2 else (0, 0)
-        if self.mean.shape != (latent_dim,) or int(self.is_active.sum()) != k or not k or not self.paths.fits(k):
-            return False
-        x, wanted = np.zeros((1, k), dtype=np.float32), np.zeros((1, self.values), dtype=np.float32)
-        try:
-            is_right = self.velocity(x, 0.0, wanted if self.values else None).shape == (1, k)
-        except (KeyError, ValueError, IndexError):
-            return False
-        return is_right and self._are_combinations()
-
-    def _are_combinations(self) -> bool:
-        """Whether they are rows of the network's table, where there are any."""
-        rows = self.combinations
-        if rows is None:
-            return True
-        return bool(rows.ndim == 2 and len(rows) and rows.min() >= -1 and rows.max() < self.values)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """As the model file holds it."""
-        parts = {"paths": self.paths.arrays(), "flow": self.weights}
-        named = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-        more = {} if self.combinations is None else {"combinations": self.combinations}
-        return {"mean": self.mean, "basis": self.basis, **named, **more}
+        waves = np.concatenate([np.sin(angles), np.cos(angles)])[None]
+        embedding = _linear(_silu(_linear(waves, self.weights, "time.0")), self.weights, "time.1")
+        return _silu(embedding if labels is None else embedding + labels @ self.weights["parts.weight"])
 
 
-def integrate(velocity: Field, x: np.ndarray, start: float = 0.0, end: float = 1.0, steps: int = _STEPS) -> np.ndarray:
-    """x (n, k) at the time `end`, from that at the time `start`, by the midpoint rule."""
-    length = (end - start) / steps
-    for step in range(steps):
-        t = start + step * length
-        half = x + np.float32(length / 2) * velocity(x, t)
-        x = x + np.float32(length) * velocity(half, t + length / 2)
-    return x
-
-
-def _in_parts(function: Callable[[np.ndarray, slice], np.ndarray], x: np.ndarray) -> np.ndarray:
-    """What a function makes of the rows of x, some at a time, and of which those are."""
-    some = [slice(start, start + _AT_ONCE) for start in range(0, max(1, len(x)), _AT_ONCE)]
-    return np.concatenate([function(x[rows], rows) for rows in some])
+def integrate(velocity: Field, x: np.ndarray, start: float, end: float, labels: np.ndarray | None = None) -> np.ndarray:
+    """x (n, k) at the time `end`, from x at the time `start`, by the midpoint rule; _BATCH rows at a time."""
+    length = (end - start) / _STEPS
+    batches = []
+    for first in range(0, max(1, len(x)), _BATCH):
+        batch = x[first : first + _BATCH]
+        own = labels if labels is None or len(labels) == 1 else labels[first : first + _BATCH]
+        for step in range(_STEPS):
+            t = start + step * length
+            half = batch + np.float32(length / 2) * velocity(batch, t, own)
+            batch = batch + np.float32(length) * velocity(half, t + length / 2, own)
+        batches.append(batch)
+    return np.concatenate(batches)
 
 
 def _linear(x: np.ndarray, weights: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Interpolation: walks through keyframes, their speed, and grids between keyframes.
+"""Interpolation: walks through keyframes, their pace, and grids between keyframes.
 
-The paths are those of White 2016, "Sampling generative networks", section 2, and a cubic spline. A position on a walk
-is a number from 0 to its legs: position 1.5 is halfway from the second keyframe to the third.
+Methods are those of White 2016, "Sampling generative networks", section 2, and a cubic spline. A leg of a walk runs
+from one keyframe to the next; position 1.5 on a walk is halfway along its second leg.
 """
 
 import itertools
@@ -13,11 +13,11 @@ import numpy as np
 from latentcli.config import InterpolationMethod
 
 Decode = Callable[[np.ndarray], np.ndarray]  # latents (n, latent_dim) to images (n, ...)
-Line = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # of two ends (d,), at positions (n,): (n, d)
+Line = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # ends a and b (d,), positions (n,) to (n, d)
 
-_PARALLEL = 1e-4  # sine of the angle below which slerp has no plane to turn in
+_PARALLEL = 1e-4  # sine of the angle below which two latents span no plane for slerp
 _FARTHEST = 8.0  # standard deviations, beyond which the normal CDF cannot be inverted
-_PARTS = 24  # of a leg, whose lengths in images are measured
+_INTERVALS = 24  # of a leg, between which the change of the images is measured
 
 
 def lerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -32,9 +32,9 @@ def lerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """The great circle from a (d,) to b (d,) at each t: (len(t), d).
+    """The great circle from a (d,) to b (d,) at each t: (len(t), d). Both ends keep their norms.
 
-    The ends keep their lengths; where they are parallel, opposite or zero there is no circle, and the line is taken.
+    Parallel, opposite and zero latents span no circle; between them it is the straight line.
     """
     lengths = np.linalg.norm(a) * np.linalg.norm(b)
     angle = np.arccos(np.clip(a @ b / lengths, -1, 1)) if lengths else np.float32(0)
@@ -46,14 +46,14 @@ def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def gaussian(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """The line between the quantiles of a (d,) and b (d,) under N(0, I), at each t: (len(t), d)."""
+    """The straight line between the quantiles of a (d,) and b (d,) under N(0, I), at each t: (len(t), d)."""
     from scipy.special import ndtr, ndtri
 
-    near = [np.clip(end.astype(np.float64), -_FARTHEST, _FARTHEST) for end in (a, b)]
-    beyond = lerp(a - near[0], b - near[1], t)
-    # Quantiles near 1 lose digits, those near 0 do not: the upper half is computed as the mirrored lower one.
-    sign = np.where(near[0] + near[1] > 0, -1.0, 1.0)
-    quantiles = lerp(ndtr(sign * near[0]), ndtr(sign * near[1]), t)
+    near_a, near_b = (np.clip(end.astype(np.float64), -_FARTHEST, _FARTHEST) for end in (a, b))
+    beyond = lerp(a - near_a, b - near_b, t)
+    # Quantiles near 1 lose digits, quantiles near 0 do not: positive latents are mirrored.
+    sign = np.where(near_a + near_b > 0, -1.0, 1.0)
+    quantiles = lerp(ndtr(sign * near_a), ndtr(sign * near_b), t)
     return np.asarray(sign * ndtri(quantiles) + beyond)
 
 
@@ -62,7 +62,7 @@ METHODS: dict[InterpolationMethod, Line] = {"lerp": lerp, "slerp": slerp, "gauss
 
 @dataclass(frozen=True)
 class Walk:
-    """A path from keyframe to keyframe (k, latent_dim), k at least 2; with `loop` one more leg leads back."""
+    """A path through keyframes (k, latent_dim), k at least 2; with `loop` a last leg leads back to the first."""
 
     keyframes: np.ndarray
     method: InterpolationMethod = "lerp"
@@ -75,102 +75,95 @@ class Walk:
 
     @property
     def legs(self) -> int:
-        """Ways between two keyframes."""
-        return len(self.stops) - 1
+        """Number of legs."""
+        return len(self.keyframes) - (not self.loop)
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         """Latents (n, latent_dim) float32 at positions (n,) from 0 to `legs`."""
-        if self.method == "spline":
-            return self._spline(positions)
+        stops = self.stops
+        if self.method == "spline" and (self.loop or self.legs > 1):
+            from scipy.interpolate import CubicSpline
+
+            spline = CubicSpline(np.arange(len(stops)), stops, bc_type="periodic" if self.loop else "natural")
+            return np.asarray(spline(positions), dtype=np.float32)
+        line = METHODS.get(self.method, lerp)  # a spline through two keyframes is a line
         leg = np.clip(np.ceil(positions).astype(int) - 1, 0, self.legs - 1)
-        found = np.empty((len(positions), self.keyframes.shape[1]), dtype=np.float32)
+        latents = np.empty((len(positions), stops.shape[1]), dtype=np.float32)
         for number in np.unique(leg):
-            here = leg == number
-            ends = self.stops[number], self.stops[number + 1]
-            found[here] = METHODS[self.method](*ends, positions[here] - number)
-        return found
-
-    def _spline(self, positions: np.ndarray) -> np.ndarray:
-        """A natural cubic spline through all keyframes, or a closed one."""
-        from scipy.interpolate import CubicSpline
-
-        if len(self.keyframes) == 2 and not self.loop:
-            return lerp(self.keyframes[0], self.keyframes[1], positions).astype(np.float32)
-        spline = CubicSpline(np.arange(self.legs + 1), self.stops, bc_type="periodic" if self.loop else "natural")
-        return np.asarray(spline(positions), dtype=np.float32)
+            on_leg = leg == number
+            latents[on_leg] = line(stops[number], stops[number + 1], positions[on_leg] - number)
+        return latents
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How pictures are spread over a walk."""
 
-    steps: int  # pictures a leg, both ends included
-    total: int | None = None  # pictures in all, instead
-    even: bool = False  # the same change from picture to picture
-    ease: bool = False  # slow at keyframes
-    hold: int = 0  # times that a keyframe is shown again
+    steps: int  # pictures per leg, both ends included
+    total: int | None = None  # pictures in all, instead of `steps`
+    even: bool = False  # equal change from picture to picture
+    ease: bool = False  # slow near keyframes
+    hold: int = 0  # times that each keyframe is repeated
 
     def positions(self, walk: Walk, decode: Decode) -> np.ndarray:
-        """Position of each picture; the last of a loop stops short of the first. `decode` is needed to be even."""
-        curves = _arc_lengths(walk, decode) if self.even else np.tile(np.linspace(0, 1, _PARTS + 1), (walk.legs, 1))
-        stops = len(walk.keyframes)
-        moving = (
-            walk.legs * (self.steps - 1) if self.total is None else self.total - stops * self.hold - (not walk.loop)
-        )
-        found: list[np.ndarray] = []
-        for leg, (curve, steps) in enumerate(zip(curves, _shared(moving, curves[:, -1]), strict=True)):
-            done = np.arange(steps) / max(1, steps)
-            done = done * done * (3 - 2 * done) if self.ease else done
-            within = np.interp(done * curve[-1], curve, np.linspace(0, 1, _PARTS + 1)) if curve[-1] > 0 else done
-            found += [np.full(self.hold, float(leg)), leg + within]
+        """Position of each picture on the walk; a loop ends one picture before its start. `even` decodes latents."""
+        grid = np.linspace(0, 1, _INTERVALS + 1)
+        lengths = _arc_lengths(walk, grid, decode) if self.even else np.tile(grid, (walk.legs, 1))
+        moving = walk.legs * (self.steps - 1)  # pictures that are not the last one, and hold no keyframe
+        if self.total is not None:
+            moving = self.total - len(walk.keyframes) * self.hold - (not walk.loop)
+        positions: list[np.ndarray] = []
+        for leg, (length, steps) in enumerate(zip(lengths, _shared(moving, lengths[:, -1]), strict=True)):
+            share = np.arange(steps) / max(1, steps)
+            share = share * share * (3 - 2 * share) if self.ease else share
+            within = np.interp(share * length[-1], length, grid) if length[-1] > 0 else share
+            positions += [np.full(self.hold, float(leg)), leg + within]
         if not walk.loop:
-            found.append(np.full(self.hold + 1, float(walk.legs)))
-        return np.concatenate(found)
+            positions.append(np.full(self.hold + 1, float(walk.legs)))
+        return np.concatenate(positions)
 
 
-def _arc_lengths(walk: Walk, decode: Decode) -> np.ndarray:
-    """For each leg, the way from its start to each of its parts, in root mean square of images: (legs, parts + 1)."""
-    rows = []
+def _arc_lengths(walk: Walk, grid: np.ndarray, decode: Decode) -> np.ndarray:
+    """Change of the decoded images along each leg up to each point of the grid, in RMS of pixels: (legs, points)."""
+    lengths = np.zeros((walk.legs, len(grid)))
     for leg in range(walk.legs):
-        images = decode(walk.at(leg + np.linspace(0, 1, _PARTS + 1)))
+        images = decode(walk.at(leg + grid))
         change = np.diff(images.reshape(len(images), -1), axis=0)
-        rows.append(np.concatenate([[0.0], np.cumsum(np.sqrt(np.square(change).mean(axis=1)))]))
-    return np.stack(rows)
+        lengths[leg, 1:] = np.cumsum(np.sqrt(np.square(change).mean(axis=1)))
+    return lengths
 
 
 def _shared(count: int, lengths: np.ndarray) -> list[int]:
-    """A whole number shared out in proportion to lengths, at least 1 each where that is possible.
+    """A count divided into whole numbers in proportion to lengths, at least 1 each if the count allows it.
 
     >>> _shared(10, np.array([3.0, 1.0, 0.0]))
     [7, 2, 1]
     """
     ends = np.cumsum(lengths) if lengths.sum() > 0 else np.arange(1, len(lengths) + 1, dtype=float)
-    given = np.diff(np.rint(ends / ends[-1] * count), prepend=0).astype(int)
-    while given.min() < 1 < given.max():
-        given[np.argmin(given)] += 1
-        given[np.argmax(given)] -= 1
-    return [int(number) for number in given]
+    numbers = np.diff(np.rint(ends / ends[-1] * count), prepend=0).astype(int)
+    while numbers.min() < 1 < numbers.max():
+        numbers[np.argmin(numbers)] += 1
+        numbers[np.argmax(numbers)] -= 1
+    return [int(number) for number in numbers]
 
 
 def mesh(anchors: np.ndarray, steps: int, method: InterpolationMethod) -> np.ndarray:
-    """A grid between anchors (rows, columns, latent_dim): along the rows of anchors, then along every column.
+    """A grid of latents between anchors (rows, columns, latent_dim): White's MINE grid.
 
-    `steps` lie between two anchors, both included. White's MINE grid; with 2 x 2 anchors it is a grid of four corners.
+    It is interpolated along the rows of anchors, then along every column; from anchor to anchor there are `steps`
+    latents, both included.
     """
-    across = np.stack([_line(row, steps, method) for row in anchors])
-    return np.stack([_line(across[:, column], steps, method) for column in range(across.shape[1])], axis=1)
 
+    def line(stops: np.ndarray) -> np.ndarray:
+        legs = len(stops) - 1
+        return Walk(stops, method).at(np.linspace(0, legs, legs * (steps - 1) + 1)) if legs else stops
 
-def _line(anchors: np.ndarray, steps: int, method: InterpolationMethod) -> np.ndarray:
-    """All latents on the way through anchors (k, latent_dim), of which one may be alone."""
-    if len(anchors) == 1:
-        return anchors
-    legs = len(anchors) - 1
-    return Walk(anchors, method).at(np.linspace(0, legs, legs * (steps - 1) + 1))
+    rows = np.stack([line(row) for row in anchors])
+    return np.stack([line(column) for column in rows.swapaxes(0, 1)], axis=1)
 
 
 def analogy(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Four corners (2, 2, latent_dim), of which the last is to c as b is to a. White's J-diagram.
+    """White's J-diagram: the corners a, b, c and d with d - c = b - a, as (2, 2, latent_dim).
 
     >>> analogy(np.array([0.0, 0.0]), np.array([1.0, 0.0]), np.array([0.0, 2.0]))[1, 1]
     array([1., 2.])
@@ -179,17 +172,17 @@ def analogy(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def chain(stops: Sequence[np.ndarray], rows: int, columns: int) -> np.ndarray:
-    """Anchors (rows, columns, latent_dim) that go on from a row and a column by analogy.
+    """Anchors (rows, columns, latent_dim) that continue a row and a column by analogies.
 
-    The first `columns` stops are the top row, the others the rest of the left column. What an analogy gives is scaled
-    to the mean length of the three latents it is made of.
+    The first `columns` stops are the top row, the others the rest of the left column. Each further anchor is scaled to
+    the mean norm of the three neighbours that it is computed from.
     """
     anchors = np.empty((rows, columns, len(stops[0])), dtype=np.float32)
     anchors[0] = stops[:columns]
     anchors[1:, 0] = stops[columns:]
     for row, column in itertools.product(range(1, rows), range(1, columns)):
-        known = anchors[row, column - 1], anchors[row - 1, column], anchors[row - 1, column - 1]
-        found = known[0] + known[1] - known[2]
-        length = float(np.mean([np.linalg.norm(one) for one in known]))
-        anchors[row, column] = found * (length / max(float(np.linalg.norm(found)), 1e-12))
+        left, above, corner = anchors[row, column - 1], anchors[row - 1, column], anchors[row - 1, column - 1]
+        anchor = left + above - corner
+        norm = float(np.mean([np.linalg.norm(neighbour) for neighbour in (left, above, corner)]))
+        anchors[row, column] = anchor * (norm / max(float(np.linalg.norm(anchor)), 1e-12))
     return anchors

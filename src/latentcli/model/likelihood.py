@@ -1,7 +1,7 @@
-"""Likelihoods p(x|z) of the pixels, and all that depends on which one a model has.
+"""Likelihoods p(x|z) of the pixels, and everything that depends on the likelihood.
 
-A new one is a subclass of `Likelihood`, an entry of `LIKELIHOODS` and its name in `config.Likelihood`. Images x are
-(n, channels, height, width) in [0, 1]; `output` is what the decoder gives before the activation, in the same shape.
+To add one, write a subclass of `Likelihood`, its entry in `LIKELIHOODS` and its name in `config.Likelihood`. Images x
+are (n, channels, height, width) in [0, 1]; `output` is the decoder's output before the activation, of the same shape.
 """
 
 import math
@@ -13,45 +13,40 @@ from torch import Tensor
 from latentcli.config import ModelConfig
 from latentcli.model.pca import Pca
 
-SMALLEST_SIGMA = 1 / (255 * math.sqrt(12))  # standard deviation of rounding to 8 bits: they cannot be known better
-_NEAR_BLACK_AND_WHITE = 0.7  # share of the pixel values at the ends of their range
+SMALLEST_SIGMA = 1 / (255 * math.sqrt(12))  # standard deviation of rounding to 8 bits
 
 
 class Likelihood:
-    """The interface, with what the likelihoods share."""
+    """The interface and its defaults."""
 
     has_sigma = False  # whether the model stores a standard deviation
 
     def activation(self, output: Tensor) -> Tensor:
-        """The decoded image."""
+        """The decoded images."""
         return output.sigmoid()
 
     def squared_error(self, x: Tensor, output: Tensor) -> Tensor:
-        """Mean over the numbers of each image: (n,)."""
+        """Mean squared error over pixels and channels of each image: (n,)."""
         return (self.activation(output) - x).square().flatten(1).mean(dim=1)
 
     def negative_log(self, x: Tensor, output: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
         """-log p(x|z) in nats: (n,).
 
-        Without `sigma` the one that is best for these images is used; `error` is their squared error, where known.
+        `sigma` None takes the optimal one for these images; `error` saves computing their squared error again.
         """
         raise NotImplementedError
 
     def bits_per_dimension(self, nats: float, dimensions: int) -> float | None:
-        """Bits per 8-bit number from -ELBO in nats per image; None where pixel values have no density."""
+        """Bits per 8-bit number from -ELBO in nats per image; None where the likelihood is not a density."""
         return None
 
     def baseline(self, x: Tensor, model: Pca) -> Tensor | None:
-        """-log p(x) in nats, summed over the images, of a linear model; None where it has no such likelihood."""
-        return None
-
-    def misfit(self, near_ends: float, config: ModelConfig) -> tuple[str, str] | None:
-        """Why the images do not fit the likelihood, and the one to take; from the share of nearly black or white."""
+        """-log p(x) in nats, summed over the images, of a linear model; None where it has no likelihood."""
         return None
 
 
 class Gaussian(Likelihood):
-    """One standard deviation, sigma, for all pixels."""
+    """Gaussian with one standard deviation, sigma, for all pixels."""
 
     has_sigma = True
 
@@ -69,15 +64,9 @@ class Gaussian(Likelihood):
     def baseline(self, x: Tensor, model: Pca) -> Tensor | None:
         return model.negative_log_likelihood(x).double().sum() if model.has_likelihood else None
 
-    def misfit(self, near_ends: float, config: ModelConfig) -> tuple[str, str] | None:
-        if near_ends <= _NEAR_BLACK_AND_WHITE or config.has_colour or config.has_alpha:
-            return None
-        reason = f"{near_ends:.0%} of these pixels are nearly black or white, which a Gaussian likelihood blurs"
-        return reason, "bernoulli"
-
 
 class LinearGaussian(Gaussian):
-    """The same around a mean that is not limited to [0, 1]: that of networks with a linear path."""
+    """Gaussian of networks with a linear path, whose output is the mean itself and may leave [0, 1]."""
 
     def activation(self, output: Tensor) -> Tensor:
         return output.clamp(0, 1)
@@ -87,7 +76,7 @@ class LinearGaussian(Gaussian):
 
 
 class Bernoulli(Likelihood):
-    """Binary cross-entropy, summed over the numbers of an image."""
+    """Bernoulli: binary cross-entropy summed over pixels and channels."""
 
     def negative_log(self, x: Tensor, output: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
         return F.binary_cross_entropy_with_logits(output, x, reduction="none").flatten(1).sum(dim=1)
@@ -99,20 +88,10 @@ class Bernoulli(Likelihood):
         chance = model.mean.clamp(1e-3, 1 - 1e-3).view_as(x[0]).expand_as(x)
         return F.binary_cross_entropy(chance, x, reduction="sum")
 
-    def misfit(self, near_ends: float, config: ModelConfig) -> tuple[str, str] | None:
-        if near_ends > _NEAR_BLACK_AND_WHITE:
-            return None
-        reason = (
-            f"the Bernoulli likelihood is meant for black and white images, and only {near_ends:.0%} of these pixels "
-            "are nearly black or white: its metrics are not likelihoods, and contrasts come out weak"
-        )
-        return reason, "gaussian"
-
 
 LIKELIHOODS: dict[str, Likelihood] = {"bernoulli": Bernoulli(), "gaussian": Gaussian()}
-_LINEAR_GAUSSIAN = LinearGaussian()
 
 
 def likelihood_of(config: ModelConfig) -> Likelihood:
-    """That of a network."""
-    return _LINEAR_GAUSSIAN if config.linear else LIKELIHOODS[config.likelihood]
+    """The likelihood of a network."""
+    return LinearGaussian() if config.linear else LIKELIHOODS[config.likelihood]

@@ -1,4 +1,4 @@
-"""Metrics of a model on images: ELBO, KL, PSNR, SSIM, bits per dimension, each defined once."""
+"""Metrics of a model on images, each defined once: ELBO, KL, PSNR, SSIM, sharpness, bits per dimension."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -7,13 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentcli.config import ACTIVE_KL
 from latentcli.model.device import device_of
 from latentcli.model.objective import Elbo, evaluate_elbo
 from latentcli.model.vae import VAE, Posterior
-from latentcli.storage.history import Metrics
+from latentcli.storage.history import ACTIVE_KL, Metrics
 
-Watch = Callable[[Tensor, Posterior, Tensor], None]
+Watch = Callable[[Tensor, Posterior, Tensor], None]  # a batch, its posterior, the decoded posterior means
 
 
 @torch.inference_mode()
@@ -22,9 +21,8 @@ def measure(
 ) -> Metrics:
     """Metrics over batches of images (n, channels, height, width) in [0, 1]; `vae` must be in eval mode.
 
-    Bernoulli models: reconstruction is the binary cross-entropy summed over pixels. `noise_scale` 0 measures an
-    autoencoder, which draws no noise and has no ELBO. `watch` sees each batch, its posterior and what the posterior
-    mean decodes to, and may measure more.
+    The reconstruction of Bernoulli models is the binary cross-entropy summed over pixels. `noise_scale` 0 is for an
+    autoencoder, which draws no noise and has no ELBO. `watch` is called with each batch to measure more.
     """
     assert not vae.training, "batch norm would learn from held-out images"
     reconstruction = kl = psnr = 0.0
@@ -59,63 +57,62 @@ def kl_of_images(vae: VAE, images: np.ndarray) -> list[float]:
     return [float(nats) for nats in vae.encode(x).kl_per_dimension().mean(dim=0).cpu()]
 
 
-_LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
-
-
 def sharpness(x: Tensor) -> Tensor:
-    """Variance of the Laplacian of each image (n, channels, height, width), of the mean of its channels: (n,)."""
-    kernel = torch.tensor(_LAPLACIAN, device=x.device)[None, None]
+    """Variance of the Laplacian of the mean over channels of each image (n, channels, height, width): (n,)."""
+    kernel = torch.tensor(((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0)), device=x.device)[None, None]
     return F.conv2d(x.mean(dim=1, keepdim=True), kernel).flatten(1).var(dim=1)
 
 
 def psnr_per_image(x: Tensor, reconstruction: Tensor) -> Tensor:
-    """10 log10(1 / mse) in dB of the reconstruction rounded to 8 bits, all channels: (n,)."""
+    """PSNR in dB of each reconstruction rounded to 8 bits, 10 log10(1 / mse): (n,)."""
     return 10 * torch.log10(1 / squared_error(x, reconstruction).clamp_min(1e-10))
 
 
 def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
-    """Mean squared error of the reconstruction rounded to 8 bits, all channels: (n,)."""
+    """Mean squared error of each reconstruction rounded to 8 bits, over pixels and channels: (n,)."""
     rounded = reconstruction.mul(255).round() / 255
     return (rounded - x).square().flatten(1).mean(dim=1)
 
 
 @torch.inference_mode()
 def draw_error(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Tensor:
-    """Mean squared error, over images and pixels, of decoding one posterior draw per image: a scalar.
+    """Mean squared error over images and pixels, with one posterior draw per image decoded: a scalar.
 
-    Its root is the sigma under which these images are most likely.
+    Its root is the sigma with the highest likelihood of these images.
     """
     errors = [elbo.squared_error.cpu().double() for _, _, elbo in _draws(vae, batches, noise_scale)]
     return torch.cat(errors).mean().float()
 
 
 def _draws(vae: VAE, batches: Iterable[Tensor], noise_scale: float) -> Iterator[tuple[Tensor, Posterior, Elbo]]:
-    """Each batch on its device with its posterior and the ELBO of one draw per image; the same draws every time."""
+    """Each batch on the network's device, its posterior, and the ELBO by one draw per image from a fixed seed."""
     generator = torch.Generator().manual_seed(0)
     for batch in batches:
         x = batch.to(device_of(vae))
         posterior = vae.encode(x)
         noise = noise_scale * torch.randn(posterior.mean.shape, generator=generator)
-        yield x, posterior, evaluate_elbo(vae, x, posterior, noise.to(x.device))
+        yield x, posterior, evaluate_elbo(vae, x, posterior, noise.to(x.device), vae.sigma)
 
 
 @torch.inference_mode()
 def encode_all(vae: VAE, batches: Iterable[Tensor]) -> Posterior:
-    """The posterior of every image, on the CPU: mean and logvar (n, latent_dim)."""
-    parts = [vae.encode(batch.to(device_of(vae))) for batch in batches]
-    return Posterior(torch.cat([part.mean for part in parts]).cpu(), torch.cat([part.logvar for part in parts]).cpu())
+    """The posteriors of all images on the CPU: mean and logvar (n, latent_dim)."""
+    posteriors = [vae.encode(batch.to(device_of(vae))) for batch in batches]
+    means, logvars = zip(*((posterior.mean, posterior.logvar) for posterior in posteriors), strict=True)
+    return Posterior(torch.cat(means).cpu(), torch.cat(logvars).cpu())
 
 
+# Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", section III.C.
 _RADIUS = 5  # pixels: the window is 11x11
 _SIGMA = 1.5  # pixels, of the window's Gaussian weights
-_C1, _C2 = 0.01**2, 0.03**2  # for a range of 1
+_C1, _C2 = 0.01**2, 0.03**2  # for pixel values from 0 to 1
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Mean SSIM of each pair of images (n, channels, height, width) in [0, 1]: (n,), 1 for equal ones.
+    """Mean SSIM of each pair of images (n, channels, height, width) in [0, 1]: (n,), 1 for equal images.
 
-    Weighted windows that lie inside the image, population variances, mean over channels: scikit-image with
-    `gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1`.
+    It is that of scikit-image with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1`, over
+    the windows that lie inside the image.
     """
     stacked = torch.cat([x, y, x * x, y * y, x * y])  # one pass over all five
     down, across = (_blur(side).to(x) for side in x.shape[2:])
@@ -128,8 +125,8 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _blur(side: int) -> Tensor:
-    """The window along one side as a matrix (side, places where it fits): for small images the fastest way."""
-    places = torch.arange(-_RADIUS, _RADIUS + 1, dtype=torch.float64)
-    weights = torch.exp(-0.5 * (places / _SIGMA).square())
+    """The window along one side as a matrix (side, positions of the window): the fastest for small images."""
+    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=torch.float64)
+    weights = torch.exp(-0.5 * (offsets / _SIGMA).square())
     weights /= weights.sum()
-    return torch.stack([F.pad(weights, (start, side - start - len(weights))) for start in range(side - 2 * _RADIUS)], 1)
+    return torch.stack([F.pad(weights, (first, side - first - len(weights))) for first in range(side - 2 * _RADIUS)], 1)

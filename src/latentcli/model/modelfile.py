@@ -1,8 +1,8 @@
-"""The model file: weights, config and fitted prior in one `.safetensors`, and what loading it gives.
+"""The model file: weights, config and fitted prior in one `.safetensors`, and the loaded model.
 
-Weights may be stored in half precision; they are computed with in float32. `model_id` is a digest of the network's
-tensors as stored, so latents and vectors can say which model they belong to. A model whose decoder alone was trained on
-keeps the model_id of the one it was, because latents and vectors of that one are its own; its `network_id` differs.
+Weights may be stored in half precision; the computation is in float32. `model_id` is a digest of the network's tensors
+as stored; latents and vectors name their model by it. Sharpening trains the decoder alone: a sharpened model keeps its
+`model_id`, since latents and vectors stay valid, and gets another `network_id`.
 """
 
 import math
@@ -15,41 +15,43 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from latentcli.config import MODEL_FILE, Device, EngineName, ModelConfig
+from latentcli.config import Device, EngineName, ModelConfig
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.imaging.images import as_float
 from latentcli.model import graphs
-from latentcli.model.engine import Engine, Weights, choose_engine
-from latentcli.model.flow import FlowPrior, MixturePaths
+from latentcli.model.engine import Engine, TorchEngine, Weights, choose_engine
+from latentcli.model.flow import FlowPrior
 from latentcli.model.parts import Parts
 from latentcli.model.prior import Geometry, MixturePrior, Prior, StandardPrior
 from latentcli.storage import tensorfile
-from latentcli.storage.catalog import ModelEntry, ModelHeader, read_model_header
+from latentcli.storage.catalog import ModelEntry
+from latentcli.storage.header import ModelHeader, read_model_header
 from latentcli.storage.history import TrainingSummary
+from latentcli.storage.names import MODEL_FILE
 
 if TYPE_CHECKING:
     from latentcli.model.vae import VAE
 
 _Rows = TypeVar("_Rows", np.ndarray, list[Any], tuple[Any, ...])
 KIND = "model"
-_NETWORK, _PRIOR = "network.", "prior."
-_COUNT = ".num_batches_tracked"  # a whole number that batch norm keeps
-BATCH = 64  # images, or latents, at once
-_MOST_PRIOR, _MOST_COMPONENTS = 1 << 25, 20  # numbers in a flow's network, and matrices of latent_dim^2 numbers
+BATCH = 64  # images or latents that a network takes at once
+_NETWORK, _PRIOR = "network.", "prior."  # prefixes of the tensors' names
+_COUNT = ".num_batches_tracked"  # suffix of the whole numbers of batch norm
+_MOST_PRIOR, _MOST_COMPONENTS = 1 << 25, 20  # numbers in a flow's network; matrices of latent_dim^2 numbers
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to use; images and latents are NumPy arrays, whatever computes them."""
+    """A model ready to use; images and latents are NumPy arrays on any engine."""
 
     path: Path
     config: ModelConfig
-    weights: Weights  # of the network, by the names of PyTorch's modules
+    weights: Weights  # of the network, by their names in PyTorch
     prior: Prior
     model_id: str
     header: ModelHeader
     engine: Engine
-    device: Device = "auto"  # of the network as a PyTorch module
+    device: Device = "auto"  # of `vae`
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Posterior means (n, latent_dim) of uint8 images (n, height, width, channels). Never a draw."""
@@ -57,45 +59,42 @@ class LoadedModel:
 
     def encode_float(self, x: np.ndarray) -> np.ndarray:
         """Posterior means (n, latent_dim) of float32 images (n, channels, height, width) in [0, 1]."""
-        return np.concatenate([self.engine.encode(some) for some in batches(x)])
+        return np.concatenate([self.engine.encode(batch) for batch in batches(x)])
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Images (n, channels, height, width) in [0, 1] of latents (n, latent_dim), both float32."""
-        return np.concatenate([self.engine.decode(some) for some in batches(z)])
+        return np.concatenate([self.engine.decode(batch) for batch in batches(z)])
 
     @cached_property
     def vae(self) -> "VAE":
-        """The network as a PyTorch module, in eval mode; PyTorch is loaded when this is first used."""
-        from latentcli.model.device import choose_device
-        from latentcli.model.network import TorchEngine, build
-
+        """The network as a PyTorch module in eval mode; the first use loads PyTorch."""
         if isinstance(self.engine, TorchEngine):
             return self.engine.vae
-        return build(self.config, self.weights, choose_device(self.device))
+        return TorchEngine(self.config, self.weights, self.device).vae
 
     @cached_property
     def geometry(self) -> Geometry:
-        """Where its latents lie."""
-        return Geometry.of(self.prior, self.config.latent_dim)
+        """Mean, covariance and typical region of the prior."""
+        return Geometry.of(self.prior)
 
     @property
     def training(self) -> TrainingSummary | None:
-        """How it was trained; None where its file does not say."""
+        """Summary of the training; None where the file has none."""
         return self.header.training
 
     @property
     def parts(self) -> Parts:
-        """The parts of the training images that its prior knows."""
+        """The labels that the prior is conditioned on."""
         return Parts(self.header.parts)
 
     @property
     def name(self) -> str:
-        """The folder's name, which is what `load` takes."""
+        """The folder's name, which `load` takes."""
         return self.path.parent.name
 
 
 def batches(values: _Rows) -> list[_Rows]:
-    """Parts of BATCH rows that a network takes at once: at least one, which may be empty."""
+    """Slices of up to BATCH rows; one empty slice of no rows."""
     return [values[start : start + BATCH] for start in range(0, max(1, len(values)), BATCH)]
 
 
@@ -105,7 +104,7 @@ def save_model(
     """Write weights, config and prior with a summary of the training; returns the model_id.
 
     `half` stores matrices and kernels in 16 bits. `model_id` is that of a model with the same encoder, whose latents
-    and vectors this one takes. Raises LatentCLIError when the file cannot be written.
+    and vectors stay valid. Raises LatentCLIError when the file cannot be written.
     """
     from latentcli.model.device import to_numpy
 
@@ -118,17 +117,17 @@ def save_model(
 
 
 def _stored(prefix: str, arrays: Mapping[str, np.ndarray], half: bool) -> tensorfile.Arrays:
-    """Under their names in the file; batch statistics, which need their range, are never narrowed.
+    """Arrays by their names in the file; matrices and kernels in 16 bits with `half`.
 
-    The linear path's basis always is: its values were rounded when it was fitted. So are the matrices of a flow.
+    The linear path's basis and the flow's matrices always take 16 bits: the basis was rounded when it was fitted. Batch
+    statistics, which are vectors, never do: they need the range.
     """
-    narrow = {name for name, array in arrays.items() if half and array.dtype == np.float32 and array.ndim > 1}
-    narrow |= {name for name, array in arrays.items() if name == "linear.basis" or _is_of_flow(name, array)}
-    return {prefix + name: array.astype(np.float16) if name in narrow else array for name, array in arrays.items()}
-
-
-def _is_of_flow(name: str, array: np.ndarray) -> bool:
-    return name.startswith("flow.") and array.ndim == 2
+    stored = {}
+    for name, array in arrays.items():
+        narrow = half and array.dtype == np.float32 and array.ndim > 1
+        narrow |= name == "linear.basis" or (name.startswith("flow.") and array.ndim == 2)
+        stored[prefix + name] = array.astype(np.float16) if narrow else array
+    return stored
 
 
 def open_model(entry: ModelEntry) -> LoadedModel:
@@ -146,23 +145,26 @@ def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "
     if os.path.isdir(path):
         path = path / MODEL_FILE
     config, header = read_config(path), read_model_header(path)
-    expected = {_NETWORK + name: shape for name, shape in graphs.shapes(config).items()}
-    layout = tensorfile.read_layout(path, KIND)
-    of_network = {name: shape for name, (_, shape) in layout.items() if not name.startswith(_PRIOR)}
-    if of_network != expected or not tensorfile.are_floats(layout, besides=_COUNT):
-        raise FileFormatError(f"{path} does not hold the network its config describes; make the model again")
-    if not _may_be_prior(config, layout):
-        raise _misfit(path)
-    arrays = tensorfile.read(path, KIND)[1]
-    stored = {name: array for name, array in arrays.items() if name.startswith(_NETWORK)}
-    network_id = tensorfile.digest(stored)[:12]
+
+    def check(_: tensorfile.Header, layout: tensorfile.Layout) -> None:
+        """Judge the tensors by their shapes before they are read."""
+        shapes = {name: shape for name, (_, shape) in layout.items() if not name.startswith(_PRIOR)}
+        expected = {_NETWORK + name: shape for name, shape in graphs.shapes(config).items()}
+        if shapes != expected or not tensorfile.are_floats(layout, besides=_COUNT):
+            raise FileFormatError(f"{path} does not hold the network its config describes; make the model again")
+        numbers = sum(math.prod(shape) for name, (_, shape) in layout.items() if name not in shapes)
+        if numbers > _MOST_PRIOR + _MOST_COMPONENTS * config.latent_dim**2:
+            raise _misfit(path)
+
+    arrays = tensorfile.read(path, KIND, check)[1]
+    network = {name: array for name, array in arrays.items() if name.startswith(_NETWORK)}
+    network_id = tensorfile.digest(network)[:12]
     model_id = header.model_id if header.network_id == network_id else network_id
-    weights = {name.removeprefix(_NETWORK): _as_float32(array) for name, array in stored.items()}
+    weights = _computed(network, _NETWORK)
     if not all(np.isfinite(array).all() for array in weights.values()):
         raise FileFormatError(f"{path} holds weights that are not numbers; train the model again")
-    prior = _prior(path, config, arrays)
-    values = prior.values if isinstance(prior, FlowPrior) else 0
-    if len(Parts(header.parts)) != values:
+    prior = _prior(path, config, _computed(arrays, _PRIOR))
+    if len(Parts(header.parts)) != (prior.labels if isinstance(prior, FlowPrior) else 0):
         raise _misfit(path)
     chosen = choose_engine(config, weights, engine, device)
     return LoadedModel(path, config, weights, prior, model_id, header, chosen, device)
@@ -176,49 +178,29 @@ def read_config(path: Path) -> ModelConfig:
         raise FileFormatError(f"{path} has no usable config ({error}); make the model again") from error
 
 
-def _may_be_prior(config: ModelConfig, layout: tensorfile.Layout) -> bool:
-    """Whether the tensors of the prior are no more than any prior has; only then they are read."""
-    numbers = sum(math.prod(shape) for name, (_, shape) in layout.items() if name.startswith(_PRIOR))
-    return numbers <= _MOST_PRIOR + _MOST_COMPONENTS * config.latent_dim**2
+def _computed(arrays: tensorfile.Arrays, prefix: str) -> tensorfile.Arrays:
+    """The arrays whose names have a prefix, without it: floats as float32, whole numbers as they are."""
+    return {
+        name.removeprefix(prefix): array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
 
 
 def _prior(path: Path, config: ModelConfig, arrays: tensorfile.Arrays) -> Prior:
-    parts = {name.removeprefix(_PRIOR): _as_float32(array) for name, array in arrays.items() if name.startswith(_PRIOR)}
-    if not parts:
+    """The prior of a model file's arrays; N(0, I) without any. Raises FileFormatError where they make no prior."""
+    if not arrays:
         return StandardPrior(config.latent_dim)
-    if not all(np.isfinite(array).all() for array in parts.values()):
+    if not all(np.isfinite(array).all() for array in arrays.values()):
         raise FileFormatError(f"{path} holds a prior that is not made of numbers; make the model again")
-    if "basis" in parts:
-        return _flow(path, config, parts)
-    shapes = {name: array.shape for name, array in parts.items()}
-    components = len(parts["weights"]) if parts.get("weights") is not None and parts["weights"].ndim == 1 else 0
-    d = config.latent_dim
-    if shapes != {"weights": (components,), "means": (components, d), "factors": (components, d, d)} or not components:
-        raise _misfit(path)
-    return MixturePrior(parts["weights"], parts["means"], parts["factors"])
-
-
-def _flow(path: Path, config: ModelConfig, parts: tensorfile.Arrays) -> FlowPrior:
-    weights = {name.removeprefix("flow."): array for name, array in parts.items() if name.startswith("flow.")}
-    paths = {name.removeprefix("paths."): array for name, array in parts.items() if name.startswith("paths.")}
-    refusal = _misfit(path)
-    combinations = parts.get("combinations")
-    own = 2 + (combinations is not None)
-    if len(weights) + len(paths) + own != len(parts) or parts.get("mean", np.empty(0)).shape != (config.latent_dim,):
-        raise refusal
     try:
-        prior = FlowPrior(parts["mean"], parts["basis"], MixturePaths(**paths), weights, combinations=combinations)
-    except TypeError as error:
-        raise refusal from error
-    if not prior.fits:
-        raise refusal
-    return prior
+        prior = (FlowPrior if "basis" in arrays else MixturePrior).from_arrays(arrays)
+        if prior.arrays().keys() == arrays.keys() and prior.fits(config.latent_dim):
+            return prior
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise _misfit(path) from error
+    raise _misfit(path)
 
 
 def _misfit(path: Path) -> FileFormatError:
     return FileFormatError(f"{path} holds a prior that does not fit its config; make the model again")
-
-
-def _as_float32(array: np.ndarray) -> np.ndarray:
-    """float32 from any stored float; whole numbers stay whole."""
-    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array

@@ -1,42 +1,41 @@
 """PyTorch's random numbers of a seed, computed with NumPy: a seed gives the same sample with and without PyTorch.
 
-Both draw from MT19937 (Matsumoto & Nishimura 1998); what differs is how its whole numbers become fractions and normal
-deviates. This is what PyTorch does on the CPU (aten/src/ATen/native/cpu/DistributionTemplates.h).
+Both draw from MT19937 (Matsumoto & Nishimura 1998) and differ in how they make fractions and normal deviates of its
+whole numbers. This module follows PyTorch on the CPU (aten/src/ATen/native/cpu/DistributionTemplates.h).
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-_BLOCK = 16  # normal deviates that are made at once
+_BLOCK = 16  # normal deviates that PyTorch makes at once
 
 
 def uniform_and_normal(seeds: Sequence[int], count: int) -> tuple[np.ndarray, np.ndarray]:
     """`torch.rand(())`, then `torch.randn(count)`, of a generator for each seed: float32 (n,) and (n, count)."""
-    again = count > _BLOCK and count % _BLOCK != 0  # the last block is drawn
-    numbers = 1 + (count + _BLOCK * again if count >= _BLOCK else 4 * ((count + 1) // 2))
+    redrawn = _BLOCK if count > _BLOCK and count % _BLOCK else 0  # the last block, if it is not whole, is drawn anew
+    numbers = count + redrawn if count >= _BLOCK else 4 * ((count + 1) // 2)
     generator = np.random.MT19937()
-    raw = np.stack([_raw(generator, seed, numbers) for seed in seeds])
-    uniform = _fractions(raw[:, 0])
+    raw = np.empty((len(seeds), 1 + numbers), dtype=np.uint64)
+    for row, seed in zip(raw, seeds, strict=True):
+        generator._legacy_seeding(seed & 0xFFFFFFFF)  # as `torch.Generator.manual_seed` does
+        row[:] = generator.random_raw(1 + numbers)  # whole numbers of 32 bits
+    x = ((raw & 0xFFFFFF) * 2.0**-24).astype(np.float32)  # fractions of 24 bits
+    uniform, x = x[:, 0], x[:, 1:]
     if count < _BLOCK:
         return uniform, _few(raw[:, 1:], count)
-    x = _fractions(raw[:, 1:])
-    normal = np.empty((len(seeds), count), dtype=np.float32)
     whole = count - count % _BLOCK
+    normal = np.empty((len(seeds), count), dtype=np.float32)
     normal[:, :whole] = _block(x[:, :whole].reshape(len(seeds), -1, _BLOCK)).reshape(len(seeds), whole)
-    if again:
+    if redrawn:
         normal[:, -_BLOCK:] = _block(x[:, count:])
     return uniform, normal
 
 
-def _raw(generator: np.random.MT19937, seed: int, count: int) -> np.ndarray:
-    """Whole numbers of 32 bits, as uint64."""
-    generator._legacy_seeding(seed & 0xFFFFFFFF)
-    return generator.random_raw(count)
-
-
-def _fractions(raw: np.ndarray) -> np.ndarray:
-    return ((raw & 0xFFFFFF) * 2.0**-24).astype(np.float32)
+def mixed(z: np.ndarray, noise: np.ndarray, spread: float) -> np.ndarray:
+    """sqrt(1 - spread^2) z + spread noise of z (d,) and noise (n, d): (n, d), N(0, I) if z and noise are."""
+    return np.asarray(np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise)
 
 
 def _block(x: np.ndarray) -> np.ndarray:
@@ -47,7 +46,7 @@ def _block(x: np.ndarray) -> np.ndarray:
 
 
 def _few(raw: np.ndarray, count: int) -> np.ndarray:
-    """The same in double precision, from pairs of fractions of 53 bits: cosine and sine in turn."""
+    """Fewer than 16 deviates: Box-Muller in double precision from fractions of 53 bits, cosine and sine in turn."""
     high, low = raw[:, 0::2], raw[:, 1::2]
     fractions = ((high << np.uint64(32) | low) & np.uint64((1 << 53) - 1)) * 2.0**-53
     radius = np.sqrt(-2 * np.log1p(-fractions[:, 1::2]))

@@ -1,4 +1,4 @@
-"""Training loss, reconstruction + beta * KL in nats per image, and what else rests on the likelihood of images."""
+"""Training loss, the importance-weighted bound, and the refinement of latents: all by the likelihood of images."""
 
 import math
 from collections.abc import Iterable
@@ -13,44 +13,37 @@ from latentcli.model.vae import VAE, Posterior
 
 @dataclass(frozen=True, slots=True)
 class Elbo:
-    """Nats per image, each (n,): loss goes down, elbo goes up."""
+    """Terms of the ELBO of n images, in nats per image: the ELBO is -(reconstruction + kl)."""
 
-    reconstruction: Tensor  # -log p(x|z)
-    kl: Tensor  # KL(q(z|x) || N(0, I))
+    reconstruction: Tensor  # -log p(x|z): (n,)
+    kl: Tensor  # KL(q(z|x) || N(0, I)): (n,)
     beta: float
-    squared_error: Tensor  # mean over pixels, (n,), images in [0, 1]
+    squared_error: Tensor  # mean over pixels in [0, 1]: (n,)
 
     @property
     def loss(self) -> Tensor:
+        """Training loss, reconstruction + beta * KL: (n,)."""
         return self.reconstruction + self.beta * self.kl
 
-    @property
-    def elbo(self) -> Tensor:
-        return -(self.reconstruction + self.kl)
 
+def evaluate_elbo(
+    vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, sigma: Tensor | None, beta: float = 1.0
+) -> Elbo:
+    """The ELBO of images x (n, channels, height, width) by one draw per image; noise (n, latent_dim) is N(0, I).
 
-def evaluate_elbo(vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, beta: float = 1.0) -> Elbo:
-    """The ELBO of images x with the sigma stored in the model; noise (n, latent_dim) is N(0, I)."""
-    return _elbo(vae, x, posterior, noise, beta, vae.sigma)
-
-
-def training_elbo(vae: VAE, x: Tensor, noise: Tensor, beta: float) -> Elbo:
-    """The same with the sigma that is optimal for this batch: its gradient is that of D/2 * log(mse)."""
-    return _elbo(vae, x, vae.encode(x), noise, beta, None)
-
-
-def _elbo(vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, beta: float, sigma: Tensor | None) -> Elbo:
+    Training gives no sigma and takes the one that is optimal for these images: the gradient is that of D/2 * log(mse).
+    """
     output = vae.decode_output(posterior.draw(noise))
     squared_error = vae.likelihood.squared_error(x, output)
     reconstruction = vae.likelihood.negative_log(x, output, sigma, squared_error)
     return Elbo(reconstruction, posterior.kl(), beta, squared_error)
 
 
-_DECODED_AT_ONCE = 250  # latents
+_DECODED_AT_ONCE = 250  # latents, of the importance-weighted bound
 
 
 @torch.inference_mode()
-def log_weights(vae: VAE, x: Tensor, posterior: Posterior, draws: int, generator: torch.Generator) -> Tensor:
+def _log_weights(vae: VAE, x: Tensor, posterior: Posterior, draws: int, generator: torch.Generator) -> Tensor:
     """log p(x|z) + log p(z) - log q(z|x) in nats for draws z of each image's posterior: (n, draws)."""
     n, latent_dim = posterior.mean.shape
     noise = torch.randn(n, draws, latent_dim, generator=generator).to(x.device)
@@ -63,9 +56,9 @@ def log_weights(vae: VAE, x: Tensor, posterior: Posterior, draws: int, generator
 
 
 def importance_bound(vae: VAE, batches: Iterable[Tensor], draws: int) -> Iterable[tuple[int, float]]:
-    """The bound on log p(x) from so many draws per image: Burda et al. 2016, eq. 8.
+    """The importance-weighted bound on log p(x) in nats: Burda et al. 2016, eq. 8.
 
-    Yields how many images are done and the mean over them, in nats; memory does not grow with the draws.
+    Yields the number of images done and the mean of their bounds. Memory does not grow with the draws per image.
     """
     generator = torch.Generator().manual_seed(0)
     done, total = 0, 0.0
@@ -74,23 +67,24 @@ def importance_bound(vae: VAE, batches: Iterable[Tensor], draws: int) -> Iterabl
         for x in torch.split(batch.to(device_of(vae)), at_once):
             with torch.inference_mode():
                 posterior = vae.encode(x)
-            weights = torch.full((len(x),), -torch.inf, dtype=torch.float64)  # log of their sum so far
+            total_weight = torch.full((len(x),), -torch.inf, dtype=torch.float64)  # log of the sum so far
             for drawn in range(0, draws, _DECODED_AT_ONCE):
-                some = log_weights(vae, x, posterior, min(_DECODED_AT_ONCE, draws - drawn), generator)
-                weights = weights.logaddexp(some.logsumexp(dim=1))
-            total += float((weights - math.log(draws)).sum())
+                weights = _log_weights(vae, x, posterior, min(_DECODED_AT_ONCE, draws - drawn), generator)
+                total_weight = total_weight.logaddexp(weights.logsumexp(dim=1))
+            total += float((total_weight - math.log(draws)).sum())
             done += len(x)
             yield done, total / done
 
 
-STEPS = 30
-_RATE = 0.03  # of Adam
+STEPS = 30  # of the refinement
+_RATE = 0.03  # learning rate of Adam
 
 
 def refine(vae: VAE, x: Tensor, z: Tensor, steps: int = STEPS) -> Tensor:
-    """Latents (n, latent_dim) near `z` that explain images x (n, channels, height, width) in [0, 1] better.
+    """Latents (n, latent_dim) near `z` that reconstruct images x (n, channels, height, width) in [0, 1] better.
 
-    Descends -log p(x|z) + |z - z0|^2 / 2 in nats: far from where the encoder puts images, concept vectors mean nothing.
+    Adam minimises -log p(x|z) + |z - z0|^2 / 2 in nats. The second term keeps latents near the encoder's, since concept
+    vectors mean nothing far away from them.
     """
     device = device_of(vae)
     x, start = x.to(device), z.detach().to(device)

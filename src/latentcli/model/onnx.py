@@ -1,6 +1,6 @@
 """ONNX files written without the `onnx` package: a graph of nodes, its weights and its metadata as bytes.
 
-The field numbers are those of onnx.proto3 (IR version 8); https://github.com/onnx/onnx/blob/main/docs/IR.md.
+Numbers of fields and types are those of onnx.proto3, IR version 8: https://github.com/onnx/onnx/blob/main/docs/IR.md.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,27 +9,28 @@ import numpy as np
 
 _OPSET = 17
 _IR_VERSION = 8
-_TYPES = {"float32": 1, "int64": 7, "float16": 10}  # TensorProto.DataType
-_FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
+_DATA_TYPES = {"float32": 1, "int64": 7, "float16": 10}  # TensorProto.DataType
+# AttributeProto: the field and the type of an attribute, by the Python type of its value.
+_ATTRIBUTES: dict[type, tuple[int, int]] = {float: (2, 1), int: (3, 2), str: (4, 3), tuple: (8, 7)}
 
 Attribute = float | int | str | tuple[int, ...]
-Shape = tuple[int | str, ...]  # a text names a length that varies
+Shape = tuple[int | str, ...]  # a name in place of a length that varies
 
 
 def compacted(array: np.ndarray) -> np.ndarray:
-    """An array in float16, rounded to 8 of its 11 significant bits: what is always 0 compresses to nothing."""
+    """An array in float16, rounded to 8 of its 11 significant bits; the zero bits compress well."""
     bits = array.astype(np.float16).view(np.uint16)
     return np.asarray((bits + np.uint16(4)) & np.uint16(0xFFF8)).view(np.float16)
 
 
 class Graph:
-    """Nodes in the order in which they run; each method gives the name of its result."""
+    """Nodes in the order in which they run; each method returns the name of its result."""
 
     def __init__(self, compact: bool = False) -> None:
-        """With `compact` matrices and kernels are stored as `compacted`, and computed with in 32 bits."""
+        """`compact` stores matrices and kernels as `compacted`; the computation is in 32 bits."""
         self._compact = compact
         self._nodes: list[bytes] = []
-        self._weights: dict[str, bytes] = {}
+        self._weights: list[bytes] = []
         self._inputs: list[bytes] = []
         self._outputs: list[bytes] = []
 
@@ -44,72 +45,62 @@ class Graph:
     def weight(self, array: np.ndarray) -> str:
         """A constant."""
         if self._compact and array.dtype == np.float32 and array.ndim > 1:
-            return self.node("Cast", self.weight(compacted(array)), to=_TYPES["float32"])
+            return self.node("Cast", self.weight(compacted(array)), to=_DATA_TYPES["float32"])
         name = f"w{len(self._weights)}"
-        fields = b"".join(_number(1, length) for length in array.shape)
-        raw = np.ascontiguousarray(array).tobytes()
-        self._weights[name] = fields + _number(2, _TYPES[array.dtype.name]) + _text(8, name) + _bytes(9, raw)
+        shape = [(1, length) for length in array.shape]
+        data = np.ascontiguousarray(array).tobytes()
+        self._weights.append(_message(*shape, (2, _DATA_TYPES[array.dtype.name]), (8, name), (9, data)))
         return name
 
     def node(self, kind: str, *inputs: str, **attributes: Attribute) -> str:
-        """A node of one output."""
+        """A node with one output."""
         name = f"n{len(self._nodes)}"
         self._nodes.append(_node(kind, inputs, name, attributes))
         return name
 
     def model(self, metadata: Mapping[str, str]) -> bytes:
-        """The whole file."""
-        parts = [_bytes(1, node) for node in self._nodes] + [_text(2, "latentcli")]
-        parts += [_bytes(5, weight) for weight in self._weights.values()]
-        parts += [_bytes(11, value) for value in self._inputs] + [_bytes(12, value) for value in self._outputs]
-        properties = (_bytes(14, _text(1, key) + _text(2, value)) for key, value in metadata.items())
-        opset = _bytes(8, _text(1, "") + _number(2, _OPSET))
-        producer = _text(2, "latentcli")
-        return _number(1, _IR_VERSION) + producer + opset + _bytes(7, b"".join(parts)) + b"".join(properties)
+        """The file: a ModelProto."""
+        lists = ((5, self._weights), (11, self._inputs), (12, self._outputs))
+        parts = [(field, message) for field, messages in lists for message in messages]
+        graph = _message(*((1, node) for node in self._nodes), (2, "latentcli"), *parts)
+        properties = [(14, _message((1, key), (2, value))) for key, value in metadata.items()]
+        opset = _message((1, ""), (2, _OPSET))
+        return _message((1, _IR_VERSION), (2, "latentcli"), (8, opset), (7, graph), *properties)
 
 
 def _node(kind: str, inputs: Iterable[str], output: str, attributes: Mapping[str, Attribute]) -> bytes:
-    fields = b"".join(_text(1, name) for name in inputs) + _text(2, output) + _text(3, output) + _text(4, kind)
-    return fields + b"".join(_bytes(5, _text(1, name) + _attribute(value)) for name, value in attributes.items())
-
-
-def _attribute(value: Attribute) -> bytes:
-    match value:
-        case str():
-            return _text(4, value) + _number(20, _STRING)
-        case int():
-            return _number(3, value) + _number(20, _INT)
-        case float():
-            return _key(2, 5) + np.float32(value).tobytes() + _number(20, _FLOAT)
-        case _:
-            return b"".join(_number(8, number) for number in value) + _number(20, _INTS)
+    """NodeProto."""
+    fields: list[tuple[int, bytes]] = []
+    for name, value in attributes.items():
+        field, type_number = _ATTRIBUTES[type(value)]
+        values = value if isinstance(value, tuple) else (value,)
+        fields.append((5, _message((1, name), *((field, each) for each in values), (20, type_number))))
+    return _message(*((1, name) for name in inputs), (2, output), (3, output), (4, kind), *fields)
 
 
 def _value(name: str, shape: Shape) -> bytes:
     """ValueInfoProto of a float32 tensor."""
-    lengths = (_text(2, each) if isinstance(each, str) else _number(1, each) for each in shape)
-    tensor = _number(1, _TYPES["float32"]) + _bytes(2, b"".join(_bytes(1, length) for length in lengths))
-    return _text(1, name) + _bytes(2, _bytes(1, tensor))
+    lengths = [(1, _message((2 if isinstance(length, str) else 1, length))) for length in shape]
+    tensor = _message((1, _DATA_TYPES["float32"]), (2, _message(*lengths)))
+    return _message((1, name), (2, _message((1, tensor))))
 
 
-def _key(field: int, wire: int) -> bytes:
-    return _varint(field << 3 | wire)
-
-
-def _number(field: int, value: int) -> bytes:
-    return _key(field, 0) + _varint(value & (1 << 64) - 1)
-
-
-def _bytes(field: int, value: bytes) -> bytes:
-    return _key(field, 2) + _varint(len(value)) + value
-
-
-def _text(field: int, value: str) -> bytes:
-    return _bytes(field, value.encode())
+def _message(*fields: tuple[int, float | str | bytes]) -> bytes:
+    """A protobuf message of numbered fields: whole numbers, floats of 32 bits, texts and messages."""
+    data = bytearray()
+    for number, value in fields:
+        if isinstance(value, int):
+            data += _varint(number << 3) + _varint(value & (1 << 64) - 1)
+        elif isinstance(value, float):
+            data += _varint(number << 3 | 5) + np.float32(value).tobytes()
+        else:
+            raw = value.encode() if isinstance(value, str) else value
+            data += _varint(number << 3 | 2) + _varint(len(raw)) + raw
+    return bytes(data)
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the eighth says that more follow."""
+    """Seven bits per byte, the lowest first; the eighth bit says that more bytes follow."""
     digits = bytearray()
     while value > 0x7F:
         digits.append(value & 0x7F | 0x80)

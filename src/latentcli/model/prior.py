@@ -1,21 +1,20 @@
 """Priors over latents: N(0, I), and a density fitted to the encoded training images.
 
-A calibrated VAE leaves holes between the encodings, where N(0, I) would put most of its samples; a Gaussian mixture
-fitted afterwards does not (Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4), and a flow
-(`model/flow.py`) follows finer structure. Every sample has a seed of its own, so it is the same in any batch.
+The encodings of a calibrated VAE leave holes, in which most samples from N(0, I) fall. A Gaussian mixture fitted after
+the training avoids them (Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4), and a flow
+(`model/flow.py`) follows finer structure. Every sample has its own seed, so it is the same in any batch.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Self
 
 import numpy as np
 
-from latentcli.config import MIXTURE_TEMPERATURE
+from latentcli.defaults import MIXTURE_TEMPERATURE
 from latentcli.model.flow import FlowPrior
-from latentcli.model.noise import uniform_and_normal
+from latentcli.model.noise import mixed, uniform_and_normal
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +31,9 @@ class StandardPrior:
     def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
         """One variation of the latent z (latent_dim,) per seed: (len(seeds), latent_dim).
 
-        The spread goes from 0, which changes nothing, to 1, which is a sample.
+        The spread runs from 0, no change, to 1, a sample.
         """
-        return _mixed(z, uniform_and_normal(seeds, self.latent_dim)[1], spread)
+        return mixed(z, uniform_and_normal(seeds, self.latent_dim)[1], spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,39 +46,44 @@ class MixturePrior:
     temperature: float = MIXTURE_TEMPERATURE
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
-        """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales each component's spread."""
-        positions, noise = uniform_and_normal(seeds, self.means.shape[1])
+        """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales deviations in a component."""
+        uniform, noise = uniform_and_normal(seeds, self.means.shape[1])
         edges = np.cumsum(self.weights, dtype=np.float32)
-        chosen = np.minimum(np.searchsorted(edges, positions), len(edges) - 1)
+        components = np.minimum(np.searchsorted(edges, uniform), len(edges) - 1)
         latents = [
-            self.means[component] + np.float32(temperature) * (self.factors[component] @ one)
-            for component, one in zip(chosen, noise, strict=True)
+            self.means[component] + np.float32(temperature) * (self.factors[component] @ deviation)
+            for component, deviation in zip(components, noise, strict=True)
         ]
         return np.stack(latents)
 
     def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
-        """The same as `StandardPrior.vary`, within the component that z most likely comes from."""
-        noises = np.linalg.solve(self.factors, (z - self.means)[:, :, None])[:, :, 0]  # what each would make z of
+        """`StandardPrior.vary` in the whitened space of the component with the highest density at z."""
+        noises = np.linalg.solve(self.factors, (z - self.means)[:, :, None])[:, :, 0]  # z whitened by each component
         volumes = np.log(np.abs(np.diagonal(self.factors, axis1=1, axis2=2))).sum(axis=1)
         chosen = int(np.argmax(np.log(self.weights) - volumes - 0.5 * np.square(noises).sum(axis=1)))
-        varied = _mixed(noises[chosen], uniform_and_normal(seeds, len(z))[1], spread)
+        varied = mixed(noises[chosen], uniform_and_normal(seeds, len(z))[1], spread)
         return np.asarray(self.means[chosen] + varied @ self.factors[chosen].T)
 
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse of `arrays`. Raises KeyError for other names."""
+        return cls(arrays["weights"], arrays["means"], arrays["factors"])
+
     def arrays(self) -> dict[str, np.ndarray]:
-        """As the model file holds it."""
+        """All arrays by their names in the model file."""
         return {"weights": self.weights, "means": self.means, "factors": self.factors}
+
+    def fits(self, latent_dim: int) -> bool:
+        """Whether the shapes of all arrays agree with each other and with the size of the latent."""
+        c, d = self.weights.size, latent_dim
+        return c > 0 and [array.shape for array in self.arrays().values()] == [(c,), (c, d), (c, d, d)]
 
 
 Prior = StandardPrior | MixturePrior | FlowPrior
 
 
-def _mixed(z: np.ndarray, noise: np.ndarray, spread: float) -> np.ndarray:
-    """Of z (d,) and noise (n, d), which are both N(0, I), and so is the result (n, d)."""
-    return np.asarray(np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise)
-
-
 def _mixture_of(flow: FlowPrior) -> MixturePrior:
-    """The Gaussian mixture that a flow starts from, over latents: it has the mean and covariance of the encodings."""
+    """The Gaussian mixture that a flow starts from, over latents; mean and covariance are those of the encodings."""
     paths, latent_dim = flow.paths, len(flow.mean)
     factors = np.zeros((len(paths.weights), latent_dim, latent_dim), dtype=np.float32)
     spread = paths.directions * np.sqrt(paths.variances)[:, None]  # (c, k, k)
@@ -89,67 +93,65 @@ def _mixture_of(flow: FlowPrior) -> MixturePrior:
     return MixturePrior(paths.weights, flow.mean + paths.means @ flow.basis, factors)
 
 
-def mean_and_covariance(prior: Prior, latent_dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (latent_dim,) and covariance (latent_dim, latent_dim) of a prior's latents; a flow's are its mixture's."""
-    if isinstance(prior, StandardPrior):
-        return np.zeros(latent_dim, dtype=np.float32), np.eye(latent_dim, dtype=np.float32)
-    mixture = _mixture_of(prior) if isinstance(prior, FlowPrior) else prior
-    mean = mixture.weights @ mixture.means
-    around = mixture.means - mean
-    within = mixture.factors @ mixture.factors.transpose(0, 2, 1)  # (components, latent_dim, latent_dim)
-    return mean, (mixture.weights[:, None, None] * within).sum(axis=0) + (mixture.weights[:, None] * around).T @ around
-
-
 _TYPICAL = 0.995  # share of the prior's latents that count as typical
-_DRAWN = 2000  # latents of the prior that stand for the training images
-_HALVINGS = 8  # of the way to where latents are typical no more
-_INVERSE_RIDGE = 1e-6  # of the mean variance
+_DRAWN = 2000  # samples of the prior that stand for encoded training images
+_HALVINGS = 8  # bisection steps
+_INVERSE_RIDGE = 1e-6  # added to the covariance, as a share of the mean variance
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the latents of a prior lie."""
+    """Mean, covariance, samples and typical region of a prior."""
 
     mean: np.ndarray  # (latent_dim,)
     covariance: np.ndarray  # (latent_dim, latent_dim)
-    draw: Callable[[], np.ndarray]  # some latents (n, latent_dim) at temperature 1
-    flow: FlowPrior | None = None  # the prior, where it is one
+    draw: Callable[[], np.ndarray]  # samples (n, latent_dim) at temperature 1
+    flow: FlowPrior | None = None  # the prior, if it is a flow
 
     @classmethod
-    def of(cls, prior: Prior, latent_dim: int) -> Self:
-        mean, covariance = mean_and_covariance(prior, latent_dim)
-        flow = prior if isinstance(prior, FlowPrior) else None
-        drawn_from = _mixture_of(flow) if flow else prior  # at once; the flow itself takes seconds
-        return cls(mean, covariance, partial(drawn_from.sample, range(_DRAWN), 1.0), flow)
+    def of(cls, prior: Prior) -> Self:
+        """The geometry of a prior; that of a flow's mixture for a flow, whose own samples take seconds."""
+        source = _mixture_of(prior) if isinstance(prior, FlowPrior) else prior
+        if isinstance(source, StandardPrior):
+            mean = np.zeros(source.latent_dim, dtype=np.float32)
+            covariance = np.eye(source.latent_dim, dtype=np.float32)
+        else:
+            weights, mean = source.weights, source.weights @ source.means
+            deviations = source.means - mean
+            within = source.factors @ source.factors.transpose(0, 2, 1)  # (components, latent_dim, latent_dim)
+            covariance = (weights[:, None, None] * within).sum(axis=0)
+            covariance = covariance + (weights[:, None] * deviations).T @ deviations
+        draw = partial(source.sample, range(_DRAWN), 1.0)
+        return cls(mean, covariance, draw, prior if isinstance(prior, FlowPrior) else None)
 
     @cached_property
     def drawn(self) -> np.ndarray:
-        """Some latents from there: (n, latent_dim)."""
+        """The samples: (n, latent_dim)."""
         return self.draw()
 
     def inverse(self) -> np.ndarray:
-        """Of the covariance, in double precision: (latent_dim, latent_dim)."""
+        """Inverse of the covariance, in double precision: (latent_dim, latent_dim)."""
         covariance = self.covariance.astype(np.float64)
         ridge = _INVERSE_RIDGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
         return np.linalg.inv(covariance + ridge)
 
     def leading(self, share: float) -> np.ndarray:
-        """The principal directions that hold this share of the variance: (latent_dim, k), orthonormal."""
+        """The principal directions that explain this share of the variance: (latent_dim, k), orthonormal."""
         variances, directions = np.linalg.eigh(self.covariance.astype(np.float64))
-        held = np.cumsum(variances[::-1]) / variances.sum()
-        return directions[:, ::-1][:, : int(np.searchsorted(held, share)) + 1]
+        explained = np.cumsum(variances[::-1]) / variances.sum()
+        return directions[:, ::-1][:, : int(np.searchsorted(explained, share)) + 1]
 
     def stay_typical(self, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """`moved` (n, latent_dim), drawn back towards `z` where it is farther out than 99.5 % of the prior's latents.
+        """`moved` (n, latent_dim), pulled back towards `z` where it is farther out than 99.5 % of the prior's latents.
 
-        Far is the Mahalanobis distance, or for a flow the length of the noise that it carries there; what was farther
-        out before does not get farther.
+        The distance is Mahalanobis', or for a flow the norm of the noise that it carries to a latent. A latent z that
+        is farther out already may keep its distance.
         """
-        way = self._way_by_noise(self.flow, z, moved) if self.flow else self._way_by_covariance(z, moved)
-        return np.asarray(z + way.astype(np.float32)[:, None] * (moved - z))
+        share = self._share_by_noise(self.flow, z, moved) if self.flow else self._share_by_covariance(z, moved)
+        return np.asarray(z + share.astype(np.float32)[:, None] * (moved - z))
 
-    def _way_by_covariance(self, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """Share of the way from z to moved that stays typical: (n,)."""
+    def _share_by_covariance(self, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        """The largest share of the move from z that stays typical: (n,)."""
         inverse = self.inverse().astype(np.float32)
 
         def inner(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -158,23 +160,23 @@ class Geometry:
         drawn = self.drawn - self.mean
         start, step = z - self.mean, moved - z
         limit = np.maximum(np.quantile(inner(drawn, drawn), _TYPICAL), inner(start, start))  # (n,)
-        # The larger root of |start + a * step|^2 = limit.
+        # The larger root of |start + share * step|^2 = limit.
         square, mixed = np.maximum(inner(step, step), 1e-12), inner(start, step)
         root = np.sqrt(np.maximum(np.square(mixed) + square * (limit - inner(start, start)), 0))
         return np.asarray(np.clip((root - mixed) / square, 0, 1))
 
-    def _way_by_noise(self, flow: FlowPrior, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """The same, found by halving."""
+    def _share_by_noise(self, flow: FlowPrior, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        """The same for a flow, by bisection."""
         from scipy.stats import chi2
 
-        def squared_length(latents: np.ndarray) -> np.ndarray:
+        def squared_norm(latents: np.ndarray) -> np.ndarray:
             return np.asarray(np.square(flow.noise_of(latents)).sum(axis=1))
 
-        limit = np.maximum(chi2.ppf(_TYPICAL, len(flow.basis)), squared_length(z))
+        limit = np.maximum(chi2.ppf(_TYPICAL, len(flow.basis)), squared_norm(z))
         inside, outside = np.zeros(len(z), dtype=np.float32), np.ones(len(z), dtype=np.float32)
-        inside[squared_length(moved) <= limit] = 1
+        inside[squared_norm(moved) <= limit] = 1
         for _ in range(_HALVINGS):
             middle = (inside + outside) / 2
-            stays = squared_length(z + middle[:, None] * (moved - z)) <= limit
-            inside, outside = np.where(stays, middle, inside), np.where(stays, outside, middle)
+            is_typical = squared_norm(z + middle[:, None] * (moved - z)) <= limit
+            inside, outside = np.where(is_typical, middle, inside), np.where(is_typical, outside, middle)
         return inside

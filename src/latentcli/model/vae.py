@@ -1,4 +1,4 @@
-"""The variational autoencoder: its posterior, residual blocks, encoder, decoder, and the two together."""
+"""The variational autoencoder: posterior, residual blocks, encoder and decoder."""
 
 import itertools
 from dataclasses import dataclass
@@ -22,11 +22,6 @@ class Posterior:
     mean: Tensor
     logvar: Tensor
 
-    @classmethod
-    def from_head(cls, mean: Tensor, logvar: Tensor) -> "Posterior":
-        """From the encoder's output of any precision; the log-variance is clamped to [-20, 6]."""
-        return cls(mean.float(), logvar.float().clamp(*_LOGVAR_RANGE))
-
     def draw(self, noise: Tensor) -> Tensor:
         """z = mean + sigma * noise, with noise ~ N(0, I) of (n, latent_dim): Kingma & Welling 2014, eq. 10."""
         return self.mean + (0.5 * self.logvar).exp() * noise
@@ -41,7 +36,7 @@ class Posterior:
 
 
 class ResidualBlock(nn.Module):
-    """x + f(x) with two 3x3 convolutions; f starts at zero. (n, width, h, w) to the same."""
+    """SiLU(x + f(x)) with two 3x3 convolutions in f, which is 0 before training; keeps the shape (n, width, h, w)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -56,74 +51,54 @@ class ResidualBlock(nn.Module):
         return F.silu(x + self.norm2(self.conv2(h)))
 
 
-class Down(nn.Sequential):
-    """Half the height and width: 4x4 convolution with stride 2."""
-
-    def __init__(self, width_in: int, width_out: int) -> None:
-        super().__init__(
-            nn.Conv2d(width_in, width_out, 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(width_out),
-            nn.SiLU(),
-        )
+def _down(before: int, after: int) -> nn.Sequential:
+    """4x4 convolution with stride 2: halves height and width."""
+    conv = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(after), nn.SiLU())
 
 
-class Up(nn.Sequential):
-    """Twice the height and width: 1x1 convolution, PixelShuffle (Shi et al. 2016), 3x3 convolution."""
-
-    def __init__(self, width_in: int, width_out: int) -> None:
-        super().__init__(
-            nn.Conv2d(width_in, 4 * width_out, 1),
-            nn.PixelShuffle(2),
-            nn.Conv2d(width_out, width_out, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width_out),
-            nn.SiLU(),
-        )
+def _up(before: int, after: int) -> nn.Sequential:
+    """1x1 convolution, PixelShuffle (Shi et al. 2016), 3x3 convolution: doubles height and width."""
+    wide = nn.Conv2d(before, 4 * after, 1)
+    conv = nn.Conv2d(after, after, 3, padding=1, bias=False)
+    return nn.Sequential(wide, nn.PixelShuffle(2), conv, nn.BatchNorm2d(after), nn.SiLU())
 
 
-def dense(before: int, after: int) -> nn.Module:
-    """A hidden layer (n, before) to (n, after)."""
+def _hidden(before: int, after: int) -> nn.Module:
+    """A hidden layer, (n, before) to (n, after)."""
     return nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.SiLU())
 
 
-def downs(config: ModelConfig) -> nn.Sequential:
-    """From the pictures to the coarsest level."""
-    widths = itertools.pairwise((config.channels, *config.widths))
-    return nn.Sequential(*(Down(before, after) for before, after in widths))
+def _downs(config: ModelConfig) -> nn.Sequential:
+    """Images of the padded size to the coarsest level."""
+    return nn.Sequential(*itertools.starmap(_down, itertools.pairwise((config.channels, *config.widths))))
 
 
-def ups(config: ModelConfig) -> nn.Sequential:
-    """From the coarsest level to the finest."""
-    return nn.Sequential(*(Up(before, after) for before, after in itertools.pairwise(config.widths[::-1])))
-
-
-def to_pixels(config: ModelConfig) -> tuple[nn.Conv2d, nn.PixelShuffle]:
-    """From the finest level to pixels."""
-    return nn.Conv2d(config.widths[0], 4 * config.channels, 3, padding=1), nn.PixelShuffle(2)
-
-
-def start_at_zero(*layers: nn.Conv2d | nn.Linear) -> None:
-    """Let layers correct nothing before they have learned to."""
+def _start_at_zero(*layers: nn.Module) -> None:
+    """Set all weights and biases to 0, so that the output is 0 before training."""
     for layer in layers:
-        nn.init.zeros_(layer.weight)
-        assert layer.bias is not None
-        nn.init.zeros_(layer.bias)
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
 
 
-class ResidualEncoder(nn.Module):
-    """Images (n, channels, height, width) to mean and log-variance, or corrections of them, each (n, latent_dim)."""
+class Encoder(nn.Module):
+    """Images (n, channels, height, width) to mean and log-variance, each (n, latent_dim).
 
-    def __init__(self, config: ModelConfig, corrects: bool = False) -> None:
+    With a linear path the outputs are corrections of its posterior, and 0 before training.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width, rows, columns = config.coarsest
         self.padding = config.padding
-        self.downs = downs(config)
+        self.downs = _downs(config)
         self.block = ResidualBlock(width)
         features = config.hidden or width * rows * columns
-        self.hidden = dense(width * rows * columns, features) if config.hidden else nn.Identity()
+        self.hidden = _hidden(width * rows * columns, features) if config.hidden else nn.Identity()
         self.mean = nn.Linear(features, config.latent_dim)
         self.logvar = nn.Linear(features, config.latent_dim)
-        if corrects:
-            start_at_zero(self.mean, self.logvar)
+        if config.linear:
+            _start_at_zero(self.mean, self.logvar)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = self.block(self.downs(padded(x, self.padding)))
@@ -131,54 +106,38 @@ class ResidualEncoder(nn.Module):
         return self.mean(h), self.logvar(h)
 
 
-class ResidualDecoder(nn.Module):
-    """Latents (n, latent_dim) to logits (n, channels, height, width)."""
+class Decoder(nn.Module):
+    """Latents (n, latent_dim) to logits (n, channels, height, width) of the padded size.
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.size = (config.height, config.width)
-        self.shape = config.coarsest
-        width, rows, columns = self.shape
-        self.hidden = dense(config.latent_dim, config.hidden) if config.hidden else nn.Identity()
-        self.dense = nn.Linear(config.hidden or config.latent_dim, width * rows * columns)
-        self.block = ResidualBlock(width)
-        self.ups = ups(config)
-        self.last = nn.Sequential(*to_pixels(config))
-
-    def forward(self, z: Tensor) -> Tensor:
-        h: Tensor = self.dense(self.hidden(z)).unflatten(1, self.shape)
-        h = self.last(self.ups(self.block(h)))
-        return h[:, :, : self.size[0], : self.size[1]]
-
-
-class CorrectingDecoder(nn.Module):
-    """What to correct in a picture that the linear path decoded, from the picture and its latents.
-
-    A U-Net (Ronneberger et al. 2015) whose skip connections are added, and whose coarsest level sees the latents.
+    With a linear path: a U-Net (Ronneberger et al. 2015) that corrects the path's picture. Its skip connections are
+    added, its coarsest level sees the latents, and its output is 0 before training.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.shape = config.coarsest
         width, rows, columns = self.shape
-        self.downs = downs(config)
-        self.dense = nn.Linear(config.latent_dim, width * rows * columns)
+        self.downs = _downs(config) if config.linear else None
+        self.hidden = _hidden(config.latent_dim, config.hidden) if config.hidden else nn.Identity()
+        self.dense = nn.Linear(config.hidden or config.latent_dim, width * rows * columns)
         self.block = ResidualBlock(width)
-        self.ups = ups(config)
-        last, shuffle = to_pixels(config)
-        start_at_zero(last)
-        self.last = nn.Sequential(last, shuffle)
+        self.ups = nn.Sequential(*itertools.starmap(_up, itertools.pairwise(config.widths[::-1])))
+        self.last = nn.Sequential(nn.Conv2d(config.widths[0], 4 * config.channels, 3, padding=1), nn.PixelShuffle(2))
+        if config.linear:
+            _start_at_zero(self.last)
 
-    def forward(self, z: Tensor, picture: Tensor) -> Tensor:
-        """Latents (n, latent_dim) and a picture of the padded size to a correction of the same size."""
+    def forward(self, z: Tensor, picture: Tensor | None = None) -> Tensor:
+        """Logits from latents alone, or the correction of a picture of the padded size."""
         levels = []
-        h = picture.contiguous(memory_format=torch.channels_last)
-        for down in self.downs:
-            h = down(h)
-            levels.append(h)
-        h = self.block(levels.pop() + self.dense(z).unflatten(1, self.shape))
+        if self.downs is not None and picture is not None:
+            h = picture.contiguous(memory_format=torch.channels_last)
+            for down in self.downs:
+                h = down(h)
+                levels.append(h)
+        h = self.dense(self.hidden(z)).unflatten(1, self.shape)
+        h = self.block(levels.pop() + h if levels else h)
         for up in self.ups:
-            h = up(h) + levels.pop()
+            h = up(h) + levels.pop() if levels else up(h)
         return self.last(h)  # type: ignore[no-any-return]
 
 
@@ -197,32 +156,31 @@ class VAE(nn.Module):
         if config.preset == "book":
             self.encoder, self.decoder = BookEncoder(config), BookDecoder(config)
             initialise_as_keras(self)
-        elif config.linear:
-            self.linear = LinearPath(config)
-            self.encoder, self.decoder = ResidualEncoder(config, corrects=True), CorrectingDecoder(config)
         else:
-            self.encoder, self.decoder = ResidualEncoder(config), ResidualDecoder(config)
+            self.linear = LinearPath(config) if config.linear else None
+            self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.register_buffer("sigma", torch.tensor(1.0))
 
     def encode(self, x: Tensor) -> Posterior:
-        """q(z|x) for images x (n, channels, height, width) in [0, 1]."""
+        """q(z|x) for images x (n, channels, height, width) in [0, 1]; its log-variance is clamped to [-20, 6]."""
         mean, logvar = self.encoder(x)
         if self.linear:
             mean, logvar = self.linear.posterior(x, mean, logvar)
-        return Posterior.from_head(mean, logvar)
+        return Posterior(mean.float(), logvar.float().clamp(*_LOGVAR_RANGE))
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (n, channels, height, width) in [0, 1] from latents (n, latent_dim)."""
         return self.likelihood.activation(self.decode_output(z))
 
     def decode_output(self, z: Tensor) -> Tensor:
-        """What `decode` limits to [0, 1], float32: logits, or with a linear path pictures."""
-        if not self.linear:
-            return self.decoder(z).float()  # type: ignore[no-any-return]
-        picture = self.linear.decode(z)
-        whole = self.linear.corrected(picture, self.decoder(z, picture))
-        return whole[:, :, : self.config.height, : self.config.width]
+        """The decoder's output before the activation, float32: logits, or with a linear path unclipped pictures."""
+        if self.linear:
+            picture = self.linear.decode(z)
+            output = self.linear.corrected(picture, self.decoder(z, picture))
+        else:
+            output = self.decoder(z).float()
+        return output[:, :, : self.config.height, : self.config.width]
 
     def set_sigma(self, mean_squared_error: Tensor) -> None:
-        """Store the likelihood's sigma, at least that of rounding (Rybkin et al. 2021, sigma-VAE)."""
+        """Store the likelihood's sigma, at least that of rounding to 8 bits (Rybkin et al. 2021, sigma-VAE)."""
         self.sigma.copy_(mean_squared_error.sqrt().clamp_min(SMALLEST_SIGMA))

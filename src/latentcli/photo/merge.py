@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from latentcli.concepts.edit import EditRequest
-from latentcli.config import WITH_ALPHA, Merge
+from latentcli.config import Merge
 from latentcli.imaging.box import Box
+from latentcli.imaging.images import WITH_ALPHA
 
 _FINEST = 1024  # pixels along a region: finer detail than that is texture and stays
 _ABOVE = 2  # masks and sharpening are computed at this many times the model's size

@@ -9,10 +9,11 @@ import numpy as np
 from PIL import Image
 
 from latentcli.concepts.edit import EditRequest
-from latentcli.config import PHOTO_MEGAPIXELS, WITH_ALPHA
+from latentcli.defaults import PHOTO_MEGAPIXELS
 from latentcli.figures.sheet import PLAIN, Captions, Look
 from latentcli.imaging.box import Box
 from latentcli.imaging.images import (
+    WITH_ALPHA,
     as_float,
     encode_picture,
     has_alpha,

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from latentcli.config import PHOTO_MEGAPIXELS, EngineName
+from latentcli.config import EngineName
 from latentcli.data.sources import find_images
+from latentcli.defaults import PHOTO_MEGAPIXELS
 from latentcli.errors import FileFormatError, ImageError, LatentCLIError
 from latentcli.evaluation.record import Record
 from latentcli.imaging.faces import find_faces

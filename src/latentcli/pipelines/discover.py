@@ -10,7 +10,8 @@ from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
 from latentcli.concepts.diagnostics import Diagnostics, Shift
 from latentcli.concepts.vector import DISCOVERY, ConceptVector, Discovered, unlabelled
-from latentcli.config import TRAVERSAL_ROWS, Discovery
+from latentcli.config import Discovery
+from latentcli.defaults import TRAVERSAL_ROWS
 from latentcli.errors import UsageError
 from latentcli.events import Event, Progress, Wrote
 from latentcli.figures.sheet import Look

@@ -11,7 +11,8 @@ import numpy as np
 
 from latentcli.concepts.edit import EditRequest, direction_digest
 from latentcli.concepts.vector import ConceptVector
-from latentcli.config import MEGAPIXELS, PHOTO_MEGAPIXELS, EngineName
+from latentcli.config import EngineName
+from latentcli.defaults import MEGAPIXELS, PHOTO_MEGAPIXELS
 from latentcli.errors import ConfigError, ImageError, ModelMismatch
 from latentcli.events import Event, Note, Piped, Progress, Skipped, Wrote
 from latentcli.figures.sheet import PLAIN, Captions, Look

@@ -10,8 +10,8 @@ import torch
 
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part
-from latentcli.data.fingerprint import StoredFingerprints
-from latentcli.data.sources import Listing, is_held_out, name_hashes, open_source, scan
+from latentcli.data.fingerprint import Fingerprints
+from latentcli.data.sources import Listing, is_held_out, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.evaluation.diagnosis import Evidence, Finding, diagnose
 from latentcli.evaluation.evaluate import Subject
@@ -136,7 +136,7 @@ def _trained_on(model: LoadedModel, listing: Listing) -> _TrainedOn:
     """
     foreign = _TrainedOn(np.zeros(len(listing), dtype=bool), is_foreign=True)
     try:
-        rows = StoredFingerprints.load(model.path.parent).trained_on(listing)
+        rows = Fingerprints.load(model.path.parent).trained_on(listing)
         return foreign if rows is None else _TrainedOn(rows)
     except FileFormatError:
         summary = model.training
@@ -144,7 +144,7 @@ def _trained_on(model: LoadedModel, listing: Listing) -> _TrainedOn:
         return foreign
     if not summary.held_out_images or summary.held_out_share is None:
         return _TrainedOn(np.ones(len(listing), dtype=bool), is_assumed=True)
-    held_out = is_held_out(name_hashes(bytes(name) for name in listing.names), summary.held_out_share)
+    held_out = is_held_out(listing.names, summary.held_out_share)
     return _TrainedOn(~held_out, is_assumed=True)
 
 
@@ -153,7 +153,7 @@ def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[E
     is_given = listing is not None
     if listing is None:
         with contextlib.suppress(FileFormatError, ImageError):
-            listing = scan(open_source(Path(StoredFingerprints.load(model.path.parent).places[0])))
+            listing = scan(open_source(Path(Fingerprints.load(model.path.parent).listings[0].source)))
     trained = _trained_on(model, listing).rows if listing else np.zeros(0, dtype=bool)
     if listing is None or not (is_given or trained.any()):
         yield Note("no baselines, because the training images are missing; name their folder with `training` DIR")

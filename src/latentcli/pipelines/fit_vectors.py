@@ -15,8 +15,8 @@ from latentcli.concepts.diagnostics import MIN_HELD_OUT, SMALL, Shift
 from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels
 from latentcli.concepts.vector import ConceptVector
-from latentcli.config import HELD_OUT_NEEDS, Augmentation, VectorMethod
-from latentcli.data.sources import held_out_then
+from latentcli.config import Augmentation, VectorMethod
+from latentcli.data.sources import HELD_OUT_NEEDS, held_out_then
 from latentcli.errors import ConfigError, ImageError
 from latentcli.events import Event, Note, Progress, Wrote
 from latentcli.model.modelfile import LoadedModel, open_model

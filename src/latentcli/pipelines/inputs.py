@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from latentcli.concepts.perturb import Change, changed
-from latentcli.config import MOST_ON_SHEET, MOST_SEEDS
 from latentcli.data.sources import find_images
+from latentcli.defaults import MOST_ON_SHEET, MOST_SEEDS
 from latentcli.errors import ImageError, UsageError
 from latentcli.events import Event, Progress, Skipped
 from latentcli.imaging.images import MOST_PIPED, open_picture, read_all, read_image

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from latentcli.config import MOST_FRAMES, MOST_ON_SHEET, WALK_FPS, WALK_STEPS, Arrangement, InterpolationMethod
+from latentcli.config import Arrangement, InterpolationMethod
+from latentcli.defaults import MOST_FRAMES, MOST_ON_SHEET, WALK_FPS, WALK_STEPS
 from latentcli.errors import ConfigError, UsageError
 from latentcli.events import Event, Progress, Wrote
 from latentcli.figures.sheet import Captions, Look, check_pixels, enlarged

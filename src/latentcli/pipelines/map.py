@@ -10,21 +10,12 @@ from PIL import Image
 from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
 from latentcli.concepts.csv_table import CsvTable
-from latentcli.config import (
-    MAP_CELLS,
-    MOST_ON_SHEET,
-    NEAREST,
-    PLANE_RANGE,
-    TRAVERSAL_RANGE,
-    LayoutMethod,
-    Shape,
-    Spacing,
-)
+from latentcli.config import LayoutMethod, Shape, Spacing
+from latentcli.defaults import MAP_CELLS, MOST_ON_SHEET, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE
 from latentcli.errors import ConfigError, ImageError, UsageError
 from latentcli.events import Event, Note, Progress, Skipped, Wrote
 from latentcli.figures import layout, scatter
-from latentcli.figures.honeycomb import honeycomb
-from latentcli.figures.scatter import Groups
+from latentcli.figures.scatter import Groups, honeycomb
 from latentcli.figures.sheet import Captions, Look, check_pixels, sheet
 from latentcli.imaging.images import as_float, check_writable, to_pictures, write_picture
 from latentcli.model.modelfile import LoadedModel, batches, open_model

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from latentcli.concepts.axes import Axis
-from latentcli.config import TRAVERSAL_RANGE, TRAVERSAL_STEPS
+from latentcli.defaults import TRAVERSAL_RANGE, TRAVERSAL_STEPS
 from latentcli.errors import ConfigError, OutputExists, UsageError
 from latentcli.events import Event, Kept, Progress, Wrote
 from latentcli.figures.sheet import Captions, Look, enlarged

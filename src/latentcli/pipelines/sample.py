@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from latentcli.concepts.edit import EditRequest, Strength, move
-from latentcli.config import MOST_ON_SHEET, SPREAD, PriorName
+from latentcli.config import PriorName
+from latentcli.defaults import MOST_ON_SHEET, SPREAD
 from latentcli.errors import ConfigError, UsageError
 from latentcli.events import Event, Wrote
 from latentcli.figures.sheet import Captions, Look
@@ -20,8 +21,9 @@ from latentcli.model.prior import Prior, StandardPrior
 from latentcli.pipelines.inputs import keyframes, seeds_text, short_name
 from latentcli.pipelines.outputs import check_folder, decoded_pictures, write_decoded
 from latentcli.pipelines.vectors import load_vectors
-from latentcli.storage.catalog import VECTOR_SUFFIX, ModelEntry
+from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import chosen_name, output_file
+from latentcli.storage.names import VECTOR_SUFFIX
 
 _MOST_GUIDANCE = 10.0
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
-from latentcli.config import MOST_ON_SHEET, TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS
+from latentcli.defaults import MOST_ON_SHEET, TRAVERSAL_RANGE, TRAVERSAL_ROWS, TRAVERSAL_STEPS
 from latentcli.errors import UsageError
 from latentcli.evaluation.record import Record
 from latentcli.events import Event, Note

@@ -14,6 +14,7 @@ from latentcli.events import Event, Note
 from latentcli.figures.sheet import Captions
 from latentcli.model.modelfile import LoadedModel
 from latentcli.storage import catalog
+from latentcli.storage.names import VECTOR_SUFFIX
 
 
 def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.VectorRequest) -> ConceptVector:
@@ -88,7 +89,7 @@ def named_axis(entry: catalog.ModelEntry, model: LoadedModel, name: str) -> Axis
 
 def captions(request: EditRequest) -> Captions:
     """Strengths of the versions of an image: above the columns of a strip, on a sheet also beside the rows."""
-    names = [Path(vector.name).name.removesuffix(catalog.VECTOR_SUFFIX) for vector in request.vectors]
+    names = [Path(vector.name).name.removesuffix(VECTOR_SUFFIX) for vector in request.vectors]
     words = [
         [f"{name} {strength:+.3g}" for strength in np.linspace(*row).tolist()]
         for name, row in zip(names, request.rows, strict=False)

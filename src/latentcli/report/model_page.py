@@ -10,7 +10,6 @@ from PIL import Image
 
 from latentcli.concepts import axes
 from latentcli.concepts.vector import ConceptVector
-from latentcli.config import RECONSTRUCTIONS_FILE, SNAPSHOT_FOLDERS
 from latentcli.errors import ImageError
 from latentcli.evaluation import diagnosis
 from latentcli.evaluation.record import Record
@@ -23,6 +22,7 @@ from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, S
 from latentcli.report.vectors_page import verdicts
 from latentcli.storage import history
 from latentcli.storage.history import Sharpening
+from latentcli.storage.names import RECONSTRUCTIONS_FILE, SNAPSHOT_FOLDER
 
 REPORT_FILE = "report.html"
 _SAMPLES = 64  # seeds 0 to 63
@@ -149,7 +149,7 @@ def _read_picture(path: Path) -> Image.Image | None:
 
 
 def _read_snapshots(folder: Path) -> list[tuple[int, Image.Image]]:
-    paths = [path for name in SNAPSHOT_FOLDERS for path in (folder / name).glob("*.png") if path.stem.isdecimal()]
+    paths = [path for path in (folder / SNAPSHOT_FOLDER).glob("*.png") if path.stem.isdecimal()]
     pictures = {int(path.stem): _read_picture(path) for path in paths}
     return [(step, picture) for step, picture in sorted(pictures.items(), key=lambda item: item[0]) if picture]
 

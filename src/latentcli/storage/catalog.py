@@ -1,7 +1,7 @@
-"""Models and vectors by name. Reads headers only, so it needs no torch.
+"""Catalog: models and vectors by name. It reads headers only, so it needs no torch.
 
-The user's own models live under `./models/`; those shipped with latentcli carry `bundled: true` and never count as the
-user's own. Vectors are kept beside their model, those of a bundled model in the user's data folder.
+The user's own models are in `./models/`. Those shipped with latentcli say `bundled: true` in their headers and never
+count as the user's own. Vectors are beside their model, the user's for a bundled model in the user's data folder.
 """
 
 import math
@@ -15,51 +15,23 @@ from typing import Any
 
 import platformdirs
 
-from latentcli.config import MODEL_FILE, MOST_STRENGTH, NUMBERED_AXIS, RESUME_FILE, EngineName
+from latentcli.config import EngineName
+from latentcli.defaults import MOST_STRENGTH
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageError
 from latentcli.storage import tensorfile
+from latentcli.storage.header import ModelHeader, read_model_header
 from latentcli.storage.history import TrainingSummary
+from latentcli.storage.names import CARD_FILE, MODEL_FILE, NUMBERED_AXIS, RESUME_FILE, VECTOR_SUFFIX, VECTORS_FOLDER
 from latentcli.text import did_you_mean
 
 OWN_MODELS = Path("models")  # in the current folder
-CARD_FILE = "README.md"  # the model card, beside the model file
-VECTORS_FOLDER = "vectors"
-VECTOR_SUFFIX = ".safetensors"
-# The bundled models that are taken where nothing else decides: for photos that come through a pipe, and for all else.
-PHOTO_MODEL, DEFAULT_MODEL = "faces", "avatars"
-FREE_LICENCES = ("CC0 1.0", "CC BY 4.0", "CC BY-SA 3.0", "MIT")  # for any use
+PHOTO_MODEL = "faces"  # the bundled model for photos that come through a pipe
+DEFAULT_MODEL = "avatars"  # the bundled model for everything else, where nothing decides
+FREE_LICENCES = ("CC0 1.0", "CC BY 4.0", "CC BY-SA 3.0", "MIT")  # licences that allow every use
 _NAME = re.compile(r"\w[\w.+-]*")
 _LONGEST_NAME = 100  # characters
 _ID = 12  # characters of a model_id
 _LISTED = 12  # vectors that a refusal names
-
-
-@dataclass(frozen=True, slots=True)
-class ModelHeader:
-    """What a model file says of the model besides its tensors."""
-
-    model_id: str
-    config: dict[str, Any]
-    training: TrainingSummary | None = None
-    finished_at: str = ""  # end of the training, ISO 8601 in UTC: sorts as text
-    bundled: bool = False
-    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the training images, for `sample(like=...)`
-    licence: str = ""  # of weights and vectors, where the model comes with one
-    network_id: str = ""  # a digest of the weights, which is the model_id unless the decoder alone was trained on
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch("[0-9a-f]{12}", self.model_id):  # folders are named after it
-            raise ValueError("model_id is not twelve hex digits")
-
-    @property
-    def weights_id(self) -> str:
-        """What tells these weights from all others."""
-        return self.network_id or self.model_id
-
-
-def read_model_header(path: Path) -> ModelHeader:
-    """The header of a model file. Raises FileFormatError when it is missing or makes no sense."""
-    return tensorfile.parse(ModelHeader, tensorfile.read_header(path, "model"), path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +59,20 @@ class ModelEntry:
 
     @property
     def training(self) -> TrainingSummary | None:
-        """Summary of the training; None where the file has none."""
         return self.header.training
 
     @property
-    def finished_at(self) -> str:
-        return self.header.finished_at
-
-    @property
-    def licence(self) -> str:
-        """Of weights and vectors; empty where the model says nothing."""
-        return self.header.licence
-
-    @property
     def is_restricted(self) -> bool:
-        """Whether the licence does not allow any use."""
-        return bool(self.licence) and self.licence not in FREE_LICENCES
+        """Whether the licence does not allow every use."""
+        return self.header.licence not in ("", *FREE_LICENCES)
 
 
 @dataclass(frozen=True, slots=True)
 class VectorRequest:
-    """A vector asked for as `NAME|FILE[=S]`."""
+    """A vector that was asked for as `NAME|FILE[=S]`."""
 
     reference: str
-    strength: float | None  # None where the option has no =S
+    strength: float | None  # None without =S
 
     @property
     def is_file(self) -> bool:
@@ -118,12 +80,12 @@ class VectorRequest:
 
     @property
     def is_axis(self) -> bool:
-        """Whether it may be an axis that every model has: `z0`, `pc1`."""
+        """Whether the name is that of an axis, which every model may have: `z0`, `pc1`."""
         return NUMBERED_AXIS.fullmatch(self.reference) is not None
 
 
 def new_model_name(data: Path) -> str:
-    """A model name made from its data folder's; never that of a bundled model, which it would hide.
+    """A model name made from the name of its data, and never that of a bundled model, which it would hide.
 
     >>> new_model_name(Path("Photos (2020)"))
     'Photos-2020'
@@ -167,15 +129,14 @@ def parse_vector(text: str) -> VectorRequest:
 def own_models() -> list[ModelEntry]:
     """The user's models under `./models/`, the most recently trained first; unreadable files are left out."""
     entries = [entry for entry in _scan(OWN_MODELS)[0] if not entry.bundled]
-    return sorted(entries, key=lambda entry: entry.finished_at, reverse=True)
+    return sorted(entries, key=lambda entry: entry.header.finished_at, reverse=True)
 
 
 def bundled_models(first: str = DEFAULT_MODEL) -> list[ModelEntry]:
     """The models that come with latentcli, by name; the one called `first` comes first."""
     package = Path(__file__).parents[1]
-    installed, _ = _scan(package / "bundled")
-    found = installed or [entry for entry in _scan(package.parents[1] / "models")[0] if entry.bundled]
-    return sorted(found, key=lambda entry: (entry.name != first, entry.name))
+    entries = _scan(package / "bundled")[0] or _scan(package.parents[1] / "models")[0]  # the latter in a checkout
+    return sorted((entry for entry in entries if entry.bundled), key=lambda entry: (entry.name != first, entry.name))
 
 
 def damaged_models() -> list[str]:
@@ -203,16 +164,16 @@ def _scan(folder: Path) -> tuple[list[ModelEntry], list[str]]:
 def candidates(
     wanted: str | None, vectors: Sequence[VectorRequest] = (), bundled: str = DEFAULT_MODEL
 ) -> list[ModelEntry]:
-    """The named model alone; else those of the user, the latest first, then the bundled ones, that of a name first.
+    """The named model alone; else the user's, the latest first, then the bundled ones, the one called `bundled` first.
 
-    Named vectors leave the models that have them all. Raises ConfigError or FileFormatError when there is none.
+    With `vectors` only models that have them all. Raises ConfigError, ModelMismatch or FileFormatError for none.
     """
-    known = [_named(wanted)] if wanted is not None else own_models() + bundled_models(bundled)
-    found = [entry for entry in known if all(_has(entry, vector) for vector in vectors)]
-    if found:
-        return found
-    if vectors and known:
-        raise _no_such_vector(known, vectors, wanted)
+    models = [_named(wanted)] if wanted is not None else own_models() + bundled_models(bundled)
+    suitable = [entry for entry in models if all(_has(entry, vector) for vector in vectors)]
+    if suitable:
+        return suitable
+    if vectors and models:
+        raise _no_such_vector(models, vectors, wanted)
     raise ConfigError("there is no model yet; train one: latentcli train FOLDER")
 
 
@@ -223,7 +184,7 @@ def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = ()) -> Mod
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The model of a command, why it was taken, and notes on pictures that it does not know."""
+    """The model of a command, the reason for it, and notes on pictures that it does not know."""
 
     entry: ModelEntry
     why: str = ""  # after the model's name: "is your latest"; "" where it was named
@@ -236,19 +197,17 @@ def choose(
     bundled: str = DEFAULT_MODEL,
     engine: EngineName = "auto",
 ) -> Choice:
-    """The model of a command that is given no pictures; for one that is: `pipelines.choose`.
-
-    Raises what `candidates` does.
-    """
-    found = candidates(wanted, vectors, bundled)
+    """The model of a command without pictures; `pipelines.choose` is for those with. Raises as `candidates` does."""
+    suitable = candidates(wanted, vectors, bundled)
     names = [vector.reference for vector in vectors if not vector.is_axis]
-    why = "comes with latentcli" if found[0].bundled else "is your latest"
-    if names and len(found) < len(candidates(wanted)):
+    why = "comes with latentcli" if suitable[0].bundled else "is your latest"
+    if names and len(suitable) < len(candidates(wanted)):
         why = f"has the vector{'s' * (len(names) > 1)} {' and '.join(names)}"
-    return Choice(replace(found[0], engine=engine), "" if wanted else why)
+    return Choice(replace(suitable[0], engine=engine), "" if wanted else why)
 
 
 def _named(wanted: str) -> ModelEntry:
+    """The model of a name or a path. Raises ConfigError when there is none."""
     own = OWN_MODELS / wanted / MODEL_FILE
     if _NAME.fullmatch(wanted) and os.path.isfile(own):
         return ModelEntry(wanted, own, read_model_header(own))
@@ -266,6 +225,7 @@ def _named(wanted: str) -> ModelEntry:
 
 
 def _has(entry: ModelEntry, vector: VectorRequest) -> bool:
+    """Whether a model has a vector or an axis."""
     if vector.is_file:
         return _made_by(vector) == entry.model_id
     return vector.reference in vectors_of(entry) or vector.is_axis
@@ -277,62 +237,57 @@ def _made_by(vector: VectorRequest) -> str:
 
 
 def _no_such_vector(
-    candidates: list[ModelEntry], vectors: Sequence[VectorRequest], wanted: str | None
+    entries: list[ModelEntry], vectors: Sequence[VectorRequest], wanted: str | None
 ) -> ConfigError | ModelMismatch:
-    for vector in vectors:
-        if vector.is_file and not any(_has(entry, vector) for entry in candidates):
-            whom = f"{wanted} is {candidates[0].model_id}" if wanted else "no known model is that one"
-            return ModelMismatch(
-                f"{vector.reference} was made with model {_made_by(vector)}, but {whom}; "
-                f"{make_again(vector.reference, wanted or candidates[0].name)}"
-            )
-        if vector.is_file or any(_has(entry, vector) for entry in candidates):
-            continue
-        if orphans := [
-            path
-            for path in sorted(_every_user_vector().glob("*/*"))
-            if path.name == f"{vector.reference}{VECTOR_SUFFIX}"
-        ]:
-            return ModelMismatch(
-                f"{vector.reference} was made with model {orphans[0].parent.name}, which is another or an earlier one; "
-                f"{make_again(str(orphans[0]), wanted or candidates[0].name)}"
-            )
-    missing = [vector.reference for vector in vectors if not any(_has(entry, vector) for entry in candidates)]
+    """The error where none of some models has all of the vectors: who made them, or what is like their names."""
+    missing = [vector for vector in vectors if not any(_has(entry, vector) for entry in entries)]
     if not missing:
         return ConfigError(f"no model has {' and '.join(vector.reference for vector in vectors)} together")
-    name, known = missing[0], list(dict.fromkeys(name for entry in candidates for name in vectors_of(entry)))
-    make = "; make it with: latentcli vectors fit NAME --positive DIR --negative DIR"
+    model = wanted or entries[0].name
+    for vector in missing:
+        if vector.is_file:
+            other = f"{wanted} is {entries[0].model_id}" if wanted else "no known model is that one"
+            return ModelMismatch(
+                f"{vector.reference} was made with model {_made_by(vector)}, but {other}; "
+                f"{make_again(vector.reference, model)}"
+            )
+        for path in sorted(_user_vectors().glob("*/*")):
+            if path.name == f"{vector.reference}{VECTOR_SUFFIX}":
+                return ModelMismatch(
+                    f"{vector.reference} was made with model {path.parent.name}, which is another or an earlier one; "
+                    f"{make_again(str(path), model)}"
+                )
+    name, names = missing[0].reference, list(dict.fromkeys(name for entry in entries for name in vectors_of(entry)))
+    advice = "; make it with: latentcli vectors fit NAME --positive DIR --negative DIR"
     if not wanted:
-        return ConfigError(f"no model has the vector {name}{did_you_mean(name, known) or make}")
+        return ConfigError(f"no model has the vector {name}{did_you_mean(name, names) or advice}")
     others = [entry.name for entry in own_models() + bundled_models() if name in vectors_of(entry)]
     if others:
-        make = f"; it is one of {' and '.join(others)}"
-    listed = f"; it has {', '.join(known[:_LISTED]) or 'none'}{' …' * (len(known) > _LISTED)}"
-    return ConfigError(f"{candidates[0].name} has no vector {name}{did_you_mean(name, known) or listed + make}")
+        advice = f"; it is one of {' and '.join(others)}"
+    listed = f"; it has {', '.join(names[:_LISTED]) or 'none'}{' …' * (len(names) > _LISTED)}"
+    return ConfigError(f"{entries[0].name} has no vector {name}{did_you_mean(name, names) or listed + advice}")
 
 
 def make_again(vector: str, model: str) -> str:
-    """What to do with a vector of another model, given by name or file."""
+    """The advice for a vector of another model, given by name or file: fit it again."""
     command = f"latentcli vectors refit {shlex.quote(vector)} --model {shlex.quote(model)} --root FOLDER"
     return f"make it again: {command}, where its images are"
 
 
 def vectors_of(entry: ModelEntry) -> dict[str, Path]:
-    """Name and file of each vector of a model, pc2 before pc10; the user's own come before bundled ones."""
-    found: dict[str, Path] = {}
-    for folder in (entry.path.parent / VECTORS_FOLDER, _user_vectors(entry)):
-        for path in folder.glob(f"*{VECTOR_SUFFIX}"):
-            found[path.name.removesuffix(VECTOR_SUFFIX)] = path
-    return {name: found[name] for name in sorted(found, key=_natural)}
+    """Name and file of each vector of a model, pc2 before pc10. The user's own hide bundled ones of the same name."""
+    folders = (entry.path.parent / VECTORS_FOLDER, _user_vectors() / entry.model_id)
+    paths = [path for folder in folders for path in folder.glob(f"*{VECTOR_SUFFIX}")]
+    by_name = {path.name.removesuffix(VECTOR_SUFFIX): path for path in paths}
 
+    def natural(name: str) -> list[tuple[int, str]]:  # numbers in names are sorted by their value
+        return [(int(piece), "") if piece.isdecimal() else (0, piece) for piece in re.split(r"(\d+)", name)]
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts numbers in names by their value."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+    return {name: by_name[name] for name in sorted(by_name, key=natural)}
 
 
 def vector_file(entry: ModelEntry, vector: VectorRequest) -> Path:
-    """The file of a vector that the model has. Raises ConfigError where it is gone, or cannot be listed."""
+    """The file of a vector that the model has. Raises ConfigError when it cannot be found any more."""
     if vector.is_file:
         return Path(vector.reference)
     try:
@@ -344,14 +299,10 @@ def vector_file(entry: ModelEntry, vector: VectorRequest) -> Path:
 def new_vector_file(entry: ModelEntry, name: str) -> Path:
     """File for a new vector of this name: beside an own model, else in the user's data folder."""
     check_name(name, "vector")
-    folder = _user_vectors(entry) if entry.bundled else entry.path.parent / VECTORS_FOLDER
+    folder = _user_vectors() / entry.model_id if entry.bundled else entry.path.parent / VECTORS_FOLDER
     return folder / f"{name}{VECTOR_SUFFIX}"
 
 
-def _user_vectors(entry: ModelEntry) -> Path:
-    return _every_user_vector() / entry.model_id
-
-
-def _every_user_vector() -> Path:
-    """The folder of those that the user made for bundled models, in one folder a model."""
+def _user_vectors() -> Path:
+    """The folder of the vectors that the user made for bundled models; each model has a folder there."""
     return platformdirs.user_data_path("latentcli") / VECTORS_FOLDER

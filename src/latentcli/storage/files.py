@@ -1,4 +1,4 @@
-"""Writing files so that nothing is lost: whole or not at all, and never over something else.
+"""Reading of regular files, and writing so that nothing is lost: whole or not at all, never over something else.
 
 A file appears under its name only when all its bytes are on disk (temporary name, fsync, rename).
 """
@@ -6,9 +6,9 @@ A file appears under its name only when all its bytes are on disk (temporary nam
 import contextlib
 import errno
 import os
+import secrets
 import stat
 import tempfile
-import threading
 from collections.abc import Container, Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -17,15 +17,14 @@ from typing import BinaryIO
 from latentcli.errors import ConfigError, LatentCLIError, OutputExists
 
 LOCK_FILE = ".lock"
-PIPE = Path("-")  # as an argument the standard input, as an output the standard output
+PIPE = Path("-")  # the standard input as an argument, the standard output as an output
 _BLOCK = 1 << 20  # bytes read at once
-_ONE_AT_A_TIME = threading.Lock()  # the umask is the whole program's
 
 
 def check_regular(path: Path, most: int) -> None:
-    """Raises OSError unless `path` is a regular file, or a link to one, of at most so many bytes.
+    """Raise OSError unless `path` is a regular file, or a link to one, of at most `most` bytes.
 
-    A FIFO would wait for a writer, and a device never end.
+    A pipe would wait for a writer, and a device never end.
     """
     facts = os.stat(path)
     if not stat.S_ISREG(facts.st_mode):
@@ -35,19 +34,19 @@ def check_regular(path: Path, most: int) -> None:
 
 
 def read_input(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most so many bytes. Raises OSError, never waits, and reads no more."""
+    """The content of a regular file of at most `most` bytes. Raises OSError for any other, and never waits."""
     with open_regular(path, most) as file:
         return read_stream(file, most)
 
 
 def open_regular(path: Path, most: int) -> BufferedReader:
-    """A regular file of at most so many bytes, opened to be read. Raises OSError, and never waits."""
+    """A regular file of at most `most` bytes, opened for reading. Raises OSError for any other, and never waits."""
     check_regular(path, most)
     return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
 
 
 def read_stream(file: BinaryIO, most: int) -> bytes:
-    """All there is, at most so many bytes. Raises OSError where there is more."""
+    """The content of a stream. Raises OSError when it has more than `most` bytes."""
     content = bytearray()
     while block := file.read(_BLOCK):
         content += block
@@ -62,45 +61,31 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises LatentCLIError when the folder cannot be written to or the disk is full.
     """
     target = Path(os.path.realpath(path))  # a link stays a link to the new content
+    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:80]}.", suffix=".part", dir=target.parent)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            with contextlib.suppress(OSError):  # some file systems have no modes
-                os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                temporary.unlink()
             raise
-        _sync_folder(target.parent)
     except OSError as error:
         raise LatentCLIError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
-
-
-def _umask() -> int:
-    with _ONE_AT_A_TIME:
-        mask = os.umask(0o077)
-        os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename last through a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # where the system can, the rename lasts through a power cut
+        folder = os.open(target.parent, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            os.fsync(folder)
         finally:
-            os.close(handle)
+            os.close(folder)
 
 
 def check_writable_folder(folder: Path) -> None:
-    """Make the folder, and try whether files can be written there. Raises LatentCLIError when they cannot."""
+    """Make the folder and write a temporary file there. Raises LatentCLIError when that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -113,9 +98,9 @@ def check_writable_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keep a second program out of a folder, where the file system knows locks; a crash leaves it free.
+    """Lock a folder, where the file system knows locks. A crash leaves it free.
 
-    Raises ConfigError when another program holds it.
+    Raises ConfigError when another program holds the lock.
     """
     from filelock import FileLock, Timeout  # costs a tenth of a second
 
@@ -130,13 +115,13 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what `write_whole` left when it was killed; only for who has the folder to itself."""
+    """Remove temporary files that a killed `write_whole` left in a folder which the caller has locked."""
     for part in folder.rglob(".*.part"):
         part.unlink(missing_ok=True)
 
 
 def free_name(path: Path, taken: Container[str] = (), on_disk: bool = True, is_folder: bool = False) -> Path:
-    """`path`, or with -2, -3 … before its suffix where it is taken: by a file, or by one of some case-folded names.
+    """`path`, or with -2, -3 … before its suffix where it is taken, by a file or by one of the case-folded names.
 
     >>> free_name(Path("no-such-folder/samples.png")).name
     'samples.png'
@@ -153,16 +138,15 @@ def free_name(path: Path, taken: Container[str] = (), on_disk: bool = True, is_f
 
 
 def chosen_name(path: Path, force: bool, is_folder: bool = False) -> Path:
-    """A name that latentcli chooses: that of a file that is to be replaced with `force`, else a free one like it."""
+    """A name that latentcli chooses: `path` itself with `force`, which replaces the file, else a free one like it."""
     return path if force else free_name(path, is_folder=is_folder)
 
 
 def output_file(wanted: Path | None, default: Path, force: bool) -> Path:
-    """Where one result goes: the name the user gave, which must be free, or one like `default`.
+    """The file of one result: the name that the user wants, which must be free, or a name like `default`.
 
-    A name without a suffix is a folder. With `force` a result of that name is replaced.
-
-    Raises OutputExists when `wanted` is taken and `force` is not given.
+    A name without a suffix is a folder. With `force` a result of that name is replaced; without it a `wanted` file
+    that exists raises OutputExists.
     """
     if wanted is None:
         return chosen_name(default, force)

@@ -1,6 +1,6 @@
-"""Training history: metrics, one line of `history.jsonl` per epoch, and the summary in the model file.
+"""Training history: metrics, the lines of `history.jsonl`, and the summary in the model file.
 
-Nothing here needs torch, so that models can be listed without it.
+Nothing here imports torch, so that models can be listed without it.
 """
 
 import contextlib
@@ -11,28 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from latentcli import typed
-from latentcli.config import HISTORY_FILE
 from latentcli.storage.files import read_input, write_whole
+from latentcli.storage.names import HISTORY_FILE
 
-_MOST_BYTES = 8 << 20  # of the history: thousands of epochs
+ACTIVE_KL = 0.01  # nats on average, above which a latent dimension carries information
+_MOST_BYTES = 8 << 20  # bytes of a history: thousands of epochs
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Means over images; nats per image."""
+    """Metrics of a model, as means over images in nats per image where nothing else is said."""
 
     images: int
     negative_elbo: float | None  # reconstruction + KL with one draw per image, beta 1; None for an autoencoder
     reconstruction: float  # with the model's sigma
     kl: float | None  # None for an autoencoder, which has none
     psnr: float  # dB, mean over images, 8-bit reconstruction from the posterior mean
-    active_dimensions: int | None  # KL above 0.01 nats on average; None for an autoencoder
+    active_dimensions: int | None  # KL above ACTIVE_KL; None for an autoencoder
     bits_per_dimension: float | None  # Gaussian VAEs only
 
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """The measured end of a pass over the images: one line of `history.jsonl`. Epoch 0 is the start."""
+    """Metrics at the end of an epoch: one line of `history.jsonl`. Epoch 0 is before the first step."""
 
     epoch: int
     step: int
@@ -51,7 +52,7 @@ class EpochReport:
 
 @dataclass(frozen=True, slots=True)
 class SharpMetrics:
-    """How sharp a decoder is, and what that costs, on held-out images."""
+    """Sharpness of a decoder and its cost, on held-out images."""
 
     psnr: float  # dB, of reconstructions
     sharpness: float  # variance of the Laplacian of reconstructions over that of the images, median
@@ -60,7 +61,7 @@ class SharpMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Sharpening:
-    """The second stage of a training: the decoder alone, against a discriminator."""
+    """Summary of a sharpening: the decoder alone is trained further, against a discriminator."""
 
     steps: int
     batch_size: int
@@ -73,7 +74,7 @@ class Sharpening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSummary:
-    """How a model was trained, in the order of the model file."""
+    """Settings and results of a training, in the order of the model file."""
 
     preset: str = ""
     data: str = "a folder"  # name of the folder, archive or list
@@ -84,10 +85,10 @@ class TrainingSummary:
     steps: int
     stages: int = 1
     batch_size: int = 0
-    minutes: float | None = None  # that were asked for
+    minutes: float | None = None  # asked for by the user
     epochs: float
     planned_epochs: float | None = None  # where training stopped early
-    kept_epoch: int | None = None  # whose weights are stored, the best on held-out images; None for the last
+    kept_epoch: int | None = None  # epoch of the stored weights, the best on held-out images; None for the last
     seconds: float
     precision: str = ""
     optimizer: str = ""
@@ -106,7 +107,7 @@ class TrainingSummary:
 
 
 def read(folder: Path) -> list[EpochReport]:
-    """The whole lines of a run's history; none where there is no such file."""
+    """The lines of a run's history; damaged lines are left out, and a missing file has none."""
     try:
         texts = read_input(folder / HISTORY_FILE, _MOST_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError):
@@ -119,10 +120,10 @@ def read(folder: Path) -> list[EpochReport]:
 
 
 def until(folder: Path, step: int) -> list[EpochReport]:
-    """The lines of a run up to a step; what a crash left after it is dropped."""
+    """The lines of a run up to a step, without those that a crash left after it."""
     return [line for line in read(folder) if line.step <= step]
 
 
 def write(folder: Path, lines: Sequence[EpochReport]) -> None:
-    """All lines, whole."""
+    """Write all lines as one file, whole."""
     write_whole(folder / HISTORY_FILE, "".join(json.dumps(asdict(line)) + "\n" for line in lines).encode())

@@ -1,7 +1,4 @@
-"""Latent codes, and the file they travel in.
-
-A latent means something only to the model that made it, so every file names its model.
-"""
+"""Latents and their file. Latents mean something only to the model that made them, so every file names its model."""
 
 import os
 from dataclasses import dataclass, replace
@@ -24,7 +21,7 @@ class _Header:
 
 @dataclass(frozen=True, slots=True)
 class Latents:
-    """Codes z (n, latent_dim) float32, one name each, and the model they belong to."""
+    """Latents z (n, latent_dim) float32, a name for each, and the id of their model."""
 
     z: np.ndarray
     names: tuple[str, ...]  # relative POSIX paths with suffix
@@ -37,23 +34,23 @@ class Latents:
         return len(self.names)
 
     def with_z(self, z: np.ndarray) -> "Latents":
-        """The same names with other codes."""
+        """The same names and model with other latents."""
         return replace(self, z=z)
 
     def row(self, name: str) -> np.ndarray:
-        """The code of one name: (latent_dim,). Raises FileFormatError when there is none."""
+        """The latent of a name: (latent_dim,). Raises FileFormatError when there is none."""
         if name not in self.names:
             raise FileFormatError(f"there are no latents named {name!r}; the first is {self.names[0]!r}")
         return np.asarray(self.z[self.names.index(name)])
 
     def save(self, path: Path) -> None:
-        """Write them whole. Raises LatentCLIError when that fails."""
+        """Write the file whole. Raises LatentCLIError when that fails."""
         header = {"names": list(self.names), "model_id": self.model_id}
         tensorfile.write(path, KIND, header, {"z": np.ascontiguousarray(self.z)})
 
     @classmethod
     def load(cls, path: Path) -> "Latents":
-        """Raises FileFormatError when the file is no latents file, damaged, or names places outside its folder."""
+        """Read a file. Raises FileFormatError for other or damaged files, and for names that lead out of a folder."""
 
         def check(header: tensorfile.Header, layout: tensorfile.Layout) -> None:
             shape = layout["z"][1] if list(layout) == ["z"] else ()
@@ -64,16 +61,16 @@ class Latents:
                 raise FileFormatError(f"{path} does not hold one name per latent; encode the images again")
 
         header, arrays = tensorfile.read(path, KIND, check)
-        found, z = tensorfile.parse(_Header, header, path), arrays["z"]
-        if not np.isfinite(z).all():
+        parsed = tensorfile.parse(_Header, header, path)
+        if not np.isfinite(arrays["z"]).all():
             raise FileFormatError(f"{path} holds latents that are not numbers; encode the images again")
-        for name in found.names:
+        for name in parsed.names:
             if not _stays_inside(name):
                 raise FileFormatError(f"{path} holds the name {name!r}, which points outside a folder; do not trust it")
-        return cls(z, found.names, found.model_id)
+        return cls(arrays["z"], parsed.names, parsed.model_id)
 
     def require_model(self, model_id: str, source: str, model: str, latent_dim: int) -> None:
-        """Raises ModelMismatch unless the model `model` made these latents, which came from `source`."""
+        """Raise ModelMismatch unless these latents, from the file `source`, were made by the model called `model`."""
         if self.model_id != model_id:
             raise ModelMismatch(
                 f"{source} was made with model {self.model_id}, but {model} is {model_id}; "

@@ -20,12 +20,12 @@ from latentcli import typed
 from latentcli.errors import FileFormatError
 from latentcli.storage.files import check_regular, write_whole
 
-FORMAT = 1  # rises when a file of today could no longer be read
+FORMAT = 1  # rises when today's files can no longer be read
 _KEY = "latentcli"  # the one metadata entry; its value is our JSON
-_MOST_BYTES = 64 << 30  # of a file: latents of a million images take less
-_MOST_TEXT = {"latents": 64 << 20, "vector": 64 << 20}  # characters of our JSON, by kind: these name images
-_MOST_TEXT_ELSE = 4 << 20
-_NAMED = 20  # characters of a foreign kind
+_MOST_BYTES = 64 << 30  # bytes of a file: latents of a million images take less
+_MOST_TEXT = {"latents": 64 << 20, "vector": 64 << 20}  # characters of our JSON in files that name images
+_MOST_TEXT_ELSE = 4 << 20  # characters in all others
+_NAMED = 20  # characters of a foreign kind in a message
 _FLOATS = ("F16", "F32")
 
 Header = dict[str, Any]
@@ -69,56 +69,53 @@ def parse(kind: type[Parsed], header: Header, path: Path) -> Parsed:
 
 
 def read_layout(path: Path, kind: str) -> Layout:
-    """Type, as safetensors calls it, and shape of each tensor, from the header alone."""
+    """Type, as safetensors names it, and shape of each tensor, from the header alone."""
     with _opened(path, kind) as (_, file):
         return _layout(file)
 
 
 def numbers(layout: Layout) -> int:
-    """In all tensors together."""
+    """Count of the numbers in all tensors together."""
     return sum(math.prod(shape) for _, shape in layout.values())
 
 
 def are_floats(layout: Layout, besides: str = "") -> bool:
-    """Whether tensors are of the types of weights and latents, all but those whose names end in `besides`."""
+    """Whether all tensors, except those whose names end in `besides`, are floats as weights and latents are."""
     return all(kind in _FLOATS or (besides and name.endswith(besides)) for name, (kind, _) in layout.items())
 
 
 def read(path: Path, kind: str, check: Check | None = None) -> tuple[Header, Arrays]:
-    """Header and arrays, the arrays checked against the SHA-256 in the header.
+    """Header and arrays; the arrays are checked against the SHA-256 in the header.
 
-    `check` sees the header and the layout before a tensor is read, and raises what speaks against that. Raises
-    FileFormatError as `read_header` does.
+    `check` may refuse header and layout before a tensor is read. Raises FileFormatError as `read_header` does.
     """
     with _opened(path, kind) as (header, file):
         if check:
             check(header, _layout(file))
         try:
-            arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(path) from error
-    if digest(arrays) != header.get("sha256"):
-        raise _damaged(path)
+            arrays: Arrays | None = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            arrays = None
+    if arrays is None or digest(arrays) != header.get("sha256"):
+        raise FileFormatError(f"{path} is damaged (its checksum does not match); restore it or make it again")
     return header, arrays
 
 
 def _layout(file: Any) -> Layout:
     slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-    return {name: (some.get_dtype(), tuple(some.get_shape())) for name, some in slices.items()}
+    return {name: (tensor.get_dtype(), tuple(tensor.get_shape())) for name, tensor in slices.items()}
 
 
 @contextlib.contextmanager
 def _opened(path: Path, kind: str) -> Iterator[tuple[Header, Any]]:
-    """The header of one of our files, and the open file as safetensors gives it."""
+    """The header of one of our files, and the open file of safetensors."""
     try:
         check_regular(path, _MOST_BYTES)
         with safe_open(path, "np") as file:
             text = (file.metadata() or {})[_KEY]
-            if len(text) > _MOST_TEXT.get(kind, _MOST_TEXT_ELSE):
-                raise _foreign(path)
-            header = json.loads(text)
+            header = json.loads(text) if len(text) <= _MOST_TEXT.get(kind, _MOST_TEXT_ELSE) else None
             if not isinstance(header, dict) or type(header.get("format")) is not int or header["format"] < 1:
-                raise _foreign(path)
+                raise ValueError("no header of ours")
             if header["format"] > FORMAT:
                 raise FileFormatError(f"{path} was written by a newer latentcli; upgrade latentcli to read it")
             if header.get("kind") != kind:
@@ -130,12 +127,4 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[Header, Any]]:
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise _foreign(path) from error
-
-
-def _foreign(path: Path) -> FileFormatError:
-    return FileFormatError(f"{path} is not a latentcli file; give one that latentcli wrote")
-
-
-def _damaged(path: Path) -> FileFormatError:
-    return FileFormatError(f"{path} is damaged (its checksum does not match); restore it or make it again")
+        raise FileFormatError(f"{path} is not a latentcli file; give one that latentcli wrote") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli.data.cache import Decoded
+from latentcli.data.decode import Decoded
 from latentcli.events import Progress
 from latentcli.model.device import choose_device
 from latentcli.training import machine
@@ -61,7 +61,7 @@ def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
         unreadable=images.unreadable,
         notes=images.notes,
         passed_over=dict(loading.listing.passed_over.counts),
-        modes=dict(Counter(decoded.mode_names[mode] for mode in decoded.modes[decoded.readable]).most_common()),
+        modes=dict(Counter(mode.decode() for mode in decoded.modes[decoded.readable]).most_common()),
         smallest=_shape(sides.min(axis=0)),
         median=_shape(np.median(sides, axis=0)),
         largest=_shape(sides.max(axis=0)),

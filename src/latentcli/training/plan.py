@@ -5,31 +5,19 @@ from pathlib import Path
 
 import torch
 
-from latentcli.config import (
-    BOOK_SIZE,
-    DIGITS_UP_TO,
-    HELD_OUT_SHARE,
-    MODEL_FILE,
-    PRESETS,
-    RESUME_FILE,
-    SIZES,
-    Crop,
-    Device,
-    Likelihood,
-    ModelConfig,
-    Preset,
-    TrainConfig,
-)
+from latentcli.config import BOOK_SIZE, PRESETS, Crop, Device, Likelihood, ModelConfig, Preset, TrainConfig
 from latentcli.data.dataset import Selection, split, survey
 from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import Listing, open_source, scan
+from latentcli.defaults import HELD_OUT_SHARE
 from latentcli.errors import ConfigError, FileFormatError, UsageError
 from latentcli.evaluation.record import Record
 from latentcli.imaging.images import parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import read_config
-from latentcli.presets import default_epochs, for_few_images, model_config, train_config
-from latentcli.storage.catalog import read_model_header
+from latentcli.presets import DIGITS_UP_TO, SIZES, default_epochs, for_few_images, model_config, train_config
+from latentcli.storage.header import read_model_header
+from latentcli.storage.names import MODEL_FILE, RESUME_FILE
 from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Checkpoint, Options, Position
 from latentcli.training.early_stop import LossCurve
@@ -178,7 +166,7 @@ def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
     device = choose_device(request.device)
     choice = choose(source, request)
     may_grow = request.epochs is not None or request.minutes is not None
-    fingerprints = Fingerprints(choice.listings)
+    fingerprints = Fingerprints.of(choice.listings)
     options = _options(choice) | {"files": fingerprints.digest}
     plan = Plan(folder, choice, device, options, fingerprints, may_grow)
     if not (folder / RESUME_FILE).exists() and (folder / MODEL_FILE).exists():
@@ -233,7 +221,7 @@ def _finished_at_step(folder: Path) -> int | None:
     if training is None:
         return None
     # What was sharpened had been finished before.
-    return training.steps if training.sharpening or Record.is_there(folder, header.weights_id) else None
+    return training.steps if training.sharpening or Record.of(folder, header.weights_id) else None
 
 
 def _length(options: Options) -> str:

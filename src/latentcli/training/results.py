@@ -9,15 +9,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from latentcli.config import (
-    MODEL_FILE,
-    PRIOR_RESUME_FILE,
-    RECONSTRUCTIONS_FILE,
-    SAMPLES_FILE,
-    SNAPSHOT_FOLDERS,
-    ModelConfig,
-)
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.config import ModelConfig
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.evaluation.diagnosis import Evidence, diagnose
 from latentcli.evaluation.evaluate import Subject, evaluate
 from latentcli.evaluation.record import Record
@@ -35,9 +28,16 @@ from latentcli.model.parts import Parts
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
-from latentcli.storage.catalog import CARD_FILE
 from latentcli.storage.files import write_whole
 from latentcli.storage.history import EpochReport, TrainingSummary
+from latentcli.storage.names import (
+    CARD_FILE,
+    MODEL_FILE,
+    PRIOR_RESUME_FILE,
+    RECONSTRUCTIONS_FILE,
+    SAMPLES_FILE,
+    SNAPSHOT_FOLDER,
+)
 from latentcli.text import stored
 from latentcli.training import events, loop
 from latentcli.training.prior.flow import Encoded, FlowTraining, steps_after
@@ -174,8 +174,7 @@ def write_pictures(
 @torch.inference_mode()
 def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bool = False) -> None:
     """Add a sheet of originals, reconstructions and samples from N(0, I), if the last one is many steps ago."""
-    own = [folder / name for name in SNAPSHOT_FOLDERS if (folder / name).is_dir()]  # of a resumed run
-    snapshots = own[0] if own else folder / SNAPSHOT_FOLDERS[0]
+    snapshots = folder / SNAPSHOT_FOLDER
     steps = [int(path.stem) for path in snapshots.glob("*.png") if path.stem.isdecimal()]
     for later in (known for known in steps if known > step):  # from before a crash
         (snapshots / f"{later:08d}.png").unlink(missing_ok=True)
@@ -189,7 +188,7 @@ def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bo
 
 def _reconstructed(vae: VAE, shown: Dataset, count: int) -> list[Image.Image]:
     """A number of images, then their reconstructions."""
-    x = as_float(next(shown.spread(count).batches()))
+    x = as_float_tensor(next(shown.spread(count).batches()))
     both = torch.cat([x, vae.decode(vae.encode(x.to(device_of(vae))).mean).cpu()])
     return to_pictures(both.numpy())
 

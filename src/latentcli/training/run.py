@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-from latentcli.config import FILES_FILE, RESUME_FILE
 from latentcli.events import Progress
 from latentcli.storage.files import LOCK_FILE, check_writable_folder, exclusive, remove_parts
+from latentcli.storage.names import FILES_FILE, RESUME_FILE
 from latentcli.training import events, loop, results, start
 from latentcli.training.images import images_of, read
 from latentcli.training.machine import computing

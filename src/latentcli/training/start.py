@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentcli.config import ModelConfig
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.events import Note, Progress
 from latentcli.model.likelihood import SMALLEST_SIGMA
 from latentcli.model.linear import LinearPath
@@ -109,7 +109,7 @@ def _comparison(path: LinearPath, images: Dataset, k: int) -> Callable[[Callable
     components = fit_pca(lambda: _seen(path, fitted, False), min(k, len(fitted) // 4))
 
     def error(change: Callable[[Tensor], Tensor]) -> float:
-        return _error(components, (path.seen(as_float(change(x))) for x in left_out.batches()))
+        return _error(components, (path.seen(as_float_tensor(change(x))) for x in left_out.batches()))
 
     unchanged = error(lambda x: x)
     return lambda change, times: error(change) < times * unchanged

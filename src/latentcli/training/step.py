@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from latentcli.config import ModelConfig, TrainConfig
-from latentcli.data.dataset import Dataset, as_float
+from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.model.device import autocast, prepare
 from latentcli.model.metrics import draw_error
-from latentcli.model.objective import Elbo, training_elbo
+from latentcli.model.objective import Elbo, evaluate_elbo
 from latentcli.model.vae import VAE
 from latentcli.training import augment, schedule
 from latentcli.training.learner import Learner
@@ -61,7 +61,8 @@ class TrainState(Learner):
         noise *= self.noise_scale
         self.vae.train()
         with autocast(self.device, config.precision):
-            elbo = training_elbo(self.vae, x, noise, schedule.beta(config, step, self.stage))
+            beta = schedule.beta(config, step, self.stage)
+            elbo = evaluate_elbo(self.vae, x, self.vae.encode(x), noise, None, beta)
         loss = elbo.loss.mean()
         if config.optimizer != "rmsprop":
             loss = loss / self.vae.config.dimensions  # one clipping threshold for all sizes
@@ -78,7 +79,7 @@ class TrainState(Learner):
             images = augment.shifted(
                 images, schedule.shifts(*position, augment.farthest(config.shift, images), share).to(self.device)
             )
-        x = as_float(images)
+        x = as_float_tensor(images)
         if config.jitter:
             x = augment.jittered(x, schedule.jitters(*position, config.jitter).to(self.device))
         if config.flip:

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from latentcli.config import RESUME_FILE, Precision, TrainConfig
+from latentcli.config import Precision, TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.events import Note
@@ -17,6 +17,7 @@ from latentcli.model.prior import StandardPrior
 from latentcli.model.vae import VAE
 from latentcli.storage import history
 from latentcli.storage.history import EpochReport, Metrics, TrainingSummary
+from latentcli.storage.names import RESUME_FILE
 from latentcli.training import early_stop, events, machine, results
 from latentcli.training.early_stop import LossCurve
 from latentcli.training.images import Images

@@ -68,7 +68,7 @@ def test_samples_are_drawn_from_a_part():
     training = FlowTraining(labelled(heaps), labelled(two_heaps(200, seed=1)), gaussian(heaps), 0, 300, NOWHERE)
     all_steps(training)
     prior = training.prior()
-    assert prior.values == 2
+    assert prior.labels == 2
     shares = [(replace(prior, like=like).sample(range(300), 1.0)[:, 0] > 0).mean() for like in ((0,), (1,), ())]
     assert shares[0] > 0.97
     assert shares[1] < 0.03

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcli.config import ACTIVE_KL
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
+from latentcli.storage.history import ACTIVE_KL
 
 _MOST_COMPONENTS = 10
 _PER_COMPONENT = 20  # latents per component and dimension

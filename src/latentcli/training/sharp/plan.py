@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from latentcli.config import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE, Device, Precision, SharpConfig
+from latentcli.config import Device, Precision, SharpConfig
 from latentcli.data.dataset import split
-from latentcli.data.fingerprint import Fingerprints, StoredFingerprints
+from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.model.device import choose_device
@@ -15,6 +15,7 @@ from latentcli.model.modelfile import read_config
 from latentcli.presets import train_config
 from latentcli.storage.catalog import ModelEntry, find_model
 from latentcli.storage.history import SharpMetrics, TrainingSummary
+from latentcli.storage.names import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE
 from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Checkpoint, Options, Position
 from latentcli.training.plan import Choice
@@ -73,7 +74,7 @@ def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> Shar
     """
     training, start = _trained(entry), _start(entry)
     options = {
-        "files": Fingerprints(choice.listings).digest,
+        "files": Fingerprints.of(choice.listings).digest,
         "weights": start.header.weights_id,
         "minutes": request.minutes,
         "seed": request.seed,
@@ -109,10 +110,10 @@ def _trained(entry: ModelEntry) -> TrainingSummary:
 def _choose(entry: ModelEntry, training: TrainingSummary, data: Path | None, request: SharpenRequest) -> Choice:
     """The images of the training, split as they were, and its network."""
     try:
-        places = StoredFingerprints.load(entry.path.parent).places
+        sources = [files.source for files in Fingerprints.load(entry.path.parent).listings]
     except FileFormatError:
-        places = ()
-    source = data or (Path(places[0]) if places else None)
+        sources = []
+    source = data or (Path(sources[0]) if sources else None)
     where = f"name their folder: latentcli sharpen {entry.name} FOLDER"
     if source is None:
         raise ConfigError(f"{entry.name} does not say where its images are; {where}")
@@ -120,7 +121,7 @@ def _choose(entry: ModelEntry, training: TrainingSummary, data: Path | None, req
         raise ConfigError(f"the images that {entry.name} was trained on are no longer in {source}; {where}")
     listing = scan(open_source(source))
     share = training.held_out_share
-    held_out = str(share) if share is not None else places[1] if len(places) > 1 else "0"
+    held_out = str(share) if share is not None else sources[1] if len(sources) > 1 else "0"
     train, measured = split(listing, held_out)
     if not len(train):
         raise ImageError(f"{source} holds no images to train on; {where}")

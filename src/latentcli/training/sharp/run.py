@@ -9,15 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from latentcli.config import (
-    MODEL_FILE,
-    PLAIN_FILE,
-    SHARP_LEAST_STEPS,
-    SHARP_RESUME_FILE,
-    SHARP_SHARE,
-    Device,
-    Precision,
-)
+from latentcli.config import Device, Precision
+from latentcli.defaults import SHARP_LEAST_STEPS, SHARP_SHARE
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Note, Progress, Wrote
 from latentcli.model.metrics import draw_error, measure
@@ -26,6 +19,7 @@ from latentcli.storage import history
 from latentcli.storage.catalog import find_model
 from latentcli.storage.files import check_writable_folder, exclusive, remove_parts, write_whole
 from latentcli.storage.history import Sharpening, SharpMetrics
+from latentcli.storage.names import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE
 from latentcli.training import events, loop, machine, results
 from latentcli.training.images import Images, images_of, read
 from latentcli.training.plan import Plan

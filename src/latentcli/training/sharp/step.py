@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentcli.config import SharpConfig, TrainConfig
-from latentcli.data.dataset import as_float
+from latentcli.data.dataset import as_float_tensor
 from latentcli.model.device import autocast
 from latentcli.model.vae import VAE
 from latentcli.training import augment, schedule
@@ -122,7 +122,7 @@ class SharpState(Learner):
         self._scales.copy_(torch.stack(scales))
 
     def _input(self, images: Tensor, step: int) -> Tensor:
-        x = as_float(images.to(self.device))
+        x = as_float_tensor(images.to(self.device))
         if self.config.flip:
             x = augment.mirrored(x, schedule.flips(self.config.seed, step, len(x)).to(self.device))
         return x.contiguous(memory_format=torch.channels_last)
