@@ -198,6 +198,16 @@ def test_nothing_unpickles(path):
     assert not re.search(r"import pickle|pickle\.|torch\.load\(|torch\.save\(|allow_pickle|\beval\(\"|exec\(", text)
 
 
+def test_every_training_has_the_one_loop_and_the_one_checkpoint():
+    texts = {
+        path.relative_to(PACKAGE / "training").as_posix(): path.read_text()
+        for path in sources()
+        if room(path) == "training"
+    }
+    assert [name for name, text in texts.items() if "tensorfile.write" in text] == ["checkpoint.py"]
+    assert [name for name, text in texts.items() if "checkpoint.save(" in text or "_SAVE_EVERY" in text] == ["loop.py"]
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_files_stay_readable_in_one_sitting(path):
     assert len(path.read_text().splitlines()) <= MOST_LINES

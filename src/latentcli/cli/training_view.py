@@ -92,6 +92,8 @@ class TrainingView:
         match report:
             case events.Started():
                 self._started(report)
+            case events.StepReport(what, step, steps, None):
+                self._waiting.update(what, step, steps)
             case events.StepReport(what, step, steps, rate):
                 self._step(what, step, steps, rate)
             case events.Measuring(step, steps):
