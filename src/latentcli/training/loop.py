@@ -26,7 +26,7 @@ _SAVING = 0.1  # share of the time that saves after measurements may take
 
 
 class Task(ABC):
-    """A training. What a step does depends on its number and the state alone, so an interruption changes no bit."""
+    """A training. A step depends on its number and the state alone, so an interruption does not change the result."""
 
     what: str  # "training", "sharpening"
     checkpoint_file: Path

@@ -119,7 +119,7 @@ class TrainingPosition(Position):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run, and its checkpoint where it is resumed."""
+    """Plan of a run, with its checkpoint if it is resumed."""
 
     folder: Path  # the run's: models/<name>
     choice: Choice
@@ -158,7 +158,7 @@ def _labelled(choice: Choice, table: Path | None) -> Labelled | None:
 
 
 def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
-    """Choose what was left open, and compare with a run that is already in `folder`.
+    """Plan of a run in `folder`: open options are chosen, and an interrupted run of the same options is resumed.
 
     Raises ImageError when there is nothing to train on, ConfigError for values that cannot work or differ from those
     of the run in the same folder.

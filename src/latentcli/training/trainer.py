@@ -43,7 +43,7 @@ class Trainer(Task):
     position: TrainingPosition
 
     def __init__(self, plan: Plan, images: Images, start: Start | None) -> None:
-        """`start` is what a new run begins with; a resumed one has it in its checkpoint."""
+        """A new run begins with `start`; a resumed one begins with its checkpoint."""
         self.plan, self.images, self.train = plan, images, images.train
         self.checkpoint_file, self.options, self.device = plan.folder / RESUME_FILE, plan.options, plan.device
         self.has_fixed_threads = plan.choice.threads is not None
@@ -80,7 +80,7 @@ class Trainer(Task):
         return machine.time_steps(self.plan.choice.model, self.config, self.train, self.device, steps)[0]
 
     def _first_position(self) -> TrainingPosition:
-        """Test the speed once; where minutes were asked for it fixes the number of steps for good."""
+        """The position before the first step; with `minutes`, a test of the speed fixes the number of steps."""
         model, config = self.plan.choice.model, self.config
         speed = machine.choose(model, config, self.train, self.device)
         steps = config.epochs * self.steps_per_epoch
@@ -198,7 +198,7 @@ class Trainer(Task):
         ]
 
     def _evaluated(self) -> VAE:
-        """The network that is measured and stored, as it is at this step."""
+        """The network that is measured and stored, brought up to date with this step."""
         if self.evaluated_at != self.position.step:
             self.learner.evaluated(self.train, self.images.held_out)
             self.evaluated_at = self.position.step
@@ -286,7 +286,7 @@ class Trainer(Task):
 
 
 def _settled(asked: TrainConfig, batch_size: int, flip: bool, augment: bool) -> TrainConfig:
-    """The options, with what was found out about the images where they leave it open."""
+    """The options; `flip` and `augment`, found out from the images, fill in what they leave open."""
     flip = flip if asked.flip is None else asked.flip
     augment = augment if asked.augment is None else asked.augment
     config = replace(asked, batch_size=batch_size, flip=flip, augment=augment)

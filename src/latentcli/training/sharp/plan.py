@@ -46,7 +46,7 @@ class SharpPosition(Position):
 
 @dataclass(frozen=True, slots=True)
 class SharpPlan:
-    """A sharpening, and its checkpoint where it is resumed."""
+    """Plan of a sharpening, with its checkpoint if it is resumed."""
 
     folder: Path  # of the model
     model: Path  # in it: the file to start from

@@ -98,7 +98,7 @@ class _Sharpener(loop.Task):
         return SharpState(self.model.vae, self.config, self.latents, steps)
 
     def _first_position(self) -> SharpPosition:
-        """Choose the number of steps for good, and measure the decoder before."""
+        """The position before the first step: the number of steps, and the metrics of the decoder as it is."""
         images = self.training.steps * self.training.batch_size
         steps = max(SHARP_LEAST_STEPS, round(SHARP_SHARE * images / self.config.batch_size))
         if self.config.minutes is not None:
@@ -141,7 +141,7 @@ class _Sharpener(loop.Task):
         return step == steps or step % max(1, steps // _MEASUREMENTS) == 0
 
     def measure(self) -> Generator[events.Report, None, list[events.Report]]:
-        """Measure, keep the decoder where it is good, and set the weight that aims at the target PSNR loss."""
+        """Measure; keep the decoder if it is better; move the weight towards the target PSNR loss."""
         position = self.position
         yield events.Measuring(position.step, position.steps)
         metrics, before = self.meter(self.learner.evaluated), position.before
@@ -154,7 +154,7 @@ class _Sharpener(loop.Task):
         return [events.SharpReport(position.step, position.steps, position.seconds, before, metrics)]
 
     def finish(self) -> Iterator[events.Report]:
-        """Store the sharp model beside the plain one, or leave that as it is."""
+        """Store the sharp model, and keep the plain one beside it; change nothing if no decoder was better."""
         folder, position = self.plan.folder, self.position
         before, after = position.before, position.best
         if after is None:
