@@ -48,8 +48,6 @@ class _Header:
 class Checkpoint(Generic[P]):
     """A checkpoint without its tensors, which `restore` reads."""
 
-    path: Path
-    stamp: int | None  # time of change in nanoseconds
     options: Options
     position: P
 
@@ -64,17 +62,8 @@ class Checkpoint(Generic[P]):
 
 def read(path: Path, position: type[P]) -> Checkpoint[P]:
     """The checkpoint in a file, without its tensors. Raises FileFormatError when the file is damaged."""
-    stamp = changed_at(path)
     header = tensorfile.parse(_Header, tensorfile.read_header(path, KIND), path)
-    return Checkpoint(path, stamp, header.options, tensorfile.parse(position, header.position, path))
-
-
-def changed_at(path: Path) -> int | None:
-    """Time of change in nanoseconds; None where there is no such file."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return None
+    return Checkpoint(header.options, tensorfile.parse(position, header.position, path))
 
 
 def save(

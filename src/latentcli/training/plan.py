@@ -175,34 +175,32 @@ def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
 
 
 def up_to_date(plan: Plan) -> Plan:
-    """The plan with the checkpoint that is in its folder now. Raises ConfigError when it is of another run."""
+    """The plan with the checkpoint that is in its folder now, if there is one.
+
+    Raises ConfigError that names the options, or the images, in which the checkpoint differs.
+    """
     file = plan.folder / RESUME_FILE
-    if checkpoint.changed_at(file) == (plan.resumed and plan.resumed.stamp):
+    if not file.exists():
         return plan
     resumed = checkpoint.read(file, TrainingPosition)
-    _check_same(resumed, plan)
-    stored, position = resumed.options, resumed.position
-    # A run that was killed while its last files were written has all its steps and not their model or its evaluation.
-    ended = position.has_ended and _finished_at_step(plan.folder) == position.step
-    same_length = all(stored.get(name) == plan.options.get(name) for name in _LENGTH)
-    is_longer = any(name in stored and plan.options.get(name, 0) > stored[name] for name in _LENGTH)
-    grows = ended and plan.may_grow and is_longer
-    if not same_length and not grows:
-        raise _other_options(plan, f"{_length(stored)} there, {_length(plan.options)} asked")
-    return replace(plan, resumed=resumed, grows=grows, finished=ended and same_length)
-
-
-def _check_same(resumed: Checkpoint[TrainingPosition], plan: Plan) -> None:
-    """Raises ConfigError naming the options, the length aside, and the images in which a run differs from the plan."""
-    if resumed.options.get("files") != plan.options["files"]:
+    stored, asked, position = resumed.options, plan.options, resumed.position
+    if stored.get("files") != asked["files"]:
         raise ConfigError(
             f"the images have changed since {plan.folder} was started: "
             f"{plan.fingerprints.changes_since(plan.folder)}; "
             "put them back, or choose another `name` to train on them"
         )
-    if differences := resumed.differences(plan.options, besides=_LENGTH):
-        same_preset = resumed.options.get("preset") == plan.options["preset"]
-        raise _other_options(plan, "; ".join(differences[: _NAMED if same_preset else 1]))  # others follow from it
+    if differences := resumed.differences(asked, besides=_LENGTH):
+        most = _NAMED if stored.get("preset") == asked["preset"] else 1  # the others follow from the preset
+        raise _other_options(plan, "; ".join(differences[:most]))
+    # A run that was killed while its last files were written has all its steps and not their model or its evaluation.
+    ended = position.has_ended and _finished_at_step(plan.folder) == position.step
+    same_length = all(stored.get(name) == asked.get(name) for name in _LENGTH)
+    is_longer = any(name in stored and asked.get(name, 0) > stored[name] for name in _LENGTH)
+    grows = ended and plan.may_grow and is_longer
+    if not same_length and not grows:
+        raise _other_options(plan, f"{_length(stored)} there, {_length(asked)} asked")
+    return replace(plan, resumed=resumed, grows=grows, finished=ended and same_length)
 
 
 def _other_options(plan: Plan, differences: str) -> ConfigError:
