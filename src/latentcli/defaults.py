@@ -1,8 +1,7 @@
 """Defaults and limits of the commands' options: numbers that help pages show without loading what uses them."""
 
-HELD_OUT_SHARE = (
-    0.05  # share of the images, by a hash of their relative path; 0.2 measures a few hundred images more surely
-)
+# Share of the images, by a hash of their relative path; 0.2 measures a few hundred images more surely.
+HELD_OUT_SHARE = 0.05
 
 # `sample`
 SAMPLES = 64  # images

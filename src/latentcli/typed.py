@@ -45,9 +45,7 @@ def read(kind: type[Value], data: Any, path: str = "") -> Value:
     return kind(**values)
 
 
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+_hints = cache(typing.get_type_hints)
 
 
 def _value(hint: Any, data: Any, path: str) -> Any:

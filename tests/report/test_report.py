@@ -8,7 +8,7 @@ import pytest
 
 from latentcli.evaluation.result import samples_table
 from latentcli.figures.table import Table
-from latentcli.report.page import Line, Remark, Remarks, Section, bars, curves, histogram
+from latentcli.report.page import Line, Remark, Section, bars, curves, histogram
 from latentcli.report.page import page as render
 from tests.conftest import draw_folder
 from tests.evaluation.test_diagnosis import GOOD
@@ -160,7 +160,7 @@ def test_the_page_of_an_autoencoder_draws_no_elbo(run, tmp_path):
 
 def test_names_are_text_and_never_markup():
     table = Table("<b>", ("<b>",), [("<b>",)])
-    remarks = Remarks([Remark("note", "<b>", "<b>", "<b>")])
+    remarks = [Remark("note", "<b>", "<b>", "<b>")]
     chart = curves([Line("<b>", (0, 1), (0, 1))], "<b>", "<b>", "nats")
     text = render("<b>", "<b>", [Section("one", "<b>", ["<b>", table, remarks, *chart])])
     assert "b" not in Page(text).tags

@@ -28,8 +28,9 @@ def test_what_is_written_is_read(file):
         assert arrays[name].dtype == array.dtype
 
 
-def test_shapes_and_types_come_from_the_header_alone(file):
-    layout = tensorfile.read_layout(file, "test")
+def test_shapes_and_types_can_be_judged_before_the_tensors(file):
+    layout = {}
+    tensorfile.read(file, "test", lambda header, found: layout.update(found))
     assert {name: shape for name, (_, shape) in layout.items()} == {"a": (2, 3), "b": (2,)}
     assert layout["a"][0] == "F32"
 

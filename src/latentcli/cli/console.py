@@ -44,7 +44,7 @@ class Console:
 
     def line(self, text: str) -> None:
         """Print a line of a result to stdout."""
-        self._print(shown(opt.as_typed(text)))
+        print(shown(opt.as_typed(text)), flush=True)
 
     def table(self, table: Table, stream: TextIO | None = None) -> None:
         """Print a table without its caption, to stdout unless told otherwise; a screen limits its width."""
@@ -61,16 +61,7 @@ class Console:
         Console.has_written = True
         self.outputs.append(str(path))
         if at_once and not self.as_json:
-            self._print(shown_path(path))
-
-    def pipe(self, content: bytes) -> None:
-        """Write the bytes of a result to the standard output."""
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-
-    def _print(self, text: str) -> None:
-        print(text, flush=True)
+            print(shown_path(path), flush=True)
 
     def took(self, choice: "Choice") -> None:
         """Keep the model in use for --json and, where it was not named, the reason of the choice to introduce it."""
@@ -106,7 +97,9 @@ class Console:
                         case Wrote(path):
                             self.wrote(path, at_once)
                         case Piped(content):
-                            self.pipe(content)
+                            sys.stdout.flush()
+                            sys.stdout.buffer.write(content)
+                            sys.stdout.buffer.flush()
                         case Skipped(message):
                             self.unreadable.append(message)
                         case Kept():
@@ -119,7 +112,7 @@ class Console:
         finally:
             if not at_once and not self.as_json:
                 for text in in_short(self.outputs[before:]):
-                    self._print(text)
+                    print(text, flush=True)
 
     def run(self, events: Iterable[object], what: str) -> None:
         """Follow events that all belong to `follow`, and close."""
@@ -157,7 +150,7 @@ class Console:
                 "already_there": self.already_there,
                 "seconds": round(time.monotonic() - self.started, 2),
             }
-            self._print(json.dumps(summary, allow_nan=False))
+            print(json.dumps(summary, allow_nan=False), flush=True)
 
 
 def in_short(paths: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """`latentcli evaluate`: metrics of a model on images it was not trained on."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from latentcli.cli import options as opt
@@ -49,7 +50,7 @@ def evaluate(
         events = evaluate.evaluate(entry, evaluate.EvaluateRequest(data, training, iwae, features))
     for event in console.follow(events, "evaluating"):
         assert isinstance(event, evaluate.Evaluated)
-        console.facts["evaluation"] = event.evaluation.to_json()
+        console.facts["evaluation"] = asdict(event.evaluation)
         console.facts["verdict"] = findings_as_typed(event.findings)
         if not as_json:
             console.table(metrics_table(event.evaluation))

@@ -49,14 +49,24 @@ _LONGEST_NAME = 26  # characters of a name and its value that share a line with 
 
 
 class Command(TyperCommand):
-    """A command with our help page."""
+    """A command with our help page, in colours where the terminal has them."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        formatter.write(_drawn(self, ctx))
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(highlight=False)
+        with console.capture() as drawn:
+            for head, rest in _page(self, ctx, min(console.width, _WIDEST)):
+                style = "bold cyan" if head.startswith(" ") else "bold"
+                console.print(Text.assemble((head, style), rest), soft_wrap=True)
+        formatter.write(drawn.get())
 
 
 class Group(TyperGroup):
     """A group of commands with our help page, which it shows as well where no command is given."""
+
+    format_help = Command.format_help
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta.update({_ALL: _ALL in args, _BARE: not args})
@@ -64,22 +74,6 @@ class Group(TyperGroup):
             typer.echo(ctx.get_help())
             ctx.exit()
         return super().parse_args(ctx, args)
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        formatter.write(_drawn(self, ctx))
-
-
-def _drawn(command: Any, ctx: Any) -> str:
-    """The page of a command, in colours where the terminal has them."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    with console.capture() as drawn:
-        for head, rest in _page(command, ctx, min(console.width, _WIDEST)):
-            style = "bold cyan" if head.startswith(" ") else "bold"
-            console.print(Text.assemble((head, style), rest), soft_wrap=True)
-    return drawn.get()
 
 
 def _page(command: Any, ctx: Any, width: int) -> Iterator[tuple[str, str]]:

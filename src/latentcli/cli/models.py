@@ -7,6 +7,7 @@ from latentcli.cli import options as opt
 from latentcli.cli.complete import model_names
 from latentcli.cli.console import Console
 from latentcli.figures.table import Table
+from latentcli.storage.names import CARD_FILE
 
 if TYPE_CHECKING:
     from latentcli.storage.catalog import ModelEntry
@@ -54,7 +55,7 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
     return {
         "name": entry.name,
         "path": str(entry.path),
-        "card": str(entry.card),
+        "card": str(entry.path.with_name(CARD_FILE)),
         "bundled": entry.bundled,
         "model_id": entry.model_id,
         "finished_at": entry.header.finished_at,
@@ -90,4 +91,4 @@ def _details(entry: "ModelEntry") -> list[tuple[str, str]]:
         rows.append(("trained on", f"{training.images:,} images of {training.data}, {training.epochs:g} epochs"))
         if held_out := training.held_out:
             rows.append(("held out", f"PSNR {held_out.psnr:.2f} dB on {held_out.images:,} images"))
-    return [*rows, ("file", str(entry.path)), ("card", str(entry.card))]
+    return [*rows, ("file", str(entry.path)), ("card", str(entry.path.with_name(CARD_FILE)))]

@@ -126,4 +126,4 @@ def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> 
 
 def findings_as_typed(findings: "Iterable[Finding]") -> list[dict[str, str]]:
     """Findings, for --json."""
-    return [{key: as_typed(text) for key, text in finding.to_json().items()} for finding in findings]
+    return [{key: as_typed(text) for key, text in asdict(finding).items()} for finding in findings]

@@ -22,11 +22,6 @@ _ASCII = ("|/-\\", "#", "-")  # the same for terminals without UTF-8
 _UNITS = (("days", 86_400), ("h", 3600), ("min", 60))
 
 
-def columns() -> int | None:
-    """Width of the terminal that shows messages; None where they go elsewhere."""
-    return width_of(sys.stderr)
-
-
 def width_of(stream: TextIO) -> int | None:
     """Width of the terminal that a stream goes to; None where it goes elsewhere."""
     if not stream.isatty():
@@ -38,7 +33,7 @@ def width_of(stream: TextIO) -> int | None:
 
 def wrapped(text: str) -> str:
     """A message, broken between words at the width of the terminal; whole without a terminal."""
-    width = columns()
+    width = width_of(sys.stderr)
     if width is None:
         return text
     return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

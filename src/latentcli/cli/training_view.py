@@ -18,7 +18,7 @@ from latentcli.cli import preview
 from latentcli.cli.console import Console
 from latentcli.cli.options import as_typed
 from latentcli.cli.tables import findings_as_typed
-from latentcli.cli.terminal import Waiting, columns, duration, joined
+from latentcli.cli.terminal import Waiting, duration, joined, width_of
 from latentcli.errors import missing_extra
 from latentcli.events import Note
 from latentcli.imaging.images import open_picture
@@ -161,12 +161,12 @@ class TrainingView:
             self._measured = (f"training loss {_shown(report.loss)}",)
         number = f"epoch {report.epoch}/{self._epochs}".ljust(len(f"epoch {self._epochs}/{self._epochs}"))
         skipped = (f"{report.skipped_steps} steps skipped",) if report.skipped_steps else ()
-        self.console.say(joined([number, duration(report.seconds), *self._measured, *skipped], columns()))
+        self.console.say(joined([number, duration(report.seconds), *self._measured, *skipped], width_of(sys.stderr)))
         self._step("training", report.step, self.steps)
 
     def _drawn(self, report: events.Drawn) -> None:
         """Show reconstructions in each part of the training, below the images at first, and samples at its end."""
-        part, width = _PARTS * report.step // report.steps, columns()
+        part, width = _PARTS * report.step // report.steps, width_of(sys.stderr)
         if part <= self._part or width is None or self.console.as_json or not preview.is_seen(sys.stderr):
             return
         shares = f"after {100 * report.step // report.steps} %"
@@ -186,7 +186,7 @@ class TrainingView:
         self._measured = (f"sharpness {metrics.sharpness:.2f}", f"PSNR {metrics.psnr:.1f} dB")
         number = f"step {report.step}/{report.steps}".ljust(len(f"step {report.steps}/{report.steps}"))
         line = [number, duration(report.seconds), *self._measured, f"Fréchet {metrics.frechet:.3g}"]
-        self.console.say(joined(line, columns()))
+        self.console.say(joined(line, width_of(sys.stderr)))
         self._step("sharpening", report.step, report.steps)
 
     def _finished(self, report: events.Finished) -> None:

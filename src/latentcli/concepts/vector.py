@@ -6,7 +6,7 @@ generative networks", section 3.2).
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ class ConceptVector:
     def apply(self, latents: Latents, strength: float) -> Latents:
         """Move every latent by `strength` times the direction. Raises ModelMismatch for latents of another model."""
         latents.require_model(self.model_id, "the latents", f"the model of vector {self.name}", len(self.direction))
-        return latents.with_z(latents.z + np.float32(strength) * self.direction)
+        return replace(latents, z=latents.z + np.float32(strength) * self.direction)
 
     def cosine(self, other: "ConceptVector") -> float:
         """Cosine with another vector of the same model, -1 to 1."""

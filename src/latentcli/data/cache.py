@@ -63,7 +63,12 @@ class Loading:
     def _load(self, cache: "Cache") -> Iterator[int]:
         listing = self.listing
         stored_listing, stored = cache.load()
-        rows, stored_rows = _unchanged(listing, stored_listing)
+        _, rows, stored_rows = np.intersect1d(
+            listing.names, stored_listing.names, assume_unique=True, return_indices=True
+        )
+        same = listing.sizes[rows] == stored_listing.sizes[stored_rows]
+        same &= listing.stamps[rows] == stored_listing.stamps[stored_rows]
+        rows, stored_rows = rows[same], stored_rows[same]  # files that have not changed
         if len(rows) == len(listing) == len(stored_listing) and not self._any_healed(stored):
             self.decoded, self.cached, self.kept = stored, len(rows), True
             yield len(rows)
@@ -91,13 +96,6 @@ class Loading:
         rows = np.array(sorted(stored.problems), dtype=np.int64)
         batches = decode_rows(self.listing, rows, self.config)
         return any(not isinstance(facts, str) for _, batch in batches for facts in batch.facts)
-
-
-def _unchanged(listing: Listing, other: Listing) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of both listings with the same file: same name, size and time."""
-    _, rows, others = np.intersect1d(listing.names, other.names, assume_unique=True, return_indices=True)
-    same = (listing.sizes[rows] == other.sizes[others]) & (listing.stamps[rows] == other.stamps[others])
-    return rows[same], others[same]
 
 
 class Cache:

@@ -17,7 +17,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -31,13 +30,7 @@ _A_FEW = 300  # images that are decoded before a process has started
 _AT_ONCE = 48  # images per request to a worker
 _AHEAD = 4  # requests per worker that are under way or wait to be fetched
 
-
-class ImageInfo(NamedTuple):
-    """Facts about a picture in its file."""
-
-    width: int  # pixels
-    height: int
-    mode: str  # Pillow's name, like RGB
+Facts = tuple[int, int, str] | str  # width, height and Pillow's mode of a picture, or why it cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +38,7 @@ class DecodedBatch:
     """Images as a model wants them, and facts about their files."""
 
     pixels: np.ndarray  # uint8 (n, height, width, channels); black where unreadable
-    facts: list[ImageInfo | str]  # a text is the reason why the image cannot be read
+    facts: list[Facts]
 
 
 @dataclass
@@ -74,8 +67,7 @@ class Decoded:
             if isinstance(facts, str):
                 self.problems[row] = facts
             else:
-                self.sides[row] = facts.width, facts.height
-                self.modes[row] = facts.mode.encode()
+                self.sides[row], self.modes[row] = facts[:2], facts[2].encode()
 
     def take_over(self, rows: np.ndarray, other: "Decoded", other_rows: np.ndarray) -> None:
         """Copy readable images of another table to `rows`."""
@@ -93,11 +85,11 @@ class Decoded:
 def decode(locate: Locate, names: Sequence[str], config: ModelConfig) -> DecodedBatch:
     """Read, crop and resize images by name; an unreadable one becomes its reason instead of an error."""
     pixels = np.zeros((len(names), config.height, config.width, config.channels), dtype=np.uint8)
-    facts: list[ImageInfo | str] = []
+    facts: list[Facts] = []
     for row, name in enumerate(names):
         try:
             with open_picture(*locate(name)) as picture:
-                info = ImageInfo(*picture.size, picture.mode)
+                info = (*picture.size, picture.mode)  # before `fit` decodes it at another size
                 pixels[row] = fit(picture, config)
                 facts.append(info)
         except ImageError as error:
@@ -219,9 +211,7 @@ class _Process:
         line = self._answers.readline()
         if not line.endswith(b"\n") or self._answers.readinto(pixels.data) != pixels.nbytes:  # type: ignore[attr-defined]
             return None
-        return DecodedBatch(
-            pixels, [facts if isinstance(facts, str) else ImageInfo(*facts) for facts in json.loads(line)]
-        )
+        return DecodedBatch(pixels, json.loads(line))
 
     def stop(self) -> None:
         self._process.kill()

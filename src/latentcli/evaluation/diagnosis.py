@@ -1,7 +1,7 @@
 """Rule-based diagnosis of a training: what went well, what did not, and what to do about it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -48,9 +48,6 @@ class Finding:
     def describe(self) -> str:
         """The finding in one line."""
         return f"{self.grade}: {self.text}{f' -> {self.advice}' if self.advice else ''}"
-
-    def to_json(self) -> dict[str, str]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

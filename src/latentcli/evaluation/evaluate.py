@@ -13,7 +13,6 @@ from latentcli.evaluation.result import Baseline, Evaluation, Neighbours, Pixels
 from latentcli.evaluation.sample_metrics import FeatureSpace
 from latentcli.events import Progress
 from latentcli.model import objective
-from latentcli.model.device import device_of
 from latentcli.model.metrics import measure, psnr_per_image, squared_error, ssim
 from latentcli.model.pca import fit_pca
 from latentcli.model.prior import Prior, StandardPrior
@@ -189,7 +188,7 @@ class _Pictures:
 
     @classmethod
     def sampled(cls, subject: Subject, prior: Prior, count: int) -> "_Pictures":
-        z = torch.from_numpy(prior.sample(range(count), prior.temperature)).to(device_of(subject.vae))
+        z = torch.from_numpy(prior.sample(range(count), prior.temperature)).to(subject.vae.device)
         features, few = [], torch.empty(0)
         for latents in torch.split(z, _BATCH):
             decoded = subject.vae.decode(latents).cpu()

@@ -1,6 +1,6 @@
 """Record of the evaluation at the end of a training, stored beside the model for its report."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,25 +17,18 @@ _MOST_NUMBERS = 1 << 24  # in all pictures
 
 
 @dataclass(frozen=True, slots=True)
-class _Header:
-    model_id: str  # of the weights
-    evaluation: Evaluation
-    findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Record:
     """An evaluation of a model's weights, its findings, and samples beside their nearest training images."""
 
-    weights_id: str
+    model_id: str  # the `weights_id` of the model's header
     evaluation: Evaluation
     findings: tuple[Finding, ...]
     neighbours: Neighbours | None
 
     def save(self, folder: Path) -> Path:
         """Write the record into a model's folder; returns the file."""
-        header = asdict(_Header(self.weights_id, self.evaluation, self.findings))
-        pictures = asdict(self.neighbours) if self.neighbours else {}
+        header = asdict(self)
+        pictures = header.pop("neighbours") or {}
         arrays = {name: as_uint8(images) for name, images in pictures.items()}
         tensorfile.write(folder / RECORD_FILE, KIND, header, arrays)
         return folder / RECORD_FILE
@@ -47,7 +40,7 @@ class Record:
             record = cls.load(folder)
         except FileFormatError:
             return None
-        return record if record.weights_id == weights_id else None
+        return record if record.model_id == weights_id else None
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
@@ -58,10 +51,9 @@ class Record:
             if tensorfile.numbers(layout) > _MOST_NUMBERS:
                 raise FileFormatError(f"{path} holds more numbers than an evaluation does; train again")
 
-        values, arrays = tensorfile.read(path, KIND, check)
-        header = tensorfile.parse(_Header, values, path)
+        header, arrays = tensorfile.read(path, KIND, check)
         pictures = [arrays.get(name, np.empty(0)) for name in ("samples", "training")]
         if arrays and not all(images.dtype == np.uint8 and images.ndim == 4 for images in pictures):
             raise FileFormatError(f"{path} does not hold pictures beside its evaluation; train again")
         neighbours = Neighbours(*map(as_float, pictures)) if arrays else None
-        return cls(header.model_id, header.evaluation, header.findings, neighbours)
+        return replace(tensorfile.parse(cls, header | {"neighbours": None}, path), neighbours=neighbours)

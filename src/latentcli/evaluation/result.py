@@ -1,8 +1,7 @@
 """Result of an evaluation: metrics of a model, its baselines and its samples, and their tables."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -62,9 +61,6 @@ class Evaluation:
     draws: int | None = None  # of the importance-weighted bound
     importance_bound: float | None = None  # on log p(x), nats per image
     errors: tuple[float, ...] = ()  # percentiles 0 to 100 of the images' mean squared errors
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,3 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
     """Contiguous arrays for a file."""
     return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
-
-
-def device_of(vae: VAE) -> torch.device:
-    """The device of a network."""
-    return vae.sigma.device

@@ -6,7 +6,6 @@ ONNX graphs are built from the model file when they are first needed: that takes
 
 import threading
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from latentcli.model import graphs
 from latentcli.runtime import open_session
 
 Weights = Mapping[str, np.ndarray]
+_BUILDERS = {"encoder": graphs.encoder, "decoder": graphs.decoder}
 
 
 class OnnxEngine:
@@ -28,14 +28,13 @@ class OnnxEngine:
     device = "cpu"
 
     def __init__(self, config: ModelConfig, weights: Weights) -> None:
-        builders = {"encoder": graphs.encoder, "decoder": graphs.decoder}
-        self._graphs = {name: partial(build, config, weights) for name, build in builders.items()}
+        self._config, self._weights = config, weights
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     def prepare(self) -> None:
         """Load everything now instead of at the first use."""
-        for name in self._graphs:
+        for name in _BUILDERS:
             self._session(name)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
@@ -49,7 +48,7 @@ class OnnxEngine:
     def _session(self, name: str) -> Any:
         with self._lock:
             if name not in self._sessions:
-                self._sessions[name] = open_session(self._graphs[name]())
+                self._sessions[name] = open_session(_BUILDERS[name](self._config, self._weights))
         return self._sessions[name]
 
     def _run(self, name: str, values: np.ndarray) -> np.ndarray:
@@ -74,7 +73,7 @@ class TorchEngine:
 
     @property
     def device(self) -> str:
-        return str(self.vae.sigma.device)
+        return str(self.vae.device)
 
     def prepare(self) -> None:
         """Nothing is left to load."""
@@ -89,7 +88,7 @@ class TorchEngine:
         import torch
 
         with torch.inference_mode():
-            result = function(torch.from_numpy(np.ascontiguousarray(values)).to(self.vae.sigma.device))
+            result = function(torch.from_numpy(np.ascontiguousarray(values)).to(self.vae.device))
         return np.asarray(result.cpu().numpy())
 
 

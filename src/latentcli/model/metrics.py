@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentcli.model.device import device_of
 from latentcli.model.objective import Elbo, evaluate_elbo
 from latentcli.model.vae import VAE, Posterior
 from latentcli.storage.history import ACTIVE_KL, Metrics
@@ -53,7 +52,7 @@ def measure(
 @torch.inference_mode()
 def kl_of_images(vae: VAE, images: np.ndarray) -> list[float]:
     """Mean KL of each latent dimension over images (n, channels, height, width) in [0, 1], in nats."""
-    x = torch.from_numpy(images).to(device_of(vae))
+    x = torch.from_numpy(images).to(vae.device)
     return [float(nats) for nats in vae.encode(x).kl_per_dimension().mean(dim=0).cpu()]
 
 
@@ -88,7 +87,7 @@ def _draws(vae: VAE, batches: Iterable[Tensor], noise_scale: float) -> Iterator[
     """Each batch on the network's device, its posterior, and the ELBO by one draw per image from a fixed seed."""
     generator = torch.Generator().manual_seed(0)
     for batch in batches:
-        x = batch.to(device_of(vae))
+        x = batch.to(vae.device)
         posterior = vae.encode(x)
         noise = noise_scale * torch.randn(posterior.mean.shape, generator=generator)
         yield x, posterior, evaluate_elbo(vae, x, posterior, noise.to(x.device), vae.sigma)
@@ -97,7 +96,7 @@ def _draws(vae: VAE, batches: Iterable[Tensor], noise_scale: float) -> Iterator[
 @torch.inference_mode()
 def encode_all(vae: VAE, batches: Iterable[Tensor]) -> Posterior:
     """The posteriors of all images on the CPU: mean and logvar (n, latent_dim)."""
-    posteriors = [vae.encode(batch.to(device_of(vae))) for batch in batches]
+    posteriors = [vae.encode(batch.to(vae.device)) for batch in batches]
     means, logvars = zip(*((posterior.mean, posterior.logvar) for posterior in posteriors), strict=True)
     return Posterior(torch.cat(means).cpu(), torch.cat(logvars).cpu())
 

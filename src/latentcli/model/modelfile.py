@@ -194,7 +194,11 @@ def _prior(path: Path, config: ModelConfig, arrays: tensorfile.Arrays) -> Prior:
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise FileFormatError(f"{path} holds a prior that is not made of numbers; make the model again")
     try:
-        prior = (FlowPrior if "basis" in arrays else MixturePrior).from_arrays(arrays)
+        prior: FlowPrior | MixturePrior
+        if "basis" in arrays:
+            prior = FlowPrior.from_arrays(arrays)
+        else:
+            prior = MixturePrior(arrays["weights"], arrays["means"], arrays["factors"])
         if prior.arrays().keys() == arrays.keys() and prior.fits(config.latent_dim):
             return prior
     except (KeyError, TypeError, ValueError, IndexError) as error:

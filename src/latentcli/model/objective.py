@@ -1,4 +1,4 @@
-"""Training loss, the importance-weighted bound, and the refinement of latents: all by the likelihood of images."""
+"""ELBO, the importance-weighted bound, and the refinement of latents: all by the likelihood of images."""
 
 import math
 from collections.abc import Iterable
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentcli.model.device import device_of
 from latentcli.model.vae import VAE, Posterior
 
 
@@ -17,18 +16,10 @@ class Elbo:
 
     reconstruction: Tensor  # -log p(x|z): (n,)
     kl: Tensor  # KL(q(z|x) || N(0, I)): (n,)
-    beta: float
     squared_error: Tensor  # mean over pixels in [0, 1]: (n,)
 
-    @property
-    def loss(self) -> Tensor:
-        """Training loss, reconstruction + beta * KL: (n,)."""
-        return self.reconstruction + self.beta * self.kl
 
-
-def evaluate_elbo(
-    vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, sigma: Tensor | None, beta: float = 1.0
-) -> Elbo:
+def evaluate_elbo(vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, sigma: Tensor | None) -> Elbo:
     """The ELBO of images x (n, channels, height, width) by one draw per image; noise (n, latent_dim) is N(0, I).
 
     Training gives no sigma and takes the one that is optimal for these images: the gradient is that of D/2 * log(mse).
@@ -36,7 +27,7 @@ def evaluate_elbo(
     output = vae.decode_output(posterior.draw(noise))
     squared_error = vae.likelihood.squared_error(x, output)
     reconstruction = vae.likelihood.negative_log(x, output, sigma, squared_error)
-    return Elbo(reconstruction, posterior.kl(), beta, squared_error)
+    return Elbo(reconstruction, posterior.kl(), squared_error)
 
 
 _DECODED_AT_ONCE = 250  # latents, of the importance-weighted bound
@@ -64,7 +55,7 @@ def importance_bound(vae: VAE, batches: Iterable[Tensor], draws: int) -> Iterabl
     done, total = 0, 0.0
     at_once = max(1, _DECODED_AT_ONCE // draws)
     for batch in batches:
-        for x in torch.split(batch.to(device_of(vae)), at_once):
+        for x in torch.split(batch.to(vae.device), at_once):
             with torch.inference_mode():
                 posterior = vae.encode(x)
             total_weight = torch.full((len(x),), -torch.inf, dtype=torch.float64)  # log of the sum so far
@@ -86,8 +77,7 @@ def refine(vae: VAE, x: Tensor, z: Tensor, steps: int = STEPS) -> Tensor:
     Adam minimises -log p(x|z) + |z - z0|^2 / 2 in nats. The second term keeps latents near the encoder's, since concept
     vectors mean nothing far away from them.
     """
-    device = device_of(vae)
-    x, start = x.to(device), z.detach().to(device)
+    x, start = x.to(vae.device), z.detach().to(vae.device)
     refined = start.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([refined], lr=_RATE)
     with torch.enable_grad():

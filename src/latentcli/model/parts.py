@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from latentcli.errors import UsageError
 
@@ -46,6 +45,3 @@ class Parts:
         if len({labels[row][0] for row in rows}) < len(rows):
             raise UsageError("`like` takes one value of a column; draw other values in another run")
         return tuple(rows)
-
-    def to_json(self) -> dict[str, Any]:
-        return {column: list(values) for column, values in self.columns.items()}

@@ -5,7 +5,7 @@ the training avoids them (Ghosh et al. 2020, "From variational to deterministic 
 (`model/flow.py`) follows finer structure. Every sample has its own seed, so it is the same in any batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Self
@@ -63,11 +63,6 @@ class MixturePrior:
         chosen = int(np.argmax(np.log(self.weights) - volumes - 0.5 * np.square(noises).sum(axis=1)))
         varied = mixed(noises[chosen], uniform_and_normal(seeds, len(z))[1], spread)
         return np.asarray(self.means[chosen] + varied @ self.factors[chosen].T)
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """The inverse of `arrays`. Raises KeyError for other names."""
-        return cls(arrays["weights"], arrays["means"], arrays["factors"])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays by their names in the model file."""

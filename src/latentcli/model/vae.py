@@ -161,6 +161,10 @@ class VAE(nn.Module):
             self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.register_buffer("sigma", torch.tensor(1.0))
 
+    @property
+    def device(self) -> torch.device:
+        return self.sigma.device
+
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) for images x (n, channels, height, width) in [0, 1]; its log-variance is clamped to [-20, 6]."""
         mean, logvar = self.encoder(x)

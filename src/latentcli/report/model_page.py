@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from latentcli.figures.sheet import Captions, sheet
 from latentcli.figures.table import Table
 from latentcli.imaging.images import open_picture, to_pictures
 from latentcli.model.modelfile import LoadedModel
-from latentcli.report.page import Chart, Line, Part, Picture, Remark, Remarks, Section, bars, curves, page
+from latentcli.report.page import Chart, Line, Part, Picture, Remark, Section, bars, curves, page
 from latentcli.report.vectors_page import verdicts
 from latentcli.storage import history
 from latentcli.storage.history import Sharpening
@@ -94,7 +95,7 @@ def _introduction(model: LoadedModel) -> str:
 def _findings(record: Record | None) -> list[Part]:
     if record is None:
         return ["No evaluation is stored with this model; run latentcli evaluate to measure it."]
-    return [Remarks([Remark(each.grade, each.text, _GRADES[each.grade], each.advice) for each in record.findings])]
+    return [[Remark(each.grade, each.text, _GRADES[each.grade], each.advice) for each in record.findings]]
 
 
 def _metrics(model: LoadedModel, record: Record | None) -> list[Part]:
@@ -148,12 +149,6 @@ def _read_picture(path: Path) -> Image.Image | None:
     return None
 
 
-def _read_snapshots(folder: Path) -> list[tuple[int, Image.Image]]:
-    paths = [path for path in (folder / SNAPSHOT_FOLDER).glob("*.png") if path.stem.isdecimal()]
-    pictures = {int(path.stem): _read_picture(path) for path in paths}
-    return [(step, picture) for step, picture in sorted(pictures.items(), key=lambda item: item[0]) if picture]
-
-
 def _reconstructions(model: LoadedModel) -> list[Picture]:
     reconstructions = _read_picture(model.path.parent / RECONSTRUCTIONS_FILE)
     if reconstructions is None:
@@ -167,10 +162,12 @@ def _over_time(model: LoadedModel) -> list[Part]:
     training = model.training
     per_epoch = training.steps / max(training.epochs or 1, 1e-9) if training else 0.0
     rows = "Originals in the first row, their reconstructions in the second, samples from N(0, I) in the third."
+    files = (model.path.parent / SNAPSHOT_FOLDER).glob("*.png")
     pictures = []
-    for step, snapshot in _read_snapshots(model.path.parent):
-        epoch = f" (epoch {step / per_epoch:.1f})" if per_epoch else ""
-        pictures.append(Picture(snapshot, f"After step {step}", f"Step {step:,}{epoch}", beside=True))
+    for step, path in sorted((int(path.stem), path) for path in files if path.stem.isdecimal()):
+        if snapshot := _read_picture(path):
+            epoch = f" (epoch {step / per_epoch:.1f})" if per_epoch else ""
+            pictures.append(Picture(snapshot, f"After step {step}", f"Step {step:,}{epoch}", beside=True))
     return [rows, *pictures] if pictures else []
 
 
@@ -210,7 +207,7 @@ def _neighbours(record: Record | None) -> list[Picture]:
 
 
 def _settings(model: LoadedModel) -> Table:
-    training = model.training.to_json() if model.training else {}
+    training = asdict(model.training) if model.training else {}
     parameters = sum(array.size for name, array in model.weights.items() if name.endswith(("weight", "bias")))
     settings = {"model": model.model_id, "parameters": parameters} | model.config.to_json() | training
     rows = [

@@ -33,13 +33,6 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True)
-class Remarks:
-    """A list of remarks."""
-
-    remarks: Sequence[Remark]
-
-
-@dataclass(frozen=True, slots=True)
 class Picture:
     """A picture inside the page, with a description for those who do not see it."""
 
@@ -93,16 +86,6 @@ class Chart:
     width, height = 640, 266
     left, right, top, base = 78, 628, 12, 226  # of the frame
 
-    @property
-    def x_ticks(self) -> list[tuple[float, str]]:
-        """Position and label of each tick of the x axis."""
-        return _ticks(self.x_range, self.left, self.right)
-
-    @property
-    def y_ticks(self) -> list[tuple[float, str]]:
-        """Position and label of each tick of the y axis."""
-        return _ticks(self.y_range, self.base, self.top)
-
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -118,7 +101,7 @@ class Section:
         return [part for part in self.parts if not isinstance(part, Section) or part.shown]
 
 
-Part = str | Table | Picture | Remarks | Chart | Entry | Section
+Part = str | Table | Picture | list[Remark] | Chart | Entry | Section
 
 
 def page(title: str, introduction: str, sections: Sequence[Section]) -> str:
@@ -199,11 +182,6 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value + 0.0:.3g}"
 
 
-def _number_columns(table: Table) -> list[bool]:
-    """Whether each column holds numbers alone."""
-    return [all(map(is_number, column)) for column in zip(*table.rows, strict=True)]
-
-
 def _marked(text: str) -> str:
     """The text as HTML, with the names of parameters, which stand in backticks, as code.
 
@@ -220,4 +198,9 @@ templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-templates.filters |= {"decimals": "{:.1f}".format, "number_columns": _number_columns, "marked": _marked}
+templates.filters |= {
+    "decimals": "{:.1f}".format,
+    "number_columns": lambda table: [all(map(is_number, column)) for column in zip(*table.rows, strict=True)],
+    "marked": _marked,
+    "ticks": _ticks,
+}

@@ -13,7 +13,7 @@ from latentcli.figures.table import Table, cell
 from latentcli.imaging.images import to_pictures
 from latentcli.model.modelfile import LoadedModel
 from latentcli.model.prior import Geometry
-from latentcli.report.page import Entry, Line, Part, Picture, Remark, Remarks, Section, curves, histogram, page
+from latentcli.report.page import Entry, Line, Part, Picture, Remark, Section, curves, histogram, page
 
 _OVERVIEW = (-1.0, 1.0, 5)  # strengths of the strips of the overview: from, to, pictures
 _STRENGTHS = (-1.0, 2.0, 7)  # of the other strips
@@ -126,7 +126,7 @@ def _vector(data: VectorReportData, vector: ConceptVector) -> list[Part]:
         f"{measured.kept:.0%} of its length left after making it orthogonal" if measured.kept < 1 else "",
         f"shrunk to {measured.dimensions} leading dimensions" if measured.dimensions else "",
     ]
-    parts: list[Part] = [Remarks([Remark("note", vector.advice)])] if vector.advice else []
+    parts: list[Part] = [[Remark("note", vector.advice)]] if vector.advice else []
     parts.append(f"{'; '.join(filter(None, facts))}.")
     first, last, _ = _STRENGTHS
     random = data.geometry.drawn[0] - data.geometry.drawn[1]

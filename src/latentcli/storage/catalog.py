@@ -21,7 +21,7 @@ from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageE
 from latentcli.storage import tensorfile
 from latentcli.storage.header import ModelHeader, read_model_header
 from latentcli.storage.history import TrainingSummary
-from latentcli.storage.names import CARD_FILE, MODEL_FILE, NUMBERED_AXIS, RESUME_FILE, VECTOR_SUFFIX, VECTORS_FOLDER
+from latentcli.storage.names import MODEL_FILE, NUMBERED_AXIS, RESUME_FILE, VECTOR_SUFFIX, VECTORS_FOLDER
 from latentcli.text import did_you_mean
 
 OWN_MODELS = Path("models")  # in the current folder
@@ -51,11 +51,6 @@ class ModelEntry:
     @property
     def bundled(self) -> bool:
         return self.header.bundled
-
-    @property
-    def card(self) -> Path:
-        """Model card."""
-        return self.path.with_name(CARD_FILE)
 
     @property
     def training(self) -> TrainingSummary | None:

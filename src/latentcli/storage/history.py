@@ -8,7 +8,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from latentcli import typed
 from latentcli.storage.files import read_input, write_whole
@@ -102,9 +101,6 @@ class TrainingSummary:
     held_out: Metrics | None = None
     sharpening: Sharpening | None = None  # where there was one; `held_out` is measured after it
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def read(folder: Path) -> list[EpochReport]:
     """The lines of a run's history; damaged lines are left out, and a missing file has none."""
@@ -117,11 +113,6 @@ def read(folder: Path) -> list[EpochReport]:
         with contextlib.suppress(ValueError, RecursionError):
             lines.append(typed.read(EpochReport, json.loads(text)))
     return lines
-
-
-def until(folder: Path, step: int) -> list[EpochReport]:
-    """The lines of a run up to a step, without those that a crash left after it."""
-    return [line for line in read(folder) if line.step <= step]
 
 
 def write(folder: Path, lines: Sequence[EpochReport]) -> None:

@@ -1,7 +1,7 @@
 """Latents and their file. Latents mean something only to the model that made them, so every file names its model."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -11,12 +11,6 @@ from latentcli.storage import tensorfile
 
 KIND = "latents"
 SUFFIX = ".latents.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    names: tuple[str, ...]
-    model_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +26,6 @@ class Latents:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def with_z(self, z: np.ndarray) -> "Latents":
-        """The same names and model with other latents."""
-        return replace(self, z=z)
 
     def row(self, name: str) -> np.ndarray:
         """The latent of a name: (latent_dim,). Raises FileFormatError when there is none."""
@@ -61,13 +51,13 @@ class Latents:
                 raise FileFormatError(f"{path} does not hold one name per latent; encode the images again")
 
         header, arrays = tensorfile.read(path, KIND, check)
-        parsed = tensorfile.parse(_Header, header, path)
-        if not np.isfinite(arrays["z"]).all():
+        latents = tensorfile.parse(cls, header | arrays, path)
+        if not np.isfinite(latents.z).all():
             raise FileFormatError(f"{path} holds latents that are not numbers; encode the images again")
-        for name in parsed.names:
+        for name in latents.names:
             if not _stays_inside(name):
                 raise FileFormatError(f"{path} holds the name {name!r}, which points outside a folder; do not trust it")
-        return cls(arrays["z"], parsed.names, parsed.model_id)
+        return latents
 
     def require_model(self, model_id: str, source: str, model: str, latent_dim: int) -> None:
         """Raise ModelMismatch unless these latents, from the file `source`, were made by the model called `model`."""

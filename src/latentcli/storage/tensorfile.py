@@ -68,12 +68,6 @@ def parse(kind: type[Parsed], header: Header, path: Path) -> Parsed:
         raise FileFormatError(f"{path} holds a header that makes no sense ({error}); make the file again") from error
 
 
-def read_layout(path: Path, kind: str) -> Layout:
-    """Type, as safetensors names it, and shape of each tensor, from the header alone."""
-    with _opened(path, kind) as (_, file):
-        return _layout(file)
-
-
 def numbers(layout: Layout) -> int:
     """Count of the numbers in all tensors together."""
     return sum(math.prod(shape) for _, shape in layout.values())

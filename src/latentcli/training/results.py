@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from latentcli.events import Note, Progress
 from latentcli.figures.sheet import sheet
 from latentcli.figures.table import Table, markdown
 from latentcli.imaging.images import to_pictures, write_picture
-from latentcli.model.device import device_of
 from latentcli.model.flow import FlowPrior
 from latentcli.model.metrics import encode_all
 from latentcli.model.modelfile import load_model, save_model
@@ -83,10 +82,10 @@ def publish(run: Trained, prior: Prior, parts: Parts, model_id: str | None = Non
     header = {
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "name": folder.name,
-        "training": summary.to_json(),
+        "training": asdict(summary),
     }
     if len(parts):
-        header["parts"] = parts.to_json()
+        header["parts"] = parts.columns
     model_id = save_model(path, vae, prior, header, model_id=model_id)
     model = load_model(path)
     write_whole(card, stored(model_card(folder.name, vae.config, summary)))
@@ -189,13 +188,13 @@ def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bo
 def _reconstructed(vae: VAE, shown: Dataset, count: int) -> list[Image.Image]:
     """A number of images, then their reconstructions."""
     x = as_float_tensor(next(shown.spread(count).batches()))
-    both = torch.cat([x, vae.decode(vae.encode(x.to(device_of(vae))).mean).cpu()])
+    both = torch.cat([x, vae.decode(vae.encode(x.to(vae.device)).mean).cpu()])
     return to_pictures(both.numpy())
 
 
 def _sampled(vae: VAE, prior: Prior, count: int) -> list[Image.Image]:
     z = torch.from_numpy(prior.sample(range(count), prior.temperature))
-    return to_pictures(vae.decode(z.to(device_of(vae))).cpu().numpy())
+    return to_pictures(vae.decode(z.to(vae.device)).cpu().numpy())
 
 
 def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str:

@@ -61,9 +61,8 @@ class TrainState(Learner):
         noise *= self.noise_scale
         self.vae.train()
         with autocast(self.device, config.precision):
-            beta = schedule.beta(config, step, self.stage)
-            elbo = evaluate_elbo(self.vae, x, self.vae.encode(x), noise, None, beta)
-        loss = elbo.loss.mean()
+            elbo = evaluate_elbo(self.vae, x, self.vae.encode(x), noise, None)
+        loss = (elbo.reconstruction + schedule.beta(config, step, self.stage) * elbo.kl).mean()
         if config.optimizer != "rmsprop":
             loss = loss / self.vae.config.dimensions  # one clipping threshold for all sizes
         self.optimizer.zero_grad()

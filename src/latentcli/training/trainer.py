@@ -70,7 +70,8 @@ class Trainer(Task):
         # Reconstruction and KL over the steps since the last measurement, and how many those are.
         self.sums = torch.zeros(3, device=plan.device)
         self.evaluated_at = -1  # the step whose averaged weights are ready to be measured
-        self.history = history.until(plan.folder, self.position.step)
+        # Without the lines that a crash left behind the checkpoint.
+        self.history = [line for line in history.read(plan.folder) if line.step <= self.position.step]
         if plan.resumed:
             self.restore()
         if plan.grows and self.learner.best:

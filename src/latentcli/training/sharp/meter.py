@@ -6,7 +6,6 @@ from torch import Tensor
 
 from latentcli.data.dataset import Dataset
 from latentcli.evaluation.sample_metrics import FeatureSpace, frechet
-from latentcli.model.device import device_of
 from latentcli.model.metrics import psnr_per_image, sharpness
 from latentcli.model.vae import VAE
 from latentcli.storage.history import SharpMetrics
@@ -31,11 +30,11 @@ class SharpMeter:
     def __call__(self, vae: VAE) -> SharpMetrics:
         psnr, ratios, sampled = [], [], []
         for x, own in zip(torch.split(self._images, _BATCH), torch.split(self._sharpness, _BATCH), strict=True):
-            decoded = vae.decode(vae.encode(x.to(device_of(vae))).mean).cpu()
+            decoded = vae.decode(vae.encode(x.to(vae.device)).mean).cpu()
             psnr.append(psnr_per_image(x, decoded))
             ratios.append(sharpness(decoded) / own)
         for z in torch.split(self._latents, _BATCH):
-            sampled.append(self._space(vae.decode(z.to(device_of(vae))).cpu()))
+            sampled.append(self._space(vae.decode(z.to(vae.device)).cpu()))
         features: Tensor = torch.cat(sampled)
         return SharpMetrics(
             psnr=float(torch.cat(psnr).mean()),
