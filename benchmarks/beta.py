@@ -58,7 +58,7 @@ def main() -> None:
                 found = space(decoded(model, latents))
                 kernel = 1000 * sample_metrics.kernel_distance(found, wanted)
                 cells.append(f"{sample_metrics.frechet(found, wanted):14.2f} {kernel:10.1f}")
-        held = model.training.held_out
+        held = model.header.training.held_out
         kind = type(model.prior).__name__.removesuffix("Prior").lower()
         print(
             f"{beta:>4} {latent_dim:>5} {held.psnr:9.2f} {held.kl:9.1f}  {kind:9}  {'      '.join(cells)}", flush=True

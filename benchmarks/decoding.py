@@ -30,7 +30,7 @@ RUNS = 5
 AT_ONCE = 48  # images
 
 
-def by_joblib(listing: Listing, rows: np.ndarray, killer: int = -1) -> Iterator[decode.DecodedBatch]:
+def by_joblib(listing: Listing, rows: np.ndarray, killer: int = -1) -> Iterator[decode.Batch]:
     source = listing.source
     parts = (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE))
     jobs = (
@@ -40,7 +40,7 @@ def by_joblib(listing: Listing, rows: np.ndarray, killer: int = -1) -> Iterator[
     yield from joblib.Parallel(n_jobs=os.cpu_count(), return_as="generator", batch_size=1)(jobs)
 
 
-def some(kind: str, path: Path, names: list[str], kills: bool) -> decode.DecodedBatch:
+def some(kind: str, path: Path, names: list[str], kills: bool) -> decode.Batch:
     """What a process of joblib's does."""
     if kills:
         os._exit(1)
@@ -48,7 +48,7 @@ def some(kind: str, path: Path, names: list[str], kills: bool) -> decode.Decoded
         return decode.decode(locate, names, CONFIG)
 
 
-def by_own_pool(listing: Listing, rows: np.ndarray) -> Iterator[decode.DecodedBatch]:
+def by_own_pool(listing: Listing, rows: np.ndarray) -> Iterator[decode.Batch]:
     for _, batch in decode.decode_rows(listing, rows, CONFIG):
         yield batch
 
@@ -59,7 +59,7 @@ def main() -> None:
     listing = scan(open_source(parser.parse_args().folder))
     rows = np.arange(len(listing))
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, joblib {joblib.__version__}")
-    ways: dict[str, Callable[[Listing, np.ndarray], Iterator[decode.DecodedBatch]]] = {
+    ways: dict[str, Callable[[Listing, np.ndarray], Iterator[decode.Batch]]] = {
         "own pool": by_own_pool,
         "joblib": by_joblib,
     }
@@ -80,7 +80,7 @@ def main() -> None:
     got = 0
     try:
         for batch in by_joblib(listing, rows, killer=len(rows) // 2):
-            got += len(batch.facts)
+            got += len(batch[1])
         end = "all came"
     except BrokenProcessPool as error:
         end = f"then {type(error).__name__}"

@@ -62,7 +62,7 @@ class Held:
         self.folder = Path(tempfile.mkdtemp())
         with (data / "attributes.csv").open() as table:
             rows = list(csv.DictReader(table))
-        held = held_out_then((row["file"].encode() for row in rows), model.training)
+        held = held_out_then((row["file"].encode() for row in rows), model.header.training)
         rows = [row for row, is_held in zip(rows, held, strict=True) if is_held]
         adults = [row for row in rows if float(row["age"]) >= 18]
         self.every = [data / "faces" / row["file"] for row in rows]

@@ -71,7 +71,7 @@ def ours(
     model = load_model(folder)
     with torch.inference_mode():
         samples = torch.from_numpy(model.decode(model.prior.sample(range(SAMPLES), model.prior.temperature)))
-    training = model.training
+    training = model.header.training
     return model.vae, samples, training.steps * training.batch_size, training.seconds
 
 

@@ -37,8 +37,8 @@ def split_images(model: LoadedModel, data: Path) -> tuple[Dataset, Dataset]:
     loading = Loading(listing, model.config)
     for _ in loading:
         pass
-    assert model.training
-    share = model.training.held_out_share
+    assert model.header.training
+    share = model.header.training.held_out_share
     assert share is not None, "a folder was held out; give it as DATA to `latentcli evaluate`"
     train, chosen = split(listing, str(share))
     assert chosen

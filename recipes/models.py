@@ -28,7 +28,7 @@ from latentcli.figures.table import Table, markdown
 from latentcli.model.modelfile import KIND, load_model, save_model
 from latentcli.pipelines.evaluate import Evaluated, EvaluateRequest, evaluate
 from latentcli.storage import tensorfile
-from latentcli.storage.header import read_model_header
+from latentcli.storage.history import read_model_header
 from latentcli.training.results import model_card
 
 CARDS = Path(__file__).with_name("cards")  # what each card ends with

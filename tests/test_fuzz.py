@@ -24,8 +24,7 @@ from latentcli.imaging.images import parse_colour
 from latentcli.pipelines.inputs import parse_seeds
 from latentcli.storage import tensorfile
 from latentcli.storage.catalog import new_model_name, parse_vector
-from latentcli.storage.header import ModelHeader
-from latentcli.storage.history import EpochReport, TrainingSummary
+from latentcli.storage.history import EpochReport, ModelHeader, TrainingSummary
 from latentcli.text import message, shown, shown_path, stored
 from latentcli.training.plan import TrainingPosition
 

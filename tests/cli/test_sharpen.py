@@ -80,7 +80,7 @@ def test_tensorboard_logs_sharpening_that_follows_a_finished_training(run, tmp_p
     draw_folder(tmp_path / "data", 12)
     assert run("train", "data", "--epochs", 1).code == 0
     assert run("train", "data", "--epochs", 1, "--sharp", "--log", "tensorboard").code == 0
-    training = load_model("data").training
+    training = load_model("data").header.training
     assert training
     steps = training.steps
     assert [step for name, step in scalars if name == "sharpening/psnr"] == [steps + 3, steps + 6]

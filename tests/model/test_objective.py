@@ -32,6 +32,7 @@ class LinearGaussian:
     training = False
     config = ModelConfig(width=16, height=16, channels=1, latent_dim=3, widths=(8,))
     likelihood = LIKELIHOODS["gaussian"]
+    device = torch.device("cpu")
     sigma = torch.tensor(0.1)
 
     def __init__(self):

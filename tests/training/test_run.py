@@ -211,7 +211,7 @@ def over_at_20(monkeypatch):
 
 
 def summary(folder=FOLDER):
-    training = load_model(folder).training
+    training = load_model(folder).header.training
     assert training
     return training
 

@@ -67,7 +67,7 @@ class Console:
         """Keep the model in use for --json and, where it was not named, the reason of the choice to introduce it."""
         entry = choice.entry
         self.facts |= {"model": entry.name, "model_id": entry.model_id}
-        origin = "bundled" if entry.bundled else str(entry.path.parent)
+        origin = "bundled" if entry.header.bundled else str(entry.path.parent)
         terms = f", {entry.header.licence}" if entry.is_restricted else ""
         if choice.why:
             self.introduction = [f"model: {entry.name} ({origin}{terms}) {choice.why}; another with --model"]

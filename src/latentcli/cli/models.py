@@ -51,12 +51,12 @@ def models(
 def _to_json(entry: "ModelEntry") -> dict[str, object]:
     from latentcli.storage import catalog
 
-    held_out = entry.training.held_out if entry.training else None
+    held_out = entry.header.training.held_out if entry.header.training else None
     return {
         "name": entry.name,
         "path": str(entry.path),
         "card": str(entry.path.with_name(CARD_FILE)),
-        "bundled": entry.bundled,
+        "bundled": entry.header.bundled,
         "model_id": entry.model_id,
         "finished_at": entry.header.finished_at,
         "licence": entry.header.licence,
@@ -72,13 +72,13 @@ def _cells(entry: "ModelEntry") -> tuple[str, str, str, str]:
 
     config = entry.header.config
     size = f"{config.get('width')}x{config.get('height')} {config.get('preset')}"
-    licence = entry.header.licence or ("-" if entry.bundled else "your own")
+    licence = entry.header.licence or ("-" if entry.header.bundled else "your own")
     return entry.name, size, ", ".join(catalog.vectors_of(entry)), licence
 
 
 def _details(entry: "ModelEntry") -> list[tuple[str, str]]:
     name, size, vectors, licence = _cells(entry)
-    training = entry.training
+    training = entry.header.training
     rows = [
         ("model", name),
         ("size", size),

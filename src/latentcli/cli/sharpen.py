@@ -56,7 +56,7 @@ def sharpen(
         plan = prepare(entry, data, SharpenRequest(minutes, precision, seed, device, threads))
     if plan.finished:
         plain = plan.folder / PLAIN_FILE
-        if entry.training and entry.training.sharpening:
+        if entry.header.training and entry.header.training.sharpening:
             console.say(f"{entry.name} is sharp already; the model before is {plain}")
         else:
             console.say(f"{entry.name} was not sharpened: no decoder was good enough; its own is in use")

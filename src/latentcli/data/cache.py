@@ -95,7 +95,7 @@ class Loading:
         """Whether an image that could not be read can be now: permissions change without a trace in the listing."""
         rows = np.array(sorted(stored.problems), dtype=np.int64)
         batches = decode_rows(self.listing, rows, self.config)
-        return any(not isinstance(facts, str) for _, batch in batches for facts in batch.facts)
+        return any(not isinstance(facts, str) for _, (_, all_facts) in batches for facts in all_facts)
 
 
 class Cache:

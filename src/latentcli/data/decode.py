@@ -31,14 +31,9 @@ _AT_ONCE = 48  # images per request to a worker
 _AHEAD = 4  # requests per worker that are under way or wait to be fetched
 
 Facts = tuple[int, int, str] | str  # width, height and Pillow's mode of a picture, or why it cannot be read
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedBatch:
-    """Images as a model wants them, and facts about their files."""
-
-    pixels: np.ndarray  # uint8 (n, height, width, channels); black where unreadable
-    facts: list[Facts]
+Batch = tuple[
+    np.ndarray, list[Facts]
+]  # images, uint8 (n, height, width, channels), black where unreadable; their facts
 
 
 @dataclass
@@ -60,10 +55,10 @@ class Decoded:
         """Whether each image could be read: (n,) bool."""
         return self.sides[:, 0] > 0
 
-    def put(self, rows: np.ndarray, batch: DecodedBatch) -> None:
+    def put(self, rows: np.ndarray, batch: Batch) -> None:
         """Store the images of `rows`."""
-        self.pixels[rows] = batch.pixels
-        for row, facts in zip(rows.tolist(), batch.facts, strict=True):
+        self.pixels[rows], all_facts = batch
+        for row, facts in zip(rows.tolist(), all_facts, strict=True):
             if isinstance(facts, str):
                 self.problems[row] = facts
             else:
@@ -82,7 +77,7 @@ class Decoded:
         return int((sides < sorted((config.width, config.height))).any(axis=1).sum())
 
 
-def decode(locate: Locate, names: Sequence[str], config: ModelConfig) -> DecodedBatch:
+def decode(locate: Locate, names: Sequence[str], config: ModelConfig) -> Batch:
     """Read, crop and resize images by name; an unreadable one becomes its reason instead of an error."""
     pixels = np.zeros((len(names), config.height, config.width, config.channels), dtype=np.uint8)
     facts: list[Facts] = []
@@ -94,10 +89,10 @@ def decode(locate: Locate, names: Sequence[str], config: ModelConfig) -> Decoded
                 facts.append(info)
         except ImageError as error:
             facts.append(str(error))
-    return DecodedBatch(pixels, facts)
+    return pixels, facts
 
 
-def decode_rows(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iterator[tuple[np.ndarray, DecodedBatch]]:
+def decode_rows(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iterator[tuple[np.ndarray, Batch]]:
     """Decode the images at `rows` in parallel; yields blocks of these rows, in order, with their images."""
     if not len(rows):
         return
@@ -133,7 +128,7 @@ class _Team:
         for process in self._started:  # also those that a thread was just starting
             process.stop()
 
-    def submit(self, rows: np.ndarray) -> "Future[tuple[np.ndarray, DecodedBatch]]":
+    def submit(self, rows: np.ndarray) -> "Future[tuple[np.ndarray, Batch]]":
         return self._threads.submit(self._answer, rows)
 
     def _start(self) -> None:
@@ -152,14 +147,14 @@ class _Team:
             self._of_thread.process.stop()
             self._of_thread.process = None
 
-    def _ask(self, names: list[str]) -> DecodedBatch | None:
+    def _ask(self, names: list[str]) -> Batch | None:
         """The images of these names, or None when the process of this thread died over them."""
         process: _Process | None = getattr(self._of_thread, "process", None)
         if process:
             return process.ask(names)
         return decode(self._locate, [] if self._closing else names, self._config)
 
-    def _answer(self, rows: np.ndarray) -> tuple[np.ndarray, DecodedBatch]:
+    def _answer(self, rows: np.ndarray) -> tuple[np.ndarray, Batch]:
         names = [self._listing.name(row) for row in rows]
         batch = self._ask(names)
         if batch is None:  # another process takes the images one by one and finds the picture that kills it
@@ -172,10 +167,9 @@ class _Team:
                     path = self._listing.source.root / name
                     reason = f"{path} cannot be decoded (it ends the program that tries); remove it"
                     shape = (1, self._config.height, self._config.width, self._config.channels)
-                    single = DecodedBatch(np.zeros(shape, dtype=np.uint8), [reason])
+                    single = np.zeros(shape, dtype=np.uint8), [reason]
                 batches.append(single)
-            pixels = np.concatenate([each.pixels for each in batches])
-            batch = DecodedBatch(pixels, [facts for each in batches for facts in each.facts])
+            batch = np.concatenate([pixels for pixels, _ in batches]), [facts for _, (facts,) in batches]
         return rows, batch
 
 
@@ -200,7 +194,7 @@ class _Process:
         job = {"kind": listing.source.kind, "path": str(listing.source.path), "config": config.to_json()}
         self._requests.write(json.dumps(job).encode() + b"\n")  # sent with the first request
 
-    def ask(self, names: list[str]) -> DecodedBatch | None:
+    def ask(self, names: list[str]) -> Batch | None:
         """The images of these names, or None when the process died over them."""
         pixels = np.empty((len(names), self._config.height, self._config.width, self._config.channels), dtype=np.uint8)
         try:
@@ -211,7 +205,7 @@ class _Process:
         line = self._answers.readline()
         if not line.endswith(b"\n") or self._answers.readinto(pixels.data) != pixels.nbytes:  # type: ignore[attr-defined]
             return None
-        return DecodedBatch(pixels, json.loads(line))
+        return pixels, json.loads(line)
 
     def stop(self) -> None:
         self._process.kill()
@@ -228,7 +222,7 @@ def main() -> None:
     config = ModelConfig.from_json(job["config"])
     with KINDS[job["kind"]](Path(job["path"])).reader() as locate:
         for line in sys.stdin.buffer:
-            batch = decode(locate, json.loads(line), config)
-            sys.stdout.buffer.write(json.dumps(batch.facts).encode() + b"\n")
-            sys.stdout.buffer.write(batch.pixels.data)
+            pixels, facts = decode(locate, json.loads(line), config)
+            sys.stdout.buffer.write(json.dumps(facts).encode() + b"\n")
+            sys.stdout.buffer.write(pixels.data)
             sys.stdout.buffer.flush()

@@ -1,5 +1,6 @@
 """Tables, the same on the terminal, in reports and on model cards."""
 
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,38 +46,30 @@ def blocks(
     smile   0.981  confounded
                    with old
     """
-    least = [
-        max([*map(len, name.split()), *map(_least, cells)])
-        for name, *cells in zip(columns or rows[0], *rows, strict=True)
-    ]
-    for block in _side_by_side(least, width):
-        wanted = [max(len(row[column]) for row in (columns, *rows) if row) for column in block]
-        widths = _widened([least[column] for column in block], wanted, width)
-        signs = [">" if column > 0 and all(is_number(row[column]) for row in rows) else "<" for column in block]
-        drawn = [_lines([row[column] for column in block], widths, signs) for row in (columns, *rows) if row]
+    least, wanted = list[int](), list[int]()  # characters of each column: without breaking words, and lines
+    signs = list[str]()  # alignment of each column
+    for name, *cells in zip(columns or rows[0], *rows, strict=True):
+        words = [*name.split(), *(word for cell in cells for word in ([cell] if len(cell) <= _SHORT else cell.split()))]
+        least.append(max(map(len, words), default=0))
+        wanted.append(max(map(len, [name, *cells])))
+        signs.append(">" if signs and all(map(is_number, cells)) else "<")
+    room = math.inf if width is None else width
+    groups = [[0]]  # the columns of each block
+    for column in range(1, len(least)):
+        if len(groups[-1]) > 1 and _total([least[each] for each in [*groups[-1], column]]) > room:
+            groups.append([0])
+        groups[-1].append(column)
+    for group in groups:
+        widths = _widened([least[column] for column in group], [wanted[column] for column in group], room)
+        aligned = [signs[column] for column in group]
+        drawn = [_lines([row[column] for column in group], widths, aligned) for row in (columns, *rows) if row]
         names = drawn.pop(0) if columns else []
         yield names, [line for lines in drawn for line in lines]
 
 
-def _least(cell: str) -> int:
-    """The smallest width of a cell: all of a short one, the longest word of a text."""
-    return len(cell) if len(cell) <= _SHORT else max(map(len, cell.split()), default=0)
-
-
-def _side_by_side(least: Sequence[int], width: int | None) -> Iterator[list[int]]:
-    """The columns of each block, by number; the first column is in all of them."""
-    block = [0]
-    for column in range(1, len(least)):
-        if width is not None and len(block) > 1 and _total([least[each] for each in [*block, column]]) > width:
-            yield block
-            block = [0]
-        block.append(column)
-    yield block
-
-
-def _widened(widths: list[int], wanted: Sequence[int], width: int | None) -> list[int]:
+def _widened(widths: list[int], wanted: Sequence[int], room: float) -> list[int]:
     """Widths with the room that is left: the narrowest column that wants more gets it, a space at a time."""
-    while width is None or _total(widths) < width:
+    while _total(widths) < room:
         narrow = [column for column in range(len(widths)) if widths[column] < wanted[column]]
         if not narrow:
             break

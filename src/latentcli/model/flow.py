@@ -11,7 +11,7 @@ on labels, each sample takes the label combination of one random training image.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -61,9 +61,6 @@ class MixturePaths:
         shares /= shares.sum(axis=0)
         return np.asarray((shares[:, :, None] * np.stack(velocities)).sum(axis=0))
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
 
 @dataclass(frozen=True)
 class FlowPrior:
@@ -91,7 +88,7 @@ class FlowPrior:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays by their names in the model file."""
-        groups = {"paths": self.paths.arrays(), "flow": self.weights}
+        groups = {"paths": asdict(self.paths), "flow": self.weights}
         nested = {f"{group}.{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
         combinations = {} if self.combinations is None else {"combinations": self.combinations}
         return {"mean": self.mean, "basis": self.basis, **nested, **combinations}

@@ -25,8 +25,7 @@ from latentcli.model.parts import Parts
 from latentcli.model.prior import Geometry, MixturePrior, Prior, StandardPrior
 from latentcli.storage import tensorfile
 from latentcli.storage.catalog import ModelEntry
-from latentcli.storage.header import ModelHeader, read_model_header
-from latentcli.storage.history import TrainingSummary
+from latentcli.storage.history import ModelHeader, read_model_header
 from latentcli.storage.names import MODEL_FILE
 
 if TYPE_CHECKING:
@@ -76,11 +75,6 @@ class LoadedModel:
     def geometry(self) -> Geometry:
         """Mean, covariance and typical region of the prior."""
         return Geometry.of(self.prior)
-
-    @property
-    def training(self) -> TrainingSummary | None:
-        """Summary of the training; None where the file has none."""
-        return self.header.training
 
     @property
     def parts(self) -> Parts:

@@ -73,7 +73,7 @@ def choose(
     comparison = _Comparison(pictures, name)
     if len(entries) == 1:
         chosen, why = comparison.fit(entries[0]), catalog.choose(wanted, vectors).why
-    elif not entries[0].bundled and (latest := comparison.fit(entries[0])).knows:
+    elif not entries[0].header.bundled and (latest := comparison.fit(entries[0])).knows:
         chosen, why = latest, f"is your latest, and knows {name}"
     else:
         fits = comparison.fits(entries)
@@ -139,9 +139,9 @@ class _Comparison:
 
     def fits(self, entries: Sequence[ModelEntry]) -> list[_Fit]:
         """The fits of the bundled models and of the user's latest ones."""
-        own = [entry for entry in entries if not entry.bundled][:_MOST_OWN]
+        own = [entry for entry in entries if not entry.header.bundled][:_MOST_OWN]
         with ThreadPoolExecutor(max_workers=2) as pool:
-            return list(pool.map(self.fit, own + [entry for entry in entries if entry.bundled]))
+            return list(pool.map(self.fit, own + [entry for entry in entries if entry.header.bundled]))
 
     def unlike(self, chosen: _Fit) -> list[str]:
         """A note where the chosen model does not know the pictures, with the name of a better model; else none."""

@@ -67,7 +67,7 @@ def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) 
     training = scan(open_source(request.training)) if request.training else None
     if isinstance(model, catalog.ModelEntry):
         model = load_model(model.path)
-    summary = model.training
+    summary = model.header.training
     is_vae = summary is None or summary.beta > 0
     if request.draws and not is_vae:
         raise ConfigError(f"{model.name} is an autoencoder (beta 0), which has no likelihood; leave out `iwae`")
@@ -139,7 +139,7 @@ def _trained_on(model: LoadedModel, listing: Listing) -> _TrainedOn:
         rows = Fingerprints.load(model.path.parent).trained_on(listing)
         return foreign if rows is None else _TrainedOn(rows)
     except FileFormatError:
-        summary = model.training
+        summary = model.header.training
     if summary is None or listing.source.path.resolve().name != summary.data:
         return foreign
     if not summary.held_out_images or summary.held_out_share is None:

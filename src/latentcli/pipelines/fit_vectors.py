@@ -162,7 +162,7 @@ def _held_out(model: LoadedModel, labels: Labels) -> np.ndarray:
     if labels.pairs is not None:
         first = dict(zip(labels.pairs[::-1].tolist(), labels.names[::-1], strict=True))
         names = [first[number] for number in labels.pairs.tolist()]
-    held_out = held_out_then(map(os.fsencode, names), model.training)
+    held_out = held_out_then(map(os.fsencode, names), model.header.training)
     return held_out if len(names) >= HELD_OUT_NEEDS else np.zeros_like(held_out)
 
 

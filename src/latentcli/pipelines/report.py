@@ -29,7 +29,7 @@ def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Itera
 
     Raises OutputExists when the file is taken.
     """
-    wanted = entry.path.parent / REPORT_FILE if output is None and not entry.bundled else output
+    wanted = entry.path.parent / REPORT_FILE if output is None and not entry.header.bundled else output
     target = check_page(output_file(wanted, Path(f"{entry.name}-{REPORT_FILE}"), force))
     model = open_model(entry)
     vectors = yield from noted_vectors(entry, model)
@@ -63,7 +63,7 @@ def report_vectors(
 def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]:
     """A few images of a folder, and the word for them: held-out images, or any where these are too few."""
     paths = find_images(folder)
-    held = held_out_then((os.fsencode(path.relative_to(folder)) for path in paths), entry.training)
+    held = held_out_then((os.fsencode(path.relative_to(folder)) for path in paths), entry.header.training)
     held_out = [path for path, is_held in zip(paths, held, strict=True) if is_held]
     chosen, kind = (held_out, "held-out images") if len(held_out) >= _SHOWN else (paths, "images")
     return [chosen[row] for row in np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)], kind

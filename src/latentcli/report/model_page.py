@@ -81,7 +81,7 @@ def build(model: LoadedModel, record: Record | None, vectors: Sequence[ConceptVe
 
 
 def _introduction(model: LoadedModel) -> str:
-    config, training = model.config, model.training
+    config, training = model.config, model.header.training
     text = (
         f"It draws pictures of {config.width}x{config.height} pixels in {config.colours}, each from "
         f"{config.latent_dim} numbers. Its pictures are synthetic."
@@ -101,7 +101,7 @@ def _findings(record: Record | None) -> list[Part]:
 def _metrics(model: LoadedModel, record: Record | None) -> list[Part]:
     if record is None:
         return []
-    evaluation, training = record.evaluation, model.training
+    evaluation, training = record.evaluation, model.header.training
     tables: list[Part] = [metrics_table(evaluation)]
     if evaluation.samples:
         tables.append(samples_table(evaluation))
@@ -132,7 +132,7 @@ def _curves(model: LoadedModel) -> list[Chart]:
     held_out = partial(Line, "held out", [line.epoch for line, _ in measured])
     psnr = held_out([metrics.psnr for _, metrics in measured])
     charts = curves([psnr], "PSNR of reconstructions, higher is better", "epoch", "dB")
-    if model.training and not model.training.beta:  # an autoencoder has neither ELBO nor KL
+    if model.header.training and not model.header.training.beta:  # an autoencoder has neither ELBO nor KL
         return charts
     elbo = training([line.loss for line in lines]), held_out([metrics.negative_elbo or 0.0 for _, metrics in measured])
     kl = training([line.kl for line in lines]), held_out([metrics.kl or 0.0 for _, metrics in measured])
@@ -153,13 +153,13 @@ def _reconstructions(model: LoadedModel) -> list[Picture]:
     reconstructions = _read_picture(model.path.parent / RECONSTRUCTIONS_FILE)
     if reconstructions is None:
         return []
-    kind = "held-out" if model.training and model.training.held_out_images else "training"
+    kind = "held-out" if model.header.training and model.header.training.held_out_images else "training"
     words = f"Images of the {kind} set, below each what the model makes of it"
     return [Picture(reconstructions, words, f"{words}.")]
 
 
 def _over_time(model: LoadedModel) -> list[Part]:
-    training = model.training
+    training = model.header.training
     per_epoch = training.steps / max(training.epochs or 1, 1e-9) if training else 0.0
     rows = "Originals in the first row, their reconstructions in the second, samples from N(0, I) in the third."
     files = (model.path.parent / SNAPSHOT_FOLDER).glob("*.png")
@@ -207,7 +207,7 @@ def _neighbours(record: Record | None) -> list[Picture]:
 
 
 def _settings(model: LoadedModel) -> Table:
-    training = asdict(model.training) if model.training else {}
+    training = asdict(model.header.training) if model.header.training else {}
     parameters = sum(array.size for name, array in model.weights.items() if name.endswith(("weight", "bias")))
     settings = {"model": model.model_id, "parameters": parameters} | model.config.to_json() | training
     rows = [

@@ -19,8 +19,7 @@ from latentcli.config import EngineName
 from latentcli.defaults import MOST_STRENGTH
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageError
 from latentcli.storage import tensorfile
-from latentcli.storage.header import ModelHeader, read_model_header
-from latentcli.storage.history import TrainingSummary
+from latentcli.storage.history import ModelHeader, read_model_header
 from latentcli.storage.names import MODEL_FILE, NUMBERED_AXIS, RESUME_FILE, VECTOR_SUFFIX, VECTORS_FOLDER
 from latentcli.text import did_you_mean
 
@@ -47,14 +46,6 @@ class ModelEntry:
     @property
     def model_id(self) -> str:
         return self.header.model_id
-
-    @property
-    def bundled(self) -> bool:
-        return self.header.bundled
-
-    @property
-    def training(self) -> TrainingSummary | None:
-        return self.header.training
 
     @property
     def is_restricted(self) -> bool:
@@ -123,7 +114,7 @@ def parse_vector(text: str) -> VectorRequest:
 
 def own_models() -> list[ModelEntry]:
     """The user's models under `./models/`, the most recently trained first; unreadable files are left out."""
-    entries = [entry for entry in _scan(OWN_MODELS)[0] if not entry.bundled]
+    entries = [entry for entry in _scan(OWN_MODELS)[0] if not entry.header.bundled]
     return sorted(entries, key=lambda entry: entry.header.finished_at, reverse=True)
 
 
@@ -131,7 +122,8 @@ def bundled_models(first: str = DEFAULT_MODEL) -> list[ModelEntry]:
     """The models that come with latentcli, by name; the one called `first` comes first."""
     package = Path(__file__).parents[1]
     entries = _scan(package / "bundled")[0] or _scan(package.parents[1] / "models")[0]  # the latter in a checkout
-    return sorted((entry for entry in entries if entry.bundled), key=lambda entry: (entry.name != first, entry.name))
+    entries = [entry for entry in entries if entry.header.bundled]
+    return sorted(entries, key=lambda entry: (entry.name != first, entry.name))
 
 
 def damaged_models() -> list[str]:
@@ -195,7 +187,7 @@ def choose(
     """The model of a command without pictures; `pipelines.choose` is for those with. Raises as `candidates` does."""
     suitable = candidates(wanted, vectors, bundled)
     names = [vector.reference for vector in vectors if not vector.is_axis]
-    why = "comes with latentcli" if suitable[0].bundled else "is your latest"
+    why = "comes with latentcli" if suitable[0].header.bundled else "is your latest"
     if names and len(suitable) < len(candidates(wanted)):
         why = f"has the vector{'s' * (len(names) > 1)} {' and '.join(names)}"
     return Choice(replace(suitable[0], engine=engine), "" if wanted else why)
@@ -294,7 +286,7 @@ def vector_file(entry: ModelEntry, vector: VectorRequest) -> Path:
 def new_vector_file(entry: ModelEntry, name: str) -> Path:
     """File for a new vector of this name: beside an own model, else in the user's data folder."""
     check_name(name, "vector")
-    folder = _user_vectors() / entry.model_id if entry.bundled else entry.path.parent / VECTORS_FOLDER
+    folder = _user_vectors() / entry.model_id if entry.header.bundled else entry.path.parent / VECTORS_FOLDER
     return folder / f"{name}{VECTOR_SUFFIX}"
 
 

@@ -85,7 +85,8 @@ def read(path: Path, kind: str, check: Check | None = None) -> tuple[Header, Arr
     """
     with _opened(path, kind) as (header, file):
         if check:
-            check(header, _layout(file))
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            check(header, {name: (tensor.get_dtype(), tuple(tensor.get_shape())) for name, tensor in slices.items()})
         try:
             arrays: Arrays | None = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, KeyError, TypeError):
@@ -93,11 +94,6 @@ def read(path: Path, kind: str, check: Check | None = None) -> tuple[Header, Arr
     if arrays is None or digest(arrays) != header.get("sha256"):
         raise FileFormatError(f"{path} is damaged (its checksum does not match); restore it or make it again")
     return header, arrays
-
-
-def _layout(file: Any) -> Layout:
-    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-    return {name: (tensor.get_dtype(), tuple(tensor.get_shape())) for name, tensor in slices.items()}
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from latentcli.imaging.images import parse_colour
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import read_config
 from latentcli.presets import DIGITS_UP_TO, SIZES, default_epochs, for_few_images, model_config, train_config
-from latentcli.storage.header import read_model_header
+from latentcli.storage.history import read_model_header
 from latentcli.storage.names import MODEL_FILE, RESUME_FILE
 from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Checkpoint, Options, Position

@@ -75,7 +75,7 @@ def tensors(folder=FOLDER):
 
 
 def summary(folder=FOLDER):
-    training = catalog.find_model(str(folder)).training
+    training = catalog.find_model(str(folder)).header.training
     assert training
     return training
 

@@ -82,7 +82,7 @@ def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> Shar
     }
     config, device = _configure(training, request), choose_device(request.device)
     plan = SharpPlan(entry.path.parent, start.path, choice, config, device, options)
-    if start.training and start.training.sharpening:
+    if start.header.training and start.header.training.sharpening:
         return replace(plan, finished=True)
     resumed = _resumed(plan)
     in_vain = resumed is not None and resumed.position.has_ended and not resumed.position.best
@@ -92,19 +92,20 @@ def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> Shar
 def _start(entry: ModelEntry) -> ModelEntry:
     """The model to sharpen: the plain one, where a sharp one was written but not all of its other files."""
     plain, unfinished = entry.path.with_name(PLAIN_FILE), entry.path.with_name(SHARP_RESUME_FILE)
-    is_cut_short = entry.training and entry.training.sharpening and unfinished.exists() and plain.exists()
+    training = entry.header.training
+    is_cut_short = training and training.sharpening and unfinished.exists() and plain.exists()
     return find_model(str(plain)) if is_cut_short else entry
 
 
 def _trained(entry: ModelEntry) -> TrainingSummary:
     """Training summary of a model. Raises ConfigError where the model cannot be sharpened."""
-    if entry.bundled:
+    if entry.header.bundled:
         raise ConfigError(f"{entry.name} comes with latentcli and stays as it is; train a model of your own")
     if entry.path.name != MODEL_FILE:
         raise ConfigError(f"{entry.path} is not the {MODEL_FILE} of a model's folder; name the folder")
-    if entry.training is None:
+    if entry.header.training is None:
         raise ConfigError(f"{entry.path} does not say how it was trained; only what train made can be sharpened")
-    return entry.training
+    return entry.header.training
 
 
 def _choose(entry: ModelEntry, training: TrainingSummary, data: Path | None, request: SharpenRequest) -> Choice:

@@ -72,8 +72,8 @@ class _Sharpener(loop.Task):
         self.checkpoint_file, self.options = plan.folder / SHARP_RESUME_FILE, plan.options
         self.has_fixed_threads = plan.choice.threads is not None
         self.model = load_model(plan.model, "torch", plan.device.type)  # type: ignore[arg-type]
-        assert self.model.training, "the plan was made of it"
-        self.training = self.model.training  # before sharpening
+        assert self.model.header.training, "the plan was made of it"
+        self.training = self.model.header.training  # before sharpening
         prior, held_out = self.model.prior, images.held_out
         self.measured_on = held_out if held_out and len(held_out) > 1 else images.train  # one alone has no spread
         self.meter = SharpMeter(
