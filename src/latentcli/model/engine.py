@@ -5,7 +5,6 @@ ONNX graphs are built from the model file when they are first needed: that takes
 """
 
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ import numpy as np
 from latentcli.config import Device, EngineName, ModelConfig
 from latentcli.errors import ConfigError
 from latentcli.model import graphs
+from latentcli.model.graphs import Weights
 from latentcli.runtime import open_session
 
-Weights = Mapping[str, np.ndarray]
 _BUILDERS = {"encoder": graphs.encoder, "decoder": graphs.decoder}
 
 

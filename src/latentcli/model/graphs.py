@@ -13,6 +13,8 @@ import numpy as np
 from latentcli.config import ModelConfig
 from latentcli.model.onnx import Graph
 
+Weights = Mapping[str, np.ndarray]  # tensors by their names in PyTorch
+
 # Units of what the convolutions correct: with them, learning as fast as on faces leaves avatars, which PCA describes
 # to a fraction of a gray level, at 58.5 dB; without them they fall to 47.7 dB at first.
 MEAN_UNIT = 2.0  # unit of a correction of the mean, in standard deviations of the linear posterior
@@ -20,43 +22,38 @@ PICTURE_UNIT = 10.0  # unit of a correction of the picture, in standard deviatio
 _NORM_EPSILON = 1e-5  # of BatchNorm2d and LayerNorm
 
 
-def encoder(config: ModelConfig, weights: Mapping[str, np.ndarray], compact: bool = False) -> bytes:
+def encoder(config: ModelConfig, weights: Weights, compact: bool = False) -> bytes:
     """Images (n, channels, height, width) float32 in [0, 1] to posterior means `z` (n, latent_dim)."""
-    return _encoder(_Network(config, "encoder.", weights, compact))
+    return _encoder(config, weights, compact).file()
 
 
-def decoder(config: ModelConfig, weights: Mapping[str, np.ndarray], compact: bool = False) -> bytes:
+def decoder(config: ModelConfig, weights: Weights, compact: bool = False) -> bytes:
     """Latents `z` (n, latent_dim) float32 to images (n, channels, height, width) in [0, 1]."""
-    return _decoder(_Network(config, "decoder.", weights, compact))
+    return _decoder(config, weights, compact).file()
 
 
 def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of each tensor of a network, without PyTorch and without memory for the tensors."""
-    networks = [_Network(config, "encoder."), _Network(config, "decoder.")]
-    _encoder(networks[0])
-    _decoder(networks[1])
-    return {"sigma": (), **networks[0].shapes, **networks[1].shapes}
+    return {"sigma": (), **_encoder(config).shapes, **_decoder(config).shapes}
 
 
-class _Network:
-    """A graph and the layers it is made of; each layer takes and returns the name of a value.
+class _Network(Graph):
+    """A graph of layers; each layer takes and returns the name of a value.
 
     Without `weights` the graph is built from zeros, one for each tensor, and only `shapes` has a meaning.
     """
 
-    def __init__(
-        self, config: ModelConfig, part: str, weights: Mapping[str, np.ndarray] | None = None, compact: bool = False
-    ) -> None:
+    def __init__(self, config: ModelConfig, part: str, weights: Weights | None, compact: bool) -> None:
+        super().__init__(compact)
         self.config = config
-        self.graph = Graph(compact)
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the tensors, by their names in the model file
         self._part = part
-        self._weights = weights
+        self._tensors = weights
 
     def tensor(self, name: str, *shape: int) -> np.ndarray:
         """A tensor of the model file in float32."""
         self.shapes[name] = shape
-        return np.zeros(1, np.float32) if self._weights is None else self._weights[name].astype(np.float32)
+        return np.zeros(1, np.float32) if self._tensors is None else self._tensors[name].astype(np.float32)
 
     def array(self, name: str, *shape: int) -> np.ndarray:
         """A tensor of the encoder, or of the decoder."""
@@ -68,10 +65,10 @@ class _Network:
         return self.tensor(f"linear.{name}", *shapes[name])
 
     def floats(self, array: np.ndarray | float | list[float]) -> str:
-        return self.graph.weight(np.asarray(array, dtype=np.float32))
+        return self.weight(np.asarray(array, dtype=np.float32))
 
     def constant(self, *numbers: int) -> str:
-        return self.graph.weight(np.array(numbers, dtype=np.int64))
+        return self.weight(np.array(numbers, dtype=np.int64))
 
     def conv(self, x: str, name: str, before: int, after: int, side: int = 3, stride: int = 1, norm: str = "") -> str:
         """A convolution with a bias, or with a batch norm after it, which is folded into its weights."""
@@ -87,11 +84,11 @@ class _Network:
         values = self.floats(kernel), self.floats(bias)
         pad, odd = divmod(side - stride, 2)  # the odd pixel comes after the image
         pads, sides, strides = (pad, pad, pad + odd, pad + odd), (side, side), (stride, stride)
-        return self.graph.node("Conv", x, *values, kernel_shape=sides, strides=strides, pads=pads)
+        return self.node("Conv", x, *values, kernel_shape=sides, strides=strides, pads=pads)
 
     def linear(self, x: str, name: str, before: int, after: int) -> str:
         weight, bias = self.array(f"{name}.weight", after, before), self.array(f"{name}.bias", after)
-        return self.graph.node("Gemm", x, self.graph.weight(weight), self.graph.weight(bias), transB=1)
+        return self.node("Gemm", x, self.weight(weight), self.weight(bias), transB=1)
 
     def head(self, x: str, before: int, mean: str = "mean", logvar: str = "logvar") -> str:
         """The posterior means; the layer of the log-variances, of the same shape, is not in the graph."""
@@ -101,20 +98,20 @@ class _Network:
         return self.linear(x, mean, before, latent_dim)
 
     def silu(self, x: str) -> str:
-        return self.graph.node("Mul", x, self.graph.node("Sigmoid", x))
+        return self.node("Mul", x, self.node("Sigmoid", x))
 
     def hidden(self, x: str, before: int) -> str:
         """Linear, layer norm and SiLU."""
         after = self.config.hidden
-        scale, bias = (self.graph.weight(self.array(f"hidden.1.{part}", after)) for part in ("weight", "bias"))
+        scale, bias = (self.weight(self.array(f"hidden.1.{part}", after)) for part in ("weight", "bias"))
         x = self.linear(x, "hidden.0", before, after)
-        return self.silu(self.graph.node("LayerNormalization", x, scale, bias, epsilon=_NORM_EPSILON))
+        return self.silu(self.node("LayerNormalization", x, scale, bias, epsilon=_NORM_EPSILON))
 
     def residual(self, x: str) -> str:
         width = self.config.widths[-1]
         h = self.silu(self.conv(x, "block.conv1", width, width, norm="block.norm1"))
         h = self.conv(h, "block.conv2", width, width, norm="block.norm2")
-        return self.silu(self.graph.node("Add", x, h))
+        return self.silu(self.node("Add", x, h))
 
     def downs(self, x: str) -> list[str]:
         """The levels of images of the padded size, finest first."""
@@ -136,39 +133,39 @@ class _Network:
 
     def shuffled(self, x: str) -> str:
         """PixelShuffle by 2 (Shi et al. 2016)."""
-        return self.graph.node("DepthToSpace", x, blocksize=2, mode="CRD")
+        return self.node("DepthToSpace", x, blocksize=2, mode="CRD")
 
     def padded(self, x: str) -> str:
         if not any(self.config.padding):
             return x
-        return self.graph.node("Pad", x, self.constant(0, 0, 0, 0, 0, 0, *self.config.padding), mode="edge")
+        return self.node("Pad", x, self.constant(0, 0, 0, 0, 0, 0, *self.config.padding), mode="edge")
 
     def cropped(self, x: str) -> str:
         size = (self.config.height, self.config.width)
-        return self.graph.node("Slice", x, self.constant(0, 0), self.constant(*size), self.constant(2, 3))
+        return self.node("Slice", x, self.constant(0, 0), self.constant(*size), self.constant(2, 3))
 
-    def model(self) -> bytes:
+    def file(self) -> bytes:
         """The ONNX file."""
         config, kinds = self.config, "RGB or gray"
         if config.has_alpha:
             kinds = f"{'RGBA' if config.has_colour else 'gray and alpha'}, premultiplied (colours times alpha)"
         preprocessing = f"{kinds}, uint8 / 255, NCHW"
-        return self.graph.model({"config": json.dumps(config.to_json()), "preprocessing": preprocessing})
+        return self.model({"config": json.dumps(config.to_json()), "preprocessing": preprocessing})
 
 
-def _encoder(net: _Network) -> bytes:
-    config = net.config
-    images = net.graph.input("images", ("n", config.channels, config.height, config.width))
+def _encoder(config: ModelConfig, weights: Weights | None = None, compact: bool = False) -> _Network:
+    net = _Network(config, "encoder.", weights, compact)
+    images = net.input("images", ("n", config.channels, config.height, config.width))
     if config.preset == "book":
         z = _book_encoder(net, images)
     else:
         features = math.prod(config.coarsest)
-        x = net.graph.node("Flatten", net.residual(net.downs(net.padded(images))[-1]))
+        x = net.node("Flatten", net.residual(net.downs(net.padded(images))[-1]))
         z = net.head(net.hidden(x, features) if config.hidden else x, config.hidden or features)
     if config.linear:
         z = _linear_posterior(net, images, z)
-    net.graph.output("z", z, ("n", config.latent_dim))
-    return net.model()
+    net.output("z", z, ("n", config.latent_dim))
+    return net
 
 
 def _linear_posterior(net: _Network, x: str, mean: str) -> str:
@@ -176,65 +173,65 @@ def _linear_posterior(net: _Network, x: str, mean: str) -> str:
     x = net.padded(x)
     if net.config.pooling > 1:
         sides = (net.config.pooling, net.config.pooling)
-        x = net.graph.node("AveragePool", x, kernel_shape=sides, strides=sides)
-    x = net.graph.node("Flatten", net.graph.node("Transpose", x, perm=(0, 2, 3, 1)))
-    centred = net.graph.node("Sub", x, net.floats(net.linear_path("mean")))
-    projected = net.graph.node("Gemm", centred, net.floats(net.linear_path("basis")), transB=1)
-    exact = net.graph.node("Mul", projected, net.floats(net.linear_path("precisions")))
-    correction = net.graph.node("Mul", mean, net.floats(MEAN_UNIT * np.sqrt(net.linear_path("variances"))))
-    return net.graph.node("Add", exact, correction)
+        x = net.node("AveragePool", x, kernel_shape=sides, strides=sides)
+    x = net.node("Flatten", net.node("Transpose", x, perm=(0, 2, 3, 1)))
+    centred = net.node("Sub", x, net.floats(net.linear_path("mean")))
+    projected = net.node("Gemm", centred, net.floats(net.linear_path("basis")), transB=1)
+    exact = net.node("Mul", projected, net.floats(net.linear_path("precisions")))
+    correction = net.node("Mul", mean, net.floats(MEAN_UNIT * np.sqrt(net.linear_path("variances"))))
+    return net.node("Add", exact, correction)
 
 
-def _decoder(net: _Network) -> bytes:
-    config, graph = net.config, net.graph
-    z = graph.input("z", ("n", config.latent_dim))
+def _decoder(config: ModelConfig, weights: Weights | None = None, compact: bool = False) -> _Network:
+    net = _Network(config, "decoder.", weights, compact)
+    z = net.input("z", ("n", config.latent_dim))
     if config.preset == "book":
-        image = graph.node("Sigmoid", _book_decoder(net, z))
+        image = net.node("Sigmoid", _book_decoder(net, z))
     else:
         picture = _linear_picture(net, z) if config.linear else ""
         levels = net.downs(picture) if config.linear else []
         x = net.hidden(z, config.latent_dim) if config.hidden else z
         x = net.linear(x, "dense", config.hidden or config.latent_dim, math.prod(config.coarsest))
-        x = graph.node("Reshape", x, net.constant(-1, *config.coarsest))
-        x = net.residual(graph.node("Add", levels.pop(), x) if levels else x)
+        x = net.node("Reshape", x, net.constant(-1, *config.coarsest))
+        x = net.residual(net.node("Add", levels.pop(), x) if levels else x)
         for level in range(len(config.widths) - 1):
             x = net.up(x, level)
-            x = graph.node("Add", x, levels.pop()) if levels else x
+            x = net.node("Add", x, levels.pop()) if levels else x
         if config.linear:
             unit = net.floats(PICTURE_UNIT * np.sqrt(net.linear_path("noise")))
-            correction = graph.node("Mul", net.pixels(x), unit)
-            image = net.cropped(graph.node("Add", picture, correction))
-            image = graph.node("Clip", image, net.floats(0.0), net.floats(1.0))
+            correction = net.node("Mul", net.pixels(x), unit)
+            image = net.cropped(net.node("Add", picture, correction))
+            image = net.node("Clip", image, net.floats(0.0), net.floats(1.0))
         else:
-            image = graph.node("Sigmoid", net.cropped(net.pixels(x)))
-    graph.output("images", image, ("n", config.channels, config.height, config.width))
-    return net.model()
+            image = net.node("Sigmoid", net.cropped(net.pixels(x)))
+    net.output("images", image, ("n", config.channels, config.height, config.width))
+    return net
 
 
 def _linear_picture(net: _Network, z: str) -> str:
     """`LinearPath.decode`."""
-    config, graph = net.config, net.graph
-    x = graph.node("Gemm", z, net.floats(net.linear_path("basis")), net.floats(net.linear_path("mean")))
-    x = graph.node("Reshape", x, net.constant(-1, *config.linear_shape))
-    x = graph.node("Transpose", x, perm=(0, 3, 1, 2))
+    config = net.config
+    x = net.node("Gemm", z, net.floats(net.linear_path("basis")), net.floats(net.linear_path("mean")))
+    x = net.node("Reshape", x, net.constant(-1, *config.linear_shape))
+    x = net.node("Transpose", x, perm=(0, 3, 1, 2))
     if config.pooling == 1:
         return x
-    return graph.node("Resize", x, "", net.floats([1.0, 1.0, config.pooling, config.pooling]), mode="linear")
+    return net.node("Resize", x, "", net.floats([1.0, 1.0, config.pooling, config.pooling]), mode="linear")
 
 
 def _book_encoder(net: _Network, x: str) -> str:
     first, second, third, fourth = net.config.widths
-    x = net.graph.node("Relu", net.conv(x, "conv1", net.config.channels, first))
-    x = net.graph.node("Relu", net.conv(x, "conv2", first, second, stride=2))
-    x = net.graph.node("Relu", net.conv(x, "conv3", second, third))
-    x = net.graph.node("Flatten", net.graph.node("Relu", net.conv(x, "conv4", third, fourth)))
-    return net.head(net.graph.node("Relu", net.linear(x, "dense", fourth * 14 * 14, 32)), 32, "z_mean", "z_log_var")
+    x = net.node("Relu", net.conv(x, "conv1", net.config.channels, first))
+    x = net.node("Relu", net.conv(x, "conv2", first, second, stride=2))
+    x = net.node("Relu", net.conv(x, "conv3", second, third))
+    x = net.node("Flatten", net.node("Relu", net.conv(x, "conv4", third, fourth)))
+    return net.head(net.node("Relu", net.linear(x, "dense", fourth * 14 * 14, 32)), 32, "z_mean", "z_log_var")
 
 
 def _book_decoder(net: _Network, z: str) -> str:
     first, *_, last = net.config.widths
-    x = net.graph.node("Relu", net.linear(z, "dense", net.config.latent_dim, last * 14 * 14))
-    x = net.graph.node("Reshape", x, net.constant(-1, last, 14, 14))
+    x = net.node("Relu", net.linear(z, "dense", net.config.latent_dim, last * 14 * 14))
+    x = net.node("Reshape", x, net.constant(-1, last, 14, 14))
     values = net.floats(net.array("up.weight", last, first, 3, 3)), net.floats(net.array("up.bias", first))
-    x = net.graph.node("ConvTranspose", x, *values, kernel_shape=(3, 3), strides=(2, 2))
-    return net.conv(net.graph.node("Relu", net.cropped(x)), "conv", first, net.config.channels)
+    x = net.node("ConvTranspose", x, *values, kernel_shape=(3, 3), strides=(2, 2))
+    return net.conv(net.node("Relu", net.cropped(x)), "conv", first, net.config.channels)

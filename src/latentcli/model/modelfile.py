@@ -19,8 +19,9 @@ from latentcli.config import Device, EngineName, ModelConfig
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.imaging.images import as_float
 from latentcli.model import graphs
-from latentcli.model.engine import Engine, TorchEngine, Weights, choose_engine
+from latentcli.model.engine import Engine, TorchEngine, choose_engine
 from latentcli.model.flow import FlowPrior
+from latentcli.model.graphs import Weights
 from latentcli.model.parts import Parts
 from latentcli.model.prior import Geometry, MixturePrior, Prior, StandardPrior
 from latentcli.storage import tensorfile
