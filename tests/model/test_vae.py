@@ -6,9 +6,8 @@ import torch.nn.functional as F
 
 from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError
-from latentcli.model.book import BookDecoder, BookEncoder
 from latentcli.model.objective import evaluate_elbo
-from latentcli.model.vae import VAE, Posterior
+from latentcli.model.vae import VAE, BookDecoder, BookEncoder, Posterior
 from latentcli.presets import model_config, train_config
 from tests.conftest import TINY
 

@@ -1,7 +1,9 @@
-"""Command-line app: its commands, and errors as one line and an exit code."""
+"""Command-line app: its commands, the standard streams, and errors as one line and an exit code."""
 
 import contextlib
 import gc
+import io
+import os
 import signal
 import sys
 import warnings
@@ -27,7 +29,6 @@ from latentcli.cli import (
     rerun,
     sample,
     sharpen,
-    streams,
     train,
     traverse,
     vectors,
@@ -83,6 +84,18 @@ for _panel, _commands in _PANELS.items():
 app.add_typer(vectors.app, name="vectors", rich_help_panel="Latents and vectors")
 
 
+def _prepare_streams() -> None:
+    """Let any file name and message be printed. A closed stream becomes an error when something is written to it."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull)  # noqa: SIM115, PTH123  # for reading alone, so that writing to it fails
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  # for as long as the program runs
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold bytes that are no text
+        sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
+
+
 def _interrupted(number: int, frame: FrameType | None) -> None:
     said = "interrupted; files already written were kept" if Console.has_written else "interrupted"
     print(f"latentcli: {said}", file=sys.stderr)
@@ -94,11 +107,11 @@ def main() -> None:
     gc.set_threshold(50_000)  # imports make many objects and no garbage; this saves a fifteenth of the time of an edit
     signal.signal(signal.SIGINT, _interrupted)
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata; damaged pixels raise errors
-    streams.prepare()
+    _prepare_streams()
     refusal = ""
     try:
-        with streams.flushed():
-            code = app(standalone_mode=False) or 0
+        code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
     except LatentCLIError as error:
         refusal, code = str(error), 2 if isinstance(error, UsageError) else 1
     except TyperException as error:
@@ -110,8 +123,16 @@ def main() -> None:
         if error.name != "torch":
             raise
         refusal, code = "this takes PyTorch; install it: pip install 'torch>=2.6,<2.14'", 1
-    except BrokenPipeError:  # whoever reads the output, such as `head`, has closed it
+    except io.UnsupportedOperation:
+        refusal, code = "the standard output is closed; send it to a file or to /dev/null", 1
+    except OSError as error:
+        if error.filename is not None:  # a file, not a stream
+            raise
+        with contextlib.suppress(OSError, ValueError):  # else Python writes the rest again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+        if not isinstance(error, BrokenPipeError):  # whoever reads the output, such as `head`, has closed it
+            refusal = f"cannot write to the standard output: {error.strerror or error}"
     if refusal:
         with contextlib.suppress(OSError):
             print(wrapped(f"latentcli: {message(opt.as_typed(refusal))}"), file=sys.stderr, flush=True)

@@ -69,18 +69,14 @@ class Walk:
     loop: bool = False
 
     @property
-    def stops(self) -> np.ndarray:
-        """The keyframe at each whole position: (legs + 1, latent_dim)."""
-        return np.concatenate([self.keyframes, self.keyframes[:1]]) if self.loop else self.keyframes
-
-    @property
     def legs(self) -> int:
         """Number of legs."""
         return len(self.keyframes) - (not self.loop)
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         """Latents (n, latent_dim) float32 at positions (n,) from 0 to `legs`."""
-        stops = self.stops
+        # The keyframe at each whole position: (legs + 1, latent_dim).
+        stops = np.concatenate([self.keyframes, self.keyframes[:1]]) if self.loop else self.keyframes
         if self.method == "spline" and (self.loop or self.legs > 1):
             from scipy.interpolate import CubicSpline
 
