@@ -16,7 +16,6 @@ from latentcli.pipelines.outputs import check_page
 from latentcli.pipelines.vectors import no_vectors, noted_vectors
 from latentcli.report import vectors_page
 from latentcli.report.model_page import REPORT_FILE, build
-from latentcli.report.vectors_page import VectorReportData
 from latentcli.storage import catalog
 from latentcli.storage.files import output_file, write_whole
 from latentcli.text import stored
@@ -55,7 +54,7 @@ def report_vectors(
         z, kind = model.prior.sample(range(_SHOWN), model.prior.temperature), "samples"
     else:
         z = encoded.mean
-    write_whole(target, stored(vectors_page.build(VectorReportData(model, model.geometry, vectors, z, kind))))
+    write_whole(target, stored(vectors_page.build(model, vectors, z, kind)))
     yield Wrote(target)
     yield from vectors
 

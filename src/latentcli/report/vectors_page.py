@@ -1,7 +1,6 @@
 """Report of a model's concept vectors: a strip and a verdict for each, side effects, and folded diagnostics."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -12,7 +11,6 @@ from latentcli.figures.sheet import sheet
 from latentcli.figures.table import Table, cell
 from latentcli.imaging.images import to_pictures
 from latentcli.model.modelfile import LoadedModel
-from latentcli.model.prior import Geometry
 from latentcli.report.page import Entry, Line, Part, Picture, Remark, Section, curves, histogram, page
 
 _OVERVIEW = (-1.0, 1.0, 5)  # strengths of the strips of the overview: from, to, pictures
@@ -22,20 +20,8 @@ _POINTS = 100  # of a curve
 _BINS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class VectorReportData:
-    """Everything a report of vectors is made from."""
-
-    model: LoadedModel
-    geometry: Geometry
-    vectors: Sequence[ConceptVector]
-    z: np.ndarray  # (n, latent_dim): the latents that the vectors are shown on
-    kind: str  # of these latents: held-out images, images or samples
-
-
-def build(data: VectorReportData) -> str:
-    """The page as HTML."""
-    vectors = data.vectors
+def build(model: LoadedModel, vectors: Sequence[ConceptVector], z: np.ndarray, kind: str) -> str:
+    """The page as HTML, with vectors shown on latents z (n, latent_dim) of a kind: held-out images, images or samples."""
     cosines = Table(
         "",
         ("vector", *(vector.name for vector in vectors)),
@@ -45,9 +31,12 @@ def build(data: VectorReportData) -> str:
         Section("scores", "Scores", [vector_table(vectors)]),
         Section("cosines", "Cosines", [cosines] if len(vectors) > 1 else []),
     ]
-    each = [Section(f"vector-{number}", vector.name, _vector(data, vector)) for number, vector in enumerate(vectors)]
+    each = [
+        Section(f"vector-{number}", vector.name, _vector(model, vector, z, kind))
+        for number, vector in enumerate(vectors)
+    ]
     sections = [
-        Section("overview", "Overview", _overview(data)),
+        Section("overview", "Overview", _overview(model, vectors, z, kind)),
         Section("effects", "Side effects", _side_effects(vectors)),
         Section("each", "Each vector", each),
         Section("figures", "Figures", figures),
@@ -56,21 +45,21 @@ def build(data: VectorReportData) -> str:
         f"{len(vectors)} concept vectors. Strength 1 goes from the mean of the images without a concept to the mean of "
         "those with it. Edited pictures are synthetic."
     )
-    return page(f"Concept vectors of the model {data.model.name}", introduction, sections)
+    return page(f"Concept vectors of the model {model.name}", introduction, sections)
 
 
-def _overview(data: VectorReportData) -> list[Part]:
+def _overview(model: LoadedModel, vectors: Sequence[ConceptVector], z: np.ndarray, kind: str) -> list[Part]:
     """A strip of each vector with its verdict, on the latent nearest to the mean."""
     first, last, _ = _OVERVIEW
-    one = data.kind.removesuffix("s")
-    nearest = np.linalg.norm(data.z - data.geometry.mean, axis=1).argmin()
+    one = kind.removesuffix("s")
+    nearest = np.linalg.norm(z - model.geometry.mean, axis=1).argmin()
     entries: list[Part] = []
-    for number, vector in enumerate(data.vectors):
+    for number, vector in enumerate(vectors):
         auc = f"AUC {vector.auc:.2f}" if vector.auc is not None else ""
         sum_of = ", ".join(f"{name}={strength:g}" for name, strength in vector.combined)
         summary = "; ".join(filter(None, (auc, sum_of, _strongest(vector))))
         grade = "good" if vector.verdict.word == "good" else "note"
-        strip = _strip(data, data.z[nearest][None], vector.direction, _OVERVIEW)
+        strip = _strip(model, z[nearest][None], vector.direction, _OVERVIEW)
         picture = Picture(strip, f"{one} at strengths {first:g} to {last:g} of {vector.name}", "")
         remark = Remark(grade, summary, vector.verdict.word)
         entries.append(Entry(vector.name, remark, picture, f"vector-{number}"))
@@ -114,7 +103,7 @@ def _side_effects(vectors: Sequence[ConceptVector]) -> list[Table]:
     return [Table(caption, ("an edit by +1 of", *concepts), rows)] if rows else []
 
 
-def _vector(data: VectorReportData, vector: ConceptVector) -> list[Part]:
+def _vector(model: LoadedModel, vector: ConceptVector, z: np.ndarray, kind: str) -> list[Part]:
     """Diagnostics, strips and charts of one vector, and what balancing and orthogonalising changed."""
     measured, scores = vector.diagnostics, vector.scores
     facts = [
@@ -129,13 +118,13 @@ def _vector(data: VectorReportData, vector: ConceptVector) -> list[Part]:
     parts: list[Part] = [[Remark("note", vector.advice)]] if vector.advice else []
     parts.append(f"{'; '.join(filter(None, facts))}.")
     first, last, _ = _STRENGTHS
-    random = data.geometry.drawn[0] - data.geometry.drawn[1]
+    random = model.geometry.drawn[0] - model.geometry.drawn[1]
     random *= np.linalg.norm(vector.direction) / max(float(np.linalg.norm(random)), 1e-9)
     for words, direction in (
-        (f"{data.kind} at strengths {first:g} to {last:g} of {vector.name}", vector.direction),
-        (f"the same {data.kind} as far in a random direction", random),
+        (f"{kind} at strengths {first:g} to {last:g} of {vector.name}", vector.direction),
+        (f"the same {kind} as far in a random direction", random),
     ):
-        strips = _strip(data, data.z, direction, _STRENGTHS)
+        strips = _strip(model, z, direction, _STRENGTHS)
         parts.append(Picture(strips, words, f"{words[0].upper()}{words[1:]}.", beside=True))
     if scores is not None and len(scores.shows):
         kinds = [("with", scores.projection[scores.shows]), ("without", scores.projection[~scores.shows])]
@@ -164,9 +153,9 @@ def _roc(name: str, values: np.ndarray, scores: Scores) -> Line:
 
 
 def _strip(
-    data: VectorReportData, z: np.ndarray, direction: np.ndarray, strengths: tuple[float, float, int]
+    model: LoadedModel, z: np.ndarray, direction: np.ndarray, strengths: tuple[float, float, int]
 ) -> Image.Image:
     """A row of pictures for each latent z (n, latent_dim), moved along a direction."""
     steps = np.linspace(*strengths, dtype=np.float32)[:, None]
     moved = (z[:, None] + steps * direction).reshape(-1, len(direction))
-    return sheet(to_pictures(data.model.decode(moved)), columns=len(steps))
+    return sheet(to_pictures(model.decode(moved)), columns=len(steps))
