@@ -21,7 +21,7 @@ _BINS = 30
 
 
 def build(model: LoadedModel, vectors: Sequence[ConceptVector], z: np.ndarray, kind: str) -> str:
-    """The page as HTML, with vectors shown on latents z (n, latent_dim) of a kind: held-out images, images or samples."""
+    """The page as HTML; vectors are shown on latents z (n, latent_dim) of a kind, like "held-out images"."""
     cosines = Table(
         "",
         ("vector", *(vector.name for vector in vectors)),
