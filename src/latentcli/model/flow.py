@@ -126,7 +126,7 @@ class FlowPrior:
         noise = uniform_and_normal(seeds, len(self.mean))[1]
         x = (1 - np.float32(spread)) * (z - self.mean) @ self._to_flow
         x = x + np.float32(spread) * noise[:, self.is_active]
-        return self._to_latents(x, mixed(z, noise, spread), 1.0 - spread, self._wanted_labels())
+        return self._to_latents(x, mixed(z, noise, spread), 1.0 - spread, self.drawn_labels())
 
     def noise_of(self, z: np.ndarray) -> np.ndarray:
         """The noise (n, k) that the flow without guidance carries to latents z (n, latent_dim)."""
@@ -148,24 +148,20 @@ class FlowPrior:
         """Number of labels that the network is conditioned on."""
         return len(self.weights.get("parts.weight", ()))
 
-    def _wanted_labels(self) -> np.ndarray | None:
-        """The labels in `like` as a multi-hot row: (1, labels) float32; None without any."""
-        if not self.like:
-            return None
-        wanted = np.zeros((1, self.labels), dtype=np.float32)
-        wanted[0, list(self.like)] = 1
-        return wanted
-
-    def drawn_labels(self, uniform: np.ndarray) -> np.ndarray | None:
+    def drawn_labels(self, uniform: np.ndarray | None = None) -> np.ndarray | None:
         """For each sample the labels of one training image that has those in `like`: multi-hot (n, labels) float32.
 
-        `uniform` (n,) in [0, 1) chooses the image. If no image has them all, every sample gets those in `like` alone.
+        `uniform` (n,) in [0, 1) chooses the image. Without it, or if no image has them all, it is those in `like` alone
+        for every sample: (1, labels), or None if there are none.
         """
         rows = np.empty((0, 0)) if self.combinations is None else self.combinations
         rows = rows[np.isin(rows, self.like).sum(axis=1) == len(self.like)].astype(np.int64)
-        if not len(rows):
-            return self._wanted_labels()
-        chosen = rows[(uniform * len(rows)).astype(np.int64)]
+        if uniform is not None and len(rows):
+            chosen = rows[(uniform * len(rows)).astype(np.int64)]
+        elif self.like:
+            chosen = np.array([self.like])
+        else:
+            return None
         labels = np.zeros((len(chosen), self.labels + 1), dtype=np.float32)  # the last column takes the padding, -1
         np.put_along_axis(labels, chosen, 1, axis=1)
         return labels[:, :-1]

@@ -1,6 +1,5 @@
 """Page of a map: images at their points, to be zoomed, moved and hovered over. One file; nothing is loaded."""
 
-import base64
 import math
 from collections.abc import Sequence
 
@@ -8,11 +7,10 @@ import numpy as np
 from PIL import Image
 
 from latentcli.figures.scatter import Groups
-from latentcli.imaging.images import encode_picture, plain
+from latentcli.imaging.images import plain
 from latentcli.report.page import templates
 from latentcli.text import shown
 
-_QUALITY = 80  # of the atlas
 _MOST_ATLAS = 16_000_000  # pixels of the atlas, which browsers decode whole
 _LARGEST, _SMALLEST = 64, 16  # pixels of the longer side of a thumbnail
 _DIGITS = 4  # of a coordinate between 0 and 1
@@ -55,6 +53,5 @@ def build(
         "groups": [shown(member) for member in members],
         "colours": list(groups.colours),
     }
-    picture = base64.b64encode(encode_picture(atlas, ".webp", quality=_QUALITY)).decode()
     legend = [(shown(name), colour) for name, colour in groups.legend]
-    return templates.get_template("map.html.j2").render(title=shown(title), data=data, atlas=picture, legend=legend)
+    return templates.get_template("map.html.j2").render(title=shown(title), data=data, atlas=atlas, legend=legend)

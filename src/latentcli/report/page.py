@@ -46,11 +46,6 @@ class Picture:
         """Factor by which a small picture is shown larger."""
         return max(1, _SHOWN_WIDTH // self.image.width)
 
-    @property
-    def data(self) -> str:
-        """The WebP file in base64."""
-        return base64.b64encode(encode_picture(self.image, ".webp", quality=_QUALITY)).decode()
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -182,6 +177,11 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value + 0.0:.3g}"
 
 
+def _webp(picture: Image.Image) -> str:
+    """The picture as a WebP file in base64."""
+    return base64.b64encode(encode_picture(picture, ".webp", quality=_QUALITY)).decode()
+
+
 def _marked(text: str) -> str:
     """The text as HTML, with the names of parameters, which stand in backticks, as code.
 
@@ -203,4 +203,5 @@ templates.filters |= {
     "number_columns": lambda table: [all(map(is_number, column)) for column in zip(*table.rows, strict=True)],
     "marked": _marked,
     "ticks": _ticks,
+    "webp": _webp,
 }
