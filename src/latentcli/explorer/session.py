@@ -1,11 +1,11 @@
 """Session of the explorer: its model, the photos that were opened, and every picture the page asks for."""
 
 import contextlib
+import functools
 import hashlib
 import shlex
 import tempfile
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,8 +75,8 @@ class Session:
         self.entry = replace(entry, loaded=self.model)
         self.images = find_images(images) if images is not None else []
         self._lock = threading.Lock()
-        self._photos: OrderedDict[tuple[str, bool], Opened] = OrderedDict()
-        self._files: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._files: dict[str, tuple[str, bytes]] = {}  # names and contents of photos by their keys, the latest last
+        self._opened = functools.lru_cache(_KEPT)(self._read_photo)
         geometry = self.model.geometry
         components = axes.components(geometry, COMPONENTS)
         self._components = [axes.as_vector(axis, geometry, self.model.model_id) for axis in components]
@@ -111,20 +111,16 @@ class Session:
         key = hashlib.sha256(content).hexdigest()[:16]
         safe = Path(name.replace("\\", "/")).name or "photo.png"
         with self._lock:
+            self._files.pop(key, None)
             self._files[key] = safe, content
-            self._files.move_to_end(key)
             while len(self._files) > 1 and sum(len(file) for _, file in self._files.values()) > _MOST_KEPT:
-                oldest, _ = self._files.popitem(last=False)
-                for align in (True, False):
-                    self._photos.pop((oldest, align), None)
-            opened = self._opened(key, align=False)
+                del self._files[next(iter(self._files))]
+                self._opened.cache_clear()
+            opened = self._opened(key, False)
         return {"photo": key, "name": safe, "width": opened.size[0], "height": opened.size[1]}
 
-    def _opened(self, key: str, align: bool) -> Opened:
+    def _read_photo(self, key: str, align: bool) -> Opened:
         """The photo of a key, with its face found or not. Raises ConfigError when it is no longer kept."""
-        if (key, align) in self._photos:
-            self._photos.move_to_end((key, align))
-            return self._photos[key, align]
         if key not in self._files:
             raise ConfigError("the photo is no longer open; open it again")
         name, content = self._files[key]
@@ -140,19 +136,15 @@ class Session:
             replace(box, x=box.x * scale, y=box.y * scale, width=box.width * scale, height=box.height * scale)
             for box in boxes
         ]
-        opened = Opened(name, content, photo.size, preview, scaled, notes)
-        self._photos[key, align] = opened
-        while len(self._photos) > _KEPT:
-            self._photos.popitem(last=False)
-        return opened
+        return Opened(name, content, photo.size, preview, scaled, notes)
 
     def _moves(self, state: State) -> tuple[list[ConceptVector], tuple[Strength, ...]]:
         """Vectors and strengths of a state. Raises UsageError for a vector that the model does not have."""
-        missing = [name for name, _ in state.moves if name not in self._vectors]
+        missing = [name for name in state.moves if name not in self._vectors]
         if missing:
             raise UsageError(f"{self.model.name} has no vector {missing[0]!r}; load the page again")
-        vectors = [self._vectors[name] for name, _ in state.moves]
-        return vectors, tuple(Strength(name, strength=strength) for name, strength in state.moves)
+        vectors = [self._vectors[name] for name in state.moves]
+        return vectors, tuple(Strength(name, strength=strength) for name, strength in state.moves.items())
 
     def _start(self, state: State) -> np.ndarray:
         """The latent (1, latent_dim) that a state starts from."""
@@ -164,7 +156,7 @@ class Session:
             return self.model.encode(read_image(self.images[state.image], self.model.config)[None])
         if state.walk is not None:
             ends = [self._latent(end)[0] for end in state.walk[:2]]
-            return lerp(ends[0], ends[1], np.array([state.walk[2]], dtype=np.float32))
+            return lerp(ends[0], ends[1], np.clip([state.walk[2]], 0, 1, dtype=np.float32))
         assert state.photo is not None
         opened = self._opened(state.photo, state.align)
         return edit.edit_photo(self.model, opened.preview, EditRequest(), opened.boxes[:1], [])[1]
@@ -210,7 +202,9 @@ class Session:
             if name not in self._vectors:
                 raise UsageError(f"{self.model.name} has no vector {name!r}")
             low, high = self._range(self._start(state), self._vectors[name])
-            z = self._latent(replace(state, moves=tuple(pair for pair in state.moves if pair[0] != name)))
+            z = self._latent(
+                replace(state, moves={other: state.moves[other] for other in state.moves if other != name})
+            )
             steps = np.linspace(low, high, _STRIP, dtype=np.float32)[:, None]
             pictures = to_pictures(self.model.decode(z + steps * self._vectors[name].direction))
         return Shown(encode_picture(sheet(pictures, _STRIP), ".png"), "image/png")
@@ -231,7 +225,7 @@ class Session:
 
     def command(self, state: State) -> str:
         """The command line that writes the file of a download; "" where there is none."""
-        moves = [f"--vector={name}={strength:.6g}" for name, strength in state.moves]
+        moves = [f"--vector={name}={strength:.6g}" for name, strength in state.moves.items()]
         words = ["latentcli"]
         if state.seed is not None and moves:
             words += ["apply-vector", f"seed:{state.seed}", *moves]
@@ -279,7 +273,7 @@ class Session:
         if state.walk is not None:
             return "walk"
         start = f"seed{state.seed}" if state.seed is not None else self.images[state.image or 0].stem
-        return start + "".join(f"-{name}{strength:+g}" for name, strength in state.moves)
+        return start + "".join(f"-{name}{strength:+g}" for name, strength in state.moves.items())
 
 
 def describe_vector(vector: ConceptVector) -> dict[str, Any]:

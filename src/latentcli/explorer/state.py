@@ -4,16 +4,16 @@ The page keeps the states and sends them whole. So undo, a second tab and a rest
 the server.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from latentcli import typed
 from latentcli.defaults import MOST_STRENGTH
 from latentcli.errors import UsageError
 
 _DEEPEST = 4  # walks between walks
 _MOST_MOVES = 100
+_MOST_SEED = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,50 +25,26 @@ class State:
     align: bool = True  # find the face of a photo
     image: int | None = None  # position in the folder of images
     walk: "tuple[State, State, float] | None" = None  # between two states, at 0 to 1
-    moves: tuple[tuple[str, float], ...] = ()  # names of vectors, and strengths that are not 0
+    moves: dict[str, float] = field(default_factory=dict)  # strengths of vectors, by their names
+
+    def __post_init__(self) -> None:
+        if sum(origin is not None for origin in (self.seed, self.photo, self.image, self.walk)) != 1:
+            raise UsageError("a picture starts from one of a seed, a photo, an image and a walk")
+        if not (0 <= (self.seed or 0) < _MOST_SEED and (self.image or 0) >= 0) or self.depth > _DEEPEST:
+            raise UsageError("a picture cannot start from that seed, image or walk")
+        if len(self.moves) > _MOST_MOVES or not all(abs(move) <= MOST_STRENGTH for move in self.moves.values()):
+            raise UsageError(f"moves are up to {_MOST_MOVES} vectors with strengths up to {MOST_STRENGTH:g}")
+
+    @property
+    def depth(self) -> int:
+        """Number of walks that lie within each other."""
+        return 0 if self.walk is None else 1 + max(end.depth for end in self.walk[:2])
 
 
-def parse(values: Any, depth: int = 0) -> State:
-    """A state from the page's JSON. Raises UsageError for anything else.
+def parse(values: Any) -> State:
+    """A state from the page's JSON. Raises UsageError or ValueError for anything else.
 
-    >>> parse({"seed": 7, "moves": {"smile": 1.5, "old": 0}})
-    State(seed=7, photo=None, align=True, image=None, walk=None, moves=(('smile', 1.5),))
+    >>> parse({"seed": 7, "moves": {"smile": 1.5}})
+    State(seed=7, photo=None, align=True, image=None, walk=None, moves={'smile': 1.5})
     """
-    if not isinstance(values, Mapping) or depth > _DEEPEST:
-        raise UsageError("a picture is an object of a start and moves")
-    kinds = [name for name in ("seed", "photo", "image", "walk") if values.get(name) is not None]
-    if len(kinds) != 1:
-        raise UsageError("a picture starts from one of a seed, a photo, an image and a walk")
-    moves = _moves(values.get("moves", {}))
-    origin = values[kinds[0]]
-    match kinds[0]:
-        case "seed" if _is_whole(origin) and origin < 2**62:
-            return State(seed=origin, moves=moves)
-        case "image" if _is_whole(origin):
-            return State(image=origin, moves=moves)
-        case "photo" if isinstance(origin, str):
-            return State(photo=origin, align=values.get("align") is not False, moves=moves)
-        case "walk" if isinstance(origin, list) and len(origin) == 3:
-            ends = parse(origin[0], depth + 1), parse(origin[1], depth + 1)
-            return State(walk=(*ends, min(1.0, max(0.0, _number(origin[2])))), moves=moves)
-    raise UsageError(f"{kinds[0]} cannot be what a picture starts from")
-
-
-def _moves(values: Any) -> tuple[tuple[str, float], ...]:
-    if (
-        not isinstance(values, Mapping)
-        or len(values) > _MOST_MOVES
-        or not all(isinstance(name, str) for name in values)
-    ):
-        raise UsageError(f"moves are up to {_MOST_MOVES} names of vectors with strengths")
-    return tuple((name, _number(strength)) for name, strength in values.items() if _number(strength))
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MOST_STRENGTH:
-        raise UsageError(f"strengths are numbers up to {MOST_STRENGTH:g}")
-    return float(value) if math.isfinite(value) else 0.0
+    return typed.read(State, values, "the picture")
