@@ -6,10 +6,11 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 from latentcli.errors import UsageError
+from latentcli.imaging.images import WITH_ALPHA
 
-Change = Callable[[Image.Image], Image.Image]
+Change = Callable[[np.ndarray], np.ndarray]  # of images, uint8 (height, width, channels)
 
-_PREMULTIPLIED = {2: "La", 4: "RGBa"}  # modes of images with alpha, by channels
+_MODES = {1: "L", 2: "La", 3: "RGB", 4: "RGBa"}  # of pictures, by channels; premultiplied where there is alpha
 
 
 def _hue(picture: Image.Image, degrees: float) -> Image.Image:
@@ -53,8 +54,10 @@ _OF_COLOURS = ("brightness", "contrast", "hue")  # are made to the colours under
 def parse(text: str) -> Change:
     """A change from `blur` or `blur=2`: in pixels, factors or degrees. Raises UsageError.
 
-    >>> parse("zoom=2")(Image.new("L", (8, 8), 5)).getpixel((0, 0))
-    5
+    Images are uint8 (height, width, channels), with colours premultiplied by alpha where there is one.
+
+    >>> parse("brightness=2")(np.full((1, 1, 3), 5, np.uint8)).tolist()
+    [[[10, 10, 10]]]
     """
     kind, equals, number = text.partition("=")
     if kind not in _KINDS:
@@ -67,20 +70,16 @@ def parse(text: str) -> Change:
     if not least <= amount <= most:
         raise UsageError(f"`augment` {kind} takes {least:g} to {most:g}, got {number!r}")
 
-    def changed_picture(picture: Image.Image) -> Image.Image:
-        if kind not in _OF_COLOURS or picture.mode not in _PREMULTIPLIED.values():
-            return change(picture, amount)
-        straight = picture.convert(picture.mode.upper())
-        colours = change(straight.convert(straight.mode.removesuffix("A")), amount)
-        colours.putalpha(straight.getchannel("A"))
-        return colours.convert(picture.mode)
+    def changed(pixels: np.ndarray) -> np.ndarray:
+        height, width, channels = pixels.shape
+        picture = Image.frombytes(_MODES[channels], (width, height), pixels.tobytes())
+        if kind in _OF_COLOURS and channels in WITH_ALPHA:
+            straight = picture.convert(picture.mode.upper())
+            colours = change(straight.convert(straight.mode.removesuffix("A")), amount)
+            colours.putalpha(straight.getchannel("A"))
+            picture = colours.convert(picture.mode)
+        else:
+            picture = change(picture, amount)
+        return np.asarray(picture).reshape(pixels.shape)
 
-    return changed_picture
-
-
-def changed(pixels: np.ndarray, change: Change) -> np.ndarray:
-    """The changed image, uint8 (height, width, channels); with alpha, colours are premultiplied."""
-    height, width, channels = pixels.shape
-    mode = _PREMULTIPLIED.get(channels) or ("L" if channels == 1 else "RGB")
-    picture = change(Image.frombytes(mode, (width, height), pixels.tobytes()))
-    return np.asarray(picture).reshape(pixels.shape)
+    return changed

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli.concepts.perturb import Change, changed
+from latentcli.concepts.perturb import Change
 from latentcli.data.sources import find_images
 from latentcli.defaults import MOST_ON_SHEET, MOST_SEEDS
 from latentcli.errors import ImageError, UsageError
@@ -203,7 +203,7 @@ def latents_of(model: LoadedModel, items: Sequence[Item], change: Change | None 
         yield from (Skipped(str(image)) for _, (_, image) in read if isinstance(image, ImageError))
         images = {position: image for position, (_, image) in read if isinstance(image, np.ndarray)}
         if images:
-            pixels = np.stack([image if change is None else changed(image, change) for image in images.values()])
+            pixels = np.stack([image if change is None else change(image) for image in images.values()])
             yield Encoded(list(images), model.encode(pixels), pixels)
 
 
