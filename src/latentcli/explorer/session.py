@@ -5,7 +5,6 @@ import functools
 import hashlib
 import shlex
 import tempfile
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,14 +66,13 @@ class Opened:
 
 
 class Session:
-    """Answers to the page. Calls may come from several threads; they are computed one after the other."""
+    """Answers to the page. Calls may come from several threads, but one after the other, as `server.Queue` does it."""
 
     def __init__(self, entry: catalog.ModelEntry, images: Path | None = None) -> None:
         """Raises what `load_model` does, ImageError for a folder without images."""
         self.model: LoadedModel = open_model(entry)
         self.entry = replace(entry, loaded=self.model)
         self.images = find_images(images) if images is not None else []
-        self._lock = threading.Lock()
         self._files: dict[str, tuple[str, bytes]] = {}  # names and contents of photos by their keys, the latest last
         self._opened = functools.lru_cache(_KEPT)(self._read_photo)
         geometry = self.model.geometry
@@ -110,13 +108,12 @@ class Session:
         """Keep a photo; returns its key, name and size. Raises ImageError for a file that is no photo."""
         key = hashlib.sha256(content).hexdigest()[:16]
         safe = Path(name.replace("\\", "/")).name or "photo.png"
-        with self._lock:
-            self._files.pop(key, None)
-            self._files[key] = safe, content
-            while len(self._files) > 1 and sum(len(file) for _, file in self._files.values()) > _MOST_KEPT:
-                del self._files[next(iter(self._files))]
-                self._opened.cache_clear()
-            opened = self._opened(key, False)
+        self._files.pop(key, None)
+        self._files[key] = safe, content
+        while len(self._files) > 1 and sum(len(file) for _, file in self._files.values()) > _MOST_KEPT:
+            del self._files[next(iter(self._files))]
+            self._opened.cache_clear()
+        opened = self._opened(key, False)
         return {"photo": key, "name": safe, "width": opened.size[0], "height": opened.size[1]}
 
     def _read_photo(self, key: str, align: bool) -> Opened:
@@ -167,8 +164,7 @@ class Session:
 
     def latents(self, state: State) -> Shown:
         """The latent of a picture as a file for the command line."""
-        with self._lock:
-            z = self._latent(state)
+        z = self._latent(state)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "latent.safetensors")
             Latents(z.astype(np.float32), ("explored.png",), self.model.model_id).save(path)
@@ -176,21 +172,20 @@ class Session:
 
     def picture(self, state: State, full_size: bool = False) -> Shown:
         """The decoded image of a state, or its edited photo: a preview, or the very file that `command` writes."""
-        with self._lock:
-            if state.photo is None:
-                picture = to_pictures(self.model.decode(self._latent(state)))[0]
-                return Shown(encode_picture(picture, ".png"), "image/png", f"{self._stem(state)}.png")
-            opened = self._opened(state.photo, state.align)
-            vectors, strengths = self._moves(state)
-            request = EditRequest(vectors=strengths, align=state.align)
-            if full_size and vectors:
-                item = Item(Path(opened.name), opened.name, None, content=opened.content)
-                content = edit.edited_bytes(self.model, request, vectors, item)
-                name = f"{Path(opened.name).stem}{request.tag()}{edit.same_format(item)}"
-                return Shown(content, "application/octet-stream", name)
-            if full_size:
-                return Shown(opened.content, "application/octet-stream", opened.name)
-            versions, _ = edit.edit_photo(self.model, opened.preview, request, opened.boxes, vectors)
+        if state.photo is None:
+            picture = to_pictures(self.model.decode(self._latent(state)))[0]
+            return Shown(encode_picture(picture, ".png"), "image/png", f"{self._stem(state)}.png")
+        opened = self._opened(state.photo, state.align)
+        vectors, strengths = self._moves(state)
+        request = EditRequest(vectors=strengths, align=state.align)
+        if full_size and vectors:
+            item = Item(Path(opened.name), opened.name, None, content=opened.content)
+            content = edit.edited_bytes(self.model, request, vectors, item)
+            name = f"{Path(opened.name).stem}{request.tag()}{edit.same_format(item)}"
+            return Shown(content, "application/octet-stream", name)
+        if full_size:
+            return Shown(opened.content, "application/octet-stream", opened.name)
+        versions, _ = edit.edit_photo(self.model, opened.preview, request, opened.boxes, vectors)
         preview = versions[-1].visible()
         if "A" in preview.getbands():
             return Shown(encode_picture(preview, ".png"), "image/png")
@@ -198,24 +193,20 @@ class Session:
 
     def strip(self, state: State, name: str) -> Shown:
         """Pictures at a few strengths of one vector, over its typical range."""
-        with self._lock:
-            if name not in self._vectors:
-                raise UsageError(f"{self.model.name} has no vector {name!r}")
-            low, high = self._range(self._start(state), self._vectors[name])
-            z = self._latent(
-                replace(state, moves={other: state.moves[other] for other in state.moves if other != name})
-            )
-            steps = np.linspace(low, high, _STRIP, dtype=np.float32)[:, None]
-            pictures = to_pictures(self.model.decode(z + steps * self._vectors[name].direction))
+        if name not in self._vectors:
+            raise UsageError(f"{self.model.name} has no vector {name!r}")
+        low, high = self._range(self._start(state), self._vectors[name])
+        z = self._latent(replace(state, moves={other: state.moves[other] for other in state.moves if other != name}))
+        steps = np.linspace(low, high, _STRIP, dtype=np.float32)[:, None]
+        pictures = to_pictures(self.model.decode(z + steps * self._vectors[name].direction))
         return Shown(encode_picture(sheet(pictures, _STRIP), ".png"), "image/png")
 
     def start(self, state: State) -> dict[str, Any]:
         """The range of typical strengths of each vector, and notes on what was found in a photo."""
-        with self._lock:
-            z = self._start(state)
-            ranges = {name: self._range(z, vector) for name, vector in self._vectors.items()}
-            notes = [] if state.photo is None else self._opened(state.photo, state.align).notes
-            return {"ranges": ranges, "notes": notes}
+        z = self._start(state)
+        ranges = {name: self._range(z, vector) for name, vector in self._vectors.items()}
+        notes = [] if state.photo is None else self._opened(state.photo, state.align).notes
+        return {"ranges": ranges, "notes": notes}
 
     def _range(self, z: np.ndarray, vector: ConceptVector) -> tuple[float, float]:
         """Strengths between which a latent (1, latent_dim) stays as typical as the images are; 0 is among them."""
@@ -234,8 +225,7 @@ class Session:
         elif state.image is not None and moves:
             words += ["apply-vector", str(self.images[state.image]), *moves]
         elif state.photo is not None and moves:
-            with self._lock:
-                name = self._opened(state.photo, state.align).name
+            name = self._opened(state.photo, state.align).name
             words += ["edit", name, *moves, *([] if state.align else ["--no-align"])]
         else:
             return ""
@@ -259,13 +249,12 @@ class Session:
         names = tuple(f"{kind}-{row}.png" for kind, pile in zip(kinds, piles, strict=True) for row in range(len(pile)))
         values = np.repeat([SHOWS, LACKS], list(map(len, piles))).astype(np.int8)
         origin = {"positive": f"with{SUFFIX}", "negative": f"without{SUFFIX}"}
-        with self._lock:
-            z = np.concatenate([self._latent(state) for pile in piles for state in pile])
-            latents = Latents(z, names, self.model.model_id)
-            labels = Labels(Path(), names, (Concept(name, values, origin),), latents=latents)
-            events = fit_vectors.fit(self.entry, labels, FitSettings(), force, self.model)
-            vector = next(event for event in events if isinstance(event, ConceptVector))
-            self._read_vectors()
+        z = np.concatenate([self._latent(state) for pile in piles for state in pile])
+        latents = Latents(z, names, self.model.model_id)
+        labels = Labels(Path(), names, (Concept(name, values, origin),), latents=latents)
+        events = fit_vectors.fit(self.entry, labels, FitSettings(), force, self.model)
+        vector = next(event for event in events if isinstance(event, ConceptVector))
+        self._read_vectors()
         return describe_vector(vector) | {"positives": vector.positives, "negatives": vector.negatives}
 
     def _stem(self, state: State) -> str:
