@@ -216,7 +216,7 @@ class Model:
             merge=merge, detail=detail,
         )  # fmt: skip
         boxes, _ = find_boxes(opened, path, self.config, request)
-        loaded = load_vectors(self._entry, self.loaded, request)
+        loaded = load_vectors(self._entry, self.loaded, request.vectors)
         versions, _ = edit.edit_photo(self.loaded, opened, request, boxes, loaded)
         return versions[-1].visible()
 
@@ -252,10 +252,7 @@ class Model:
         name = name or labels.vector_name(Path(positive).resolve().name.partition(".")[0])
         labelled = labels.from_folders(name, Path(positive), Path(negative), paired)
         settings = FitSettings(method)
-        if save:
-            events = fit_vectors.fit(self._entry, labelled, settings, force, self.loaded)
-        else:
-            events = fit_vectors.compute(self.loaded, self._entry, labelled, settings)
+        events = fit_vectors.fit(self._entry, labelled, settings, force, self.loaded, save)
         return [event for event in followed(events, progress) if isinstance(event, ConceptVector)][-1]
 
     def apply(self, z: Latents, vector: ConceptVector | str, strength: float = 1.0) -> Latents:
@@ -289,10 +286,10 @@ class Model:
         Raises:
             ImageError: There are no readable images.
         """
-        from latentcli.pipelines.evaluate import Evaluated, EvaluateRequest, evaluate
+        from latentcli.pipelines.evaluate import Evaluated, evaluate
 
-        events = evaluate(self.loaded, EvaluateRequest(Path(data)))
-        return next(event for event in followed(events, progress) if isinstance(event, Evaluated))
+        events = followed(evaluate(self.loaded, Path(data)), progress)
+        return next(event for event in events if isinstance(event, Evaluated))
 
     def __repr__(self) -> str:
         size = f"{self.config.width}x{self.config.height}x{self.config.channels}"

@@ -77,7 +77,7 @@ def apply_vector(
     if positive is not None and negative is not None:
         name = save or labelled.vector_name(positive.resolve().name.partition(".")[0])
         settings = FitSettings(method, tuple(orthogonal_to))
-        new = apply_vector.NewVector(labelled.from_folders(name, positive, negative, paired), settings, save)
+        new = apply_vector.NewVector(labelled.from_folders(name, positive, negative, paired), settings, bool(save))
         wanted = [catalog.VectorRequest(name, None)]
     request = EditRequest(vectors=strengths(wanted, strength, sigma, to), rows=tuple(rows), stay_typical=stay_typical)
     look = Look(scale, labels=labels, title=title)

@@ -47,7 +47,7 @@ def evaluate(
         from latentcli.evaluation.result import metrics_table, samples_table
         from latentcli.pipelines import evaluate
 
-        events = evaluate.evaluate(entry, evaluate.EvaluateRequest(data, training, iwae, features))
+        events = evaluate.evaluate(entry, data, training, iwae, features)
     for event in console.follow(events, "evaluating"):
         assert isinstance(event, evaluate.Evaluated)
         console.facts["evaluation"] = asdict(event.evaluation)

@@ -235,8 +235,8 @@ def discover_vectors(
     from latentcli.figures.sheet import Look
     from latentcli.pipelines import discover
 
-    request = discover.DiscoverRequest(n, by, Look(scale, labels=labels, title=title))
-    show_vectors(console, discover.discover(entry, request, output, force), "measuring")
+    look = Look(scale, labels=labels, title=title)
+    show_vectors(console, discover.discover(entry, n, by, look, output, force), "measuring")
     console.close()
 
 

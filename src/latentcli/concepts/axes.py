@@ -73,9 +73,9 @@ def of_vector(vector: ConceptVector, geometry: Geometry) -> Axis:
     return Axis(vector.name, step, f"1 is {gap:.1f} sd")
 
 
-def at_random(geometry: Geometry, seed: int = 0) -> Axis:
+def at_random(geometry: Geometry) -> Axis:
     """A random direction, for comparison: any direction changes something."""
-    direction = uniform_and_normal([seed], len(geometry.mean))[1][0]
+    direction = uniform_and_normal([0], len(geometry.mean))[1][0]
     return Axis(RANDOM, along(direction * np.sqrt(np.diag(geometry.covariance)), geometry))
 
 

@@ -55,6 +55,16 @@ class Strength:
         if self.to is not None and not _TARGETS.fullmatch(self.to):
             raise UsageError(f"`to` takes p0 to p100, positive or negative, got {self.to!r}")
 
+    @property
+    def label(self) -> str:
+        """The vector's name without folder and suffix, for captions and names of files."""
+        return Path(self.name).name.removesuffix(VECTOR_SUFFIX)
+
+    @property
+    def wanted(self) -> VectorRequest:
+        """The vector to look for in the catalog."""
+        return VectorRequest(self.name, self.strength)
+
     def tag(self) -> str:
         """The strength in a file's name: `+1.5`, `+2sd`, `-p90`, and "" for the default, `positive`."""
         if self.to is not None:
@@ -169,16 +179,18 @@ class EditRequest:
         """Number of versions of an image."""
         return math.prod(row[2] for row in self.rows) if self.rows or self.fps is None else _FRAMES
 
-    def wanted(self) -> list[VectorRequest]:
-        """The vectors to look for in the catalog."""
-        return [VectorRequest(vector.name, vector.strength) for vector in self.vectors]
+    def varied(self) -> list[list[Strength]]:
+        """The strengths of each row, those of the first vectors."""
+        return [
+            [Strength(vector.name, strength=strength) for strength in np.linspace(*row).tolist()]
+            for vector, row in zip(self.vectors, self.rows, strict=False)
+        ]
 
     def tag(self) -> str:
         """The vectors and their strengths in the name of the edited file."""
         tags = [f"{first:+g}..{last:g}x{count}" for first, last, count in self.rows]
         tags += [vector.tag() for vector in self.vectors[len(tags) :]]
-        names = [Path(vector.name).name.removesuffix(VECTOR_SUFFIX) for vector in self.vectors]
-        moves = "".join(f"-{name}{tag}" for name, tag in zip(names, tags, strict=True))
+        moves = "".join(f"-{vector.label}{tag}" for vector, tag in zip(self.vectors, tags, strict=True))
         return moves + "-typical" * self.stay_typical + "-compared" * self.compare
 
     def versions(self, vectors: Sequence[ConceptVector], typical: Geometry | None, z: np.ndarray) -> np.ndarray:
@@ -186,12 +198,8 @@ class EditRequest:
         if self.fps is not None and not self.rows:
             shares = np.linspace(0, 1, _FRAMES, dtype=np.float32)[:, None, None]
             return np.asarray(z + shares * (move(z, vectors, self.vectors, typical) - z))
-        rows = [
-            [Strength(vector.name, strength=strength) for strength in np.linspace(*row).tolist()]
-            for vector, row in zip(self.vectors, self.rows, strict=False)
-        ]
-        constant = self.vectors[len(rows) :]
-        return np.stack([move(z, vectors, [*varied, *constant], typical) for varied in product(*rows)])
+        constant = self.vectors[len(self.rows) :]
+        return np.stack([move(z, vectors, [*varied, *constant], typical) for varied in product(*self.varied())])
 
     def made_with(self, model: str, model_id: str, vectors: Sequence[ConceptVector]) -> Self:
         """This request with the model's name and id and the vectors' names and digests."""

@@ -8,24 +8,18 @@ from latentcli.config import ModelConfig
 from latentcli.errors import ConfigError, ImageError
 from latentcli.imaging.box import Box
 from latentcli.imaging.faces import find_faces
-from latentcli.imaging.images import model_box, open_picture, upright_size
+from latentcli.imaging.images import model_box
 from latentcli.photo.photo import Photo
-
-PhotoFile = tuple[Path, bytes | None]  # its name, and its bytes where they are not on the disk
 
 _MOST_TIMES = 2  # the photo's longer side: no tilted box is larger
 _DOUBTFUL = 0.73  # score of a face below which it may be none
 _CROP_TIMES = 4  # the model's size, up to which a square picture may be a face crop
 
 
-def check_boxes(request: EditRequest, photos: Sequence[PhotoFile], config: ModelConfig, megapixels: float) -> None:
-    """Raise ConfigError for a box outside the photo, or of another shape than a model that crops sees."""
-    if not request.boxes:
-        return
-    ((path, content),) = photos
-    with open_picture(path, content, megapixels) as picture:
-        width, height = size = upright_size(picture)
-    for box in request.boxes:
+def check_boxes(boxes: Sequence[Box], size: tuple[int, int], config: ModelConfig) -> None:
+    """Raise ConfigError for a box outside a photo of this size, or of another shape than a model that crops sees."""
+    width, height = size
+    for box in boxes:
         x, y = box.middle
         skew = abs(box.width * config.height - box.height * config.width)
         if max(box.width, box.height) > _MOST_TIMES * max(size):

@@ -1,6 +1,5 @@
 """A photo around an edit: read it whole, cut out what the model sees, merge the change back, save it as it came."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -74,11 +73,6 @@ class Photo:
         if self.alpha is not None:
             picture.putalpha(self.alpha)
         return picture
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its file."""
-        return hashlib.sha256(self.content).hexdigest()
 
     def merged(
         self, before: np.ndarray, after: np.ndarray, box: Box, request: EditRequest, rounded: bool = False

@@ -17,17 +17,17 @@ from latentcli.model.modelfile import open_model
 from latentcli.pipelines import fit_vectors
 from latentcli.pipelines.inputs import latents_of, subjects
 from latentcli.pipelines.outputs import not_done, targets
-from latentcli.pipelines.vectors import captions, check_new, distances, load_vectors
+from latentcli.pipelines.vectors import captions, distances, load_vectors
 from latentcli.storage.catalog import ModelEntry
 
 
 @dataclass(frozen=True, slots=True)
 class NewVector:
-    """A vector to be fitted to labels first, and saved when `save` names it."""
+    """A vector to be fitted to labels first."""
 
     labels: Labels
     settings: FitSettings
-    save: str | None
+    save: bool
 
 
 def apply(
@@ -40,22 +40,16 @@ def apply(
     look: Look = PLAIN,
 ) -> Iterator[Event | ConceptVector]:
     """Move images, latents or samples along saved vectors, or along a new one, and decode them as PNG."""
-    for concept in new.labels.concepts if new else ():
-        concept.check()
     model = open_model(entry)
     items = targets(subjects(model, arguments), request.tag(), lambda item: ".png", output, force)
     if new is None:
-        vectors = load_vectors(entry, model, request)
+        vectors = load_vectors(entry, model, request.vectors)
     else:
-        target = check_new(entry, new.save, force) if new.save else None
         vectors = []
-        for event in fit_vectors.compute(model, entry, new.labels, new.settings):
+        for event in fit_vectors.fit(entry, new.labels, new.settings, force, model, new.save):
             yield event
             if isinstance(event, ConceptVector):
                 vectors.append(event)
-                if target:
-                    event.save(target)
-                    yield Wrote(target)
     typical = model.geometry if request.stay_typical else None
     items = yield from not_done(items)
     before: list[np.ndarray] = []

@@ -1,7 +1,7 @@
 """Unsupervised directions: principal components of the latents, or of the images that the decoder makes of them."""
 
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ from latentcli.concepts.axes import Axis
 from latentcli.concepts.diagnostics import Diagnostics, Shift
 from latentcli.concepts.vector import DISCOVERY, ConceptVector, Discovered, unlabelled
 from latentcli.config import Discovery
-from latentcli.defaults import TRAVERSAL_ROWS
 from latentcli.errors import UsageError
 from latentcli.events import Event, Progress, Wrote
 from latentcli.figures.sheet import Look
@@ -30,31 +29,20 @@ _STEP = 0.1  # standard deviations of a finite difference
 _MOST = 100
 
 
-@dataclass(frozen=True, slots=True)
-class DiscoverRequest:
-    """Number of directions, and the method that finds them."""
-
-    n: int = TRAVERSAL_ROWS
-    by: Discovery = "latents"
-    look: Look = field(default_factory=lambda: Look(labels=True))
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.n <= _MOST:
-            raise UsageError(f"`n` takes 1 to {_MOST}, got {self.n}")
-
-
 def discover(
-    entry: catalog.ModelEntry, request: DiscoverRequest, output: Path | None, force: bool
+    entry: catalog.ModelEntry, n: int, by: Discovery, look: Look, output: Path | None, force: bool
 ) -> Iterator[Event | ConceptVector]:
-    """Keep the leading directions as vectors, yield them, and draw a row of images for each.
+    """Keep the `n` leading directions as vectors, yield them, and draw a row of images for each.
 
     Raises OutputExists when the model has vectors of these names.
     """
+    if not 1 <= n <= _MOST:
+        raise UsageError(f"`n` takes 1 to {_MOST}, got {n}")
     model = open_model(entry)
-    count = min(request.n, model.config.latent_dim)
-    targets = [check_new(entry, f"{_NAMES[request.by]}{rank}", force) for rank in range(1, count + 1)]
-    sheet = check_writable(output_file(output, Path(f"{entry.name}-{_NAMES[request.by]}.png"), force))
-    if request.by == "latents":
+    count = min(n, model.config.latent_dim)
+    targets = [check_new(entry, f"{_NAMES[by]}{rank}", force) for rank in range(1, count + 1)]
+    sheet = check_writable(output_file(output, Path(f"{entry.name}-{_NAMES[by]}.png"), force))
+    if by == "latents":
         directions = axes.components(model.geometry, count)
     else:
         directions = yield from directions_of_pictures(model, count)
@@ -76,11 +64,11 @@ def discover(
         if concepts:
             means = ((model.encode_float(moved) - reencoded) @ probes.T).mean(axis=0).tolist()
             shifts = [Shift(vector.name, shift) for vector, shift in zip(concepts, means, strict=True)]
-        recipe = {"discover": asdict(Discovered(request.by, rank, variance, change))}
-        vector = unlabelled(axis.name, axis.step, DISCOVERY[request.by], recipe, model.geometry, model.model_id)
+        recipe = {"discover": asdict(Discovered(by, rank, variance, change))}
+        vector = unlabelled(axis.name, axis.step, DISCOVERY[by], recipe, model.geometry, model.model_id)
         diagnostics = Diagnostics(measured_on=f"{_MOVED} samples", side_effects=tuple(shifts))
         vectors.append(replace(vector, diagnostics=diagnostics))
-        note = f"{100 * variance:.1f} %" if request.by == "latents" else f"{255 * change:.0f} levels"
+        note = f"{100 * variance:.1f} %" if by == "latents" else f"{255 * change:.0f} levels"
         rows.append(Axis(axis.name, axis.step, note))
         yield Progress("measuring", rank, count)
 
@@ -89,7 +77,7 @@ def discover(
         yield Wrote(target)
         yield vector
     rows.append(axes.at_random(model.geometry))
-    yield from draw_rows(model, rows, keyframe(model, None), request.look, sheet)
+    yield from draw_rows(model, rows, keyframe(model, None), look, sheet)
 
 
 def directions_of_pictures(model: LoadedModel, count: int) -> Generator[Event, None, list[Axis]]:

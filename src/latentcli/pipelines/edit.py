@@ -18,7 +18,7 @@ from latentcli.events import Event, Note, Piped, Progress, Skipped, Wrote
 from latentcli.figures.sheet import PLAIN, Captions, Look
 from latentcli.imaging.animation import check_animation, encode_animation
 from latentcli.imaging.box import Box
-from latentcli.imaging.images import as_float, read_all, to_model_size
+from latentcli.imaging.images import as_float, open_picture, read_all, to_model_size, upright_size
 from latentcli.model.modelfile import LoadedModel, open_model
 from latentcli.photo.locate import check_boxes, find_boxes
 from latentcli.photo.metadata import holds_metadata, read_request
@@ -71,8 +71,10 @@ def edit_photos(
     model = open_model(entry)
     if request.refine:
         _ = model.vae  # before any photo is read: it takes PyTorch, which may be missing
-    vectors = load_vectors(entry, model, request)
-    check_boxes(request, [(item.path, item.content) for item in items], model.config, job.megapixels)
+    vectors = load_vectors(entry, model, request.vectors)
+    if request.boxes:
+        with open_picture(items[0].path, items[0].content, job.megapixels) as picture:
+            check_boxes(request.boxes, upright_size(picture), model.config)
     request = request.made_with(model.name, model.model_id, vectors)
     yield from map(Note, notes)
     open_items = yield from not_done(items)
@@ -135,7 +137,7 @@ def _edit_one(
             request,
             boxes=tuple(boxes),
             original=item.path.name,
-            original_sha256=photo.digest,
+            original_sha256=hashlib.sha256(photo.content).hexdigest(),
             earlier=photo.traits.earlier,
         )
         content = _encoded(versions, request, job.look, suffix, made.text() if job.metadata else None)
@@ -211,17 +213,19 @@ def rerun(
     request = read_request(edited)
     is_same = photo is None or _digest(photo) == request.original_sha256
     photo = photo or _original(edited, Path(request.original).name, request.original_sha256)
-    entry = replace(catalog.find_model(model or request.model, request.wanted()), engine=engine)
+    entry = replace(
+        catalog.find_model(model or request.model, [vector.wanted for vector in request.vectors]), engine=engine
+    )
     if entry.model_id != request.model_id:
         raise ModelMismatch(
             f"{edited} was made with model {request.model} ({request.model_id}), but {entry.name} is "
             f"{entry.model_id}; name the model it was made with: `model` PATH"
         )
     notes = [
-        f"{strength.name} has been fitted again since: the result will differ"
-        for strength, vector in zip(request.vectors, request.wanted(), strict=True)
-        if (vector.is_file or vector.reference in catalog.vectors_of(entry))
-        and direction_digest(ConceptVector.load(catalog.vector_file(entry, vector)).direction) != strength.digest
+        f"{vector.name} has been fitted again since: the result will differ"
+        for vector in request.vectors
+        if (vector.wanted.is_file or vector.name in catalog.vectors_of(entry))
+        and direction_digest(ConceptVector.load(catalog.vector_file(entry, vector.wanted)).direction) != vector.digest
     ]
     if not is_same and not request.given:
         notes.append(f"{photo} is not the photo that was edited: the part to edit is chosen again")

@@ -47,29 +47,26 @@ class Evaluated:
         return self.evaluation.samples
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluateRequest:
-    """Images and settings of an evaluation."""
-
-    data: Path
-    training: Path | None = None  # folder of the training images, where they have moved
-    draws: int | None = None  # per image, for the importance-weighted bound
-    features: Path | None = None  # file of a feature network
-
-
-def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) -> Iterator[Event | Evaluated]:
+def evaluate(
+    model: LoadedModel | catalog.ModelEntry,
+    data: Path,
+    training_data: Path | None = None,
+    draws: int | None = None,
+    feature_file: Path | None = None,
+) -> Iterator[Event | Evaluated]:
     """Measure a model on images it was not trained on; ends with Evaluated.
 
-    Raises ImageError when there are no images, ConfigError for values that cannot work.
+    `training_data` names the training images where they have moved. `draws` per image are for the importance-weighted
+    bound. Raises ImageError when there are no images, ConfigError for values that cannot work.
     """
-    features = open_features(request.features)
-    listing = scan(open_source(request.data))
-    training = scan(open_source(request.training)) if request.training else None
+    features = open_features(feature_file)
+    listing = scan(open_source(data))
+    training = scan(open_source(training_data)) if training_data else None
     if isinstance(model, catalog.ModelEntry):
         model = load_model(model.path)
     summary = model.header.training
     is_vae = summary is None or summary.beta > 0
-    if request.draws and not is_vae:
+    if draws and not is_vae:
         raise ConfigError(f"{model.name} is an autoencoder (beta 0), which has no likelihood; leave out `iwae`")
 
     trained_on = _trained_on(model, listing)
@@ -78,7 +75,7 @@ def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) 
     held_out = readable_part(loading.decoded, rows[~trained_on.rows])
     train = readable_part(loading.decoded, rows[trained_on.rows])
     if not len(held_out) and not len(train):
-        raise ImageError(f"none of the {len(listing)} images of {request.data} can be read; check the files")
+        raise ImageError(f"none of the {len(listing)} images of {data} can be read; check the files")
     on_training = not len(held_out)
     if len(train):
         what = f"{len(train)} of these images were trained on; the {len(held_out)} held out are measured"
@@ -97,7 +94,7 @@ def evaluate(model: LoadedModel | catalog.ModelEntry, request: EvaluateRequest) 
         noise_scale=float(is_vae),
         features=features,
         on_training=on_training,
-        draws=request.draws,
+        draws=draws,
     )
     for event in measure(subject):
         if isinstance(event, Progress):

@@ -33,8 +33,9 @@ _REWRITTEN = {"images", "labels", "cells", "pairs", "augment", *FitSettings().to
 
 
 def fit(
-    entry: catalog.ModelEntry, labels: Labels, settings: FitSettings, force: bool, model: LoadedModel | None = None
-) -> Iterator[Event | ConceptVector]:
+    entry: catalog.ModelEntry, labels: Labels, settings: FitSettings, force: bool,
+    model: LoadedModel | None = None, save: bool = True,
+) -> Iterator[Event | ConceptVector]:  # fmt: skip
     """Fit a vector for each concept, save them with the model, which may be loaded already, and yield them.
 
     Raises ConfigError for unusable labels, OutputExists when the model has a vector of that name.
@@ -44,15 +45,15 @@ def fit(
         concept.check()
         if counts[concept.name.casefold()] > 1:
             raise ConfigError(f"two concepts are called {concept.name}; rename a column or folder")
-    targets = {concept.name: check_new(entry, concept.name, force) for concept in labels.concepts}
-    for event in compute(model or open_model(entry), entry, labels, settings):
-        if isinstance(event, ConceptVector):
+    targets = {concept.name: check_new(entry, concept.name, force) for concept in labels.concepts if save}
+    for event in _compute(model or open_model(entry), entry, labels, settings):
+        if save and isinstance(event, ConceptVector):
             event.save(targets[event.name])
             yield Wrote(targets[event.name])
         yield event
 
 
-def compute(
+def _compute(
     model: LoadedModel, entry: catalog.ModelEntry, labels: Labels, settings: FitSettings
 ) -> Iterator[Event | ConceptVector]:
     """Encode the labelled images once, fit every concept to them, and yield the vectors.

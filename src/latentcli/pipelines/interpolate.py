@@ -1,6 +1,5 @@
 """Walks and grids between keyframes."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,15 +201,13 @@ def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bo
 
 def _at_anchors(request: GridRequest, names: Sequence[str]) -> list[str]:
     """A caption for each image of a grid: its name where it is a keyframe, else ""."""
-    columns, step = request.size[1], request.steps - 1
-    down, across = request.anchors
-    cells = [(row, column) for row in range(down) for column in range(across)]
+    step, across = request.steps - 1, request.anchors[1]
+    below = np.full(request.size, "", dtype=object)
     if request.arrangement == "chain":  # along the first row, then down the first column
-        cells = [(0, column) for column in range(across)] + [(row, 0) for row in range(1, down)]
-    below = [""] * math.prod(request.size)
-    for (row, column), name in zip(cells, names, strict=True):
-        below[row * step * columns + column * step] = name
-    return below
+        below[0, ::step], below[step::step, 0] = names[:across], names[across:]
+    else:
+        below[::step, ::step] = np.reshape(names, request.anchors)
+    return [str(name) for name in below.flat]
 
 
 def _with_originals(pictures: list[Image.Image], rows: int, originals: Sequence[Image.Image]) -> list[Image.Image]:

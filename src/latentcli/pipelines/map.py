@@ -167,7 +167,9 @@ def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force
     if not is_page:
         check_writable(target)
     count = len(items) if near is None else min(request.n, len(items))
-    size = _thumbnail_size(model, count, request)
+    longer = scatter.thumbnail_side(count, request.grid) * look.scale
+    share = longer / max(model.config.width, model.config.height)
+    size = max(1, round(model.config.width * share)), max(1, round(model.config.height * share))
     check_pixels(*scatter.map_size(count, _columns(count, model, request), size, look))
     members = _group_names(request, items)
 
@@ -208,13 +210,6 @@ def _columns(count: int, model: LoadedModel, request: MapRequest) -> int | None:
     if not request.grid:
         return None
     return request.look.columns or max(1, round((count * model.config.height / model.config.width) ** 0.5))
-
-
-def _thumbnail_size(model: LoadedModel, count: int, request: MapRequest) -> tuple[int, int]:
-    """Width and height in pixels."""
-    longer = scatter.thumbnail_side(count, request.grid) * request.look.scale
-    share = longer / max(model.config.width, model.config.height)
-    return max(1, round(model.config.width * share)), max(1, round(model.config.height * share))
 
 
 def _group_names(request: MapRequest, items: Sequence[Item]) -> list[str]:

@@ -49,7 +49,7 @@ def report_vectors(
     vectors = yield from noted_vectors(entry, model)
     if not vectors:
         raise no_vectors(entry.name)
-    encoded = (yield from encode_all(model, shown)) if shown else None
+    encoded = yield from encode_all(model, shown)
     if encoded is None:
         z, kind = model.prior.sample(range(_SHOWN), model.prior.temperature), "samples"
     else:

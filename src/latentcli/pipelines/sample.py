@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentcli.concepts.edit import EditRequest, Strength, move
+from latentcli.concepts.edit import Strength, move
 from latentcli.config import PriorName
 from latentcli.defaults import MOST_ON_SHEET, SPREAD
 from latentcli.errors import ConfigError, UsageError
@@ -23,7 +23,6 @@ from latentcli.pipelines.outputs import check_folder, decoded_pictures, write_de
 from latentcli.pipelines.vectors import load_vectors
 from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import chosen_name, output_file
-from latentcli.storage.names import VECTOR_SUFFIX
 
 _MOST_GUIDANCE = 10.0
 
@@ -53,7 +52,7 @@ class SampleRequest:
     def stem(self) -> str:
         """Name of the file or folder, without suffix."""
         words = ["samples", *self.like, *([] if self.near is None else [f"near-{short_name(self.near)}"])]
-        words += [Path(move.name).name.removesuffix(VECTOR_SUFFIX) + move.tag() for move in self.moves]
+        words += [move.label + move.tag() for move in self.moves]
         return "-".join([*(re.sub(r"[^\w.+]+", "-", word) for word in words), seeds_text(self.seeds)])
 
 
@@ -69,7 +68,7 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
         raise UsageError("`columns`, `labels` and `title` are of a sheet; leave them out with `each`")
     model = open_model(entry)
     near = None if request.near is None else keyframes(model, request.near)[0]
-    vectors = load_vectors(entry, model, EditRequest(vectors=request.moves)) if request.moves else []
+    vectors = load_vectors(entry, model, request.moves)
     draw = drawing(model, request, near)
     latents = (move(draw(seeds), vectors, request.moves) for seeds in batches(request.seeds))
     if each:

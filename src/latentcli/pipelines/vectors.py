@@ -7,14 +7,13 @@ import numpy as np
 
 from latentcli.concepts import axes
 from latentcli.concepts.axes import Axis
-from latentcli.concepts.edit import EditRequest, describe
+from latentcli.concepts.edit import EditRequest, Strength, describe
 from latentcli.concepts.vector import ConceptVector, load_all
 from latentcli.errors import ConfigError, ModelMismatch, OutputExists, UsageError
 from latentcli.events import Event, Note
 from latentcli.figures.sheet import Captions
 from latentcli.model.modelfile import LoadedModel
 from latentcli.storage import catalog
-from latentcli.storage.names import VECTOR_SUFFIX
 
 
 def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.VectorRequest) -> ConceptVector:
@@ -34,9 +33,9 @@ def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.
     return vector
 
 
-def load_vectors(entry: catalog.ModelEntry, model: LoadedModel, request: EditRequest) -> list[ConceptVector]:
-    """The vectors of a request. Raises what `load_vector` does."""
-    return [load_vector(entry, model, vector) for vector in request.wanted()]
+def load_vectors(entry: catalog.ModelEntry, model: LoadedModel, strengths: Sequence[Strength]) -> list[ConceptVector]:
+    """The vectors of an edit. Raises what `load_vector` does."""
+    return [load_vector(entry, model, strength.wanted) for strength in strengths]
 
 
 def vectors_of(entry: catalog.ModelEntry, model: LoadedModel) -> tuple[list[ConceptVector], list[str]]:
@@ -89,11 +88,7 @@ def named_axis(entry: catalog.ModelEntry, model: LoadedModel, name: str) -> Axis
 
 def captions(request: EditRequest) -> Captions:
     """Strengths of the versions of an image: above the columns of a strip, on a sheet also beside the rows."""
-    names = [Path(vector.name).name.removesuffix(VECTOR_SUFFIX) for vector in request.vectors]
-    words = [
-        [f"{name} {strength:+.3g}" for strength in np.linspace(*row).tolist()]
-        for name, row in zip(names, request.rows, strict=False)
-    ]
+    words = [[f"{version.label} {version.strength:+.3g}" for version in row] for row in request.varied()]
     return Captions(rows=words[0] if len(words) > 1 else (), columns=words[-1] if words else ())
 
 
