@@ -111,13 +111,12 @@ def from_folders(name: str, positive: Path, negative: Path, paired: bool = False
     labels = Labels(root, names[0] + names[1], (Concept(name, values, recipe),), latents=latents)
     if not paired:
         return labels
-    stems = [os.path.splitext(path)[0] for path in (*inner[0], *inner[1])]
-    partners = {stem: row for row, stem in enumerate(stems) if row >= len(inner[0])}
-    pairs = [(row, partners[stem]) for row, stem in enumerate(stems[: len(inner[0])]) if stem in partners]
+    stems = [[os.path.splitext(path)[0] for path in paths] for paths in inner]
+    _, shown, lacking = np.intersect1d(stems[0], stems[1], return_indices=True)
     numbers = np.full(len(values), -1)
-    for number, rows in enumerate(pairs):
-        numbers[list(rows)] = number
-    if not pairs:
+    numbers[np.sort(shown)] = np.arange(len(shown))
+    numbers[len(stems[0]) + lacking] = numbers[shown]
+    if not len(shown):
         raise ConfigError("no image of one folder has the name of one in the other; `paired` needs before and after")
     alone = int((numbers < 0).sum())
     notes = (f"{alone} images have no partner of the same name and were left out",) if alone else ()
