@@ -6,6 +6,7 @@ Pictures come in as paths, PIL images or arrays and go out as PIL images; latent
 import base64
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ class Model:
     """
 
     def __init__(self, entry: ModelEntry, loaded: LoadedModel) -> None:
-        self._entry = entry
+        self._entry = replace(entry, loaded=loaded)
         self.name: str = entry.name
         self.model_id: str = loaded.model_id
         self.config: ModelConfig = loaded.config
@@ -252,7 +253,7 @@ class Model:
         name = name or labels.vector_name(Path(positive).resolve().name.partition(".")[0])
         labelled = labels.from_folders(name, Path(positive), Path(negative), paired)
         settings = FitSettings(method)
-        events = fit_vectors.fit(self._entry, labelled, settings, force, self.loaded, save)
+        events = fit_vectors.fit(self._entry, labelled, settings, force, save)
         return [event for event in followed(events, progress) if isinstance(event, ConceptVector)][-1]
 
     def apply(self, z: Latents, vector: ConceptVector | str, strength: float = 1.0) -> Latents:
@@ -288,7 +289,7 @@ class Model:
         """
         from latentcli.pipelines.evaluate import Evaluated, evaluate
 
-        events = followed(evaluate(self.loaded, Path(data)), progress)
+        events = followed(evaluate(self._entry, Path(data)), progress)
         return next(event for event in events if isinstance(event, Evaluated))
 
     def __repr__(self) -> str:

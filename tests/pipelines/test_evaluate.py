@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from latentcli.model.modelfile import load_model
 from latentcli.pipelines import evaluate as pipeline
+from latentcli.storage.catalog import find_model
 from tests.conftest import draw_folder
 
 
@@ -116,7 +116,7 @@ def test_the_bound_takes_at_least_one_draw(run, trained):
 
 
 def test_from_python_the_result_is_typed(run, trained):
-    *_, result = pipeline.evaluate(load_model("models/m"), Path("d"))
+    *_, result = pipeline.evaluate(find_model("models/m"), Path("d"))
     assert isinstance(result, pipeline.Evaluated)
     assert result.metrics.psnr == result.evaluation.held_out.psnr
     assert [row.name for row in result.baselines] == ["mean image", "PCA, 4 components"]

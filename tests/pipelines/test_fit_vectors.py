@@ -114,6 +114,14 @@ def test_sub_folders_latents_files_pairs_and_changes_make_vectors(run, pictures,
     assert blur["positives"] == blur["negatives"] == 60
 
 
+def test_a_vector_of_a_change_by_an_amount_is_refitted(run, pictures, tmp_path):
+    fitted(run, "blur", "--positive", "all", "--augment", "blur=3")
+    write_model(tmp_path / "models/new", seed=7)
+    outcome = run("vectors", "refit", "blur", "--from", "tiny", "--model", "new", "--root", "all")
+    assert outcome.code == 0, outcome.err
+    assert load("blur", Path("models/new/vectors")).positives == 60
+
+
 def test_shuffled_labels_are_said_to_mean_nothing(run, pictures):
     rng = np.random.default_rng(1)
     names = [line.split(",")[0] for line in Path("t.csv").read_text().splitlines()[1:]]

@@ -68,18 +68,19 @@ def apply_vector(
     from latentcli.concepts.edit import EditRequest, parse_row, strengths
     from latentcli.concepts.fit import FitSettings
     from latentcli.figures.sheet import Look
-    from latentcli.pipelines import apply_vector
+    from latentcli.pipelines import apply_vector, fit_vectors
     from latentcli.storage import catalog
 
     rows = [parse_row(text.rpartition("=")[2], "`grid`") for text in grid]
     rows += [parse_row(strip, "`strip`")] if strip else []
-    new, wanted = None, [catalog.parse_vector(text) for text in references]
+    fitting, wanted = None, [catalog.parse_vector(text) for text in references]
     if positive is not None and negative is not None:
         name = save or labelled.vector_name(positive.resolve().name.partition(".")[0])
+        examples = labelled.from_folders(name, positive, negative, paired)
         settings = FitSettings(method, tuple(orthogonal_to))
-        new = apply_vector.NewVector(labelled.from_folders(name, positive, negative, paired), settings, bool(save))
+        fitting = fit_vectors.fit(entry, examples, settings, force, save=bool(save))
         wanted = [catalog.VectorRequest(name, None)]
     request = EditRequest(vectors=strengths(wanted, strength, sigma, to), rows=tuple(rows), stay_typical=stay_typical)
     look = Look(scale, labels=labels, title=title)
-    show_vectors(console, apply_vector.apply(entry, images, request, output, force, new, look), "working")
+    show_vectors(console, apply_vector.apply(entry, images, request, output, force, fitting, look), "working")
     console.close()

@@ -73,10 +73,6 @@ class FitSettings:
         few = len(examples) < 2 * examples.z.shape[1]
         return replace(self, shrunk=few if self.shrunk is None else self.shrunk)
 
-    def to_json(self) -> dict[str, object]:
-        """For a vector's recipe."""
-        return {"method": self.method, "orthogonal_to": list(self.orthogonal_to), "whitened": self.whitened}
-
 
 @dataclass(frozen=True, slots=True)
 class Direction:

@@ -252,7 +252,7 @@ class Session:
         z = np.concatenate([self._latent(state) for pile in piles for state in pile])
         latents = Latents(z, names, self.model.model_id)
         labels = Labels(Path(), names, (Concept(name, values, origin),), latents=latents)
-        events = fit_vectors.fit(self.entry, labels, FitSettings(), force, self.model)
+        events = fit_vectors.fit(self.entry, labels, FitSettings(), force)
         vector = next(event for event in events if isinstance(event, ConceptVector))
         self._read_vectors()
         return describe_vector(vector) | {"positives": vector.positives, "negatives": vector.negatives}

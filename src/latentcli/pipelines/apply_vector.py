@@ -1,33 +1,20 @@
 """Images, latents and samples moved along concept vectors and decoded at the model's size."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from latentcli.concepts.edit import EditRequest
-from latentcli.concepts.fit import FitSettings
-from latentcli.concepts.labels import Labels
 from latentcli.concepts.vector import ConceptVector
 from latentcli.events import Event, Progress, Skipped, Wrote
 from latentcli.figures.sheet import PLAIN, Look, enlarged
 from latentcli.imaging.images import to_pictures, write_picture
 from latentcli.model.modelfile import open_model
-from latentcli.pipelines import fit_vectors
 from latentcli.pipelines.inputs import latents_of, subjects
 from latentcli.pipelines.outputs import not_done, targets
 from latentcli.pipelines.vectors import captions, distances, load_vectors
 from latentcli.storage.catalog import ModelEntry
-
-
-@dataclass(frozen=True, slots=True)
-class NewVector:
-    """A vector to be fitted to labels first."""
-
-    labels: Labels
-    settings: FitSettings
-    save: bool
 
 
 def apply(
@@ -36,20 +23,20 @@ def apply(
     request: EditRequest,
     output: Path | None,
     force: bool,
-    new: NewVector | None = None,
+    fitting: Iterable[Event | ConceptVector] | None = None,
     look: Look = PLAIN,
 ) -> Iterator[Event | ConceptVector]:
-    """Move images, latents or samples along saved vectors, or along a new one, and decode them as PNG."""
+    """Move images, latents or samples along vectors and decode them as PNG.
+
+    The vectors are those of `fitting`, which are yielded, or without it saved ones.
+    """
     model = open_model(entry)
     items = targets(subjects(model, arguments), request.tag(), lambda item: ".png", output, force)
-    if new is None:
-        vectors = load_vectors(entry, model, request.vectors)
-    else:
-        vectors = []
-        for event in fit_vectors.fit(entry, new.labels, new.settings, force, model, new.save):
-            yield event
-            if isinstance(event, ConceptVector):
-                vectors.append(event)
+    vectors = load_vectors(entry, model, request.vectors) if fitting is None else []
+    for event in fitting or ():
+        yield event
+        if isinstance(event, ConceptVector):
+            vectors.append(event)
     typical = model.geometry if request.stay_typical else None
     items = yield from not_done(items)
     before: list[np.ndarray] = []

@@ -69,7 +69,7 @@ def discover(
         diagnostics = Diagnostics(measured_on=f"{_MOVED} samples", side_effects=tuple(shifts))
         vectors.append(replace(vector, diagnostics=diagnostics))
         note = f"{100 * variance:.1f} %" if by == "latents" else f"{255 * change:.0f} levels"
-        rows.append(Axis(axis.name, axis.step, note))
+        rows.append(replace(axis, note=note))
         yield Progress("measuring", rank, count)
 
     for vector, target in zip(vectors, targets, strict=True):

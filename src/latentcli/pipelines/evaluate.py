@@ -19,8 +19,9 @@ from latentcli.evaluation.evaluate import evaluate as measure
 from latentcli.evaluation.result import Baseline, Evaluation, SampleMetrics
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Event, Note, Progress, Skipped
-from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.storage import catalog, history
+from latentcli.model.modelfile import LoadedModel, open_model
+from latentcli.storage import history
+from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.history import Metrics
 
 
@@ -48,7 +49,7 @@ class Evaluated:
 
 
 def evaluate(
-    model: LoadedModel | catalog.ModelEntry,
+    entry: ModelEntry,
     data: Path,
     training_data: Path | None = None,
     draws: int | None = None,
@@ -62,8 +63,7 @@ def evaluate(
     features = open_features(feature_file)
     listing = scan(open_source(data))
     training = scan(open_source(training_data)) if training_data else None
-    if isinstance(model, catalog.ModelEntry):
-        model = load_model(model.path)
+    model = open_model(entry)
     summary = model.header.training
     is_vae = summary is None or summary.beta > 0
     if draws and not is_vae:

@@ -15,7 +15,7 @@ from latentcli.concepts.diagnostics import MIN_HELD_OUT, SMALL, Shift
 from latentcli.concepts.fit import Examples, FitSettings, find
 from latentcli.concepts.labels import LACKS, NEITHER, SHOWS, Concept, Labels
 from latentcli.concepts.vector import ConceptVector
-from latentcli.config import Augmentation, VectorMethod
+from latentcli.config import VectorMethod
 from latentcli.data.sources import HELD_OUT_NEEDS, held_out_then
 from latentcli.errors import ConfigError, ImageError
 from latentcli.events import Event, Note, Progress, Wrote
@@ -29,14 +29,12 @@ _EDITED = 200  # images that side effects are measured on
 _MIN_EDITED = 20  # held-out images; with fewer others are edited, too
 _MIN_PROBED = 20  # images of each class that a discriminant is fitted on
 _SAME = 0.9  # cosine from which another vector counts as the same concept
-_REWRITTEN = {"images", "labels", "cells", "pairs", "augment", *FitSettings().to_json()}  # in the recipe by each fit
 
 
 def fit(
-    entry: catalog.ModelEntry, labels: Labels, settings: FitSettings, force: bool,
-    model: LoadedModel | None = None, save: bool = True,
-) -> Iterator[Event | ConceptVector]:  # fmt: skip
-    """Fit a vector for each concept, save them with the model, which may be loaded already, and yield them.
+    entry: catalog.ModelEntry, labels: Labels, settings: FitSettings, force: bool, save: bool = True
+) -> Iterator[Event | ConceptVector]:
+    """Fit a vector for each concept, save them with the model, and yield them.
 
     Raises ConfigError for unusable labels, OutputExists when the model has a vector of that name.
     """
@@ -46,21 +44,20 @@ def fit(
         if counts[concept.name.casefold()] > 1:
             raise ConfigError(f"two concepts are called {concept.name}; rename a column or folder")
     targets = {concept.name: check_new(entry, concept.name, force) for concept in labels.concepts if save}
-    for event in _compute(model or open_model(entry), entry, labels, settings):
+    for event in _compute(entry, labels, settings):
         if save and isinstance(event, ConceptVector):
             event.save(targets[event.name])
             yield Wrote(targets[event.name])
         yield event
 
 
-def _compute(
-    model: LoadedModel, entry: catalog.ModelEntry, labels: Labels, settings: FitSettings
-) -> Iterator[Event | ConceptVector]:
+def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -> Iterator[Event | ConceptVector]:
     """Encode the labelled images once, fit every concept to them, and yield the vectors.
 
     Images are held out by the same hash and share as in the model's training. The held-out images of a training folder
     are held out here too when the labels name them as the training did.
     """
+    model = open_model(entry)
     others = {other.name: other for other in vectors_of(entry, model)[0]}
     check_known(model.name, settings.orthogonal_to, others)
     settings = replace(settings, others=[others[name].direction.astype(np.float64) for name in settings.orthogonal_to])
@@ -75,8 +72,19 @@ def _compute(
         usable, notes = _usable(concept, labels, z)
         yield from map(Note, notes)
         examples, measured = _split(concept, labels, z, usable, held_out)
-        recipe = _recipe(concept, labels.take(usable), concept.values[usable], settings)
-        new = vector.fit(concept.name, examples, measured, settings, geometry, model.model_id, recipe)
+        used = labels.take(usable)
+        recipe = _Recipe(
+            method=settings.method,
+            orthogonal_to=settings.orthogonal_to,
+            whitened=settings.whitened,
+            images=used.names,
+            labels=tuple(concept.values[usable].tolist()),
+            cells={column: tuple(codes.tolist()) for column, codes in used.cells.items()},
+            pairs=None if used.pairs is None else tuple(used.pairs.tolist()),
+            augment=used.augment,
+        )
+        made = concept.recipe | vars(recipe)
+        new = vector.fit(concept.name, examples, measured, settings, geometry, model.model_id, made)
         fitted.append((concept, examples, new))
 
     # Side effects: images are edited by strength 1, decoded and encoded again, and the scores of all concepts compared.
@@ -200,19 +208,6 @@ def _split(
     return everything.take(usable & ~held_out), everything.take(usable & held_out)
 
 
-def _recipe(concept: Concept, used: Labels, values: np.ndarray, settings: FitSettings) -> dict[str, object]:
-    """Everything to fit the vector again, without absolute paths."""
-    return {
-        **concept.recipe,
-        **settings.to_json(),
-        "images": list(used.names),
-        "labels": values.tolist(),
-        "cells": {column: codes.tolist() for column, codes in used.cells.items()},
-        "pairs": None if used.pairs is None else used.pairs.tolist(),
-        "augment": used.augment,
-    }
-
-
 def combine(
     entry: catalog.ModelEntry, name: str, requests: Sequence[catalog.VectorRequest], force: bool
 ) -> Iterator[Event | ConceptVector]:
@@ -252,7 +247,7 @@ def refit(
         raise ConfigError(f"the recipe of {old.name} cannot be used ({error}); fit it again from its labels") from error
     if len(set(recipe.images)) < len(recipe.images) and not recipe.augment:
         raise ConfigError(f"{old.name} was fitted to latents files, which do not identify its images; fit it again")
-    origin = {name: value for name, value in old.recipe.items() if name not in _REWRITTEN}
+    origin = {name: value for name, value in old.recipe.items() if name not in vars(recipe)}
     concept = Concept(old.name, np.array(recipe.labels, dtype=np.int8), origin)
     cells = {column: np.array(codes) for column, codes in (recipe.cells or {}).items()}
     pairs = None if recipe.pairs is None else np.array(recipe.pairs)
@@ -261,18 +256,18 @@ def refit(
     yield from fit(entry, labels, FitSettings(recipe.method, recipe.orthogonal_to, recipe.whitened), force)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class _Recipe:
-    """Images, labels and settings of a fit, from a vector's file."""
+    """Images, labels and settings of a fit, as a vector's file holds them, without absolute paths."""
 
+    method: VectorMethod = "mean"
+    orthogonal_to: tuple[str, ...] = ()
+    whitened: bool = True
     images: tuple[str, ...]
     labels: tuple[int, ...]
     cells: dict[str, tuple[int, ...]] | None = None
     pairs: tuple[int, ...] | None = None
-    augment: Augmentation | None = None
-    method: VectorMethod = "mean"
-    orthogonal_to: tuple[str, ...] = ()
-    whitened: bool = True
+    augment: str | None = None
 
     def __post_init__(self) -> None:
         columns = [self.labels, *(self.cells or {}).values(), *([] if self.pairs is None else [self.pairs])]
