@@ -78,18 +78,6 @@ class GridRequest:
         if not 2 <= self.steps <= MOST_ON_SHEET:
             raise ConfigError(f"`steps` must be 2 to {MOST_ON_SHEET:,}, got {self.steps:,}")
 
-    @property
-    def takes(self) -> int:
-        """The number of keyframes."""
-        rows, columns = self.anchors
-        return {"analogy": 3, "chain": rows + columns - 1}.get(self.arrangement, rows * columns)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Rows and columns of images."""
-        rows, columns = ((side - 1) * (self.steps - 1) + 1 for side in self.anchors)
-        return rows, columns
-
 
 def _keyframes(model: LoadedModel, texts: Sequence[str]) -> tuple[np.ndarray, list[str], list[str]]:
     """Latents (n, latent_dim), the name of each, and the argument that each came from."""
@@ -165,13 +153,15 @@ def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bo
     """Draw a grid between keyframes. Raises UsageError for another number of keyframes than it takes."""
     model, look = open_model(entry), request.look
     stops, names, sources = _keyframes(model, request.keyframes)
-    if len(stops) != request.takes:
-        sizes = "a grid of {}x{}".format(*request.anchors)
-        what = sizes if request.arrangement == "grid" else f"`{request.arrangement}`"
-        raise UsageError(f"{what} takes {request.takes} keyframes, got {len(stops)}; seed:0-3 stands for four samples")
+    down, across = request.anchors
+    takes = {"analogy": 3, "chain": down + across - 1}.get(request.arrangement, down * across)
+    if len(stops) != takes:
+        what = f"a grid of {down}x{across}" if request.arrangement == "grid" else f"`{request.arrangement}`"
+        raise UsageError(f"{what} takes {takes} keyframes, got {len(stops)}; seed:0-3 stands for four samples")
     target = output_file(output, Path(f"{_stem(request.keyframes)}-{request.arrangement}.png"), force)
     check_writable(target)
-    rows, columns = request.size
+    step = request.steps - 1  # images from anchor to anchor
+    rows, columns = (down - 1) * step + 1, (across - 1) * step + 1
     if rows * columns > MOST_ON_SHEET:
         raise UsageError(f"a sheet takes up to {MOST_ON_SHEET:,} images, got {rows * columns:,}; give fewer `steps`")
     wide = columns + 2 * (request.arrangement == "analogy")
@@ -180,12 +170,12 @@ def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bo
     if request.arrangement == "analogy":
         anchors = interpolation.analogy(*stops)
     elif request.arrangement == "chain":
-        anchors = interpolation.chain(list(stops), *request.anchors)
+        anchors = interpolation.chain(list(stops), down, across)
     else:
-        anchors = stops.reshape(*request.anchors, -1)
+        anchors = stops.reshape(down, across, -1)
     z = interpolation.mesh(anchors, request.steps, request.method).reshape(rows * columns, -1)
     pictures = yield from decoded_pictures(model, batches(z), len(z))
-    captions = Captions()
+    below = np.full((rows, columns), "", dtype=object)  # names of the keyframes
     if request.arrangement == "analogy":
         decoded = to_pictures(model.decode(stops))
         originals = [
@@ -193,21 +183,13 @@ def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bo
             for text, picture in zip(sources, decoded, strict=True)
         ]
         pictures = _with_originals(pictures, rows, originals)
-    else:
-        captions = Captions(below=_at_anchors(request, names))
-    write_picture(look.draw(pictures, wide, captions), target)
-    yield Wrote(target)
-
-
-def _at_anchors(request: GridRequest, names: Sequence[str]) -> list[str]:
-    """A caption for each image of a grid: its name where it is a keyframe, else ""."""
-    step, across = request.steps - 1, request.anchors[1]
-    below = np.full(request.size, "", dtype=object)
-    if request.arrangement == "chain":  # along the first row, then down the first column
+    elif request.arrangement == "chain":  # along the first row, then down the first column
         below[0, ::step], below[step::step, 0] = names[:across], names[across:]
     else:
-        below[::step, ::step] = np.reshape(names, request.anchors)
-    return [str(name) for name in below.flat]
+        below[::step, ::step] = np.reshape(names, (down, across))
+    captions = Captions() if request.arrangement == "analogy" else Captions(below=below.ravel().tolist())
+    write_picture(look.draw(pictures, wide, captions), target)
+    yield Wrote(target)
 
 
 def _with_originals(pictures: list[Image.Image], rows: int, originals: Sequence[Image.Image]) -> list[Image.Image]:

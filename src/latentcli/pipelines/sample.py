@@ -43,18 +43,6 @@ class SampleRequest:
     moves: tuple[Strength, ...] = ()  # concept vectors that samples are moved along
     look: Look = field(default_factory=Look)
 
-    @property
-    def columns(self) -> int:
-        """Columns of the sheet; a square one by default."""
-        return self.look.columns or math.ceil(math.sqrt(len(self.seeds)))
-
-    @property
-    def stem(self) -> str:
-        """Name of the file or folder, without suffix."""
-        words = ["samples", *self.like, *([] if self.near is None else [f"near-{short_name(self.near)}"])]
-        words += [move.label + move.tag() for move in self.moves]
-        return "-".join([*(re.sub(r"[^\w.+]+", "-", word) for word in words), seeds_text(self.seeds)])
-
 
 def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path | None, force: bool) -> Iterator[Event]:
     """Draw one image per seed: a contact sheet, or with `each` one file per seed in a folder.
@@ -71,16 +59,20 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
     vectors = load_vectors(entry, model, request.moves)
     draw = drawing(model, request, near)
     latents = (move(draw(seeds), vectors, request.moves) for seeds in batches(request.seeds))
+    words = ["samples", *request.like, *([] if request.near is None else [f"near-{short_name(request.near)}"])]
+    words += [vector.label + vector.tag() for vector in request.moves]
+    stem = "-".join([*(re.sub(r"[^\w.+]+", "-", word) for word in words), seeds_text(request.seeds)])
     if each:
         check_folder(output, count)
-        folder = output or chosen_name(Path(request.stem), force, is_folder=True)
+        folder = output or chosen_name(Path(stem), force, is_folder=True)
         paths = ([folder / f"seed-{seed:05d}.png" for seed in seeds] for seeds in batches(request.seeds))
         yield from write_decoded(model, zip(latents, paths, strict=True), count, not force, look.scale)
         return
-    target = check_writable(output_file(output, Path(f"{request.stem}.png"), force))
-    look.check(count, request.columns, (model.config.width, model.config.height))
+    target = check_writable(output_file(output, Path(f"{stem}.png"), force))
+    columns = look.columns or math.ceil(math.sqrt(count))
+    look.check(count, columns, (model.config.width, model.config.height))
     pictures = yield from decoded_pictures(model, latents, count)
-    write_picture(look.draw(pictures, request.columns, Captions(below=list(map(str, request.seeds)))), target)
+    write_picture(look.draw(pictures, columns, Captions(below=list(map(str, request.seeds)))), target)
     yield Wrote(target)
 
 
