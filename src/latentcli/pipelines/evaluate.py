@@ -51,18 +51,18 @@ class Evaluated:
 def evaluate(
     entry: ModelEntry,
     data: Path,
-    training_data: Path | None = None,
+    training: Path | None = None,
     draws: int | None = None,
-    feature_file: Path | None = None,
+    features: Path | None = None,
 ) -> Iterator[Event | Evaluated]:
     """Measure a model on images it was not trained on; ends with Evaluated.
 
-    `training_data` names the training images where they have moved. `draws` per image are for the importance-weighted
-    bound. Raises ImageError when there are no images, ConfigError for values that cannot work.
+    `training` holds the training images where they have moved, `features` a feature network. `draws` per image are for
+    the importance-weighted bound. Raises ImageError when there are no images, ConfigError for values that cannot work.
     """
-    features = open_features(feature_file)
+    feature_space = open_features(features)
     listing = scan(open_source(data))
-    training = scan(open_source(training_data)) if training_data else None
+    training_listing = scan(open_source(training)) if training else None
     model = open_model(entry)
     summary = model.header.training
     is_vae = summary is None or summary.beta > 0
@@ -85,14 +85,14 @@ def evaluate(
     if on_training:
         held_out = train
     if not len(train):
-        train = yield from _training_images(model, training)
+        train = yield from _training_images(model, training_listing)
     subject = Subject(
         vae=model.vae,
         prior=model.prior,
         held_out=held_out,
         train=train if len(train) else None,
         noise_scale=float(is_vae),
-        features=features,
+        features=feature_space,
         on_training=on_training,
         draws=draws,
     )

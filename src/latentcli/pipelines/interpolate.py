@@ -53,12 +53,6 @@ class WalkRequest:
         if not 0 <= self.hold <= _MOST_HELD:
             raise ConfigError(f"`hold` must be 0 to {_MOST_HELD:,}, got {self.hold}")
 
-    @property
-    def pace(self) -> Pace:
-        """How the pictures are spread over the walk."""
-        total = None if self.seconds is None else max(2, round(self.seconds * self.fps))
-        return Pace(self.steps, total, self.even, self.ease, self.hold)
-
 
 @dataclass(frozen=True, slots=True)
 class GridRequest:
@@ -103,7 +97,9 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
         raise ConfigError("a walk needs two keyframes; give another image, latents file or seed:NUMBER")
     target = output_file(output, Path(f"{_stem(request.keyframes)}.png"), force)
     walk = Walk(z, request.method, request.loop)
-    count = _count(request, walk)
+    total = None if request.seconds is None else max(2, round(request.seconds * request.fps))
+    pace = Pace(request.steps, total, request.even, request.ease, request.hold)
+    count = _count(pace, walk)
     if is_animation(target):
         check_animation(target)
         if look.columns or look.labels or look.title:
@@ -116,7 +112,7 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
         check_writable(target)
         look.check(count, look.columns or count, (model.config.width, model.config.height))
 
-    positions = request.pace.positions(walk, model.decode)
+    positions = pace.positions(walk, model.decode)
     latents = map(walk.at, batches(positions))
     if is_animation(target):
         animation, done = open_animation(target.suffix, request.fps), 0
@@ -133,17 +129,17 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
     yield Wrote(target)
 
 
-def _count(request: WalkRequest, walk: Walk) -> int:
+def _count(pace: Pace, walk: Walk) -> int:
     """Pictures of a walk. Raises ConfigError where they are too many, or too few for the keyframes that are held."""
-    pace, held = request.pace, len(walk.keyframes) * request.hold
-    count = walk.legs * (request.steps - 1) + held + (not walk.loop) if pace.total is None else pace.total
+    held = len(walk.keyframes) * pace.hold
+    count = walk.legs * (pace.steps - 1) + held + (not walk.loop) if pace.total is None else pace.total
     if count > MOST_FRAMES:
         raise ConfigError(
             f"a walk takes up to {MOST_FRAMES:,} images, got {count:,}; give fewer `steps`, or fewer `seconds`"
         )
     if count < held + walk.legs + (not walk.loop):
         raise ConfigError(
-            f"{count} images are too few for {len(walk.keyframes)} keyframes, each held {request.hold} times; "
+            f"{count} images are too few for {len(walk.keyframes)} keyframes, each held {pace.hold} times; "
             "give more `seconds`, or a smaller `hold`"
         )
     return count
