@@ -42,8 +42,8 @@ class Faces:
         os.environ["XDG_DATA_HOME"] = str(copy.parent / "data")
         copy.mkdir()
         shutil.copy(catalog.find_model(model).path, copy)
-        self.entry = catalog.find_model(str(copy))
-        self.model: LoadedModel = load_model(self.entry.path)
+        self.model: LoadedModel = load_model(copy)
+        self.entry = replace(catalog.find_model(str(copy)), loaded=self.model)
         self.data = data
         self.file = Path(f"{self.model.model_id}.latents.safetensors")
         if not self.file.exists():
@@ -57,11 +57,11 @@ class Faces:
 
     def read(self, **options):
         table, root = self.data / "attributes.csv", self.data / "faces"
-        return read(LabelSource(table=table, root=root, latents=self.file, **options))
+        return read(LabelSource(labels=table, root=root, latents=self.file, **options))
 
     def fit(self, name: str, balance_by: Sequence[str] = (), labels=None) -> ConceptVector:
         labels = labels or self.labels(name, balance_by)
-        events = fit_vectors.compute(self.model, self.entry, labels, FitSettings())
+        events = fit_vectors.fit(self.entry, labels, FitSettings(), force=False, save=False)
         return next(event for event in events if isinstance(event, ConceptVector))
 
     def examples(self, name: str) -> Examples:
@@ -125,7 +125,7 @@ def every_column(faces: Faces) -> tuple[float, list[Event]]:
     started = time.perf_counter()
     thresholds = [THRESHOLDS[name] for name in ("smile", "glasses", "old")]
     labels = faces.read(every=True, thresholds=thresholds)
-    result = list(fit_vectors.compute(faces.model, faces.entry, labels, FitSettings()))
+    result = list(fit_vectors.fit(faces.entry, labels, FitSettings(), force=False, save=False))
     return time.perf_counter() - started, result
 
 

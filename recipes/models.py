@@ -26,8 +26,9 @@ from latentcli import ConceptVector, ModelConfig
 from latentcli.evaluation.record import Record
 from latentcli.figures.table import Table, markdown
 from latentcli.model.modelfile import KIND, load_model, save_model
-from latentcli.pipelines.evaluate import Evaluated, EvaluateRequest, evaluate
+from latentcli.pipelines.evaluate import Evaluated, evaluate
 from latentcli.storage import tensorfile
+from latentcli.storage.catalog import find_model
 from latentcli.storage.history import read_model_header
 from latentcli.training.results import model_card
 
@@ -250,10 +251,10 @@ def card(folder: Path, name: str) -> str:
 
 def measure(folder: Path, recipe: Recipe, data: Path) -> None:
     """Evaluate a published model on held-out images, and keep the record without its pictures of training images."""
-    request = EvaluateRequest(data / (recipe.held_out or recipe.images))
-    model = load_model(folder / "model.safetensors")
-    (found,) = (event for event in evaluate(model, request) if isinstance(event, Evaluated))
-    print(Record(model.header.weights_id, found.evaluation, found.findings, None).save(folder))
+    entry = find_model(str(folder / "model.safetensors"))
+    events = evaluate(entry, data / (recipe.held_out or recipe.images))
+    (found,) = (event for event in events if isinstance(event, Evaluated))
+    print(Record(entry.header.weights_id, found.evaluation, found.findings, None).save(folder))
 
 
 def main() -> None:
