@@ -1,6 +1,6 @@
 """Learn a latent space from a folder of pictures; sample it, walk through it, edit photos with concept vectors.
 
-The names below are loaded when first used (PEP 562), so that `import latentcli` stays fast.
+Modules of the public names are imported when a name is first used (PEP 562), so that `import latentcli` stays fast.
 """
 
 import os
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# ONNX Runtime (1.29 and newer) reads this when it is imported; without it, it keeps a device id in the home folder and
-# sends data about the machine to its maker. Processes that read pictures inherit it.
+# ONNX Runtime (1.29 and newer) reads this variable at its import. Where the variable is not set, ONNX Runtime keeps a
+# device id in the home folder and sends data about the machine to Microsoft. Child processes inherit the variable.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-_NAMES = {
+_NAMES = {  # public names by the module that defines them
     "latentcli.api": ("Model", "load", "load_model", "train"),
     "latentcli.concepts.vector": ("ConceptVector",),
     "latentcli.config": ("ModelConfig",),
@@ -45,7 +45,7 @@ _NAMES = {
     "latentcli.figures.pictures": ("Sheet",),
 }  # fmt: skip
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - the names are the keys above
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - the names are keys of _HOMES
 
 
 def __getattr__(name: str) -> Any:

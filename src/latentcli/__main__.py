@@ -1,4 +1,4 @@
-"""`python -m latentcli` is the `latentcli` command."""
+"""Entry point of `python -m latentcli`, the same as the `latentcli` command."""
 
 from latentcli.cli.app import main
 

@@ -1,4 +1,4 @@
-"""Python face of latentcli: load a model, sample it, edit photos, fit vectors, train.
+"""Python interface of latentcli: load a model, sample it, edit photos, fit concept vectors, train.
 
 Pictures come in as paths, PIL images or arrays and go out as PIL images; latents carry the id of their model.
 """
@@ -52,17 +52,17 @@ from latentcli.storage.latents import Latents
 if TYPE_CHECKING:
     from latentcli.pipelines.evaluate import Evaluated
 
-_SHOWN = 16  # samples in a notebook's picture of a model
+_SHOWN = 16  # samples that a notebook shows of a model
 
 
 class Model:
-    """A model on its device, from `latentcli.load`.
+    """A trained model on its device, as `latentcli.load` returns it.
 
     Attributes:
-        name: Name, as `load` takes it.
-        model_id: Twelve hex digits over the network's weights; latents and vectors carry them.
+        name: Name of the model, as `load` takes it.
+        model_id: Twelve hex digits of a hash of the network's weights, which latents and vectors carry too.
         config: Configuration of the network: size in pixels, channels, latent dimension and so on.
-        loaded: Network, prior and header.
+        loaded: Network, prior and header of the model file.
     """
 
     def __init__(self, entry: ModelEntry, loaded: LoadedModel) -> None:
@@ -79,7 +79,7 @@ class Model:
 
     @property
     def vectors(self) -> dict[str, ConceptVector]:
-        """Saved concept vectors by name. Raises FileFormatError for a damaged file."""
+        """Concept vectors saved with the model, by name. Raises FileFormatError for a damaged file."""
         return {name: ConceptVector.load(path) for name, path in catalog.vectors_of(self._entry).items()}
 
     def sample(
@@ -98,19 +98,19 @@ class Model:
         """Draw new images from the prior, or variations of one picture.
 
         Args:
-            n: Number of images; their seeds are seed, seed + 1, ...
+            n: Number of images; the seed of each is one more than the one before, from `seed` on.
             seed: First seed. The same seed gives the same image in any call.
-            seeds: Seeds, one an image, instead of n and seed.
-            temperature: Factor on the prior's standard deviation, 0 to 10; the prior's own by default.
-            prior: "fitted" or "standard"; the fitted one where the model has it.
-            guidance: Weight of the difference between a fitted flow and a mixture; the prior's own by default.
+            seeds: One seed per image, instead of `n` and `seed`.
+            temperature: Factor on the prior's standard deviation, 0 to 10; by default as the prior recommends.
+            prior: "fitted" (to the training latents) or "standard" (N(0, I)); by default fitted if the model has one.
+            guidance: Weight of the difference between a fitted flow and a mixture; by default as the prior recommends.
             like: Parts of the training images to draw from, such as "cats" or "smiling=yes".
             near: A picture, or the latents of one, to draw variations of.
-            spread: Distance of the variations from it: 0 is the picture itself, 1 a new sample.
+            spread: Distance of the variations from `near`: 0 is the picture itself, 1 a new sample.
 
         Raises:
-            ConfigError: A value is out of range, or the model has no such prior.
-            UsageError: The model knows no such part, or `near` is not one picture.
+            ConfigError: A value is out of range, or the model lacks the prior.
+            UsageError: The model does not know a part in `like`, or `near` is not one picture.
         """
         seeds = tuple(range(seed, seed + n) if seeds is None else seeds)
         if not seeds or min(seeds) < 0 or max(seeds) >= 2**63:
@@ -121,13 +121,13 @@ class Model:
         return self.decode(draw(seeds))
 
     def encode(self, pictures: Picture | Iterable[Picture]) -> Latents:
-        """Posterior means of pictures, never a draw.
+        """Encode pictures as their posterior means, without sampling noise.
 
         Args:
             pictures: Paths, PIL images, arrays (height, width, 3 or 4) of uint8 or float in [0, 1]; or a folder.
 
         Returns:
-            Latents: z (n, latent_dim) float32, with one name a row.
+            Latents: z (n, latent_dim) float32, with a name for each row.
 
         Raises:
             ImageError: A picture cannot be read, or a folder holds none.
@@ -139,7 +139,7 @@ class Model:
         return Latents(self.loaded.encode(pixels), picture_names(pictures), self.model_id)
 
     def decode(self, z: Latents | np.ndarray) -> Sheet:
-        """Images of latents (n, latent_dim), at the model's size.
+        """Decode latents (n, latent_dim) into images of the model's size.
 
         Raises:
             ModelMismatch: The latents belong to another model.
@@ -155,14 +155,14 @@ class Model:
         loop: bool = False,
         even: bool = False,
     ) -> Sheet:
-        """Images along a path from keyframe to keyframe, in one row.
+        """Decode images along a path through the latent space from keyframe to keyframe, in one row.
 
         Args:
             keyframes: Pictures, `Latents` (each row is a keyframe), or texts like "seed:7".
-            steps: Images a leg, both ends included.
+            steps: Images from one keyframe to the next, both included.
             method: "lerp", "slerp", "gaussian" (between quantiles of N(0, I)) or "spline".
             loop: Return to the first keyframe.
-            even: Spread the images so that pixels change equally from each to the next.
+            even: Space the images so that pixels change by the same amount from each image to the next.
 
         Raises:
             ConfigError: There are fewer than two keyframes or steps.
@@ -192,17 +192,17 @@ class Model:
 
         Args:
             photo: Path, PIL image or array.
-            vectors: Strengths by the name of the vector; 1 is the distance between the two class means.
+            vectors: Strengths by the names of vectors; 1 is the distance between the two class means.
             box: Part to edit, "x,y,width,height[,roll]" in pixels and degrees clockwise.
             face: Face to edit, counted from the largest.
             all_faces: Edit all faces.
-            align: Find and align the face; False takes the centre.
-            merge: "residual", "ratio" or "decode".
+            align: Find the face and turn it upright; False edits the centre of the photo.
+            merge: "residual" adds the change, "ratio" scales brightness, "decode" pastes the decoded image.
             detail: Share of the photo's own detail to keep where it is redrawn, 0 to 1.
             strengths: Vectors as keywords: `smile=1.5`.
 
         Raises:
-            ConfigError: The model has no such vector, or a value is out of range.
+            ConfigError: The model lacks a vector, or a value is out of range.
             ImageError: The photo cannot be read, or shows no face.
         """
         strengths = {**(vectors or {}), **strengths}
@@ -237,18 +237,18 @@ class Model:
 
         Args:
             positive: Images that show the concept.
-            negative: Images that do not.
-            name: Name of the vector; the name of the folder by default.
+            negative: Images that do not show the concept.
+            name: Name of the vector; by default that of the folder `positive`.
             method: "mean" (difference of the class means), "lda", "logistic" or "svm".
-            paired: Images with the same file name are after and before.
+            paired: Images with one file name in both folders are one subject with and without the concept.
             save: Keep the vector with the model.
-            force: Replace a saved vector of this name.
+            force: Replace a saved vector that has the name already.
             progress: True for a line on stderr, or a function of `Progress` events.
 
         Raises:
             ImageError: A folder is empty.
             ConfigError: The folders overlap, or one class is missing.
-            OutputExists: A vector of this name is saved already.
+            OutputExists: A saved vector has the name already.
         """
         name = name or labels.vector_name(Path(positive).resolve().name.partition(".")[0])
         labelled = labels.from_folders(name, Path(positive), Path(negative), paired)
@@ -257,7 +257,7 @@ class Model:
         return [event for event in followed(events, progress) if isinstance(event, ConceptVector)][-1]
 
     def apply(self, z: Latents, vector: ConceptVector | str, strength: float = 1.0) -> Latents:
-        """Latents moved along a vector, given as an object or by the name of a saved one.
+        """Move latents along a concept vector, given as an object or by its name.
 
         Args:
             z: Latents of this model.
@@ -266,7 +266,7 @@ class Model:
 
         Raises:
             ModelMismatch: Latents and vector belong to different models.
-            ConfigError: The model has no vector of this name.
+            ConfigError: The model has no saved vector called `vector`.
         """
         if isinstance(vector, str):
             saved = catalog.vectors_of(self._entry)
@@ -275,10 +275,10 @@ class Model:
         return vector.apply(z, strength)
 
     def evaluate(self, data: str | os.PathLike[str], *, progress: ProgressOption = False) -> "Evaluated":
-        """Metrics on images the model was not trained on, beside baselines.
+        """Measure the model, and baselines, on images that it was not trained on.
 
         Args:
-            data: Folder, .zip or list of paths. Of the folder it was trained on, the held-out images are measured.
+            data: Folder, .zip or text file of paths; of the training folder only held-out images are measured.
             progress: True for a line on stderr, or a function of `Progress` events.
 
         Returns:
@@ -302,7 +302,7 @@ class Model:
         return f'<p>{words}</p><img alt="{_SHOWN} samples" src="data:image/png;base64,{png}">'
 
     def _z(self, z: Latents | np.ndarray) -> np.ndarray:
-        """The array (n, latent_dim) of latents. Raises what `decode` does."""
+        """Latents as an array (n, latent_dim). Raises ModelMismatch or ConfigError if they do not fit the model."""
         if isinstance(z, Latents):
             z.require_model(self.model_id, "the latents", self.name, self.config.latent_dim)
             return z.z
@@ -312,7 +312,7 @@ class Model:
         return array
 
     def _keyframe(self, keyframe: Picture | Latents) -> np.ndarray:
-        """Latents (n, latent_dim) of a keyframe: one or several."""
+        """Latents (n, latent_dim) of a keyframe: one row for a picture or a seed, several for a range or `Latents`."""
         if isinstance(keyframe, Latents):
             return self._z(keyframe)
         if isinstance(keyframe, str | os.PathLike):
@@ -324,20 +324,20 @@ def load(model: str | os.PathLike[str] | None = None, device: Device = "auto", *
     """Load a model.
 
     Args:
-        model: Name, folder or file, resolved as on the command line; None takes your most recent model, else `avatars`.
-        device: "cuda" and "mps" compute with PyTorch; "auto" is the CPU, with engine="torch" the best there is.
-        engine: "onnx", "torch", or "auto": ONNX Runtime, except for a device that only PyTorch has.
+        model: Name, folder or file; None takes your most recent model, else the bundled `avatars`.
+        device: "cuda" and "mps" compute with PyTorch; "auto" is the CPU, or with engine="torch" the fastest device.
+        engine: "onnx", "torch", or "auto": ONNX Runtime on the CPU, PyTorch on other devices.
 
     Raises:
-        ConfigError: There is no such model or device.
-        FileFormatError: The file is damaged.
+        ConfigError: The model or the device is not there.
+        FileFormatError: The model file is damaged.
     """
     entry = catalog.find_model(None if model is None else os.fspath(model))
     return Model(entry, modelfile.load_model(entry.path, engine, device))
 
 
 def load_model(model: str | os.PathLike[str]) -> LoadedModel:
-    """Network, prior and header of a model, for work with arrays and tensors; takes and raises the same as `load`."""
+    """Load the network, prior and header of a model, to work with arrays; `model` and errors are those of `load`."""
     return load(model).loaded
 
 
@@ -374,9 +374,9 @@ def train(
 
     Args:
         data: Folder (sub-folders included), .zip, or text file of paths.
-        name: Name of the model; it is kept in models/<name>/. The folder's name by default.
+        name: Name of the model, which is kept in models/<name>/; by default the name of `data`.
         epochs: Passes over the images.
-        minutes: Length of the training, instead of epochs.
+        minutes: Length of the training, instead of `epochs`.
         preset: "digits", "photo" or "book"; chosen from the images by default.
         size: Pixels a side, or (width, height); 16 to 256.
         crop: "centre", "none" or "face".
@@ -387,22 +387,22 @@ def train(
         likelihood: "gaussian" or "bernoulli".
         beta: Weight of the KL; 0 is a classical autoencoder.
         flip: Mirror half of the images.
-        augment: Also move images a little, and change brightness and contrast of photos.
+        augment: Move images a little, and change brightness and contrast of photos.
         held_out: Share of the images to measure on, or a folder.
         batch_size: Images per step.
         learning_rate: Peak learning rate.
         precision: "auto", "fp32" or "bf16".
         seed: Random seed (weights, shuffling, noise).
-        sharp: Afterwards train the decoder alone, against a discriminator, until its pictures are crisp.
+        sharp: Afterwards train the decoder alone against a discriminator, for crisp pictures.
         start_from: Model whose network, size and weights are taken over: its name, folder or file.
-        labels: CSV table whose columns name parts of the images, for `Model.sample`; sub-folders do without one.
+        labels: CSV table whose columns name parts of the images, for `like` of `Model.sample`, as sub-folders do.
         device: "auto", "cpu", "cuda" or "mps".
         threads: Threads of the processor; by default all, or one while another program takes the cores.
         progress: True for a line on stderr, or a function of `Progress` events.
 
     Raises:
         ImageError: There is nothing to train on.
-        ConfigError: A value cannot work, or the folder of the model holds a run with other options.
+        ConfigError: A value is invalid, or the folder of the model holds a run with other options.
     """
     let_threads_sleep()
     from latentcli.training.plan import TrainRequest, prepare

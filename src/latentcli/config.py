@@ -1,6 +1,6 @@
-"""Settings of networks, training and sharpening: every knob with its default, its unit and its check.
+"""Settings of networks, of training and of sharpening, each with its default, unit and check.
 
-`ModelConfig` is stored in the model file and rebuilds the network; the others say how its weights are found.
+`ModelConfig` is stored in the model file and rebuilds the network; the other classes say how weights are trained.
 """
 
 import math
@@ -16,7 +16,7 @@ Preset = Literal["book", "digits", "photo"]
 Likelihood = Literal["bernoulli", "gaussian"]
 Precision = Literal["auto", "fp32", "bf16"]
 VectorMethod = Literal["mean", "lda", "logistic", "svm"]
-Augmentation = Literal["blur", "brightness", "contrast", "hue", "rotate", "zoom"]  # changes that become vectors
+Augmentation = Literal["blur", "brightness", "contrast", "hue", "rotate", "zoom"]  # changes that vectors are fitted to
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 PriorName = Literal["fitted", "standard"]
 Crop = Literal["centre", "none", "face"]
@@ -25,16 +25,16 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "onnx", "torch"]
 InterpolationMethod = Literal["lerp", "slerp", "gaussian", "spline"]
 LayoutMethod = Literal["pca", "tsne", "umap"]
-Shape = Literal["square", "disc", "hexagons"]  # shapes of a plane
-Spacing = Literal["quantiles", "even"]
+Shape = Literal["square", "disc", "hexagons"]  # outlines of a map of the latent space
+Spacing = Literal["quantiles", "even"]  # steps of equal probability, or equal steps, on a map
 Discovery = Literal["latents", "pictures"]  # spaces in which unsupervised directions are found
-Arrangement = Literal["grid", "corners", "analogy", "chain"]  # arrangements of keyframes in two dimensions
+Arrangement = Literal["grid", "corners", "analogy", "chain"]  # layouts of keyframes in two dimensions
 
 PRESETS: tuple[Preset, ...] = get_args(Preset)
-SMALLEST, LARGEST = 16, 256  # pixels, each side of a model
-BOOK_SIZE = 28  # pixels, the side of the chapter's images
-_LONGEST = 1_000_000  # epochs, or minutes, of a training
-_OF_FACES = ("framing", "aligned")  # settings that a file has with the crop "face" alone
+SMALLEST, LARGEST = 16, 256  # pixels: limits on the width and the height of a model's images
+BOOK_SIZE = 28  # pixels: side of the images in the VAE chapter of Chollet's book, which the preset `book` rebuilds
+_LONGEST = 1_000_000  # most epochs, and most minutes, of a training
+_OF_FACES = ("framing", "aligned")  # settings that a model file stores only with the crop "face"
 
 
 def _require(ok: bool, message: str) -> None:
@@ -53,25 +53,25 @@ def _require_one_of(name: str, value: str, choices: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Settings that rebuild a network and make its images from pictures."""
+    """Settings of a network, and of the cropping and resizing that turns pictures into its input images."""
 
     preset: Preset = "photo"
     width: int = 64  # pixels; 128 shows more detail, at four times the work per image
     height: int = 64  # pixels
-    channels: int = 3  # 1 is gray, 3 is RGB; 2 and 4 are these premultiplied by the alpha that follows
+    channels: int = 3  # 1 is gray, 3 RGB; 2 and 4 add alpha, by which the colours are premultiplied
     latent_dim: int = 192  # fewer give simpler samples, more a closer reconstruction
     widths: tuple[int, ...] = (32, 64, 128, 192)  # feature maps per halving, finest first
-    hidden: int = 0  # numbers in a dense layer on both sides of the latent; 0 is no such layer
+    hidden: int = 0  # units of a dense layer before and one after the latent; 0 for none
     likelihood: Likelihood = "gaussian"  # "bernoulli" for digits and other black and white drawings
-    linear: bool = False  # probabilistic PCA beside the convolutions, which correct it
-    pooling: int = 1  # pixels each way that the linear path averages; 2 saves time and memory above 96 pixels
-    crop: Crop = "centre"  # a picture of another shape is cut to width:height, or with "none" squeezed
-    # With the crop "face": its side over that of the face's box (`faces.Face`), and the share of the crop's width and
-    # height at which the middle of the box lies.
+    linear: bool = False  # linear path: probabilistic PCA, whose results the convolutions correct
+    pooling: int = 1  # the linear path averages blocks of pooling x pooling pixels; 2 saves time above 96 px
+    crop: Crop = "centre"  # cut a picture to width:height at its centre or its face; "none" squeezes it
+    # With the crop "face": side of the crop over the side of the face's box (`faces.Face`), and the place of the box's
+    # centre in the crop, x and y as shares of the side.
     framing: tuple[float, float, float] = (1.106, 0.503, 0.491)
-    aligned: bool = False  # with the crop "face": the training pictures were such crops already
+    aligned: bool = False  # with the crop "face": the training pictures were face crops already
     resampling: Literal["lanczos"] = "lanczos"
-    background: str = "#ffffff"  # what transparent pixels show where the model has no alpha, #rrggbb
+    background: str = "#ffffff"  # #rrggbb that fills transparent pixels if the model has no alpha channel
 
     def __post_init__(self) -> None:
         _require_one_of("preset", self.preset, Preset)
@@ -122,33 +122,33 @@ class ModelConfig:
 
     @property
     def dimensions(self) -> int:
-        """Numbers per image: channels times height times width."""
+        """Number of values of an image: channels times height times width."""
         return self.channels * self.height * self.width
 
     @property
     def factor(self) -> int:
-        """Pixels of the finest level per pixel of the coarsest, each way."""
+        """Factor between the side of the padded image and the side of the coarsest feature maps, a power of 2."""
         return int(2 ** len(self.widths))
 
     @property
     def padding(self) -> tuple[int, int]:
-        """Rows below and columns to the right that the network adds to an image."""
+        """Numbers of rows below and of columns to the right that pad an image to multiples of `factor`."""
         return -self.height % self.factor, -self.width % self.factor
 
     @property
     def padded(self) -> tuple[int, int]:
-        """Height and width with the padding."""
+        """Height and width of an image with its padding, in pixels."""
         return self.height + self.padding[0], self.width + self.padding[1]
 
     @property
     def coarsest(self) -> tuple[int, int, int]:
-        """Feature maps, height and width at the coarsest level."""
+        """Shape at the coarsest level of the network: number of feature maps, height and width."""
         height, width = self.padded
         return self.widths[-1], height // self.factor, width // self.factor
 
     @property
     def linear_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the pictures that the linear path sees."""
+        """Height, width and channels of the pooled images that the linear path (probabilistic PCA) takes."""
         height, width = self.padded
         return height // self.pooling, width // self.pooling, self.channels
 
@@ -158,12 +158,12 @@ class ModelConfig:
 
     @property
     def has_alpha(self) -> bool:
-        """Whether the last channel is alpha, which the colours are premultiplied by."""
+        """Whether the last channel is alpha (the colours are then premultiplied by it)."""
         return self.channels in (2, 4)
 
     @property
     def colours(self) -> str:
-        """The kind of images in words, like "gray" or "colour with transparency"."""
+        """Kind of the images in words: "gray" or "colour", plus " with transparency" if there is alpha."""
         return f"{'colour' if self.has_colour else 'gray'}{' with transparency' if self.has_alpha else ''}"
 
     def to_json(self) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Raises ConfigError on unknown, missing or wrong values."""
+        """Configuration from an object of `to_json`. Raises ConfigError for unknown, missing or invalid settings."""
         names = [field.name for field in fields(cls)]
         unknown = sorted(set(values) - set(names))
         missing = [name for name in names if name not in values and name not in _OF_FACES]
@@ -185,7 +185,7 @@ class ModelConfig:
 
 
 def _check_run(config: "TrainConfig | SharpConfig") -> None:
-    """Check what training and sharpening have in common."""
+    """Check the settings that training and sharpening share: minutes, learning rate, precision, batch size, seed."""
     minutes, rate = config.minutes, config.learning_rate
     _require(
         minutes is None or 0 < minutes <= _LONGEST,
@@ -199,26 +199,26 @@ def _check_run(config: "TrainConfig | SharpConfig") -> None:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Settings of a training. Those of the network are in ModelConfig."""
+    """Settings of a training: length, optimizer, loss, augmentation and held-out images."""
 
     epochs: int = 60  # passes over the training images; the last may be cut short by `minutes`
-    minutes: float | None = None  # of training; turned into a number of steps once, then stored
+    minutes: float | None = None  # length, converted once to a number of steps; None trains for `epochs`
     batch_size: int = 64  # images per step; halve it when memory runs out
-    learning_rate: float = 2e-3  # peak; halve it when steps are skipped or the loss jumps
-    optimizer: Literal["muon", "adamw", "rmsprop"] = "muon"  # muon: matrices; adamw does the rest
-    weight_decay: float = 0.01  # per step and learning rate; not with rmsprop
-    beta: float = 1.0  # weight of the KL; try 2 against overfitting; 0 is an autoencoder, which draws no noise
+    learning_rate: float = 2e-3  # peak of the schedule; halve it when steps are skipped or the loss jumps
+    optimizer: Literal["muon", "adamw", "rmsprop"] = "muon"  # muon trains the matrices, and adamw everything else
+    weight_decay: float = 0.01  # multiplied by the learning rate, each step; ignored by rmsprop
+    beta: float = 1.0  # weight of the KL; try 2 against overfitting; 0 trains an autoencoder without noise
     beta_warmup: float = 0.1  # share of the steps over which beta rises from 0
-    learning_rate_warmup: float = 0.02  # share of the steps; 0 with `cosine` False is a constant rate
-    cosine: bool = True  # learning rate falls to 0 along a half cosine
-    clip: float = 1.0  # largest norm of the gradient of the loss per number of the image; 0 is none
-    ema: float = 0.999  # decay of the averaged weights, which are stored; 0 stores the last weights
-    flip: bool | None = False  # mirror half of the images left to right; None finds out whether they look the same
-    augment: bool | None = False  # move and recolour images; None finds out whether moved ones look the same
-    shift: float = 0.0  # farthest move of an image each way, a share of its side; 0.04 for few images
-    jitter: float = 0.0  # strongest change of brightness and of contrast; 0.3 for few photos, at most 0.5
-    patience: float = 0.0  # share of the steps to wait for a better held-out loss; 0 stores the last weights
-    held_out: str = str(HELD_OUT_SHARE)  # a share of the images, or a folder
+    learning_rate_warmup: float = 0.02  # share of the steps over which the learning rate rises from 0
+    cosine: bool = True  # the learning rate falls to 0 along a half cosine; False keeps it constant
+    clip: float = 1.0  # largest norm of the gradient of the loss divided by `dimensions`; 0 does not clip
+    ema: float = 0.999  # decay of the moving average of the weights, which is stored; 0 stores the last weights
+    flip: bool | None = False  # mirror half of the images left to right; None: if mirrored images look natural
+    augment: bool | None = False  # shift and recolour images; None: if shifted images look natural
+    shift: float = 0.0  # augmentation: farthest shift of an image, a share of its side; 0.04 for few images
+    jitter: float = 0.0  # augmentation: strongest change of brightness and of contrast; 0.3 for few photos
+    patience: float = 0.0  # share of the steps without a better held-out loss that stops early; 0 never stops
+    held_out: str = str(HELD_OUT_SHARE)  # images to measure on: a share of the images, or a folder
     seed: int = 0
     precision: Precision = "auto"
 
@@ -233,13 +233,13 @@ class TrainConfig:
 
 @dataclass(frozen=True, slots=True)
 class SharpConfig:
-    """Settings of sharpening: the decoder of a trained model learns on, against a discriminator."""
+    """Settings of sharpening: further training of a model's decoder alone, against a discriminator."""
 
-    minutes: float | None = None  # turned into a number of steps once; None is a share of the training's steps
-    batch_size: int = 32  # images per step; half as many samples are added
-    learning_rate: float = 5e-4  # of decoder and discriminator; that of the decoder falls to 0
-    flip: bool = False  # mirror half of the images, as in the training
-    noise_scale: float = 1.0  # 0 for an autoencoder, which draws no noise
+    minutes: float | None = None  # length, converted once to a number of steps; None: a share of the training's steps
+    batch_size: int = 32  # images per step; half as many samples from the prior are added
+    learning_rate: float = 5e-4  # of the decoder, where it falls to 0, and of the discriminator
+    flip: bool = False  # mirror half of the images left to right, as the training did
+    noise_scale: float = 1.0  # factor on the posterior's noise; 0 for an autoencoder (beta 0)
     seed: int = 0
     precision: Precision = "auto"
 

@@ -1,15 +1,15 @@
-"""Errors that are shown to the user in one line.
+"""Exceptions that are shown to the user as one line.
 
-LatentCLIError                   shown to the user, exit 1
-├── ConfigError                  a value that cannot work: which one, got what, allowed what
-│   └── UsageError               a value that cannot be parsed, exit 2
+LatentCLIError                   exit code 1
+├── ConfigError                  an invalid value: which one, what was given, what is allowed
+│   └── UsageError               a value that cannot be parsed, or conflicts: exit code 2
 ├── ImageError                   unreadable file, empty folder
-├── FileFormatError              foreign, of the wrong kind, damaged, or newer than this program
+├── FileFormatError              a file of another program or kind, damaged, or newer than this program
 ├── ModelMismatch                latents or vector made by another model
 └── OutputExists                 a file would be overwritten
 
-Messages name parameters in backticks, as Python has them; the command line turns these into its options. Any other
-exception is a bug of latentcli and keeps its traceback.
+Messages name parameters of Python in backticks, which the command line turns into its options. Any other exception
+ is a bug of latentcli and keeps its traceback.
 """
 
 
@@ -18,11 +18,11 @@ class LatentCLIError(Exception):
 
 
 class ConfigError(LatentCLIError):
-    """A value that cannot work."""
+    """An invalid value or combination of values; the message says what is allowed."""
 
 
 def missing_extra(what: str, extra: str, instead: str = "") -> ConfigError:
-    """The error where `what` needs an extra that is not installed, with the command that installs it.
+    """ConfigError for a feature whose optional dependencies are missing, with the pip command that installs them.
 
     >>> print(missing_extra(".mp4", "video", "write a .webp"))
     .mp4 needs an extra; in the folder of latentcli's source code: pip install '.[video]'; or write a .webp

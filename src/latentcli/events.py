@@ -1,6 +1,6 @@
-"""Events of a running job. The library yields them, the command line shows them.
+"""Events of a running job, which the library yields and the command line shows.
 
-Training adds events of its own in `training.events`.
+`training.events` has the events of training.
 """
 
 from dataclasses import dataclass
@@ -9,44 +9,44 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Progress of one part of the work."""
+    """Progress of one part of a job: `done` of `total`."""
 
-    what: str  # the part, as a verb: "encoding"
+    what: str  # name of the part, such as "encoding"
     done: int
-    total: int  # 1 where nothing is counted
+    total: int  # 1 if the part cannot be counted
 
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """A result was written to disk."""
+    """A result was written to the file `path`."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Piped:
-    """The bytes of a result that goes to the standard output."""
+    """A result as bytes, which go to the standard output instead of a file."""
 
     content: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An image was left out, with the reason; the job ends with exit code 1."""
+    """An image was left out; `message` names the image and the reason, and the command will exit with code 1."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An output that existed already was kept."""
+    """An output file existed already and was not written again."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line for the user."""
+    """A message for the user, of one line."""
 
     text: str
 

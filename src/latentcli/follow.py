@@ -1,4 +1,4 @@
-"""Progress of calls from Python: a line on stderr, or events for a function of the user's."""
+"""Progress of calls from Python, as a line on stderr or as events that a callback receives."""
 
 import sys
 import warnings
@@ -12,7 +12,10 @@ ProgressOption = bool | Callable[[Progress], None]
 
 
 def followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:
-    """All events; progress is reported, and skipped images become warnings."""
+    """Pass on all events, report those of progress as `progress` says, and warn of skipped images.
+
+    `progress` is True for a line on stderr, or a callback.
+    """
     report = _print_progress if progress is True else progress or None
     for event in events:
         if isinstance(event, Skipped):

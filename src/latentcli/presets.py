@@ -1,4 +1,4 @@
-"""Presets: the network that each builds, and how it is trained."""
+"""Presets `book`, `digits` and `photo`: the network that each builds, and the settings of its training."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,41 +6,41 @@ from dataclasses import dataclass, replace
 from latentcli.config import SMALLEST, Likelihood, ModelConfig, Preset, TrainConfig
 from latentcli.errors import ConfigError
 
-# Training images below which digits are augmented and the best weights on held-out images are stored. Measured with 300
-# images of 28 px, as PSNR on others without and with augmentation: faces 23.8 and 25.5 dB, avatars (which are drawn to
-# one grid) 32.9 and 31.7 dB. The limit itself is not measured.
+# With fewer training images, digits are augmented, and the weights that are best on held-out images are stored.
+# Augmentation changes the held-out PSNR after training on 300 images of 28 px from 23.8 to 25.5 dB for faces, and from
+# 32.9 to 31.7 dB for avatars, which are drawn to one grid. The limit itself is not measured.
 FEW_IMAGES = 1000
-# Training images from which a model of 64 px has as many latent dimensions as larger ones. With 256 instead of 192
-# dimensions 19,015 faces gain 1.0 dB in 20 minutes; 3,240 emoji gain 1.1 dB in ten, but fewer of their samples show
-# anything.
+# Training images from which a model of 64 px has as many latent dimensions (256 instead of 192) as a larger model. With
+# 256, PSNR rises by 1.0 dB for 19,015 faces (20 minutes of training) and by 1.1 dB for 3,240 emoji (10 minutes), but
+# fewer samples of emoji show anything.
 MANY_IMAGES = 10_000
-SIZES = (16, 24, 28, 32, 48, 64, 96, 128)  # pixels, the sides that `train` chooses from
+SIZES = (16, 24, 28, 32, 48, 64, 96, 128)  # sides of images in pixels, of which `train` chooses one
 DIGITS_UP_TO = 32  # pixels: gray pictures up to this side get the preset `digits`
-LARGE = 64  # pixels: models above get more latent dimensions
-CAPACITIES = (0.25, 8.0)  # the least and the most
-_MANY_MAPS = 192  # feature maps: a capacity adds nothing to levels with as many
-_COARSEST = 7  # pixels: halving stops when neither side is longer
-# Pixels: the linear path sees larger pictures halved. Photos lose little (128 px faces keep 36 dB, of which 256
-# components keep 26.6), and the components are fitted to four times as many of them in the same time.
+LARGE = 64  # pixels: larger models get more latent dimensions
+CAPACITIES = (0.25, 8.0)  # least and greatest factor on the feature maps
+_MANY_MAPS = 192  # feature maps: levels with at least this many are not enlarged by a capacity
+_COARSEST = 7  # pixels: levels are halved until no side is longer
+# Pixels: larger pictures are halved for the linear path (probabilistic PCA). Faces of 128 px then keep 36 dB, far more
+# than the 26.6 dB of 256 components, and PCA is fitted to four times as many images in the same time.
 _LINEAR_UP_TO = 96
-_PIXELS_PER_STEP = 64 * 64 * 64  # pixels of a batch, about: small pictures go in larger batches
-_BATCH_SIZES = (32, 256)  # images of a batch, the least and the most
-_PATIENCE = 0.2  # share of the steps: a cosine schedule still lowers a loss that has paused for less
+_PIXELS_PER_STEP = 64 * 64 * 64  # approximate pixels of a batch: the batch size falls with the size of the images
+_BATCH_SIZES = (32, 256)  # least and greatest batch size
+_PATIENCE = 0.2  # share of the steps without progress after which a cosine schedule hardly lowers a loss
 
 
 @dataclass(frozen=True, slots=True)
 class PresetDefaults:
-    """Defaults of a preset, where the user sets nothing."""
+    """Settings of a preset that hold unless the user sets others."""
 
     train: TrainConfig
-    images_seen: int  # training images shown in all, unless epochs or minutes are set
+    images_seen: int  # number of images in all epochs together, unless epochs or minutes are set
     latent_dim: int
     likelihood: Likelihood
-    widths: tuple[int, ...]  # feature maps per level; `photo` takes the first of them, `digits` the last
-    latent_dim_large: int = 0  # above 64 px, and for 64 px of many images; 0 is the same
-    hidden: int = 0
-    shift: float = 0.04  # of the augmentation
-    jitter: float = 0.0  # of the augmentation
+    widths: tuple[int, ...]  # feature maps per level, finest first; small images use the first (photo) or last (digits)
+    latent_dim_large: int = 0  # above 64 px, and at 64 px with MANY_IMAGES; 0: as `latent_dim`
+    hidden: int = 0  # units of the dense layers around the latent; 0 for none
+    shift: float = 0.04  # augmentation: farthest shift, a share of the side
+    jitter: float = 0.0  # augmentation: strongest change of brightness and contrast
 
 
 DEFAULTS: dict[Preset, PresetDefaults] = {
@@ -67,7 +67,7 @@ DEFAULTS: dict[Preset, PresetDefaults] = {
         images_seen=2_400_000,
         latent_dim=32,
         likelihood="bernoulli",
-        # MNIST, 10 minutes: 92.0 nats; twice these maps, at half the batch and a learning rate of 3e-3, 92.8
+        # 92.0 nats on MNIST in 10 minutes; 92.8 with twice the maps, half the batch and a learning rate of 3e-3
         widths=(8, 16, 32),
         hidden=256,
     ),
@@ -77,7 +77,7 @@ DEFAULTS: dict[Preset, PresetDefaults] = {
         latent_dim=192,
         latent_dim_large=256,
         likelihood="gaussian",
-        # a level has a quarter of the pixels of the finer one and up to twice its maps, so that all cost about the same
+        # each level has a quarter of the pixels of the level before and up to twice the maps, for about equal costs
         widths=(16, 32, 64, 128, 192, 192),
         jitter=0.3,
     ),
@@ -94,9 +94,9 @@ def model_config(
     images: int = 0,
     capacity: float = 1.0,
 ) -> ModelConfig:
-    """The network that a preset builds for a number of images of this shape (pixels).
+    """Configuration of the network that a preset builds for `images` training images of `width` x `height` pixels.
 
-    `capacity` is a factor on the feature maps of all levels that do not have many anyway. Raises ConfigError.
+    `capacity` is a factor on the feature maps, up to 192 per level. Raises ConfigError for an invalid value.
     """
     defaults = DEFAULTS[preset]
     if latent_dim is None:
@@ -127,7 +127,7 @@ def model_config(
 
 
 def train_config(model: ModelConfig) -> TrainConfig:
-    """The settings with which a preset trains a network, except for the number of epochs."""
+    """Settings with which the preset of `model` trains the network; `default_epochs` gives the number of epochs."""
     config = DEFAULTS[model.preset].train
     if model.preset != "photo":
         return config
@@ -138,9 +138,9 @@ def train_config(model: ModelConfig) -> TrainConfig:
 
 
 def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bool | None) -> TrainConfig:
-    """The settings with patience and augmentation where they help few images; the preset `book` stays the chapter's.
+    """Copy of `config` with augmentation, and with early stopping below FEW_IMAGES training images (not for `book`).
 
-    `augment` is the user's choice; None leaves it to the preset, and for few images to the images.
+    `augment` is the user's choice; None keeps that of `config`, or with few images lets training decide by the images.
     """
     defaults = DEFAULTS[preset]
     few = images < FEW_IMAGES and preset != "book"
@@ -151,12 +151,12 @@ def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bo
 
 
 def default_epochs(model: ModelConfig, images: int) -> int:
-    """Passes over a folder of `images` training images that show as many as `images_seen`, from 10 to 500."""
+    """Number of epochs of `images` training images that show `images_seen` in all: 10 to 500, or 10 for `book`."""
     if model.preset == "book":
         return DEFAULTS[model.preset].train.epochs
     return min(500, max(10, round(images_seen(model) / max(1, images))))
 
 
 def images_seen(model: ModelConfig) -> float:
-    """Training images shown in all by default; fewer above 64 px, for about the same training time."""
+    """Number of images that all epochs together show by default; fewer above 64 px, to keep the training time."""
     return DEFAULTS[model.preset].images_seen * min(1.0, LARGE**2 / (model.width * model.height))

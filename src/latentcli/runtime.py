@@ -1,28 +1,28 @@
-"""Threads of this process: sessions of ONNX Runtime on the CPU, and how PyTorch's threads wait."""
+"""CPU threads of this process: sessions of ONNX Runtime, and the waiting of PyTorch's threads."""
 
 import os
 from pathlib import Path
 from typing import Any
 
-_SPINS = "2000"  # rounds of about a nanosecond: a few microseconds, as long as waking a thread takes
+_SPINS = "2000"  # rounds of a spin loop, a few microseconds in all: as long as waking a thread takes
 
 
 def let_threads_sleep() -> None:
-    """Let PyTorch's threads sleep soon when they wait for each other; call it before PyTorch is loaded.
+    """Make waiting threads of PyTorch sleep after microseconds of spinning; call this before PyTorch is loaded.
 
-    By default GNU OpenMP lets them spin for milliseconds. When another program needs a core too, a spinning thread
-    keeps it from the thread it waits for: training on two cores falls to half its speed on one (`benchmarks/busy.py`).
-    Environment variables that are set already stay.
+    By default GNU OpenMP lets waiting threads spin for milliseconds. When another program needs a core too, a spinning
+    thread keeps its core from the thread that it waits for: training on two cores falls to half the speed of training
+    on one (`benchmarks/busy.py`). Environment variables that are set already keep their values.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
 def open_session(graph: bytes | Path) -> Any:
-    """A session of a graph, or of the file that holds one.
+    """ONNX Runtime session on the CPU for an ONNX graph, given as bytes or as the path of a file.
 
-    The number of threads is OMP_NUM_THREADS, as with PyTorch, else that of the cores. Idle threads sleep: spinning,
-    they would take the cores from the threads that read pictures.
+    The number of threads is OMP_NUM_THREADS, as with PyTorch, else the number of cores. Idle threads sleep, because
+    spinning threads would take the cores from the threads that read pictures.
     """
     import onnxruntime
 

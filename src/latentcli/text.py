@@ -1,4 +1,4 @@
-"""Text from other people, made safe to show and to store.
+"""Untrusted text, made safe to show and to store.
 
 Names of files, models, vectors and columns, and the contents of files, may hold characters that move the cursor,
 retitle the window or reverse the text.
@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 # C0 and C1 controls and DEL; Unicode's line separators; marks, embeddings, overrides and isolates of text direction;
-# surrogates, which stand for bytes of a file name that are not text.
+# surrogates, which stand for the bytes of a file name that are not UTF-8.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _LONGEST = 1000  # characters of a message
 
 
 def shown(text: object) -> str:
-    r"""The text on one line, with control characters written as in Python.
+    r"""Text on one line, with control characters escaped as in Python.
 
     >>> print(shown("red\x1b[31m.png"), shown("a\nb"))
     red\x1b[31m.png a\x0ab
@@ -24,18 +24,18 @@ def shown(text: object) -> str:
 
 
 def message(text: object) -> str:
-    """The text as `shown`, cut at 1,000 characters: a name in it may have any length."""
+    """Message on one line, with control characters escaped, cut at 1,000 characters."""
     line = shown(text)
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def shown_path(path: object) -> str:
-    """A path as `shown`, for stdout: bytes that are no text stay, so that other programs find the file."""
+    """Path for stdout, with control characters escaped but bytes that are not UTF-8 kept, so that programs find it."""
     return _CONTROLS.sub(lambda match: match[0] if _is_byte(match[0]) else _escaped(match), str(path))
 
 
 def did_you_mean(wanted: str, names: Iterable[str]) -> str:
-    """The end of an error message: the name that is most like an unknown one; "" where none is near.
+    """End of an error message that suggests the name most like `wanted`; "" if no name is similar.
 
     >>> did_you_mean("facs", ["avatars", "faces"]), did_you_mean("dog", ["avatars", "faces"])
     ('; did you mean faces?', '')
@@ -45,12 +45,12 @@ def did_you_mean(wanted: str, names: Iterable[str]) -> str:
 
 
 def stored(text: str) -> bytes:
-    """A text in UTF-8; bytes of file names that are no text are escaped."""
+    """Text as UTF-8 bytes; surrogates, which stand for undecodable bytes of a file name, are escaped."""
     return text.encode("utf-8", "backslashreplace")
 
 
 def _is_byte(character: str) -> bool:
-    """Whether a character stands for a byte of a file name, as made by `os.fsdecode`."""
+    """Whether a character is a surrogate by which `os.fsdecode` represents an undecodable byte."""
     return "\udc80" <= character <= "\udcff"
 
 

@@ -1,6 +1,6 @@
-"""JSON from files as dataclasses: every value of the type that its field has, or an error that names it.
+"""Dataclasses from JSON, checked: each value has the type of its field, else an error names the field.
 
-Files may come from anybody. Unknown keys are ignored, so that files of later versions can be read.
+The files are not trusted. Unknown keys are ignored, so that files of later versions can be read.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 from latentcli.text import shown
 
 Value = TypeVar("Value")
-_LARGEST = 1e300  # of numbers
-_MOST_TEXT = 40  # characters of a value in a message
+_LARGEST = 1e300  # absolute value that numbers must stay below
+_MOST_TEXT = 40  # characters of a wrong value that an error message shows
 _NAMES = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}
 
 
 def read(kind: type[Value], data: Any, path: str = "") -> Value:
-    """A dataclass from a JSON object. Raises ValueError that names the field, below `path`.
+    """Instance of the dataclass `kind` from a parsed JSON object; ValueError names a wrong field, prefixed by `path`.
 
     >>> @dataclasses.dataclass
     ... class Point:
@@ -49,7 +49,7 @@ _hints = cache(typing.get_type_hints)
 
 
 def _value(hint: Any, data: Any, path: str) -> Any:
-    """A JSON value as the type of a hint."""
+    """JSON value converted to the type of `hint`. Raises ValueError that names `path` if the value does not fit."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any or (type(data) is hint and hint is not float):
         return data
