@@ -1,1 +1,1 @@
-"""The command line: the only place that knows Typer, rich and exit codes. Commands load torch in their bodies."""
+"""Command line, the only package that uses Typer, rich and exit codes. Commands import torch inside functions."""

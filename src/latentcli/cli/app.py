@@ -1,4 +1,4 @@
-"""Command-line app: its commands, the standard streams, and errors as one line and an exit code."""
+"""Typer app with all commands, and `main`, which turns errors into a line on stderr and an exit code."""
 
 import contextlib
 import gc
@@ -71,7 +71,7 @@ def about(
     """
 
 
-_PANELS: dict[str, tuple[Callable[..., None], ...]] = {  # commands by panel of the help
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {  # commands by the panel of the help page that lists them
     "Edit photos": (edit.edit, explore.explore, apply_vector.apply_vector, rerun.rerun),
     "Draw": (sample.sample, interpolate.interpolate, traverse.traverse, map_.map),
     "Train": (check.check, train.train, sharpen.sharpen),
@@ -85,12 +85,12 @@ app.add_typer(vectors.app, name="vectors", rich_help_panel="Latents and vectors"
 
 
 def _prepare_streams() -> None:
-    """Let any file name and message be printed. A closed stream becomes an error when something is written to it."""
+    """Let stdout and stderr print any file name and message; a closed stdout raises an error once it is written to."""
     if sys.stdout is None:
-        sys.stdout = open(os.devnull)  # noqa: SIM115, PTH123  # for reading alone, so that writing to it fails
+        sys.stdout = open(os.devnull)  # noqa: SIM115, PTH123  # open for reading only, so that writing fails
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  # for as long as the program runs
-    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold bytes that are no text
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  # stays open while the program runs
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold bytes that cannot be decoded
         sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors="surrogateescape")
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr.reconfigure(errors="backslashreplace")
@@ -103,10 +103,10 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command. A mistake of the user becomes one line on stderr and exit code 1, or 2 for a bad option."""
+    """Run the command line. A user's error becomes one line on stderr and exit code 1, or 2 for a wrong option."""
     gc.set_threshold(50_000)  # imports make many objects and no garbage; this saves a fifteenth of the time of an edit
     signal.signal(signal.SIGINT, _interrupted)
-    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata; damaged pixels raise errors
+    warnings.filterwarnings("ignore", module="PIL")  # warnings of odd metadata; damaged pixels raise errors
     _prepare_streams()
     refusal = ""
     try:
@@ -119,19 +119,19 @@ def main() -> None:
         command = context.command_path if context else "latentcli"
         refusal = f"{error.format_message().rstrip('.')}; {command} --help shows what there is".replace("?;", "?")
         code = error.exit_code
-    except ModuleNotFoundError as error:  # an install that only uses models may lack PyTorch
+    except ModuleNotFoundError as error:  # PyTorch is optional for using models
         if error.name != "torch":
             raise
         refusal, code = "this takes PyTorch; install it: pip install 'torch>=2.6,<2.14'", 1
     except io.UnsupportedOperation:
         refusal, code = "the standard output is closed; send it to a file or to /dev/null", 1
     except OSError as error:
-        if error.filename is not None:  # a file, not a stream
+        if error.filename is not None:  # an error of a file, not of a stream, is a bug
             raise
-        with contextlib.suppress(OSError, ValueError):  # else Python writes the rest again at exit
+        with contextlib.suppress(OSError, ValueError):  # else Python tries again at exit to flush the rest
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-        if not isinstance(error, BrokenPipeError):  # whoever reads the output, such as `head`, has closed it
+        if not isinstance(error, BrokenPipeError):  # the reader of a pipe, such as `head`, has closed it
             refusal = f"cannot write to the standard output: {error.strerror or error}"
     if refusal:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""`latentcli apply-vector`: add a concept vector in latent space and decode."""
+"""Command `latentcli apply-vector`: add concept vectors to latents, and decode the sums."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`latentcli check`: the images that training would read."""
+"""Command `latentcli check`: a summary of the images that training would read."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +13,8 @@ from latentcli.figures.table import Table
 if TYPE_CHECKING:
     from latentcli.training.check import Checked
 
-_GROUPS, _NAMES = 10, 4  # groups of duplicates that are listed, and images of a group
-_FIRST_LOOK = 10  # minutes
+_GROUPS, _NAMES = 10, 4  # most groups of duplicates that are listed, and most names in a group
+_FIRST_LOOK = 10  # minutes of training that give a first impression
 
 
 def check(

@@ -1,6 +1,6 @@
-"""Shell completion: names of models and vectors, from the headers of their files.
+"""Shell completion of the names of models and vectors, which are read from the headers of their files.
 
-A file that cannot be read has no name here: completion must print no error.
+Unreadable files are left out silently, because completion must not print errors.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from latentcli.errors import LatentCLIError
 
 
 def model_names(incomplete: str) -> list[str]:
-    """Names of models, the user's own before the bundled ones."""
+    """Names of all models, the user's own before the bundled models."""
     with contextlib.suppress(LatentCLIError, OSError):
         from latentcli.storage import catalog
 
@@ -20,7 +20,7 @@ def model_names(incomplete: str) -> list[str]:
 
 
 def vector_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of the vectors of the command's model, or of all models where it names none."""
+    """Names of the vectors saved with the model that is typed on the command line, or with any model if none is."""
     with contextlib.suppress(LatentCLIError, OSError):
         from latentcli.storage import catalog
 
@@ -30,6 +30,6 @@ def vector_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def axis_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of vectors, each behind the names and commas that are typed already."""
+    """Completions of a comma-separated list of axes: the list up to its last comma, followed by a vector's name."""
     before = incomplete[: incomplete.rfind(",") + 1]
     return [f"{before}{name}" for name in vector_names(ctx, incomplete)]

@@ -1,4 +1,4 @@
-"""Console: results on stdout, one path a line; messages on stderr; `--json` prints one object instead."""
+"""Console of a command: result paths on stdout, one a line, or one JSON object with `--json`; messages on stderr."""
 
 import json
 import sys
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
     from latentcli.config import EngineName
     from latentcli.storage.catalog import Choice, ModelEntry
 
-_NAMED = 10  # skipped images, and results on a terminal, that are named one by one; more are counted
-_FOLDERS = 2  # folders whose results are counted apart
+_NAMED = 10  # most skipped images, and most results on a terminal, that are named; the rest is counted
+_FOLDERS = 2  # most folders whose results are counted separately
 
 
 class Console:
-    """Output of one command: its results, messages and the facts of its JSON object."""
+    """Output of one command: paths of result files, messages, and the fields of the JSON object of `--json`."""
 
-    has_written: ClassVar[bool] = False  # whether this process has written a result
+    has_written: ClassVar[bool] = False  # whether this process has written a result file
 
     def __init__(self, as_json: bool, show: bool | None = None) -> None:
         self.as_json = as_json
-        self.show = show  # whether to show the picture that was written; None: on a terminal with colours
+        self.show = show  # draw a single result in the terminal; None: if the terminal has colours
         self.outputs: list[str] = []
         self.unreadable: list[str] = []
         self.already_there = 0
-        self.facts: dict[str, Any] = {}  # for --json
+        self.facts: dict[str, Any] = {}  # fields of the object that --json prints
         self.introduction: list[str] = []
         self.started = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Print a message to stderr."""
+        """Print a message to stderr, with the library's parameter names replaced by options."""
         print(wrapped(message(opt.as_typed(text))), file=sys.stderr)
 
     def line(self, text: str) -> None:
-        """Print a line of a result to stdout."""
+        """Print a line of a result to stdout, with the library's parameter names replaced by options."""
         print(shown(opt.as_typed(text)), flush=True)
 
     def table(self, table: Table, stream: TextIO | None = None) -> None:
-        """Print a table without its caption, to stdout unless told otherwise; a screen limits its width."""
+        """Print a table without its caption to `stream` (default: stdout), no wider than the terminal if it is one."""
         stream = stream or sys.stdout
         rows = [tuple(map(shown, row)) for row in table.rows]
         for names, lines in blocks(table.columns, rows, width_of(stream)):
@@ -57,14 +57,14 @@ class Console:
                 print(line, file=stream)
 
     def wrote(self, path: Path, at_once: bool = True) -> None:
-        """Count a result, and print its path."""
+        """Record that a result file was written, and print its path if `at_once` and not `--json`."""
         Console.has_written = True
         self.outputs.append(str(path))
         if at_once and not self.as_json:
             print(shown_path(path), flush=True)
 
     def took(self, choice: "Choice") -> None:
-        """Keep the model in use for --json and, where it was not named, the reason of the choice to introduce it."""
+        """Record the chosen model for `--json`, and the message that names it, unless the user named the model."""
         entry = choice.entry
         self.facts |= {"model": entry.name, "model_id": entry.model_id}
         origin = "bundled" if entry.header.bundled else str(entry.path.parent)
@@ -74,15 +74,15 @@ class Console:
         self.introduction += choice.notes
 
     def introduce(self) -> None:
-        """Name the chosen model once."""
+        """Print the message that names the chosen model, with notes on the choice; a second call prints nothing."""
         while self.introduction:
             self.say(self.introduction.pop(0))
 
     def follow(self, events: Iterable[object], what: str) -> Iterator[object]:
-        """Draw progress, print results, collect skipped images; other events are passed on.
+        """Handle the events of a job (progress, result files, skipped images, notes), and yield all other events.
 
-        The chosen model is named at the first event: by then every check that could refuse the command is over. A pipe
-        or a file gets each path at once, a screen all of them at the end, or in short where they are many.
+        `what` names the work until the first progress. The chosen model is named at the first event, after every check
+        that could refuse the command. Paths go to a pipe or a file at once, to a terminal at the end and summarised.
         """
         from latentcli.events import Kept, Note, Piped, Progress, Skipped, Wrote
 
@@ -115,20 +115,23 @@ class Console:
                     print(text, flush=True)
 
     def run(self, events: Iterable[object], what: str) -> None:
-        """Follow events that all belong to `follow`, and close."""
+        """Follow the events of a job to the end, and close the console. Raises AssertionError for an unknown event."""
         for event in self.follow(events, what):
             raise AssertionError(f"unexpected event {event}")
         self.close()
 
     def left_out(self, messages: Sequence[str]) -> None:
-        """Name the first skipped images and count the rest."""
+        """Print messages on skipped files: the first ten in full, the rest as a number."""
         for text in messages[:_NAMED]:
             self.say(f"skipped: {text}")
         if len(messages) > _NAMED:
             self.say(f"skipped: {len(messages) - _NAMED} more")
 
     def close(self) -> None:
-        """Print the summary. Exits with 1 when images were skipped."""
+        """Print messages on skipped images and kept outputs, the JSON object, and a preview of a single result.
+
+        Exits with code 1 if images were skipped.
+        """
         self.left_out(self.unreadable)
         if self.already_there:
             self.say(f"{self.already_there} outputs existed and were kept")
@@ -141,7 +144,7 @@ class Console:
             raise typer.Exit(1)
 
     def print_json(self) -> None:
-        """Print the one JSON object, with --json."""
+        """Print outputs, skipped images and facts as one JSON object, if `--json` was given."""
         if self.as_json:
             summary = {
                 "outputs": self.outputs,
@@ -154,7 +157,7 @@ class Console:
 
 
 def in_short(paths: Sequence[str]) -> list[str]:
-    """The paths of results, or their number in each folder where they are many.
+    """Lines for the paths of results: up to ten paths, else the number of files in each of two folders at most.
 
     >>> in_short([f"again/{number % 3}/{number}.png" for number in range(1797)])
     ['again/: 1,797 pictures']
@@ -162,7 +165,7 @@ def in_short(paths: Sequence[str]) -> list[str]:
     if len(paths) <= _NAMED:
         return list(map(shown_path, paths))
     folders = Counter(Path(path).parent for path in paths)
-    while len(folders) > _FOLDERS:  # the deepest are counted with the folders that hold them
+    while len(folders) > _FOLDERS:  # merge the deepest folders into their parents
         depth, counts = max(len(folder.parts) for folder in folders), folders
         folders = Counter()
         for folder, number in counts.items():
@@ -172,7 +175,7 @@ def in_short(paths: Sequence[str]) -> list[str]:
 
 
 def check_pipe(as_json: bool) -> None:
-    """Refuse to write a picture to a terminal, or together with JSON."""
+    """Raise UsageError if stdout, which is to take a picture, is a terminal or also takes the JSON of `--json`."""
     opt.refuse(
         (as_json, "--json and the picture cannot both go to the standard output; give --output FILE"),
         (sys.stdout.isatty(), "a picture cannot be printed here; give --output FILE"),
@@ -187,10 +190,10 @@ def choose_model(
     subjects: Sequence["str | Path | None"] = (),
     photos: bool = False,
 ) -> "ModelEntry":
-    """Choose the model of a command with `pipelines.choose`, and tell the console.
+    """Choose the model of a command, and record the choice in `console`, which names the model later.
 
-    `subjects` are the pictures, folders, latents files and samples that the command was given. With `photos` the
-    bundled model for photos of people is preferred, as for pictures that come through a pipe.
+    `wanted` is the value of `--model`, `subjects` the pictures, folders, latents files and samples of the command line.
+    `photos` takes the bundled model for photos of people where nothing else decides, as for a picture from a pipe.
     """
     from latentcli.storage import catalog
 

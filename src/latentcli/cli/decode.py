@@ -1,4 +1,4 @@
-"""`latentcli decode`: latents back to images."""
+"""Command `latentcli decode`: images from a file of latents."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`latentcli edit`: change photos at their own resolution."""
+"""Command `latentcli edit`: change photos by concept vectors, at the photos' own resolution."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from latentcli.config import EngineName, Merge
 from latentcli.defaults import DETAIL, WALK_FPS
 from latentcli.storage.files import PIPE
 
-_MOST_JOBS = 64
+_MOST_JOBS = 64  # photos that may be edited at the same time
 
 
 def edit(

@@ -1,4 +1,4 @@
-"""`latentcli encode`: images to latents."""
+"""Command `latentcli encode`: a file of latents from images."""
 
 from pathlib import Path
 

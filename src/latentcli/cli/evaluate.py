@@ -1,4 +1,4 @@
-"""`latentcli evaluate`: metrics of a model on images it was not trained on."""
+"""Command `latentcli evaluate`: metrics of a model on images that it was not trained on."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`latentcli explore`: sliders in the browser, or a page to hand on."""
+"""Command `latentcli explore`: sliders for a model in the browser, or as a page that can be passed on."""
 
 import importlib.util
 from pathlib import Path
@@ -8,7 +8,7 @@ from latentcli.cli.console import Console, choose_model
 from latentcli.config import EngineName
 from latentcli.errors import missing_extra
 
-_PORT = 8350  # another one where it is taken
+_PORT = 8350  # default port; if it is taken, any free port
 
 
 def explore(

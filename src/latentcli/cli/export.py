@@ -1,4 +1,4 @@
-"""`latentcli export`: a model as ONNX files."""
+"""Command `latentcli export`: a model as ONNX files."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Help pages: `--help` shows the options of daily use, `--help-all` every one, in panels.
+"""Help pages: `--help` shows the options of daily use, `--help-all` all options, in panels.
 
-The command reference, docs/cli.md, is made of the same parameters.
+docs/generate_cli.py makes the command reference, docs/cli.md, from the same parameters.
 """
 
 import inspect
@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 HELP_NAMES = ["-h", "--help", "--help-all"]
-# Options of daily use of each command. What is not here shows them all.
+# Options that `--help` shows, by command. For a command that is not listed `--help` shows all options.
 DAILY = {
     "train": "name size crop epochs minutes held-out sharp",
     "check": "size crop held-out",
@@ -40,16 +40,17 @@ DAILY = {
     "vectors discover": "n by model output force",
     "vectors report": "model images output force",
 }
-_ALL, _BARE = HELP_NAMES[-1], "bare"  # keys of what the contexts of a command line share
-_ARGUMENTS, _OPTIONS, _COMMANDS = "Arguments", "Options", "Commands"  # panels of what has none
+# Keys in `ctx.meta`: whether --help-all was typed, and whether a group was called without a command.
+_ALL, _BARE = HELP_NAMES[-1], "bare"
+_ARGUMENTS, _OPTIONS, _COMMANDS = "Arguments", "Options", "Commands"  # panels of parameters and commands that name none
 _TYPES = {int: "INTEGER", float: "NUMBER", Path: "PATH"}  # anything else is TEXT
-_WIDEST, _NARROW = 100, 60  # columns of a page, and below which explanations go under the names
-_LONG_DEFAULT = re.compile(r" \(default: [^()]{60,}\)")  # that the short page leaves to the other
-_LONGEST_NAME = 26  # characters of a name and its value that share a line with the explanation
+_WIDEST, _NARROW = 100, 60  # most columns of a page; below _NARROW explanations go under the names
+_LONG_DEFAULT = re.compile(r" \(default: [^()]{60,}\)")  # long defaults, which --help leaves to --help-all
+_LONGEST_NAME = 26  # characters of a name and its value; the explanation of a longer one starts a new line
 
 
 class Command(TyperCommand):
-    """A command with our help page, in colours where the terminal has them."""
+    """Typer command that prints the help page of this module, in colours if the terminal has them."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         from rich.console import Console
@@ -64,7 +65,7 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands with our help page, which it shows as well where no command is given."""
+    """Typer group of commands that prints the help page of this module, also if no command is given."""
 
     format_help = Command.format_help
 
@@ -77,7 +78,7 @@ class Group(TyperGroup):
 
 
 def _page(command: Any, ctx: Any, width: int) -> Iterator[tuple[str, str]]:
-    """Lines of the page, each with a part in front that stands out: a heading or a name."""
+    """Lines of the help page of a command, as pairs (highlighted heading or name, rest of the line)."""
     yield from _wrapped(f"Usage: {usage(ctx.command_path, command)}", width, more=4)
     for part in paragraphs(command.help or ""):
         if isinstance(part, str):
@@ -88,7 +89,7 @@ def _page(command: Any, ctx: Any, width: int) -> Iterator[tuple[str, str]]:
                 yield from _wrapped(line, width, indent=2, more=4)
     sections, note = _sections(command, ctx)
     names = [name for rows in sections.values() for name in rows if len(name) <= _LONGEST_NAME]
-    start = 6 if width < _NARROW else 4 + max(map(len, names), default=0)  # column of the explanations
+    start = 6 if width < _NARROW else 4 + max(map(len, names), default=0)  # column at which the explanations begin
     for title, rows in sections.items():
         yield "", ""
         if title:
@@ -104,15 +105,15 @@ def _page(command: Any, ctx: Any, width: int) -> Iterator[tuple[str, str]]:
 
 
 def _wrapped(text: str, width: int, indent: int = 0, more: int = 0) -> Iterator[tuple[str, str]]:
-    """The lines of a text without a part that stands out; all but the first are indented by `more`."""
+    """Wrap a text into lines as `_page` yields, without a highlight; lines after the first are indented by `more`."""
     wrapper = textwrap.TextWrapper(width, " " * indent, " " * more, break_long_words=False, break_on_hyphens=False)
     yield from (("", line) for line in wrapper.wrap(text))
 
 
 def _sections(command: Any, ctx: Any) -> tuple[dict[str, dict[str, str]], str]:
-    """Names and their explanations, by panel; and a line on what more there is."""
+    """Explanations by panel and name (of parameters or subcommands), and a line that says how to see more help."""
     path, shown, notes = ctx.command_path, panels(command), []
-    words = path.removeprefix(ctx.find_root().command_path).strip()  # the command without the name of the program
+    words = path.removeprefix(ctx.find_root().command_path).strip()  # name of the command without that of the program
     sections: dict[str, dict[str, str]] = {}
     if isinstance(command, Group):
         for name, subcommand in command.commands.items():
@@ -139,7 +140,7 @@ def _sections(command: Any, ctx: Any) -> tuple[dict[str, dict[str, str]], str]:
 
 
 def _entry(parameter: Any) -> tuple[str, str]:
-    """A parameter as it is typed, and its help."""
+    """Names of a parameter as typed, with a placeholder for the value, and its help text with the default."""
     if is_argument(parameter):
         return metavar(parameter), parameter.help
     value = "" if is_flag(parameter) else f" {metavar(parameter)}"
@@ -150,14 +151,14 @@ def _entry(parameter: Any) -> tuple[str, str]:
 
 
 def usage(path: str, command: Any) -> str:
-    """One line: the command, its arguments, and [OPTIONS]."""
+    """Line after "Usage:": the command, [OPTIONS] and placeholders of the arguments."""
     if isinstance(command, TyperGroup):
         return f"{path} COMMAND"
     return " ".join([path, "[OPTIONS]", *map(metavar, filter(is_argument, command.params))])
 
 
 def paragraphs(text: str) -> Iterator[str | list[str]]:
-    """Paragraphs of a docstring; indented lines, the examples, become one list."""
+    """Paragraphs of a command's docstring: each a text, or a list of lines for the indented examples."""
     blocks = re.split(r"\n\s*\n", inspect.cleandoc(text))
     for are_examples, group in groupby(blocks, lambda block: block.startswith(" ")):
         if are_examples:
@@ -167,7 +168,7 @@ def paragraphs(text: str) -> Iterator[str | list[str]]:
 
 
 def panels(command: Any) -> dict[str, list[Any]]:
-    """The parameters by panel, arguments first, in the order they are declared."""
+    """Parameters of a command, except --help, by panel; arguments come before options, each as declared."""
     by_panel: dict[str, list[Any]] = {}
     for parameter in sorted(command.params, key=is_argument, reverse=True):
         if "--help" not in parameter.opts:
@@ -177,22 +178,22 @@ def panels(command: Any) -> dict[str, list[Any]]:
 
 
 def is_argument(parameter: Any) -> bool:
-    """Arguments are positional."""
+    """Whether a Typer parameter is a positional argument, not an option."""
     return bool(parameter.param_type_name == "argument")
 
 
 def is_flag(parameter: Any) -> bool:
-    """Switches take no value, and their default says nothing."""
+    """Whether a Typer option takes no value."""
     return bool(getattr(parameter, "is_flag", False))
 
 
 def names_of(parameter: Any) -> list[str]:
-    """The names of an option, long ones first."""
+    """Names of an option, such as `--output` and `-o`, long names first."""
     return sorted([*parameter.opts, *parameter.secondary_opts], key=lambda name: not name.startswith("--"))
 
 
 def metavar(parameter: Any) -> str:
-    """What stands for the value: the metavar, the choices, or a plain type. Never a range."""
+    """Placeholder for the value of a parameter: its metavar, its choices, or a type without a range (`INTEGER`)."""
     if parameter.metavar:
         return str(parameter.metavar)
     if is_argument(parameter):
@@ -203,7 +204,7 @@ def metavar(parameter: Any) -> str:
 
 
 def shown_default(parameter: Any) -> str | None:
-    """The default as it would be typed; None where there is none to show."""
+    """Default of a parameter as it would be typed; None if there is none, or if it is hidden or computed."""
     value = parameter.default
     if not getattr(parameter, "show_default", False) or value is None or callable(value) or is_flag(parameter):
         return None

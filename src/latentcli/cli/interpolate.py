@@ -1,4 +1,4 @@
-"""`latentcli interpolate`: walks and grids between images."""
+"""Command `latentcli interpolate`: strips, animations and grids of images between keyframes in the latent space."""
 
 from pathlib import Path
 

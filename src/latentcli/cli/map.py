@@ -1,4 +1,4 @@
-"""`latentcli map`: a plane of the latent space, or images laid out by their latents."""
+"""Command `latentcli map`: a decoded plane of the latent space, or images laid out by their latents."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from latentcli.cli.console import Console, choose_model
 from latentcli.config import EngineName, LayoutMethod, Shape, Spacing
 from latentcli.defaults import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE
 
-IMAGES = "A map of IMAGES"  # a panel of the help page
+IMAGES = "A map of IMAGES"  # title of a panel of the help page
 
 
 def map(

@@ -1,4 +1,4 @@
-"""`latentcli models`: a list of the models that `--model` can name."""
+"""Command `latentcli models`: a list of the models that `--model` can name."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -67,7 +67,7 @@ def _to_json(entry: "ModelEntry") -> dict[str, object]:
 
 
 def _cells(entry: "ModelEntry") -> tuple[str, str, str, str]:
-    """Name, size and preset, vectors ("" without any), and licence of a model."""
+    """Columns of a model in the list: name; size and preset; names of its vectors, "" if it has none; licence."""
     from latentcli.storage import catalog
 
     config = entry.header.config

@@ -1,7 +1,7 @@
-"""Options: how one is made, and those that several commands share, written once.
+"""Options and arguments that several commands share, and the functions that declare options.
 
-Commands import this module as `opt`, and an option is the default of its parameter: `force: bool = opt.force`, or
-`n: int = opt.option("Help.", default=1, panel=opt.OUTPUT)`. Typer's `Annotated` would take three lines more for each.
+Commands import this module as `opt`, and declare an option as the default of a parameter: `force: bool = opt.force`, or
+`n: int = opt.option("Help.", default=1, panel=opt.OUTPUT)`. Typer's `Annotated` would take three more lines each.
 """
 
 import functools
@@ -17,7 +17,7 @@ from latentcli.cli.complete import axis_names, model_names, vector_names
 from latentcli.errors import UsageError
 from latentcli.storage.names import NUMBERED_AXIS
 
-# Panels of the help pages.
+# Titles of the panels of help pages.
 CHANGE = "What to change"
 REGION = "Which part of the photo"
 MERGE = "How to merge"
@@ -29,10 +29,11 @@ TRAINING = "Training"
 PLANE = "A plane (without IMAGES)"
 LOOK = "How it looks"
 OUTPUT = "Output"
-_LONGEST_SIZE = 20  # characters of --size
-_PARAMETER = re.compile("`([a-z_]+)(=False)?`")
+_LONGEST_SIZE = 20  # most characters of the value of --size
+_PARAMETER = re.compile("`([a-z_]+)(=False)?`")  # a Python parameter in a message of the library
+# Options whose name is not that of the Python parameter.
 _OTHER_NAMES = {"every": "all", "one": "is", "reach": "range", "start_from": "from", "thresholds": "threshold"}
-_AXES = ("dims", "pcs", "vectors", "fan", "random")  # names of axes that are no vectors
+_AXES = ("dims", "pcs", "vectors", "fan", "random")  # values of --axes that are not vectors
 
 _Completion = Callable[..., list[str]] | None
 
@@ -40,27 +41,27 @@ _Completion = Callable[..., list[str]] | None
 def option(
     text: str, *names: str, default: Any = None, complete: _Completion = None, panel: str | None = None, **others: Any
 ) -> Any:
-    """An option, as the default of its parameter; `default` is shown in the help where it is not None.
+    """Option, to be the default of a command function's parameter; the help shows `default` unless it is None.
 
-    Without `names` Typer makes one of the parameter's: `--max-megapixels`. `others` are arguments of typer.Option.
+    Without `names` Typer derives one from the parameter, such as `--max-megapixels`. `others` go to typer.Option.
     """
     return typer.Option(default, *names, help=text, autocompletion=complete, rich_help_panel=panel, **others)
 
 
 def switch(text: str, *names: str, panel: str | None = None) -> Any:
-    """An option without a value, off by default. It takes a name, else Typer adds `--no-...` to it."""
+    """Option without a value, off by default; without `names` Typer would also add a `--no-...` option."""
     return option(text, *names, default=False, panel=panel)
 
 
 def argument(
     text: str, default: Any = ..., complete: _Completion = None, panel: str | None = None, **others: Any
 ) -> Any:
-    """A positional argument, as the default of its parameter; it is required where it has no default."""
+    """Positional argument, to be the default of a command function's parameter; required if it has no `default`."""
     return typer.Argument(default, help=text, autocompletion=complete, rich_help_panel=panel, **others)
 
 
 def refuse(*rules: tuple[object, str]) -> None:
-    """Raise UsageError with the first message whose condition, beside it, is true."""
+    """Raise UsageError with the message of the first rule (condition, message) whose condition is true."""
     for is_broken, message in rules:
         if is_broken:
             raise UsageError(message)
@@ -70,7 +71,7 @@ Number = int | float | None
 
 
 def between(least: float, most: float = math.inf) -> Callable[[typer.CallbackParam, Number], Number]:
-    """A callback that refuses numbers out of range; unlike `min=` and `max=` it leaves the range out of the help."""
+    """Callback that raises UsageError for a number out of range; Typer's `min` and `max` would be in the help."""
 
     def check(parameter: typer.CallbackParam, value: Number) -> Number:
         if value is None or least <= value <= most:
@@ -89,7 +90,7 @@ _strength = between(-defaults.MOST_STRENGTH, defaults.MOST_STRENGTH)
 
 
 def parse_crop(text: str) -> config.Crop:
-    """The name of a crop, in British or American spelling. Raises UsageError for others.
+    """Name of a crop, from British or American spelling. Raises UsageError for an unknown name.
 
     >>> parse_crop("center")
     'centre'
@@ -205,7 +206,7 @@ preset = option(
     "`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
     "Chollet's chapter. (default: chosen from the images)",
     metavar="|".join(config.PRESETS),
-    parser=str,  # other names are refused by TrainRequest
+    parser=str,  # TrainRequest refuses unknown names
     panel=NETWORK,
 )
 size = option("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)", panel=NETWORK)
@@ -240,7 +241,7 @@ threads = option(
 
 
 def axis_vectors(names: str | None) -> list[str]:
-    """The saved vectors among the names of axes between commas.
+    """Names of saved vectors in a comma-separated list of axes; dimensions and principal components are left out.
 
     >>> axis_vectors("smile,pc1,z0,old"), axis_vectors("dims")
     (['smile', 'old'], [])
@@ -251,7 +252,7 @@ def axis_vectors(names: str | None) -> list[str]:
 
 
 def as_typed(text: str) -> str:
-    """A message of the library with its parameters of Python, in backticks, replaced by the options of the same value.
+    """Message of the library in which Python parameters in backticks are replaced by command-line options.
 
     >>> as_typed("give `held_out` 0.2, `every` or `align=False`; `FILE#name`")
     'give --held-out 0.2, --all or --no-align; `FILE#name`'
@@ -265,7 +266,7 @@ def _option_of(found: re.Match[str]) -> str:
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """`64` or `96x64` as (width, height) in pixels.
+    """(width, height) in pixels from text such as `64` or `96x64`; None for None. Raises UsageError for other text.
 
     >>> parse_size("96x64")
     (96, 64)
@@ -274,7 +275,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def parse_pair(text: str, refusal: str) -> tuple[int, int]:
-    """`15` or `30x20` as two numbers. Raises UsageError with a message that opens with `refusal`.
+    """Two numbers from text such as `15` or `30x20`. Raises UsageError, with `refusal` first, for other text.
 
     >>> parse_pair("15", ""), parse_pair("30x20", "")
     ((15, 15), (30, 20))

@@ -1,7 +1,7 @@
-"""Preview of a picture in the terminal: inline where the terminal supports it, else in coloured half blocks.
+"""Preview of a picture in the terminal: an inline image if the terminal supports one, else coloured half blocks.
 
-Inline images need the extra package textual-image, which asks the terminal whether it knows kitty's protocol or Sixel
-(as iTerm2 does). Half blocks need rich alone.
+Inline images need the optional package textual-image, which asks the terminal for kitty's protocol or Sixel (which
+iTerm2 supports). Half blocks need only rich.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.text import Text
 
-_WIDEST, _LONGEST = 80, 24  # cells
-_ROW = 8  # lines of text that a row of pictures is high
+_WIDEST, _LONGEST = 80, 24  # columns and lines that a preview may fill
+_ROW = 8  # height of a row of pictures, in lines of text
 _BLOCK = "▀"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".apng", ".tif", ".tiff", ".bmp")
 _MEGAPIXELS = 50.0  # larger pictures take too long for a preview
 
 
 def show(path: Path, asked: bool) -> None:
-    """Draw the picture in a file on the standard output if that is a terminal with colours.
+    """Draw the picture file on stdout if stdout is a terminal with colours; do nothing for other kinds of files.
 
-    With `asked` the variables CI, NO_COLOR and TERM=dumb do not prevent it.
+    `asked` draws on any terminal, even if the environment variables CI, NO_COLOR or TERM=dumb are set.
     """
     if path.suffix.lower() not in _SUFFIXES or not (is_seen(sys.stdout) or (asked and sys.stdout.isatty())):
         return
@@ -41,13 +41,13 @@ def show(path: Path, asked: bool) -> None:
 
 
 def is_seen(stream: TextIO) -> bool:
-    """Whether a stream goes to a terminal with colours that a person looks at."""
+    """Whether a stream goes to a terminal with colours: not if CI, NO_COLOR or TERM=dumb is set."""
     is_plain = os.environ.get("NO_COLOR") or os.environ.get("CI") or os.environ.get("TERM", "dumb") == "dumb"
     return stream.isatty() and not is_plain
 
 
 def row(pictures: Sequence["Image.Image"], columns: int) -> "Text":
-    """Pictures of one size side by side in half blocks, as many as fit into the columns of the terminal."""
+    """Pictures of one size side by side, as text of coloured half blocks; pictures beyond `columns` are left out."""
     from PIL import Image
 
     from latentcli.imaging.images import on_checks
@@ -67,8 +67,8 @@ def _draw(picture: "Image.Image") -> None:
     console = Console(width=None, highlight=False)
     across, down = _cells(picture.size, (console.width, console.height))
     if importlib.util.find_spec("textual_image") is not None and sys.stdin and sys.stdin.isatty():
-        logging.getLogger("textual_image").setLevel(logging.CRITICAL)  # it logs what the terminal lacks
-        with contextlib.suppress(Exception):  # terminals may answer its questions in any way
+        logging.getLogger("textual_image").setLevel(logging.CRITICAL)  # silent on what a terminal lacks
+        with contextlib.suppress(Exception):  # a terminal may give any answer to the queries of textual_image
             from textual_image.renderable import Image as Inline
 
             with console.capture() as drawn:
@@ -80,7 +80,7 @@ def _draw(picture: "Image.Image") -> None:
 
 
 def _cells(size: tuple[int, int], screen: tuple[int, int]) -> tuple[int, int]:
-    """(columns, lines) of a picture of a size in pixels on a screen in cells; a cell is twice as high as wide."""
+    """(columns, lines) that a picture of `size` pixels fills, undistorted, on a `screen` of (columns, lines)."""
     width, height = size
     widest, longest = min(_WIDEST, screen[0]), min(_LONGEST, max(1, screen[1] - 4))
     scale = min(widest / width, 2 * longest / height)
@@ -88,7 +88,7 @@ def _cells(size: tuple[int, int], screen: tuple[int, int]) -> tuple[int, int]:
 
 
 def _half_blocks(picture: "Image.Image") -> "Text":
-    """A picture as text of two pixels a cell: the upper in the foreground colour, the lower in the background's."""
+    """Picture as coloured text in which a half block stands for two pixels: foreground above, background below."""
     import numpy as np
     from rich.color import Color
     from rich.style import Style

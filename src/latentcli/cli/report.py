@@ -1,4 +1,4 @@
-"""`latentcli report`: a model's page."""
+"""Command `latentcli report`: an HTML page about a model."""
 
 from pathlib import Path
 

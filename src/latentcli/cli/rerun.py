@@ -1,4 +1,4 @@
-"""`latentcli rerun`: make an edit again from the metadata of the edited photo."""
+"""Command `latentcli rerun`: repeat an edit from the metadata of the edited photo."""
 
 from pathlib import Path
 

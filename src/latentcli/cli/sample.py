@@ -1,4 +1,4 @@
-"""`latentcli sample`: new images from the prior."""
+"""Command `latentcli sample`: new images from the prior."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`latentcli sharpen`: a model whose pictures are crisp, from one that was trained before."""
+"""Command `latentcli sharpen`: train the decoder of a model further, for crisper pictures."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Concept vectors and findings as lines, tables and JSON."""
+"""Concept vectors, and findings of an evaluation, as lines of text, tables and JSON."""
 
 import math
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
-    """Follow events, and describe the new vectors among them: a single one in a few lines, several in a table."""
+    """Handle the events of the job `what`, then describe the new vectors: one in a few lines, several in a table."""
     from latentcli.concepts.vector import ConceptVector
 
     vectors = [event for event in console.follow(events, what) if isinstance(event, ConceptVector)]
@@ -35,7 +35,7 @@ def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
 
 
 def verdict_table(vectors: Iterable["ConceptVector"]) -> "Table":
-    """The AUC and the verdict of each vector."""
+    """Table of concept vectors with the AUC and the verdict of each."""
     from latentcli.figures.table import Table, cell
 
     rows = [(vector.name, cell(vector.auc), vector.verdict.word) for vector in vectors]
@@ -43,7 +43,7 @@ def verdict_table(vectors: Iterable["ConceptVector"]) -> "Table":
 
 
 def _discovered_table(vectors: Iterable["ConceptVector"]) -> "Table":
-    """Share of variance, change of pixels and strongest side effect of each unsupervised direction."""
+    """Table of unsupervised directions with share of variance, change of pixels and strongest side effect of each."""
     from latentcli.figures.table import Table
 
     rows = []
@@ -56,7 +56,7 @@ def _discovered_table(vectors: Iterable["ConceptVector"]) -> "Table":
 
 
 def _in_short(vector: "ConceptVector") -> Iterator[str]:
-    """Numbers of images, AUC, and advice or verdict of a new vector."""
+    """Lines on a vector: numbers of images and AUC, then advice, or else the verdict. Without labels: as `describe`."""
     if not vector.positives:
         yield from describe(vector)
         return
@@ -69,7 +69,7 @@ def _in_short(vector: "ConceptVector") -> Iterator[str]:
 
 
 def describe(vector: "ConceptVector") -> Iterator[str]:
-    """Figures of a vector, and advice."""
+    """Lines with all diagnostics of a vector: images, AUC, shifts by edits and so on, and advice."""
     figures = vector.diagnostics
     if found := vector.discovered:
         yield (
@@ -109,7 +109,7 @@ def _shift(shift: "Shift") -> str:
 
 
 def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> dict[str, object]:
-    """A vector's figures, for --json."""
+    """Diagnostics of a vector as a JSON object for `--json`, with its cosines with the vectors in `others`."""
     return {
         "name": vector.name,
         "method": vector.method,
@@ -125,5 +125,5 @@ def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> 
 
 
 def findings_as_typed(findings: "Iterable[Finding]") -> list[dict[str, str]]:
-    """Findings, for --json."""
+    """Findings of an evaluation as JSON objects for `--json`, with parameter names replaced by options."""
     return [{key: as_typed(text) for key, text in asdict(finding).items()} for finding in findings]

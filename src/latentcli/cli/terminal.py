@@ -1,4 +1,4 @@
-"""Terminal: messages that fit its width, and a progress line at its bottom."""
+"""Terminal output: messages wrapped at the terminal's width, and a progress line below other output."""
 
 import contextlib
 import os
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-_WIDTH = 80  # columns of a terminal that does not say its width
-_PATIENCE = 1.0  # seconds before the line appears
-_PER_SECOND = 5  # redraws
-_LONGEST_BAR = 20  # cells
+_WIDTH = 80  # columns assumed for a terminal of unknown width
+_PATIENCE = 1.0  # seconds before the progress line appears
+_PER_SECOND = 5  # redraws of the progress line per second
+_LONGEST_BAR = 20  # characters of the progress bar
 _AFTER_BAR = len("  99 %  1:23:45 left")
-_GLYPHS = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "━", "─")  # spinner, what is done, what is left
-_ASCII = ("|/-\\", "#", "-")  # the same for terminals without UTF-8
+_GLYPHS = ("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "━", "─")  # spinner, done part of the bar, rest of the bar
+_ASCII = ("|/-\\", "#", "-")  # _GLYPHS for terminals without UTF-8
 _UNITS = (("days", 86_400), ("h", 3600), ("min", 60))
 
 
 def width_of(stream: TextIO) -> int | None:
-    """Width of the terminal that a stream goes to; None where it goes elsewhere."""
+    """Columns of the terminal that a stream writes to; None if the stream writes to a file or a pipe."""
     if not stream.isatty():
         return None
     with contextlib.suppress(OSError, ValueError):
@@ -32,7 +32,7 @@ def width_of(stream: TextIO) -> int | None:
 
 
 def wrapped(text: str) -> str:
-    """A message, broken between words at the width of the terminal; whole without a terminal."""
+    """Message wrapped between words at the width of the terminal; on one line if stderr is not a terminal."""
     width = width_of(sys.stderr)
     if width is None:
         return text
@@ -40,7 +40,7 @@ def wrapped(text: str) -> str:
 
 
 def joined(parts: Sequence[str], width: int | None) -> str:
-    """The first part and as many others as fit into the width, which may be unlimited.
+    """Line of the first part and as many more of `parts` as fit into `width` columns; all of them if it is None.
 
     >>> joined(["epoch 3", "59 s", "PSNR 23.2 dB"], 20)
     'epoch 3  59 s'
@@ -54,30 +54,30 @@ def joined(parts: Sequence[str], width: int | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words, with two digits.
+    """Duration in words, in seconds, minutes, hours or days, with about two digits.
 
     >>> print(duration(59), duration(61), duration(2500), duration(9000), sep=", ")
     59 s, 1 min, 42 min, 2.5 h
     """
     for unit, size in _UNITS:
-        if seconds >= (1.66 if size > 60 else 0.99) * size:  # 100 minutes, and 40 hours
+        if seconds >= (1.66 if size > 60 else 0.99) * size:  # hours from 100 minutes on, days from 40 hours on
             count = seconds / size
             return f"{count:.2g} {unit}" if count < 99.5 else f"{count:.0f} {unit}"
     return f"{seconds:.0f} s"
 
 
 class Waiting:
-    """A progress line: a bar and the time left, or a spinner and the time so far where nothing is counted.
+    """Progress line, as a context manager: a bar and the time left, or a spinner and the time so far without a count.
 
-    It appears after a second, on a terminal alone. Output that is printed meanwhile stands above it.
+    The line appears after a second, only on a terminal, and stays below all output.
     """
 
     def __init__(self, what: str) -> None:
         self._what, self._done, self._total = what, 0, 1
         self._notes: Sequence[str] = ()
         self._begun = self._since = time.monotonic()
-        self._first = 0  # done at the time `_since`
-        self._end: float | None = None  # time at which all will be done
+        self._first = 0  # value of `_done` at the time `_since`
+        self._end: float | None = None  # estimated time of the end; None while unknown
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -86,7 +86,7 @@ class Waiting:
             from rich.live import Live
 
             console = Console(stderr=True)
-            # Results on the same screen are printed above the line; a file or a pipe gets them directly.
+            # A terminal shows results above the progress line; a file or a pipe gets results directly.
             self._live = Live(
                 get_renderable=lambda: self._line(console),
                 console=console,
@@ -95,7 +95,7 @@ class Waiting:
                 redirect_stdout=sys.stdout.isatty(),
             )
             self._live.start()
-            console.show_cursor(True)  # now, because a program that is killed cannot
+            console.show_cursor(True)  # show the cursor now: a killed program could not restore it
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -105,9 +105,9 @@ class Waiting:
     def update(
         self, what: str, done: int = 0, total: int = 1, notes: Sequence[str] = (), left: float | None = None
     ) -> None:
-        """Show progress: `done` of `total`, where that is above 1; `left` is in seconds, else estimated."""
+        """Set the progress to `done` of `total` (1: no count), with `left` seconds to go, estimated if None."""
         now = time.monotonic()
-        if total != self._total or done < self._done or (total <= 1 and what != self._what):  # another part
+        if total != self._total or done < self._done or (total <= 1 and what != self._what):  # a new part begins
             self._since, self._first, self._end = now, done, None
         self._what, self._done, self._total, self._notes = what, done, total, notes
         if left is None and done > self._first:
@@ -116,7 +116,7 @@ class Waiting:
             self._end = now + left
 
     def show(self, picture: "RenderableType") -> None:
-        """Show a picture above the line."""
+        """Print a picture (a rich renderable) above the progress line; nothing without a terminal."""
         if self._live:
             self._live.console.print(picture, end="")
 

@@ -1,4 +1,4 @@
-"""`latentcli train`: a model from a folder of images."""
+"""Command `latentcli train`: a model from a folder of images."""
 
 from pathlib import Path
 from typing import Literal

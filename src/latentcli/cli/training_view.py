@@ -1,4 +1,4 @@
-"""Progress of a training: a live line and pictures on a terminal, a line per epoch anywhere; and TensorBoard's log."""
+"""Progress of training or sharpening: a line per epoch, on a terminal a progress line and pictures; TensorBoard log."""
 
 import signal
 import sys
@@ -26,14 +26,17 @@ from latentcli.storage.history import EpochReport
 from latentcli.storage.names import RECONSTRUCTIONS_FILE, SAMPLES_FILE
 from latentcli.training import events, machine
 
-_PARTS = 4  # quarters of a training; each shows pictures once
-_WHOLE = 1000  # nats; losses from here on are written without decimals
+_PARTS = 4  # parts of a training; pictures are shown once in each
+_WHOLE = 1000  # nats; larger losses are printed without decimals
 
 
 def follow_training(
     console: Console, reports: Iterable[events.Report], stop: "StopRequest", log_folder: Path | None = None
 ) -> None:
-    """Show the events of a run, and log them in `log_folder` for TensorBoard. Exits with 130 or 143 when stopped."""
+    """Show the events of a training or a sharpening, and log them for TensorBoard into `log_folder` unless it is None.
+
+    Exits with code 130 or 143 if Ctrl-C or SIGTERM stopped the run.
+    """
     was_stopped = False
     with Waiting("reading") as line, closing(TensorBoardLog(log_folder)) if log_folder else nullcontext() as board:
         view = TrainingView(console, line)
@@ -45,7 +48,7 @@ def follow_training(
             if isinstance(report, job.Progress):
                 if report.what == "reading" and report.done == report.total:
                     machine.keep_freed_memory()
-                if stop():  # there is nothing to save
+                if stop():  # outside of training steps there is nothing to save
                     when = "everything was measured; the same command does the rest"
                     console.say(
                         f"stopped before {when if view.steps else 'training began; the same command starts it'}"
@@ -59,7 +62,10 @@ def follow_training(
 
 
 class StopRequest:
-    """First Ctrl-C or SIGTERM: stop after the step. The second one stops at once."""
+    """Handler of Ctrl-C and SIGTERM: the first signal asks to stop after the current step, the second ends the process.
+
+    A call returns whether a signal was received.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -77,15 +83,15 @@ class StopRequest:
 
 
 class TrainingView:
-    """Shows the events of a run, on the console and on a progress line."""
+    """View that prints the events of a training or a sharpening on the console and updates the progress line."""
 
     def __init__(self, console: Console, line: Waiting) -> None:
         self.console = console
-        self.steps = 0  # of the training, once it has begun
+        self.steps = 0  # steps of the whole run; 0 before the run begins
         self._epochs = 0
-        self._speed: tuple[str, ...] = ()
-        self._measured: tuple[str, ...] = ()  # the last held-out metrics, for the progress line
-        self._part = 0  # the last quarter of the training that has shown pictures
+        self._speed: tuple[str, ...] = ()  # images per second, for the progress line
+        self._measured: tuple[str, ...] = ()  # latest held-out metrics, for the progress line
+        self._part = 0  # latest quarter in which pictures were shown; 0 for none
         self._waiting = line
 
     def show(self, report: events.Report) -> None:
@@ -121,7 +127,7 @@ class TrainingView:
         self._waiting.update(what, step, steps, (*self._speed, *self._measured))
 
     def _started(self, report: events.Started) -> None:
-        if "skipped" not in self.console.facts:  # else the training before has said it
+        if "skipped" not in self.console.facts:  # a training before sharpening has named the images already
             self.console.left_out(report.unreadable)
             self.console.facts["skipped"] = list(map(as_typed, report.unreadable))
         self.steps, self._epochs = report.steps, -(-report.steps // report.steps_per_epoch)
@@ -153,8 +159,8 @@ class TrainingView:
         self._waiting.update(report.what, report.step, report.steps, left=left)
 
     def _epoch(self, report: EpochReport) -> None:
-        """Print the held-out metrics of an epoch, or its training loss, in a line; the rest is in the history."""
-        if metrics := report.held_out:  # the -ELBO, or the reconstruction alone where there is no KL
+        """Print a line with the held-out metrics of an epoch, or the training loss if nothing was held out."""
+        if metrics := report.held_out:  # negative ELBO, or reconstruction loss if there is no KL
             nats = metrics.reconstruction if metrics.negative_elbo is None else metrics.negative_elbo
             self._measured = (f"PSNR {metrics.psnr:.1f} dB", f"loss {_shown(nats)}")
         else:
@@ -165,7 +171,7 @@ class TrainingView:
         self._step("training", report.step, self.steps)
 
     def _drawn(self, report: events.Drawn) -> None:
-        """Show reconstructions in each part of the training, below the images at first, and samples at its end."""
+        """Draw pictures once per quarter of the run: reconstructions, at first with originals; at the end samples."""
         part, width = _PARTS * report.step // report.steps, width_of(sys.stderr)
         if part <= self._part or width is None or self.console.as_json or not preview.is_seen(sys.stderr):
             return
@@ -206,12 +212,16 @@ def _shown(nats: float) -> str:
 
 
 LOG_FOLDER = "tensorboard"
+# Metrics that are logged, of sharpening and of the held-out images of a training.
 _SHARP = ("psnr", "sharpness", "frechet")
 _HELD_OUT = ("negative_elbo", "reconstruction", "kl", "psnr", "active_dimensions", "bits_per_dimension")
 
 
 class TensorBoardLog:
-    """Writes the events of a run into `tensorboard/` beside its model. Raises ConfigError without the package."""
+    """TensorBoard log of a training or a sharpening, in `tensorboard/` below `folder`, the model's.
+
+    Raises ConfigError if the package tensorboard is missing.
+    """
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -221,7 +231,7 @@ class TensorBoardLog:
         self._folder = folder
         self._writer: Any = None
         self._make = partial(SummaryWriter, str(folder / LOG_FOLDER))
-        self._trained = 0  # steps before sharpening
+        self._trained = 0  # steps of the training before sharpening
 
     def close(self) -> None:
         if self._writer:
@@ -231,7 +241,7 @@ class TensorBoardLog:
         match report:
             case events.Started(before=None, step=step):
                 self._step = step
-                self._writer = self._make(purge_step=step and step + 1)  # the folder is the run's alone now
+                self._writer = self._make(purge_step=step and step + 1)  # earlier the folder may be another's
                 self._writer.add_text("images", f"{report.images}, {report.held_out} held out", step)
             case events.Started():
                 self._writer = self._writer or self._make(purge_step=report.trained_steps + report.step + 1)

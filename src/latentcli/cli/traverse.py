@@ -1,4 +1,4 @@
-"""`latentcli traverse`: a row of images for each latent dimension, component or vector."""
+"""Command `latentcli traverse`: a row of images along each latent dimension, principal component or vector."""
 
 from pathlib import Path
 

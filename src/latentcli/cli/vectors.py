@@ -1,4 +1,4 @@
-"""`latentcli vectors`: a model's concept vectors: fit, discover, combine, refit, list and report."""
+"""Commands `latentcli vectors ...`: fit, discover, combine, refit, list and report the concept vectors of a model."""
 
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from latentcli.concepts.label_source import LabelSource
 from latentcli.config import AUGMENTATIONS, Discovery, EngineName, VectorMethod
 from latentcli.defaults import TRAVERSAL_ROWS
 
-TABLE = "Labels from a table"  # a panel of the help page
+TABLE = "Labels from a table"  # title of a panel of the help page
 
 app = typer.Typer(cls=Group, help="Concept vectors of a model: fit them, and see how good they are.")
 
