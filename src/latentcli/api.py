@@ -155,7 +155,7 @@ class Model:
         loop: bool = False,
         even: bool = False,
     ) -> Sheet:
-        """Decode images along a path through the latent space from keyframe to keyframe, in one row.
+        """Decode images along a path through the latent space from keyframe to keyframe, as a sheet of one row.
 
         Args:
             keyframes: Pictures, `Latents` (each row is a keyframe), or texts like "seed:7".
@@ -312,7 +312,7 @@ class Model:
         return array
 
     def _keyframe(self, keyframe: Picture | Latents) -> np.ndarray:
-        """Latents (n, latent_dim) of a keyframe: one row for a picture or a seed, several for a range or `Latents`."""
+        """Latents (n, latent_dim) of a keyframe: a row for a picture or "seed:7", more for "seed:0-3" or `Latents`."""
         if isinstance(keyframe, Latents):
             return self._z(keyframe)
         if isinstance(keyframe, str | os.PathLike):
@@ -337,7 +337,7 @@ def load(model: str | os.PathLike[str] | None = None, device: Device = "auto", *
 
 
 def load_model(model: str | os.PathLike[str]) -> LoadedModel:
-    """Load the network, prior and header of a model, to work with arrays; `model` and errors are those of `load`."""
+    """Load the network, prior and header of a model, to work with arrays; `model` and errors as for `load`."""
     return load(model).loaded
 
 

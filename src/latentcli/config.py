@@ -132,7 +132,7 @@ class ModelConfig:
 
     @property
     def padding(self) -> tuple[int, int]:
-        """Numbers of rows below and of columns to the right that pad an image to multiples of `factor`."""
+        """(rows, columns) added below and to the right of an image, so that its sides are multiples of `factor`."""
         return -self.height % self.factor, -self.width % self.factor
 
     @property

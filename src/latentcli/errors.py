@@ -14,7 +14,7 @@ Messages name parameters of Python in backticks, which the command line turns in
 
 
 class LatentCLIError(Exception):
-    """Base of all errors shown to the user; the message says what, where, and what next."""
+    """Base of all errors shown to the user; the message says what is wrong, where, and what to do."""
 
 
 class ConfigError(LatentCLIError):
@@ -32,11 +32,11 @@ def missing_extra(what: str, extra: str, instead: str = "") -> ConfigError:
 
 
 class UsageError(ConfigError):
-    """A value that cannot be parsed, or that conflicts with another one."""
+    """A value that cannot be parsed, or that conflicts with another value."""
 
 
 class ImageError(LatentCLIError):
-    """A picture that cannot be read, or a folder without any."""
+    """A picture that cannot be read, or a folder without pictures."""
 
 
 class FileFormatError(LatentCLIError):
@@ -44,8 +44,8 @@ class FileFormatError(LatentCLIError):
 
 
 class ModelMismatch(LatentCLIError):
-    """Latents or a concept vector that another model made."""
+    """Latents or a concept vector of another model than the one in use."""
 
 
 class OutputExists(LatentCLIError):
-    """A file that would be overwritten."""
+    """An output file that exists already and would be overwritten."""

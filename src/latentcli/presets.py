@@ -151,12 +151,12 @@ def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bo
 
 
 def default_epochs(model: ModelConfig, images: int) -> int:
-    """Number of epochs of `images` training images that show `images_seen` in all: 10 to 500, or 10 for `book`."""
+    """Number of epochs in which `images` training images are shown `images_seen(model)` times in all, 10 to 500."""
     if model.preset == "book":
         return DEFAULTS[model.preset].train.epochs
     return min(500, max(10, round(images_seen(model) / max(1, images))))
 
 
 def images_seen(model: ModelConfig) -> float:
-    """Number of images that all epochs together show by default; fewer above 64 px, to keep the training time."""
+    """Number of images shown in a training by default, repeats included; fewer above 64 px, to keep its length."""
     return DEFAULTS[model.preset].images_seen * min(1.0, LARGE**2 / (model.width * model.height))

@@ -39,11 +39,11 @@ class Console:
         self.started = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Print a message to stderr, with the library's parameter names replaced by options."""
+        """Print a message to stderr, with Python parameters in backticks replaced by command-line options."""
         print(wrapped(message(opt.as_typed(text))), file=sys.stderr)
 
     def line(self, text: str) -> None:
-        """Print a line of a result to stdout, with the library's parameter names replaced by options."""
+        """Print a line to stdout, with Python parameters in backticks replaced by command-line options."""
         print(shown(opt.as_typed(text)), flush=True)
 
     def table(self, table: Table, stream: TextIO | None = None) -> None:
@@ -64,7 +64,7 @@ class Console:
             print(shown_path(path), flush=True)
 
     def took(self, choice: "Choice") -> None:
-        """Record the chosen model for `--json`, and the message that names it, unless the user named the model."""
+        """Record the model of the command for `--json`, and a message on why it was chosen unless the user named it."""
         entry = choice.entry
         self.facts |= {"model": entry.name, "model_id": entry.model_id}
         origin = "bundled" if entry.header.bundled else str(entry.path.parent)
@@ -74,7 +74,7 @@ class Console:
         self.introduction += choice.notes
 
     def introduce(self) -> None:
-        """Print the message that names the chosen model, with notes on the choice; a second call prints nothing."""
+        """Print the recorded message and notes on the choice of the model; a second call prints nothing."""
         while self.introduction:
             self.say(self.introduction.pop(0))
 
@@ -157,7 +157,7 @@ class Console:
 
 
 def in_short(paths: Sequence[str]) -> list[str]:
-    """Lines for the paths of results: up to ten paths, else the number of files in each of two folders at most.
+    """Lines that name the paths of results, or, if there are more than ten, count the files in at most two folders.
 
     >>> in_short([f"again/{number % 3}/{number}.png" for number in range(1797)])
     ['again/: 1,797 pictures']
@@ -175,7 +175,7 @@ def in_short(paths: Sequence[str]) -> list[str]:
 
 
 def check_pipe(as_json: bool) -> None:
-    """Raise UsageError if stdout, which is to take a picture, is a terminal or also takes the JSON of `--json`."""
+    """Raise UsageError if stdout cannot take a picture: it is a terminal, or `--json` prints there as well."""
     opt.refuse(
         (as_json, "--json and the picture cannot both go to the standard output; give --output FILE"),
         (sys.stdout.isatty(), "a picture cannot be printed here; give --output FILE"),

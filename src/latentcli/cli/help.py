@@ -43,7 +43,7 @@ DAILY = {
 # Keys in `ctx.meta`: whether --help-all was typed, and whether a group was called without a command.
 _ALL, _BARE = HELP_NAMES[-1], "bare"
 _ARGUMENTS, _OPTIONS, _COMMANDS = "Arguments", "Options", "Commands"  # panels of parameters and commands that name none
-_TYPES = {int: "INTEGER", float: "NUMBER", Path: "PATH"}  # anything else is TEXT
+_TYPES = {int: "INTEGER", float: "NUMBER", Path: "PATH"}  # placeholders by type; any other type is TEXT
 _WIDEST, _NARROW = 100, 60  # most columns of a page; below _NARROW explanations go under the names
 _LONG_DEFAULT = re.compile(r" \(default: [^()]{60,}\)")  # long defaults, which --help leaves to --help-all
 _LONGEST_NAME = 26  # characters of a name and its value; the explanation of a longer one starts a new line
@@ -105,13 +105,13 @@ def _page(command: Any, ctx: Any, width: int) -> Iterator[tuple[str, str]]:
 
 
 def _wrapped(text: str, width: int, indent: int = 0, more: int = 0) -> Iterator[tuple[str, str]]:
-    """Wrap a text into lines as `_page` yields, without a highlight; lines after the first are indented by `more`."""
+    """Pairs ("", line) of a wrapped text; `indent` spaces begin the first line, `more` spaces each further line."""
     wrapper = textwrap.TextWrapper(width, " " * indent, " " * more, break_long_words=False, break_on_hyphens=False)
     yield from (("", line) for line in wrapper.wrap(text))
 
 
 def _sections(command: Any, ctx: Any) -> tuple[dict[str, dict[str, str]], str]:
-    """Explanations by panel and name (of parameters or subcommands), and a line that says how to see more help."""
+    """Help on parameters or subcommands as {panel: {name: explanation}}, and a last line on how to see more help."""
     path, shown, notes = ctx.command_path, panels(command), []
     words = path.removeprefix(ctx.find_root().command_path).strip()  # name of the command without that of the program
     sections: dict[str, dict[str, str]] = {}
@@ -140,7 +140,7 @@ def _sections(command: Any, ctx: Any) -> tuple[dict[str, dict[str, str]], str]:
 
 
 def _entry(parameter: Any) -> tuple[str, str]:
-    """Names of a parameter as typed, with a placeholder for the value, and its help text with the default."""
+    """(names, explanation) of a parameter: its names with a placeholder for the value, its help with the default."""
     if is_argument(parameter):
         return metavar(parameter), parameter.help
     value = "" if is_flag(parameter) else f" {metavar(parameter)}"
@@ -151,7 +151,7 @@ def _entry(parameter: Any) -> tuple[str, str]:
 
 
 def usage(path: str, command: Any) -> str:
-    """Line after "Usage:": the command, [OPTIONS] and placeholders of the arguments."""
+    """Usage line of a command, such as `latentcli train [OPTIONS] DATA`; `path` is the command with its program."""
     if isinstance(command, TyperGroup):
         return f"{path} COMMAND"
     return " ".join([path, "[OPTIONS]", *map(metavar, filter(is_argument, command.params))])
@@ -168,7 +168,7 @@ def paragraphs(text: str) -> Iterator[str | list[str]]:
 
 
 def panels(command: Any) -> dict[str, list[Any]]:
-    """Parameters of a command, except --help, by panel; arguments come before options, each as declared."""
+    """Parameters of a command, except --help, by panel: arguments, then options, in the order of declaration."""
     by_panel: dict[str, list[Any]] = {}
     for parameter in sorted(command.params, key=is_argument, reverse=True):
         if "--help" not in parameter.opts:

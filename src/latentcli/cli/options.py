@@ -41,7 +41,7 @@ _Completion = Callable[..., list[str]] | None
 def option(
     text: str, *names: str, default: Any = None, complete: _Completion = None, panel: str | None = None, **others: Any
 ) -> Any:
-    """Option, to be the default of a command function's parameter; the help shows `default` unless it is None.
+    """Typer option, used as the default of a parameter of a command; the help shows `default` unless it is None.
 
     Without `names` Typer derives one from the parameter, such as `--max-megapixels`. `others` go to typer.Option.
     """
@@ -56,7 +56,7 @@ def switch(text: str, *names: str, panel: str | None = None) -> Any:
 def argument(
     text: str, default: Any = ..., complete: _Completion = None, panel: str | None = None, **others: Any
 ) -> Any:
-    """Positional argument, to be the default of a command function's parameter; required if it has no `default`."""
+    """Positional argument, used as the default of a parameter of a command; required unless `default` is given."""
     return typer.Argument(default, help=text, autocompletion=complete, rich_help_panel=panel, **others)
 
 
@@ -71,7 +71,7 @@ Number = int | float | None
 
 
 def between(least: float, most: float = math.inf) -> Callable[[typer.CallbackParam, Number], Number]:
-    """Callback that raises UsageError for a number out of range; Typer's `min` and `max` would be in the help."""
+    """Callback of an option that raises UsageError for a number out of range, but shows no range in the help."""
 
     def check(parameter: typer.CallbackParam, value: Number) -> Number:
         if value is None or least <= value <= most:
@@ -275,7 +275,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def parse_pair(text: str, refusal: str) -> tuple[int, int]:
-    """Two numbers from text such as `15` or `30x20`. Raises UsageError, with `refusal` first, for other text.
+    """Two numbers from text such as `15` or `30x20`. For other text raises UsageError that opens with `refusal`.
 
     >>> parse_pair("15", ""), parse_pair("30x20", "")
     ((15, 15), (30, 20))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
-    """Handle the events of the job `what`, then describe the new vectors: one in a few lines, several in a table."""
+    """Handle the events of a job, then describe its new concept vectors: one in a few lines, several in a table."""
     from latentcli.concepts.vector import ConceptVector
 
     vectors = [event for event in console.follow(events, what) if isinstance(event, ConceptVector)]
@@ -56,7 +56,7 @@ def _discovered_table(vectors: Iterable["ConceptVector"]) -> "Table":
 
 
 def _in_short(vector: "ConceptVector") -> Iterator[str]:
-    """Lines on a vector: numbers of images and AUC, then advice, or else the verdict. Without labels: as `describe`."""
+    """Lines on a new vector: numbers of images, AUC, and advice or verdict; those of `describe` if not fitted."""
     if not vector.positives:
         yield from describe(vector)
         return

@@ -40,7 +40,7 @@ def wrapped(text: str) -> str:
 
 
 def joined(parts: Sequence[str], width: int | None) -> str:
-    """Line of the first part and as many more of `parts` as fit into `width` columns; all of them if it is None.
+    """Line of as many `parts`, at least the first, as fit into `width` columns; all parts if `width` is None.
 
     >>> joined(["epoch 3", "59 s", "PSNR 23.2 dB"], 20)
     'epoch 3  59 s'
@@ -105,7 +105,7 @@ class Waiting:
     def update(
         self, what: str, done: int = 0, total: int = 1, notes: Sequence[str] = (), left: float | None = None
     ) -> None:
-        """Set the progress to `done` of `total` (1: no count), with `left` seconds to go, estimated if None."""
+        """Show `what` with `done` of `total` (1: no count), `notes` and `left` seconds to go, estimated if None."""
         now = time.monotonic()
         if total != self._total or done < self._done or (total <= 1 and what != self._what):  # a new part begins
             self._since, self._first, self._end = now, done, None

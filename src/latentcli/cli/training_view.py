@@ -218,7 +218,7 @@ _HELD_OUT = ("negative_elbo", "reconstruction", "kl", "psnr", "active_dimensions
 
 
 class TensorBoardLog:
-    """TensorBoard log of a training or a sharpening, in `tensorboard/` below `folder`, the model's.
+    """TensorBoard log of a training or a sharpening, in `tensorboard/` inside `folder`, the folder of the model.
 
     Raises ConfigError if the package tensorboard is missing.
     """
