@@ -1,4 +1,4 @@
-"""Defaults and limits of the commands' options, apart from their users: help pages show them without loading torch."""
+"""Defaults and limits of the commands' options, in a module without imports, so that help pages load fast."""
 
 # Share of the images to measure on, chosen by a hash of the relative path; 0.2 is surer for a few hundred images.
 HELD_OUT_SHARE = 0.05
@@ -8,14 +8,14 @@ SAMPLES = 64  # number of images
 MIXTURE_TEMPERATURE = 0.8  # factor on the standard deviation; below 1 samples are cleaner and less varied
 FLOW_TEMPERATURE = 0.9  # factor on the standard deviation; below 1 samples are cleaner and less varied
 FLOW_GUIDANCE = 1.5  # of 1, 1.5 and 2 the nearest to held-out images (emoji, avatars; features of open_nsfw)
-SPREAD = 0.3  # of the variations of a picture: 0 is the picture itself, 1 a new sample
-MOST_SEEDS = 1_000_000  # limit on the images of one run
+SPREAD = 0.3  # distance of the variations of a picture: 0 is the picture itself, 1 a new sample
+MOST_SEEDS = 1_000_000  # limit on the images of one call of `sample`
 MOST_ON_SHEET = 10_000  # limit on the images of one sheet, for all commands
 
 # `traverse`, `map` and `interpolate`
 TRAVERSAL_ROWS, TRAVERSAL_STEPS = 10, 9  # number of axes, and of images along each axis
 TRAVERSAL_RANGE = 2.0  # standard deviations to both sides; 3 shows extremes
-NEAREST = 64  # images on a map of the images nearest to one image
+NEAREST = 64  # number of images on a map that shows those nearest to one image
 MAP_CELLS = 15  # images across and down a plane
 PLANE_RANGE = 1.645  # standard deviations to both sides: from the 5 % to the 95 % quantile, as in Chollet's chapter
 WALK_STEPS = 9  # images from one keyframe of a walk to the next, both included

@@ -9,7 +9,7 @@ LatentCLIError                   exit code 1
 └── OutputExists                 a file would be overwritten
 
 Messages name parameters of Python in backticks, which the command line turns into its options. Any other exception
- is a bug of latentcli and keeps its traceback.
+is a bug of latentcli and keeps its traceback.
 """
 
 

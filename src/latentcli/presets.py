@@ -138,9 +138,9 @@ def train_config(model: ModelConfig) -> TrainConfig:
 
 
 def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bool | None) -> TrainConfig:
-    """Copy of `config` with augmentation, and with early stopping below FEW_IMAGES training images (not for `book`).
+    """Copy of `config` with the preset's augmentation, and early stopping below FEW_IMAGES images except for `book`.
 
-    `augment` is the user's choice; None keeps that of `config`, or with few images lets training decide by the images.
+    `augment` is the user's choice; None takes that of `config`, or with few images leaves it to training to decide.
     """
     defaults = DEFAULTS[preset]
     few = images < FEW_IMAGES and preset != "book"

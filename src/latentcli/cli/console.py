@@ -57,7 +57,7 @@ class Console:
                 print(line, file=stream)
 
     def wrote(self, path: Path, at_once: bool = True) -> None:
-        """Record that a result file was written, and print its path if `at_once` and not `--json`."""
+        """Record that a result file was written; print its path if `at_once`, but not with `--json`."""
         Console.has_written = True
         self.outputs.append(str(path))
         if at_once and not self.as_json:
