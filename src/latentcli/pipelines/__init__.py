@@ -1,1 +1,1 @@
-"""The use cases behind the commands, one file per family. They check eagerly, then yield events; the CLI draws."""
+"""The work behind the commands, one file per family: generators that check their inputs and then yield events."""

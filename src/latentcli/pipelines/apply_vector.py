@@ -1,4 +1,4 @@
-"""Images, latents and samples moved along concept vectors and decoded at the model's size."""
+"""Command `apply-vector`: images, latents and samples moved along concept vectors and decoded at the model's size."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,9 +26,9 @@ def apply(
     fitting: Iterable[Event | ConceptVector] | None = None,
     look: Look = PLAIN,
 ) -> Iterator[Event | ConceptVector]:
-    """Move images, latents or samples along vectors and decode them as PNG.
+    """Move the latents of images, latents files or samples along concept vectors, and write the decodings as PNG files.
 
-    The vectors are those of `fitting`, which are yielded, or without it saved ones.
+    The vectors come from `fitting`, whose events are yielded too; by default the saved ones that `request` names.
     """
     model = open_model(entry)
     items = targets(subjects(model, arguments), request.tag(), lambda item: ".png", output, force)

@@ -1,8 +1,8 @@
-"""Choice of the model for a command: one rule for all commands.
+"""Choice of the model that a command uses, by one rule for all commands.
 
-The named model; else one that has the named vectors, or that made the named latents. Among several, where pictures are
-given, the user's latest if it knows such pictures, else whichever explains them best; else the user's latest; else a
-bundled one. The smaller the difference between a picture and its decoding, the better a model explains it.
+The model that the user names; else, among models that have the named vectors, the one that made the given latents.
+Else, for pictures, the user's latest model if it decodes the pictures nearly as well as its held-out images, or the
+model that decodes the pictures with the smallest error. Else the user's latest model; else a bundled one.
 """
 
 import contextlib
@@ -28,18 +28,17 @@ from latentcli.storage import catalog, tensorfile
 from latentcli.storage.catalog import DEFAULT_MODEL, Choice, ModelEntry, VectorRequest
 from latentcli.storage.latents import KIND as LATENTS
 
-_COMPARED = 3  # pictures of those that are given
-_SIDE = 1024  # pixels of the longer side of the pictures that are compared
-_MOST_OWN = 10  # models of the user that are compared, the latest
-# Measured by benchmarks/choice.py. A face crop in which no face is found may be something else: a model of faces counts
-# its error this many times.
-_NO_FACE = 3.0
-_SHARPER = 3.0  # times a face model's limit that a photo with a face may reach: sharp photos reach 1.8
+_COMPARED = 3  # given pictures, at most, on which models are compared
+_SIDE = 1024  # pixels, at most, of the longer side of a picture on which models are compared
+_MOST_OWN = 10  # models of the user, at most and the latest, that are compared
+# Both factors are measured by benchmarks/choice.py.
+_NO_FACE = 3.0  # on a face model's error for a square, small picture without a face that is found: it may be no face
+_SHARPER = 3.0  # on a face model's error limit for a photo with a face: sharp photos reach 1.8 times the limit
 
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """How well a model explains some pictures."""
+    """Reconstruction error of a model on the given pictures, and the error up to which a model knows pictures."""
 
     entry: ModelEntry
     error: float  # median of the mean squared errors, pixels in 0 to 1; infinite where a face is missing
@@ -48,7 +47,7 @@ class _Fit:
 
     @property
     def knows(self) -> bool:
-        """Whether the pictures are like the training images. A model without a limit may know any picture."""
+        """Whether the error is finite and at most `limit`, if measured: the pictures resemble the training images."""
         return np.isfinite(self.error) and (self.limit is None or self.error <= self.limit)
 
 
@@ -59,9 +58,10 @@ def choose(
     bundled: str = DEFAULT_MODEL,
     engine: EngineName = "auto",
 ) -> Choice:
-    """The model of a command that was given these pictures, folders, latents files or samples.
+    """Choose the model for `subjects` (pictures, folders, latents files or samples); returns it with the reason.
 
-    `bundled` names the bundled model that is taken where nothing else decides. Raises what `catalog.candidates` does.
+    `wanted` is the model's name if the user gives one, `bundled` that of the bundled model used if nothing else
+    decides. Raises ConfigError, ModelMismatch or FileFormatError if no model has the `vectors`.
     """
     entries = [replace(entry, engine=engine) for entry in catalog.candidates(wanted, vectors, bundled)]
     makers = _makers(subjects)
@@ -82,30 +82,30 @@ def choose(
 
 
 def unlike(entry: ModelEntry, picture: Image.Image, name: str) -> list[str]:
-    """A note where a model does not know a picture, with the name of a model that explains it better; else none."""
+    """A note if the picture called `name` is unlike the model's training images, naming a better model; else []."""
     comparison = _Comparison([picture], name)
     return comparison.unlike(comparison.fit(entry))
 
 
 def _makers(subjects: Sequence[str | Path]) -> set[str]:
-    """Ids of the models that made the latents among the subjects."""
+    """Ids of the models that made the latents files among `subjects`."""
     ids = set()
     for subject in subjects:
         path = str(subject).partition("#")[0]
         if path.endswith(".safetensors"):
-            with contextlib.suppress(FileFormatError):  # the command refuses it
+            with contextlib.suppress(FileFormatError):  # the command itself will report the damaged file
                 ids.add(str(tensorfile.read_header(Path(path), LATENTS).get("model_id")))
     return ids
 
 
 def _pictures(subjects: Sequence[str | Path]) -> tuple[list[Image.Image], str]:
-    """A few of the pictures that can be read, and a name for them."""
+    """Up to 3 readable pictures from `subjects`, at most 1024 pixels a side, and the path of the first subject read."""
     paths: list[Path] = []
     name = ""
     for path in map(Path, subjects):
         if os.path.exists(path) and ".safetensors" not in path.name:
             name = name or str(path)
-            with contextlib.suppress(ImageError):  # the command says what is wrong with it
+            with contextlib.suppress(ImageError):  # the command itself will report the problem
                 paths += find_images(path) if os.path.isdir(path) else [path]
     pictures = []
     for path in paths[:: max(1, len(paths) // _COMPARED)][:_COMPARED]:
@@ -119,32 +119,32 @@ def _pictures(subjects: Sequence[str | Path]) -> tuple[list[Image.Image], str]:
 
 
 class _Comparison:
-    """How well models explain a few pictures; each model is measured once."""
+    """Reconstruction errors of models on the same pictures; each model is loaded and measured once."""
 
     def __init__(self, pictures: Sequence[Image.Image], name: str) -> None:
         self._pictures, self._name = pictures, name
         self._measured: dict[Path, _Fit] = {}
 
     def fit(self, entry: ModelEntry) -> _Fit:
-        """The fit of one model, whose entry then holds the loaded model."""
+        """Reconstruction error of one model, whose entry in the result holds the loaded model."""
         if entry.path not in self._measured:
             try:
                 model = open_model(entry)
                 errors, faces = zip(*(_error(model, picture) for picture in self._pictures), strict=True)
                 fit = _Fit(replace(entry, loaded=model), float(np.median(errors)), _limit(entry), all(faces))
-            except LatentCLIError:  # damaged: the command says so if it is the only one
+            except LatentCLIError:  # a damaged model: the command itself reports it if there is no other model
                 fit = _Fit(entry, np.inf, 0.0)
             self._measured[entry.path] = fit
         return self._measured[entry.path]
 
     def fits(self, entries: Sequence[ModelEntry]) -> list[_Fit]:
-        """The fits of the bundled models and of the user's latest ones."""
+        """Reconstruction errors of the user's latest models among `entries`, then of the bundled ones."""
         own = [entry for entry in entries if not entry.header.bundled][:_MOST_OWN]
         with ThreadPoolExecutor(max_workers=2) as pool:
             return list(pool.map(self.fit, own + [entry for entry in entries if entry.header.bundled]))
 
     def unlike(self, chosen: _Fit) -> list[str]:
-        """A note where the chosen model does not know the pictures, with the name of a better model; else none."""
+        """A note if the pictures are unlike the chosen model's training images, naming a better model; else []."""
         if chosen.limit is None or chosen.error <= chosen.limit * (_SHARPER if chosen.has_face else 1):
             return []
         others = [entry for entry in catalog.candidates(None) if entry.model_id != chosen.entry.model_id]
@@ -156,7 +156,7 @@ class _Comparison:
 
 
 def _limit(entry: ModelEntry) -> float | None:
-    """99th percentile of the errors of held-out images; None where these were not measured."""
+    """99th percentile of the model's mean squared errors on held-out images; None without a stored evaluation."""
     record = Record.of(entry.path.parent, entry.header.weights_id)
     if record is None or record.evaluation.on_training or not record.evaluation.errors:
         return None
@@ -164,7 +164,10 @@ def _limit(entry: ModelEntry) -> float | None:
 
 
 def _error(model: LoadedModel, picture: Image.Image) -> tuple[float, bool]:
-    """Mean squared error of the decoding of a picture's crop, and whether the crop is a face that was found."""
+    """Mean squared error of a picture's crop and its decoding, and whether a face was found for the crop.
+
+    Without a face, a face model's error is raised for a square, small picture, and infinite for any other.
+    """
     config = model.config
     seen = picture if config.has_alpha else plain(picture, config.background)
     faces = find_faces(seen) if config.crop == "face" else []

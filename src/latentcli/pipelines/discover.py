@@ -1,4 +1,4 @@
-"""Unsupervised directions: principal components of the latents, or of the images that the decoder makes of them."""
+"""Unsupervised directions: principal components of the latents, or those that change decoded images most."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
@@ -22,19 +22,19 @@ from latentcli.pipelines.vectors import check_new, noted_vectors
 from latentcli.storage import catalog
 from latentcli.storage.files import output_file
 
-_NAMES: dict[Discovery, str] = {"latents": "pc", "pictures": "jac"}  # of vectors, before their number
+_NAMES: dict[Discovery, str] = {"latents": "pc", "pictures": "jac"}  # first part of names like pc1 and jac1
 _AROUND = 16  # samples at which the decoder's Jacobian is measured
-_MOVED = 24  # samples that effects are measured on
-_STEP = 0.1  # standard deviations of a finite difference
-_MOST = 100
+_MOVED = 24  # samples on which the effects of a direction are measured
+_STEP = 0.1  # of the finite differences for the Jacobian, in standard deviations
+_MOST = 100  # largest number of directions
 
 
 def discover(
     entry: catalog.ModelEntry, n: int, by: Discovery, look: Look, output: Path | None, force: bool
 ) -> Iterator[Event | ConceptVector]:
-    """Keep the `n` leading directions as vectors, yield them, and draw a row of images for each.
+    """Save the `n` leading directions as concept vectors, yield the vectors, and draw a row of images for each.
 
-    Raises OutputExists when the model has vectors of these names.
+    `by` says what is analysed: latents or decoded pictures. Raises OutputExists for a vector's name that is taken.
     """
     if not 1 <= n <= _MOST:
         raise UsageError(f"`n` takes 1 to {_MOST}, got {n}")
@@ -47,7 +47,7 @@ def discover(
     else:
         directions = yield from directions_of_pictures(model, count)
 
-    # What a step along each direction changes: pixels, and the scores of the concepts that have names.
+    # Effects of a step along each direction: on pixels, and on the scores of the vectors fitted to labels.
     saved = yield from noted_vectors(entry, model)
     concepts = [vector for vector in saved if vector.positives]
     probes = np.array([vector.probe for vector in concepts])
@@ -81,9 +81,9 @@ def discover(
 
 
 def directions_of_pictures(model: LoadedModel, count: int) -> Generator[Event, None, list[Axis]]:
-    """Directions in which one standard deviation changes decoded images most, the largest change first.
+    """Axes along which one standard deviation changes decoded images most, the largest change first.
 
-    They are the eigenvectors of the mean of J'J over samples, where J is the decoder's Jacobian in whitened latents.
+    The axes are eigenvectors of the mean of J'J over samples; J is the decoder's Jacobian in whitened latents.
     Wang and Ponce 2021, "The geometry of deep generative image models and its applications", section 3.
     """
     variances, components = np.linalg.eigh(model.geometry.covariance.astype(np.float64))

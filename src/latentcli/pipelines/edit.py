@@ -30,17 +30,17 @@ from latentcli.storage import catalog
 from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import PIPE, chosen_name, open_regular, output_file, write_whole
 
-_MOST_HASHED = 1 << 30  # bytes of a photo that may be an original
+_MOST_HASHED = 1 << 30  # bytes, at most, of a file that is hashed in the search for an original photo
 _KEPT_FORMATS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif")
-_AHEAD = 2  # photos that wait for their turn, for each worker
-_ROUNDING = 1e-6  # relative to the largest number of a latent: some units in the last place of float32
+_AHEAD = 2  # edited photos, for each worker, that may wait in memory
+_ROUNDING = 1e-6  # difference of equal latents, over their largest number: some units in the last place of float32
 _SAME_TYPE = {".jpeg": ".jpg", ".tiff": ".tif"}
 _COMPARED = Captions(columns=("original", "reconstruction", "edited"))
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Output and resources of a job; what is done to the photos is in the request."""
+    """Output and resources of an editing job; the edit itself is in an EditRequest."""
 
     output: Path | None = None  # the file of an animation; a file or folder for photos
     force: bool = False
@@ -53,9 +53,9 @@ class Job:
 def edit_photos(
     entry: ModelEntry, arguments: Sequence[Path], request: EditRequest, job: Job, notes: Sequence[str] = ()
 ) -> Iterator[Event]:
-    """Edit photos and folders of photos; `notes` are yielded once everything is checked.
+    """Edit photos and folders of photos and write the results; `notes` are yielded once all inputs are checked.
 
-    Raises ConfigError for a box outside a photo, OutputExists when a named output is taken.
+    Raises ConfigError for a crop box outside its photo, OutputExists for an output file that exists.
     """
     items = gather(arguments, pipes=True)
     if request.fps is None:
@@ -98,13 +98,13 @@ def edit_photos(
 
 
 def edited_bytes(model: LoadedModel, request: EditRequest, vectors: list[ConceptVector], item: Item) -> bytes:
-    """The file that `edit_photos` writes for one photo. Raises ImageError for a photo without such a face."""
+    """Bytes of the file that `edit_photos` writes for one photo. Raises ImageError if the photo has no face to edit."""
     made = request.made_with(model.name, model.model_id, vectors)
     return _edit_one(model, made, vectors, Job(), replace(item, target=PIPE))[0]
 
 
 def same_format(item: Item) -> str:
-    """The suffix of an edited photo: the photo's own, or `.png` where such files are not written."""
+    """Suffix of an edited photo: the original's if latentcli writes that format, else `.png`."""
     suffix = item.path.suffix
     return suffix if suffix.lower() in _KEPT_FORMATS else ".png"
 
@@ -114,8 +114,8 @@ def _edit_one(
 ) -> tuple[bytes, np.ndarray, list[str], list[str]]:
     """Read, edit and write one photo.
 
-    Returns the file's bytes for the standard output, else b""; the latents (boxes, latent_dim); notes on the file; and
-    notes on the boxes. Raises ImageError for a photo that cannot be read or has no such face.
+    Returns the result's bytes if the target is the standard output, else b""; the unedited latents (boxes, latent_dim);
+    notes on the file; and notes on the boxes. Raises ImageError for a photo that is unreadable or has no face to edit.
     """
     photo = Photo.read(item.path, item.content, job.megapixels)
     suffix = same_format(item) if item.target == PIPE else item.target.suffix
@@ -131,7 +131,7 @@ def _edit_one(
     versions, z = edit_photo(model, photo, request, boxes, vectors)
     before, after = (_SAME_TYPE.get(name.lower(), name.lower()) for name in (item.path.suffix, suffix))
     if len(versions) == 1 and versions[0] is photo and before == after:
-        content = photo.content  # nothing was changed
+        content = photo.content  # the edit changes nothing
     else:
         made = replace(
             request,
@@ -150,7 +150,7 @@ def _edit_one(
 
 
 def _encoded(versions: list[Photo], request: EditRequest, look: Look, suffix: str, record: str | None) -> bytes:
-    """The file of an edited photo, of a sheet of its versions, or of an animation that goes there and back."""
+    """Bytes of one photo, a sheet of `versions`, or an animation back and forth; `record` is metadata to embed."""
     if request.fps is not None:
         frames = [version.visible() for version in versions]
         options = versions[0].traits.options(suffix, record)
@@ -164,10 +164,10 @@ def _encoded(versions: list[Photo], request: EditRequest, look: Look, suffix: st
 def edit_photo(
     model: LoadedModel, photo: Photo, request: EditRequest, boxes: Sequence[Box], vectors: Sequence[ConceptVector]
 ) -> tuple[list[Photo], np.ndarray]:
-    """Versions of a photo, and the latents (boxes, latent_dim) of its boxes.
+    """Versions of a photo, and the unedited latents (boxes, latent_dim) of its crop boxes.
 
-    The versions are the edited photo, or one for each strength, or for `compare` the photo, its reconstruction and the
-    edited one. Where nothing changes, the version is the very photo that was given.
+    The versions are the edited photo, or one for each strength, or with `request.compare` the photo, its reconstruction
+    and the edited photo. A version in which nothing changes is the object `photo` itself.
     """
     versions: list[Photo] = []
     reconstructed, latents = photo, []
@@ -188,7 +188,7 @@ def edit_photo(
         before, *after = model.decode(np.concatenate([z, moved]))
         versions = versions or [photo] * len(moved)
         versions = [
-            # Vectors that cancel each other, but for rounding, leave the version as it is.
+            # Vectors that cancel each other, but for rounding, do not change the photo.
             version
             if np.allclose(latent, z[0], rtol=0.0, atol=_ROUNDING * float(np.abs(z).max()))
             else version.merged(before, image, box, request, rounded)
@@ -205,10 +205,10 @@ def edit_photo(
 def rerun(
     edited: Path, photo: Path | None, model: str | None, job: Job, engine: EngineName = "auto"
 ) -> tuple[ModelEntry, Iterator[Event]]:
-    """The model and the events of an edit that is made again, on the same photo or on another one.
+    """Repeat the edit stored in the file `edited`, on its original or on `photo`; returns the model and the events.
 
-    Raises FileFormatError where the file holds no edit, ImageError when the original is not there, ModelMismatch when
-    the model is another one, and what `edit_photos` raises.
+    Raises FileFormatError for a file without an edit, ImageError for an original that is not found, ModelMismatch for
+    a model that did not make the edit, and the errors of `edit_photos`.
     """
     request = read_request(edited)
     is_same = photo is None or _digest(photo) == request.original_sha256
@@ -236,7 +236,10 @@ def rerun(
 
 
 def _original(edited: Path, name: str, digest: str) -> Path:
-    """The original photo: beside the edited one or its folder, in the current folder or in a folder there."""
+    """Path of the original photo, by name and SHA-256: near the file `edited`, or in the current folder or one below.
+
+    Raises ImageError if the photo is in none of the folders.
+    """
     below = sorted(folder for folder in Path().iterdir() if folder.is_dir())
     for folder in (edited.parent, edited.parent.parent, Path(), *below):
         if _digest(folder / name) == digest:
@@ -245,7 +248,7 @@ def _original(edited: Path, name: str, digest: str) -> Path:
 
 
 def _digest(photo: Path) -> str:
-    """SHA-256 of a file; "" where it cannot be read."""
+    """SHA-256 of a file, in hex; "" for an unreadable file."""
     try:
         with open_regular(photo, _MOST_HASHED) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

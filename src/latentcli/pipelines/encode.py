@@ -16,9 +16,9 @@ from latentcli.storage.latents import SUFFIX, Latents
 
 
 def encode(entry: ModelEntry, arguments: Sequence[Path], output: Path | None, force: bool) -> Iterator[Event]:
-    """Encode images and folders of images into one latents file.
+    """Encode images and folders of images, and write all latents to one file.
 
-    Raises ImageError when an argument is missing, OutputExists when the file is taken.
+    Raises ImageError for a missing image, OutputExists for an output file that exists.
     """
     sources = gather(arguments)
     stem = arguments[0].resolve().stem if len(arguments) == 1 else "images"
@@ -34,9 +34,9 @@ def encode(entry: ModelEntry, arguments: Sequence[Path], output: Path | None, fo
 
 
 def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) -> Iterator[Event]:
-    """Decode a latents file into one PNG per latent: in a new folder, or in the named one, where pictures are kept.
+    """Decode a latents file to one PNG per latent, in a new folder or in `output`; existing files stay unless forced.
 
-    Raises FileFormatError for a bad file, ModelMismatch when another model made it.
+    Raises FileFormatError for a damaged latents file, ModelMismatch for latents of another model.
     """
     latents = Latents.load(source)
     model = open_model(entry)
@@ -47,11 +47,11 @@ def decode(entry: ModelEntry, source: Path, output: Path | None, force: bool) ->
         return
     check_folder(output, len(latents))
     stem = source.name.removesuffix(".safetensors").removesuffix(".latents")
-    folder = output or chosen_name(Path(f"{stem}-decoded"), force, is_folder=True)  # never that of the originals
+    folder = output or chosen_name(Path(f"{stem}-decoded"), force, is_folder=True)  # not the folder of the originals
     names = [PurePosixPath(name).with_suffix(".png").as_posix() for name in latents.names]
     counts = Counter(map(str.casefold, names))
     paths = [
-        folder / (name if counts[name.casefold()] == 1 else f"{original}.png")  # of a.jpg and a.png
+        folder / (name if counts[name.casefold()] == 1 else f"{original}.png")  # keeps a.jpg and a.png apart
         for name, original in zip(names, latents.names, strict=True)
     ]
     yield from write_decoded(model, zip(batches(latents.z), batches(paths), strict=True), len(paths), keep=not force)

@@ -1,4 +1,4 @@
-"""Evaluation of a trained model on a folder of images."""
+"""Evaluation of a trained model on a folder of images: metrics, and a diagnosis with advice."""
 
 import contextlib
 from collections.abc import Generator, Iterator
@@ -27,24 +27,24 @@ from latentcli.storage.history import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The result of an evaluation: metrics and diagnosis."""
+    """Result of the command `evaluate`: all metrics, and the findings of the diagnosis."""
 
     evaluation: Evaluation
     findings: tuple[Finding, ...]
 
     @property
     def metrics(self) -> Metrics:
-        """Metrics on the held-out images."""
+        """Metrics on the held-out images, or on training images if none were held out."""
         return self.evaluation.held_out
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:
-        """Metrics of simpler models on the same images."""
+        """Metrics of simpler models on the images of `metrics`, for comparison."""
         return self.evaluation.baselines
 
     @property
     def samples(self) -> tuple[SampleMetrics, ...]:
-        """Metrics of samples, one entry for each prior."""
+        """Metrics of samples drawn from each prior, one entry for each."""
         return self.evaluation.samples
 
 
@@ -55,10 +55,10 @@ def evaluate(
     draws: int | None = None,
     features: Path | None = None,
 ) -> Iterator[Event | Evaluated]:
-    """Measure a model on images it was not trained on; ends with Evaluated.
+    """Measure a model on the images of `data` that it was not trained on; the last event is an Evaluated.
 
-    `training` holds the training images where they have moved, `features` a feature network. `draws` per image are for
-    the importance-weighted bound. Raises ImageError when there are no images, ConfigError for values that cannot work.
+    `training` is a folder of training images that have moved, `features` a feature network's file, and `draws` a number
+    of latents per image for the importance-weighted bound. Raises ImageError without readable images, or ConfigError.
     """
     feature_space = open_features(features)
     listing = scan(open_source(data))
@@ -108,7 +108,7 @@ def evaluate(
 
 
 def _loaded(model: LoadedModel, listing: Listing) -> Generator[Event, None, Loading]:
-    """The images of a listing, read and cropped for the model; yields the progress and the unreadable ones."""
+    """Read the images of a listing (the files of a source), cropped for the model; yields progress and failures."""
     loading = Loading(listing, model.config)
     for done in loading:
         yield Progress("reading", done, len(listing))
@@ -119,7 +119,7 @@ def _loaded(model: LoadedModel, listing: Listing) -> Generator[Event, None, Load
 
 @dataclass(frozen=True, slots=True)
 class _TrainedOn:
-    """The images of a listing that a model was trained on."""
+    """Mask of the images of a listing that a model was trained on, and how certain the mask is."""
 
     rows: np.ndarray  # (n,) bool
     is_foreign: bool = False  # the listing has nothing to do with the training
@@ -127,9 +127,9 @@ class _TrainedOn:
 
 
 def _trained_on(model: LoadedModel, listing: Listing) -> _TrainedOn:
-    """The training images among those of a listing, by the names and sizes that are stored with the model.
+    """Mark the images of a listing that the model was trained on, by the names and sizes stored with the model.
 
-    Where these are missing, a folder of the same name is taken for the one trained on.
+    Without stored names, a folder with the name of the training folder is assumed to be the training folder.
     """
     foreign = _TrainedOn(np.zeros(len(listing), dtype=bool), is_foreign=True)
     try:
@@ -146,7 +146,7 @@ def _trained_on(model: LoadedModel, listing: Listing) -> _TrainedOn:
 
 
 def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[Event, None, Dataset]:
-    """The training images: those of the listing, else those at their place at the time; none where they are gone."""
+    """Training images from `listing`, by default from the folder used in training; an empty dataset if none exist."""
     is_given = listing is not None
     if listing is None:
         with contextlib.suppress(FileFormatError, ImageError):

@@ -14,15 +14,15 @@ from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import check_writable_folder, write_whole
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
-_COMPARED = 4  # samples that are decoded and encoded by both
-_IMAGES_AGREE = 0.5 / 255  # half a gray level
-_LATENTS_AGREE = 1e-4  # of the largest number in them
+_COMPARED = 4  # samples on which ONNX Runtime and PyTorch are compared
+_IMAGES_AGREE = 0.5 / 255  # largest difference of pixels in 0 to 1: half a gray level
+_LATENTS_AGREE = 1e-4  # largest difference of latents, over the largest number in the latents
 
 
 def export(entry: ModelEntry, folder: Path, force: bool) -> Iterator[Event]:
-    """Write `encoder.onnx` and `decoder.onnx` once ONNX Runtime computes with them what PyTorch computes.
+    """Write `encoder.onnx` and `decoder.onnx`, after a check that ONNX Runtime and PyTorch compute the same.
 
-    Raises OutputExists when one of them is there and `force` is not given.
+    Raises OutputExists if one of the files exists, unless forced; LatentCLIError if the check fails.
     """
     for name in (ENCODER, DECODER):
         if not force and (folder / name).exists():
@@ -40,7 +40,7 @@ def export(entry: ModelEntry, folder: Path, force: bool) -> Iterator[Event]:
 
 
 def _check(model: LoadedModel, files: dict[str, bytes]) -> None:
-    """Raises LatentCLIError where the graphs compute other images or latents than the network."""
+    """Raise LatentCLIError if the ONNX files compute other images or latents than the model in PyTorch."""
     z = model.prior.sample(range(_COMPARED), 1.0)
     images = model.decode(z)
     (decoded,) = open_session(files[DECODER]).run(None, {"z": z})
