@@ -1,1 +1,1 @@
-"""Explorer: a page in the browser with sliders, served from this machine or written as one file."""
+"""Explorer: a browser page with sliders for a model's vectors, served from this machine or written as one file."""

@@ -1,7 +1,7 @@
-"""Server of the explorer: a page and its requests, for this machine alone.
+"""HTTP server of the explorer: its page, and the answers to the page's requests, for this machine alone.
 
-It listens on 127.0.0.1 alone. Every request must name that host, so that no other name can be pointed at it (DNS
-rebinding), must come from its own page, and must carry the token of its address; no file but the page's is served.
+The server listens on 127.0.0.1 alone. Every request must name that host, against DNS rebinding, must come from the
+explorer's own page, and must carry the token of the page's address. Only the files of the page are served.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ from latentcli.imaging.images import MOST_PIPED
 PAGE = Path(__file__).parent / "page"
 HOST = "127.0.0.1"
 _ASSETS = {"app.js": "text/javascript", "style.css": "text/css"}
-_MOST_JSON = 1 << 20  # bytes of a request
-_MOST_TABS, _MOST_PILE = 1000, 1000  # open pages of the browser, and pictures of a pile
-_BACKLOG = 128  # connections that wait
+_MOST_JSON = 1 << 20  # bytes of a JSON request, at most
+_MOST_TABS, _MOST_PILE = 1000, 1000  # browser tabs that are tracked, and pictures of a class for a fit, at most
+_BACKLOG = 128  # connections, at most, that wait to be accepted
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -46,25 +46,25 @@ _HEADERS = [
 ]
 
 Handler = Callable[[Session, Any], Shown | dict[str, Any]]
-_WORDS_OF_THE_PAGE = {
+_WORDS_OF_THE_PAGE = {  # advice in error messages that names parameters, and what the page says instead
     "give `box` x,y,width,height or `align=False`": "untick 'find the face' to edit its centre",
     "add `force` to replace it, or choose": "choose",
 }
-_LONGEST_ERROR = 1000  # characters
+_LONGEST_ERROR = 1000  # characters of an error message, at most
 
 
 class Stale(Exception):
-    """A newer request of the same page waits."""
+    """Raised for a request that a newer request of the same browser tab has overtaken."""
 
 
 class Guard:
-    """Refuses every request that does not come from the page, before it is read."""
+    """ASGI middleware that refuses requests from anywhere but the explorer's page, before reading their bodies."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], token: str) -> None:
         self.app, self.hosts, self.token = app, hosts, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on a request of the page, with the security headers in the answer; others get 403."""
+        """Pass on a request of the explorer's page, answer any other with 403, and add security headers to answers."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -79,7 +79,7 @@ class Guard:
         await app(scope, receive, sending)
 
     def _problem(self, request: Request) -> str:
-        """The reason to refuse a request, or ""."""
+        """Reason to refuse a request (wrong host, origin or token), or "" for a request to pass on."""
         if request.headers.get("host") not in self.hosts:
             return "another host was asked for"
         origin = request.headers.get("origin")
@@ -94,14 +94,14 @@ class Guard:
 
 
 class Queue:
-    """One request at a time; a picture that a newer one of the same page has overtaken is not computed."""
+    """Computes answers one at a time, and none for a request that a newer one of the same browser tab overtook."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._newest: dict[str, int] = {}
 
     async def run(self, tab: str, number: int, work: Callable[[], Any]) -> Any:
-        """Raises Stale for a request that was overtaken; those without a number never are."""
+        """Run `work` in a thread, in turn. Raises Stale if `tab` has sent a larger number, unless `number` is 0."""
         if number:
             if len(self._newest) > _MOST_TABS:
                 self._newest.clear()
@@ -113,7 +113,7 @@ class Queue:
 
 
 def application(session: Session, port: int, token: str) -> ASGIApp:
-    """The ASGI application."""
+    """ASGI application that serves the explorer's page and answers its requests from `session`."""
     queue = Queue()
 
     async def answer(request: Request) -> Response:
@@ -156,11 +156,11 @@ def application(session: Session, port: int, token: str) -> ASGIApp:
 
 
 class _TooLarge(LatentCLIError):
-    """A request with more bytes than it may have."""
+    """Raised for a request with more bytes than the limit."""
 
 
 async def _body(request: Request, most: int) -> bytes:
-    """The bytes of a request. Raises _TooLarge as soon as there are more than `most`."""
+    """Bytes of a request's body. Raises _TooLarge as soon as more than `most` bytes are announced or received."""
     refusal = _TooLarge(f"that is more than {most >> 20:,} MiB, the limit")
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > most:
@@ -182,7 +182,7 @@ def _response(result: Shown | dict[str, Any]) -> Response:
 
 
 def _refusal(error: Exception) -> Response:
-    """An error, with the switches and fields of the page where it names parameters."""
+    """Response with the message of an error, in which parameters are replaced by the page's switches and fields."""
     text = str(error)
     for of_python, of_page in _WORDS_OF_THE_PAGE.items():
         text = text.replace(of_python, of_page)
@@ -210,9 +210,9 @@ HANDLERS: dict[str, Handler] = {
 
 
 def listen(port: int | None, preferred: int) -> socket.socket:
-    """A socket on 127.0.0.1: at `port`, or without one at the preferred port or any free one.
+    """Open a socket on 127.0.0.1, at `port` or, if None, at the port `preferred` or any free port.
 
-    Raises ConfigError when `port` is taken.
+    Raises ConfigError for a `port` that is taken.
     """
     for wanted in (port,) if port is not None else (preferred, 0):
         # Naming the protocol lets asyncio switch off Nagle's algorithm, which would hold each answer for 40 ms.
@@ -231,7 +231,7 @@ def listen(port: int | None, preferred: int) -> socket.socket:
 
 
 def serve(session: Session, listener: socket.socket, token: str) -> None:
-    """Answer until Ctrl-C."""
+    """Serve the explorer on the socket `listener` until Ctrl-C."""
     import uvicorn
 
     app = application(session, listener.getsockname()[1], token)

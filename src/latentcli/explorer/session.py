@@ -1,4 +1,4 @@
-"""Session of the explorer: its model, the photos that were opened, and every picture the page asks for."""
+"""Session of the explorer: its model, its opened photos, and the pictures that the browser page asks for."""
 
 import contextlib
 import functools
@@ -36,40 +36,40 @@ from latentcli.storage import catalog
 from latentcli.storage.latents import SUFFIX, Latents
 
 COMPONENTS = 8  # principal components with a slider
-_PREVIEW = 768  # pixels of the longer side of a photo while it is edited
-_KEPT, _MOST_KEPT = 8, 256 << 20  # previews, and bytes of photos, in memory
+_PREVIEW = 768  # pixels, at most, of the longer side of a photo's preview
+_KEPT, _MOST_KEPT = 8, 256 << 20  # previews, and bytes of photo files, in memory, at most
 _STRIP = 5  # pictures of a strip
-_LEAST_PILE = 2  # pictures of a pile that a vector is fitted to
-TYPICAL = (1, 99)  # percentiles of the latents' projections
-_JPEG = 90  # quality of previews
+_LEAST_PILE = 2  # pictures, at least, with the concept, and without it, to fit a vector
+TYPICAL = (1, 99)  # percentiles of latents' projections on a vector, between which a latent is typical
+_JPEG = 90  # quality of JPEG previews
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A file for the page."""
+    """Content of a file that the page shows or downloads."""
 
     content: bytes
     media_type: str
-    name: str = ""  # for a download
+    name: str = ""  # file name of a download
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A photo that the page edits."""
+    """A photo to be edited in the page, with its preview and crop boxes."""
 
     name: str
-    content: bytes  # the bytes of its file, which are decoded at full size for a download only
+    content: bytes  # the bytes of the photo's file, which are decoded at full size for a download only
     size: tuple[int, int]  # pixels at full size
     preview: Photo
-    boxes: list[Box]  # in the preview
-    notes: list[str]
+    boxes: list[Box]  # in pixels of the preview
+    notes: list[str]  # on the boxes, and on a photo that is unlike the model's images
 
 
 class Session:
-    """Answers to the page. Calls may come from several threads, but one after the other, as `server.Queue` does it."""
+    """Model, vectors and photos of a running explorer. Calls must not overlap; `server.Queue` ensures that."""
 
     def __init__(self, entry: catalog.ModelEntry, images: Path | None = None) -> None:
-        """Raises what `load_model` does, ImageError for a folder without images."""
+        """Load the model and list the folder `images`. Raises ImageError for a folder without images."""
         self.model: LoadedModel = open_model(entry)
         self.entry = replace(entry, loaded=self.model)
         self.images = find_images(images) if images is not None else []
@@ -83,17 +83,17 @@ class Session:
         self.model.engine.prepare()
 
     def _read_vectors(self) -> None:
-        """Read the saved vectors; a principal component of the same name gives way."""
+        """Read the saved vectors, and add the principal components whose names no saved vector has."""
         saved = {vector.name: vector for vector in vectors_of(self.entry, self.model)[0]}
         self._vectors = saved | {vector.name: vector for vector in self._components if vector.name not in saved}
 
     @property
     def vectors(self) -> list[ConceptVector]:
-        """The vectors with a slider: saved ones, then principal components."""
+        """Vectors that have a slider: saved vectors, then principal components."""
         return list(self._vectors.values())
 
     def describe(self) -> dict[str, Any]:
-        """The model and its axes, for the page."""
+        """Name, image size and vectors of the model, and the number of images, as JSON values for the page."""
         config = self.model.config
         return {
             "name": self.model.name,
@@ -105,7 +105,7 @@ class Session:
         }
 
     def open(self, name: str, content: bytes) -> dict[str, Any]:
-        """Keep a photo; returns its key, name and size. Raises ImageError for a file that is no photo."""
+        """Keep a photo in memory; returns its key, name and size. Raises ImageError if `content` is not a photo."""
         key = hashlib.sha256(content).hexdigest()[:16]
         safe = Path(name.replace("\\", "/")).name or "photo.png"
         self._files.pop(key, None)
@@ -117,7 +117,7 @@ class Session:
         return {"photo": key, "name": safe, "width": opened.size[0], "height": opened.size[1]}
 
     def _read_photo(self, key: str, align: bool) -> Opened:
-        """The photo of a key, with its face found or not. Raises ConfigError when it is no longer kept."""
+        """Read the photo with this key and find its face if `align`. Raises ConfigError for a photo no longer kept."""
         if key not in self._files:
             raise ConfigError("the photo is no longer open; open it again")
         name, content = self._files[key]
@@ -136,7 +136,7 @@ class Session:
         return Opened(name, content, photo.size, preview, scaled, notes)
 
     def _moves(self, state: State) -> tuple[list[ConceptVector], tuple[Strength, ...]]:
-        """Vectors and strengths of a state. Raises UsageError for a vector that the model does not have."""
+        """Vectors that a state moves along, and the strengths. Raises UsageError for a vector that the model lacks."""
         missing = [name for name in state.moves if name not in self._vectors]
         if missing:
             raise UsageError(f"{self.model.name} has no vector {missing[0]!r}; load the page again")
@@ -144,7 +144,7 @@ class Session:
         return vectors, tuple(Strength(name, strength=strength) for name, strength in state.moves.items())
 
     def _start(self, state: State) -> np.ndarray:
-        """The latent (1, latent_dim) that a state starts from."""
+        """Latent (1, latent_dim) of a state's origin (seed, photo, image or walk), before its moves along vectors."""
         if state.seed is not None:
             return self.model.prior.sample([state.seed], self.model.prior.temperature)
         if state.image is not None:
@@ -159,11 +159,11 @@ class Session:
         return edit.edit_photo(self.model, opened.preview, EditRequest(), opened.boxes[:1], [])[1]
 
     def _latent(self, state: State) -> np.ndarray:
-        """The latent (1, latent_dim) of a state, moved along its vectors."""
+        """Latent (1, latent_dim) of a state, after its moves along vectors."""
         return move(self._start(state), *self._moves(state))
 
     def latents(self, state: State) -> Shown:
-        """The latent of a picture as a file for the command line."""
+        """Latents file with the latent of a state, to be downloaded for use on the command line."""
         z = self._latent(state)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "latent.safetensors")
@@ -171,7 +171,7 @@ class Session:
             return Shown(path.read_bytes(), "application/octet-stream", f"explored{SUFFIX}")
 
     def picture(self, state: State, full_size: bool = False) -> Shown:
-        """The decoded image of a state, or its edited photo: a preview, or the very file that `command` writes."""
+        """Decoded image of a state, or its edited photo: a preview or, with `full_size`, what `command` would write."""
         if state.photo is None:
             picture = to_pictures(self.model.decode(self._latent(state)))[0]
             return Shown(encode_picture(picture, ".png"), "image/png", f"{self._stem(state)}.png")
@@ -192,7 +192,7 @@ class Session:
         return Shown(encode_picture(preview, ".jpg", quality=_JPEG), "image/jpeg")
 
     def strip(self, state: State, name: str) -> Shown:
-        """Pictures at a few strengths of one vector, over its typical range."""
+        """Strip of 5 pictures of a state, with strengths of the vector `name` that span the vector's typical range."""
         if name not in self._vectors:
             raise UsageError(f"{self.model.name} has no vector {name!r}")
         low, high = self._range(self._start(state), self._vectors[name])
@@ -202,20 +202,20 @@ class Session:
         return Shown(encode_picture(sheet(pictures, _STRIP), ".png"), "image/png")
 
     def start(self, state: State) -> dict[str, Any]:
-        """The range of typical strengths of each vector, and notes on what was found in a photo."""
+        """Lowest and highest typical strength of each vector for a state's origin, and notes on the state's photo."""
         z = self._start(state)
         ranges = {name: self._range(z, vector) for name, vector in self._vectors.items()}
         notes = [] if state.photo is None else self._opened(state.photo, state.align).notes
         return {"ranges": ranges, "notes": notes}
 
     def _range(self, z: np.ndarray, vector: ConceptVector) -> tuple[float, float]:
-        """Strengths between which a latent (1, latent_dim) stays as typical as the images are; 0 is among them."""
+        """Lowest and highest strength of `vector` at which the latent `z` (1, latent_dim) stays typical, 0 included."""
         length, score = float(np.linalg.norm(vector.direction)), float(vector.score(z)[0])
         low, high = ((float(vector.percentiles[percent]) - score) / length for percent in TYPICAL)
         return min(low, 0.0), max(high, 0.0)
 
     def command(self, state: State) -> str:
-        """The command line that writes the file of a download; "" where there is none."""
+        """Command line that writes the picture of a state to a file; "" for a state that no one command makes."""
         moves = [f"--vector={name}={strength:.6g}" for name, strength in state.moves.items()]
         words = ["latentcli"]
         if state.seed is not None and moves:
@@ -232,16 +232,16 @@ class Session:
         return shlex.join([*words, "--model", self._reference()])
 
     def _reference(self) -> str:
-        """The model's name, or its folder where the name stands for another model or for none."""
+        """Name of the model for a command line, or the model's folder if its name stands for another model or none."""
         with contextlib.suppress(LatentCLIError):
             if catalog.find_model(self.model.name).path.resolve() == self.entry.path.resolve():
                 return self.model.name
         return str(self.entry.path.parent)
 
     def fit(self, name: str, piles: Sequence[Sequence[State]], force: bool) -> dict[str, Any]:
-        """Fit a vector to two piles of pictures, with the concept and without it, and save it, as `vectors fit` does.
+        """Fit and save a vector for two piles of pictures, with and without a concept; returns its description.
 
-        Raises ConfigError for piles that are too small, OutputExists when the name is taken.
+        Raises ConfigError for a pile that is too small, OutputExists for a `name` that is taken, unless forced.
         """
         if any(len(pile) < _LEAST_PILE for pile in piles):
             raise ConfigError(f"put {_LEAST_PILE} or more pictures on each pile")
@@ -258,7 +258,7 @@ class Session:
         return describe_vector(vector) | {"positives": vector.positives, "negatives": vector.negatives}
 
     def _stem(self, state: State) -> str:
-        """Name of a download, without suffix."""
+        """File name, without suffix, for the download of a state's picture."""
         if state.walk is not None:
             return "walk"
         start = f"seed{state.seed}" if state.seed is not None else self.images[state.image or 0].stem
@@ -266,7 +266,7 @@ class Session:
 
 
 def describe_vector(vector: ConceptVector) -> dict[str, Any]:
-    """Figures of a vector, for the page."""
+    """Name, class gap, AUC and advice of a vector, as JSON values for the page."""
     sigma = float(vector.gap_in_sigma)
     return {
         "name": vector.name,

@@ -1,7 +1,7 @@
-"""State of the explorer: the origin of a picture, and the strength of each vector that it is moved along.
+"""State of a picture in the explorer: its origin, and the strength of each vector that it is moved along.
 
-The page keeps the states and sends them whole. So undo, a second tab and a restarted server work without any memory of
-the server.
+The page keeps all states and sends a whole state with each request. So undo, a second tab and a restarted server need
+no memory in the server.
 """
 
 from dataclasses import dataclass, field
@@ -11,20 +11,20 @@ from latentcli import typed
 from latentcli.defaults import MOST_STRENGTH
 from latentcli.errors import UsageError
 
-_DEEPEST = 4  # walks between walks
-_MOST_MOVES = 100
-_MOST_SEED = 2**62
+_DEEPEST = 4  # levels of walks between walks, at most
+_MOST_MOVES = 100  # vectors of a state, at most
+_MOST_SEED = 2**62  # seeds are below this number
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A picture: its origin, which is exactly one of seed, photo, image and walk, and its moves."""
+    """A picture in the explorer: exactly one origin (seed, photo, image or walk), and moves along vectors."""
 
     seed: int | None = None  # the seed of a sample
     photo: str | None = None  # key of an opened photo
-    align: bool = True  # find the face of a photo
-    image: int | None = None  # position in the folder of images
-    walk: "tuple[State, State, float] | None" = None  # between two states, at 0 to 1
+    align: bool = True  # find the face in the photo
+    image: int | None = None  # index in the sorted images of the explorer's folder
+    walk: "tuple[State, State, float] | None" = None  # first and last state of a walk, and the position on it, 0 to 1
     moves: dict[str, float] = field(default_factory=dict)  # strengths of vectors, by their names
 
     def __post_init__(self) -> None:
@@ -37,12 +37,12 @@ class State:
 
     @property
     def depth(self) -> int:
-        """Number of walks that lie within each other."""
+        """Levels of walks between walks from which the state starts; 0 for a state that is not on a walk."""
         return 0 if self.walk is None else 1 + max(end.depth for end in self.walk[:2])
 
 
 def parse(values: Any) -> State:
-    """A state from the page's JSON. Raises UsageError or ValueError for anything else.
+    """Check JSON values from the page and build a State. Raises UsageError or ValueError for invalid values.
 
     >>> parse({"seed": 7, "moves": {"smile": 1.5}})
     State(seed=7, photo=None, align=True, image=None, walk=None, moves={'smile': 1.5})

@@ -1,7 +1,7 @@
-"""Static page: the explorer of a model as one file, with decoder and encoder inside, that works without a network.
+"""Static page: the explorer of a model as one HTML file that works offline, with decoder and encoder inside.
 
-Both are ONNX graphs with weights of 8 significant bits, run by ONNX Runtime Web, which is part of the package (`ort/`).
-The page holds the principal components, which decoder and encoder share, once.
+Decoder and encoder are ONNX graphs with weights of 8 significant bits, run by ONNX Runtime Web, which is shipped in
+`ort/`. The principal components, which both graphs contain, are stored once.
 """
 
 import base64
@@ -23,14 +23,14 @@ from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import output_file, write_whole
 from latentcli.text import shown, stored
 
-SEEDS = 256  # samples that the page holds
+SEEDS = 256  # samples whose latents the page holds
 _HERE = Path(__file__).parent
 
 
 def write(entry: ModelEntry, target: Path, force: bool, folder: Path | None = None) -> Iterator[Event]:
-    """Write the page of a model, with the map of a folder of images.
+    """Write the explorer page of a model, with a map of the images in `folder` if given.
 
-    Raises OutputExists when the file is taken, ImageError for a folder without images.
+    Raises OutputExists for a `target` that exists, unless forced; ImageError for a folder without images.
     """
     target = output_file(check_page(target), target, force)
     if folder is not None:
@@ -42,7 +42,7 @@ def write(entry: ModelEntry, target: Path, force: bool, folder: Path | None = No
 
 
 def build(session: Session, mapped: np.ndarray | None = None, map_page: str = "") -> str:
-    """The document; with the latents (n, latent_dim) of images on a map, and the page of that map."""
+    """HTML document of the explorer; `mapped` are latents (n, latent_dim) of the images on the map in `map_page`."""
     model = session.model
     vectors = session.vectors
     latents = model.prior.sample(range(SEEDS), model.prior.temperature)
@@ -54,7 +54,7 @@ def build(session: Session, mapped: np.ndarray | None = None, map_page: str = ""
         for vector in vectors
     ]
     config = model.config
-    shared = compacted(model.weights["linear.basis"]).tobytes() if config.linear else b""  # stands in both networks
+    shared = compacted(model.weights["linear.basis"]).tobytes() if config.linear else b""  # bytes in both networks
     networks = {
         "decoder": graphs.decoder(config, model.weights, compact=True),
         "encoder": graphs.encoder(config, model.weights, compact=True),

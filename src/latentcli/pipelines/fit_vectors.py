@@ -25,18 +25,18 @@ from latentcli.pipelines.vectors import check_known, check_new, load_vector, vec
 from latentcli.storage import catalog
 from latentcli.storage.latents import Latents
 
-_EDITED = 200  # images that side effects are measured on
-_MIN_EDITED = 20  # held-out images; with fewer others are edited, too
-_MIN_PROBED = 20  # images of each class that a discriminant is fitted on
-_SAME = 0.9  # cosine from which another vector counts as the same concept
+_EDITED = 200  # images, at most, on which side effects are measured
+_MIN_EDITED = 20  # held-out images; with fewer, side effects are measured on all labelled images
+_MIN_PROBED = 20  # images of each class, at least, that a discriminant is fitted to
+_SAME = 0.9  # absolute cosine from which two vectors count as one concept
 
 
 def fit(
     entry: catalog.ModelEntry, labels: Labels, settings: FitSettings, force: bool, save: bool = True
 ) -> Iterator[Event | ConceptVector]:
-    """Fit a vector for each concept, save them with the model, and yield them.
+    """Fit a vector for each labelled concept, save the vectors with the model if `save`, and yield the vectors.
 
-    Raises ConfigError for unusable labels, OutputExists when the model has a vector of that name.
+    Raises ConfigError for unusable labels, OutputExists for a concept's name that a vector of the model has.
     """
     counts = Counter(concept.name.casefold() for concept in labels.concepts)
     for concept in labels.concepts:
@@ -52,10 +52,10 @@ def fit(
 
 
 def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -> Iterator[Event | ConceptVector]:
-    """Encode the labelled images once, fit every concept to them, and yield the vectors.
+    """Encode the labelled images once, fit a vector to each concept, measure side effects, and yield the vectors.
 
-    Images are held out by the same hash and share as in the model's training. The held-out images of a training folder
-    are held out here too when the labels name them as the training did.
+    Images are held out by the hash of their names and the share that training used, so an image held out in training
+    is held out here too if the labels contain the image under the same relative path.
     """
     model = open_model(entry)
     others = {other.name: other for other in vectors_of(entry, model)[0]}
@@ -87,7 +87,7 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
         new = vector.fit(concept.name, examples, measured, settings, geometry, model.model_id, made)
         fitted.append((concept, examples, new))
 
-    # Side effects: images are edited by strength 1, decoded and encoded again, and the scores of all concepts compared.
+    # Side effects: latents moved by strength 1 are decoded and encoded again, and the scores of all concepts compared.
     chosen = np.flatnonzero(held_out) if held_out.sum() >= _MIN_EDITED else np.arange(len(z))
     edited = z[chosen[:: -(-len(chosen) // _EDITED)]]
     unedited = model.encode_float(model.decode(edited))
@@ -97,7 +97,7 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
             if abs(cosine) >= _SAME and model.config.latent_dim > SMALL:
                 relation = "the same concept as" if cosine > 0 else "the opposite of"
                 yield Note(f"{new.name} is {relation} {name} (cosine {cosine:+.2f})")
-        if min(new.positives, new.negatives) < _MIN_PROBED:  # discriminants would be noise
+        if min(new.positives, new.negatives) < _MIN_PROBED:  # of so few images, discriminants would be noise
             yield new
             continue
         probes = {new.name: new.probe.astype(np.float64)}
@@ -106,7 +106,7 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
                 probes[name] = others[name].probe.astype(np.float64)
         probes |= _probes(concept, labels, z, held_out)
         directions: list[np.ndarray] = [new.direction]
-        if examples.cells or settings.orthogonal_to:  # and what a plain fit would change
+        if examples.cells or settings.orthogonal_to:  # also measure a fit without balancing and orthogonalising
             plain = find(Examples(examples.z, examples.shows), FitSettings(settings.method), geometry).v
             directions.append(plain.astype(np.float32))
         scored = np.stack(list(probes.values())).astype(np.float32)
@@ -118,9 +118,10 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
 
 
 def _probes(concept: Concept, labels: Labels, z: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
-    """Discriminants of the other concepts of the labels, and of the highest against the lowest class of each column.
+    """Discriminants (latent_dim,) by name: of each labelled concept but `concept`, and of each column's extremes.
 
-    They are fitted within the classes of this concept, so that what correlates with it does not count for the others.
+    Discriminants are fitted within the classes of `concept`, to exclude correlation with `concept`, and without the
+    held-out images `held`, (n,) bool.
     """
     classes = {other.name: other.values for other in labels.concepts}
     for column, codes in labels.cells.items():
@@ -132,13 +133,13 @@ def _probes(concept: Concept, labels: Labels, z: np.ndarray, held: np.ndarray) -
         shows = values[chosen] == SHOWS
         if name != concept.name and min(shows.sum(), (~shows).sum()) >= _MIN_PROBED:
             cells = {concept.name: concept.values[chosen].astype(np.int64)}
-            with contextlib.suppress(ConfigError):  # the same concept under another name
+            with contextlib.suppress(ConfigError):  # raised where the classes are the same as those of `concept`
                 probes[name] = vector.probe(Examples(z[chosen].astype(np.float64), shows, cells))
     return probes
 
 
 def _encoded(model: LoadedModel, labels: Labels) -> Generator[Event, None, tuple[np.ndarray, np.ndarray]]:
-    """Latents (n, latent_dim) of the labelled images that can be read, and their positions in the labels: (n,)."""
+    """Latents (n, latent_dim) of the readable labelled images, and the images' positions in `labels`, (n,)."""
     wanted = np.flatnonzero(np.any([concept.values != NEITHER for concept in labels.concepts], axis=0))
     if (latents := labels.latents) is not None:
         latents.require_model(model.model_id, "the latents file", model.name, model.config.latent_dim)
@@ -166,7 +167,7 @@ def _encoded(model: LoadedModel, labels: Labels) -> Generator[Event, None, tuple
 
 
 def _held_out(model: LoadedModel, labels: Labels) -> np.ndarray:
-    """Images that the vectors are measured on, (n,) bool: none of few. Both images of a pair are on the same side."""
+    """Mask (n,) of the images held out to measure vectors: both images of a pair or neither, none of few images."""
     names: Sequence[str] = labels.names
     if labels.pairs is not None:
         first = dict(zip(labels.pairs[::-1].tolist(), labels.names[::-1], strict=True))
@@ -176,7 +177,10 @@ def _held_out(model: LoadedModel, labels: Labels) -> np.ndarray:
 
 
 def _usable(concept: Concept, labels: Labels, z: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Images with a label and a known class in each column to balance by, (n,) bool; and notes on the others."""
+    """Mask (n,) of the images that `concept` can be fitted to, and notes on labelled images that were left out.
+
+    Left out are images without a class in a column to balance by, without a usable partner, or in both classes.
+    """
     notes = []
     usable, shows = concept.values != NEITHER, concept.values == SHOWS
     for column, codes in labels.cells.items():
@@ -199,7 +203,7 @@ def _usable(concept: Concept, labels: Labels, z: np.ndarray) -> tuple[np.ndarray
 def _split(
     concept: Concept, labels: Labels, z: np.ndarray, usable: np.ndarray, held_out: np.ndarray
 ) -> tuple[Examples, Examples]:
-    """Examples to fit on, and held-out ones; none of these where a class would have too few on either side."""
+    """Examples to fit `concept` on, and held-out examples; none are held out if a class has too few for a split."""
     shows = concept.values == SHOWS
     classes = usable & shows, usable & ~shows
     if any((members & held_out).sum() < MIN_HELD_OUT or not (members & ~held_out).any() for members in classes):
@@ -211,7 +215,7 @@ def _split(
 def combine(
     entry: catalog.ModelEntry, name: str, requests: Sequence[catalog.VectorRequest], force: bool
 ) -> Iterator[Event | ConceptVector]:
-    """Save a weighted sum of vectors as a new one. Raises ConfigError when they cancel."""
+    """Save the weighted sum of the requested vectors as a new vector. Raises ConfigError if the sum is zero."""
     target = check_new(entry, name, force)
     model = open_model(entry)
     vectors = [load_vector(entry, model, request) for request in requests]
@@ -225,9 +229,9 @@ def combine(
 def refit(
     entry: catalog.ModelEntry, old: ConceptVector, root: Path | None, latents: Path | None, force: bool
 ) -> Iterator[Event | ConceptVector]:
-    """Fit a vector of another model again for this one, by its recipe, to images below `root` or a file of latents.
+    """Fit the concept of `old`, a vector of another model, for this model, to images below `root` or to `latents`.
 
-    Raises ConfigError when the recipe is incomplete.
+    Images, labels and settings come from the recipe in `old`. Raises ConfigError for a recipe that cannot be used.
     """
     if old.combined:
         saved = catalog.vectors_of(entry)
@@ -258,7 +262,7 @@ def refit(
 
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
-    """Images, labels and settings of a fit, as a vector's file holds them, without absolute paths."""
+    """Images (relative paths), labels and settings of a fit, as stored in a vector's file."""
 
     method: VectorMethod = "mean"
     orthogonal_to: tuple[str, ...] = ()

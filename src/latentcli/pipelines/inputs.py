@@ -1,6 +1,6 @@
 """Inputs of commands: images, latents and samples, and their encoding.
 
-Files given by name must exist; folders are searched.
+A file that is named must exist; a folder is searched for images.
 """
 
 import math
@@ -25,30 +25,29 @@ from latentcli.model.modelfile import BATCH, LoadedModel, batches
 from latentcli.storage.files import PIPE, read_stream
 from latentcli.storage.latents import SUFFIX, Latents
 
-_SAMPLE = "seed:0"  # the keyframe where none is named
-_LONGEST_RANGE = 50  # characters of seeds
-_LONGEST_NAME = 60  # characters
+_SAMPLE = "seed:0"  # the default keyframe
+_LONGEST_RANGE = 50  # characters, at most, of a range of seeds
+_LONGEST_NAME = 60  # characters, at most, of seeds in a file's name
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tiff", "BMP": ".bmp", "AVIF": ".avif"}
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image or latent of a job, and the file that its result goes to."""
+    """One input of a command, an image or a latent, with the output file of its result."""
 
     path: Path
-    name: str  # relative POSIX path with suffix: below its folder, or the file's own name
-    folder: Path | None  # the folder that was given, where the image was found in one
-    z: np.ndarray | None = None  # (latent_dim,), of a latent
-    content: bytes | None = None  # the file's bytes, where they came through the standard input
-    target: Path = PIPE
-    is_done: bool = False  # the result of a folder job exists already
+    name: str  # POSIX path below `folder`, with suffix, or the file's own name
+    folder: Path | None  # the argument that holds the item: a folder, or a latents file without its suffix
+    z: np.ndarray | None = None  # (latent_dim,); None for an image
+    content: bytes | None = None  # bytes of an image from the standard input
+    target: Path = PIPE  # the output file
+    is_done: bool = False  # the output file of an item in a folder exists already
 
 
 def gather(arguments: Sequence[Path], pipes: bool = False) -> list[Item]:
-    """The images that the arguments name, in order; with `pipes`, `-` is the standard input.
+    """Items of the images and folders of images in `arguments`, in order; with `pipes`, `-` is the standard input.
 
-    Raises ImageError for a missing file, a folder without images, or a single file that is damaged. A damaged one of
-    several is skipped later.
+    Raises ImageError for a missing file, a folder without images, or a damaged file that is the only argument.
     """
     items: list[Item] = []
     for argument in arguments:
@@ -65,7 +64,7 @@ def gather(arguments: Sequence[Path], pipes: bool = False) -> list[Item]:
 
 
 def _piped() -> Item:
-    """An image from the standard input."""
+    """Read one image from the standard input. Raises ImageError without a readable image."""
     if sys.stdin is None:
         raise ImageError("the standard input is closed; name a photo, or pipe one in")
     try:
@@ -78,7 +77,7 @@ def _piped() -> Item:
 
 
 def names_of(items: Sequence[Item]) -> tuple[str, ...]:
-    """A name for each image: its own, or, where two have the same name, its path below the folder that all share."""
+    """A unique name for each item: its own, or for two of the same name the paths below the items' common folder."""
     counts = Counter(item.name for item in items)
     if len(counts) == len(items):
         return tuple(counts)
@@ -91,7 +90,7 @@ def names_of(items: Sequence[Item]) -> tuple[str, ...]:
 
 
 def keyframes(model: LoadedModel, text: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The latents (n, latent_dim) of a picture, a latents file, FILE#name or seed:0-3, and a name for each.
+    """Latents (n, latent_dim), and a name for each, from `text`: a picture, a latents file, FILE#name or seed:0-3.
 
     Raises UsageError for a bad seed; ImageError, FileFormatError or ModelMismatch for a file that cannot be used.
     """
@@ -107,7 +106,7 @@ def keyframes(model: LoadedModel, text: str) -> tuple[np.ndarray, tuple[str, ...
 
 
 def subjects(model: LoadedModel, arguments: Sequence[Path]) -> list[Item]:
-    """Images, folders of them, latents files, one latent of a file, or samples."""
+    """Items of the arguments: images, folders of images, latents files, single latents (FILE#name) or samples."""
     items: list[Item] = []
     for argument in arguments:
         text = str(argument)
@@ -122,15 +121,15 @@ def subjects(model: LoadedModel, arguments: Sequence[Path]) -> list[Item]:
 
 
 def is_latent(text: str) -> bool:
-    """Whether an argument names samples or latents, not images."""
+    """Whether the text of an argument names samples (seed:7) or latents (a .safetensors file), not images."""
     return text.startswith("seed:") or text.partition("#")[0].endswith(".safetensors")
 
 
 def keyframe(model: LoadedModel, of: str | None, option: str = "`of`") -> np.ndarray:
-    """The latent (latent_dim,) of one keyframe; by default of a sample, or the mean of the latents of a 2-D model.
+    """Latent (latent_dim,) of the keyframe `of`; by default the sample seed:0, or the mean latent of a 2-D model.
 
-    In many dimensions the mean is far from every latent, and its decoding is a blur. Raises UsageError for several
-    keyframes.
+    In many dimensions the mean is far from every latent and decodes to a blur. Raises UsageError, with the name of the
+    `option`, for several latents.
     """
     if of is None and model.config.latent_dim <= 2:
         return model.geometry.mean
@@ -141,7 +140,7 @@ def keyframe(model: LoadedModel, of: str | None, option: str = "`of`") -> np.nda
 
 
 def short_name(keyframe: str) -> str:
-    """A keyframe as part of a file's name."""
+    """Short form of a keyframe for a file's name: `seed7`, or the stem of an image or a latent."""
     if keyframe.startswith("seed:"):
         return keyframe.replace(":", "")
     path, _, name = keyframe.partition("#")
@@ -149,7 +148,7 @@ def short_name(keyframe: str) -> str:
 
 
 def parse_seeds(text: str, what: str = "`seeds`", most: int = MOST_SEEDS) -> tuple[int, ...]:
-    """Seeds and ranges, separated by commas. Raises UsageError, which names `what` they were given for.
+    """Seeds from numbers and ranges separated by commas, up to `most`. Raises UsageError, with `what` as the subject.
 
     >>> parse_seeds("0,3-6")
     (0, 3, 4, 5, 6)
@@ -167,7 +166,7 @@ def parse_seeds(text: str, what: str = "`seeds`", most: int = MOST_SEEDS) -> tup
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """Seeds as a part of a file's name, shortened where they are many.
+    """Seeds as ranges for a file's name; of many ranges the first and the last alone.
 
     >>> seeds_text((0, 1, 2, 7))
     '0-2,7'
@@ -180,17 +179,17 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Posterior means of some images, or latents as they were given."""
+    """Latents of items or paths: posterior means of images, or latents that were given as such."""
 
-    positions: list[int]  # in the list of items or paths
+    positions: list[int]  # of the n encoded items in the list of all items or paths
     mean: np.ndarray  # (n, latent_dim)
-    images: np.ndarray | None = None  # uint8 (n, height, width, channels), of a batch of images
+    images: np.ndarray | None = None  # the encoded images of one batch, uint8 (n, height, width, channels)
 
 
 def latents_of(model: LoadedModel, items: Sequence[Item], change: Change | None = None) -> Iterator[Encoded | Skipped]:
-    """Latents of items in batches: first those that are latents already, then posterior means of the images.
+    """Yield the latents of items in batches: first items that are latents already, then posterior means of images.
 
-    An image that cannot be read is skipped. `change` is made to each image before it is encoded.
+    `change` is applied to each image before encoding. An unreadable image is yielded as Skipped.
     """
     latents = [(position, item.z) for position, item in enumerate(items) if item.z is not None]
     for batch in batches(latents) if latents else ():
@@ -210,7 +209,7 @@ def latents_of(model: LoadedModel, items: Sequence[Item], change: Change | None 
 def encode_all(
     model: LoadedModel, paths: Sequence[Path], change: Change | None = None
 ) -> Generator[Event, None, Encoded | None]:
-    """Posterior means of all images that can be read, None where there are none; yields the progress."""
+    """Posterior means of all readable images, None if no image is readable; yields progress and skipped images."""
     positions: list[int] = []
     means: list[np.ndarray] = []
     for result in latents_of(model, [Item(path, path.name, None) for path in paths], change):

@@ -1,4 +1,4 @@
-"""Walks and grids between keyframes."""
+"""Walks and grids of images, interpolated between keyframes: images, latents or samples."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,25 +22,25 @@ from latentcli.pipelines.outputs import decoded_pictures
 from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import output_file, write_whole
 
-_SLOWEST, _FASTEST = 0.1, 100.0  # pictures a second
-_LONGEST = 3600.0  # seconds of an animation
-_MOST_HELD = 1000  # repetitions of a keyframe
-_MOST_ANCHORS = 50  # a side of a grid
+_SLOWEST, _FASTEST = 0.1, 100.0  # limits of an animation's pictures a second
+_LONGEST = 3600.0  # seconds of an animation, at most
+_MOST_HELD = 1000  # repetitions of a keyframe, at most
+_MOST_ANCHORS = 50  # keyframes along a side of a grid, at most
 
 
 @dataclass(frozen=True, slots=True)
 class WalkRequest:
-    """A walk between keyframes."""
+    """Settings of a walk: images interpolated from each keyframe to the next."""
 
     keyframes: tuple[str, ...]  # image path, latents file, latents file#name, or seed:7
-    steps: int = WALK_STEPS  # images per leg, both ends included
+    steps: int = WALK_STEPS  # images from keyframe to keyframe, both included
     method: InterpolationMethod = "lerp"
-    loop: bool = False
-    fps: float = WALK_FPS
-    seconds: float | None = None  # length of the whole animation, instead of steps
-    even: bool = False  # the same change from image to image
-    ease: bool = False  # slow at keyframes
-    hold: int = 0  # times that a keyframe is shown again
+    loop: bool = False  # return from the last keyframe to the first
+    fps: float = WALK_FPS  # pictures a second of an animation
+    seconds: float | None = None  # length of the whole animation, instead of `steps`
+    even: bool = False  # images change equally from one to the next
+    ease: bool = False  # slow down near keyframes
+    hold: int = 0  # times that each keyframe is repeated
     look: Look = field(default_factory=Look)
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class WalkRequest:
 
 @dataclass(frozen=True, slots=True)
 class GridRequest:
-    """A grid between keyframes, which are its anchors: row by row, or in another arrangement."""
+    """Settings of a grid of images interpolated between keyframes, which are placed by `arrangement`."""
 
     keyframes: tuple[str, ...]
     arrangement: Arrangement = "grid"
@@ -74,12 +74,12 @@ class GridRequest:
 
 
 def _keyframes(model: LoadedModel, texts: Sequence[str]) -> tuple[np.ndarray, list[str], list[str]]:
-    """Latents (n, latent_dim), the name of each, and the argument that each came from."""
+    """Latents (n, latent_dim) of keyframes, the name of each latent, and the text in `texts` that each came from."""
     latents: list[np.ndarray] = []
     names: list[str] = []
     sources: list[str] = []
     for text in texts:
-        z, keyframe_names = keyframes(model, text)  # several of a latents file or seed:0-3
+        z, keyframe_names = keyframes(model, text)  # a latents file or seed:0-3 gives several
         latents.append(z)
         names += keyframe_names
         sources += [text] * len(z)
@@ -87,9 +87,9 @@ def _keyframes(model: LoadedModel, texts: Sequence[str]) -> tuple[np.ndarray, li
 
 
 def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, force: bool) -> Iterator[Event]:
-    """Walk from keyframe to keyframe: a strip, or an animation when the output has such a suffix.
+    """Draw a walk from keyframe to keyframe, as a strip or, for a suffix like .gif or .mp4, as an animation.
 
-    Raises ConfigError for fewer than two keyframes, or an encoder that is not installed.
+    Raises ConfigError for fewer than two keyframes, or a video encoder that is not installed.
     """
     model, look = open_model(entry), request.look
     z, names, _ = _keyframes(model, request.keyframes)
@@ -130,7 +130,7 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
 
 
 def _count(pace: Pace, walk: Walk) -> int:
-    """Pictures of a walk. Raises ConfigError where they are too many, or too few for the keyframes that are held."""
+    """Number of images in a walk. Raises ConfigError for a number above the limit, or too small to hold keyframes."""
     held = len(walk.keyframes) * pace.hold
     count = walk.legs * (pace.steps - 1) + held + (not walk.loop) if pace.total is None else pace.total
     if count > MOST_FRAMES:
@@ -146,7 +146,7 @@ def _count(pace: Pace, walk: Walk) -> int:
 
 
 def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bool) -> Iterator[Event]:
-    """Draw a grid between keyframes. Raises UsageError for another number of keyframes than it takes."""
+    """Draw a grid of images between keyframes. Raises UsageError unless the number of keyframes fits the grid."""
     model, look = open_model(entry), request.look
     stops, names, sources = _keyframes(model, request.keyframes)
     down, across = request.anchors
@@ -156,7 +156,7 @@ def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bo
         raise UsageError(f"{what} takes {takes} keyframes, got {len(stops)}; seed:0-3 stands for four samples")
     target = output_file(output, Path(f"{_stem(request.keyframes)}-{request.arrangement}.png"), force)
     check_writable(target)
-    step = request.steps - 1  # images from anchor to anchor
+    step = request.steps - 1  # cells from one keyframe to the next
     rows, columns = (down - 1) * step + 1, (across - 1) * step + 1
     if rows * columns > MOST_ON_SHEET:
         raise UsageError(f"a sheet takes up to {MOST_ON_SHEET:,} images, got {rows * columns:,}; give fewer `steps`")
@@ -171,7 +171,7 @@ def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bo
         anchors = stops.reshape(down, across, -1)
     z = interpolation.mesh(anchors, request.steps, request.method).reshape(rows * columns, -1)
     pictures = yield from decoded_pictures(model, batches(z), len(z))
-    below = np.full((rows, columns), "", dtype=object)  # names of the keyframes
+    below = np.full((rows, columns), "", dtype=object)  # captions: names of the keyframes
     if request.arrangement == "analogy":
         decoded = to_pictures(model.decode(stops))
         originals = [
@@ -189,7 +189,7 @@ def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bo
 
 
 def _with_originals(pictures: list[Image.Image], rows: int, originals: Sequence[Image.Image]) -> list[Image.Image]:
-    """The grid with a column at each side: originals 1 and 2 beside the first row, 3 at the left of the last row."""
+    """Add columns at the sides of a grid: originals 1 and 2 beside the first row, 3 at the left of the last row."""
     blank = Image.new(pictures[0].mode, pictures[0].size, "white")
     left, right = [blank] * rows, [blank] * rows
     left[0], right[0], left[-1] = originals
@@ -201,6 +201,6 @@ def _with_originals(pictures: list[Image.Image], rows: int, originals: Sequence[
 
 
 def _stem(keyframes: Sequence[str]) -> str:
-    """A file's name without suffix: the first keyframe and the last."""
+    """Name of the output file, without suffix, from the first and the last keyframe."""
     first, last = short_name(keyframes[0]), short_name(keyframes[-1])
     return first if len(keyframes) == 1 else f"{first}-{last}"

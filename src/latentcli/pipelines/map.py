@@ -1,4 +1,4 @@
-"""Maps: a plane of the latent space decoded as a grid of images, and images laid out by their latents."""
+"""Maps of the latent space: a plane decoded as a grid of images, or images placed in 2-D by their latents."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,20 +28,20 @@ from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import output_file, write_whole
 from latentcli.text import stored
 
-FAN = "fan"  # instead of two axes: all dimensions at once
-_TICKS = 5  # rows and columns that have a number, at most
-_MOST = 100_000  # images on a map
+FAN = "fan"  # value of `axes` for a plane that shows all latent dimensions at once
+_TICKS = 5  # rows, and columns, of a plane that are labelled with a number, at most
+_MOST = 100_000  # images on a map, at most
 
 
 @dataclass(frozen=True, slots=True)
 class PlaneRequest:
-    """A plane of the latent space: its axes and its range."""
+    """Settings of a plane of the latent space: axes, range, cells and look."""
 
-    axes: str | None = None  # two names; the dimensions of a 2-D model, else the first principal components
-    cells: tuple[int, int] = (MAP_CELLS, MAP_CELLS)  # across and down
-    reach: float | None = None  # standard deviations to both sides
-    spacing: Spacing | None = None  # quantiles for 2-D models, else even
-    of: str | None = None  # the keyframe in the middle; a sample by default
+    axes: str | None = None  # two names; by default z0,z1 for a 2-D model, else the principal components pc1,pc2
+    cells: tuple[int, int] = (MAP_CELLS, MAP_CELLS)  # images across and down
+    reach: float | None = None  # from the middle to each side, in standard deviations
+    spacing: Spacing | None = None  # by default quantiles for 2-D models, else even
+    of: str | None = None  # the keyframe in the middle; by default a sample, or the mean latent of a 2-D model
     shape: Shape = "square"
     look: Look = field(default_factory=lambda: Look(labels=True))
 
@@ -55,15 +55,15 @@ class PlaneRequest:
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """Images of a map, and their layout."""
+    """Settings of a map: the images, their groups and their layout."""
 
     arguments: tuple[Path, ...]  # images, folders, latents files, or samples like seed:0-63
     method: LayoutMethod = "tsne"
     grid: bool = False  # each image in a cell of its own, instead of at a point
-    table: Path | None = None  # a CSV table; without one sub-folders are the groups
-    column: str | None = None  # the column that gives the groups
-    near: str | None = None  # the keyframe whose nearest images are mapped, instead of all
-    n: int = NEAREST  # the number of nearest images
+    table: Path | None = None  # a CSV table with the groups of the images; by default sub-folders are groups
+    column: str | None = None  # the table's column that holds the groups
+    near: str | None = None  # a keyframe: map the images nearest to the keyframe alone, not all
+    n: int = NEAREST  # images nearest to `near` that are mapped
     look: Look = field(default_factory=lambda: Look(labels=True))
 
     def __post_init__(self) -> None:
@@ -74,9 +74,9 @@ class MapRequest:
 
 
 def plane(entry: ModelEntry, request: PlaneRequest, output: Path | None, force: bool) -> Iterator[Event]:
-    """Decode a plane of the latent space as a grid of images.
+    """Decode a plane of the latent space and draw the images as a grid.
 
-    Raises UsageError for axes that the model does not have, OutputExists when the output is taken.
+    Raises UsageError for axes that the model does not have, OutputExists for an output file that exists.
     """
     model, look = open_model(entry), request.look
     if model.config.latent_dim < 2:
@@ -107,7 +107,7 @@ def plane(entry: ModelEntry, request: PlaneRequest, output: Path | None, force: 
 def _latents(
     entry: ModelEntry, model: LoadedModel, names: str, request: PlaneRequest
 ) -> tuple[np.ndarray, Captions, str]:
-    """Latents (n, latent_dim) of the cells, row by row from the top, the numbers beside them, and a title."""
+    """Latents (n, latent_dim) of a plane's cells, row by row from the top; captions of rows and columns; a title."""
     across, down = request.cells
     if names == FAN:
         if request.of is not None or request.spacing is not None or request.reach is not None:
@@ -126,7 +126,7 @@ def _latents(
 
 
 def _mesh(x: np.ndarray, y: np.ndarray, request: PlaneRequest) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of each cell, row by row from the top: both (n,)."""
+    """Coordinates right and up of each cell, (n,) each, row by row from the top; for hexagons odd rows are shifted."""
     right, up = np.meshgrid(x, y[::-1])
     if request.shape == "hexagons":
         right[1::2] += np.gradient(x) / 2
@@ -134,7 +134,7 @@ def _mesh(x: np.ndarray, y: np.ndarray, request: PlaneRequest) -> tuple[np.ndarr
 
 
 def _deviations(model: LoadedModel, axis: Axis, count: int, request: PlaneRequest) -> np.ndarray:
-    """Standard deviations from the middle along an axis, (count,), rising."""
+    """Positions (count,) of cells along an axis, rising, in standard deviations from the middle."""
     from scipy.special import ndtr, ndtri
 
     is_2d = model.config.latent_dim == 2
@@ -147,15 +147,15 @@ def _deviations(model: LoadedModel, axis: Axis, count: int, request: PlaneReques
 
 
 def _ticks(values: np.ndarray) -> list[str]:
-    """A caption for each row or column: a number for some of them, the first and the last included, else ""."""
+    """Captions for rows or columns: up to 5 of the values, the first and the last included, and "" for the rest."""
     shown = np.linspace(0, len(values) - 1, min(len(values), _TICKS)).round()
     return [f"{value + 0.0:.1f}" if index in shown else "" for index, value in enumerate(values.round(1).tolist())]
 
 
 def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force: bool) -> Iterator[Event]:
-    """Lay images out by their latents, in a picture, or in an HTML page when the output has that suffix.
+    """Place images by their latents in 2-D and write the map, as a picture or, for the suffix .html, as a page.
 
-    Raises ImageError where there are no images, ConfigError for a layout that is not installed.
+    Raises ImageError without images, ConfigError for a layout method that is not installed.
     """
     layout.check_method(request.method)
     model, look = open_model(entry), request.look
@@ -186,7 +186,7 @@ def scattered(entry: ModelEntry, request: MapRequest, output: Path | None, force
 
 
 def page_of(model: LoadedModel, folder: Path) -> Generator[Event, None, tuple[np.ndarray, str]]:
-    """Latents (n, latent_dim) of a folder's images, and the page of their map.
+    """Latents (n, latent_dim) of the images in a folder, and an HTML page with a map of the images.
 
     Raises ImageError for a folder without images.
     """
@@ -198,7 +198,7 @@ def page_of(model: LoadedModel, folder: Path) -> Generator[Event, None, tuple[np
 
 
 def _items(model: LoadedModel, request: MapRequest) -> list[Item]:
-    """The images of a map. Raises UsageError for too few or too many, ImageError for a folder without images."""
+    """Items to map. Raises UsageError for too few or too many items, ImageError for a folder without images."""
     items = subjects(model, request.arguments)
     if not 2 <= len(items) <= _MOST:
         raise UsageError(f"a map takes 2 to {_MOST:,} images, got {len(items):,}")
@@ -206,14 +206,14 @@ def _items(model: LoadedModel, request: MapRequest) -> list[Item]:
 
 
 def _columns(count: int, model: LoadedModel, request: MapRequest) -> int | None:
-    """Columns of a grid that is about square in pixels; None for a map of points."""
+    """Columns of a map that is a grid, by default so many that the map is square; None for a map of points."""
     if not request.grid:
         return None
     return request.look.columns or max(1, round((count * model.config.height / model.config.width) ** 0.5))
 
 
 def _group_names(request: MapRequest, items: Sequence[Item]) -> list[str]:
-    """The group of each image, "" for none: its text in the column, else the folder argument or sub-folder it is in.
+    """Group of each item, "" for none: the item's text in the table, else folder argument, else sub-folder.
 
     Raises ConfigError for a table without the column, or that names none of the images.
     """
@@ -238,7 +238,7 @@ def _group_names(request: MapRequest, items: Sequence[Item]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Mapped:
-    """Images of a map."""
+    """Images placed on a map."""
 
     model: str  # the name of the model that encoded them
     z: np.ndarray  # (n, latent_dim)
@@ -248,7 +248,7 @@ class _Mapped:
     members: list[str]  # the group of each image
 
     def page(self, placed: np.ndarray, columns: int | None = None, title: str = "") -> str:
-        """The HTML document. `placed` are the points, or, with columns, cells (n,) of a grid."""
+        """HTML document of the map; `placed` are points (n, 2) or, with `columns`, cells (n,) of a grid."""
         title = title or f"{len(self.names):,} images, laid out by the model {self.model}"
         groups = Groups.of(self.members)
         return map_page.build(title, self.thumbnails, self.names, self.members, groups, placed, columns)
@@ -262,10 +262,10 @@ def _laid_out(
     request: MapRequest,
     near: np.ndarray | None = None,
 ) -> Generator[Event, None, _Mapped]:
-    """Encode the items and lay them out: all of them, or the nearest to a latent (latent_dim,).
+    """Encode items and place them in 2-D: all, or only the `request.n` items nearest to the latent `near`.
 
-    Those are the latents with the largest cosine to it, seen from the mean. Raises ImageError where fewer than two
-    items can be read.
+    The nearest latents have the largest cosine to `near`, seen from the mean latent. `members` are groups of items,
+    `size` is that of thumbnails. Raises ImageError for fewer than two readable items.
     """
     latents: list[np.ndarray] = []
     rows: list[int] = []  # positions in `items`

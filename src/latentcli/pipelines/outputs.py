@@ -1,7 +1,7 @@
-"""Outputs of commands: the files of their results, and the decoding of latents into them.
+"""Outputs of commands: names of output files, and latents decoded into files.
 
-A folder in is a folder out: sub-folders and stems are kept, and results that exist are skipped. A single result never
-replaces a file unless forced.
+An input folder gives an output folder with the same sub-folders and stems, in which existing results are kept. A single
+result never replaces a file unless forced.
 """
 
 import os
@@ -24,17 +24,17 @@ from latentcli.model.modelfile import LoadedModel
 from latentcli.pipelines.inputs import Item
 from latentcli.storage.files import PIPE, free_name, output_file
 
-PAGES = (".html", ".htm")  # suffixes
-_MOST_RANGE = 100.0  # standard deviations
+PAGES = (".html", ".htm")  # suffixes of HTML pages
+_MOST_RANGE = 100.0  # largest reach of an axis, in standard deviations
 
 
 def targets(
     items: Sequence[Item], tag: str, suffix: Callable[[Item], str], output: Path | None, force: bool
 ) -> list[Item]:
-    """The items with their targets: no two results go to one file, and none replaces an image of the job.
+    """Items with the output file of each as `target`: no file is that of two items or one of the input images.
 
-    `tag` is added to names that latentcli chooses; `suffix` gives the file type. Raises OutputExists for a single named
-    file that is taken, ConfigError for one file name for several results.
+    `tag` is added to stems that latentcli chooses; `suffix` gives the suffix for an item. Raises OutputExists for a
+    file that must not be replaced, ConfigError if `output` names one file for several results.
     """
     if output == PIPE and len(items) != 1:
         raise ConfigError(f"`output` - takes one result, but there are {len(items)}; give a folder")
@@ -52,7 +52,7 @@ def targets(
 
 
 def check_originals(items: Sequence[Item]) -> None:
-    """Raises OutputExists where a result would replace an image of the job."""
+    """Raise OutputExists if the output file of an item is one of the input images."""
     originals = {_identity(item.path) for item in items if item.content is None}
     for item in items:
         if _identity(item.target) in originals:
@@ -60,7 +60,7 @@ def check_originals(items: Sequence[Item]) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
-    """A key that is the same for all names of a file, hard links included."""
+    """Key that is equal for all paths to one file, hard links included: device and inode, or for no file the path."""
     try:
         status = os.stat(path)
     except OSError:
@@ -69,13 +69,13 @@ def _identity(path: Path) -> tuple[int, int] | str:
 
 
 def not_done(items: Sequence[Item]) -> Generator[Event, None, list[Item]]:
-    """The items of a folder job whose results do not exist yet; yields Kept for the others."""
+    """Items without a result in the output folder; yields Kept for each item whose result exists already."""
     yield from (Kept(item.target) for item in items if item.is_done)
     return [item for item in items if not item.is_done]
 
 
 def check_folder(output: Path | None, results: int) -> None:
-    """Raises OutputExists when the folder for several results is a file, ConfigError when it has the name of one."""
+    """Raise OutputExists if `output`, the folder of several results, is a file; ConfigError if it has a suffix."""
     if output is None or os.path.isdir(output):
         return
     if os.path.lexists(output):
@@ -87,11 +87,11 @@ def check_folder(output: Path | None, results: int) -> None:
 def _many(
     items: Sequence[Item], tag: str, suffix: Callable[[Item], str], output: Path | None, force: bool
 ) -> list[Item]:
-    """Targets of several items, the same for the same items every time: a job can go on where it stopped.
+    """Items with the output file of each, which is the same in every run, so that a stopped command can go on.
 
-    Earlier results inside a folder of items are left out.
+    Items inside an output folder are left out: an earlier run has written these files.
     """
-    roots: dict[Path | None, Path] = {None: output or Path()}  # the output folder of each folder of items
+    roots: dict[Path | None, Path] = {None: output or Path()}  # from input folders to output folders
     for folder in dict.fromkeys(item.folder for item in items if item.folder is not None):
         beside = Path(f"{folder.resolve().name}{tag}")
         roots[folder] = output or free_name(beside, set(map(_folded, roots.values())), on_disk=False, is_folder=True)
@@ -113,7 +113,7 @@ def _many(
     chosen: list[Item] = []
     taken: set[str] = set()
     for item in items:
-        clashes = len(meeting[_folded(named(item))]) > 1  # a.jpg and a.png: the suffix stays
+        clashes = len(meeting[_folded(named(item))]) > 1  # a.jpg and a.png keep the suffix in the stem
         path = free_name(named(item, keep_suffix=clashes), taken, on_disk=item.folder is None and not force)
         taken.add(_folded(path))
         done = item.folder is not None and not force and os.path.lexists(path)
@@ -122,14 +122,14 @@ def _many(
 
 
 def _folded(path: Path) -> str:
-    """The path as macOS and Windows compare it: without case."""
+    """Case-folded text of a path, because macOS and Windows compare paths without case."""
     return str(path).casefold()
 
 
 def decoded_pictures(
     model: LoadedModel, latents: Iterable[np.ndarray], count: int
 ) -> Generator[Event, None, list[Image.Image]]:
-    """Pictures of `count` latents, which come in batches (n, latent_dim); yields the progress."""
+    """Decode batches of latents (n, latent_dim), `count` latents in all, to a list of pictures; yields progress."""
     pictures: list[Image.Image] = []
     for z in latents:
         pictures += to_pictures(model.decode(z))
@@ -140,10 +140,10 @@ def decoded_pictures(
 def write_decoded(
     model: LoadedModel, latents: Iterable[tuple[np.ndarray, Sequence[Path]]], count: int, keep: bool, scale: int = 1
 ) -> Iterator[Event]:
-    """Decode `count` latents, each into a file of its own; `keep` leaves files that exist as they are.
+    """Decode latents and write one picture file per latent; `keep` leaves existing files as they are.
 
-    The latents come in batches (n, latent_dim), each with the paths of its n files, which are written while the next
-    batch is decoded.
+    `latents` are batches (n, latent_dim), each with n paths, and `count` latents in all. The files of a batch are
+    written while the next batch is decoded.
     """
 
     def written(picture: Image.Image, path: Path) -> Event:
@@ -165,14 +165,14 @@ def write_decoded(
 
 
 def check_page(target: Path) -> Path:
-    """The path of an HTML page. Raises ConfigError for another suffix."""
+    """Return `target`, the path of an HTML page. Raises ConfigError for a suffix other than .html and .htm."""
     if target.suffix.lower() not in PAGES:
         raise ConfigError(f"{target} would be an HTML page; give a name that ends in .html")
     return target
 
 
 def check_range(reach: float) -> None:
-    """Raises UsageError unless `reach` is a sensible number of standard deviations."""
+    """Raise UsageError unless `reach` is above 0 and at most 100 standard deviations."""
     if not 0 < reach <= _MOST_RANGE:
         raise UsageError(f"`reach` takes more than 0 to {_MOST_RANGE:g} standard deviations, got {reach:g}")
 
@@ -186,7 +186,10 @@ def draw_rows(
     steps: int = TRAVERSAL_STEPS,
     reach: float = TRAVERSAL_RANGE,
 ) -> Iterator[Event]:
-    """Draw a row of images for each axis, `reach` standard deviations to both sides of the middle (latent_dim,)."""
+    """Write a sheet with a row of decoded images for each axis: `steps` latents centred at `middle` (latent_dim,).
+
+    A row extends `reach` standard deviations from the middle to each side.
+    """
     t = np.linspace(-reach, reach, steps, dtype=np.float32)[:, None]
     pictures = yield from decoded_pictures(model, (middle + t * axis.step for axis in rows), len(rows) * steps)
     words = [f"{axis.name}  {axis.note}".strip() for axis in rows]

@@ -1,4 +1,4 @@
-"""Reports of a model and of its concept vectors."""
+"""HTML reports of a model and of its concept vectors."""
 
 import os
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ from latentcli.storage import catalog
 from latentcli.storage.files import output_file, write_whole
 from latentcli.text import stored
 
-_SHOWN = 4  # images or samples in the strips
+_SHOWN = 4  # images, or samples, on which a report shows the vectors
 
 
 def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Iterator[Event]:
-    """Write `report.html` beside the user's own model, or to `output`; of a bundled model into the current folder.
+    """Write the report of a model to `output`, by default beside a model of the user, else in the current folder.
 
-    Raises OutputExists when the file is taken.
+    Raises OutputExists for an output file that exists.
     """
     wanted = entry.path.parent / REPORT_FILE if output is None and not entry.header.bundled else output
     target = check_page(output_file(wanted, Path(f"{entry.name}-{REPORT_FILE}"), force))
@@ -39,9 +39,8 @@ def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Itera
 def report_vectors(
     entry: catalog.ModelEntry, images: Path | None, output: Path | None, force: bool
 ) -> Iterator[Event | ConceptVector]:
-    """Write a report of a model's vectors, and yield them.
-
-    Raises ImageError when `images` holds none, OutputExists when `output` is taken.
+    """Write a report of a model's concept vectors, shown on images of a folder or on samples, and yield the vectors.
+    Raises ImageError for a folder without images, OutputExists for an output file that exists.
     """
     target = check_page(output_file(output, Path(f"{entry.name}-vectors.html"), force))
     shown, kind = _held_out(entry, images) if images is not None else ([], "samples")
@@ -60,7 +59,7 @@ def report_vectors(
 
 
 def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]:
-    """A few images of a folder, and the word for them: held-out images, or any where these are too few."""
+    """Paths of up to 4 images in a folder, and their kind: "held-out images", or "images" if too few are held out."""
     paths = find_images(folder)
     held = held_out_then((os.fsencode(path.relative_to(folder)) for path in paths), entry.header.training)
     held_out = [path for path, is_held in zip(paths, held, strict=True) if is_held]

@@ -1,4 +1,4 @@
-"""New images from the prior."""
+"""New images, decoded from latents that are drawn from a model's prior."""
 
 import math
 import re
@@ -24,30 +24,29 @@ from latentcli.pipelines.vectors import load_vectors
 from latentcli.storage.catalog import ModelEntry
 from latentcli.storage.files import chosen_name, output_file
 
-_MOST_GUIDANCE = 10.0
-
+_MOST_GUIDANCE = 10.0  # of a flow prior
 Draw = Callable[[Sequence[int]], np.ndarray]  # from n seeds to latents (n, latent_dim)
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """Seeds of the samples, and where they are drawn from."""
+    """Settings of samples: seeds, the prior to draw from, and moves along concept vectors."""
 
     seeds: tuple[int, ...]  # one image each
-    prior: PriorName | None = None  # the fitted one where the model has it
-    temperature: float | None = None  # the prior's own by default
-    guidance: float | None = None  # for a flow; the flow's own by default
+    prior: PriorName | None = None  # by default the fitted prior, or N(0, I) for a model without one
+    temperature: float | None = None  # by default the prior's own
+    guidance: float | None = None  # of a flow prior; by default the flow's own
     like: tuple[str, ...] = ()  # parts of the training images to draw from: `cats`, `smiling=yes`
-    near: str | None = None  # a keyframe that samples are to be variations of
+    near: str | None = None  # a keyframe (an image, latent or sample): draw variations of the keyframe
     spread: float = SPREAD  # distance of the variations from that keyframe, 0 to 1
     moves: tuple[Strength, ...] = ()  # concept vectors that samples are moved along
     look: Look = field(default_factory=Look)
 
 
 def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path | None, force: bool) -> Iterator[Event]:
-    """Draw one image per seed: a contact sheet, or with `each` one file per seed in a folder.
+    """Draw one image per seed and write a contact sheet or, with `each`, one file per seed in a folder.
 
-    Raises ConfigError for a prior the model does not have, OutputExists when the sheet is taken.
+    Raises ConfigError for a prior that the model does not have, OutputExists for a sheet that exists.
     """
     count, look = len(request.seeds), request.look
     if not each and count > MOST_ON_SHEET:
@@ -77,9 +76,9 @@ def sample(entry: ModelEntry, request: SampleRequest, each: bool, output: Path |
 
 
 def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None = None) -> Draw:
-    """The function that draws the samples of a request, or variations of `near` (1, latent_dim).
+    """Function from n seeds to latents (n, latent_dim): samples of the prior, or variations of `near` (1, latent_dim).
 
-    Raises ConfigError for what the model's prior cannot do, UsageError for parts it does not know.
+    Raises ConfigError for settings that the prior does not support, UsageError for unknown labels in `request.like`.
     """
     prior = _choose_prior(model, request)
     if near is not None:
@@ -95,7 +94,7 @@ def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None 
 
 
 def _choose_prior(model: LoadedModel, request: SampleRequest) -> Prior:
-    """The prior of a request. Raises what `drawing` does."""
+    """Prior to draw from, with the guidance and labels of `request`. Raises ConfigError or UsageError as `drawing`."""
     if request.prior == "fitted" and isinstance(model.prior, StandardPrior):
         raise ConfigError(f"{model.name} has no fitted prior (2-D models keep N(0, I)); use `prior` standard")
     prior = StandardPrior(model.config.latent_dim) if request.prior == "standard" else model.prior

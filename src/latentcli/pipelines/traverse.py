@@ -21,21 +21,21 @@ from latentcli.pipelines.vectors import named_axis, no_vectors, vectors_of
 from latentcli.storage import catalog
 from latentcli.storage.files import output_file
 
-DIMENSIONS, COMPONENTS, VECTORS = "dims", "pcs", "vectors"  # kinds of axes
-_MOST_STEPS = 101
-_MOST_AXES = 100
-_MEASURED = 256  # samples that stand for held-out images where the KL was not measured on these
+DIMENSIONS, COMPONENTS, VECTORS = "dims", "pcs", "vectors"  # values of `axes` that name a kind of axes
+_MOST_STEPS = 101  # images in a row, at most
+_MOST_AXES = 100  # axes given by name, at most
+_MEASURED = 256  # samples on which the KL is measured if no evaluation on held-out images is stored
 
 
 @dataclass(frozen=True, slots=True)
 class TraverseRequest:
-    """Axes of the rows, and their range."""
+    """Settings of a traversal: the axes of its rows, their range and their look."""
 
-    axes: str = DIMENSIONS  # or pcs, vectors, or names like pc1,smile
-    of: str | None = None  # a keyframe that the middle of each row shows; a sample by default
-    rows: int = TRAVERSAL_ROWS  # number of dims or pcs
-    steps: int = TRAVERSAL_STEPS
-    reach: float = TRAVERSAL_RANGE  # standard deviations to both sides
+    axes: str = DIMENSIONS  # dims, pcs, vectors, or names of axes like pc1,smile
+    of: str | None = None  # the keyframe in the middle of each row; by default a sample, or a 2-D model's mean latent
+    rows: int = TRAVERSAL_ROWS  # number of rows for dims or pcs
+    steps: int = TRAVERSAL_STEPS  # images in a row
+    reach: float = TRAVERSAL_RANGE  # from the middle to each side, in standard deviations
     look: Look = field(default_factory=lambda: Look(labels=True))
 
     def __post_init__(self) -> None:
@@ -47,9 +47,9 @@ class TraverseRequest:
 
 
 def traverse(entry: catalog.ModelEntry, request: TraverseRequest, output: Path | None, force: bool) -> Iterator[Event]:
-    """Draw a row for each axis, and one for a random direction.
+    """Draw a row of decoded images for each axis, and one for a random direction as a comparison.
 
-    Raises UsageError for axes that the model does not have, OutputExists when the output is taken.
+    Raises UsageError for axes that the model does not have, OutputExists for an output file that exists.
     """
     model = open_model(entry)
     middle = keyframe(model, request.of)
@@ -65,7 +65,7 @@ def traverse(entry: catalog.ModelEntry, request: TraverseRequest, output: Path |
 
 
 def _axes(entry: catalog.ModelEntry, model: LoadedModel, request: TraverseRequest) -> tuple[list[Axis], str]:
-    """The axes of a request, and a note on them or ""."""
+    """Axes that `request` asks for, and a note (on how the KL was measured, or on unreadable vectors) or ""."""
     geometry = model.geometry
     if request.axes == DIMENSIONS:
         nats, note = kl_per_dimension(model)
@@ -82,7 +82,7 @@ def _axes(entry: catalog.ModelEntry, model: LoadedModel, request: TraverseReques
 
 
 def kl_per_dimension(model: LoadedModel) -> tuple[Sequence[float], str]:
-    """Mean KL of each latent dimension in nats, and a note where it was not measured on held-out images, else ""."""
+    """Mean KL of each latent dimension in nats, and a note if no evaluation stored the KL, which samples then give."""
     record = Record.of(model.path.parent, model.header.weights_id)
     if record is not None and len(record.evaluation.kl_per_dimension) == model.config.latent_dim:
         return record.evaluation.kl_per_dimension, ""

@@ -1,4 +1,4 @@
-"""Concept vectors of a model by name, and captions and notes for edits along them."""
+"""Concept vectors of a model, loaded by name; captions and notes for edits along concept vectors."""
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ from latentcli.storage import catalog
 
 
 def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.VectorRequest) -> ConceptVector:
-    """A saved vector, or an axis such as z0 or pc1, which every model has.
+    """Load a saved vector, or make one for an axis that needs no saving, such as z0 or pc1.
 
-    Raises ModelMismatch when another model made the vector, UsageError for an axis that this model does not have.
+    Raises ModelMismatch for a vector of another model, UsageError for an axis that the model does not have.
     """
     if request.is_axis and request.reference not in catalog.vectors_of(entry):
         axis = axes.numbered(request.reference, model.geometry)
@@ -34,37 +34,37 @@ def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.
 
 
 def load_vectors(entry: catalog.ModelEntry, model: LoadedModel, strengths: Sequence[Strength]) -> list[ConceptVector]:
-    """The vectors of an edit. Raises what `load_vector` does."""
+    """Load the vector for each of the strengths of an edit. Raises the errors of `load_vector`."""
     return [load_vector(entry, model, strength.wanted) for strength in strengths]
 
 
 def vectors_of(entry: catalog.ModelEntry, model: LoadedModel) -> tuple[list[ConceptVector], list[str]]:
-    """The model's vectors, sorted by name, and a message for each file that cannot be read."""
+    """Saved vectors made with the model, sorted by name, and a message for each vector file that cannot be read."""
     vectors, unreadable = load_all(entry)
     return [vector for vector in vectors if vector.model_id == model.model_id], unreadable
 
 
 def noted_vectors(entry: catalog.ModelEntry, model: LoadedModel) -> Generator[Event, None, list[ConceptVector]]:
-    """The model's vectors, sorted by name; yields a note on each file that cannot be read."""
+    """Saved vectors made with the model, sorted by name; yields a note for each vector file that cannot be read."""
     vectors, unreadable = vectors_of(entry, model)
     yield from (Note(f"left out: {message}") for message in unreadable)
     return vectors
 
 
 def check_known(model: str, names: Iterable[str], vectors: Collection[str]) -> None:
-    """Raises ConfigError for a name that is not among the names of the model's vectors."""
+    """Raise ConfigError for any of `names` that is not in `vectors`, the names of the model's vectors."""
     missing = [name for name in names if name not in vectors]
     if missing:
         raise ConfigError(f"{model} has no vector {missing[0]!r}; it has {', '.join(vectors) or 'none'}")
 
 
 def no_vectors(model: str) -> ConfigError:
-    """The error where a model without vectors is asked for them."""
+    """Error for a command that needs concept vectors, but whose model has none."""
     return ConfigError(f"{model} has no vectors; make one with: latentcli vectors fit, or vectors discover")
 
 
 def check_new(entry: catalog.ModelEntry, name: str, force: bool) -> Path:
-    """The file for a new vector. Raises OutputExists when the name is taken, ConfigError when it cannot be a name."""
+    """Path for a new vector's file. Raises OutputExists for a name that is taken, ConfigError for an unusable name."""
     target = catalog.new_vector_file(entry, name)
     if not force and name in catalog.vectors_of(entry):
         raise OutputExists(
@@ -74,7 +74,7 @@ def check_new(entry: catalog.ModelEntry, name: str, force: bool) -> Path:
 
 
 def named_axis(entry: catalog.ModelEntry, model: LoadedModel, name: str) -> Axis:
-    """The axis that `z0`, `pc1`, `random`, a saved vector or its file names. Raises UsageError for other names."""
+    """Axis for a name: z0, pc1, random, a saved vector or a vector's file. Raises UsageError for an unknown name."""
     if name == axes.RANDOM:
         return axes.at_random(model.geometry)
     saved, request = catalog.vectors_of(entry), catalog.VectorRequest(name, None)
@@ -87,7 +87,7 @@ def named_axis(entry: catalog.ModelEntry, model: LoadedModel, name: str) -> Axis
 
 
 def captions(request: EditRequest) -> Captions:
-    """Strengths of the versions of an image: above the columns of a strip, on a sheet also beside the rows."""
+    """Captions with the strengths of an edit's versions: above the columns and, on a sheet, beside the rows."""
     words = [[f"{version.label} {version.strength:+.3g}" for version in row] for row in request.varied()]
     return Captions(rows=words[0] if len(words) > 1 else (), columns=words[-1] if words else ())
 
@@ -95,7 +95,7 @@ def captions(request: EditRequest) -> Captions:
 def distances(
     model: LoadedModel, before: list[np.ndarray], request: EditRequest, vectors: Sequence[ConceptVector]
 ) -> Iterator[Note]:
-    """Notes on how far latents were moved, in each unit; none for strips, whose strengths were given."""
+    """Notes on how far the latents in `before` are moved, in each unit; none for strips, which show the strengths."""
     if before and not request.rows:
         typical = model.geometry if request.stay_typical else None
         yield from map(Note, describe(np.concatenate(before), vectors, request.vectors, typical))
