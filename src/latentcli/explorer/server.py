@@ -94,14 +94,14 @@ class Guard:
 
 
 class Queue:
-    """Computes answers one at a time, and none for a request that a newer one of the same browser tab overtook."""
+    """Runs requests one at a time, and drops a request that a newer request of the same browser tab has overtaken."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._newest: dict[str, int] = {}
 
     async def run(self, tab: str, number: int, work: Callable[[], Any]) -> Any:
-        """Run `work` in a thread, in turn. Raises Stale if `tab` has sent a larger number, unless `number` is 0."""
+        """Run `work` in a thread, in turn. Raises Stale if `tab` has sent a number above `number`; 0 is never stale."""
         if number:
             if len(self._newest) > _MOST_TABS:
                 self._newest.clear()

@@ -37,7 +37,7 @@ class State:
 
     @property
     def depth(self) -> int:
-        """Levels of walks between walks from which the state starts; 0 for a state that is not on a walk."""
+        """Levels of nested walks: 0 without a walk, 1 for a walk between states without one."""
         return 0 if self.walk is None else 1 + max(end.depth for end in self.walk[:2])
 
 

@@ -28,7 +28,7 @@ def apply(
 ) -> Iterator[Event | ConceptVector]:
     """Move the latents of images, latents files or samples along concept vectors, and write the decodings as PNG files.
 
-    The vectors come from `fitting`, whose events are yielded too; by default the saved ones that `request` names.
+    The vectors come from `fitting`, whose events are yielded too; by default the saved vectors that `request` names.
     """
     model = open_model(entry)
     items = targets(subjects(model, arguments), request.tag(), lambda item: ".png", output, force)

@@ -38,7 +38,7 @@ _SHARPER = 3.0  # on a face model's error limit for a photo with a face: sharp p
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """Reconstruction error of a model on the given pictures, and the error up to which a model knows pictures."""
+    """Reconstruction error of a model on some pictures, and the limit above which a picture is unfamiliar."""
 
     entry: ModelEntry
     error: float  # median of the mean squared errors, pixels in 0 to 1; infinite where a face is missing
@@ -82,7 +82,7 @@ def choose(
 
 
 def unlike(entry: ModelEntry, picture: Image.Image, name: str) -> list[str]:
-    """A note if the picture called `name` is unlike the model's training images, naming a better model; else []."""
+    """A note if the picture called `name` is unlike the model's images, with the name of any better model; else []."""
     comparison = _Comparison([picture], name)
     return comparison.unlike(comparison.fit(entry))
 
@@ -99,7 +99,7 @@ def _makers(subjects: Sequence[str | Path]) -> set[str]:
 
 
 def _pictures(subjects: Sequence[str | Path]) -> tuple[list[Image.Image], str]:
-    """Up to 3 readable pictures from `subjects`, at most 1024 pixels a side, and the path of the first subject read."""
+    """Up to 3 readable pictures from `subjects`, at most 1024 pixels a side, and the path of the first subject."""
     paths: list[Path] = []
     name = ""
     for path in map(Path, subjects):
@@ -126,7 +126,7 @@ class _Comparison:
         self._measured: dict[Path, _Fit] = {}
 
     def fit(self, entry: ModelEntry) -> _Fit:
-        """Reconstruction error of one model, whose entry in the result holds the loaded model."""
+        """Measure one model on the pictures: the result holds the loaded model; a damaged one has an infinite error."""
         if entry.path not in self._measured:
             try:
                 model = open_model(entry)
@@ -138,13 +138,13 @@ class _Comparison:
         return self._measured[entry.path]
 
     def fits(self, entries: Sequence[ModelEntry]) -> list[_Fit]:
-        """Reconstruction errors of the user's latest models among `entries`, then of the bundled ones."""
+        """Measure the user's latest models and the bundled models among `entries` on the pictures."""
         own = [entry for entry in entries if not entry.header.bundled][:_MOST_OWN]
         with ThreadPoolExecutor(max_workers=2) as pool:
             return list(pool.map(self.fit, own + [entry for entry in entries if entry.header.bundled]))
 
     def unlike(self, chosen: _Fit) -> list[str]:
-        """A note if the pictures are unlike the chosen model's training images, naming a better model; else []."""
+        """A note if the pictures are unlike the chosen model's images, with the name of any better model; else []."""
         if chosen.limit is None or chosen.error <= chosen.limit * (_SHARPER if chosen.has_face else 1):
             return []
         others = [entry for entry in catalog.candidates(None) if entry.model_id != chosen.entry.model_id]

@@ -115,7 +115,7 @@ def _edit_one(
     """Read, edit and write one photo.
 
     Returns the result's bytes if the target is the standard output, else b""; the unedited latents (boxes, latent_dim);
-    notes on the file; and notes on the boxes. Raises ImageError for a photo that is unreadable or has no face to edit.
+    notes on the file; notes on the crop boxes. Raises ImageError for a photo that is unreadable or has no face to edit.
     """
     photo = Photo.read(item.path, item.content, job.megapixels)
     suffix = same_format(item) if item.target == PIPE else item.target.suffix
@@ -150,7 +150,7 @@ def _edit_one(
 
 
 def _encoded(versions: list[Photo], request: EditRequest, look: Look, suffix: str, record: str | None) -> bytes:
-    """Bytes of one photo, a sheet of `versions`, or an animation back and forth; `record` is metadata to embed."""
+    """Bytes of an output file: a photo, a sheet of versions, or an animation back and forth; `record` is metadata."""
     if request.fps is not None:
         frames = [version.visible() for version in versions]
         options = versions[0].traits.options(suffix, record)

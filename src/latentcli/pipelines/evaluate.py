@@ -57,8 +57,8 @@ def evaluate(
 ) -> Iterator[Event | Evaluated]:
     """Measure a model on the images of `data` that it was not trained on; the last event is an Evaluated.
 
-    `training` is a folder of training images that have moved, `features` a feature network's file, and `draws` a number
-    of latents per image for the importance-weighted bound. Raises ImageError without readable images, or ConfigError.
+    `training` is a folder of training images that have moved, `features` a feature network's file; `draws` latents per
+    image give the importance-weighted bound. Raises ImageError without readable images, ConfigError for bad settings.
     """
     feature_space = open_features(features)
     listing = scan(open_source(data))

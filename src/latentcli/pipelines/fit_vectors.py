@@ -36,7 +36,7 @@ def fit(
 ) -> Iterator[Event | ConceptVector]:
     """Fit a vector for each labelled concept, save the vectors with the model if `save`, and yield the vectors.
 
-    Raises ConfigError for unusable labels, OutputExists for a concept's name that a vector of the model has.
+    Raises ConfigError for unusable labels, OutputExists if the model has a vector with a concept's name.
     """
     counts = Counter(concept.name.casefold() for concept in labels.concepts)
     for concept in labels.concepts:
@@ -167,7 +167,7 @@ def _encoded(model: LoadedModel, labels: Labels) -> Generator[Event, None, tuple
 
 
 def _held_out(model: LoadedModel, labels: Labels) -> np.ndarray:
-    """Mask (n,) of the images held out to measure vectors: both images of a pair or neither, none of few images."""
+    """Mask (n,) of the images held out to measure vectors, pairs as a whole; all False if there are few images."""
     names: Sequence[str] = labels.names
     if labels.pairs is not None:
         first = dict(zip(labels.pairs[::-1].tolist(), labels.names[::-1], strict=True))
@@ -203,7 +203,7 @@ def _usable(concept: Concept, labels: Labels, z: np.ndarray) -> tuple[np.ndarray
 def _split(
     concept: Concept, labels: Labels, z: np.ndarray, usable: np.ndarray, held_out: np.ndarray
 ) -> tuple[Examples, Examples]:
-    """Examples to fit `concept` on, and held-out examples; none are held out if a class has too few for a split."""
+    """Examples to fit `concept` on, and held-out examples to measure; the latter are empty if a class is too small."""
     shows = concept.values == SHOWS
     classes = usable & shows, usable & ~shows
     if any((members & held_out).sum() < MIN_HELD_OUT or not (members & ~held_out).any() for members in classes):
@@ -229,7 +229,7 @@ def combine(
 def refit(
     entry: catalog.ModelEntry, old: ConceptVector, root: Path | None, latents: Path | None, force: bool
 ) -> Iterator[Event | ConceptVector]:
-    """Fit the concept of `old`, a vector of another model, for this model, to images below `root` or to `latents`.
+    """Fit the concept of `old`, another model's vector, for the model `entry`, to images below `root` or to latents.
 
     Images, labels and settings come from the recipe in `old`. Raises ConfigError for a recipe that cannot be used.
     """

@@ -77,7 +77,7 @@ def _piped() -> Item:
 
 
 def names_of(items: Sequence[Item]) -> tuple[str, ...]:
-    """A unique name for each item: its own, or for two of the same name the paths below the items' common folder."""
+    """A unique name for each item: its own, or for items of one name the path below the folder common to all items."""
     counts = Counter(item.name for item in items)
     if len(counts) == len(items):
         return tuple(counts)
@@ -126,9 +126,9 @@ def is_latent(text: str) -> bool:
 
 
 def keyframe(model: LoadedModel, of: str | None, option: str = "`of`") -> np.ndarray:
-    """Latent (latent_dim,) of the keyframe `of`; by default the sample seed:0, or the mean latent of a 2-D model.
+    """Latent (latent_dim,) of a keyframe (image, latent or sample); by default seed:0, or the mean of a 2-D model.
 
-    In many dimensions the mean is far from every latent and decodes to a blur. Raises UsageError, with the name of the
+    In many dimensions the mean is far from every latent and decodes to a blur. Raises UsageError, which names the
     `option`, for several latents.
     """
     if of is None and model.config.latent_dim <= 2:
@@ -148,7 +148,7 @@ def short_name(keyframe: str) -> str:
 
 
 def parse_seeds(text: str, what: str = "`seeds`", most: int = MOST_SEEDS) -> tuple[int, ...]:
-    """Seeds from numbers and ranges separated by commas, up to `most`. Raises UsageError, with `what` as the subject.
+    """Seeds from numbers and ranges separated by commas, at most `most`. Raises UsageError, whose text names `what`.
 
     >>> parse_seeds("0,3-6")
     (0, 3, 4, 5, 6)
@@ -179,7 +179,7 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Latents of items or paths: posterior means of images, or latents that were given as such."""
+    """Latents of inputs: posterior means of images, or latents that need no encoding."""
 
     positions: list[int]  # of the n encoded items in the list of all items or paths
     mean: np.ndarray  # (n, latent_dim)

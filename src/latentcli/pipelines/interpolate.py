@@ -56,7 +56,7 @@ class WalkRequest:
 
 @dataclass(frozen=True, slots=True)
 class GridRequest:
-    """Settings of a grid of images interpolated between keyframes, which are placed by `arrangement`."""
+    """Settings of a grid of images interpolated between keyframes in rows, columns or another arrangement."""
 
     keyframes: tuple[str, ...]
     arrangement: Arrangement = "grid"
@@ -130,7 +130,7 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
 
 
 def _count(pace: Pace, walk: Walk) -> int:
-    """Number of images in a walk. Raises ConfigError for a number above the limit, or too small to hold keyframes."""
+    """Number of images in a walk. Raises ConfigError for too many, or too few for the keyframes and `pace.hold`."""
     held = len(walk.keyframes) * pace.hold
     count = walk.legs * (pace.steps - 1) + held + (not walk.loop) if pace.total is None else pace.total
     if count > MOST_FRAMES:
@@ -189,7 +189,7 @@ def grid(entry: ModelEntry, request: GridRequest, output: Path | None, force: bo
 
 
 def _with_originals(pictures: list[Image.Image], rows: int, originals: Sequence[Image.Image]) -> list[Image.Image]:
-    """Add columns at the sides of a grid: originals 1 and 2 beside the first row, 3 at the left of the last row."""
+    """Pictures of a grid with a column added at each side: originals 1 and 2 beside row 1, 3 left of the last row."""
     blank = Image.new(pictures[0].mode, pictures[0].size, "white")
     left, right = [blank] * rows, [blank] * rows
     left[0], right[0], left[-1] = originals

@@ -126,7 +126,7 @@ def _latents(
 
 
 def _mesh(x: np.ndarray, y: np.ndarray, request: PlaneRequest) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates right and up of each cell, (n,) each, row by row from the top; for hexagons odd rows are shifted."""
+    """Coordinates (right, up) of each cell, (n,) each, row by row from the top; odd rows of hexagons are shifted."""
     right, up = np.meshgrid(x, y[::-1])
     if request.shape == "hexagons":
         right[1::2] += np.gradient(x) / 2
@@ -206,14 +206,14 @@ def _items(model: LoadedModel, request: MapRequest) -> list[Item]:
 
 
 def _columns(count: int, model: LoadedModel, request: MapRequest) -> int | None:
-    """Columns of a map that is a grid, by default so many that the map is square; None for a map of points."""
+    """Number of columns of a grid map, by default for a square figure; None for a map of points."""
     if not request.grid:
         return None
     return request.look.columns or max(1, round((count * model.config.height / model.config.width) ** 0.5))
 
 
 def _group_names(request: MapRequest, items: Sequence[Item]) -> list[str]:
-    """Group of each item, "" for none: the item's text in the table, else folder argument, else sub-folder.
+    """Group of each item, "" for none: the text in the table's column, or else the name of the item's folder.
 
     Raises ConfigError for a table without the column, or that names none of the images.
     """
@@ -238,7 +238,7 @@ def _group_names(request: MapRequest, items: Sequence[Item]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Mapped:
-    """Images placed on a map."""
+    """Images placed on a map: latents, points, thumbnails, names and groups."""
 
     model: str  # the name of the model that encoded them
     z: np.ndarray  # (n, latent_dim)
@@ -264,8 +264,8 @@ def _laid_out(
 ) -> Generator[Event, None, _Mapped]:
     """Encode items and place them in 2-D: all, or only the `request.n` items nearest to the latent `near`.
 
-    The nearest latents have the largest cosine to `near`, seen from the mean latent. `members` are groups of items,
-    `size` is that of thumbnails. Raises ImageError for fewer than two readable items.
+    The nearest latents have the largest cosine to `near` after centring at the mean. `members` are the items' groups,
+    `size` is the thumbnails' in pixels. Raises ImageError for fewer than two readable items.
     """
     latents: list[np.ndarray] = []
     rows: list[int] = []  # positions in `items`

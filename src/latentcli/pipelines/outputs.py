@@ -31,7 +31,7 @@ _MOST_RANGE = 100.0  # largest reach of an axis, in standard deviations
 def targets(
     items: Sequence[Item], tag: str, suffix: Callable[[Item], str], output: Path | None, force: bool
 ) -> list[Item]:
-    """Items with the output file of each as `target`: no file is that of two items or one of the input images.
+    """Items with the output file of each as `target`: every file is different, and none is an input image.
 
     `tag` is added to stems that latentcli chooses; `suffix` gives the suffix for an item. Raises OutputExists for a
     file that must not be replaced, ConfigError if `output` names one file for several results.
@@ -60,7 +60,7 @@ def check_originals(items: Sequence[Item]) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
-    """Key that is equal for all paths to one file, hard links included: device and inode, or for no file the path."""
+    """Key that is equal for all paths to one file, hard links included: device and inode, or a missing file's path."""
     try:
         status = os.stat(path)
     except OSError:

@@ -24,7 +24,7 @@ _SHOWN = 4  # images, or samples, on which a report shows the vectors
 
 
 def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Iterator[Event]:
-    """Write the report of a model to `output`, by default beside a model of the user, else in the current folder.
+    """Write a model's report to `output`, by default beside the model, or for a bundled one in the current folder.
 
     Raises OutputExists for an output file that exists.
     """
@@ -40,6 +40,7 @@ def report_vectors(
     entry: catalog.ModelEntry, images: Path | None, output: Path | None, force: bool
 ) -> Iterator[Event | ConceptVector]:
     """Write a report of a model's concept vectors, shown on images of a folder or on samples, and yield the vectors.
+
     Raises ImageError for a folder without images, OutputExists for an output file that exists.
     """
     target = check_page(output_file(output, Path(f"{entry.name}-vectors.html"), force))

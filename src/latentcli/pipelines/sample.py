@@ -94,7 +94,7 @@ def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None 
 
 
 def _choose_prior(model: LoadedModel, request: SampleRequest) -> Prior:
-    """Prior to draw from, with the guidance and labels of `request`. Raises ConfigError or UsageError as `drawing`."""
+    """Prior to draw from, with the guidance and labels of `request`. Raises the errors of `drawing`."""
     if request.prior == "fitted" and isinstance(model.prior, StandardPrior):
         raise ConfigError(f"{model.name} has no fitted prior (2-D models keep N(0, I)); use `prior` standard")
     prior = StandardPrior(model.config.latent_dim) if request.prior == "standard" else model.prior

@@ -34,7 +34,7 @@ def load_vector(entry: catalog.ModelEntry, model: LoadedModel, request: catalog.
 
 
 def load_vectors(entry: catalog.ModelEntry, model: LoadedModel, strengths: Sequence[Strength]) -> list[ConceptVector]:
-    """Load the vector for each of the strengths of an edit. Raises the errors of `load_vector`."""
+    """Load the vector that each of `strengths` names, in order. Raises the errors of `load_vector`."""
     return [load_vector(entry, model, strength.wanted) for strength in strengths]
 
 
@@ -87,7 +87,7 @@ def named_axis(entry: catalog.ModelEntry, model: LoadedModel, name: str) -> Axis
 
 
 def captions(request: EditRequest) -> Captions:
-    """Captions with the strengths of an edit's versions: above the columns and, on a sheet, beside the rows."""
+    """Captions with the strengths of an image's versions: above the columns and, on a sheet, beside the rows."""
     words = [[f"{version.label} {version.strength:+.3g}" for version in row] for row in request.varied()]
     return Captions(rows=words[0] if len(words) > 1 else (), columns=words[-1] if words else ())
 
@@ -95,7 +95,7 @@ def captions(request: EditRequest) -> Captions:
 def distances(
     model: LoadedModel, before: list[np.ndarray], request: EditRequest, vectors: Sequence[ConceptVector]
 ) -> Iterator[Note]:
-    """Notes on how far the latents in `before` are moved, in each unit; none for strips, which show the strengths."""
+    """Notes on how far an edit moves the latents in `before` along each vector; none for strips and sheets."""
     if before and not request.rows:
         typical = model.geometry if request.stay_typical else None
         yield from map(Note, describe(np.concatenate(before), vectors, request.vectors, typical))
