@@ -1,1 +1,1 @@
-"""Concept vectors: fitting them, telling what they are worth, moving latents along them."""
+"""Concept vectors: directions in latent space, fitted to labelled images, measured, and used to edit latents."""

@@ -1,6 +1,6 @@
-"""Axes of a latent space: its dimensions, its principal components, concept vectors, and random directions.
+"""Axes of a latent space: directions with a name, like a dimension, a principal component or a concept vector.
 
-A step along an axis is one standard deviation of the model's latents in that direction, whatever the axis is.
+A step along any axis is one standard deviation of the model's latents in the axis's direction.
 """
 
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ from latentcli.model.noise import uniform_and_normal
 from latentcli.model.prior import Geometry
 from latentcli.storage.names import NUMBERED_AXIS
 
-RANDOM = "random"  # the name of the axis that `at_random` makes
-_LEAST_QUANTILE = 0.003  # of `fan`, which goes up to 1 less it
+RANDOM = "random"  # name of the axis that `at_random` makes
+_LEAST_QUANTILE = 0.003  # smallest quantile of N(0, 1) that `fan` uses; the largest is 0.997
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A direction with a name."""
+    """A named direction in latent space, as long as one standard deviation of the model's latents along it."""
 
     name: str
     step: np.ndarray  # (latent_dim,), one standard deviation of the latents along it
-    note: str = ""  # a figure to show beside the name
+    note: str = ""  # figure shown beside the name, like a share of variance
 
 
 def numbered(name: str, geometry: Geometry) -> Axis:
-    """The axis `z0` (dimensions count from 0) or `pc1` (components count from 1, the largest).
+    """Axis of a latent dimension, like `z0` (counted from 0), or of a principal component, like `pc1` (the largest).
 
-    Raises UsageError for a number that the model does not have.
+    Raises UsageError if the model has too few dimensions for the number in `name`.
     """
     parsed = NUMBERED_AXIS.fullmatch(name)
     assert parsed, name
@@ -42,12 +42,12 @@ def numbered(name: str, geometry: Geometry) -> Axis:
 
 
 def dimension(index: int, geometry: Geometry, note: str = "") -> Axis:
-    """The axis of a latent dimension."""
+    """Axis of the latent dimension `index`, counted from 0."""
     return Axis(f"z{index}", along(np.eye(len(geometry.mean), dtype=np.float32)[index], geometry), note)
 
 
 def components(geometry: Geometry, count: int) -> list[Axis]:
-    """The first principal components of the latents, each with its share of their variance."""
+    """Axes of the `count` largest principal components of the latents; the notes are their shares of the variance."""
     variances, directions = np.linalg.eigh(geometry.covariance.astype(np.float64))
     axes = []
     for rank in range(1, min(count, len(variances)) + 1):
@@ -57,38 +57,38 @@ def components(geometry: Geometry, count: int) -> list[Axis]:
 
 
 def oriented(direction: np.ndarray) -> np.ndarray:
-    """A direction (latent_dim,) or its opposite, so that its largest number is positive: eigenvectors have no sign."""
+    """`direction` (latent_dim,), negated if its entry of largest magnitude is negative: eigenvectors have no sign."""
     return np.asarray(direction * np.sign(direction[np.argmax(np.abs(direction))]))
 
 
 def as_vector(axis: Axis, geometry: Geometry, model_id: str) -> ConceptVector:
-    """A concept vector, not saved, whose strength 1 is a step along the axis."""
+    """Unsaved concept vector whose strength 1 is one step, a standard deviation of the latents, along `axis`."""
     return unlabelled(axis.name, axis.step, AXIS, {}, geometry, model_id)
 
 
 def of_vector(vector: ConceptVector, geometry: Geometry) -> Axis:
-    """The axis of a concept vector, with the length of strength 1 as its note."""
+    """Axis along a concept vector; the note gives the length of strength 1 in steps, like `1 is 2.3 sd`."""
     step = along(vector.direction, geometry)
     gap = np.linalg.norm(vector.direction) / max(float(np.linalg.norm(step)), 1e-12)
     return Axis(vector.name, step, f"1 is {gap:.1f} sd")
 
 
 def at_random(geometry: Geometry) -> Axis:
-    """A random direction, for comparison: any direction changes something."""
+    """Axis in a fixed random direction, as a baseline: a step in any direction changes an image somewhat."""
     direction = uniform_and_normal([0], len(geometry.mean))[1][0]
     return Axis(RANDOM, along(direction * np.sqrt(np.diag(geometry.covariance)), geometry))
 
 
 def along(direction: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """One standard deviation of the latents in a direction: (latent_dim,) float32."""
+    """`direction` scaled to one standard deviation of the latents along it: (latent_dim,) float32."""
     unit = direction.astype(np.float64) / np.linalg.norm(direction)
     return np.asarray(unit * np.sqrt(max(unit @ geometry.covariance @ unit, 0.0)), dtype=np.float32)
 
 
 def fan(x: np.ndarray, y: np.ndarray, latent_dim: int) -> np.ndarray:
-    """Latents (n, latent_dim) at points (n,) of a plane that shows every dimension of N(0, I).
+    """Latents (n, latent_dim) of N(0, I) at points `x`, `y` (n,) of a plane along which every dimension varies.
 
-    Dimension i follows the angle i pi / d with a phase of i / d, as a triangle wave of quantiles (plat's fan).
+    Dimension i is a triangle wave of quantiles along the angle i pi / d, with phase i / d (the fan of White's `plat`).
     """
     from scipy.special import ndtri
 
@@ -99,7 +99,7 @@ def fan(x: np.ndarray, y: np.ndarray, latent_dim: int) -> np.ndarray:
 
 
 def names_of(text: str, most: int) -> list[str]:
-    """Names of axes between commas. Raises UsageError for none, more than `most`, or one twice."""
+    """Names of axes in a comma-separated `text`. Raises UsageError for no name, more than `most`, or a repeated one."""
     names = [name.strip() for name in text.split(",")]
     if not all(names) or len(names) > most or len(set(names)) < len(names):
         raise UsageError(f"`axes` takes up to {most} different names like pc1,smile, got {text[:80]!r}")
@@ -107,7 +107,7 @@ def names_of(text: str, most: int) -> list[str]:
 
 
 def values(geometry: Geometry, axis: Axis, quantiles: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Standard deviations from the mean at which an axis has these quantiles of the model's latents: (n,)."""
+    """Quantiles (n,) of the model's latents projected onto `axis`, in standard deviations from their mean."""
     length = float(np.linalg.norm(axis.step))
     projections = (geometry.drawn - geometry.mean) @ (axis.step / length) / length
     return np.asarray(np.quantile(projections, quantiles))

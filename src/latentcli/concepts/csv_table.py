@@ -1,4 +1,4 @@
-"""A CSV table with a column of file names."""
+"""CSV tables of labels: one row for each image, with a column of file names and columns of values."""
 
 import codecs
 import csv
@@ -19,28 +19,28 @@ from latentcli.storage.files import read_input
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*(,\d+)?([eE][-+]?\d+)?")
-_MOST_BYTES = 200 << 20  # of a table: a million rows take less
-_MOST_CELLS = 10_000_000  # of a table
-_CELLS_OF_A_ROW = 5  # memory of a row besides its own cells, in cells
-_SAMPLED = 100  # rows that are searched for the column of file names
-_NAMED = 3  # files in a message
+_MOST_BYTES = 200 << 20  # size limit of a table's file: a million rows take less
+_MOST_CELLS = 10_000_000  # size limit of a table
+_CELLS_OF_A_ROW = 5  # memory overhead of a row, in cells
+_SAMPLED = 100  # first rows, in which existing files are looked for to find the column of file names
+_NAMED = 3  # most files that a message names
 
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """Images by name, with columns of texts."""
+    """A table of labels: file names of images and, by column, the text of each image's cell."""
 
     path: Path
-    names: list[str]
-    texts: dict[str, list[str]]  # by column
+    names: list[str]  # file names of the images, one a row
+    texts: dict[str, list[str]]  # cells of the rows, by column
     notes: list[str]  # how the table was read, and which rows were left out
 
     @classmethod
     def read(cls, path: Path, folder: Path) -> "CsvTable":
-        """Read a table whose file names are relative to a folder.
+        """Read the table at `path`, whose file names are relative to `folder`.
 
-        The column of file names is the first with a usual name or, failing that, the first of all, whose names exist.
-        Raises ConfigError for a missing or empty table and for a file in two rows, LatentCLIError for other content.
+        The column of file names is the first usual one (`file`, `image`, ...), or else the table's first, with existing
+        files. Raises ConfigError if the table is missing, empty or repeats a file, LatentCLIError if it is no CSV.
         """
         try:
             text, encoding = _decoded(read_input(path, _MOST_BYTES))
@@ -81,7 +81,7 @@ class CsvTable:
         return cls(path, names, texts, notes)
 
     def find_in(self, folder: Path) -> np.ndarray:
-        """Which files exist: (n,) bool. Raises ConfigError when none does."""
+        """Whether each row's file exists in `folder`: (n,) bool. Raises ConfigError if none of the files exists."""
         exists = np.array([os.path.exists(folder / name) for name in self.names], dtype=bool)
         if not exists.any():
             raise ConfigError(
@@ -96,22 +96,22 @@ class CsvTable:
         return exists
 
     def column(self, column: str) -> np.ndarray:
-        """Numbers (n,), NaN where the cell holds none."""
+        """Values of a column as numbers (n,), NaN where the cell holds no finite number."""
         return np.array([_number(text) for text in self.texts[column]], dtype=np.float64)
 
     def is_numeric(self, column: str) -> bool:
-        """Whether more than half of the cells that are not empty hold numbers."""
+        """Whether more than half of the non-empty cells of a column hold numbers."""
         return bool(np.isfinite(self.column(column)).sum() > sum(map(bool, self.texts[column])) / 2)
 
     def unclear(self, column: str) -> list[str]:
-        """A note on the rows without a usable value in a column; nothing when there are none."""
+        """One note that counts the rows without a usable value in `column`; an empty list if every row has one."""
         usable = np.isfinite(self.column(column)) if self.is_numeric(column) else np.array(self.texts[column]) != ""
         names = [self.names[row] for row in np.flatnonzero(~usable)]
         return [f"{len(names)} rows have no usable {column} and were left out ({_listed(names)})"] if names else []
 
 
 def _decoded(content: bytes) -> tuple[str, str]:
-    """The text and its encoding: UTF-16 by its mark, else UTF-8, else cp1252, which Windows writes in the West."""
+    """Text of a file and the name of its encoding: UTF-16 with a byte-order mark, else UTF-8, else cp1252."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16"), "utf-16"
     try:
@@ -121,17 +121,17 @@ def _decoded(content: bytes) -> tuple[str, str]:
 
 
 def _has_decimal_commas(cells: Sequence[str]) -> bool:
-    """Whether a column holds numbers alone, some of them with a decimal comma."""
+    """Whether all non-empty cells of a column are numbers, at least one of them with a decimal comma."""
     return any("," in cell for cell in cells) and all(_DECIMAL_COMMA.fullmatch(cell) for cell in cells if cell)
 
 
 def _slashed(name: str) -> str:
-    """A path with the separators of this system: tables from Windows have backslashes."""
+    """A file name with the path separator of this system: tables from Windows have backslashes."""
     return name.strip().replace("\\", "/") if os.sep == "/" else name.strip()
 
 
 def _number(text: str) -> float:
-    """A finite number, else NaN."""
+    """The finite number that `text` holds, or NaN."""
     try:
         value = float(text)
     except ValueError:
@@ -140,5 +140,5 @@ def _number(text: str) -> float:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The first names, and an ellipsis for the others."""
+    """The first three names, separated by commas, with an ellipsis if there are more."""
     return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

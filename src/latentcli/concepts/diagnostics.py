@@ -1,4 +1,4 @@
-"""Diagnostics of a concept vector, measured on images it was not fitted on, and the verdict that follows."""
+"""Diagnostics of a concept vector, measured on images that it was not fitted on, and a verdict on its quality."""
 
 import contextlib
 import math
@@ -12,50 +12,53 @@ from latentcli.errors import ConfigError
 from latentcli.model.prior import Geometry
 
 MIN_HELD_OUT = 20  # held-out images of each class; with fewer the labelled images are cross-validated
-SMALL = 8  # latent dimensions, up to which directions of different concepts run into each other
-_FOLDS = 5
+SMALL = 8  # a latent space of up to 8 dimensions has too few directions to tell concepts apart
+_FOLDS = 5  # of the cross-validation
 _MIN_MEASURED = 5  # images of each class; with fewer there is no AUC
 _MIN_HALVED = 4  # images of each class; with fewer there is no expected cosine
-_ROUNDS = 20  # of random halves and of shuffled labels
-_SLOW_ROUNDS = 5  # of methods that take long
-_STORED = 1000  # scores of each class that are stored for charts
-_ABSENT = 0.65  # AUC of LDA, below which the latent space lacks the concept
-_HIDDEN = 0.1  # AUC of LDA above the vector's, from which other factors vary along the vector, too
-_CONFOUNDED = 0.25  # shift of another concept over the vector's own, from which they are confounded
-_SAME = 0.8  # shift of another concept over the vector's own, from which it is this one under another name
-_UNRELIABLE = 0.7  # expected cosine
-_OVERLAPPING = 0.6  # share of the length left after orthogonalising
+_ROUNDS = 20  # fits to random halves, and fits to shuffled labels
+_SLOW_ROUNDS = 5  # the same for logistic regression and SVM, which are slow
+_STORED = 1000  # most scores of each class that are stored for charts
+_ABSENT = 0.65  # below this AUC of LDA the latent space does not encode the concept
+_HIDDEN = 0.1  # if LDA's AUC exceeds the vector's by more, other factors vary along the vector
+_CONFOUNDED = 0.25  # if another concept shifts by more than this share of the vector's own shift, both are confounded
+_SAME = 0.8  # if another concept shifts by more than this share of the vector's own shift, both are the same
+_UNRELIABLE = 0.7  # below this expected cosine the vector was fitted on too few images
+_OVERLAPPING = 0.6  # if orthogonalising leaves a smaller share of the length, the concepts overlap
 _GOOD = 0.8  # AUC from which a classifier is called good: Hosmer and Lemeshow, Applied Logistic Regression
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Shift of a concept's discriminant by edits of strength 1, in its within-class standard deviations."""
+    """Mean change of a concept's discriminant score by edits of strength 1, in within-class standard deviations."""
 
     concept: str
     shift: float
-    before: float | None = None  # by the vector before balancing and orthogonalising
+    before: float | None = None  # shift by the vector as it was before balancing and orthogonalising
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
-    """Figures of a vector, measured once, when it is fitted; None could not be measured."""
+    """Quality measures of a concept vector, taken when it is fitted; None stands for a measure without enough images.
 
-    measured_on: str = ""  # which images
-    auc: float | None = None  # of the projection
+    A cell, in which a vector is balanced, holds the images that agree in every column to balance by.
+    """
+
+    measured_on: str = ""  # number and kind of the measured images, in words
+    auc: float | None = None  # of projections onto the vector
     auc_lda: float | None = None  # of a shrinkage LDA: the most that the latent space encodes linearly
     chance: float | None = None  # AUC that 19 of 20 vectors of shuffled labels stay below
-    agreement: float | None = None  # mean cosine of the vectors of random halves
-    kept: float = 1.0  # share of the length after orthogonalising
-    balanced: str = ""  # by which columns, in words
-    thin: tuple[str, ...] = ()  # cells with few images
-    dimensions: int | None = None  # left after shrinking
-    own_shift: Shift | None = None
-    side_effects: tuple[Shift, ...] = ()  # on other concepts
+    agreement: float | None = None  # mean cosine between vectors fitted to random halves
+    kept: float = 1.0  # share of the vector's length left after orthogonalising
+    balanced: str = ""  # columns it is balanced by and the way of balancing, in words
+    thin: tuple[str, ...] = ()  # cells with few images of a class, in words
+    dimensions: int | None = None  # principal dimensions left after shrinking; None if not shrunk
+    own_shift: Shift | None = None  # of the concept that the vector was fitted to
+    side_effects: tuple[Shift, ...] = ()  # shifts of other concepts
 
     @property
     def steadiness(self) -> float | None:
-        """Expected cosine with the vector from unlimited images: Spearman-Brown, from halves to the whole."""
+        """Expected cosine with a vector fitted to unlimited images: Spearman-Brown applied to `agreement`."""
         if self.agreement is None:
             return None
         r = max(0.0, self.agreement)
@@ -74,19 +77,19 @@ class Diagnostics:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores of the measured images for ROC curves and histograms, (n,) each."""
+    """Scores (n,) of the measured images, for ROC curves and histograms."""
 
-    projection: np.ndarray
-    discriminant: np.ndarray
-    shows: np.ndarray  # bool
+    projection: np.ndarray  # onto the vector
+    discriminant: np.ndarray  # of a shrinkage LDA
+    shows: np.ndarray  # bool: whether the image shows the concept
 
 
 def measure(
     examples: Examples, held_out: Examples, settings: FitSettings, geometry: Geometry, direction: Direction
 ) -> tuple[Diagnostics, Scores]:
-    """All diagnostics that need latents only, and the scores behind them.
+    """Diagnostics of `direction`, fitted to `examples`, except the shifts, which need a decoder; and stored scores.
 
-    `direction` was fitted to all the examples. With too few held-out images the examples are cross-validated.
+    The scores are of `held_out`, or, if a class has fewer than 20 images there, of `examples` by cross-validation.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -102,7 +105,7 @@ def measure(
         return discriminant(part, part.z[part.shows].mean(axis=0) - part.z[~part.shows].mean(axis=0))
 
     def score(fit: Callable[[Examples], np.ndarray]) -> np.ndarray:
-        """Scores of the measured images by what is fitted to the others, centred in each fold."""
+        """Projections of the measured images onto directions that `fit` finds on the rest, centred in each fold."""
         scores = [np.zeros(0)]
         for fitted_on, measured in splits:
             w = fit(fitted_on)
@@ -148,7 +151,7 @@ def _smaller_class(examples: Examples) -> int:
 def _folds(
     examples: Examples, settings: FitSettings, geometry: Geometry, rng: np.random.Generator
 ) -> list[tuple[Examples, Examples]]:
-    """Examples to fit on and to measure on, both classes in every fold; none where there are too few images."""
+    """Cross-validation splits, (examples to fit, examples to measure); empty if there are too few images to fit."""
     if _smaller_class(examples) < _MIN_MEASURED:
         return []
     fold = np.empty(len(examples), dtype=np.int64)
@@ -167,7 +170,7 @@ def _folds(
 
 
 def _repeated(measured: Callable[[], float], rounds: int) -> list[float]:
-    """Results of random rounds without those that cannot be fitted: a part of few images may have an empty cell."""
+    """Results of calling `measured` `rounds` times; calls that raise ConfigError, for want of images, are skipped."""
     results = []
     for _ in range(rounds):
         with contextlib.suppress(ConfigError):
@@ -177,14 +180,17 @@ def _repeated(measured: Callable[[], float], rounds: int) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the diagnostics say of a vector."""
+    """Judgement of whether a concept vector can be trusted."""
 
-    word: str  # or a few: "good", "weak", "confounded with male"
-    advice: str = ""  # the most important problem in one line, with a remedy
+    word: str  # one or a few words, like "good", "weak" or "confounded with male"
+    advice: str = ""  # the vector's most important problem in one line, with a remedy
 
 
 def judge(figures: Diagnostics, latent_dim: int, has_columns: bool = True) -> Verdict:
-    """The verdict on a vector, by its most important problem; only a table has columns to balance by."""
+    """Judge a vector by its most important problem: `good`, `weak`, `too few images`, `confounded with ...` and so on.
+
+    `has_columns` says whether its labels come from a table, so that the advice may be to balance by a column.
+    """
     auc, auc_lda, chance = figures.auc, figures.auc_lda, figures.chance
     cosine, worst = figures.steadiness, figures.strongest_side_effect
     if auc is None or auc_lda is None or chance is None:

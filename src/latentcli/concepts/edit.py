@@ -1,4 +1,4 @@
-"""Edit requests: concept vectors with strengths, the boxes to edit and how to merge; and the moves of latents."""
+"""Edit requests (concept vectors with strengths, crop boxes, merge mode), and moving latents as an edit requests."""
 
 import hashlib
 import json
@@ -25,27 +25,27 @@ from latentcli.storage.names import VECTOR_SUFFIX
 
 POSITIVE = "positive"  # the target of a vector without a strength: the mean of the images that show the concept
 _TARGETS = re.compile(r"p(\d{1,2}|100)|positive|negative")
-_OUTERMOST = 1  # percentile of the images a vector was fitted on; beyond it, and beyond 100 less it, are artefacts
-_FRAMES = 13  # of an animation, from the photo to the edited photo
-_MOST_STEPS = 100  # of a row
-_MOST_VERSIONS = 2500  # of an image on a sheet
-_MOST_VECTORS, _MOST_BOXES = 100, 1000  # of an edit
-_LONGEST_TEXT = 1 << 20  # characters of an edit in a file
-_MOST_FPS = 1000.0
-_KEY = "latentcli"  # holds the version
+_OUTERMOST = 1  # projections below this percentile of the fitted images, or above the 99th, decode to artefacts
+_FRAMES = 13  # pictures of an animation from the photo to the edited photo
+_MOST_STEPS = 100  # strengths in a row of a strip or grid
+_MOST_VERSIONS = 2500  # versions of an image on a sheet
+_MOST_VECTORS, _MOST_BOXES = 100, 1000  # limits of one edit
+_LONGEST_TEXT = 1 << 20  # characters of the edit record in a photo's file
+_MOST_FPS = 1000.0  # frames per second
+_KEY = "latentcli"  # key of the edit record that holds the program's version
 
-Row = tuple[float, float, int]  # strengths: from, to, count
+Row = tuple[float, float, int]  # evenly spaced strengths: first, last, count
 
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """A vector of an edit, and how far to go along it: one of strength, sigma and to."""
+    """A concept vector and how far an edit moves latents along it, by exactly one of `strength`, `sigma` and `to`."""
 
-    name: str  # of a saved vector, or its file
-    digest: str = ""  # of its direction, once it is loaded
-    strength: float | None = None  # class gaps
-    sigma: float | None = None  # within-class standard deviations
-    to: str | None = None  # `p90`, a percentile of the labelled latents, or the mean of the `positive` or `negative`
+    name: str  # name of a saved vector, or path of its file
+    digest: str = ""  # hash of its direction; "" until the vector is loaded
+    strength: float | None = None  # in class gaps: 1 is the distance between the class means
+    sigma: float | None = None  # in within-class standard deviations
+    to: str | None = None  # target: `p90`, a percentile of the labelled latents, or a class mean, `positive`/`negative`
 
     def __post_init__(self) -> None:
         if sum(value is not None for value in (self.strength, self.sigma, self.to)) != 1:
@@ -62,17 +62,20 @@ class Strength:
 
     @property
     def wanted(self) -> VectorRequest:
-        """The vector to look for in the catalog."""
+        """Request by which the catalog finds the vector."""
         return VectorRequest(self.name, self.strength)
 
     def tag(self) -> str:
-        """The strength in a file's name: `+1.5`, `+2sd`, `-p90`, and "" for the default, `positive`."""
+        """Tag for file names that tells how far the edit goes: `+1.5`, `+2sd`, `-p90`, or "" for `to="positive"`."""
         if self.to is not None:
             return "" if self.to == POSITIVE else f"-{self.to}"
         return f"{self.strength:+g}" if self.strength is not None else f"{self.sigma:+g}sd"
 
     def gaps(self, vector: ConceptVector, z: np.ndarray) -> np.ndarray:
-        """Strength for each latent (n, latent_dim), in class gaps: (n,)."""
+        """Strengths (n,) by which `vector` moves each of the latents `z` (n, latent_dim), in class gaps.
+
+        Latents already beyond the target `to` get 0. Raises ConfigError for `sigma` if the vector's is unknown.
+        """
         if self.strength is not None:
             return np.full(len(z), self.strength, dtype=np.float32)
         length = float(np.linalg.norm(vector.direction))
@@ -93,9 +96,9 @@ class Strength:
 def strengths(
     vectors: Sequence[VectorRequest], strength: float | None = None, sigma: float | None = None, to: str | None = None
 ) -> tuple[Strength, ...]:
-    """Each vector with its own strength, else with the shared one, by default the target `positive`.
+    """A `Strength` for each vector: its own, or else the shared `strength`, `sigma` or `to`, by default `positive`.
 
-    Raises UsageError for two shared measures, or for one when every vector has its own.
+    Raises UsageError if two of the three are given, or one although every vector has its own strength.
     """
     if (strength, sigma, to) == (None, None, None):
         to = POSITIVE
@@ -111,7 +114,7 @@ def strengths(
 
 
 def parse_row(text: str, option: str) -> Row:
-    """A row of strengths. Raises UsageError.
+    """First strength, last strength and count from `FROM:TO:COUNT`; errors name `option`. Raises UsageError.
 
     >>> parse_row("-1:2:7", "`strip`")
     (-1.0, 2.0, 7)
@@ -129,29 +132,29 @@ def parse_row(text: str, option: str) -> Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditRequest:
-    """One edit: what is asked for, what the edited photo's metadata says, and what `rerun` reads.
+    """Settings of one edit, stored as JSON in the edited photo's metadata, from which `rerun` repeats the edit.
 
-    Model, digests and original are set once the edit is made. Names only, no folders: the file may be passed on.
+    Model, digests and original are set once the edit is made, as names without folders, since files are passed on.
     """
 
     model: str = ""
     model_id: str = ""
     vectors: tuple[Strength, ...] = ()
-    boxes: tuple[Box, ...] = ()  # to edit; without them they are found
+    boxes: tuple[Box, ...] = ()  # parts of the photo to edit; if empty, faces or the centre are found
     original: str = ""  # name of the photo's file
     original_sha256: str = ""
-    face: int = 1  # of a model of faces: which, from the largest
+    face: int = 1  # which face to edit, counted from the largest; for models of faces
     every_face: bool = False
-    align: bool = True  # find the face, or take the centre
-    given: bool = False  # the boxes were given, not found
-    rows: tuple[Row, ...] = ()  # of the first vectors: one makes a strip of each image, two a sheet
-    fps: float | None = None  # of an animation: the strip one picture after the other, else the photo to its edit
-    merge: Merge = "residual"  # add the difference; "ratio" multiplies by it, "decode" puts the decoding in
-    detail: float = DETAIL  # of the photo's own, where it is redrawn: 0 none, 1 all of it, ghosts included
-    refine: bool = False
-    compare: bool = False  # before, reconstruction and after, instead of the edited photo
-    stay_typical: bool = False
-    earlier: dict[str, Any] | None = None  # the edit that the photo came from
+    align: bool = True  # find the face; False takes the centre of the photo
+    given: bool = False  # whether `boxes` were given by the user, not found
+    rows: tuple[Row, ...] = ()  # strengths of the first vectors: one row makes a strip of each image, two make a sheet
+    fps: float | None = None  # of an animation of the strip's pictures, or, without rows, from the photo to its edit
+    merge: Merge = "residual"  # add the decodings' difference; "ratio" multiplies, "decode" pastes the decoding
+    detail: float = DETAIL  # share of the photo's own detail that stays where the edit redraws: 0 none, 1 all
+    refine: bool = False  # optimise the latent of each image before the edit
+    compare: bool = False  # output the photo, its reconstruction and the edit side by side
+    stay_typical: bool = False  # limit the latents to the region of 99.5 % of the model's samples
+    earlier: dict[str, Any] | None = None  # edit record of the photo, if it was itself edited
 
     def __post_init__(self) -> None:
         if len(self.rows) > len(self.vectors):
@@ -171,30 +174,30 @@ class EditRequest:
 
     @property
     def columns(self) -> int:
-        """Columns of the sheet of an image's versions."""
+        """Number of columns of the sheet that shows an image's versions."""
         return self.rows[-1][2] if self.rows else 1
 
     @property
     def count(self) -> int:
-        """Number of versions of an image."""
+        """Number of versions of each image: cells of the strip or sheet, frames of an animation, else 1."""
         return math.prod(row[2] for row in self.rows) if self.rows or self.fps is None else _FRAMES
 
     def varied(self) -> list[list[Strength]]:
-        """The strengths of each row, those of the first vectors."""
+        """For each row, the strengths from its first to its last, each with the name of the row's vector."""
         return [
             [Strength(vector.name, strength=strength) for strength in np.linspace(*row).tolist()]
             for vector, row in zip(self.vectors, self.rows, strict=False)
         ]
 
     def tag(self) -> str:
-        """The vectors and their strengths in the name of the edited file."""
+        """Tag for the edited file's name, with vectors and strengths, like `-smile+1.5`."""
         tags = [f"{first:+g}..{last:g}x{count}" for first, last, count in self.rows]
         tags += [vector.tag() for vector in self.vectors[len(tags) :]]
         moves = "".join(f"-{vector.label}{tag}" for vector, tag in zip(self.vectors, tags, strict=True))
         return moves + "-typical" * self.stay_typical + "-compared" * self.compare
 
     def versions(self, vectors: Sequence[ConceptVector], typical: Geometry | None, z: np.ndarray) -> np.ndarray:
-        """Latents (n, latent_dim) moved, once or for each strength of the strip or sheet: (versions, n, latent_dim)."""
+        """Latents `z` edited for each version of a strip, sheet or animation: (versions, n, latent_dim)."""
         if self.fps is not None and not self.rows:
             shares = np.linspace(0, 1, _FRAMES, dtype=np.float32)[:, None, None]
             return np.asarray(z + shares * (move(z, vectors, self.vectors, typical) - z))
@@ -202,7 +205,7 @@ class EditRequest:
         return np.stack([move(z, vectors, [*varied, *constant], typical) for varied in product(*self.varied())])
 
     def made_with(self, model: str, model_id: str, vectors: Sequence[ConceptVector]) -> Self:
-        """This request with the model's name and id and the vectors' names and digests."""
+        """A copy that records the model's name and id, and the names and digests of the loaded vectors."""
         named = tuple(
             replace(strength, name=vector.name, digest=direction_digest(vector.direction))
             for strength, vector in zip(self.vectors, vectors, strict=True)
@@ -210,7 +213,7 @@ class EditRequest:
         return replace(self, model=model, model_id=model_id, vectors=named)
 
     def to_json(self) -> dict[str, Any]:
-        """The edit in the types of JSON."""
+        """The request as a dictionary of JSON types."""
         return asdict(self) | {
             "vectors": [
                 {key: value for key, value in asdict(vector).items() if value is not None} for vector in self.vectors
@@ -220,12 +223,12 @@ class EditRequest:
         }
 
     def text(self) -> str:
-        """One line of ASCII JSON, for the edited photo's metadata."""
+        """The edit record for a photo's metadata: the request and the program's version, as one line of ASCII JSON."""
         return json.dumps({_KEY: __version__, "edited": True} | self.to_json())
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The request that `text` wrote. Raises ValueError for anything else: the file may come from anybody."""
+        """The request in an edit record, as the method `text` writes it. Raises ValueError if it is not valid."""
         if len(text) > _LONGEST_TEXT:
             raise ValueError(f"its edit takes more than {_LONGEST_TEXT:,} characters")
         try:
@@ -248,14 +251,14 @@ class EditRequest:
 
 
 def direction_digest(direction: np.ndarray) -> str:
-    """Twelve hex digits, the same for the same direction."""
+    """First twelve hex digits of the SHA-256 of a direction in float32."""
     return hashlib.sha256(direction.astype(np.float32).tobytes()).hexdigest()[:12]
 
 
 def move(
     z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
 ) -> np.ndarray:
-    """Latents (n, latent_dim) moved along one vector after the other; with `typical`, only as far as they stay so."""
+    """Latents `z` (n, latent_dim) moved along each vector in turn; `typical` limits the moves to typical latents."""
     moved, _ = _moved(z, vectors, amounts)
     return moved if typical is None else typical.stay_typical(z, moved)
 
@@ -263,7 +266,7 @@ def move(
 def _moved(
     z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Latents (n, latent_dim) moved along one vector after the other, and for each vector their strengths (n,)."""
+    """Latents `z` (n, latent_dim) moved along each vector in turn; and, for each vector, the strengths (n,) used."""
     strengths = []
     for vector, amount in zip(vectors, amounts, strict=True):
         strengths.append(amount.gaps(vector, z))
@@ -274,7 +277,7 @@ def _moved(
 def describe(
     z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
 ) -> list[str]:
-    """Lines on how far latents are moved along each vector, in each unit; means where there are several latents."""
+    """Lines on how far latents `z` move along each vector, on average, in three units, with warnings of artefacts."""
     unlimited, strengths = _moved(z, vectors, amounts)
     moved = unlimited if typical is None else typical.stay_typical(z, unlimited)
     share = np.linalg.norm(moved - z, axis=1) / np.maximum(np.linalg.norm(unlimited - z, axis=1), 1e-12)

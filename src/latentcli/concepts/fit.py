@@ -1,8 +1,8 @@
 """Directions from labelled latents: the difference of means, balanced, orthogonalised, shrunk or from a classifier.
 
 A classifier's direction is a filter: it leaves out whatever the concept shares with noise, and edits along it are weak
-(Haufe et al. 2014; Pahde et al. 2025). The difference of means is the pattern itself, so it is the default; the others
-are rescaled to it.
+(Haufe et al. 2014; Pahde et al. 2025). The difference of means is the pattern itself, so it is the default; directions
+of classifiers are rescaled to its gap between the classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ METHODS: dict[VectorMethod, str] = {
     "logistic": "logistic regression",
     "svm": "linear support vector machine",
 }
-_VARIANCE_KEPT = 0.5  # of the training latents', by the principal directions that a vector from few images keeps
-_FEW_IN_CELL = 20  # images of a class; cells with fewer are listed
+_VARIANCE_KEPT = 0.5  # a vector fitted on few images keeps the principal directions with this share of the variance
+_FEW_IN_CELL = 20  # images; balancing cells with fewer of a class are listed as thin
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Latents with and without a concept."""
+    """Labelled latents that a concept vector is fitted to or measured on."""
 
     z: np.ndarray  # (n, latent_dim) float64
-    shows: np.ndarray  # (n,) bool
+    shows: np.ndarray  # (n,) bool: whether the latent's image shows the concept
     cells: Mapping[str, np.ndarray] = field(default_factory=dict)  # (n,) int codes of each column to balance by
     pairs: np.ndarray | None = None  # (n,) int: the two latents of a pair share a number
 
@@ -37,16 +37,16 @@ class Examples:
         return len(self.z)
 
     def take(self, rows: np.ndarray) -> "Examples":
-        """The examples at these indices, or where this mask is true."""
+        """The subset of examples that `rows`, indices or a boolean mask, selects."""
         cells = {column: codes[rows] for column, codes in self.cells.items()}
         return Examples(self.z[rows], self.shows[rows], cells, None if self.pairs is None else self.pairs[rows])
 
     def shuffled(self, rng: np.random.Generator) -> "Examples":
-        """The same latents with random labels."""
+        """The examples with their labels permuted and without pairs, as a null distribution needs them."""
         return replace(self, shows=rng.permutation(self.shows), pairs=None)
 
     def halves(self, rng: np.random.Generator) -> "tuple[Examples, Examples]":
-        """Two random halves with equal classes; pairs stay together."""
+        """Two random halves of the examples, stratified by class; both latents of a pair go to the same half."""
         if self.pairs is not None:
             numbers = rng.permutation(np.unique(self.pairs))
             first = np.isin(self.pairs, numbers[: len(numbers) // 2])
@@ -60,36 +60,36 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """Settings of a fit."""
+    """Settings of fitting a concept vector: method, orthogonalisation and shrinkage."""
 
     method: VectorMethod = "mean"
-    orthogonal_to: tuple[str, ...] = ()  # vectors of the model, by name
-    whitened: bool = True  # orthogonal in the metric of the latents' covariance, else in the plain one
-    others: Sequence[np.ndarray] = ()  # directions (latent_dim,) of `orthogonal_to`
-    shrunk: bool | None = None  # to the leading dimensions; None for fewer images than twice the dimensions
+    orthogonal_to: tuple[str, ...] = ()  # names of the model's vectors to make the new one orthogonal to
+    whitened: bool = True  # orthogonal in the metric of the latents' inverse covariance, else in the Euclidean one
+    others: Sequence[np.ndarray] = ()  # directions (latent_dim,) of the vectors in `orthogonal_to`
+    shrunk: bool | None = None  # project onto leading principal directions; None: if images < 2 x dimensions
 
     def resolved(self, examples: Examples) -> "FitSettings":
-        """These settings with `shrunk` decided by the number of examples, also for parts of them."""
+        """A copy whose `shrunk` is True or False, decided by the number of `examples`, so that subsets agree on it."""
         few = len(examples) < 2 * examples.z.shape[1]
         return replace(self, shrunk=few if self.shrunk is None else self.shrunk)
 
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """A fitted direction."""
+    """A direction fitted to labelled latents, with notes on how it was found."""
 
-    v: np.ndarray  # (latent_dim,): strength 1.0 adds it once
-    kept: float = 1.0  # share of its length after orthogonalising
-    balanced: str = ""  # by which columns, in words
-    thin: tuple[str, ...] = ()  # cells with few images
-    dimensions: int | None = None  # left after shrinking to the leading ones
+    v: np.ndarray  # (latent_dim,): an edit of strength 1.0 adds it once
+    kept: float = 1.0  # share of its length left after orthogonalising
+    balanced: str = ""  # columns it is balanced by and the way of balancing, in words
+    thin: tuple[str, ...] = ()  # cells (combinations of the columns' classes) with few images, in words
+    dimensions: int | None = None  # principal dimensions left after shrinking; None if not shrunk
 
 
 def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direction:
-    """Fit the direction of a concept. Raises ConfigError when a class is empty or nothing is left of the direction.
+    """Fit the direction of a concept. Raises ConfigError if a class is empty or orthogonalising leaves nothing.
 
-    Orthogonalising takes the part along the other directions away, by least squares. In the metric of the inverse
-    covariance their discriminants do not move (Shen et al. 2020, "InterFaceGAN", section 3.3, has the unit metric).
+    The projection onto `settings.others` is removed by least squares; in the metric of the inverse covariance, edits
+    leave the discriminants of those concepts in place (Shen et al. 2020, "InterFaceGAN", section 3.3, is Euclidean).
     """
     positive, negative = int(examples.shows.sum()), int((~examples.shows).sum())
     if not positive or not negative:
@@ -121,10 +121,10 @@ def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direc
 
 
 def gap_of(examples: Examples) -> Direction:
-    """The gap between the class means; within the cells where there are columns to balance by.
+    """Difference of the class means, averaged within the cells (combinations of classes) of columns to balance by.
 
-    Where cells are empty it is the concept's coefficient in a least-squares fit of the latents to the concept and to
-    the classes of the columns. Raises ConfigError when the concept equals the columns.
+    If a cell lacks a class, it is the concept's coefficient in a least-squares fit of the latents to the concept and
+    the classes of the columns. Raises ConfigError if the columns determine the concept.
     """
     z, shows = examples.z, examples.shows
     plain = np.where(shows, 1 / shows.sum(), -1 / (~shows).sum()) @ z  # the classes are not copied
@@ -160,7 +160,7 @@ def gap_of(examples: Examples) -> Direction:
 
 
 def _filter(examples: Examples, gap: np.ndarray, method: VectorMethod) -> np.ndarray:
-    """Normal of a plane that separates the classes, (latent_dim,)."""
+    """Normal (latent_dim,) of the hyperplane by which the classifier `method` separates the classes."""
     if method == "lda":
         return discriminant(examples, gap)
     z, shows = examples.z, examples.shows
@@ -176,7 +176,7 @@ def _filter(examples: Examples, gap: np.ndarray, method: VectorMethod) -> np.nda
 
 
 def discriminant(examples: Examples, gap: np.ndarray) -> np.ndarray:
-    """The shrinkage LDA's filter (latent_dim,): the gap through the within-class covariance (Ledoit & Wolf 2004)."""
+    """Weights (latent_dim,) of a shrinkage LDA: inverse within-class covariance (Ledoit & Wolf 2004) times `gap`."""
     from sklearn.covariance import ledoit_wolf
 
     z, shows = examples.z, examples.shows

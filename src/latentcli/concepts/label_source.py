@@ -1,4 +1,4 @@
-"""Label source: the options that say which images show a concept. Checked without PyTorch."""
+"""Label source: options that name the labelled images of a concept, checked before anything is loaded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,29 +9,29 @@ from latentcli.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSource:
-    """Two folders, a folder of sub-folders, a table, or a perturbation.
+    """Origin of a concept's labels: two folders, one folder and a change, a folder of sub-folders, or a CSV table.
 
     Raises UsageError for options that exclude or need each other.
     """
 
-    name: str | None = None  # of the vector; None where columns or sub-folders name it
-    positive: Path | None = None  # folder or latents file
-    negative: Path | None = None
-    paired: bool = False  # equal names are after and before
-    augment: str | None = None  # perturbation of `positive`
-    folders: Path | None = None  # whose sub-folders are a concept each
-    labels: Path | None = None  # a table, CSV
-    root: Path | None = None  # of the table's file names; None for the table's folder
-    column: str | None = None
-    every: bool = False  # all columns
-    above: float | None = None  # positive class: values from here on
-    below: float | None = None  # negative class: values up to here
-    between: str | None = None  # negative class: values in `LOW,HIGH`
-    extremes: float | None = None  # share of the highest and of the lowest values
-    one: str | None = None  # text of the positive class
-    thresholds: Sequence[str] = ()  # `COLUMN=ABOVE,BELOW`
-    balance_by: Sequence[str] = ()  # columns
-    latents: Path | None = None  # file that holds the images encoded
+    name: str | None = None  # of the vector; None if columns or sub-folders name it
+    positive: Path | None = None  # folder or latents file of images that show the concept
+    negative: Path | None = None  # folder or latents file of images that do not
+    paired: bool = False  # images of equal name in `positive` and `negative` are after and before a change
+    augment: str | None = None  # image change, like `blur=2`: changed images of `positive` show the concept
+    folders: Path | None = None  # folder whose sub-folders are a concept each
+    labels: Path | None = None  # CSV table
+    root: Path | None = None  # folder of the table's file names; None for the table's folder
+    column: str | None = None  # of the table, with the concept's values
+    every: bool = False  # a vector from each column
+    above: float | None = None  # positive class: values of the column that are not less
+    below: float | None = None  # negative class: values of the column that are not more
+    between: str | None = None  # negative class: values of the column in `LOW,HIGH`
+    extremes: float | None = None  # share of images that make the positive (highest values) and the negative class
+    one: str | None = None  # text in the column that marks the positive class
+    thresholds: Sequence[str] = ()  # `COLUMN=ABOVE,BELOW`, for several columns
+    balance_by: Sequence[str] = ()  # columns to balance the classes by
+    latents: Path | None = None  # file with the encoded images
 
     def __post_init__(self) -> None:
         sources = [bool(self.positive), bool(self.folders), bool(self.labels)]

@@ -1,4 +1,4 @@
-"""Labels: which images show a concept and which do not, from folders, latents files, a perturbation or a CSV table."""
+"""Labels of images that show a concept or lack it, from folders, latents files, an image change or a CSV table."""
 
 import math
 import os
@@ -18,21 +18,21 @@ from latentcli.errors import ConfigError, ModelMismatch, UsageError
 from latentcli.storage.latents import SUFFIX, Latents
 
 SHOWS, LACKS, NEITHER = 1, 0, -1
-_MOST_CLASSES = 20  # different texts in a column of classes
-_BINS = 4  # of a column of numbers that is balanced by
+_MOST_CLASSES = 20  # different texts in a column that is read as classes
+_BINS = 4  # classes into which a column of numbers is cut for balancing
 _THRESHOLD = re.compile(r"[^,:]+(,[^,:]+(:[^,:]+)?)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """A name, and the class of each image."""
+    """A named concept with the class of each image: shows it, lacks it, or neither."""
 
     name: str
     values: np.ndarray  # (n,) int8: SHOWS, LACKS or NEITHER
     recipe: dict[str, Any]  # origin of the labels, without absolute paths
 
     def check(self) -> None:
-        """Raise ConfigError unless there are images of both classes."""
+        """Raise ConfigError unless some images show the concept and some lack it."""
         positive, negative = (int((self.values == kind).sum()) for kind in (SHOWS, LACKS))
         if not positive or not negative:
             raise ConfigError(
@@ -43,21 +43,21 @@ class Concept:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Images by name relative to `root`, with one or more concepts."""
+    """Names of n images and, for one or more concepts, the class of each image."""
 
-    root: Path
+    root: Path  # folder to which `names` are relative
     names: tuple[str, ...]
     concepts: tuple[Concept, ...]
-    cells: Mapping[str, np.ndarray] = field(default_factory=dict)  # columns to balance by: (n,) int, -1 unknown
-    notes: tuple[str, ...] = ()  # images that were left out
-    pairs: np.ndarray | None = None  # (n,) int: before and after share a number; -1 without a partner
-    augment: str | None = None  # the change that is made to the first half of the images
+    cells: Mapping[str, np.ndarray] = field(default_factory=dict)  # by column to balance by: classes (n,), -1 unknown
+    notes: tuple[str, ...] = ()  # lines on images that were left out
+    pairs: np.ndarray | None = None  # (n,) int: images before and after a change share a number; -1 if alone
+    augment: str | None = None  # change, like `blur=2`, to make to the first half of the images before encoding
     latents: Latents | None = (
         None  # of images that are encoded already; found by position if the names agree, else by name
     )
 
     def take(self, rows: np.ndarray) -> "Labels":
-        """The images at these indices, or where this mask is true."""
+        """Labels of the subset of images that `rows`, indices or a boolean mask, selects."""
         names = np.arange(len(self.names))[rows]
         return replace(
             self,
@@ -69,7 +69,10 @@ class Labels:
 
 
 def read(source: LabelSource) -> Labels:
-    """Labels of a source. Raises ImageError for a folder without images, ConfigError for unusable labels."""
+    """Read labels from folders, a change or a table, as `source` says, and latents if it names their file.
+
+    Raises ImageError for a folder without images, ConfigError for unusable labels.
+    """
     if source.folders is not None:
         labels = from_subfolders(source.folders)
     elif source.positive is None:
@@ -84,11 +87,11 @@ def read(source: LabelSource) -> Labels:
 
 
 def from_folders(name: str, positive: Path, negative: Path, paired: bool = False) -> Labels:
-    """Images below `positive` show the concept, those below `negative` do not; both may be latents files.
+    """Labels by which images below `positive` show the concept and those below `negative` lack it, or latents files.
 
-    Names are relative to the innermost folder that holds both, so that the held-out split is the one of training.
-    `paired` keeps only images whose name, but for the suffix, is in both. Raises ImageError when one is empty,
-    ConfigError when they overlap or have no pair.
+    Names are relative to the innermost common folder, so that the held-out split is that of training. `paired` keeps
+    only images whose name, but for the suffix, is in both. Raises ImageError if a folder has no images, ConfigError
+    if the folders overlap or share no name, ModelMismatch for latents of two models.
     """
     latents = None
     if all(path.name.endswith(SUFFIX) for path in (positive, negative)):
@@ -125,7 +128,7 @@ def from_folders(name: str, positive: Path, negative: Path, paired: bool = False
 
 
 def from_change(name: str, images: Path, change: str) -> Labels:
-    """Changed images show the concept, unchanged ones do not: White 2016, section 3.4, "synthetic vectors"."""
+    """Labels by which changed copies of `images` show the concept and the originals lack it (White 2016, 3.4)."""
     perturb.parse(change)
     names = tuple(path.relative_to(images).as_posix() for path in find_images(images))
     values = np.repeat([SHOWS, LACKS], len(names)).astype(np.int8)
@@ -134,9 +137,9 @@ def from_change(name: str, images: Path, change: str) -> Labels:
 
 
 def from_subfolders(folder: Path) -> Labels:
-    """A concept for each sub-folder, against the images of the others.
+    """Labels of one concept per sub-folder: its images show the concept, images of all other sub-folders lack it.
 
-    Raises ImageError without images, ConfigError with fewer than two sub-folders of images.
+    Raises ImageError if there are no images, ConfigError if fewer than two sub-folders have images.
     """
     names = [path.relative_to(folder).as_posix() for path in find_images(folder)]
     classes = np.array([name.partition("/")[0] if "/" in name else "" for name in names])
@@ -150,7 +153,7 @@ def from_subfolders(folder: Path) -> Labels:
 
 
 def vector_name(text: str) -> str:
-    """A text as it can be a vector's name.
+    """A valid name for a vector, made from any text by putting hyphens in place of forbidden characters.
 
     >>> vector_name("hair-dark brown")
     'hair-dark-brown'
@@ -159,14 +162,14 @@ def vector_name(text: str) -> str:
 
 
 def one_against_rest(name: str, classes: np.ndarray, recipe: dict[str, Any], one: str) -> Concept:
-    """The concept that class `one` of the classes (n,) shows and all others do not; "" is neither."""
+    """Concept that images of class `one` show and images of all other `classes` (n,) lack; class "" is neither."""
     values = np.where(classes == one, SHOWS, np.where(classes == "", NEITHER, LACKS)).astype(np.int8)
     return Concept(name, values, recipe)
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Thresholds of a column: `above` and more is the positive class, `low` to `high` the negative one."""
+    """Thresholds of a numeric column: values from `above` on show the concept, values from `low` to `high` lack it."""
 
     above: float
     high: float
@@ -178,12 +181,15 @@ class Cut:
 
     @classmethod
     def at(cls, threshold: float) -> "Cut":
-        """Values from the threshold on are the positive class, all smaller ones the negative class."""
+        """Cut at one threshold: values from it on show the concept, all smaller values lack it."""
         return cls(threshold, math.nextafter(threshold, -math.inf))
 
     @classmethod
     def of(cls, above: float | None, below: float | None, between: str | None = None) -> "Cut | None":
-        """The cut that the options ask for, None without options; `between` is `20,35`. Raises UsageError."""
+        """Cut for the options of the same names, or None if none is given; `between` is like `20,35`.
+
+        Raises UsageError if the options exclude each other.
+        """
         if between is not None:
             numbers = _numbers(between)
             if len(numbers) != 2 or numbers[0] > numbers[1]:
@@ -197,7 +203,7 @@ class Cut:
 
     @classmethod
     def parse(cls, text: str) -> tuple[str, "Cut"]:
-        """A column and its thresholds. Raises UsageError.
+        """Column name and cut from `COLUMN=ABOVE,BELOW` or `COLUMN=ABOVE,LOW:HIGH`. Raises UsageError for other text.
 
         >>> Cut.parse("smile=0.9,0.1")
         ('smile', Cut(above=0.9, high=0.1, low=-inf))
@@ -211,17 +217,17 @@ class Cut:
         return column, cls(numbers[0], *reversed(numbers[1:])) if len(numbers) > 1 else cls.at(numbers[0])
 
     def values(self, column: np.ndarray) -> np.ndarray:
-        """Classes (n,) int8 of numbers (n,): SHOWS, LACKS or NEITHER."""
+        """Class of each number of `column` (n,), as int8: SHOWS, LACKS or NEITHER."""
         lacks = (column >= self.low) & (column <= self.high)
         return np.where(column >= self.above, SHOWS, np.where(lacks, LACKS, NEITHER)).astype(np.int8)
 
     def to_json(self) -> dict[str, float | None]:
-        """For a vector's recipe."""
+        """The thresholds as entries of a vector's recipe, from which the vector can be fitted again."""
         return {"above": self.above, "below": self.high, "from": None if math.isinf(self.low) else self.low}
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    """Numbers between commas; none where one of them is no finite number."""
+    """The numbers in a comma-separated text, or an empty tuple if one of them is not a finite number."""
     try:
         numbers = tuple(float(number) for number in text.split(","))
     except ValueError:
@@ -230,7 +236,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def from_table(source: LabelSource) -> Labels:
-    """Labels of a CSV table with a column of files: one concept from its `column`, or one or more from every column."""
+    """Labels from the CSV table of `source`: the concept of its `column`, or, with `every`, concepts of all columns."""
     assert source.labels is not None
     folder = source.root if source.root is not None else source.labels.parent
     shared, cuts = Cut.of(source.above, source.below, source.between), dict(map(Cut.parse, source.thresholds))
@@ -256,9 +262,9 @@ def from_table(source: LabelSource) -> Labels:
 def _every_concept(
     table: CsvTable, cuts: Mapping[str, Cut], balance_by: Sequence[str]
 ) -> tuple[list[Concept], list[str]]:
-    """A concept for each column of numbers and for each text of a column of classes, but for those to balance by.
+    """Concepts, one per numeric column and one per class of a text column, and notes that name skipped columns.
 
-    Notes name the columns that are left out.
+    Columns in `balance_by` make no concept. Raises ConfigError if no column is usable.
     """
     concepts: list[Concept] = []
     notes: list[str] = []
@@ -286,7 +292,7 @@ def _every_concept(
 
 
 def _one_text(table: CsvTable, column: str, name: str, one: str) -> Concept:
-    """The concept that images with the text `one` in a column show and those with another text do not."""
+    """Concept that images with the text `one` in a column show and images with any other text lack."""
     if one not in table.texts[column]:
         raise ConfigError(f"no row of {table.path} has {one!r} in {column}; check `one`")
     recipe = {"table": table.path.name, "column": column, "is": one}
@@ -294,10 +300,10 @@ def _one_text(table: CsvTable, column: str, name: str, one: str) -> Concept:
 
 
 def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes: float | None) -> Concept:
-    """The concept of a column of numbers at its cut.
+    """Concept of a numeric column, cut into images that show it and images that lack it at the thresholds of `cut`.
 
-    Without a cut it is 0.5 for labels and scores from 0 to 1, else the highest against the lowest quarter, or against
-    the share of `extremes`. Raises ConfigError when the numbers hardly differ.
+    Without `cut`, the share `extremes` of highest and of lowest values; without both, the two values of a column that
+    has two, 0.5 for scores from 0 to 1, else the outer quarters. Raises ConfigError if the numbers hardly differ.
     """
     values = table.column(column)
     numbers = values[np.isfinite(values)]
@@ -318,7 +324,7 @@ def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes:
 
 
 def _cells(table: CsvTable, column: str, cut: Cut | None) -> np.ndarray:
-    """A column as classes to balance by: texts and few numbers as they are, many numbers in quarters."""
+    """Classes (n,) of a column to balance by, by text, number, `cut` or quarter of the numbers; -1 where unknown."""
     if not table.is_numeric(column):
         codes = np.unique(np.array(table.texts[column]), return_inverse=True)[1]
         return codes - ("" in table.texts[column])  # no text sorts first: -1

@@ -1,4 +1,4 @@
-"""Perturbations: changes of any image, so that a vector can be fitted to images before and after without labels."""
+"""Image changes like blur or rotation; a vector fitted to images before and after a change needs no labels."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from PIL import Image, ImageEnhance, ImageFilter
 from latentcli.errors import UsageError
 from latentcli.imaging.images import WITH_ALPHA
 
-Change = Callable[[np.ndarray], np.ndarray]  # of images, uint8 (height, width, channels)
+Change = Callable[[np.ndarray], np.ndarray]  # image to changed image, uint8 (height, width, channels)
 
-_MODES = {1: "L", 2: "La", 3: "RGB", 4: "RGBa"}  # of pictures, by channels; premultiplied where there is alpha
+_MODES = {1: "L", 2: "La", 3: "RGB", 4: "RGBa"}  # Pillow mode by number of channels; alpha is premultiplied
 
 
 def _hue(picture: Image.Image, degrees: float) -> Image.Image:
@@ -22,7 +22,7 @@ def _hue(picture: Image.Image, degrees: float) -> Image.Image:
 
 
 def _rotate(picture: Image.Image, degrees: float) -> Image.Image:
-    """The picture turned counter-clockwise; beyond it the border is repeated."""
+    """The picture turned counter-clockwise at the same size, with edge pixels repeated into the corners."""
     width, height = picture.size
     margin = max(width, height) // 2
     pixels = np.asarray(picture)
@@ -40,7 +40,7 @@ def _zoom(picture: Image.Image, factor: float) -> Image.Image:
 
 
 _KINDS: dict[str, tuple[float, float, float, Callable[[Image.Image, float], Image.Image]]] = {
-    # the default, smallest and largest amount, and the change
+    # by name: default, smallest and largest amount, and the function that changes a picture by an amount
     "blur": (1.5, 0.1, 50, lambda picture, radius: picture.filter(ImageFilter.GaussianBlur(radius))),
     "brightness": (1.3, 0, 10, lambda picture, factor: ImageEnhance.Brightness(picture).enhance(factor)),
     "contrast": (1.3, 0, 10, lambda picture, factor: ImageEnhance.Contrast(picture).enhance(factor)),
@@ -48,13 +48,13 @@ _KINDS: dict[str, tuple[float, float, float, Callable[[Image.Image, float], Imag
     "rotate": (8, -180, 180, _rotate),
     "zoom": (1.15, 1, 10, _zoom),
 }
-_OF_COLOURS = ("brightness", "contrast", "hue")  # are made to the colours under the alpha, which stays
+_OF_COLOURS = ("brightness", "contrast", "hue")  # changes that apply to the colours and leave alpha as it is
 
 
 def parse(text: str) -> Change:
-    """A change from `blur` or `blur=2`: in pixels, factors or degrees. Raises UsageError.
+    """Function that changes an image, from text like `blur` or `blur=2` (pixels, factor or degrees).
 
-    Images are uint8 (height, width, channels), with colours premultiplied by alpha where there is one.
+    Images are uint8 (height, width, channels), with premultiplied alpha. Raises UsageError for other text.
 
     >>> parse("brightness=2")(np.full((1, 1, 3), 5, np.uint8)).tolist()
     [[[10, 10, 10]]]

@@ -1,4 +1,4 @@
-"""Concept vectors: a direction in latent space with its diagnostics, and the file that holds them.
+"""Concept vectors: directions in latent space with their diagnostics, and the files that hold them.
 
 Strength 1.0 goes from the mean of the images without the concept to the mean of those with it (White 2016, "Sampling
 generative networks", section 3.2).
@@ -24,101 +24,101 @@ from latentcli.storage.latents import Latents
 
 KIND = "vector"
 _ARRAYS = ("direction", "percentiles", "probe")
-_COMBINATION = "combination"  # the method of a sum of vectors
-AXIS = "axis"  # the method of latent dimensions and components, which are not saved
+_COMBINATION = "combination"  # `method` of a sum of vectors
+AXIS = "axis"  # `method` of a latent dimension or principal component, which is not saved
 DISCOVERY: dict[Discovery, str] = {"latents": "principal component", "pictures": "decoder Jacobian"}
-_SHOWS = "shows"  # the array that says which measured images show the concept
+_SHOWS = "shows"  # name of the array that tells for each measured image whether it shows the concept
 _PERCENTS = np.arange(101)
-_MOST_NUMBERS = 1 << 20  # in a vector's file
+_MOST_NUMBERS = 1 << 20  # limit for a vector's file
 
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """Origin of an unsupervised direction; a step along it is one standard deviation of the latents."""
+    """Origin and effect of a direction found without labels."""
 
     by: Discovery
-    rank: int  # from 1, the largest
-    variance: float  # share of the latents' variance that lies along it
-    change: float  # root mean square of what a step changes in images, of the range 0 to 1
+    rank: int  # among the directions found together; 1 is the largest
+    variance: float  # share of the latents' variance along the direction
+    change: float  # root mean square change of pixels, in 0 to 1, by a move of one standard deviation
 
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """The entries of a recipe that describe a sum or a discovered direction; `refit` reads those of labelled images."""
+    """Entries of a vector's recipe that describe a sum or a discovered direction; `refit` reads other entries."""
 
-    combine: tuple[tuple[str, float], ...] = ()
+    combine: tuple[tuple[str, float], ...] = ()  # names of the vectors in the sum, with their strengths
     discover: Discovered | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ConceptVector:
-    """A direction (latent_dim,) and its diagnostics. Projections are onto the unit direction, in latent units."""
+    """A concept's direction with its diagnostics. Projections are onto the unit direction, in latent units."""
 
     name: str
-    direction: np.ndarray  # strength 1.0 adds it once
+    direction: np.ndarray  # (latent_dim,): an edit of strength 1.0 adds it once
     model_id: str
     method: str
-    positives: int  # images it was fitted on, of each class
-    negatives: int
-    mean_positive: float  # mean projection of each class
-    mean_negative: float
+    positives: int  # number of fitted images that show the concept; 0 for a vector without labels
+    negatives: int  # number of fitted images that lack the concept
+    mean_positive: float  # mean projection of images that show the concept
+    mean_negative: float  # mean projection of images that lack the concept
     sigma: float  # pooled within-class standard deviation of the projections
     threshold: float  # projection with the largest sum of true positive and true negative rates
-    percentiles: np.ndarray  # (101,): of the projections of the latents it was fitted on
+    percentiles: np.ndarray  # (101,): percentiles 0 to 100 of the projections of the fitted latents
     probe: np.ndarray  # (latent_dim,): discriminant whose scores have a within-class standard deviation of 1
-    recipe: dict[str, Any]  # how to make it again; relative names
+    recipe: dict[str, Any]  # origin of the labels and settings of the fit, to fit it again; relative names
     diagnostics: Diagnostics
-    scores: Scores | None = None  # of measured images, for charts
+    scores: Scores | None = None  # of the images that the diagnostics were measured on, for charts
 
     @property
     def auc(self) -> float | None:
-        """AUC of the projection on images it was not fitted on; None where there are too few."""
+        """AUC of projections of images that the vector was not fitted on; None if there are too few."""
         return self.diagnostics.auc
 
     @property
     def auc_lda(self) -> float | None:
-        """AUC of a shrinkage LDA on the same images: the most that the latent space encodes linearly."""
+        """AUC of a shrinkage LDA on the images of `auc`: the most that the latent space encodes linearly."""
         return self.diagnostics.auc_lda
 
     @property
     def combined(self) -> tuple[tuple[str, float], ...]:
-        """The vectors that it is the sum of, with their strengths; none for other vectors."""
+        """Names and strengths of the vectors that this one is the sum of; empty if it is no sum."""
         return typed.read(_Recipe, self.recipe, "recipe").combine
 
     @property
     def discovered(self) -> Discovered | None:
-        """The origin of an unsupervised direction; None for other vectors."""
+        """Origin of a direction found without labels; None for any other vector."""
         return typed.read(_Recipe, self.recipe, "recipe").discover
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict that follows from the diagnostics."""
+        """Judgement of whether the vector can be trusted, like `good` or `confounded with male`, with advice."""
         if not self.positives:
             return Verdict("a sum" if self.combined else "unlabelled")
         return judge(self.diagnostics, len(self.direction), "table" in self.recipe)
 
     @property
     def advice(self) -> str:
-        """The most important problem, in one line; "" without one."""
+        """The vector's most important problem and a remedy, in one line; "" if it has none."""
         return self.verdict.advice
 
     @property
     def gap_in_sigma(self) -> float:
-        """Length of strength 1.0 in within-class standard deviations."""
+        """Length of the direction, which an edit of strength 1.0 adds, in within-class standard deviations."""
         return float(np.linalg.norm(self.direction)) / self.sigma if self.sigma > 0 else math.inf
 
     def score(self, z: np.ndarray) -> np.ndarray:
-        """Projection of latents (n, latent_dim) onto the unit direction: (n,)."""
+        """Projections (n,) of the latents `z` (n, latent_dim) onto the unit direction."""
         return np.asarray(z @ _unit(self.direction))
 
     def projection_of(self, target: str) -> float:
-        """Projection at a target: `p90`, `positive` or `negative`."""
+        """Projection that `target` names: a percentile of the fitted latents (`p90`) or a class mean (`positive`)."""
         if target.startswith("p") and target[1:].isdecimal():
             return float(self.percentiles[int(target[1:])])
         return self.mean_positive if target == "positive" else self.mean_negative
 
     def percentile(self, scores: np.ndarray) -> np.ndarray:
-        """Percentage of the latents it was fitted on that lie below each projection: (n,)."""
+        """Percentile, 0 to 100, of each of the projections `scores` (n,) among the latents the vector was fitted on."""
         return np.minimum(np.searchsorted(self.percentiles, scores), 100)
 
     def apply(self, latents: Latents, strength: float) -> Latents:
@@ -131,7 +131,7 @@ class ConceptVector:
         return float(_unit(self.direction) @ _unit(other.direction))
 
     def save(self, path: Path) -> None:
-        """Write the file whole. Raises LatentCLIError when that fails."""
+        """Write the vector to a file, atomically. Raises LatentCLIError if it cannot be written."""
         in_header = [field.name for field in fields(self) if field.name not in (*_ARRAYS, "scores")]
         header = {name: getattr(self, name) for name in in_header} | {"diagnostics": asdict(self.diagnostics)}
         arrays = {name: np.ascontiguousarray(getattr(self, name), dtype=np.float32) for name in _ARRAYS}
@@ -142,7 +142,7 @@ class ConceptVector:
 
     @classmethod
     def load(cls, path: Path) -> "ConceptVector":
-        """Read a vector's file. Raises FileFormatError when it is no concept vector, or damaged."""
+        """Read a vector from its file. Raises FileFormatError if the file is damaged or holds no concept vector."""
         unusable = FileFormatError(f"{path} does not hold a usable direction; fit the vector again")
 
         def check(header: tensorfile.Header, layout: tensorfile.Layout) -> None:
@@ -172,7 +172,7 @@ class ConceptVector:
 
 
 def load_all(entry: catalog.ModelEntry) -> tuple[list[ConceptVector], list[str]]:
-    """A model's vectors, sorted by name, and a message for each file that cannot be read."""
+    """Saved vectors of a model, sorted by name, and an error message for each file that cannot be read."""
     vectors, messages = [], []
     for path in catalog.vectors_of(entry).values():
         try:
@@ -186,9 +186,9 @@ def fit(
     name: str, examples: Examples, held_out: Examples, settings: FitSettings, geometry: Geometry, model_id: str,
     recipe: Mapping[str, Any],
 ) -> ConceptVector:  # fmt: skip
-    """Fit a vector to `examples` and measure it on `held_out`.
+    """Fit a concept vector to `examples` and measure it on `held_out`.
 
-    Raises ConfigError when a class is empty or nothing is left of the direction.
+    Raises ConfigError if a class is empty or orthogonalising leaves nothing of the direction.
     """
     from sklearn.metrics import roc_curve
 
@@ -220,9 +220,9 @@ def fit(
 
 
 def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: Geometry) -> ConceptVector:
-    """The sum of vectors, each times a number; its projections are those of latents drawn from the model's prior.
+    """Weighted sum of vectors as a new vector, whose statistics are of latents drawn from the model's prior.
 
-    Raises ConfigError when they cancel.
+    `parts` are vectors with their strengths. Raises ConfigError if the sum is zero.
     """
     direction = np.sum([np.float32(strength) * vector.direction for vector, strength in parts], axis=0)
     if not np.linalg.norm(direction) > 0:
@@ -234,7 +234,7 @@ def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: G
 def unlabelled(
     name: str, direction: np.ndarray, method: str, recipe: dict[str, Any], geometry: Geometry, model_id: str
 ) -> ConceptVector:
-    """A vector without labelled images; its projections are those of latents drawn from the model's prior."""
+    """Vector from a direction alone, without labels; its statistics are of latents drawn from the model's prior."""
     unit = _unit(direction)
     scores = geometry.drawn @ unit
     middle, half = float(geometry.mean @ unit), float(np.linalg.norm(direction)) / 2
@@ -257,16 +257,16 @@ def unlabelled(
 
 
 def probe(examples: Examples) -> np.ndarray:
-    """A discriminant (latent_dim,) whose scores have a within-class standard deviation of 1 on the examples.
+    """LDA discriminant (latent_dim,), scaled so that scores of `examples` have a within-class deviation of 1.
 
-    With cells it is that of the gap within them, free of differences between the cells.
+    If the examples have cells (to balance by), it is of the class gap within cells, not of gaps between cells.
     """
     w = discriminant(examples, gap_of(examples).v)
     return w / max(_within(examples.z @ w, examples.shows), 1e-12)
 
 
 def _within(scores: np.ndarray, shows: np.ndarray) -> float:
-    """Pooled within-class standard deviation."""
+    """Pooled within-class standard deviation of `scores` (n,); `shows` (n,) bool are the classes."""
     around = np.concatenate([scores[shows == kind] - scores[shows == kind].mean() for kind in (True, False)])
     return float(np.sqrt(np.square(around).sum() / max(1, len(around) - 2)))
 
@@ -276,7 +276,7 @@ def _unit(direction: np.ndarray) -> np.ndarray:
 
 
 def vector_table(vectors: Sequence[ConceptVector]) -> Table:
-    """A table with a row for each vector: its images, its gap and its diagnostics."""
+    """Table with a row per vector: numbers of images, class gap, diagnostics, method and verdict."""
     figures = ("gap, sd", "AUC", "AUC of LDA", "AUC by chance", "expected cosine")
     columns = ("vector", "with", "without", *figures, "method", "verdict")
     rows = []

@@ -1,1 +1,1 @@
-"""A photo's file, the part of it that a model sees, and the edit merged back."""
+"""Photos: reading and saving their files, finding the parts to edit, and merging edits into the pixels."""

@@ -1,4 +1,4 @@
-"""Boxes to edit in a photo: given ones, a face, every face, or the centre."""
+"""Crop boxes, the parts of a photo that a model edits: given boxes, a face, every face, or the centre."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ from latentcli.imaging.faces import find_faces
 from latentcli.imaging.images import model_box
 from latentcli.photo.photo import Photo
 
-_MOST_TIMES = 2  # the photo's longer side: no tilted box is larger
-_DOUBTFUL = 0.73  # score of a face below which it may be none
-_CROP_TIMES = 4  # the model's size, up to which a square picture may be a face crop
+_MOST_TIMES = 2  # longest side of a box, in multiples of the photo's longer side
+_DOUBTFUL = 0.73  # below this score a detected face may be none
+_CROP_TIMES = 4  # largest side of a square picture that may be a face crop, in multiples of the model's width
 
 
 def check_boxes(boxes: Sequence[Box], size: tuple[int, int], config: ModelConfig) -> None:
-    """Raise ConfigError for a box outside a photo of this size, or of another shape than a model that crops sees."""
+    """Raise ConfigError for a box outside a photo of `size`, or of another aspect ratio than a cropping model's."""
     width, height = size
     for box in boxes:
         x, y = box.middle
@@ -34,7 +34,10 @@ def check_boxes(boxes: Sequence[Box], size: tuple[int, int], config: ModelConfig
 
 
 def find_boxes(photo: Photo, path: Path, config: ModelConfig, request: EditRequest) -> tuple[list[Box], list[str]]:
-    """The boxes to edit, and notes on how they were found. Raises ImageError when the photo has no such face."""
+    """Crop boxes of the faces, or of the region, that `request` asks for, and notes on how they were found.
+
+    Raises ImageError if the photo at `path` has no face where one is needed, or fewer faces than `request.face`.
+    """
     if request.boxes:
         return list(request.boxes), []
     centre = model_box(*photo.size, config)
@@ -64,5 +67,5 @@ def find_boxes(photo: Photo, path: Path, config: ModelConfig, request: EditReque
 
 
 def is_face_crop(size: tuple[int, int], config: ModelConfig) -> bool:
-    """Whether a picture may be a face crop already, as training pictures are: it is square and small."""
+    """Whether a picture of `size` is square and small, and so may already be a crop of a face."""
     return size[0] == size[1] <= _CROP_TIMES * config.width

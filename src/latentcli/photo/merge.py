@@ -1,12 +1,12 @@
-"""An edit merged into a photo: the difference of two decodings is added, and the photo's own detail is kept.
+"""Merging an edit into a photo: the difference of two decodings is added, and the photo's own detail is kept.
 
-A decoding is blurred and a photo is not. The photo's detail, which its reconstruction lacks, is texture and edges.
-Texture belongs to the edited photo as well; the edges of what is edited away do not: they would be a ghost of the old
-face on the new one. Texture is faint and edges are not. So in each octave, where the edit changes much, the photo's
-detail is limited to its usual amplitude, and the decoding is sharpened to make up for the lost sharpness.
+A decoding is blurred and a photo is not. The detail that a photo has and its reconstruction lacks is texture and edges.
+Texture belongs in the edited photo as well; edges of removed content do not: they would be a ghost of the old face on
+the new one. Texture is faint and edges are strong. So in each octave, where the edit changes much, the amplitude of
+the photo's detail is limited to its median, and the decoding is sharpened to make up for the lost sharpness.
 The mask refines that of Brock et al. 2017 (arXiv 1609.07093, section 3).
 
-Images with alpha are premultiplied by it, so that one sum moves colours and outline together.
+Images with alpha are premultiplied by alpha, so that one sum moves colours and outline together.
 """
 
 import math
@@ -23,22 +23,22 @@ from latentcli.config import Merge
 from latentcli.imaging.box import Box
 from latentcli.imaging.images import WITH_ALPHA
 
-_FINEST = 1024  # pixels along a region: finer detail than that is texture and stays
+_FINEST = 1024  # pixels of a region's longer side while merging: finer detail is texture and stays
 _ABOVE = 2  # masks and sharpening are computed at this many times the model's size
-_TURNED_AT = 3  # times the size of the layers: they are turned at that, and then scaled up
-_FEATHER = 0.08  # share of the box's side over which an edit fades out towards its border
-_ROUNDED = 3.0  # exponent of the superellipse inside a box whose corners are left as they are
-_REACH = (3 / 255, 9 / 255)  # mean change at which an edit begins to count, and counts in full
-_REDRAWN = (0.025, 0.08)  # mean change at which the photo's edges begin to go, and are gone
-_UNLIKE = (0.05, 0.3)  # lack of correlation at which they begin to go, and are gone
-_NEAR, _AROUND, _STRUCTURE = 1 / 64, 1 / 32, 1 / 25  # of the box's side: deviations of the blurs for these three
+_TURNED_AT = 3  # times their own size at which layers are turned, before they are scaled up further
+_FEATHER = 0.08  # share of the box's side over which an edit fades out towards the border
+_ROUNDED = 3.0  # exponent of the superellipse to which `rounded` limits an edit
+_REACH = (3 / 255, 9 / 255)  # mean change at which the mask of an edit leaves 0 and reaches 1
+_REDRAWN = (0.025, 0.08)  # mean change at which the photo's own edges begin to fade, and are gone
+_UNLIKE = (0.05, 0.3)  # 1 less correlation at which the photo's own edges begin to fade, and are gone
+_NEAR, _AROUND, _STRUCTURE = 1 / 64, 1 / 32, 1 / 25  # blurs for _REACH, _REDRAWN and _UNLIKE, in sides of the box
 _FLAT = 1e-4  # variance below which there is no structure to compare
-_OCTAVES = 1 / 16  # of the region's side: coarser differences to the reconstruction are light and colour, and stay
-_SHARPENING = 5.0  # times the difference to a blurred image
-_HALO = 0.75  # deviation of that blur, in model pixels
-_EDGE = 5  # pixels of the layers, whose least and largest level limit the sharpening
-_SHARPNESS_SIDE = 128  # pixels of a box in which sharpness is compared
-_RATIO_FLOOR, _RATIO_LIMITS = 0.05, (0.5, 2.0)  # Liu, Shan and Zhang 2001
+_OCTAVES = 1 / 16  # of the region's side: a coarser difference to the reconstruction is light and colour, and stays
+_SHARPENING = 5.0  # strength of the unsharp mask
+_HALO = 0.75  # deviation of the unsharp mask's blur, in pixels of the model
+_EDGE = 5  # side of the pixel window whose darkest and brightest level limit the sharpening
+_SHARPNESS_SIDE = 128  # pixels to which a box is scaled down to compare sharpness
+_RATIO_FLOOR, _RATIO_LIMITS = 0.05, (0.5, 2.0)  # of the ratio image: Liu, Shan and Zhang 2001
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Rec. 601, as Pillow turns colour to gray
 
 Region = tuple[int, int, int, int]  # left, top, right, bottom
@@ -46,20 +46,20 @@ Region = tuple[int, int, int, int]  # left, top, right, bottom
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The change to add to a region of a photo, and its mask: both are exactly 0 where the edit does not reach."""
+    """Change to add to a region of a photo, and the edit's mask; both are exactly 0 outside the edited area."""
 
     change: np.ndarray  # (channels, height, width) in [-1, 1]
-    mask: np.ndarray  # (height, width) in [0, 1], of all channels
+    mask: np.ndarray  # (height, width) in [0, 1], the same for all channels
 
     def rows(self, first: int, last: int, size: tuple[int, int]) -> np.ndarray:
-        """Rows of the change at the region's own (width, height), bilinear: (channels, last - first, width)."""
+        """Rows `first` to `last` - 1, (channels, rows, width), of the change scaled to `size`, (width, height)."""
         scale = self.change.shape[1] / size[1]
         box = (0, first * scale, self.change.shape[2], last * scale)
         return _resized(self.change, (size[0], last - first), Image.Resampling.BILINEAR, box)
 
 
 def coarse_size(width: int, height: int) -> tuple[int, int]:
-    """The size at which a region is merged: finer detail is texture and stays.
+    """Width and height, at most 1024, at which a region is merged: finer detail is texture and stays.
 
     >>> coarse_size(4096, 2048), coarse_size(300, 200)
     ((1024, 512), (300, 200))
@@ -77,11 +77,11 @@ def merge(
     request: EditRequest,
     rounded: bool = False,
 ) -> Merged:
-    """The change that an edit makes to a photo's region.
+    """Change that an edit makes to a photo's region, which holds the crop box.
 
-    `coarse` shows the region at its `coarse_size`, (channels, height, width) in [0, 1]. `before` and `after` are the
+    `coarse` is the photo's region at `coarse_size`, (channels, height, width) in [0, 1]. `before` and `after` are the
     decodings (channels, height, width) of the box at the model's size. With `rounded` the corners of the box, which
-    show no face, stay as they are. All are float32, and with alpha all have it and colours are premultiplied.
+    show no face, stay as they are. All three are float32; either all or none have alpha, premultiplied.
     """
     shown, before, after = _like(coarse, before, after)
     if request.merge == "ratio":
@@ -94,17 +94,17 @@ def merge(
 
 @dataclass(frozen=True, slots=True)
 class _Layers:
-    """The decodings of a box and masks of their difference, of one height and width."""
+    """Decoding of a box before the edit, its change by the edit, and masks of the change, all of one size."""
 
-    before: np.ndarray  # (channels, height, width)
-    difference: np.ndarray  # (channels, height, width)
-    sharper: np.ndarray  # (channels, height, width): what sharpening adds
-    reach: np.ndarray  # (1 or channels, height, width) in [0, 1]: where the edit counts
-    redrawn: np.ndarray  # (1, height, width) in [0, 1]: where the photo's own edges go
+    before: np.ndarray  # (channels, height, width): the photo's reconstruction
+    difference: np.ndarray  # (channels, height, width): decoding after the edit less `before`
+    sharper: np.ndarray  # (channels, height, width): change by sharpening the decoding
+    reach: np.ndarray  # (1 or channels, height, width) in [0, 1]: mask of the edited area
+    redrawn: np.ndarray  # (1, height, width) in [0, 1]: mask of the area where the photo's own edges fade
 
 
 def _like(coarse: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Photo and decodings in common channels: brightness alone where one of them is gray."""
+    """The photo and both decodings, all reduced to brightness (and alpha) if the photo or the model is gray."""
     colours = coarse[:-1] if len(coarse) in WITH_ALPHA else coarse
     is_gray = bool((colours == colours[:1]).all())  # also when it is stored as RGB
     if len(before) == len(coarse) and not is_gray:
@@ -113,26 +113,26 @@ def _like(coarse: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np
 
 
 def _gray(image: np.ndarray) -> np.ndarray:
-    """Brightness, followed by alpha where there is one."""
+    """Brightness of an image (channels, height, width) by Rec. 601, followed by alpha if the image has alpha."""
     if len(image) < 3:
         return image
     return np.concatenate([np.tensordot(_LUMA, image[:3], axes=1)[None], image[3:]])
 
 
 def _structure(image: np.ndarray) -> np.ndarray:
-    """A layer (1, height, width) with all edges: brightness, with alpha its mean with that (nothing 0, black 0.5)."""
+    """Layer (1, height, width) that shows all edges of an image: brightness, or the mean of brightness and alpha."""
     return np.asarray(_gray(image).mean(axis=0, keepdims=True))
 
 
 def _for_channels(change: np.ndarray, channels: int) -> np.ndarray:
-    """The change of each colour, which may be that of brightness, followed by that of alpha."""
+    """A change with `channels` channels: a change of brightness is repeated for each colour; alpha comes last."""
     if channels in WITH_ALPHA:
         return np.concatenate([_for_channels(change[:-1], channels - 1), change[-1:]])
     return np.broadcast_to(change, (channels, *change.shape[1:]))
 
 
 def _on_box(before: np.ndarray, after: np.ndarray, mode: Merge, rounded: bool) -> _Layers:
-    """The layers of a box, upright, at twice the model's size."""
+    """Layers (decoding, difference, masks) of an upright box, from the decodings, at twice the model's size."""
     height, width = (_ABOVE * side for side in before.shape[1:])
     old, new = (_resized(image, (width, height), Image.Resampling.LANCZOS) for image in (before, after))
     window = _window(height, width, rounded)
@@ -152,9 +152,9 @@ def _on_box(before: np.ndarray, after: np.ndarray, mode: Merge, rounded: bool) -
 
 
 def _unlikeness(a: np.ndarray, b: np.ndarray, deviation: float) -> np.ndarray:
-    """1 less the local correlation of two gray images (1, height, width): SSIM's structure (Wang et al. 2004, eq. 10).
+    """1 less the local correlation, SSIM's structure term, of gray images (1, height, width): Wang et al. 2004, eq. 10.
 
-    It is low for eyes that get narrower, which keep their detail, and high for a mouth that opens.
+    `deviation` is of the Gaussian window. Narrowed eyes, which keep their detail, score low, an opened mouth high.
     """
     blurred = _blur(np.concatenate([a, b, a * a, b * b, a * b]), deviation)
     mean_a, mean_b, of_a, of_b, of_both = blurred[:, None]
@@ -164,7 +164,10 @@ def _unlikeness(a: np.ndarray, b: np.ndarray, deviation: float) -> np.ndarray:
 
 
 def _onto(drawn: _Layers, shape: tuple[int, ...], region: Region, box: Box) -> _Layers:
-    """The layers turned and scaled onto the pixels (height, width) of the region; beyond the box the border goes on."""
+    """Layers of an upright box, turned and scaled onto a region of `shape` (..., height, width).
+
+    Outside the box masks are 0, and the other layers repeat their border.
+    """
     left, top, right, bottom = region
     across, down = shape[1] / (right - left), shape[0] / (bottom - top)  # coarse pixels in one of the photo
     rows, columns = drawn.before.shape[1:]
@@ -202,7 +205,7 @@ def _onto(drawn: _Layers, shape: tuple[int, ...], region: Region, box: Box) -> _
 
 
 def _residual(photo: np.ndarray, drawn: _Layers, side: float, detail: float) -> np.ndarray:
-    """The decodings' difference and sharpening, with the photo's own detail limited: the default."""
+    """Change of `photo` in merge mode `residual`: add difference and sharpening, limit the photo's own edges."""
     own = photo - drawn.before  # detail that the reconstruction lacks
     plain = drawn.reach * (drawn.difference - (own - _limited(own, drawn.redrawn, detail)))
     extra = drawn.reach * drawn.sharper
@@ -210,14 +213,14 @@ def _residual(photo: np.ndarray, drawn: _Layers, side: float, detail: float) -> 
 
 
 def _ratio(photo: np.ndarray, drawn: _Layers, side: float, detail: float) -> np.ndarray:
-    """Ratio image of the brightness: texture and hue of the photo stay (Liu, Shan and Zhang 2001)."""
+    """Change of `photo` in merge mode `ratio`: multiply by the decodings' brightness ratio (Liu, Shan, Zhang 2001)."""
     old = _gray(drawn.before) + _RATIO_FLOOR
     ratio = np.clip((old + _gray(drawn.difference)) / old, *_RATIO_LIMITS)
     return np.asarray(drawn.reach * photo * (ratio - 1))
 
 
 def _decoding(photo: np.ndarray, drawn: _Layers, side: float, detail: float) -> np.ndarray:
-    """The decoding in place of the photo."""
+    """Change of `photo` in merge mode `decode`: replace with the decoding after the edit."""
     return np.asarray(drawn.reach * (drawn.before + drawn.difference - photo))
 
 
@@ -229,10 +232,10 @@ _MODES: dict[Merge, Callable[[np.ndarray, _Layers, float, float], np.ndarray]] =
 
 
 def _limited(own: np.ndarray, redrawn: np.ndarray, detail: float) -> np.ndarray:
-    """Detail (channels, height, width) with its edges limited, octave by octave, where it is redrawn."""
+    """Detail `own` (channels, height, width) whose edges are limited, octave by octave, under the mask `redrawn`."""
     if detail == 1:
         return own
-    times = detail / (1 - detail)  # the median amplitude: 1 at a half
+    times = detail / (1 - detail)  # limit in multiples of the median amplitude: 1 for a detail of 0.5
     octaves = max(1, round(math.log2(max(2.0, _OCTAVES * max(own.shape[1:])))))
     rest, mask, bands = own, redrawn, []
     for _ in range(octaves):
@@ -252,7 +255,7 @@ def _limited(own: np.ndarray, redrawn: np.ndarray, detail: float) -> np.ndarray:
 
 
 def _matching(photo: np.ndarray, plain: np.ndarray, extra: np.ndarray, mask: np.ndarray, side: float) -> np.float32:
-    """Share of the sharpening, 0 to 1, with which the edit has the photo's sharpness: the energy of its Laplacian."""
+    """Share, 0 to 1, of the sharpening `extra` that gives the edit the photo's sharpness (energy of its Laplacian)."""
     share = min(1.0, _SHARPNESS_SIDE / side)
     layers = np.concatenate([*map(_structure, (photo, plain, extra)), mask])
     if share < 1:
@@ -273,7 +276,7 @@ def _matching(photo: np.ndarray, plain: np.ndarray, extra: np.ndarray, mask: np.
 
 
 def _sharpening(image: np.ndarray) -> np.ndarray:
-    """The change by sharpening an image (channels, height, width): edges get steeper, but no brighter or darker."""
+    """Change by sharpening an image (channels, height, width): an unsharp mask without overshoot at edges."""
     away = np.float32(_SHARPENING) * (image - _blur(image, _HALO * _ABOVE))
     layers = [Image.fromarray(layer) for layer in image]
     least, most = (
@@ -284,9 +287,9 @@ def _sharpening(image: np.ndarray) -> np.ndarray:
 
 
 def _blur(image: np.ndarray, deviation: float) -> np.ndarray:
-    """Gaussian blur of (channels, height, width) beyond whose border it goes on.
+    """Gaussian blur of an image (channels, height, width), with its border repeated outside.
 
-    It is a product with a matrix for each axis: SciPy would take longer to load than it saves.
+    Each axis is multiplied by a matrix, since importing SciPy would take longer than its filter saves.
     """
     reach = max(1, math.ceil(3 * deviation))
     offsets = np.arange(-reach, reach + 1)
@@ -307,7 +310,7 @@ def _resized(
     resampling: Image.Resampling,
     box: tuple[float, float, float, float] | None = None,
 ) -> np.ndarray:
-    """Layers (n, height, width), or a box of them, at another (width, height)."""
+    """Layers (n, height, width), or the part in `box`, resized to `size`, (width, height)."""
     if box is None and size == layers.shape[:0:-1]:
         return layers
     resized = [Image.fromarray(layer).resize((size[0], size[1]), resampling, box) for layer in layers]
@@ -315,18 +318,18 @@ def _resized(
 
 
 def _halved(layers: np.ndarray) -> np.ndarray:
-    """Layers (n, height, width) at half the size, rounded up: means of two by two pixels."""
+    """Layers (n, height, width) downscaled to half the size, rounded up, by means of two by two pixels."""
     return np.stack([np.asarray(Image.fromarray(layer).reduce(2)) for layer in layers])
 
 
 def _smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """0 up to `low`, 1 from `high`, smooth between."""
+    """Cubic step from 0 for values up to `low` to 1 for values from `high` on."""
     share = np.clip((values - low) / (high - low), 0, 1)
     return np.asarray(share * share * (3 - 2 * share))
 
 
 def _window(height: int, width: int, rounded: bool) -> np.ndarray:
-    """1 inside, falling to 0 at the border along a half cosine: (1, height, width). `rounded` cuts the corners off."""
+    """Window (1, height, width): 1 inside, 0 at the border, a half cosine between; `rounded` cuts the corners off."""
     y, x = (np.abs((2 * np.arange(length, dtype=np.float32) + 1) / length - 1) for length in (height, width))
     if rounded:
         out = (x[None, :] ** _ROUNDED + y[:, None] ** _ROUNDED) ** (1 / _ROUNDED)

@@ -1,6 +1,6 @@
-"""File traits of a photo besides its pixels, so that the edited photo can be saved as the original came.
+"""File traits of a photo (EXIF, colour profile, compression, ...), kept so that an edit is saved like its original.
 
-An edited photo holds its edit record, the JSON text of its `EditRequest`: PNG in a text chunk, TIFF in the
+An edited photo's file holds its edit record, the JSON text of its `EditRequest`: PNG in a text chunk, TIFF in the
 description, other types at the end of the EXIF user comment.
 """
 
@@ -20,18 +20,18 @@ from latentcli.imaging.images import ORIENTATION, PILLOW_ERRORS, open_picture
 from latentcli.photo.sixteen_bit import has_16_bits, says_16_bits
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825  # EXIF tags of the inner directories
-_USER_COMMENT = 0x9286  # in the EXIF IFD
-_DESCRIPTION = 270  # holds the record in TIFF, whose compressed files hold no EXIF IFD
-_DESCRIBING = (_DESCRIPTION, 271, 272, 305, 306, 315, 316, 33432)  # of TIFF's tags; others lay it out
-_CODES = {b"ASCII\0\0\0": "ascii", b"UNICODE\0": "utf-16"}  # prefixes of a user comment
-_MARK = "latentcli edit: "  # before the record in a comment or description
-_TEXT_KEY = "latentcli"  # of the PNG chunk with the record
-_XMP_KEY, _RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "  # of PNG chunks that are written anew
-_MOST_EXIF = 65_000  # bytes in a JPEG
-_MOST_DPI = 65_535  # that a file can hold
-_QUALITY = 95  # of lossy output where the input has none to go by
+_USER_COMMENT = 0x9286  # tag in the EXIF IFD
+_DESCRIPTION = 270  # tag that holds the edit record in TIFF, whose compressed files hold no EXIF IFD
+_DESCRIBING = (_DESCRIPTION, 271, 272, 305, 306, 315, 316, 33432)  # TIFF tags of metadata, not of the pixels' layout
+_CODES = {b"ASCII\0\0\0": "ascii", b"UNICODE\0": "utf-16"}  # encodings by the prefix of a user comment
+_MARK = "latentcli edit: "  # stands before the edit record in a comment or description
+_TEXT_KEY = "latentcli"  # key of the PNG text chunk with the edit record
+_XMP_KEY, _RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "  # keys of PNG chunks that are not copied as texts
+_MOST_EXIF = 65_000  # bytes of EXIF in a JPEG
+_MOST_DPI = 65_535  # largest resolution that a file can hold
+_QUALITY = 95  # of lossy output if the original's is unknown
 _WITH_EXIF = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF")
-_HOLD = {  # types that hold a trait
+_HOLD = {  # file types that can hold a trait
     "icc_profile": _WITH_EXIF,
     "xmp": ("JPEG", "WEBP", "AVIF"),
     "exif": _WITH_EXIF,
@@ -42,28 +42,28 @@ _LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_def
 
 @dataclass(frozen=True, slots=True)
 class FileTraits:
-    """The contents of a photo's file besides its pixels."""
+    """Metadata and compression settings of a photo's file."""
 
     icc_profile: bytes | None = None  # only where the pixels keep their colour space
-    exif: bytes | None = None  # orientation taken out
+    exif: bytes | None = None  # without orientation and thumbnail
     xmp: bytes | None = None
-    texts: tuple[tuple[str, str], ...] = ()  # PNG's, without our own
+    texts: tuple[tuple[str, str], ...] = ()  # keys and texts of PNG's text chunks, without the edit record
     jpeg: tuple[tuple[str, object], ...] = ()  # quantization tables, subsampling, whether progressive
     lossless: bool = False
     compression: str | None = None  # TIFF's
     dpi: tuple[float, float] | None = None
-    earlier: dict[str, Any] | None = None  # the edit that the photo came from, where it can be read
-    lost: tuple[str, ...] = ()  # what cannot be kept, in words
+    earlier: dict[str, Any] | None = None  # edit record of the photo, if it was itself edited
+    lost: tuple[str, ...] = ()  # properties that an edit cannot keep, in words
 
     def options(self, suffix: str, record: str | None = None) -> dict[str, object]:
-        """Options of `encode_picture` for this type: quality, profile, EXIF and so on, where the type has them.
+        """Keyword options of `encode_picture` that write these traits (quality, profile, EXIF, ...) to a file.
 
-        `record` is the edit record to store in the file, ASCII.
+        `suffix` gives the file's type; traits that it cannot hold are left out. `record` is an edit record to add.
         """
         kind = Image.EXTENSION.get(suffix.lower())
         exif = self.exif if record is None or kind == "PNG" else _with_record(self.exif, record, kind == "TIFF")
         if kind == "JPEG" and exif and len(exif) > _MOST_EXIF:
-            exif = self.exif  # a large one leaves no room for the record
+            exif = self.exif  # a large EXIF block leaves no room for the record
         traits = {"icc_profile": self.icc_profile, "xmp": self.xmp, "exif": exif, "dpi": self.dpi}
         options: dict[str, object] = {name: value for name, value in traits.items() if value and kind in _HOLD[name]}
         if kind == "PNG":
@@ -84,7 +84,7 @@ class FileTraits:
 
 
 def traits_of(picture: Image.Image, content: bytes) -> FileTraits:
-    """Traits of an opened picture whose pixels have not been decoded yet; `content` are the file's bytes."""
+    """File traits of an opened picture whose pixels have not been decoded yet; `content` is its file's bytes."""
     lost = _lost(picture)  # first, since texts may stand behind the pixels
     same_space = picture.mode in ("1", "L", "RGB", "LA", "RGBA", "P", "PA") or picture.mode.startswith("I;16")
     xmp, compression, earlier = picture.info.get("xmp"), None, None
@@ -121,12 +121,15 @@ def traits_of(picture: Image.Image, content: bytes) -> FileTraits:
 
 
 def holds_metadata(suffix: str) -> bool:
-    """Whether a file of this type can hold the record of its edit."""
+    """Whether files with this `suffix` can hold an edit record."""
     return Image.EXTENSION.get(suffix.lower()) in _WITH_EXIF
 
 
 def read_request(path: Path) -> EditRequest:
-    """The edit that a photo's file says was made. Raises ImageError for no image, FileFormatError without an edit."""
+    """The edit request stored in an edited photo's file.
+
+    Raises ImageError if the file is no image, FileFormatError if it holds no readable edit record.
+    """
     with open_picture(path) as picture:
         record = _record(picture)
     if record is None:
@@ -138,7 +141,7 @@ def read_request(path: Path) -> EditRequest:
 
 
 def _record(picture: Image.Image) -> str | None:
-    """The edit record in an opened picture's file."""
+    """The edit record (JSON text) in an opened picture's file, or None."""
     if record := _texts(picture).get(_TEXT_KEY):
         return str(record)
     with contextlib.suppress(*PILLOW_ERRORS):
@@ -151,14 +154,14 @@ def _record(picture: Image.Image) -> str | None:
 
 
 def _texts(picture: Image.Image) -> dict[str, Any]:
-    """PNG's text chunks by their keys."""
+    """Text chunks of a PNG by their keys; empty for other types and unreadable chunks."""
     with contextlib.suppress(*PILLOW_ERRORS):
         return dict(cast(PngImageFile, picture).text) if picture.format == "PNG" else {}
     return {}
 
 
 def _exif(picture: Image.Image) -> bytes | None:
-    """EXIF without the orientation, which is applied, and without the thumbnail, which shows the photo as it was."""
+    """EXIF of a picture without orientation (already applied) and thumbnail (of the unedited photo), or None."""
     with contextlib.suppress(*PILLOW_ERRORS):  # broken EXIF is left behind
         exif, cleaned = picture.getexif(), Image.Exif()
         for tag, value in exif.items():
@@ -178,12 +181,12 @@ def _loaded(exif: bytes | None) -> Image.Exif:
 
 
 def _inner(exif: Image.Exif) -> dict[int, dict[int, Any]]:
-    """The inner directories that hold something, by their tags."""
+    """Non-empty inner directories (EXIF, GPS) by their tags."""
     return {tag: values for tag in (_EXIF_IFD, _GPS_IFD) if (values := exif.get_ifd(tag))}
 
 
 def _comment(exif: Image.Exif) -> str:
-    """The text of the user comment, "" without one."""
+    """Decoded text of the EXIF user comment, or ""."""
     value = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
     if not isinstance(value, bytes):
         return value if isinstance(value, str) else ""
@@ -194,7 +197,7 @@ def _comment(exif: Image.Exif) -> str:
 
 
 def _with_record(exif: bytes | None, record: str, in_tiff: bool) -> bytes:
-    """The EXIF with the record at the end of its user comment, or of TIFF's description, in place of an earlier one."""
+    """EXIF with the edit record at the end of the user comment or TIFF description, in place of an older record."""
     loaded = _loaded(exif)
     before = str(loaded.get(_DESCRIPTION, "")) if in_tiff else _comment(loaded)
     ahead = before.partition(_MARK)[0].rstrip()
@@ -208,7 +211,7 @@ def _with_record(exif: bytes | None, record: str, in_tiff: bool) -> bytes:
 
 
 def _is_lossless(webp: bytes) -> bool:
-    """Whether a WebP file has a chunk of lossless pixels; others may come before it."""
+    """Whether the bytes of a WebP file have a chunk of losslessly compressed pixels."""
     offset = 12
     while offset + 8 <= len(webp):
         if webp[offset : offset + 4] == b"VP8L":
@@ -219,7 +222,7 @@ def _is_lossless(webp: bytes) -> bool:
 
 
 def _lost(picture: Image.Image) -> list[str]:
-    """Properties of a picture that an edit cannot keep, in words."""
+    """Descriptions of a picture's properties that an edit cannot keep, like `its palette`."""
     mode = picture.mode
     losses = {
         "all frames but the first": getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO",

@@ -1,4 +1,4 @@
-"""A photo around an edit: read it whole, cut out what the model sees, merge the change back, save it as it came."""
+"""Photos to edit: read at full size, changed in the pixels of a region, and saved with the original's file traits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -28,24 +28,24 @@ from latentcli.photo.merge import Region, coarse_size, merge
 from latentcli.photo.metadata import FileTraits, traits_of
 from latentcli.photo.sixteen_bit import can_hold, encode_16_bits, has_16_bits, read_16_bits
 
-_BAND = 256  # rows that are changed at a time, so that no copy of a large photo is made in floating point
+_BAND = 256  # rows changed at a time, so that a large photo is never copied in floating point
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photo, upright and at full size, with what its file needs to be saved as it came."""
+    """Pixels of a photo, upright and at full size, with the metadata and compression settings of its file."""
 
     picture: Image.Image  # mode L or RGB
-    alpha: Image.Image | None = None
-    wide: np.ndarray | None = None  # uint16 (height, width[, 3 or 4]) where the file has 16 bits a channel
+    alpha: Image.Image | None = None  # mode L; None if opaque
+    wide: np.ndarray | None = None  # uint16 (height, width[, 3 or 4]) if the file has 16 bits a channel
     traits: FileTraits = field(default_factory=FileTraits)
-    content: bytes = b""  # of its file
+    content: bytes = b""  # the file's bytes
 
     @classmethod
     def read(cls, path: Path, content: bytes | None = None, megapixels: float = PHOTO_MEGAPIXELS) -> "Photo":
-        """Read a file, or the bytes of one. Colours under transparent areas are kept.
+        """Read a photo from `path`, or from `content`, a file's bytes. Colours under transparent areas are kept.
 
-        Raises ImageError when it is no readable image, or one of more megapixels.
+        Raises ImageError if the file is no readable image or has more pixels than `megapixels` million.
         """
         with open_picture(path, content, megapixels) as picture:
             content = picture_bytes(path, picture) if content is None else content
@@ -68,7 +68,7 @@ class Photo:
         return self.picture.size
 
     def visible(self) -> Image.Image:
-        """The photo's pixels: mode L, RGB or, with transparency, LA or RGBA."""
+        """Copy of the photo's pixels with alpha, if it has any: mode L, RGB, LA or RGBA."""
         picture = self.picture.copy()
         if self.alpha is not None:
             picture.putalpha(self.alpha)
@@ -77,10 +77,10 @@ class Photo:
     def merged(
         self, before: np.ndarray, after: np.ndarray, box: Box, request: EditRequest, rounded: bool = False
     ) -> "Photo":
-        """The photo with the change from one decoding (channels, height, width) of a box to the other merged in.
+        """A copy with an edit of `box` merged in: the change between its decodings `before` and `after`.
 
-        Decodings with alpha change the photo's alpha, too. Where it has none, or only its brightness is changed, they
-        are laid on white first.
+        Decodings are (channels, height, width). Their alpha changes the photo's; they are laid on white instead if the
+        photo has no alpha or the merge mode is `ratio`. With `rounded` the box's corners stay.
         """
         region = box.region(self.size)
         size = region[2] - region[0], region[3] - region[1]
@@ -111,7 +111,7 @@ class Photo:
         return replace(self, picture=_pasted(self.picture, edited, region), alpha=alpha, wide=wide)
 
     def bytes(self, suffix: str, record: str | None = None) -> bytes:
-        """The photo as a file of this type; `record` is the edit record to store in it, ASCII.
+        """Bytes of the photo as a file of the type of `suffix`; `record` is the edit record to store, ASCII.
 
         Raises ImageError for a type Pillow cannot write.
         """
@@ -121,7 +121,7 @@ class Photo:
         return encode_picture(self.visible() if self.alpha is not None else self.picture, suffix, **options)
 
     def lost(self, suffix: str, in_sheet: bool = False) -> list[str]:
-        """Properties of the original that a file of this type, or a sheet of versions, does not keep, in words."""
+        """Properties of the original that a file with `suffix`, or a sheet of versions, does not keep, in words."""
         lost = list(self.traits.lost)
         if self.wide is not None and (in_sheet or not can_hold(suffix, self.wide)):
             lost.append("levels beyond 8 bits")
@@ -131,13 +131,13 @@ class Photo:
 
 
 def side_by_side(photos: Sequence[Photo], columns: int, look: Look = PLAIN, words: Captions | None = None) -> Photo:
-    """A sheet of versions of one photo, with its traits; 8 bits a channel, transparent areas on a checkerboard."""
+    """Sheet of versions of one photo, with the first's file traits, 8 bits a channel and a checkerboard as backdrop."""
     drawn = look.draw([photo.visible() for photo in photos], columns, words)
     return replace(photos[0], picture=drawn, alpha=None, wide=None)
 
 
 def _add(pixels: np.ndarray, change: np.ndarray) -> None:
-    """Add a change (1 or 3, rows, width) to whole numbers (rows, width[, 3 or 4]), in place; transparency stays."""
+    """Add `change` (1 or 3, rows, width), in [-1, 1], to the colours of integer `pixels` (rows, width[, 3 or 4])."""
     top = np.iinfo(pixels.dtype).max
     colours = pixels[:, :, :3] if pixels.ndim == 3 else pixels[:, :, None]
     more = change.transpose(1, 2, 0) * np.float32(top)
@@ -145,9 +145,9 @@ def _add(pixels: np.ndarray, change: np.ndarray) -> None:
 
 
 def _add_premultiplied(pixels: np.ndarray, change: np.ndarray) -> None:
-    """Add a premultiplied change (2 or 4, rows, width) to whole numbers (rows, width, 2 or 4), in place.
+    """Add a premultiplied `change` (2 or 4, rows, width) to integer `pixels` (rows, width, 2 or 4) in place.
 
-    Colours are stored as they are under their alpha. Pixels without a change keep theirs, also invisible ones.
+    Pixels hold straight, not premultiplied, colours; unchanged pixels keep theirs even where fully transparent.
     """
     top = np.iinfo(pixels.dtype).max
     x = pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(top)
@@ -157,7 +157,7 @@ def _add_premultiplied(pixels: np.ndarray, change: np.ndarray) -> None:
 
 
 def _pasted(picture: Image.Image, part: Image.Image, region: Region) -> Image.Image:
-    """A copy of a picture with another part, converted to its mode."""
+    """Copy of `picture` with `part` pasted into `region`, converted to the mode of `picture`."""
     whole = picture.copy()
     whole.paste(part if part.mode == whole.mode else part.convert(whole.mode), region)
     return whole

@@ -1,7 +1,7 @@
-"""Photos of 16 bits a channel: Pillow shows eight of them, the edit keeps them all.
+"""Reading and writing photos of 16 bits a channel, in full precision.
 
-Gray ones Pillow reads and writes itself. Of colour ones it unpacks one byte of each number; asked for the other one
-as well, it gives both. It writes none, so their PNG files are put together here.
+Pillow reads and writes gray ones. Of 16-bit colour it unpacks one byte of each number, so each file is read twice,
+once for each byte; it cannot write 16-bit colour, so PNG files are assembled here.
 """
 
 import contextlib
@@ -17,31 +17,34 @@ from PIL.PngImagePlugin import PngImageFile
 
 from latentcli.imaging.images import ORIENTATION, PILLOW_ERRORS, encode_picture
 
-_COLOUR = ("RGB;16B", "RGBA;16B")  # what Pillow calls the layout of 16-bit colour in PNG
+_COLOUR = ("RGB;16B", "RGBA;16B")  # Pillow's names for the layouts of 16-bit colour in PNG
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPES = {3: 2, 4: 6}  # of PNG, by channels
-_UP = 2  # the PNG filter that stores the difference to the row above
-# Quarter turns counter-clockwise after mirroring or not, by the value of the EXIF orientation.
+_COLOUR_TYPES = {3: 2, 4: 6}  # PNG colour type by number of channels
+_UP = 2  # PNG filter that stores the difference to the row above
+# By EXIF orientation: quarter turns counter-clockwise, and whether the picture is mirrored first.
 _ORIENTATIONS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False)}
-_LEVEL = 4  # of zlib: 16-bit noise hardly gets smaller above
+_LEVEL = 4  # compression level of zlib: higher ones hardly shrink 16-bit noise
 
 
 def has_16_bits(picture: Image.Image) -> bool:
-    """Whether an opened picture has 16 bits a channel that can be kept."""
+    """Whether an opened picture has 16 bits a channel, in a layout that `read_16_bits` can read."""
     in_colour = isinstance(picture, PngImageFile) and len(picture.tile) > 0 and picture.tile[0].args in _COLOUR
     return (picture.mode.startswith("I;16") or in_colour) and "transparency" not in picture.info
 
 
 def says_16_bits(picture: Image.Image) -> bool:
-    """Whether an opened picture's file has 16 bits a channel, also where they cannot be kept."""
+    """Whether an opened picture's file has 16 bits a channel, even in a layout that `read_16_bits` cannot read."""
     return isinstance(picture, ImageFile) and any(";16" in str(tile.args) for tile in picture.tile)
 
 
 def read_16_bits(content: bytes, opened: Image.Image) -> np.ndarray:
-    """uint16 (height, width) of a gray file, or (height, width, 3 or 4), upright; `opened` is the same file."""
+    """Upright pixels of a 16-bit file as uint16: (height, width) if gray, else (height, width, 3 or 4).
+
+    `content` is the file's bytes, `opened` the same file opened by Pillow.
+    """
     with Image.open(io.BytesIO(content)) as picture:
         pixels = np.asarray(picture).astype(np.uint16)
-    if pixels.ndim == 3:  # the first bytes; read as if it were little-endian, the file gives the second ones
+    if pixels.ndim == 3:  # high bytes only; read as if little-endian, the file gives the low bytes
         with Image.open(io.BytesIO(content)) as picture:
             assert isinstance(picture, PngImageFile)
             picture.tile = [tile._replace(args=str(tile.args).replace("16B", "16L")) for tile in picture.tile]
@@ -53,7 +56,7 @@ def read_16_bits(content: bytes, opened: Image.Image) -> np.ndarray:
 
 
 def encode_16_bits(pixels: np.ndarray, suffix: str, **options: object) -> bytes:
-    """The bytes of a PNG (gray and colour) or TIFF (gray) file of uint16 (height, width[, 3 or 4])."""
+    """Bytes of a PNG (gray or colour) or TIFF (gray) file with `pixels`, uint16 (height, width[, 3 or 4])."""
     if pixels.ndim == 2:
         return encode_picture(Image.fromarray(pixels), suffix, **options)
     height, width, channels = pixels.shape
@@ -74,13 +77,13 @@ def encode_16_bits(pixels: np.ndarray, suffix: str, **options: object) -> bytes:
 
 
 def can_hold(suffix: str, pixels: np.ndarray) -> bool:
-    """Whether a file of this type holds 16 bits a channel of such pixels."""
+    """Whether a file with `suffix` can hold 16 bits a channel of `pixels`: gray in PNG and TIFF, colour in PNG."""
     kinds = ("PNG", "TIFF") if pixels.ndim == 2 else ("PNG",)
     return Image.EXTENSION.get(suffix.lower()) in kinds
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The kind and data of each chunk."""
+    """Yield the type and the data of each chunk of a PNG file."""
     offset = len(_SIGNATURE)
     while offset < len(png):
         (length,) = struct.unpack_from(">I", png, offset)

@@ -1,4 +1,4 @@
-"""Page of a map: images at their points, to be zoomed, moved and hovered over. One file; nothing is loaded."""
+"""HTML page of a map of the latent space: thumbnails at 2-D points, to be zoomed and moved; one self-contained file."""
 
 import math
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from latentcli.imaging.images import plain
 from latentcli.report.page import templates
 from latentcli.text import shown
 
-_MOST_ATLAS = 16_000_000  # pixels of the atlas, which browsers decode whole
-_LARGEST, _SMALLEST = 64, 16  # pixels of the longer side of a thumbnail
-_DIGITS = 4  # of a coordinate between 0 and 1
+_MOST_ATLAS = 16_000_000  # pixels of the atlas, the picture of all thumbnails, which browsers decode whole
+_LARGEST, _SMALLEST = 64, 16  # pixels of a thumbnail's longer side
+_DIGITS = 4  # decimals of a coordinate between 0 and 1
 
 
 def thumbnail_size(count: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Pixels of a thumbnail, so that all of them fit into one atlas."""
+    """Width and height of thumbnails of images of `size`, so that `count` of them fit into one atlas picture."""
     longer = max(_SMALLEST, min(_LARGEST, max(size), math.isqrt(_MOST_ATLAS // count)))
     width, height = (max(1, round(side * longer / max(size))) for side in size)
     return width, height
@@ -32,7 +32,10 @@ def build(
     placed: np.ndarray,
     columns: int | None,
 ) -> str:
-    """The whole document. `placed` are points (n, 2) in 0 to 1, or, with columns, cells (n,) of a grid."""
+    """HTML of the map page. `members` are the names of the images' groups.
+
+    `placed` are points (n, 2) in 0 to 1 or, if `columns` is given, cell numbers (n,) of a grid with that many columns.
+    """
     width, height = thumbnails[0].size
     across = math.ceil(math.sqrt(len(thumbnails) * height / width))
     atlas = Image.new("RGB", (across * width, -(-len(thumbnails) // across) * height), "white")

@@ -1,4 +1,4 @@
-"""Report of a model on one page: diagnosis and pictures first, then metrics, curves and settings, folded."""
+"""HTML report of a model: diagnosis and pictures first, then metrics, curves and settings in folded sections."""
 
 import contextlib
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ from latentcli.storage.history import Sharpening
 from latentcli.storage.names import RECONSTRUCTIONS_FILE, SNAPSHOT_FOLDER
 
 REPORT_FILE = "report.html"
-_SAMPLES = 64  # seeds 0 to 63
-_TRAVERSED = 8  # leading dimensions
+_SAMPLES = 64  # number of samples shown, of seeds 0 to 63
+_TRAVERSED = 8  # number of latent dimensions with a traversal
 _STEPS = 9  # pictures per traversal
-_REACH = 2.5  # standard deviations of a traversal, down and up
+_REACH = 2.5  # standard deviations that a traversal goes down and up
 _GRADES = {"problem": "Problem", "note": "Worth knowing", "good": "Good"}
 _WORDS = {
     "latent_dim": "latent dimensions",
@@ -48,13 +48,13 @@ _WORDS = {
     "jitter": "brightness and contrast changed by up to",
 }
 _MAY_BE_ZERO = ("beta", "kept_epoch", "seed")  # settings whose 0 is shown
-_DEFAULTS = {"pooling": 1, "stages": 1}  # are left out, too
+_DEFAULTS = {"pooling": 1, "stages": 1}  # settings that are left out at these values
 
 
 def build(model: LoadedModel, record: Record | None, vectors: Sequence[ConceptVector]) -> str:
-    """The page as HTML, in the order of a reader's questions: success, looks, abilities, figures and ingredients.
+    """HTML of a model's report. `record` is the stored evaluation after training; `vectors` are the model's.
 
-    `record` is of the evaluation after training. Sections for which the model's folder holds nothing are left out.
+    Sections for which neither arguments nor the model's folder have data are left out.
     """
     kl = sorted(record.evaluation.kl_per_dimension, reverse=True) if record else ()
     kl_bars = bars(kl, "Mean KL of each latent dimension, largest first", "rank", "nats")
@@ -111,7 +111,7 @@ def _metrics(model: LoadedModel, record: Record | None) -> list[Part]:
 
 
 def _sharpening(sharpening: Sharpening, evaluation: Evaluation) -> Table:
-    """Metrics before and after sharpening; no Fréchet distance where there are too few images for it."""
+    """Table of metrics before and after sharpening the decoder, with Fréchet distance if there are enough images."""
     columns = ["sharpening the decoder", "PSNR, dB", "sharpness", "Fréchet distance of samples"]
     columns = columns if evaluation.held_out.images >= MIN_COMPARED else columns[:-1]
     rows = [
@@ -172,7 +172,7 @@ def _over_time(model: LoadedModel) -> list[Part]:
 
 
 def _traversals(model: LoadedModel, record: Record | None) -> Picture:
-    """Traversals of the dimensions with the largest KL, without a record the largest deviation, and a random one."""
+    """Sheet of traversals of the latent dimensions with the largest KL, or deviation, and of a random direction."""
     geometry = model.geometry
     kl = record.evaluation.kl_per_dimension if record else ()
     importance = np.asarray(kl) if kl else np.sqrt(np.diag(geometry.covariance))
@@ -221,7 +221,7 @@ def _settings(model: LoadedModel) -> Table:
 
 
 def _in_words(value: object) -> str:
-    """A setting as a reader would write it.
+    """Text of a setting's value for the settings table.
 
     >>> _in_words([16, 32]), _in_words(True), _in_words(0.0012), _in_words(12345)
     ('16, 32', 'yes', '0.0012', '12,345')

@@ -1,4 +1,4 @@
-"""HTML page of sections: text, tables, pictures and charts, drawn by the templates. It has no script and loads nothing.
+"""HTML pages of sections with text, tables, pictures and charts, from templates; without scripts or external files.
 
 Charts are SVG, which scales to a phone, prints and follows the dark mode; each has a description in words.
 """
@@ -17,16 +17,16 @@ from PIL import Image
 from latentcli.figures.table import Table, is_number
 from latentcli.imaging.images import encode_picture
 
-_QUALITY = 80  # of WebP
-_SHOWN_WIDTH = 900  # pixels, up to which small pictures are shown larger
-_TICKS = 4
+_QUALITY = 80  # of pictures in WebP
+_SHOWN_WIDTH = 900  # pixels: smaller pictures are scaled up by a whole factor as far as this width allows
+_TICKS = 4  # intervals between the ticks of an axis
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A line of advice with a colour."""
+    """A finding in a coloured line: an optional label, text, and optional advice."""
 
-    grade: str  # its class in the style sheet: good, note or problem
+    grade: str  # class in the style sheet, which sets the colour: good, note or problem
     text: str
     label: str = ""
     advice: str = ""
@@ -34,32 +34,32 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture inside the page, with a description for those who do not see it."""
+    """A picture embedded in the page."""
 
     image: Image.Image
-    description: str
+    description: str  # alternative text
     caption: str
-    beside: bool = False  # another picture may stand beside it, where the window is wide
+    beside: bool = False  # whether another picture may stand beside this one in a wide window
 
     @property
     def scale(self) -> int:
-        """Factor by which a small picture is shown larger."""
+        """Whole factor by which the page enlarges the picture; 1 for pictures wider than 450 pixels."""
         return max(1, _SHOWN_WIDTH // self.image.width)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A vector in an overview: its verdict, and a picture of what it does."""
+    """Row of an overview of concept vectors: name, verdict, and a picture of edits along the vector."""
 
     name: str
     remark: Remark
     picture: Picture
-    section: str  # the id of the section that holds more
+    section: str  # id of the section with the vector's details
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A named curve."""
+    """A curve of a chart: its name in the legend and its points."""
 
     name: str
     x: Sequence[float]
@@ -68,23 +68,23 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves or bars over axes; points, widths and heights are in units of the drawing."""
+    """A chart of curves or bars; points and bars are in coordinates of the SVG drawing, ranges in units of the data."""
 
     title: str
-    description: str
+    description: str  # alternative text
     x_name: str
     x_range: tuple[float, float]
     y_range: tuple[float, float]
-    lines: Sequence[tuple[str, Sequence[tuple[float, float]]]] = ()  # name, points
-    bars: Sequence[tuple[str, Sequence[tuple[float, float, float]]]] = ()  # name; left end, width, height of each
+    lines: Sequence[tuple[str, Sequence[tuple[float, float]]]] = ()  # curves: name, points
+    bars: Sequence[tuple[str, Sequence[tuple[float, float, float]]]] = ()  # groups: name; left, width, height of bars
 
-    width, height = 640, 266
-    left, right, top, base = 78, 628, 12, 226  # of the frame
+    width, height = 640, 266  # of the drawing
+    left, right, top, base = 78, 628, 12, 226  # edges of the frame inside the drawing
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A titled part of the page. It is left out without parts, and folded inside another section."""
+    """A titled part of the page; the page omits empty sections and folds sections inside sections."""
 
     id: str
     title: str
@@ -92,7 +92,7 @@ class Section:
 
     @property
     def shown(self) -> list["Part"]:
-        """Its parts without empty sections."""
+        """The section's parts without empty sections."""
         return [part for part in self.parts if not isinstance(part, Section) or part.shown]
 
 
@@ -100,13 +100,13 @@ Part = str | Table | Picture | list[Remark] | Chart | Entry | Section
 
 
 def page(title: str, introduction: str, sections: Sequence[Section]) -> str:
-    """The whole document."""
+    """HTML document with a title, an introduction and the non-empty sections."""
     shown = [section for section in sections if section.shown]
     return templates.get_template("page.html.j2").render(title=title, introduction=introduction, sections=shown)
 
 
 def curves(lines: Sequence[Line], title: str, x_name: str, unit: str) -> list[Chart]:
-    """Curves over a common axis, distinct by dashes as well as by colour; no chart when there is no curve to draw."""
+    """One chart with all `lines` on common axes; an empty list if no line has two points."""
     lines = [line for line in lines if len(line.x) > 1]
     if not lines:
         return []
@@ -122,7 +122,7 @@ def curves(lines: Sequence[Line], title: str, x_name: str, unit: str) -> list[Ch
 
 
 def bars(values: Sequence[float], title: str, x_name: str, unit: str) -> list[Chart]:
-    """A bar for each value, in the order given; no chart when there are none."""
+    """One bar chart with a bar for each value, in the given order; an empty list if there are no values."""
     if not values:
         return []
     high = max([*values, 1e-9])
@@ -131,7 +131,7 @@ def bars(values: Sequence[float], title: str, x_name: str, unit: str) -> list[Ch
 
 
 def histogram(kinds: Sequence[tuple[str, Sequence[float]]], count: int, title: str, x_name: str) -> list[Chart]:
-    """Shares of the values of each kind in `count` bins, one kind behind the other; every kind has values."""
+    """One chart that overlays a histogram of `count` bins for each kind, given as (name, values, not empty)."""
     low, high = _range([value for _, values in kinds for value in values])
     shares = [(name, np.histogram(values, count, (low, high))[0] / len(values)) for name, values in kinds]
     most = max(float(share.max()) for _, share in shares)
@@ -141,7 +141,7 @@ def histogram(kinds: Sequence[tuple[str, Sequence[float]]], count: int, title: s
 
 
 def _bars(values: Sequence[float], high: float) -> list[tuple[float, float, float]]:
-    """Left end, width and height of bars over the whole axis; a bar of `high` fills the frame."""
+    """Left end, width and height, in the drawing, of a bar for each value; a value of `high` fills the frame."""
     step, full = (Chart.right - Chart.left) / len(values), Chart.base - Chart.top
     return [
         (Chart.left + index * step, max(0.5, 0.85 * step), max(0.0, value / high * full))
@@ -155,7 +155,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _ticks(values: tuple[float, float], start: float, end: float) -> list[tuple[float, str]]:
-    """Positions of the ticks of an axis from start to end, and labels with as many digits as distinguish them.
+    """Positions, `start` to `end`, and labels of the ticks of an axis with range `values`; labels differ in digits.
 
     >>> _ticks((-2, 6), 0, 100)
     [(0.0, '-2.0'), (25.0, '0.0'), (50.0, '2.0'), (75.0, '4.0'), (100.0, '6.0')]
@@ -169,7 +169,7 @@ def _ticks(values: tuple[float, float], start: float, end: float) -> list[tuple[
 
 
 def _short(value: float) -> str:
-    """A number in a description.
+    """A number rounded to three digits, or, from 1000 on, to a whole number, for descriptions.
 
     >>> _short(19015.2), _short(0.1234), _short(-0.0)
     ('19,015', '0.123', '0')
@@ -178,12 +178,12 @@ def _short(value: float) -> str:
 
 
 def _webp(picture: Image.Image) -> str:
-    """The picture as a WebP file in base64."""
+    """Base64 text of the picture as a WebP file."""
     return base64.b64encode(encode_picture(picture, ".webp", quality=_QUALITY)).decode()
 
 
 def _marked(text: str) -> str:
-    """The text as HTML, with the names of parameters, which stand in backticks, as code.
+    """HTML of a plain text, with parameter names in backticks marked up as code.
 
     >>> _marked("`beta` 1 & more")
     '<code>beta</code> 1 &amp; more'

@@ -1,4 +1,4 @@
-"""Report of a model's concept vectors: a strip and a verdict for each, side effects, and folded diagnostics."""
+"""HTML report of concept vectors: for each a verdict and a strip of edited pictures; side effects; diagnostics."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ from latentcli.imaging.images import to_pictures
 from latentcli.model.modelfile import LoadedModel
 from latentcli.report.page import Entry, Line, Part, Picture, Remark, Section, curves, histogram, page
 
-_OVERVIEW = (-1.0, 1.0, 5)  # strengths of the strips of the overview: from, to, pictures
-_STRENGTHS = (-1.0, 2.0, 7)  # of the other strips
+_OVERVIEW = (-1.0, 1.0, 5)  # strengths of the overview's strips: first, last, count
+_STRENGTHS = (-1.0, 2.0, 7)  # strengths of the strips in a vector's own section: first, last, count
 _SMALL = 0.2  # shift below which a side effect is not named: "small" in Cohen, Statistical Power Analysis, 1988
-_POINTS = 100  # of a curve
-_BINS = 30
+_POINTS = 100  # points of a ROC curve
+_BINS = 30  # bins of a histogram
 
 
 def build(model: LoadedModel, vectors: Sequence[ConceptVector], z: np.ndarray, kind: str) -> str:
-    """The page as HTML; vectors are shown on latents z (n, latent_dim) of a kind, like "held-out images"."""
+    """HTML of the report on `vectors`, which edit latents `z` (n, latent_dim) of a `kind` like "held-out images"."""
     cosines = Table(
         "",
         ("vector", *(vector.name for vector in vectors)),
@@ -49,7 +49,7 @@ def build(model: LoadedModel, vectors: Sequence[ConceptVector], z: np.ndarray, k
 
 
 def _overview(model: LoadedModel, vectors: Sequence[ConceptVector], z: np.ndarray, kind: str) -> list[Part]:
-    """A strip of each vector with its verdict, on the latent nearest to the mean."""
+    """Overview entries, one per vector: verdict, and a strip of edits of the latent of `z` nearest to the mean."""
     first, last, _ = _OVERVIEW
     one = kind.removesuffix("s")
     nearest = np.linalg.norm(z - model.geometry.mean, axis=1).argmin()
@@ -72,13 +72,13 @@ def _overview(model: LoadedModel, vectors: Sequence[ConceptVector], z: np.ndarra
 
 
 def verdicts(vectors: Sequence[ConceptVector]) -> Table:
-    """A table with a row for each vector: verdict, AUC and strongest side effect."""
+    """Table with a row per vector: verdict, AUC and strongest side effect."""
     rows = [(vector.name, vector.verdict.word, cell(vector.auc, 2), _strongest(vector)) for vector in vectors]
     return Table("", ("vector", "verdict", "AUC", "strongest side effect"), rows)
 
 
 def _strongest(vector: ConceptVector) -> str:
-    """The strongest side effect in words; "" where none was measured."""
+    """Description of a vector's strongest side effect; "" if none was measured."""
     worst = vector.diagnostics.strongest_side_effect
     if worst is None:
         return ""
@@ -88,7 +88,7 @@ def _strongest(vector: ConceptVector) -> str:
 
 
 def _side_effects(vectors: Sequence[ConceptVector]) -> list[Table]:
-    """The shift of each concept by each vector."""
+    """Table of the shift of each concept (column) by an edit along each vector (row); empty list if none measured."""
     shifts = [{shift.concept: f"{shift.shift:+.2f}" for shift in vector.diagnostics.shifts} for vector in vectors]
     concepts = sorted(set().union(*shifts))
     rows = [
@@ -104,7 +104,7 @@ def _side_effects(vectors: Sequence[ConceptVector]) -> list[Table]:
 
 
 def _vector(model: LoadedModel, vector: ConceptVector, z: np.ndarray, kind: str) -> list[Part]:
-    """Diagnostics, strips and charts of one vector, and what balancing and orthogonalising changed."""
+    """Parts of one vector's section: diagnostics, strips, charts, and effects before and after balancing."""
     measured, scores = vector.diagnostics, vector.scores
     facts = [
         f"Method: {vector.method}",
@@ -143,7 +143,7 @@ def _vector(model: LoadedModel, vector: ConceptVector, z: np.ndarray, kind: str)
 
 
 def _roc(name: str, values: np.ndarray, scores: Scores) -> Line:
-    """Rates of true over false positives at thresholds (n,) of the values."""
+    """ROC curve of a classifier that scores images by `values` (n,): true over false positive rates."""
     thresholds = np.quantile(values, np.linspace(1, 0, _POINTS))
     false, true = (
         [0.0, *(float((values[kind] >= threshold).mean()) for threshold in thresholds)]
@@ -155,7 +155,7 @@ def _roc(name: str, values: np.ndarray, scores: Scores) -> Line:
 def _strip(
     model: LoadedModel, z: np.ndarray, direction: np.ndarray, strengths: tuple[float, float, int]
 ) -> Image.Image:
-    """A row of pictures for each latent z (n, latent_dim), moved along a direction."""
+    """Sheet with a row for each latent of `z` (n, latent_dim): decoded pictures at `strengths` along `direction`."""
     steps = np.linspace(*strengths, dtype=np.float32)[:, None]
     moved = (z[:, None] + steps * direction).reshape(-1, len(direction))
     return sheet(to_pictures(model.decode(moved)), columns=len(steps))
