@@ -20,7 +20,7 @@ _LEAST_QUANTILE = 0.003  # smallest quantile of N(0, 1) that `fan` uses; the lar
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A named direction in latent space, as long as one standard deviation of the model's latents along it."""
+    """A named direction in latent space, with the length of one standard deviation of the model's latents."""
 
     name: str
     step: np.ndarray  # (latent_dim,), one standard deviation of the latents along it
@@ -28,7 +28,7 @@ class Axis:
 
 
 def numbered(name: str, geometry: Geometry) -> Axis:
-    """Axis of a latent dimension, like `z0` (counted from 0), or of a principal component, like `pc1` (the largest).
+    """Axis with the `name` of a latent dimension, like `z0`, or of a principal component, like `pc1`, the largest.
 
     Raises UsageError if the model has too few dimensions for the number in `name`.
     """
@@ -107,7 +107,7 @@ def names_of(text: str, most: int) -> list[str]:
 
 
 def values(geometry: Geometry, axis: Axis, quantiles: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Quantiles (n,) of the model's latents projected onto `axis`, in standard deviations from their mean."""
+    """Values (n,) at `quantiles`, 0 to 1, of the model's latents along `axis`, in standard deviations from the mean."""
     length = float(np.linalg.norm(axis.step))
     projections = (geometry.drawn - geometry.mean) @ (axis.step / length) / length
     return np.asarray(np.quantile(projections, quantiles))

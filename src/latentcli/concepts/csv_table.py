@@ -39,8 +39,8 @@ class CsvTable:
     def read(cls, path: Path, folder: Path) -> "CsvTable":
         """Read the table at `path`, whose file names are relative to `folder`.
 
-        The column of file names is the first usual one (`file`, `image`, ...), or else the table's first, with existing
-        files. Raises ConfigError if the table is missing, empty or repeats a file, LatentCLIError if it is no CSV.
+        The column of file names has a usual name (`file`, `image`, ...) or is the first, and names existing files.
+        Raises ConfigError if the table is missing, empty or repeats a file, LatentCLIError if the file is no CSV.
         """
         try:
             text, encoding = _decoded(read_input(path, _MOST_BYTES))

@@ -41,7 +41,7 @@ class Shift:
 class Diagnostics:
     """Quality measures of a concept vector, taken when it is fitted; None stands for a measure without enough images.
 
-    A cell, in which a vector is balanced, holds the images that agree in every column to balance by.
+    A cell is a set of images that agree in every table column that the vector is balanced by.
     """
 
     measured_on: str = ""  # number and kind of the measured images, in words
@@ -87,9 +87,9 @@ class Scores:
 def measure(
     examples: Examples, held_out: Examples, settings: FitSettings, geometry: Geometry, direction: Direction
 ) -> tuple[Diagnostics, Scores]:
-    """Diagnostics of `direction`, fitted to `examples`, except the shifts, which need a decoder; and stored scores.
+    """Diagnostics of `direction`, fitted to `examples`, without shifts, which need a decoder; and scores for charts.
 
-    The scores are of `held_out`, or, if a class has fewer than 20 images there, of `examples` by cross-validation.
+    Images are those of `held_out`, or, with fewer than 20 held-out images in a class, `examples`, cross-validated.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -189,7 +189,7 @@ class Verdict:
 def judge(figures: Diagnostics, latent_dim: int, has_columns: bool = True) -> Verdict:
     """Judge a vector by its most important problem: `good`, `weak`, `too few images`, `confounded with ...` and so on.
 
-    `has_columns` says whether its labels come from a table, so that the advice may be to balance by a column.
+    `has_columns` says whether labels come from a table, so that the advice may be to balance by one of its columns.
     """
     auc, auc_lda, chance = figures.auc, figures.auc_lda, figures.chance
     cosine, worst = figures.steadiness, figures.strongest_side_effect

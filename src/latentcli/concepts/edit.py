@@ -74,7 +74,7 @@ class Strength:
     def gaps(self, vector: ConceptVector, z: np.ndarray) -> np.ndarray:
         """Strengths (n,) by which `vector` moves each of the latents `z` (n, latent_dim), in class gaps.
 
-        Latents already beyond the target `to` get 0. Raises ConfigError for `sigma` if the vector's is unknown.
+        Latents already beyond the target `to` get 0. Raises ConfigError for `sigma` if the vector has no deviation.
         """
         if self.strength is not None:
             return np.full(len(z), self.strength, dtype=np.float32)
@@ -114,7 +114,7 @@ def strengths(
 
 
 def parse_row(text: str, option: str) -> Row:
-    """First strength, last strength and count from `FROM:TO:COUNT`; errors name `option`. Raises UsageError.
+    """First strength, last strength and count from the text `FROM:TO:COUNT`. Raises UsageError, naming `option`.
 
     >>> parse_row("-1:2:7", "`strip`")
     (-1.0, 2.0, 7)
@@ -183,7 +183,7 @@ class EditRequest:
         return math.prod(row[2] for row in self.rows) if self.rows or self.fps is None else _FRAMES
 
     def varied(self) -> list[list[Strength]]:
-        """For each row, the strengths from its first to its last, each with the name of the row's vector."""
+        """For each of `rows`, its evenly spaced strengths, each with the name of the row's vector."""
         return [
             [Strength(vector.name, strength=strength) for strength in np.linspace(*row).tolist()]
             for vector, row in zip(self.vectors, self.rows, strict=False)
@@ -258,7 +258,7 @@ def direction_digest(direction: np.ndarray) -> str:
 def move(
     z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
 ) -> np.ndarray:
-    """Latents `z` (n, latent_dim) moved along each vector in turn; `typical` limits the moves to typical latents."""
+    """Latents `z` (n, latent_dim) moved along each vector in turn, kept in the typical region of `typical` if given."""
     moved, _ = _moved(z, vectors, amounts)
     return moved if typical is None else typical.stay_typical(z, moved)
 
@@ -277,7 +277,7 @@ def _moved(
 def describe(
     z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
 ) -> list[str]:
-    """Lines on how far latents `z` move along each vector, on average, in three units, with warnings of artefacts."""
+    """Lines on the mean move of latents `z` along each vector: class gaps, standard deviations and percentiles."""
     unlimited, strengths = _moved(z, vectors, amounts)
     moved = unlimited if typical is None else typical.stay_typical(z, unlimited)
     share = np.linalg.norm(moved - z, axis=1) / np.maximum(np.linalg.norm(unlimited - z, axis=1), 1e-12)

@@ -42,7 +42,7 @@ class Examples:
         return Examples(self.z[rows], self.shows[rows], cells, None if self.pairs is None else self.pairs[rows])
 
     def shuffled(self, rng: np.random.Generator) -> "Examples":
-        """The examples with their labels permuted and without pairs, as a null distribution needs them."""
+        """The examples with permuted labels and without pairs, to measure what chance alone reaches."""
         return replace(self, shows=rng.permutation(self.shows), pairs=None)
 
     def halves(self, rng: np.random.Generator) -> "tuple[Examples, Examples]":
@@ -89,7 +89,7 @@ def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direc
     """Fit the direction of a concept. Raises ConfigError if a class is empty or orthogonalising leaves nothing.
 
     The projection onto `settings.others` is removed by least squares; in the metric of the inverse covariance, edits
-    leave the discriminants of those concepts in place (Shen et al. 2020, "InterFaceGAN", section 3.3, is Euclidean).
+    leave the discriminants of those concepts unmoved (Euclidean: Shen et al. 2020, "InterFaceGAN", section 3.3).
     """
     positive, negative = int(examples.shows.sum()), int((~examples.shows).sum())
     if not positive or not negative:
@@ -121,10 +121,10 @@ def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direc
 
 
 def gap_of(examples: Examples) -> Direction:
-    """Difference of the class means, averaged within the cells (combinations of classes) of columns to balance by.
+    """Difference of the class means; with columns to balance by, its weighted mean over cells (combinations of values).
 
-    If a cell lacks a class, it is the concept's coefficient in a least-squares fit of the latents to the concept and
-    the classes of the columns. Raises ConfigError if the columns determine the concept.
+    If a class is empty in a cell, the concept's coefficient in a least-squares fit of the latents to the concept and
+    the columns' values. Raises ConfigError if the columns determine the concept.
     """
     z, shows = examples.z, examples.shows
     plain = np.where(shows, 1 / shows.sum(), -1 / (~shows).sum()) @ z  # the classes are not copied

@@ -87,7 +87,7 @@ def read(source: LabelSource) -> Labels:
 
 
 def from_folders(name: str, positive: Path, negative: Path, paired: bool = False) -> Labels:
-    """Labels by which images below `positive` show the concept and those below `negative` lack it, or latents files.
+    """Labels from two folders, or two latents files: images in `positive` show the concept, in `negative` lack it.
 
     Names are relative to the innermost common folder, so that the held-out split is that of training. `paired` keeps
     only images whose name, but for the suffix, is in both. Raises ImageError if a folder has no images, ConfigError
@@ -128,7 +128,7 @@ def from_folders(name: str, positive: Path, negative: Path, paired: bool = False
 
 
 def from_change(name: str, images: Path, change: str) -> Labels:
-    """Labels by which changed copies of `images` show the concept and the originals lack it (White 2016, 3.4)."""
+    """Labels by which changed copies of `images` show the concept and originals lack it (White 2016, section 3.4)."""
     perturb.parse(change)
     names = tuple(path.relative_to(images).as_posix() for path in find_images(images))
     values = np.repeat([SHOWS, LACKS], len(names)).astype(np.int8)
@@ -181,7 +181,7 @@ class Cut:
 
     @classmethod
     def at(cls, threshold: float) -> "Cut":
-        """Cut at one threshold: values from it on show the concept, all smaller values lack it."""
+        """Cut by which values from `threshold` on show the concept and all smaller values lack it."""
         return cls(threshold, math.nextafter(threshold, -math.inf))
 
     @classmethod
@@ -300,10 +300,10 @@ def _one_text(table: CsvTable, column: str, name: str, one: str) -> Concept:
 
 
 def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes: float | None) -> Concept:
-    """Concept of a numeric column, cut into images that show it and images that lack it at the thresholds of `cut`.
+    """Concept of a numeric column: images from one threshold of `cut` on show it, images below the other lack it.
 
-    Without `cut`, the share `extremes` of highest and of lowest values; without both, the two values of a column that
-    has two, 0.5 for scores from 0 to 1, else the outer quarters. Raises ConfigError if the numbers hardly differ.
+    Without `cut`, the share `extremes` of highest values against that of lowest; without both, larger against smaller
+    of two values, 0.5 for scores in 0 to 1, or outer quarters. Raises ConfigError if the numbers hardly differ.
     """
     values = table.column(column)
     numbers = values[np.isfinite(values)]
@@ -324,7 +324,7 @@ def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes:
 
 
 def _cells(table: CsvTable, column: str, cut: Cut | None) -> np.ndarray:
-    """Classes (n,) of a column to balance by, by text, number, `cut` or quarter of the numbers; -1 where unknown."""
+    """Integer classes (n,) of a column to balance by: texts, few numbers, `cut`, or quarters of numbers; -1 unknown."""
     if not table.is_numeric(column):
         codes = np.unique(np.array(table.texts[column]), return_inverse=True)[1]
         return codes - ("" in table.texts[column])  # no text sorts first: -1

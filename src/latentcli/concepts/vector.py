@@ -82,7 +82,7 @@ class ConceptVector:
 
     @property
     def combined(self) -> tuple[tuple[str, float], ...]:
-        """Names and strengths of the vectors that this one is the sum of; empty if it is no sum."""
+        """Names and strengths of the vectors whose sum this vector is; empty for a vector that is no sum."""
         return typed.read(_Recipe, self.recipe, "recipe").combine
 
     @property
@@ -220,7 +220,7 @@ def fit(
 
 
 def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: Geometry) -> ConceptVector:
-    """Weighted sum of vectors as a new vector, whose statistics are of latents drawn from the model's prior.
+    """Weighted sum of vectors as a new vector, with projections of latents drawn from the model's prior.
 
     `parts` are vectors with their strengths. Raises ConfigError if the sum is zero.
     """
@@ -234,7 +234,7 @@ def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: G
 def unlabelled(
     name: str, direction: np.ndarray, method: str, recipe: dict[str, Any], geometry: Geometry, model_id: str
 ) -> ConceptVector:
-    """Vector from a direction alone, without labels; its statistics are of latents drawn from the model's prior."""
+    """Vector from a direction without labels; percentiles and deviation are of latents drawn from the model's prior."""
     unit = _unit(direction)
     scores = geometry.drawn @ unit
     middle, half = float(geometry.mean @ unit), float(np.linalg.norm(direction)) / 2
@@ -259,7 +259,7 @@ def unlabelled(
 def probe(examples: Examples) -> np.ndarray:
     """LDA discriminant (latent_dim,), scaled so that scores of `examples` have a within-class deviation of 1.
 
-    If the examples have cells (to balance by), it is of the class gap within cells, not of gaps between cells.
+    If the examples have columns to balance by, the discriminant is that of the balanced class gap.
     """
     w = discriminant(examples, gap_of(examples).v)
     return w / max(_within(examples.z @ w, examples.shows), 1e-12)

@@ -17,7 +17,7 @@ _CROP_TIMES = 4  # largest side of a square picture that may be a face crop, in 
 
 
 def check_boxes(boxes: Sequence[Box], size: tuple[int, int], config: ModelConfig) -> None:
-    """Raise ConfigError for a box outside a photo of `size`, or of another aspect ratio than a cropping model's."""
+    """Raise ConfigError if a box is outside a photo of `size` or, for a model that crops, has another aspect ratio."""
     width, height = size
     for box in boxes:
         x, y = box.middle

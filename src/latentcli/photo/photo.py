@@ -104,7 +104,7 @@ class Photo:
         for top in range(0, size[1], _BAND):
             bottom = min(top + _BAND, size[1])
             add(pixels[top:bottom], change.rows(top, bottom, size))
-        if wide is not None:  # 16 bits as 8
+        if wide is not None:  # 16-bit numbers scaled to 8 bits, for `picture`
             pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
         edited = Image.fromarray(pixels)
         alpha = _pasted(self.alpha, edited.getchannel("A"), region) if self.alpha and edits_alpha else self.alpha
@@ -131,7 +131,7 @@ class Photo:
 
 
 def side_by_side(photos: Sequence[Photo], columns: int, look: Look = PLAIN, words: Captions | None = None) -> Photo:
-    """Sheet of versions of one photo, with the first's file traits, 8 bits a channel and a checkerboard as backdrop."""
+    """Sheet of versions of one photo, with its file traits, 8 bits a channel, and transparency on a checkerboard."""
     drawn = look.draw([photo.visible() for photo in photos], columns, words)
     return replace(photos[0], picture=drawn, alpha=None, wide=None)
 

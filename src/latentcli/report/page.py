@@ -106,7 +106,7 @@ def page(title: str, introduction: str, sections: Sequence[Section]) -> str:
 
 
 def curves(lines: Sequence[Line], title: str, x_name: str, unit: str) -> list[Chart]:
-    """One chart with all `lines` on common axes; an empty list if no line has two points."""
+    """One chart with the lines of two or more points on common axes; an empty list if no line has two points."""
     lines = [line for line in lines if len(line.x) > 1]
     if not lines:
         return []
@@ -155,7 +155,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _ticks(values: tuple[float, float], start: float, end: float) -> list[tuple[float, str]]:
-    """Positions, `start` to `end`, and labels of the ticks of an axis with range `values`; labels differ in digits.
+    """Positions, from `start` to `end`, and labels of an axis's ticks, with enough decimals to tell them apart.
 
     >>> _ticks((-2, 6), 0, 100)
     [(0.0, '-2.0'), (25.0, '0.0'), (50.0, '2.0'), (75.0, '4.0'), (100.0, '6.0')]
