@@ -1,1 +1,1 @@
-"""From a source of images to a uint8 dataset: listed, split, decoded once, kept in a cache that is never trusted."""
+"""Images from their source to a uint8 dataset: listing, split, decoding, and a cache whose checksums are verified."""

@@ -1,4 +1,4 @@
-"""Cache of decoded images: a folder for each source and shape of images, and the loading of a listing through it."""
+"""Cache of decoded images on the disk, one folder per source and image settings, and loading of images through it."""
 
 import contextlib
 import hashlib
@@ -25,24 +25,25 @@ from latentcli.storage.files import exclusive
 
 KIND = "cache"
 _INDEX_FILE = "index.safetensors"
-_SETTINGS = ("width", "height", "channels", "crop", "framing", "aligned", "resampling", "background")  # change pixels
-_BLOCK = 32 << 20  # bytes that are hashed at once
-_PREPARATION = 1  # rises when `images.fit` makes other pixels of the same file
-_SPACE_SHARE = 0.5  # largest share of the disk space free for it that a cache takes
-_ABANDONED = 86_400.0  # seconds after which a folder without an index is the remains of a killed run
-_MEMORY_SHARE = 0.5  # largest share of the available memory, where the disk cannot be used
-_POLL = 0.2  # seconds between attempts while another program reads the same images
+# Settings of a model on which the decoded pixels depend.
+_SETTINGS = ("width", "height", "channels", "crop", "framing", "aligned", "resampling", "background")
+_BLOCK = 32 << 20  # bytes of pixels that a thread hashes at a time
+_PREPARATION = 1  # version of the cached pixels: raised when `images.fit` makes other pixels of the same file
+_SPACE_SHARE = 0.5  # largest share of the free disk space that new pixels take
+_ABANDONED = 86_400.0  # seconds since its last change, after which a cache without an index is left from a killed run
+_MEMORY_SHARE = 0.5  # largest share of the available memory that pixels take where the disk cannot be used
+_POLL = 0.2  # seconds between attempts to lock a cache that another program has locked
 
 
 class Loading:
-    """Loading of a listing: what is not in the cache is decoded. Iterating yields the number of images that are done.
+    """Loading of a listing's images from the cache, with decoding of images that are new or have changed.
 
-    The other attributes are set by iterating to the end.
+    Iterating loads them and yields the number loaded so far; `decoded`, `cached` and `kept` are set at the end.
     """
 
     decoded: Decoded
-    cached: int  # images that came from the cache
-    kept: bool  # whether the cache has them next time
+    cached: int  # number of images that came from the cache
+    kept: bool  # whether the cache holds the images for the next run
 
     def __init__(self, listing: Listing, config: ModelConfig) -> None:
         self.listing = listing
@@ -86,25 +87,25 @@ class Loading:
                 self.decoded.put(block, batch)
                 done += len(block)
                 yield done
-        except BaseException:  # also GeneratorExit, when the caller does not want the rest
+        except BaseException:  # also GeneratorExit, when the caller stops iterating
             cache.discard(self.decoded.pixels)
             raise
         self.kept = self.kept and cache.keep(listing, self.decoded)
 
     def _any_healed(self, stored: Decoded) -> bool:
-        """Whether an image that could not be read can be now: permissions change without a trace in the listing."""
+        """Whether an image that is unreadable in `stored` can be read now: a listing does not show permissions."""
         rows = np.array(sorted(stored.problems), dtype=np.int64)
         batches = decode_rows(self.listing, rows, self.config)
         return any(not isinstance(facts, str) for _, (_, all_facts) in batches for facts in all_facts)
 
 
 class Cache:
-    """The folder of one source, decoded for one shape of images: files of pixels, and the index of one of them."""
+    """Cached images of one source, decoded with one set of image settings: a folder with a pixel file and its index."""
 
     def __init__(self, source: Source, config: ModelConfig) -> None:
         self.source = source
         self.config = config
-        self.usable = True  # whether the folder can be made
+        self.usable = True  # False once making the folder has failed
         settings = {name: value for name, value in config.to_json().items() if name in _SETTINGS}
         self._prepared = settings | {"pillow": PIL.__version__, "version": _PREPARATION}
         key = json.dumps([source.kind, os.path.realpath(source.path), self._prepared], sort_keys=True)
@@ -112,7 +113,7 @@ class Cache:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Lock the folder if it can be made. Raises ConfigError when another program has locked it."""
+        """Hold the folder's lock, or clear `usable` if it cannot be made. Raises ConfigError if the lock is taken."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -123,7 +124,7 @@ class Cache:
             yield
 
     def load(self) -> tuple[Listing, Decoded]:
-        """The stored listing and its images; both are empty where they are missing, incomplete or damaged."""
+        """Cached listing (files of the source) and its decoded images; both are empty if missing, stale or damaged."""
         none = np.empty(0, dtype=np.int64)
         empty = Listing(self.source, none.astype("S1"), none, none), Decoded.empty(np.empty(self._shape(0), np.uint8))
         if not self.usable:
@@ -144,16 +145,16 @@ class Cache:
         except (FileFormatError, OSError, LookupError, TypeError, ValueError, AttributeError):
             return empty
         with contextlib.suppress(OSError):
-            os.utime(self.folder / _INDEX_FILE)  # the time of the last use: see `_make_room`
+            os.utime(self.folder / _INDEX_FILE)  # marks the last use, by which `_make_room` sorts caches
         return listing, decoded
 
     def _shape(self, count: int) -> tuple[int, int, int, int]:
         return count, self.config.height, self.config.width, self.config.channels
 
     def new_pixels(self, count: int) -> np.ndarray:
-        """Room for the pixels of new images: a mapped file, or memory where the folder is unusable or the disk full.
+        """Array for the pixels of `count` images, uint8 (count, height, width, channels), mapped from a new file.
 
-        Raises ImageError when they do not fit into memory either.
+        The array is in memory if the folder is unusable or the disk full. Raises ImageError if memory is too small.
         """
         size = count * self.config.dimensions
         if self.usable and self._make_room(size):
@@ -176,9 +177,9 @@ class Cache:
         return np.zeros(self._shape(count), dtype=np.uint8)
 
     def keep(self, listing: Listing, decoded: Decoded) -> bool:
-        """Write the index of a filled file of `new_pixels`, and remove earlier files.
+        """Write the index of `decoded`, whose pixels are mapped by `new_pixels`, and remove older pixel files.
 
-        False when the index cannot be written, so that the pixels serve this run alone.
+        Returns False when the index cannot be written: the pixel file is removed, and its pixels serve this run alone.
         """
         assert isinstance(decoded.pixels, np.memmap)
         file = Path(str(decoded.pixels.filename))
@@ -200,7 +201,7 @@ class Cache:
         return True
 
     def discard(self, pixels: np.ndarray) -> None:
-        """Remove a file of pixels without index; processes that have it mapped keep it."""
+        """Remove the file that `pixels` are mapped from, if any; processes that have mapped it can still read it."""
         if isinstance(pixels, np.memmap):
             Path(str(pixels.filename)).unlink(missing_ok=True)
 
@@ -210,7 +211,7 @@ class Cache:
                 file.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> bool:
-        """Whether the disk has room for `size` bytes, once the caches used longest ago are removed."""
+        """Remove caches, those used longest ago first, until `size` bytes fit on the disk; False if they cannot fit."""
         try:
             self._remove_all_but(str(tensorfile.read_header(self.folder / _INDEX_FILE, KIND).get("pixels")))
         except FileFormatError:
@@ -228,7 +229,7 @@ class Cache:
 
 
 def digest(pixels: np.ndarray) -> str:
-    """SHA-256 over the SHA-256 of each 32 MiB, computed on all cores: 64 hex digits."""
+    """SHA-256 of decoded pixels, as 64 hex digits: over the SHA-256 of each block of 32 MiB, hashed on all cores."""
     flat = pixels.reshape(-1)
     blocks = (flat[start : start + _BLOCK] for start in range(0, len(flat), _BLOCK))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -236,7 +237,7 @@ def digest(pixels: np.ndarray) -> str:
 
 
 def _use(folder: Path) -> tuple[float, int]:
-    """Time of a cache's last use, in seconds since 1970, and bytes of its files; now and 0 where it is changing."""
+    """Last use of the cache in `folder`, in seconds since 1970, and bytes of its files; now and 0 if they vanish."""
     index = folder / _INDEX_FILE
     try:
         used = (index if index.exists() else folder).stat().st_mtime
@@ -250,7 +251,7 @@ def _home() -> Path:
 
 
 def _available_memory() -> int:
-    """Bytes of memory that are free; all memory where the system does not say how much is in use."""
+    """Bytes of free memory; on systems without /proc/meminfo all memory, or 8 GiB if that is unknown as well."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

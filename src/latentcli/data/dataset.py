@@ -1,4 +1,4 @@
-"""Training and held-out images of a listing, their decoded pixels, and a survey of the pictures.
+"""Training and held-out images of a listing (the files of a source), their decoded pixels, and a survey of pictures.
 
 Whether an image is held out depends on its relative path alone, so adding photos never reshuffles the old ones.
 """
@@ -19,21 +19,21 @@ from latentcli.data.sources import HELD_OUT_NEEDS, Listing, is_held_out, open_so
 from latentcli.errors import ConfigError, ImageError
 from latentcli.imaging.images import has_colour, has_transparency, open_picture, read_all
 
-_BATCH = 256  # images that are gathered at once when they are taken in order
-_SURVEYED = 400  # pictures, at most
+_BATCH = 256  # images of a batch when a dataset is read in order
+_SURVEYED = 400  # pictures that a survey opens, at most
 
 
 def as_float_tensor(images: Tensor) -> Tensor:
-    """uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1], channels last in memory."""
+    """Convert uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1], channels last."""
     return images.permute(0, 3, 1, 2).float().div_(255)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Images of a listing, by their rows."""
+    """Part of a listing (the files of a source): its images at `rows`."""
 
     listing: Listing
-    rows: np.ndarray  # (n,) int32, ascending
+    rows: np.ndarray  # (n,) int32, ascending: positions in `listing`
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,44 +44,44 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Decoded images, read from the cache's file batch by batch."""
+    """Decoded images: the `rows` of `pixels`, which are usually mapped from the cache's file and read in batches."""
 
-    pixels: Tensor  # uint8 (all, height, width, channels), mapped from a file
-    rows: Tensor  # (n,) int32: the images of the dataset among all
+    pixels: Tensor  # uint8 (all, height, width, channels)
+    rows: Tensor  # (n,) int32: rows of `pixels` that belong to the dataset
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, positions: Tensor) -> Tensor:
-        """The images at these positions of the dataset: uint8 (n, height, width, channels)."""
+        """Images at `positions` (n,), which index the dataset from 0: uint8 (n, height, width, channels)."""
         return self.pixels.index_select(0, self.rows[positions])
 
     def batches(self) -> Iterator[Tensor]:
-        """All images in order, as uint8 (up to 256, height, width, channels)."""
+        """Batches of all images in order: uint8 (up to 256, height, width, channels)."""
         for first in range(0, len(self), _BATCH):
             yield self.pixels.index_select(0, self.rows[first : first + _BATCH])
 
     def floats(self) -> Iterator[Tensor]:
-        """All images in order, as float32 (up to 256, channels, height, width) in [0, 1]."""
+        """Batches of all images in order: float32 (up to 256, channels, height, width) in [0, 1]."""
         return map(as_float_tensor, self.batches())
 
     def digest(self) -> str:
-        """SHA-256 of the rows, cut to 16 hex digits."""
+        """Identifier of the choice of images: the SHA-256 of `rows`, cut to 16 hex digits."""
         return hashlib.sha256(self.rows.numpy().tobytes()).hexdigest()[:16]
 
     def spread(self, count: int) -> "Dataset":
-        """At most `count` of the images, evenly spread over the listing."""
+        """Dataset of at most `count` of the images, taken at equal steps."""
         step = -(-len(self) // count)
         return Dataset(self.pixels, self.rows[::step])
 
     @classmethod
     def from_images(cls, images: Tensor) -> "Dataset":
-        """A dataset of all `images`, uint8 (n, height, width, channels)."""
+        """Dataset of all `images`, uint8 (n, height, width, channels)."""
         return cls(images, torch.arange(len(images), dtype=torch.int32))
 
 
 def readable_part(decoded: Decoded, rows: np.ndarray) -> Dataset:
-    """The dataset of the readable images at `rows`, (n,) int32."""
+    """Dataset of the images of `decoded` at `rows`, (n,) int32, without images that could not be read."""
     readable = decoded.readable[rows]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
@@ -90,9 +90,9 @@ def readable_part(decoded: Decoded, rows: np.ndarray) -> Dataset:
 
 
 def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]:
-    """Training and held-out images. `held_out` is a share from 0 to 0.9 or a source; below 10 images none are held out.
+    """Training images, and held-out images or None; `held_out` is a share from 0 to 0.9, or the path of a source.
 
-    Raises ConfigError when `held_out` is neither.
+    A share of fewer than 10 images holds out none. Raises ConfigError when `held_out` is neither share nor path.
     """
     rows = np.arange(len(listing), dtype=np.int32)
     try:
@@ -101,7 +101,7 @@ def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]
         if not os.path.exists(held_out):
             raise ConfigError(f"`held_out` takes a share like 0.05 or a folder, got {held_out!r}") from None
         held = scan(open_source(Path(held_out)))
-        held_paths = set(_paths(held))  # a held-out folder may lie inside
+        held_paths = set(_paths(held))  # may lie inside the training folder
         others = np.array([path not in held_paths for path in _paths(listing)], dtype=bool)
         return Selection(listing, rows[others]), Selection(held, np.arange(len(held), dtype=np.int32))
     if not 0 <= share <= 0.9:
@@ -119,7 +119,7 @@ def _paths(listing: Listing) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Size, colour and transparency of a source's pictures, from at most 400 of them spread over it."""
+    """Typical size, colour and transparency of a source's pictures, estimated from at most 400 of them."""
 
     shorter_side: int  # pixels, median
     colour_share: float  # share of the pictures with colour, 0 to 1
@@ -127,9 +127,9 @@ class Survey:
 
 
 def survey(files: Selection) -> Survey:
-    """Survey a sample of the pictures. Raises ImageError when none of the sample can be read."""
+    """Survey at most 400 pictures, spread evenly over `files`. Raises ImageError when none of them can be read."""
     source = files.listing.source
-    rows = files.rows[files.listing.sizes[files.rows] >= 0]  # without missing files
+    rows = files.rows[files.listing.sizes[files.rows] >= 0]  # files that are missing are left out
     sample = [files.listing.name(row) for row in rows[:: max(1, -(-len(rows) // _SURVEYED))]]
     with source.reader() as locate:
 

@@ -1,7 +1,7 @@
-"""Decoding of images by worker processes, and the table of what they became.
+"""Decoding of images by worker processes, and the table of decoded pixels with facts about each picture.
 
-Python decodes small pictures one at a time, whatever the number of threads, so processes decode a folder. They import
-no torch, take names as JSON lines, and answer each line with one JSON line of facts followed by the pixels.
+Python decodes small pictures one at a time, whatever the number of threads, so processes decode a folder. A worker
+imports no torch, reads lines of names in JSON, and answers each by one JSON line of facts followed by the pixels.
 """
 
 import contextlib
@@ -26,28 +26,27 @@ from latentcli.data.sources import KINDS, Listing, Locate
 from latentcli.errors import ImageError
 from latentcli.imaging.images import fit, open_picture
 
-_A_FEW = 300  # images that are decoded before a process has started
+_A_FEW = 300  # images up to which threads decode: they are done before a process has started
 _AT_ONCE = 48  # images per request to a worker
-_AHEAD = 4  # requests per worker that are under way or wait to be fetched
+_AHEAD = 4  # requests per worker that are under way, or answered and not yet fetched
 
-Facts = tuple[int, int, str] | str  # width, height and Pillow's mode of a picture, or why it cannot be read
-Batch = tuple[
-    np.ndarray, list[Facts]
-]  # images, uint8 (n, height, width, channels), black where unreadable; their facts
+Facts = tuple[int, int, str] | str  # width, height and Pillow's mode of a picture, or the reason why it is unreadable
+# Images, uint8 (n, height, width, channels), black where unreadable, and the facts about each picture.
+Batch = tuple[np.ndarray, list[Facts]]
 
 
 @dataclass
 class Decoded:
-    """One row per image of a listing; unreadable images are black, with the reason in `problems`."""
+    """Decoded images of a listing, one per row; unreadable images are black, with the reason in `problems`."""
 
     pixels: np.ndarray  # uint8 (n, height, width, channels), in memory or mapped from a file
     sides: np.ndarray  # int32 (n, 2): width and height of the picture in its file; 0 where unreadable
     modes: np.ndarray  # (n,) bytes: Pillow's name of the mode; empty where unreadable
-    problems: dict[int, str] = field(default_factory=dict)  # row: reason why it cannot be read
+    problems: dict[int, str] = field(default_factory=dict)  # reason why an image is unreadable, by its row
 
     @classmethod
     def empty(cls, pixels: np.ndarray) -> "Decoded":
-        """A table for these pixels, to be filled; all of its images count as unreadable."""
+        """Table around `pixels`, which are still to be filled: all images count as unreadable."""
         return cls(pixels, np.zeros((len(pixels), 2), dtype=np.int32), np.zeros(len(pixels), dtype="S8"))
 
     @property
@@ -56,7 +55,7 @@ class Decoded:
         return self.sides[:, 0] > 0
 
     def put(self, rows: np.ndarray, batch: Batch) -> None:
-        """Store the images of `rows`."""
+        """Store a batch of decoded images, with the facts about each, at `rows`."""
         self.pixels[rows], all_facts = batch
         for row, facts in zip(rows.tolist(), all_facts, strict=True):
             if isinstance(facts, str):
@@ -65,20 +64,20 @@ class Decoded:
                 self.sides[row], self.modes[row] = facts[:2], facts[2].encode()
 
     def take_over(self, rows: np.ndarray, other: "Decoded", other_rows: np.ndarray) -> None:
-        """Copy readable images of another table to `rows`."""
+        """Copy the images at `other_rows` of the table `other`, all of them readable, to `rows` of this table."""
         self.sides[rows] = other.sides[other_rows]
         self.modes[rows] = other.modes[other_rows]
         for row, other_row in zip(rows, other_rows, strict=True):  # one by one: together they may not fit into memory
             self.pixels[row] = other.pixels[other_row]
 
     def smaller_than(self, config: ModelConfig, rows: np.ndarray) -> int:
-        """Number of readable pictures at `rows` that are smaller than the model's images and were scaled up."""
-        sides = np.sort(self.sides[rows][self.readable[rows]], axis=1)  # whichever way up
+        """Number of readable pictures at `rows` with a side shorter than the model's images: they are scaled up."""
+        sides = np.sort(self.sides[rows][self.readable[rows]], axis=1)  # the shorter side first, also in landscape
         return int((sides < sorted((config.width, config.height))).any(axis=1).sum())
 
 
 def decode(locate: Locate, names: Sequence[str], config: ModelConfig) -> Batch:
-    """Read, crop and resize images by name; an unreadable one becomes its reason instead of an error."""
+    """Images called `names`, cropped and resized for a model, and the facts about each, or why it is unreadable."""
     pixels = np.zeros((len(names), config.height, config.width, config.channels), dtype=np.uint8)
     facts: list[Facts] = []
     for row, name in enumerate(names):
@@ -93,7 +92,7 @@ def decode(locate: Locate, names: Sequence[str], config: ModelConfig) -> Batch:
 
 
 def decode_rows(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Decode the images at `rows` in parallel; yields blocks of these rows, in order, with their images."""
+    """Decode the images at `rows` of a listing in parallel; yields blocks of `rows`, in order, and their batches."""
     if not len(rows):
         return
     requests = (rows[first : first + _AT_ONCE] for first in range(0, len(rows), _AT_ONCE))
@@ -105,7 +104,7 @@ def decode_rows(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iter
 
 
 class _Team:
-    """One thread for each core, each with a worker process of its own if `processes`; a context manager."""
+    """Threads, one per core, each with a worker process if `processes`; a context manager that stops all at its end."""
 
     def __init__(self, listing: Listing, locate: Locate, config: ModelConfig, processes: bool) -> None:
         self.size = os.cpu_count() or 1
@@ -113,7 +112,7 @@ class _Team:
         self._locate = locate
         self._config = config
         self._threads = ThreadPoolExecutor(self.size, initializer=self._start if processes else None)
-        self._of_thread = threading.local()  # `process` of each thread; a thread without one decodes by itself
+        self._of_thread = threading.local()  # holds each thread's `process`; a thread without one decodes by itself
         self._started: list[_Process] = []
         self._closing = False
 
@@ -132,7 +131,7 @@ class _Team:
         return self._threads.submit(self._answer, rows)
 
     def _start(self) -> None:
-        """Start a process for this thread, unless there can be none."""
+        """Start a worker process for the calling thread, which decodes by itself if none can be started."""
         self._of_thread.process = None
         if not self._closing:
             with contextlib.suppress(OSError):  # no more processes, or no interpreter to start
@@ -140,7 +139,7 @@ class _Team:
                 self._started.append(self._of_thread.process)
 
     def _restart(self) -> None:
-        """Start another process for one that died, unless new ones do not even answer a greeting."""
+        """Replace the calling thread's dead process; if the new one dies at once, the thread decodes by itself."""
         self._of_thread.process.stop()
         self._start()
         if self._ask([]) is None:
@@ -148,7 +147,7 @@ class _Team:
             self._of_thread.process = None
 
     def _ask(self, names: list[str]) -> Batch | None:
-        """The images of these names, or None when the process of this thread died over them."""
+        """Batch of the images called `names`; None when the calling thread's process died while decoding them."""
         process: _Process | None = getattr(self._of_thread, "process", None)
         if process:
             return process.ask(names)
@@ -174,7 +173,7 @@ class _Team:
 
 
 class _Process:
-    """A worker in a process of its own."""
+    """Worker process that decodes images of one listing, with pipes for requests and answers."""
 
     def __init__(self, listing: Listing, config: ModelConfig) -> None:
         package = str(Path(latentcli.__file__).parent.parent)
@@ -192,10 +191,10 @@ class _Process:
         assert self._process.stdout
         self._requests, self._answers = self._process.stdin, self._process.stdout
         job = {"kind": listing.source.kind, "path": str(listing.source.path), "config": config.to_json()}
-        self._requests.write(json.dumps(job).encode() + b"\n")  # sent with the first request
+        self._requests.write(json.dumps(job).encode() + b"\n")  # buffered until the first request
 
     def ask(self, names: list[str]) -> Batch | None:
-        """The images of these names, or None when the process died over them."""
+        """Batch of the images called `names`; None when the process died while decoding them."""
         pixels = np.empty((len(names), self._config.height, self._config.width, self._config.channels), dtype=np.uint8)
         try:
             self._requests.write(json.dumps(names).encode() + b"\n")
@@ -211,13 +210,13 @@ class _Process:
         self._process.kill()
         self._process.wait()
         self._answers.close()
-        with contextlib.suppress(OSError):  # it may have died with something unread
+        with contextlib.suppress(OSError):  # the process may have died with a request unread
             self._requests.close()
 
 
 def main() -> None:
-    """Answer requests on the standard input until it ends; the first line is the job."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that asks decides when to stop
+    """Run a worker process: the first line of standard input is the job, every other one a list of names to decode."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides when to stop
     job = json.loads(sys.stdin.buffer.readline())
     config = ModelConfig.from_json(job["config"])
     with KINDS[job["kind"]](Path(job["path"])).reader() as locate:

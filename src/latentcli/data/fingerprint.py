@@ -1,7 +1,7 @@
-"""Fingerprints of the files of a run: names, sizes and checksums, which show whether they are still the same.
+"""Fingerprints of a training run's image files: names, sizes and checksums, by which changes are noticed.
 
-A run keeps their digest beside its position, and once, in a file of its own, the fingerprints themselves, so that a
-message can say what has changed.
+A run's checkpoint holds the digest of the fingerprints; the fingerprints themselves are in `files.safetensors`, so that
+a message can name the files that have changed.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ from latentcli.storage import tensorfile
 from latentcli.storage.names import FILES_FILE
 
 KIND = "files"
-_NAMED = 3  # files of a kind that a message names
-_SAME_FOLDER = 0.5  # share of the files, of the smaller listing, above which two are taken for one folder
+_NAMED = 3  # files that a message names for each kind of change
+_SAME_FOLDER = 0.5  # share of the smaller listing's files that two listings of one folder have in common, at least
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Fingerprints of the files of one listing."""
+    """Fingerprints of the files of one listing: name, size and, in archives, checksum of each."""
 
     source: str  # path of the folder, archive or list
     root: str  # path of the folder that names are relative to
@@ -41,7 +41,7 @@ class Files:
         return cls(source, root, listing.names, listing.sizes, checks)
 
     def hashes(self, by_path: bool) -> np.ndarray:
-        """A number for each file, from its size and its path or file name: (n,) uint64."""
+        """Hash of each file's size and absolute path, or bare file name without `by_path`: (n,) uint64."""
         root = os.fsencode(self.root)
         names = (
             os.path.normpath(os.path.join(root, name)) if by_path else name.rpartition(b"/")[2] for name in self.names
@@ -51,10 +51,10 @@ class Files:
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Fingerprints of all the listings that a run reads, and which files of the first it trains on."""
+    """Fingerprints of all listings that a training run reads, and the files of the first listing that it trains on."""
 
     listings: tuple[Files, ...]
-    trained: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))  # rows of the first
+    trained: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))  # rows of the first listing
 
     @classmethod
     def of(cls, listings: Sequence[Listing]) -> Self:
@@ -62,7 +62,7 @@ class Fingerprints:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over names, sizes and checksums of each listing: 64 hex digits."""
+        """SHA-256 over names, sizes and checksums of the files of all listings: 64 hex digits."""
         result = hashlib.sha256()
         for files in self.listings:
             result.update(b"%d %d\0" % (len(files.names), files.names.dtype.itemsize))
@@ -72,7 +72,7 @@ class Fingerprints:
         return result.hexdigest()
 
     def write(self, folder: Path, trained: np.ndarray) -> None:
-        """Store the fingerprints, and the rows of the first listing that are trained on, in a run's folder."""
+        """Write the fingerprints to a run's folder, with `trained`, the rows of the first listing that it trains on."""
         arrays = {"trained": trained}
         for number, files in enumerate(self.listings):
             arrays[f"names.{number}"] = names_as_numbers(files.names)
@@ -86,7 +86,7 @@ class Fingerprints:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The fingerprints stored in a run's folder. Raises FileFormatError when there are none."""
+        """Read the fingerprints from a run's folder. Raises FileFormatError when they are missing or damaged."""
         header, arrays = tensorfile.read(folder / FILES_FILE, KIND)
         try:
             listings = []
@@ -98,7 +98,7 @@ class Fingerprints:
             raise FileFormatError(f"{folder / FILES_FILE} is damaged; remove it") from error
 
     def changes_since(self, folder: Path) -> str:
-        """The differences from the fingerprints stored in a run's folder, in words."""
+        """Text that counts and names the files that are new, gone or changed since a run's fingerprints were stored."""
         try:
             stored = Fingerprints.load(folder)
         except FileFormatError:
@@ -112,7 +112,7 @@ class Fingerprints:
         return ", ".join(f"{len(keys)} {kind} ({_first(sorted(keys))})" for kind, keys in kinds.items() if keys)
 
     def _marks(self) -> dict[tuple[int, bytes], tuple[int, int]]:
-        """Size and checksum of each file, by the number of its listing and its name."""
+        """Size and checksum of each file; the key is the position of its listing and its name."""
         return {
             (number, name): (size, check)
             for number, files in enumerate(self.listings)
@@ -120,10 +120,10 @@ class Fingerprints:
         }
 
     def trained_on(self, listing: Listing) -> np.ndarray | None:
-        """Whether each file was trained on, (n,) bool; None for a listing that has nothing to do with the run.
+        """Whether each file of `listing` was trained on, (n,) bool; None for a listing unrelated to the run.
 
-        Paths decide where the files have not moved. Otherwise names and sizes decide, if half of them are the same:
-        in a folder that was moved or unpacked, in a part of the old folder, and in one that has grown out of it.
+        Files are compared by absolute path and size. If none is the same, they are compared by file name and size, if
+        half of the smaller listing agrees: the folder may have been moved, unpacked, cut down or extended.
         """
         files = Files.of(listing)
         for by_path, least_share in ((True, 0.0), (False, _SAME_FOLDER)):

@@ -1,6 +1,6 @@
 """Sources of images: a folder tree, a `.zip` archive, or a text file of paths.
 
-A listing names every image of a source in sorted order, with size and time stamp, by which changes are found. Names
+A listing holds name, size and time stamp of every image of a source, sorted by name, so that changes are found. Names
 are arrays of bytes: a million of them take tens of megabytes.
 """
 
@@ -30,17 +30,17 @@ from latentcli.storage.names import MODEL_FILE, RESUME_FILE
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".avif")
 )
-HELD_OUT_NEEDS = 10  # images; of fewer none are held out
-_LARGEST_ENTRY = 128 << 20  # bytes of one archived file: several are in memory at once
-_MODEL_FILES = (os.fsencode(MODEL_FILE), os.fsencode(RESUME_FILE))
-_MOST_LIST, _MOST_LINES = 128 << 20, 5_000_000  # bytes and lines of a list of paths: a million take less
-_START = 4096  # bytes at the beginning of a file; with a zero among them it is not text
-_AT_ONCE = 50_000  # names held as Python objects
+HELD_OUT_NEEDS = 10  # images of a source, below which no image is held out
+_LARGEST_ENTRY = 128 << 20  # bytes of an archived image, at most: several are in memory at once
+_MODEL_FILES = (os.fsencode(MODEL_FILE), os.fsencode(RESUME_FILE))  # a folder with one of them is a model's
+_MOST_LIST, _MOST_LINES = 128 << 20, 5_000_000  # bytes and lines of a list of paths, at most: a million paths take less
+_START = 4096  # first bytes of a file: if one of them is zero, the file is not text
+_AT_ONCE = 50_000  # files held as Python objects at a time, while a listing is made
 _ARCHIVE_ERRORS = (
     KeyError, RuntimeError, OSError, EOFError, NotImplementedError, ValueError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
-# Kinds of files and folders that a listing passes over, as messages name them.
+# Kinds of files and folders that a listing leaves out, in the words of messages.
 DANGLING = "links that lead nowhere"
 LINKED_FOLDERS = "links to folders"
 OTHER = "files of other types"
@@ -48,16 +48,16 @@ SPECIAL = "pipes, devices and the like"
 CLOSED = "folders that may not be read"
 TWICE = "duplicate names"
 MODELS = "folders of models"
-NOTEWORTHY = (DANGLING, LINKED_FOLDERS, SPECIAL, CLOSED, MODELS)  # the user may have meant these to count
-_NAMED = 10  # names kept of a kind
+NOTEWORTHY = (DANGLING, LINKED_FOLDERS, SPECIAL, CLOSED, MODELS)  # kinds that users may have expected to be listed
+_NAMED = 10  # names of files kept for each kind
 
-File = tuple[bytes, int, int]  # name, size in bytes, stamp
-Locate = Callable[[str], tuple[Path, bytes | None]]  # a file's path by its name and, from an archive, its bytes
+File = tuple[bytes, int, int]  # name, size in bytes and stamp of an image, as in `Listing`
+Locate = Callable[[str], tuple[Path, bytes | None]]  # from an image's name to its path and, in archives, its bytes
 
 
 @dataclass
 class PassedOver:
-    """Files and folders that a listing passes over: the number of each kind, and the first names."""
+    """Files and folders that a listing leaves out: their number and up to ten names, by kind."""
 
     counts: Counter[str] = field(default_factory=Counter)
     names: defaultdict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
@@ -68,7 +68,7 @@ class PassedOver:
             self.names[kind].append(name)
 
     def noteworthy(self) -> Iterator[str]:
-        """One line for each kind that the user may have meant to count, with names."""
+        """Lines of a message, one for each kind that users may have expected to be listed, with number and names."""
         for kind in NOTEWORTHY:
             if count := self.counts[kind]:
                 names = ", ".join(os.fsdecode(name) for name in sorted(self.names[kind]))
@@ -77,41 +77,44 @@ class PassedOver:
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """Images under relative names: a folder, an archive or a list. `open_source` makes it from a path.
+    """Place that images come from, a folder, an archive or a list of paths; images are named relative to `root`.
 
-    A new kind is one subclass, added to `KINDS`.
+    A new kind of source is a subclass added to `KINDS`, among which `open_source` chooses.
     """
 
     path: Path
     kind: ClassVar[str]
-    checksummed: ClassVar[bool] = False  # stamps are checksums of the content, not times
+    checksummed: ClassVar[bool] = False  # whether stamps are checksums of the content, not times
 
     def __str__(self) -> str:
         return str(self.path)
 
     @property
     def root(self) -> Path:
-        """The folder that names are relative to."""
+        """Path that the names of images are relative to."""
         return self.path
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[Locate]:
-        """A function that finds files by name and raises ImageError. Opening may raise ImageError, too."""
+        """Open the source and yield a function from an image's name to its path and, in archives, its bytes.
+
+        Opening and the function raise ImageError when the archive cannot be read.
+        """
         yield lambda name: (self.root / name, None)
 
     @staticmethod
     @abstractmethod
     def is_at(path: Path) -> bool:
-        """Whether an existing path is a source of this kind."""
+        """Whether `path`, which exists, is a source of this class."""
 
     @abstractmethod
     def files(self, passed_over: PassedOver) -> Iterator[File]:
-        """Every image file, in any order; everything else is added to `passed_over`. Raises ImageError."""
+        """Name, size and stamp of each image, unsorted; adds other files to `passed_over`. Raises ImageError."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a source, sorted by name."""
+    """Names, sizes and time stamps of the images of a source, sorted by name."""
 
     source: Source
     names: np.ndarray  # (n,) bytes: relative POSIX paths as the system encodes them
@@ -123,18 +126,18 @@ class Listing:
         return len(self.names)
 
     def name(self, row: int) -> str:
-        """The relative path of an image."""
+        """Relative path of the image at `row`."""
         return os.fsdecode(bytes(self.names[row]))
 
 
 def name_hashes(names: Iterable[bytes]) -> np.ndarray:
-    """The first eight bytes of each name's SHA-256 as one number: (n,) uint64."""
+    """Hash of each name, the first eight bytes of its SHA-256 as a number: (n,) uint64."""
     digests = b"".join(hashlib.sha256(name).digest()[:8] for name in names)
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
 def is_held_out(names: Iterable[bytes], share: float) -> np.ndarray:
-    """Whether each image is held out, from the hash of its relative path alone: (n,) bool.
+    """Whether each image is held out of training, (n,) bool: the hash of its path is in the lowest `share` of hashes.
 
     >>> int(is_held_out((b"%d.png" % number for number in range(10_000)), 0.05).sum())
     493
@@ -143,25 +146,25 @@ def is_held_out(names: Iterable[bytes], share: float) -> np.ndarray:
 
 
 def held_out_then(names: Iterable[bytes], training: TrainingSummary | None) -> np.ndarray:
-    """Whether each image was held out of a training, from its summary and the relative paths: (n,) bool."""
+    """Whether each image was held out of a past training, (n,) bool, by the share in its summary, else the default."""
     return is_held_out(names, (training and training.held_out_share) or HELD_OUT_SHARE)
 
 
 def names_as_numbers(names: np.ndarray) -> np.ndarray:
-    """Names (n,) of bytes as a file can store them: (n, longest) uint8, a view where possible."""
+    """Convert names, (n,) bytes, to an array that tensor files can store: (n, longest) uint8, a view where possible."""
     return np.ascontiguousarray(names).view(np.uint8).reshape(len(names), names.dtype.itemsize)
 
 
 def names_from_numbers(numbers: np.ndarray) -> np.ndarray:
-    """The inverse of `names_as_numbers`: (n, longest) uint8 to (n,) bytes."""
+    """Convert an array of `names_as_numbers`, (n, longest) uint8, back to names, (n,) bytes."""
     return np.ascontiguousarray(numbers).view(f"S{numbers.shape[1]}").reshape(-1)
 
 
 def open_source(path: Path) -> Source:
-    """The source at a path, of the first kind of `KINDS` that fits. Raises ImageError when none does."""
+    """Source at `path`: a folder, an archive or a list of paths. Raises ImageError if it is missing or another file."""
     if not os.path.exists(path):
         raise ImageError(f"{path} does not exist; give a folder of images, a .zip, or a text file of paths")
-    if not os.path.isdir(path) and not os.path.isfile(path):  # a pipe would wait, and a device never end
+    if not os.path.isdir(path) and not os.path.isfile(path):  # a pipe would block, a device never end
         raise ImageError(f"{path} is neither a folder nor a file; give a folder of images, a .zip, or a list of paths")
     for kind in KINDS.values():
         if kind.is_at(path):
@@ -170,7 +173,7 @@ def open_source(path: Path) -> Source:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Every image file below `folder`, sorted by relative path. Raises ImageError when there is none."""
+    """Paths of all image files below `folder`, sorted by relative path. Raises ImageError when there is none."""
     if not os.path.isdir(folder):
         raise ImageError(f"{folder} is not a folder; give a folder of images")
     listing = scan(Folder(folder))
@@ -178,10 +181,10 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def scan(source: Source) -> Listing:
-    """List the images of a source. Raises ImageError when there is none.
+    """List the images of a source. Raises ImageError when it holds no images.
 
-    Hidden files and folders and the folders of models are passed over. A folder's regular files count, also behind
-    links; whether they can be read is not checked here.
+    In a folder, hidden files, hidden folders and folders of models are left out, and links to files are followed.
+    Whether the images can be read is not checked.
     """
     passed_over = PassedOver()
     names, sizes, stamps = _as_arrays(source.files(passed_over))
@@ -202,7 +205,7 @@ def scan(source: Source) -> Listing:
 
 
 def _as_arrays(files: Iterator[File]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Names (n,) bytes, sizes (n,) and stamps (n,) int64, packed block by block to save memory."""
+    """Arrays of names, (n,) bytes, and of sizes and stamps, both (n,) int64, filled block by block to save memory."""
     names: list[np.ndarray] = [np.empty(0, dtype="S1")]
     numbers: list[np.ndarray] = [np.empty((0, 2), dtype=np.int64)]
     while block := list(islice(files, _AT_ONCE)):
@@ -217,7 +220,7 @@ def _suffix(name: bytes) -> str:
 
 
 class Folder(Source):
-    """A folder tree."""
+    """Source whose images are the files of a folder and its subfolders."""
 
     kind = "folder"
 
@@ -262,7 +265,7 @@ class Folder(Source):
 
 
 class Archive(Source):
-    """A `.zip` archive."""
+    """Source whose images are the entries of a `.zip` archive."""
 
     kind = "zip"
     checksummed = True
@@ -307,7 +310,7 @@ class Archive(Source):
 
 
 class PathList(Source):
-    """A text file of paths, relative to its own folder, one a line."""
+    """Source whose images are named in a text file: one path a line, relative to the folder of the text file."""
 
     kind = "list"
 
@@ -317,7 +320,7 @@ class PathList(Source):
 
     @staticmethod
     def is_at(path: Path) -> bool:
-        return path.suffix.lower() not in SUFFIXES  # those are single images
+        return path.suffix.lower() not in SUFFIXES  # a picture is no list
 
     def files(self, passed_over: PassedOver) -> Iterator[File]:
         advice = "give a folder of images, a .zip, or a text file of paths"
@@ -343,4 +346,6 @@ class PathList(Source):
                 yield os.fsencode(line), facts.st_size, facts.st_mtime_ns
 
 
-KINDS: dict[str, type[Source]] = {each.kind: each for each in (Folder, Archive, PathList)}  # tried in this order
+KINDS: dict[str, type[Source]] = {
+    each.kind: each for each in (Folder, Archive, PathList)
+}  # `open_source` tries them in order

@@ -1,4 +1,4 @@
-"""Animations that loop: GIF, WebP and APNG by Pillow, MP4 and WebM by PyAV; one encoder for each suffix."""
+"""Encoders of animations, by file suffix: looping GIF, WebP and APNG by Pillow, MP4 and WebM videos by PyAV."""
 
 import importlib.util
 import io
@@ -16,30 +16,30 @@ from latentcli.imaging.images import encode_picture, on_checks
 
 
 class _ByPillow:
-    """An animation that keeps all pictures until the end."""
+    """Encoder of GIF, WebP or APNG by Pillow, which keeps all pictures in memory until `finish`."""
 
     def __init__(self, suffix: str, fps: float, **options: object) -> None:
         self._suffix, self._pictures = suffix, list[Image.Image]()
         self._options = options | {"save_all": True, "loop": 0, "duration": 1000 / fps}
 
     def add(self, picture: Image.Image) -> None:
-        """Add a picture, mode L or RGB, of the same size as those before."""
+        """Append a picture, mode L or RGB; all pictures of an animation must have one size."""
         self._pictures.append(picture)
 
     def finish(self) -> bytes:
-        """The bytes of the file. Raises LatentCLIError when encoding fails."""
+        """Bytes of the finished file. Raises LatentCLIError when encoding fails."""
         first, *others = self._pictures
         return encode_picture(first, self._suffix, **self._options, append_images=others)
 
 
-_CODECS: Mapping[str, tuple[str, dict[str, str]]] = {  # codecs of videos, and their options for good quality
+_CODECS: Mapping[str, tuple[str, dict[str, str]]] = {  # codec and its options for good quality, by suffix of a video
     ".mp4": ("libx264", {"crf": "18", "preset": "medium"}),
     ".webm": ("libvpx-vp9", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}),
 }
 
 
 class _ByPyAV:
-    """A video that encodes each picture at once, so that a film of any length takes the memory of its file."""
+    """Encoder of MP4 or WebM by PyAV, which encodes each picture at once and keeps only the file in memory."""
 
     def __init__(self, suffix: str, fps: float, **_: object) -> None:
         import av
@@ -50,12 +50,12 @@ class _ByPyAV:
         self._container: Any = self._av.open(self._file, "w", format=suffix.removeprefix("."))
         rate = Fraction(fps).limit_denominator(1001)
         self._stream: Any = self._container.add_stream(codec, rate=rate, options=options)
-        self._stream.pix_fmt = "yuv420p"  # what browsers play
+        self._stream.pix_fmt = "yuv420p"  # the pixel format that browsers play
         self._is_empty = True
 
     def add(self, picture: Image.Image) -> None:
-        """Add a picture, mode L or RGB, of the same size as those before."""
-        across, down = picture.width % 2, picture.height % 2  # video has an even number of rows and columns
+        """Encode a picture, mode L or RGB, as the next frame; all pictures of a video must have one size."""
+        across, down = picture.width % 2, picture.height % 2  # videos need an even number of rows and columns
         pixels = np.pad(np.asarray(picture.convert("RGB")), ((0, down), (0, across), (0, 0)), mode="edge")
         if self._is_empty:
             self._stream.height, self._stream.width = pixels.shape[:2]
@@ -63,7 +63,7 @@ class _ByPyAV:
         self._mux(self._av.VideoFrame.from_ndarray(pixels, format="rgb24"))
 
     def finish(self) -> bytes:
-        """The bytes of the file. Raises LatentCLIError when encoding fails."""
+        """Bytes of the finished file. Raises LatentCLIError when encoding fails."""
         self._mux(None)
         self._container.close()
         return self._file.getvalue()
@@ -80,21 +80,21 @@ ENCODERS: dict[str, Callable[..., Animation]] = {
     **{suffix: partial(_ByPillow, suffix) for suffix in (".gif", ".webp", ".apng")},
     **{suffix: partial(_ByPyAV, suffix) for suffix in _CODECS},
 }
-_OLD = {".png": ".apng"}  # other spellings that an animated edit takes
+_OLD = {".png": ".apng"}  # suffixes that stand for another one where an animation is asked for
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a file name is that of an animation; `.png` is a still picture."""
+    """Whether the suffix of `path` is that of an animation or a video; `.png` counts as a still picture."""
     return path.suffix.lower() in ENCODERS
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file name is that of a video, which is encoded picture by picture."""
+    """Whether the suffix of `path` is that of a video, `.mp4` or `.webm`."""
     return path.suffix.lower() in _CODECS
 
 
 def check_animation(path: Path) -> None:
-    """Raise UsageError for a name that no animation can have, ConfigError where its encoder is not installed."""
+    """Raise UsageError if no animation has the suffix of `path`, ConfigError if its encoder is not installed."""
     if not is_animation(path) and path.suffix.lower() not in _OLD:
         raise UsageError(f"animations are {', '.join(ENCODERS)}, got {path}")
     if is_video(path) and importlib.util.find_spec("av") is None:
@@ -102,12 +102,12 @@ def check_animation(path: Path) -> None:
 
 
 def open_animation(suffix: str, fps: float, **options: object) -> Animation:
-    """An animation of `fps` pictures a second; `options` go to `images.encode_picture`, but not those of videos."""
+    """Encoder for `fps` pictures a second; `options` go to `images.encode_picture`, and videos ignore them."""
     return ENCODERS[_OLD.get(suffix.lower(), suffix.lower())](fps, **options)
 
 
 def encode_animation(pictures: Iterable[Image.Image], suffix: str, fps: float, **options: object) -> bytes:
-    """The bytes of an animation of all pictures, transparent ones on a checkerboard."""
+    """Bytes of an animation of `pictures`, `fps` a second; transparent pictures are laid on a checkerboard."""
     animation = open_animation(suffix, fps, **options)
     for picture in pictures:
         animation.add(on_checks(picture))  # GIF knows no half-transparent pixel, and video no transparency

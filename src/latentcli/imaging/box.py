@@ -1,4 +1,4 @@
-"""Boxes in a picture, which may be tilted and may stick out of it, and the pixels in them."""
+"""Crop boxes, which may be tilted and may reach beyond the picture, and the cropping of pictures."""
 
 import math
 from dataclasses import astuple, dataclass
@@ -9,27 +9,27 @@ from PIL import Image
 
 from latentcli.errors import UsageError
 
-_ABOVE = 4  # times the wanted size at which a tilted box is turned, if it has that many pixels
+_ABOVE = 4  # oversampling of tilted crops: the largest multiple of the wanted size at which they are rotated
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box in pixels of an upright picture."""
+    """Crop box in pixels of an upright picture, rotated about its middle by `roll` degrees."""
 
-    x: float  # left edge, before it is turned
-    y: float  # upper edge, before it is turned
+    x: float  # left edge before the rotation
+    y: float  # upper edge before the rotation
     width: float
     height: float
-    roll: float = 0.0  # degrees by which it is turned about its middle, clockwise
+    roll: float = 0.0  # degrees of rotation about the middle, clockwise
 
     @classmethod
     def about(cls, x: float, y: float, side: float, roll: float = 0.0) -> Self:
-        """A square with its middle at (x, y)."""
+        """Square box, `side` pixels wide, with its middle at (x, y)."""
         return cls(x - side / 2, y - side / 2, side, side, roll)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """A box from `x,y,width,height` or `x,y,width,height,roll`, rounded to hundredths. Raises UsageError.
+        """Box from text, `x,y,width,height` or `x,y,width,height,roll`, rounded to hundredths. Raises UsageError.
 
         >>> Box.parse("170,72,101,101,-12").roll
         -12.0
@@ -43,7 +43,7 @@ class Box:
         return cls(*numbers).rounded()
 
     def rounded(self) -> Self:
-        """The box in hundredths of a pixel and of a degree, as `text` writes it."""
+        """Box with its numbers rounded to hundredths of a pixel and of a degree, as `text` writes them."""
         return type(self)(*(round(number, 2) for number in astuple(self)))
 
     @property
@@ -52,16 +52,16 @@ class Box:
 
     @property
     def axes(self) -> tuple[float, float]:
-        """Cosine and sine of the roll, which are the direction of the box's x axis in the picture."""
+        """Cosine and sine of `roll`: the direction of the box's x axis in the picture."""
         return math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
 
     def turned(self, x: float, y: float) -> tuple[float, float]:
-        """A point in pixels of the picture, given from the middle of the box along its own axes."""
+        """Convert (x, y), measured from the box's middle along its rotated axes, to pixels of the picture."""
         cosine, sine = self.axes
         return self.middle[0] + x * cosine - y * sine, self.middle[1] + x * sine + y * cosine
 
     def bounds(self) -> tuple[int, int, int, int]:
-        """The smallest upright box around it: left, top, right, bottom in whole pixels.
+        """Smallest unrotated box around this one: left, top, right, bottom in whole pixels.
 
         >>> Box(10, 10, 20, 20, roll=45).bounds()
         (5, 5, 35, 35)
@@ -73,16 +73,16 @@ class Box:
         return math.floor(x - across), math.floor(y - down), math.ceil(x + across), math.ceil(y + down)
 
     def region(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """The part of a picture of (width, height) within the bounds: left, top, right, bottom."""
+        """Part of `bounds` that lies in a picture of `size` (width, height): left, top, right, bottom in pixels."""
         left, top, right, bottom = self.bounds()
         return max(0, left), max(0, top), min(size[0], right), min(size[1], bottom)
 
     def is_inside(self, size: tuple[int, int]) -> bool:
-        """Whether all of its bounds lie in a picture of (width, height)."""
+        """Whether `bounds` lie completely in a picture of `size` (width, height)."""
         return self.region(size) == self.bounds()
 
     def text(self) -> str:
-        """The box as text that `parse` reads.
+        """Text of the box, `x,y,width,height` and, if tilted, `,roll`, which `parse` reads.
 
         >>> Box(1, 2, 30, 30).text(), Box(1.5, 2, 30, 30, -7.25).text()
         ('1,2,30,30', '1.5,2,30,30,-7.25')
@@ -92,9 +92,9 @@ class Box:
 
 
 def cut(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
-    """The picture in a box, upright, as (width, height) pixels; beyond the picture its border is repeated.
+    """Crop `box` out of a picture, upright and resized to `size` (width, height); outside, edge pixels are repeated.
 
-    Lanczos; a tilted box is turned bicubically at four times the size first.
+    Resizing is by Lanczos; a tilted box is first rotated, bicubically, at up to four times `size`.
     """
     is_inside = box.is_inside(picture.size)
     if is_inside and not box.roll:
@@ -121,7 +121,7 @@ def cut(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
 
 
 def _with_border(picture: Image.Image, bounds: tuple[int, int, int, int]) -> Image.Image:
-    """The bounds of a picture; its outermost pixels are repeated beyond it."""
+    """Crop `bounds` (left, top, right, bottom) out of a picture; its edge pixels are repeated outside it."""
     left, top, right, bottom = bounds
     columns = np.clip(np.arange(left, right), 0, picture.width - 1)
     rows = np.clip(np.arange(top, bottom), 0, picture.height - 1)

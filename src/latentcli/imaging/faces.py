@@ -1,8 +1,8 @@
 """Faces in a photo and the tilt of each head, found by BlazeFace on ONNX Runtime.
 
 BlazeFace (Bazarevsky et al. 2019, arXiv 1907.05047) gives a box, a score and landmarks; eyes and mouth give the tilt.
-Each detection of the search is detected again, upright and at the size that the network sees best; in the end a second,
-smaller network scores it.
+Each face found by the search is detected again in views, upright crops in which it has the size that suits the network
+best; in the end a second, smaller network scores it.
 """
 
 import math
@@ -19,50 +19,50 @@ from PIL import Image
 from latentcli.imaging.box import Box
 from latentcli.runtime import open_session
 
-_SIDE = 256  # pixels of the larger network's input: a window of the search, or a view
-_SIDE_OF_CHECK = 128  # pixels of the smaller network's input
-_GRIDS = ((16, 2), (8, 6))  # cells along a side of the networks' two maps, and boxes of each cell
-_LEVELS = (1, 2, 4)  # windows along the photo's longer side, while searching
-_TURNS = {90: Image.Transpose.ROTATE_90, -90: Image.Transpose.ROTATE_270}  # for photos without an upright face
-_SMALLEST = 128  # pixels of the photo in a window: smaller windows show nothing new
+_SIDE = 256  # pixels a side of the larger network's input: a window of the search, or a view of a face
+_SIDE_OF_CHECK = 128  # pixels a side of the smaller network's input
+_GRIDS = ((16, 2), (8, 6))  # the networks' two feature maps: cells along a side, and boxes predicted in each cell
+_LEVELS = (1, 2, 4)  # windows along the photo's longer side, in each round of the search
+_TURNS = {90: Image.Transpose.ROTATE_90, -90: Image.Transpose.ROTATE_270}  # tried on photos without an upright face
+_SMALLEST = 128  # pixels of the photo along a window, at least: smaller windows show nothing new
 _CANDIDATE = 0.3  # least score of a detection that is followed up
-_VIEWS = ((0.33,), (0.28, 0.38))  # share of a view's side that the face's box takes: first, then for the result
-_VIEWS_OF_CHECK = (0.3, 0.45)
-_PERHAPS, _SURE = 0.45, 0.66  # least scores: of the views, and of the smaller network
-_MOST = 50  # faces
-_SAME = 0.5  # of a face's side: nearer detections are one face
-# dlib's box, fitted to faces of the data set: its side over that of BlazeFace's box (within 4 %), and the position of
-# its middle on the way from the eyes to the mouth.
+_VIEWS = ((0.33,), (0.28, 0.38))  # share of a view's side that the face takes, in the first and in the final round
+_VIEWS_OF_CHECK = (0.3, 0.45)  # share of a view's side that the face takes, for the smaller network
+_PERHAPS, _SURE = 0.45, 0.66  # least scores of a face: by the larger network in its views, and by the smaller network
+_MOST = 50  # faces of a photo that are followed up, at most
+_SAME = 0.5  # share of a face's side: detections with middles nearer than that are one face
+# Conversion of BlazeFace's boxes to those of dlib's face detector, fitted to faces of the data set: factor of the side
+# (within 4 %), and position of the middle on the way from the eyes (0) to the mouth (1).
 _BOX, _DOWN = 0.993, 0.475
 
-Halved = Callable[[int], Image.Image]  # the photo, halved this many times
+Halved = Callable[[int], Image.Image]  # from a number to the photo, halved that many times
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face in pixels of the upright photo."""
+    """Face found in a photo, in pixels of the upright photo."""
 
     x: float  # middle of the box
     y: float
-    side: float  # of the square box, as dlib's frontal detector would draw it
+    side: float  # side of the square box, as dlib's frontal detector would draw it
     roll: float  # degrees by which the head is tilted, clockwise
-    score: float  # of the detector, 0 to 1: above 0.66
+    score: float  # of a detector, 0 to 1: for the results of `find_faces` at least 0.66
 
     def place(self, framing: tuple[float, float, float]) -> Box:
-        """The crop that a model takes: `ModelConfig.framing` gives its side and where in it the face's box lies."""
+        """Crop box for a model; `framing` is its side over the face's, and the face's (x, y) as shares of the crop."""
         scale, across, down = framing
         side = scale * self.side
         crop = Box.about(self.x, self.y, side, self.roll)
         x, y = crop.turned((0.5 - across) * side, (0.5 - down) * side)
-        return Box.about(x, y, side, self.roll).rounded()  # so that `box` can repeat it
+        return Box.about(x, y, side, self.roll).rounded()  # the box's text then gives the same crop
 
 
 class NoFace(Exception):
-    """No face was found where one is needed; `images` makes an ImageError of it, which names the picture."""
+    """A picture shows no face where one is needed; `images.open_picture` makes it an ImageError with the path."""
 
 
 def find_faces(picture: Image.Image, at_least: int = 1) -> list[Face]:
-    """The faces of a picture, largest first; with fewer than `at_least` the search goes on to smaller ones."""
+    """Faces of a picture, largest first; while fewer than `at_least` are found, smaller faces are searched for."""
     rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
     halved = cache(lambda times: rgb.reduce(2**times) if times else rgb)
     faces: list[Face] = []
@@ -78,7 +78,7 @@ def find_faces(picture: Image.Image, at_least: int = 1) -> list[Face]:
 
 
 def _elsewhere(faces: Iterable[Face], others: Sequence[Face]) -> list[Face]:
-    """The faces that are not the same as any of the others."""
+    """Members of `faces` whose middles are not close to that of any face in `others`."""
     return [
         face
         for face in faces
@@ -87,7 +87,7 @@ def _elsewhere(faces: Iterable[Face], others: Sequence[Face]) -> list[Face]:
 
 
 def _merged(faces: list[Face]) -> list[Face]:
-    """One face where several detections are the same: that of the highest score."""
+    """Distinct faces: of detections with middles close together, the one with the highest score."""
     distinct: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
         distinct += _elsewhere([face], distinct)
@@ -95,9 +95,9 @@ def _merged(faces: list[Face]) -> list[Face]:
 
 
 def _search(rgb: Image.Image, level: int, turn: int = 0) -> list[Face]:
-    """Detections in windows that overlap by half, `level` of them along the longer side.
+    """Faces detected in windows that overlap by half, each 1 / `level` of the photo's longer side wide.
 
-    The photo is turned by `turn` degrees, counter-clockwise, for the search.
+    The photo is searched rotated by `turn` degrees, counter-clockwise; the faces are in pixels of the unrotated photo.
     """
     scale = level * _SIDE / max(rgb.size)
     width, height = (max(1, round(side * scale)) for side in rgb.size)
@@ -117,7 +117,7 @@ def _search(rgb: Image.Image, level: int, turn: int = 0) -> list[Face]:
 
 
 def _confirmed(halved: Halved, faces: list[Face]) -> list[Face]:
-    """The detections that their views and the smaller network confirm; position, side and tilt come from the views."""
+    """Members of `faces` detected again in upright crops and confirmed by the smaller network, with refined boxes."""
     for shares in _VIEWS:
         viewed = (_viewed(halved, face, shares) for face in _merged(faces)[:_MOST])
         faces = [face for face in viewed if face and face.score >= _PERHAPS]
@@ -125,7 +125,7 @@ def _confirmed(halved: Halved, faces: list[Face]) -> list[Face]:
 
 
 def _viewed(halved: Halved, face: Face, shares: Sequence[float]) -> Face | None:
-    """The mean of the face's detections in views of these shares; None where no view shows it."""
+    """Mean of the face's detections in upright crops whose sides it fills by `shares`; None if no crop shows a face."""
     detections = []
     for share in shares:
         box = Box.about(face.x, face.y, face.side / share, face.roll)
@@ -143,9 +143,9 @@ def _viewed(halved: Halved, face: Face, shares: Sequence[float]) -> Face | None:
 
 
 def _checked(halved: Halved, face: Face) -> Face:
-    """The face with the smaller network's score: the mean over views of two sizes and their mirror images.
+    """Face with the smaller network's score: the mean over upright crops of two sizes and their mirror images.
 
-    What deceives one network, or one view, seldom deceives them all.
+    An object that deceives one network, or one crop, seldom deceives both networks in all crops.
     """
     scores = []
     for share in _VIEWS_OF_CHECK:
@@ -158,9 +158,9 @@ def _checked(halved: Halved, face: Face) -> Face:
 
 
 def _view(halved: Halved, box: Box, side: int) -> np.ndarray:
-    """A box of the photo, turned upright: uint8 (side, side, 3), black where the box leaves the photo.
+    """Crop `box` out of the photo, upright: uint8 (side, side, 3), black where the box leaves the photo.
 
-    It is sampled from a halved copy with one to two pixels for each of the view's.
+    Pixels are sampled from a halved copy of the photo that has one to two pixels for each pixel of the crop.
     """
     times = max(0, int(math.log2(box.width / side)))
     copy, step = halved(times), box.width * 2.0**-times / side
@@ -172,7 +172,7 @@ def _view(halved: Halved, box: Box, side: int) -> np.ndarray:
 
 
 def _detect(window: np.ndarray) -> list[Face]:
-    """The candidates in a window, uint8 (side, side, 3), in its pixels, with the boxes that dlib would draw."""
+    """Faces detected in a window, uint8 (side, side, 3), in pixels of the window, with boxes as dlib draws them."""
     points, scores = _run(window)
     faces = []
     for row in np.flatnonzero(scores >= _CANDIDATE):
@@ -186,7 +186,7 @@ def _detect(window: np.ndarray) -> list[Face]:
 
 
 def _run(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Middle, size and landmarks (896, 8, 2) in pixels, and scores (896,), by the network of the window's side."""
+    """Middle, size and six landmarks of BlazeFace's 896 boxes, (896, 8, 2) in pixels, and their scores (896,)."""
     session, anchors = _network(len(window))
     images = np.ascontiguousarray((window.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None])
     boxes, logits = session.run(None, {"images": images})
@@ -197,7 +197,7 @@ def _run(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def _network(side: int) -> tuple[Any, np.ndarray]:
-    """The session of a network, and the middle of each box's cell in pixels: (896, 2)."""
+    """BlazeFace for inputs of `side` pixels: ONNX Runtime session, and the middle of each box's cell, (896, 2)."""
     middles = []
     for cells, boxes in _GRIDS:
         along = (np.arange(cells) + 0.5) * side / cells

@@ -1,4 +1,4 @@
-"""Pictures in and out: read, convert, write.
+"""Reading, conversion and writing of pictures.
 
 Only this module knows that pixels are 0 to 255. Elsewhere images are float32 (n, channels, height, width) in [0, 1],
 or, while they wait for training, uint8 (n, height, width, channels). Alpha is the last channel, and colours are
@@ -26,24 +26,24 @@ from latentcli.imaging.box import Box, cut
 from latentcli.imaging.faces import NoFace, find_faces
 from latentcli.storage.files import read_input, write_whole
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  # never EPS, PDF …
-ORIENTATION = 0x0112  # the EXIF tag
-_MOST_OVERHEAD, _MOST_PER_PIXEL = 64 << 20, 16  # largest file of a picture: bytes, and bytes per pixel
-MOST_PIPED = 192 << 20  # bytes of a picture from the standard input
-_CROP_TIMES = 2  # times the model's size: square pictures up to this are taken for face crops
-_PNG_LEVEL = 3  # of 9: a third of the time of Pillow's own 6, for files that are 4 % larger
-_WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")
-WITH_ALPHA = (2, 4)  # channels of images with transparency: gray or RGB, then alpha
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "MPO")  # that Pillow may read: never EPS, PDF …
+ORIENTATION = 0x0112  # number of the EXIF tag for the orientation
+_MOST_OVERHEAD, _MOST_PER_PIXEL = 64 << 20, 16  # largest file of a picture: fixed bytes, and bytes for each pixel
+MOST_PIPED = 192 << 20  # bytes of a picture from the standard input, at most
+_CROP_TIMES = 2  # square pictures up to this multiple of the model's width are taken for face crops
+_PNG_LEVEL = 3  # compression, of 9: a third of the time of Pillow's own 6, for files that are 4 % larger
+_WITHOUT_ALPHA = ("JPEG", "BMP", "PPM")  # formats without transparency
+WITH_ALPHA = (2, 4)  # numbers of channels of images with transparency: gray or RGB, then alpha
 _TRANSPARENT = 230  # alpha below which a pixel counts as transparent: a tenth of the background shows through
 _CHECK, _CHECKS = 8, (255, 228)  # the checkerboard behind transparent pictures: pixels of a square, and its two grays
 
-# What Pillow raises for damaged files, over all its formats.
+# Errors that Pillow raises for damaged files, over all its formats.
 PILLOW_ERRORS = (
     OSError, SyntaxError, ValueError, OverflowError, NotImplementedError, MemoryError, EOFError, struct.error,
     IndexError, KeyError, TypeError, ZeroDivisionError, RuntimeError,
 )  # fmt: skip
 
-# Pillow only warns above its own limit; `open_picture` refuses above ours, before pixels are decoded.
+# Pillow's limit of pixels, which only warns, is off: `open_picture` refuses large pictures before pixels are decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 Item = TypeVar("Item")
@@ -52,10 +52,10 @@ Result = TypeVar("Result")
 
 @contextlib.contextmanager
 def open_picture(path: Path, content: bytes | None = None, megapixels: float = MEGAPIXELS) -> Iterator[Image.Image]:
-    """The picture with its header checked; pixels are decoded when they are first used.
+    """Open a picture of at most `megapixels` and check its header; pixels are decoded when they are first used.
 
-    `content` are the file's bytes where they are not on the disk under that name. Raises ImageError for everything
-    that is not a readable image file, also while its pixels are used.
+    `content` are the file's bytes if they are not on the disk at `path`. Raises ImageError for a file that is not a
+    readable image, also while its pixels are used.
     """
     if content is None and not os.path.lexists(path):
         raise ImageError(f"{path} does not exist; check the name")
@@ -80,21 +80,21 @@ def open_picture(path: Path, content: bytes | None = None, megapixels: float = M
 
 
 def picture_bytes(path: Path, picture: Image.Image) -> bytes:
-    """The content of an opened picture's file. Raises OSError when it is far larger than its pixels."""
+    """Bytes of the file at `path`, opened as `picture`. Raises OSError when the file is far larger than its pixels."""
     return read_input(path, _MOST_OVERHEAD + _MOST_PER_PIXEL * picture.width * picture.height)
 
 
 def read_image(path: Path, config: ModelConfig) -> np.ndarray:
-    """The picture cropped and resized for a model: uint8 (height, width, channels). Raises ImageError."""
+    """Picture at `path`, cropped and resized for a model: uint8 (height, width, channels). Raises ImageError."""
     with open_picture(path) as picture:
         return fit_given(picture, config)
 
 
 def fit_given(picture: Image.Image, config: ModelConfig) -> np.ndarray:
-    """A picture that a user gives, cropped and resized for a model: uint8 (height, width, channels).
+    """Picture that a user gives, cropped and resized for a model: uint8 (height, width, channels).
 
-    A model of aligned faces takes a small square picture for a face crop like those it learned from. In any other it
-    finds the face, and takes the centre where there is none.
+    For a model of aligned faces the largest face is cropped, or the centre if no face is found; a square picture of at
+    most twice the model's width counts as a face crop already.
     """
     is_crop = picture.width == picture.height <= _CROP_TIMES * config.width
     if config.crop == "face" and config.aligned and not is_crop:
@@ -104,10 +104,10 @@ def fit_given(picture: Image.Image, config: ModelConfig) -> np.ndarray:
 
 
 def fit(picture: Image.Image, config: ModelConfig) -> np.ndarray:
-    """A picture of a training set, cropped and resized for a model: uint8 (height, width, channels)."""
+    """Picture of a training set, cropped and resized for a model: uint8 (height, width, channels). Raises NoFace."""
     if config.crop == "face" and not config.aligned:
         return _fit_face(picture, config)
-    if picture.format in ("JPEG", "MPO"):  # decodes faster at a fraction of its size, down to twice what is needed
+    if picture.format in ("JPEG", "MPO"):  # JPEG decodes faster at a reduced size, here twice the model's
         across, down = 2 * config.width / picture.width, 2 * config.height / picture.height
         if config.crop != "none":
             across = down = 2 * max(config.width, config.height) / min(picture.size)
@@ -118,7 +118,7 @@ def fit(picture: Image.Image, config: ModelConfig) -> np.ndarray:
 
 
 def _fit_face(picture: Image.Image, config: ModelConfig) -> np.ndarray:
-    """The largest face of a picture, framed for a model: uint8 (height, width, channels). Raises NoFace."""
+    """Largest face of a picture, cropped and resized for a model: uint8 (height, width, channels). Raises NoFace."""
     whole = plain(upright(picture), config.background)
     faces = find_faces(whole)
     if not faces:
@@ -127,7 +127,7 @@ def _fit_face(picture: Image.Image, config: ModelConfig) -> np.ndarray:
 
 
 def to_model_size(picture: Image.Image, config: ModelConfig, box: Box | None = None) -> np.ndarray:
-    """A box of a picture, else of `model_box`, resized for a model: uint8 (height, width, channels)."""
+    """Crop `box`, by default that of `model_box`, and resize it for a model: uint8 (height, width, channels)."""
     if config.has_alpha:
         picture = premultiplied(picture, config.has_colour)
     else:
@@ -143,7 +143,7 @@ def to_model_size(picture: Image.Image, config: ModelConfig, box: Box | None = N
 
 
 def model_box(width: int, height: int, config: ModelConfig) -> Box:
-    """The largest centred box of the model's shape in a picture; with `crop` "none" all of it, to be squeezed."""
+    """Largest centred crop box with the model's aspect ratio in a picture; all of the picture if `crop` is "none"."""
     if config.crop == "none":
         return Box(0, 0, width, height)
     scale = min(width / config.width, height / config.height)
@@ -152,9 +152,9 @@ def model_box(width: int, height: int, config: ModelConfig) -> Box:
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """The picture with its EXIF orientation applied, the same object where there is nothing to turn.
+    """Picture with its EXIF orientation applied; the same object if there is nothing to turn.
 
-    A broken orientation is ignored.
+    A damaged orientation tag is ignored.
     """
     try:
         if picture.getexif().get(ORIENTATION, 1) == 1:
@@ -167,7 +167,7 @@ def upright(picture: Image.Image) -> Image.Image:
 
 
 def upright_size(picture: Image.Image) -> tuple[int, int]:
-    """Width and height once the EXIF orientation is applied, from the header alone."""
+    """Width and height of a picture once its EXIF orientation is applied, without decoding pixels."""
     width, height = picture.size
     with contextlib.suppress(*PILLOW_ERRORS):
         if picture.getexif().get(ORIENTATION) in (5, 6, 7, 8):
@@ -176,9 +176,9 @@ def upright_size(picture: Image.Image) -> tuple[int, int]:
 
 
 def plain(picture: Image.Image, background: str = "#ffffff") -> Image.Image:
-    """The picture in mode L or RGB, on a background where it is transparent; the same object if it is so already.
+    """Picture in mode L or RGB, with transparent parts laid on `background`; the same object if nothing changes.
 
-    16-bit values are scaled, not clipped.
+    Values of 16 bits are scaled to 8 bits, not clipped.
     """
     mode = picture.mode
     if _exceeds_8_bits(picture):
@@ -193,24 +193,24 @@ def plain(picture: Image.Image, background: str = "#ffffff") -> Image.Image:
 
 
 def premultiplied(picture: Image.Image, colour: bool) -> Image.Image:
-    """The picture in mode RGBa, or La without `colour`: colours times alpha, which is 255 in pictures without it."""
+    """Picture with colours multiplied by alpha, in mode RGBa, or La without `colour`; a missing alpha becomes 255."""
     straight = (picture if _may_be_transparent(picture) else plain(picture)).convert("RGBA")
     return straight.convert("RGBa") if colour else straight.convert("LA").convert("La")
 
 
 def _exceeds_8_bits(picture: Image.Image) -> bool:
-    """Whether a picture is gray of more than 8 bits."""
+    """Whether a picture is gray with more than 8 bits a pixel, judged by its mode."""
     return picture.mode.startswith("I") or picture.mode == "F"
 
 
 def _may_be_transparent(picture: Image.Image) -> bool:
-    """Whether the header of a picture of 8 bits allows transparent pixels."""
+    """Whether a picture of 8 bits has an alpha channel or a transparent colour, judged by its header."""
     says_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
     return says_alpha and not _exceeds_8_bits(picture)
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
-    """Gray of more than 8 bits scaled by the range of its type, where `convert` would clip it to white."""
+    """Convert gray of more than 8 bits to mode L, scaled by the range of its mode; Pillow's `convert` would clip it."""
     values = np.asarray(picture).astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("pixels that are no numbers")
@@ -225,10 +225,10 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
 def read_all(
     items: Iterable[Item], read: Callable[[Item], Result], at_once: int = 256, workers: int | None = None
 ) -> Iterator[tuple[Item, Result | ImageError]]:
-    """Read many pictures in threads, in order: each item with the result of `read`, or its ImageError.
+    """Call `read` on many items in threads; yields each item, in order, with its result or its ImageError.
 
-    `workers` is the number of threads, by default that of the cores; at most `at_once` results wait in memory. This is
-    the one function in which an unreadable picture does not end the work.
+    `workers` is the number of threads, by default one per core; at most `at_once` results wait in memory. This is the
+    one function in which an unreadable picture does not end the work.
     """
 
     def attempt(item: Item) -> tuple[Item, Result | ImageError]:
@@ -244,7 +244,7 @@ def read_all(
 
 
 def has_colour(picture: Image.Image) -> bool:
-    """Whether a thumbnail of the picture has chroma: gray pictures are often stored as RGB."""
+    """Whether a picture shows colours, judged by a thumbnail: gray pictures are often stored as RGB."""
     if picture.mode in ("1", "L", "LA") or _exceeds_8_bits(picture):
         return False
     picture.draft(None, (64, 64))
@@ -253,28 +253,28 @@ def has_colour(picture: Image.Image) -> bool:
 
 
 def has_transparency(picture: Image.Image) -> bool:
-    """Whether some pixels are transparent: many pictures have an alpha channel that is opaque everywhere."""
+    """Whether some pixels of a picture are transparent: many alpha channels are opaque everywhere."""
     if not _may_be_transparent(picture):
         return False
     return int(np.asarray(picture.convert("RGBA").getchannel("A")).min()) < _TRANSPARENT
 
 
 def as_float(images: np.ndarray) -> np.ndarray:
-    """uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1]."""
+    """Convert uint8 images (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1]."""
     floats = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")
     floats /= 255
     return floats
 
 
 def as_uint8(images: np.ndarray) -> np.ndarray:
-    """float32 (n, channels, height, width) to uint8 (n, height, width, channels), rounded."""
+    """Convert float32 images (n, channels, height, width), 0 to 1, to uint8 (n, height, width, channels), rounded."""
     levels = images.transpose(0, 2, 3, 1) * np.float32(255)
     np.clip(np.rint(levels, out=levels), 0, 255, out=levels)
     return levels.astype(np.uint8, order="C")
 
 
 def straight(images: np.ndarray) -> np.ndarray:
-    """Premultiplied images (n, 2 or 4, height, width) with colours divided by alpha, and black where alpha is 0."""
+    """Divide the colours of premultiplied images, (n, 2 or 4, height, width), by alpha; black where alpha is 0."""
     alpha = np.clip(images[:, -1:], 0, 1)
     colours = np.zeros_like(images[:, :-1])
     np.divide(images[:, :-1], alpha, out=colours, where=alpha * 255 >= 0.5)
@@ -282,19 +282,19 @@ def straight(images: np.ndarray) -> np.ndarray:
 
 
 def on_white(images: np.ndarray) -> np.ndarray:
-    """Images (n, 1 or 3, height, width): those with alpha are laid on white, others stay as they are."""
+    """Images laid on white if they have an alpha channel, else unchanged: (n, 1 or 3, height, width)."""
     return images if images.shape[1] not in WITH_ALPHA else images[:, :-1] + (1 - images[:, -1:])
 
 
 def to_pictures(images: np.ndarray) -> list[Image.Image]:
-    """One picture per image of a batch (n, channels, height, width) in [0, 1]: mode L, LA, RGB or RGBA."""
+    """Pillow pictures, mode L, LA, RGB or RGBA, of a batch of images (n, channels, height, width) in [0, 1]."""
     if images.shape[1] in WITH_ALPHA:
         images = straight(images)
     return [Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image) for image in as_uint8(images)]
 
 
 def on_checks(picture: Image.Image) -> Image.Image:
-    """A picture with alpha laid on a light checkerboard, in mode L or RGB; others stay the same object."""
+    """Picture laid on a light checkerboard, in mode L or RGB, if it has an alpha channel; else the same object."""
     if "A" not in picture.getbands():
         return picture
     across, down = (np.arange(side) // _CHECK % 2 for side in picture.size)
@@ -305,9 +305,9 @@ def on_checks(picture: Image.Image) -> Image.Image:
 
 
 def encode_picture(picture: Image.Image, suffix: str, **options: object) -> bytes:
-    """The bytes of an image file of the type that `suffix` (".png", ".jpg" …) names.
+    """Bytes of an image file of the type that `suffix` (".png", ".jpg" …) names; `options` go to Pillow.
 
-    Raises ImageError for a type Pillow cannot write.
+    Raises ImageError for a type that Pillow cannot write.
     """
     check_writable(Path(f"picture{suffix}"))
     format_name = Image.EXTENSION[suffix.lower()]
@@ -324,12 +324,12 @@ def encode_picture(picture: Image.Image, suffix: str, **options: object) -> byte
 
 
 def has_alpha(suffix: str) -> bool:
-    """Whether files of this type can be transparent."""
+    """Whether files with this suffix (".png", ".jpg" …) can be transparent."""
     return Image.EXTENSION.get(suffix.lower()) not in _WITHOUT_ALPHA
 
 
 def check_writable(path: Path) -> Path:
-    """The path, if Pillow can write the type that its suffix names. Raises ImageError otherwise."""
+    """Return `path` if Pillow can write the file type of its suffix. Raises ImageError otherwise."""
     Image.init()
     if Image.EXTENSION.get(path.suffix.lower()) not in FORMATS:
         raise ImageError(f"cannot write {path}: unknown image type; use .png, .jpg, .webp, .tiff or .gif")
@@ -337,12 +337,12 @@ def check_writable(path: Path) -> Path:
 
 
 def write_picture(picture: Image.Image, path: Path, **options: object) -> None:
-    """Write one picture whole; the type follows the suffix."""
+    """Write a picture to `path`, whole or not at all, as the file type of the suffix."""
     write_whole(path, encode_picture(picture, path.suffix, **options))
 
 
 def parse_colour(text: str) -> str:
-    """A colour by name or number as #rrggbb. Raises ConfigError for anything else.
+    """Colour as #rrggbb, from a name or a number. Raises ConfigError for other text.
 
     >>> parse_colour("black"), parse_colour("#0f0")
     ('#000000', '#00ff00')
