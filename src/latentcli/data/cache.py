@@ -38,7 +38,7 @@ _POLL = 0.2  # seconds between attempts to lock a cache that another program has
 class Loading:
     """Loading of a listing's images from the cache, with decoding of images that are new or have changed.
 
-    Iterating loads them and yields the number loaded so far; `decoded`, `cached` and `kept` are set at the end.
+    Iterating loads the images and yields the number loaded so far; `decoded`, `cached` and `kept` are set at the end.
     """
 
     decoded: Decoded
@@ -93,7 +93,7 @@ class Loading:
         self.kept = self.kept and cache.keep(listing, self.decoded)
 
     def _any_healed(self, stored: Decoded) -> bool:
-        """Whether an image that is unreadable in `stored` can be read now: a listing does not show permissions."""
+        """Whether any image marked unreadable in `stored` can be read now; each of them is decoded again."""
         rows = np.array(sorted(stored.problems), dtype=np.int64)
         batches = decode_rows(self.listing, rows, self.config)
         return any(not isinstance(facts, str) for _, (_, all_facts) in batches for facts in all_facts)
@@ -113,7 +113,7 @@ class Cache:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the folder's lock, or clear `usable` if it cannot be made. Raises ConfigError if the lock is taken."""
+        """Lock the folder, or clear `usable` if the folder cannot be made. Raises ConfigError if the lock is taken."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -124,7 +124,7 @@ class Cache:
             yield
 
     def load(self) -> tuple[Listing, Decoded]:
-        """Cached listing (files of the source) and its decoded images; both are empty if missing, stale or damaged."""
+        """Cached listing and its decoded images; both are empty if the cache is missing, outdated or damaged."""
         none = np.empty(0, dtype=np.int64)
         empty = Listing(self.source, none.astype("S1"), none, none), Decoded.empty(np.empty(self._shape(0), np.uint8))
         if not self.usable:
@@ -177,7 +177,7 @@ class Cache:
         return np.zeros(self._shape(count), dtype=np.uint8)
 
     def keep(self, listing: Listing, decoded: Decoded) -> bool:
-        """Write the index of `decoded`, whose pixels are mapped by `new_pixels`, and remove older pixel files.
+        """Write the index that makes `decoded` the cache of `listing`, and remove older pixel files.
 
         Returns False when the index cannot be written: the pixel file is removed, and its pixels serve this run alone.
         """
@@ -237,7 +237,7 @@ def digest(pixels: np.ndarray) -> str:
 
 
 def _use(folder: Path) -> tuple[float, int]:
-    """Last use of the cache in `folder`, in seconds since 1970, and bytes of its files; now and 0 if they vanish."""
+    """Last use of the cache in `folder`, in seconds since 1970, and bytes of its files; now and 0 if unreadable."""
     index = folder / _INDEX_FILE
     try:
         used = (index if index.exists() else folder).stat().st_mtime

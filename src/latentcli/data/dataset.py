@@ -66,11 +66,11 @@ class Dataset:
         return map(as_float_tensor, self.batches())
 
     def digest(self) -> str:
-        """Identifier of the choice of images: the SHA-256 of `rows`, cut to 16 hex digits."""
+        """Identifier of which images the dataset holds: the SHA-256 of `rows`, cut to 16 hex digits."""
         return hashlib.sha256(self.rows.numpy().tobytes()).hexdigest()[:16]
 
     def spread(self, count: int) -> "Dataset":
-        """Dataset of at most `count` of the images, taken at equal steps."""
+        """Smaller dataset of at most `count` of the images, taken at equal steps."""
         step = -(-len(self) // count)
         return Dataset(self.pixels, self.rows[::step])
 
@@ -92,7 +92,7 @@ def readable_part(decoded: Decoded, rows: np.ndarray) -> Dataset:
 def split(listing: Listing, held_out: str) -> tuple[Selection, Selection | None]:
     """Training images, and held-out images or None; `held_out` is a share from 0 to 0.9, or the path of a source.
 
-    A share of fewer than 10 images holds out none. Raises ConfigError when `held_out` is neither share nor path.
+    With fewer than 10 images a share holds out none. Raises ConfigError when `held_out` is neither share nor path.
     """
     rows = np.arange(len(listing), dtype=np.int32)
     try:

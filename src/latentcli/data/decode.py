@@ -55,7 +55,7 @@ class Decoded:
         return self.sides[:, 0] > 0
 
     def put(self, rows: np.ndarray, batch: Batch) -> None:
-        """Store a batch of decoded images, with the facts about each, at `rows`."""
+        """Store a batch of decoded images, pixels and facts, at `rows` of the table."""
         self.pixels[rows], all_facts = batch
         for row, facts in zip(rows.tolist(), all_facts, strict=True):
             if isinstance(facts, str):
@@ -71,13 +71,13 @@ class Decoded:
             self.pixels[row] = other.pixels[other_row]
 
     def smaller_than(self, config: ModelConfig, rows: np.ndarray) -> int:
-        """Number of readable pictures at `rows` with a side shorter than the model's images: they are scaled up."""
+        """Number of readable pictures at `rows` that were scaled up, having a side shorter than the model's images."""
         sides = np.sort(self.sides[rows][self.readable[rows]], axis=1)  # the shorter side first, also in landscape
         return int((sides < sorted((config.width, config.height))).any(axis=1).sum())
 
 
 def decode(locate: Locate, names: Sequence[str], config: ModelConfig) -> Batch:
-    """Images called `names`, cropped and resized for a model, and the facts about each, or why it is unreadable."""
+    """Decode images by name for a model: pixels, and for each image its size and mode or why it is unreadable."""
     pixels = np.zeros((len(names), config.height, config.width, config.channels), dtype=np.uint8)
     facts: list[Facts] = []
     for row, name in enumerate(names):
@@ -92,7 +92,7 @@ def decode(locate: Locate, names: Sequence[str], config: ModelConfig) -> Batch:
 
 
 def decode_rows(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Decode the images at `rows` of a listing in parallel; yields blocks of `rows`, in order, and their batches."""
+    """Decode the images at `rows` of a listing in parallel; yields blocks of `rows`, in order, each with its images."""
     if not len(rows):
         return
     requests = (rows[first : first + _AT_ONCE] for first in range(0, len(rows), _AT_ONCE))
@@ -104,7 +104,7 @@ def decode_rows(listing: Listing, rows: np.ndarray, config: ModelConfig) -> Iter
 
 
 class _Team:
-    """Threads, one per core, each with a worker process if `processes`; a context manager that stops all at its end."""
+    """Pool of decoding threads, one per core, each with its own worker process if `processes`; a context manager."""
 
     def __init__(self, listing: Listing, locate: Locate, config: ModelConfig, processes: bool) -> None:
         self.size = os.cpu_count() or 1

@@ -41,7 +41,7 @@ class Files:
         return cls(source, root, listing.names, listing.sizes, checks)
 
     def hashes(self, by_path: bool) -> np.ndarray:
-        """Hash of each file's size and absolute path, or bare file name without `by_path`: (n,) uint64."""
+        """Hash of each file, (n,) uint64: of size and absolute path if `by_path`, else of size and bare file name."""
         root = os.fsencode(self.root)
         names = (
             os.path.normpath(os.path.join(root, name)) if by_path else name.rpartition(b"/")[2] for name in self.names
@@ -122,8 +122,8 @@ class Fingerprints:
     def trained_on(self, listing: Listing) -> np.ndarray | None:
         """Whether each file of `listing` was trained on, (n,) bool; None for a listing unrelated to the run.
 
-        Files are compared by absolute path and size. If none is the same, they are compared by file name and size, if
-        half of the smaller listing agrees: the folder may have been moved, unpacked, cut down or extended.
+        Files are compared by absolute path and size. If none agrees, they are compared by file name and size, and half
+        of the smaller listing must agree: the folder may have been moved, unpacked, cut down or extended.
         """
         files = Files.of(listing)
         for by_path, least_share in ((True, 0.0), (False, _SAME_FOLDER)):

@@ -68,7 +68,7 @@ class PassedOver:
             self.names[kind].append(name)
 
     def noteworthy(self) -> Iterator[str]:
-        """Lines of a message, one for each kind that users may have expected to be listed, with number and names."""
+        """Lines for the user on left-out files that a listing may be expected to hold: number, kind and first names."""
         for kind in NOTEWORTHY:
             if count := self.counts[kind]:
                 names = ", ".join(os.fsdecode(name) for name in sorted(self.names[kind]))
@@ -161,7 +161,7 @@ def names_from_numbers(numbers: np.ndarray) -> np.ndarray:
 
 
 def open_source(path: Path) -> Source:
-    """Source at `path`: a folder, an archive or a list of paths. Raises ImageError if it is missing or another file."""
+    """Source at `path`: a folder, an archive or a list of paths. Raises ImageError for a picture or nothing."""
     if not os.path.exists(path):
         raise ImageError(f"{path} does not exist; give a folder of images, a .zip, or a text file of paths")
     if not os.path.isdir(path) and not os.path.isfile(path):  # a pipe would block, a device never end

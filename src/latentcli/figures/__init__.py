@@ -1,1 +1,1 @@
-"""Figures: sheets of pictures, maps, and the layouts of maps."""
+"""Figures: sheets of pictures, maps of pictures and their layouts, and tables."""

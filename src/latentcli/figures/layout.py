@@ -1,7 +1,7 @@
-"""Layouts: latents as points of a plane, and points as cells of a grid.
+"""Layouts of maps: points of a plane for latents, by t-SNE, UMAP or principal components, and grid cells for points.
 
-t-SNE is scikit-learn's, UMAP umap-learn's. Of more than 5,000 latents t-SNE lays out 5,000, and each of the others is
-placed among its nearest neighbours of these.
+t-SNE is scikit-learn's, UMAP umap-learn's. Of more than 5,000 latents t-SNE lays out a random 5,000; any other latent
+is placed at the weighted mean of its nearest neighbours among the 5,000.
 """
 
 import importlib.util
@@ -13,21 +13,21 @@ from latentcli.config import LayoutMethod
 from latentcli.errors import missing_extra
 
 LAID_OUT = 5000  # latents that t-SNE itself lays out, in eleven seconds on one core or two
-_LEADING = 50  # principal components that t-SNE sees, as its authors advise
+_LEADING = 50  # principal components that t-SNE and UMAP are given, as the authors of t-SNE advise
 _PERPLEXITY = 30.0
 _SEED = 0
 _NEIGHBOURS = 5  # neighbours that place a latent which t-SNE does not lay out
-_BLOCK = 512  # cells that are assigned at once: the time grows with the third power
+_BLOCK = 512  # grid cells that are assigned to points at once: the time grows with their third power
 
 
 def check_method(method: LayoutMethod) -> None:
-    """Raise ConfigError where the method is not installed."""
+    """Raise ConfigError if the package for `method` is not installed."""
     if method == "umap" and importlib.util.find_spec("umap") is None:
         raise missing_extra("`method` umap", "umap", "take tsne")
 
 
 def lay_out(z: np.ndarray, method: LayoutMethod) -> np.ndarray:
-    """Points (n, 2) in 0 to 1 for latents (n, latent_dim), always the same."""
+    """Points of a plane, (n, 2) from 0 to 1, for latents `z` (n, latent_dim); equal input gives equal points."""
     plane = _principal(z, min(_LEADING, *z.shape))
     if method == "umap" and len(z) > 3:
         points = _umap(plane)
@@ -40,7 +40,7 @@ def lay_out(z: np.ndarray, method: LayoutMethod) -> np.ndarray:
 
 
 def _principal(z: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` principal coordinates, largest variance first: (n, count) float32."""
+    """Scores of `z` on its first `count` principal components, largest variance first: (n, count) float32."""
     centred = z.astype(np.float64) - z.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)
     leading = directions[:, ::-1][:, :count]
@@ -55,7 +55,7 @@ def _tsne(plane: np.ndarray) -> np.ndarray:
     chosen = np.arange(len(plane))
     if len(plane) > LAID_OUT:
         chosen = np.sort(np.random.default_rng(_SEED).choice(len(plane), LAID_OUT, replace=False))
-    start = plane[chosen, :2] / max(float(plane[:, 0].std()), 1e-12) * 1e-4  # van der Maaten's, from the components
+    start = plane[chosen, :2] / max(float(plane[:, 0].std()), 1e-12) * 1e-4  # components, at the usual small spread
     start = np.pad(start, ((0, 0), (0, 2 - start.shape[1])))
     perplexity = min(_PERPLEXITY, (len(chosen) - 1) / 3)
     laid_out = TSNE(2, perplexity=perplexity, init=start, random_state=_SEED, n_jobs=1).fit_transform(plane[chosen])
@@ -79,10 +79,10 @@ def _umap(plane: np.ndarray) -> np.ndarray:
 
 
 def snap(points: np.ndarray, columns: int) -> np.ndarray:
-    """A cell of its own for each point (n, 2): its number in a grid that is filled row by row, (n,).
+    """Assign each point, (n, 2) from 0 to 1, to a grid cell of its own: numbers of cells, counted row by row, (n,).
 
-    Points and cells are halved together until few are left, which are assigned with the least sum of squared distances
-    (Jonker and Volgenant's algorithm, in SciPy).
+    Points and cells are halved together down to blocks of at most 512, which are assigned with the least sum of squared
+    distances (Jonker and Volgenant's algorithm, in SciPy).
     """
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
@@ -91,7 +91,7 @@ def snap(points: np.ndarray, columns: int) -> np.ndarray:
     rows = -(-len(points) // columns)
     cells = np.stack([(number % columns + 0.5) / columns, (number // columns + 0.5) / rows], axis=1)
     taken = np.empty(len(points), dtype=np.int64)
-    blocks = [(number, number)]  # numbers of points, and of as many cells
+    blocks = [(number, number)]  # numbers of the points of a block, and of equally many cells
     while blocks:
         members, free = blocks.pop()
         if len(members) <= _BLOCK:

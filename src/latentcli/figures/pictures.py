@@ -1,4 +1,4 @@
-"""Pictures of the Python API: paths, PIL images or arrays in, sheets of PIL images out."""
+"""Pictures of the Python API: paths, PIL images or arrays as input, sheets of PIL images as output."""
 
 import io
 import math
@@ -30,7 +30,7 @@ class Sheet(list[Image.Image]):
         self.columns = columns or max(1, math.ceil(math.sqrt(len(self))))
 
     def picture(self) -> Image.Image:
-        """All pictures as one, row by row.
+        """One image of all pictures, row by row.
 
         Raises:
             ConfigError: The sheet is empty.
@@ -52,7 +52,7 @@ class Sheet(list[Image.Image]):
 
 
 def pictures_of(pictures: Picture | Iterable[Picture]) -> Iterator[Picture]:
-    """The pictures one by one, and those below a folder."""
+    """Pictures one by one: a single picture, the members of a batch or iterable, or all image files below a folder."""
     if isinstance(pictures, Image.Image) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
         yield pictures
     elif isinstance(pictures, str | os.PathLike):
@@ -63,9 +63,9 @@ def pictures_of(pictures: Picture | Iterable[Picture]) -> Iterator[Picture]:
 
 
 def picture_file(picture: Picture) -> tuple[Path, bytes | None]:
-    """Path and content of a picture for `images.open_picture`; what is not a file becomes the bytes of a PNG.
+    """Path and content of a picture for `images.open_picture`: a file's path and None, or "picture.png" and its bytes.
 
-    Arrays are (height, width[, 1, 3 or 4]) of uint8, or float in [0, 1]. Raises ImageError for any other.
+    Arrays are (height, width[, 1, 3 or 4]) of uint8, or float in [0, 1]. Raises ImageError for other arrays.
     """
     if isinstance(picture, str | os.PathLike):
         return Path(picture), None
@@ -82,13 +82,13 @@ def picture_file(picture: Picture) -> tuple[Path, bytes | None]:
 
 
 def model_pixels(picture: Picture, config: ModelConfig) -> np.ndarray:
-    """A picture cropped and resized for a model: uint8 (height, width, channels)."""
+    """Pixels of a picture, cropped and resized for a model: uint8 (height, width, channels)."""
     with open_picture(*picture_file(picture)) as opened:
         return fit_given(opened, config)
 
 
 def picture_names(pictures: Sequence[Picture]) -> tuple[str, ...]:
-    """A name for each picture: that of its file, or its number; equal names get their numbers in front."""
+    """Name of each picture: that of its file, or `<number>.png`; a repeated name gets the picture's number in front."""
     names = [
         Path(picture).name if isinstance(picture, str | os.PathLike) else f"{number}.png"
         for number, picture in enumerate(pictures)

@@ -1,4 +1,4 @@
-"""Maps of pictures: thumbnails at points or in the cells of a grid, framed in colours, and honeycombs."""
+"""Maps of pictures: thumbnails at points of a plane or in cells of a grid, with coloured frames; and honeycombs."""
 
 import contextlib
 import math
@@ -11,15 +11,15 @@ from PIL import Image, ImageDraw
 from latentcli.figures.sheet import GAP, INK, TITLE, Look, caption_font, enlarged, line_height, shortened, titled_page
 from latentcli.imaging.images import plain
 
-# Okabe and Ito's colours, which people who see few colours can tell apart, and more for more groups.
+# Colours of groups: first Okabe and Ito's, which colour-blind people can tell apart.
 COLOURS = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442", "#8c564b", "#7f7f7f", "#17becf",
     "#9467bd", "#2f4f4f",
 )  # fmt: skip
-OTHER = "#bbbbbb"  # images in no group, and groups beyond the colours
-_RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))  # viridis, for numbers
-_SIDE = 1400  # pixels of a map
-_SMALLEST, _LARGEST = 10, 96  # pixels of a thumbnail
+OTHER = "#bbbbbb"  # colour of images in no group, and of groups beyond the number of COLOURS
+_RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))  # viridis, for groups of numbers
+_SIDE = 1400  # pixels of a map's side
+_SMALLEST, _LARGEST = 10, 96  # pixels of a thumbnail's side
 _FILLED = 0.75  # share of the map's side that the thumbnails side by side would fill
 _FRAME = 0.06  # width of a frame, as a share of a thumbnail's side
 _FINER = 4  # times that the mask of a hexagon is drawn larger, for smooth edges
@@ -27,14 +27,14 @@ _FINER = 4  # times that the mask of a hexagon is drawn larger, for smooth edges
 
 @dataclass(frozen=True)
 class Groups:
-    """Colours of images, and the words of the legend."""
+    """Colours of a map's images, one colour per group, and the legend."""
 
-    colours: Sequence[str]  # one for each image; none without groups
-    legend: Sequence[tuple[str, str]] = ()  # words and their colour
+    colours: Sequence[str]  # colour of each image; empty without groups
+    legend: Sequence[tuple[str, str]] = ()  # text and colour of each entry
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> "Groups":
-        """Groups of equal texts, the most frequent first. More numbers than colours are shaded from low to high."""
+        """Groups of equal `texts`, most frequent first; numbers, if more than COLOURS, are shaded from low to high."""
         names = sorted(set(texts) - {""}, key=lambda name: (-texts.count(name), name)) if len(set(texts)) > 1 else []
         if len(names) > len(COLOURS):
             with contextlib.suppress(ValueError):
@@ -52,20 +52,20 @@ class Groups:
 
 
 def _shade(share: float) -> str:
-    """The colour at a share of the ramp, as #rrggbb."""
+    """Colour of viridis, as #rrggbb, at `share` of the way from dark (0) to light (1)."""
     place = share * (len(_RAMP) - 1)
     rgb = (round(float(np.interp(place, range(len(_RAMP)), channel))) for channel in zip(*_RAMP, strict=True))
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
 def thumbnail_side(count: int, grid: bool) -> int:
-    """Pixels of a thumbnail's side on a map of `count` images, before it is enlarged."""
+    """Side in pixels of a thumbnail on a map of `count` images, before any enlargement; a `grid` is filled."""
     filled = 1.0 if grid else _FILLED
     return max(_SMALLEST, min(_LARGEST, round(_SIDE * filled / math.sqrt(max(1, count)))))
 
 
 def map_size(count: int, columns: int | None, thumbnail: tuple[int, int], look: Look) -> tuple[int, int]:
-    """Width and height of a map in pixels, without its words: a square, or a grid with `columns`."""
+    """Width and height in pixels of a map without title and legend: a square, or, with `columns`, a grid."""
     if columns is None:
         return _SIDE * look.scale, _SIDE * look.scale
     rows = -(-count // columns)
@@ -75,7 +75,7 @@ def map_size(count: int, columns: int | None, thumbnail: tuple[int, int], look: 
 def draw(
     thumbnails: Sequence[Image.Image], points: np.ndarray, groups: Groups, columns: int | None, look: Look
 ) -> Image.Image:
-    """A map of thumbnails of one size at points (n, 2) in 0 to 1, or, with columns, in the cells (n,) of a grid.
+    """Draw thumbnails of one size at `points` (n, 2) from 0 to 1, or, with `columns`, in the grid cells `points` (n,).
 
     Raises UsageError for a map that is too large to be written.
     """
@@ -112,9 +112,9 @@ def draw(
 
 
 def honeycomb(pictures: Sequence[Image.Image], columns: int, scale: int, title: str) -> Image.Image:
-    """Pictures of one size cut to hexagons, every second row shifted to the right by half a picture, as plat draws.
+    """Draw pictures of one size cut to hexagons, every second row shifted by half a picture, as the library plat does.
 
-    Raises UsageError for one that is too large to be written.
+    Raises UsageError for a honeycomb that is too large to be written.
     """
     width, height = pictures[0].width * scale, pictures[0].height * scale
     margin = GAP * scale

@@ -16,20 +16,20 @@ from latentcli.imaging.images import on_checks
 from latentcli.text import shown
 
 GAP = 2  # pixels between pictures, times the scale
-TITLE = 1.5  # size of a title's letters over those of captions
+TITLE = 1.5  # size of a title's letters over the size of a caption's letters
 BACKGROUND, INK, FAINT = "#ffffff", "#222222", "#767676"  # colours of the page, of titles, of captions
 _PIXEL_ART_UP_TO = 32  # pixels a side: larger pictures are enlarged smoothly
-_SMALLEST_TEXT, _LARGEST_TEXT = 10, 28  # pixels
+_SMALLEST_TEXT, _LARGEST_TEXT = 10, 28  # pixels of a caption's letters
 _LINES_ON_PICTURE = 9  # lines of captions that would cover the height of a picture
-_LEAST_ROOM, _ROOM = 300.0, 4.0  # largest width of a row's caption: pixels, and widths of a picture if these are more
-_MOST_SCALE = 32
+_LEAST_ROOM, _ROOM = 300.0, 4.0  # widths of a row's caption, at most: pixels, or widths of a picture if larger
+_MOST_SCALE = 32  # largest factor by which pictures are enlarged
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True)
 class Captions:
-    """Words beside the pictures of a sheet; without words no room is left for them."""
+    """Captions of a sheet below its pictures, beside its rows and above its columns; empty captions take no room."""
 
     below: Sequence[str] = ()  # one for each picture
     rows: Sequence[str] = ()  # one for each row, at its left
@@ -38,11 +38,11 @@ class Captions:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Settings of a figure's look."""
+    """Settings of a figure's appearance: enlargement, number of columns, captions and title."""
 
     scale: int = 1  # factor by which pictures are enlarged; 4 shows each pixel of 32 px images
-    columns: int | None = None  # None leaves it to the figure
-    labels: bool = False  # a caption for each picture, row or column
+    columns: int | None = None  # pictures in a row; None leaves the number to the figure
+    labels: bool = False  # whether pictures, rows or columns have captions
     title: str = ""
 
     def __post_init__(self) -> None:
@@ -52,11 +52,11 @@ class Look:
             raise UsageError(f"`columns` takes 1 or more, got {self.columns}")
 
     def check(self, count: int, columns: int, size: tuple[int, int]) -> None:
-        """Raise UsageError where a sheet of `count` pictures of this size would be too large to be written."""
+        """Raise UsageError if a sheet of `count` pictures of `size` (width, height) is too large to be written."""
         check_pixels(columns * (size[0] + GAP) * self.scale, -(-count // columns) * (size[1] + GAP) * self.scale)
 
     def draw(self, pictures: Sequence[Image.Image], columns: int, captions: Captions | None = None) -> Image.Image:
-        """A sheet with this look; without `labels` it has no captions."""
+        """Draw a sheet of pictures with this look; `captions` are drawn only if `labels` is set."""
         return sheet(pictures, columns, captions if self.labels else None, self.scale, self.title)
 
 
@@ -64,7 +64,7 @@ PLAIN = Look()
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Raise UsageError for a figure that is too large to be written."""
+    """Raise UsageError if a figure of `width` x `height` pixels is too large to be written."""
     if width * height > MEGAPIXELS * 1_000_000:
         raise UsageError(
             f"the figure would have {width:,} x {height:,} pixels, above {MEGAPIXELS:g} megapixels; "
@@ -73,7 +73,7 @@ def check_pixels(width: int, height: int) -> None:
 
 
 def enlarged(picture: Image.Image, scale: int) -> Image.Image:
-    """A picture `scale` times as large: by whole pixels up to 32 pixels a side, smoothly above."""
+    """Picture `scale` times as large: with repeated pixels up to 32 pixels a side, smoothly for larger pictures."""
     if scale == 1:
         return picture
     is_pixel_art = max(picture.size) <= _PIXEL_ART_UP_TO
@@ -89,7 +89,7 @@ def sheet(
     title: str = "",
     gap: int = GAP,
 ) -> Image.Image:
-    """Pictures of one size, row by row, with white gaps of `gap` times `scale` pixels; transparency is a checkerboard.
+    """Draw pictures of one size row by row, `gap` times `scale` white pixels apart; transparent parts show checks.
 
     Raises UsageError for a sheet that is too large to be written.
     """
@@ -122,7 +122,7 @@ def sheet(
 
 
 def titled_page(size: tuple[int, int], title: str, heading: Font, margin: int, mode: str = "RGB") -> Image.Image:
-    """An empty page with its title in the upper left corner. Raises UsageError for one too large to be written."""
+    """Empty page of `size` with a title in the upper left corner. Raises UsageError for a page too large to write."""
     check_pixels(*size)
     page = Image.new(mode, size, BACKGROUND)
     if title:
@@ -133,18 +133,18 @@ def titled_page(size: tuple[int, int], title: str, heading: Font, margin: int, m
 
 @cache
 def caption_font(height: int, factor: float = 1.0) -> Font:
-    """The font of captions beside pictures of this height in pixels; `factor` scales its letters."""
+    """Font of captions beside pictures of `height` pixels; `factor` scales the size of its letters."""
     size = min(_LARGEST_TEXT, max(_SMALLEST_TEXT, height // _LINES_ON_PICTURE))
     return ImageFont.load_default(round(factor * size))
 
 
 def line_height(font: Font) -> int:
-    """Pixels from line to line."""
+    """Distance in pixels from one line of text to the next."""
     return round(1.5 * font.getbbox("0")[3])
 
 
 def shortened(text: str, font: Font, width: float) -> str:
-    """The text on one line, cut to `width` pixels."""
+    """Text on one line, cut with an ellipsis to about `width` pixels."""
     text = shown(text)
     if font.getlength(text) <= width:
         return text

@@ -1,4 +1,4 @@
-"""Tables, the same on the terminal, in reports and on model cards."""
+"""Tables of text for the terminal, for reports and for model cards."""
 
 import math
 import textwrap
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 _GAP = 2  # spaces between columns
-_SHORT = 16  # characters: cells up to this length stay on one line
+_SHORT = 16  # characters of a cell that still stays on one line
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text under column names."""
+    """Table of text: a caption, column names, and rows of cells."""
 
     caption: str
     columns: Sequence[str]
@@ -20,7 +20,7 @@ class Table:
 
 
 def cell(value: float | int | None, decimals: int | None = None) -> str:
-    """A number as text, with `decimals` or as many as its size needs; "-" for none.
+    """Text of a number, with `decimals` decimal places or as many as its size needs; "-" for None.
 
     >>> cell(None), cell(19015.23), cell(27.1422), cell(0.98214), cell(12, 0)
     ('-', '19,015.2', '27.14', '0.982', '12')
@@ -35,10 +35,10 @@ def cell(value: float | int | None, decimals: int | None = None) -> str:
 def blocks(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None
 ) -> Iterator[tuple[list[str], list[str]]]:
-    """The table as text, block by block: lines of column names and lines of cells.
+    """Lay out a table as blocks of text up to `width` characters wide: lines of column names, and lines of cells.
 
-    Nothing is cut. Cells wrap between words, and columns that do not fit into `width` characters follow in a block of
-    their own, behind the first column.
+    Cells wrap between words and are never cut. Columns that do not fit follow in a further block, which begins with the
+    first column again.
 
     >>> for names, cells in blocks(["vector", "AUC", "verdict"], [["smile", "0.981", "confounded with old"]], 27):
     ...     print(*names, *cells, sep="\\n")
@@ -46,7 +46,7 @@ def blocks(
     smile   0.981  confounded
                    with old
     """
-    least, wanted = list[int](), list[int]()  # characters of each column: without breaking words, and lines
+    least, wanted = list[int](), list[int]()  # width of each column: without broken words, and without wrapping
     signs = list[str]()  # alignment of each column
     for name, *cells in zip(columns or rows[0], *rows, strict=True):
         words = [*name.split(), *(word for cell in cells for word in ([cell] if len(cell) <= _SHORT else cell.split()))]
@@ -68,7 +68,7 @@ def blocks(
 
 
 def _widened(widths: list[int], wanted: Sequence[int], room: float) -> list[int]:
-    """Widths with the room that is left: the narrowest column that wants more gets it, a space at a time."""
+    """Widen columns to fill `room` characters: a space at a time for the narrowest column below its wanted width."""
     while _total(widths) < room:
         narrow = [column for column in range(len(widths)) if widths[column] < wanted[column]]
         if not narrow:
@@ -82,7 +82,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _lines(cells: Sequence[str], widths: Sequence[int], signs: Sequence[str]) -> list[str]:
-    """The lines of a row of cells, wrapped between words and aligned by `<` or `>`."""
+    """Lines of text for a row of a table: cells wrapped between words to `widths`, aligned by `signs`, `<` or `>`."""
     wrapped = [
         textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False)
         for cell, width in zip(cells, widths, strict=True)
@@ -95,7 +95,7 @@ def _lines(cells: Sequence[str], widths: Sequence[int], signs: Sequence[str]) ->
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell holds a number or nothing: columns of such cells stand at the right.
+    """Whether a cell holds a number, "-" or nothing; a column of only these cells is aligned to the right.
 
     >>> [is_number(cell) for cell in ("-1,234.5", "+12 %", "-", "", "12 images")]
     [True, True, True, True, False]
@@ -104,7 +104,7 @@ def is_number(cell: str) -> bool:
 
 
 def markdown(table: Table) -> str:
-    """The table in Markdown, without its caption.
+    """Markdown text of a table, without the caption.
 
     >>> print(markdown(Table("", ("on 5 images", "PSNR, dB"), [("this model", "27.14")])))
     | on 5 images | PSNR, dB |

@@ -102,7 +102,7 @@ def check_animation(path: Path) -> None:
 
 
 def open_animation(suffix: str, fps: float, **options: object) -> Animation:
-    """Encoder for `fps` pictures a second; `options` go to `images.encode_picture`, and videos ignore them."""
+    """Encoder of the type `suffix` at `fps` pictures a second; `options` go to Pillow, and are ignored for videos."""
     return ENCODERS[_OLD.get(suffix.lower(), suffix.lower())](fps, **options)
 
 

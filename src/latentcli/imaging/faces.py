@@ -125,7 +125,7 @@ def _confirmed(halved: Halved, faces: list[Face]) -> list[Face]:
 
 
 def _viewed(halved: Halved, face: Face, shares: Sequence[float]) -> Face | None:
-    """Mean of the face's detections in upright crops whose sides it fills by `shares`; None if no crop shows a face."""
+    """Mean of a face's detections in upright crops that the face fills by `shares`, or None if not detected."""
     detections = []
     for share in shares:
         box = Box.about(face.x, face.y, face.side / share, face.roll)

@@ -127,7 +127,7 @@ def _fit_face(picture: Image.Image, config: ModelConfig) -> np.ndarray:
 
 
 def to_model_size(picture: Image.Image, config: ModelConfig, box: Box | None = None) -> np.ndarray:
-    """Crop `box`, by default that of `model_box`, and resize it for a model: uint8 (height, width, channels)."""
+    """Crop `box`, by default the `model_box`, and resize the crop for a model: uint8 (height, width, channels)."""
     if config.has_alpha:
         picture = premultiplied(picture, config.has_colour)
     else:
@@ -204,7 +204,7 @@ def _exceeds_8_bits(picture: Image.Image) -> bool:
 
 
 def _may_be_transparent(picture: Image.Image) -> bool:
-    """Whether a picture of 8 bits has an alpha channel or a transparent colour, judged by its header."""
+    """Whether a picture, of 8 bits at most, has an alpha channel or a transparent colour, judged by its header."""
     says_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
     return says_alpha and not _exceeds_8_bits(picture)
 

@@ -1,1 +1,1 @@
-"""Files on disk: models, vectors, latents, metrics, and how they are written."""
+"""Files on the disk: models, vectors, latents and metrics, and safe ways to write them."""

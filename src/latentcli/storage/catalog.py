@@ -23,25 +23,25 @@ from latentcli.storage.history import ModelHeader, read_model_header
 from latentcli.storage.names import MODEL_FILE, NUMBERED_AXIS, RESUME_FILE, VECTOR_SUFFIX, VECTORS_FOLDER
 from latentcli.text import did_you_mean
 
-OWN_MODELS = Path("models")  # in the current folder
+OWN_MODELS = Path("models")  # folder of the user's models, in the current folder
 PHOTO_MODEL = "faces"  # the bundled model for photos that come through a pipe
-DEFAULT_MODEL = "avatars"  # the bundled model for everything else, where nothing decides
+DEFAULT_MODEL = "avatars"  # the bundled model where neither the user nor a picture decides
 FREE_LICENCES = ("CC0 1.0", "CC BY 4.0", "CC BY-SA 3.0", "MIT")  # licences that allow every use
 _NAME = re.compile(r"\w[\w.+-]*")
-_LONGEST_NAME = 100  # characters
+_LONGEST_NAME = 100  # characters of a model's or vector's name, at most
 _ID = 12  # characters of a model_id
-_LISTED = 12  # vectors that a refusal names
+_LISTED = 12  # vectors that an error message names, at most
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model file and its header."""
+    """Model of the catalog: its name, its file, and the header of the file."""
 
     name: str
     path: Path  # of the model file
     header: ModelHeader
-    engine: EngineName = "auto"  # to compute with
-    loaded: Any = field(default=None, compare=False, repr=False)  # the model, where choosing it took loading it
+    engine: EngineName = "auto"  # the engine to compute with
+    loaded: Any = field(default=None, compare=False, repr=False)  # the model, if it was loaded in order to choose it
 
     @property
     def model_id(self) -> str:
@@ -49,15 +49,15 @@ class ModelEntry:
 
     @property
     def is_restricted(self) -> bool:
-        """Whether the licence does not allow every use."""
+        """Whether the model's licence forbids some uses."""
         return self.header.licence not in ("", *FREE_LICENCES)
 
 
 @dataclass(frozen=True, slots=True)
 class VectorRequest:
-    """A vector that was asked for as `NAME|FILE[=S]`."""
+    """Vector that a user asks for as `NAME|FILE[=S]`, with S the strength."""
 
-    reference: str
+    reference: str  # NAME or FILE
     strength: float | None  # None without =S
 
     @property
@@ -66,12 +66,12 @@ class VectorRequest:
 
     @property
     def is_axis(self) -> bool:
-        """Whether the name is that of an axis, which every model may have: `z0`, `pc1`."""
+        """Whether `reference` names a latent dimension (`z0`) or a principal component (`pc1`), which need no file."""
         return NUMBERED_AXIS.fullmatch(self.reference) is not None
 
 
 def new_model_name(data: Path) -> str:
-    """A model name made from the name of its data, and never that of a bundled model, which it would hide.
+    """Model name made from the name of the training data; `my-` is put before the name of a bundled model.
 
     >>> new_model_name(Path("Photos (2020)"))
     'Photos-2020'
@@ -84,7 +84,7 @@ def new_model_name(data: Path) -> str:
 
 
 def check_name(name: str, what: str) -> str:
-    """The name, if it is a safe file name. Raises ConfigError otherwise."""
+    """Return `name` if it is a safe file name. Raises ConfigError otherwise, which calls it `what`."""
     if not _NAME.fullmatch(name) or name.endswith(VECTOR_SUFFIX):
         raise ConfigError(f"{what} {name[:_LONGEST_NAME]!r} cannot be a name; use letters, digits, -, _ and .")
     if len(name) > _LONGEST_NAME:
@@ -93,7 +93,7 @@ def check_name(name: str, what: str) -> str:
 
 
 def parse_vector(text: str) -> VectorRequest:
-    """Read NAME, FILE, NAME=S or FILE=S.
+    """Request for a vector, from text: NAME, FILE, NAME=S or FILE=S. Raises UsageError for a bad strength S.
 
     >>> parse_vector("smile=1.5")
     VectorRequest(reference='smile', strength=1.5)
@@ -113,13 +113,13 @@ def parse_vector(text: str) -> VectorRequest:
 
 
 def own_models() -> list[ModelEntry]:
-    """The user's models under `./models/`, the most recently trained first; unreadable files are left out."""
+    """Models of the user under `./models/`, the most recently trained first; unreadable files are left out."""
     entries = [entry for entry in _scan(OWN_MODELS)[0] if not entry.header.bundled]
     return sorted(entries, key=lambda entry: entry.header.finished_at, reverse=True)
 
 
 def bundled_models(first: str = DEFAULT_MODEL) -> list[ModelEntry]:
-    """The models that come with latentcli, by name; the one called `first` comes first."""
+    """Models that come with latentcli, sorted by name after the model called `first`."""
     package = Path(__file__).parents[1]
     entries = _scan(package / "bundled")[0] or _scan(package.parents[1] / "models")[0]  # the latter in a checkout
     entries = [entry for entry in entries if entry.header.bundled]
@@ -127,18 +127,18 @@ def bundled_models(first: str = DEFAULT_MODEL) -> list[ModelEntry]:
 
 
 def damaged_models() -> list[str]:
-    """One message for each unreadable model file under `./models/`."""
+    """Error messages, one for each unreadable model file under `./models/`."""
     return _scan(OWN_MODELS)[1]
 
 
 def unfinished_runs() -> list[str]:
-    """Names of the unfinished trainings under `./models/`."""
+    """Names of the trainings under `./models/` that have a checkpoint and no model file yet."""
     runs = sorted(path.parent for path in OWN_MODELS.glob(f"*/{RESUME_FILE}"))
     return [run.name for run in runs if not (run / MODEL_FILE).exists()]
 
 
 def _scan(folder: Path) -> tuple[list[ModelEntry], list[str]]:
-    """The models in a folder, sorted by name, and a message for each that cannot be read."""
+    """Models in the subfolders of `folder`, sorted by name, and an error message for each unreadable model file."""
     entries, messages = [], []
     for path in sorted(folder.glob(f"*/{MODEL_FILE}")):
         try:
@@ -151,9 +151,10 @@ def _scan(folder: Path) -> tuple[list[ModelEntry], list[str]]:
 def candidates(
     wanted: str | None, vectors: Sequence[VectorRequest] = (), bundled: str = DEFAULT_MODEL
 ) -> list[ModelEntry]:
-    """The named model alone; else the user's, the latest first, then the bundled ones, the one called `bundled` first.
+    """Models that a command may use: `wanted` alone, else those of the user, latest first, then the bundled ones.
 
-    With `vectors` only models that have them all. Raises ConfigError, ModelMismatch or FileFormatError for none.
+    `bundled` names the first bundled model. Models that lack one of `vectors` are left out. Raises ConfigError,
+    ModelMismatch or FileFormatError when no model is left.
     """
     models = [_named(wanted)] if wanted is not None else own_models() + bundled_models(bundled)
     suitable = [entry for entry in models if all(_has(entry, vector) for vector in vectors)]
@@ -165,16 +166,16 @@ def candidates(
 
 
 def find_model(wanted: str | None, vectors: Sequence[VectorRequest] = ()) -> ModelEntry:
-    """The first of the candidates. Raises what `candidates` does."""
+    """First model of `candidates`: the wanted one, or the user's latest. Raises the errors of `candidates`."""
     return candidates(wanted, vectors)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The model of a command, the reason for it, and notes on pictures that it does not know."""
+    """Model chosen for a command, the reason for it, and notes on pictures of a kind that the model does not know."""
 
     entry: ModelEntry
-    why: str = ""  # after the model's name: "is your latest"; "" where it was named
+    why: str = ""  # continues a sentence after the model's name: "is your latest"; "" if the user named the model
     notes: tuple[str, ...] = ()
 
 
@@ -184,7 +185,7 @@ def choose(
     bundled: str = DEFAULT_MODEL,
     engine: EngineName = "auto",
 ) -> Choice:
-    """The model of a command without pictures; `pipelines.choose` is for those with. Raises as `candidates` does."""
+    """Choose the model of a command without pictures (see `pipelines.choose`). Raises the errors of `candidates`."""
     suitable = candidates(wanted, vectors, bundled)
     names = [vector.reference for vector in vectors if not vector.is_axis]
     why = "comes with latentcli" if suitable[0].header.bundled else "is your latest"
@@ -194,7 +195,7 @@ def choose(
 
 
 def _named(wanted: str) -> ModelEntry:
-    """The model of a name or a path. Raises ConfigError when there is none."""
+    """Model called `wanted`, or stored at the path `wanted`. Raises ConfigError when there is none."""
     own = OWN_MODELS / wanted / MODEL_FILE
     if _NAME.fullmatch(wanted) and os.path.isfile(own):
         return ModelEntry(wanted, own, read_model_header(own))
@@ -212,21 +213,21 @@ def _named(wanted: str) -> ModelEntry:
 
 
 def _has(entry: ModelEntry, vector: VectorRequest) -> bool:
-    """Whether a model has a vector or an axis."""
+    """Whether a model has the saved vector, latent dimension or principal component that `vector` names."""
     if vector.is_file:
         return _made_by(vector) == entry.model_id
     return vector.reference in vectors_of(entry) or vector.is_axis
 
 
 def _made_by(vector: VectorRequest) -> str:
-    """The model_id in a vector's file."""
+    """Id of the model that a vector was fitted for, read from the vector's file."""
     return str(tensorfile.read_header(Path(vector.reference), "vector").get("model_id"))[:_ID]
 
 
 def _no_such_vector(
     entries: list[ModelEntry], vectors: Sequence[VectorRequest], wanted: str | None
 ) -> ConfigError | ModelMismatch:
-    """The error where none of some models has all of the vectors: who made them, or what is like their names."""
+    """Error that no model of `entries` has all `vectors`; names the model of a vector, or vectors of similar names."""
     missing = [vector for vector in vectors if not any(_has(entry, vector) for entry in entries)]
     if not missing:
         return ConfigError(f"no model has {' and '.join(vector.reference for vector in vectors)} together")
@@ -256,13 +257,13 @@ def _no_such_vector(
 
 
 def make_again(vector: str, model: str) -> str:
-    """The advice for a vector of another model, given by name or file: fit it again."""
+    """Advice for an error message: the command that fits `vector`, a name or file of another model, for `model`."""
     command = f"latentcli vectors refit {shlex.quote(vector)} --model {shlex.quote(model)} --root FOLDER"
     return f"make it again: {command}, where its images are"
 
 
 def vectors_of(entry: ModelEntry) -> dict[str, Path]:
-    """Name and file of each vector of a model, pc2 before pc10. The user's own hide bundled ones of the same name."""
+    """Files of a model's vectors by name, pc2 before pc10; vectors of the user hide bundled ones of the same name."""
     folders = (entry.path.parent / VECTORS_FOLDER, _user_vectors() / entry.model_id)
     paths = [path for folder in folders for path in folder.glob(f"*{VECTOR_SUFFIX}")]
     by_name = {path.name.removesuffix(VECTOR_SUFFIX): path for path in paths}
@@ -274,7 +275,7 @@ def vectors_of(entry: ModelEntry) -> dict[str, Path]:
 
 
 def vector_file(entry: ModelEntry, vector: VectorRequest) -> Path:
-    """The file of a vector that the model has. Raises ConfigError when it cannot be found any more."""
+    """File of the vector that `vector` names for the model. Raises ConfigError when the file is not found any more."""
     if vector.is_file:
         return Path(vector.reference)
     try:
@@ -284,12 +285,12 @@ def vector_file(entry: ModelEntry, vector: VectorRequest) -> Path:
 
 
 def new_vector_file(entry: ModelEntry, name: str) -> Path:
-    """File for a new vector of this name: beside an own model, else in the user's data folder."""
+    """Path for a new vector called `name`: beside a model of the user, in the user's data folder for a bundled one."""
     check_name(name, "vector")
     folder = _user_vectors() / entry.model_id if entry.header.bundled else entry.path.parent / VECTORS_FOLDER
     return folder / f"{name}{VECTOR_SUFFIX}"
 
 
 def _user_vectors() -> Path:
-    """The folder of the vectors that the user made for bundled models; each model has a folder there."""
+    """Folder of the vectors that the user made for bundled models, with a subfolder for each model."""
     return platformdirs.user_data_path("latentcli") / VECTORS_FOLDER

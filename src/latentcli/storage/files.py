@@ -1,4 +1,4 @@
-"""Reading of regular files, and writing so that nothing is lost: whole or not at all, never over something else.
+"""Reading of regular files, and safe writing: a file is written whole or not at all, and replaced only on request.
 
 A file appears under its name only when all its bytes are on disk (temporary name, fsync, rename).
 """
@@ -24,7 +24,7 @@ _BLOCK = 1 << 20  # bytes read at once
 def check_regular(path: Path, most: int) -> None:
     """Raise OSError unless `path` is a regular file, or a link to one, of at most `most` bytes.
 
-    A pipe would wait for a writer, and a device never end.
+    Reading a pipe would wait for a writer, and reading a device would never end.
     """
     facts = os.stat(path)
     if not stat.S_ISREG(facts.st_mode):
@@ -34,19 +34,19 @@ def check_regular(path: Path, most: int) -> None:
 
 
 def read_input(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most `most` bytes. Raises OSError for any other, and never waits."""
+    """Content of a regular file of at most `most` bytes. Raises OSError for a larger file, a pipe or a device."""
     with open_regular(path, most) as file:
         return read_stream(file, most)
 
 
 def open_regular(path: Path, most: int) -> BufferedReader:
-    """A regular file of at most `most` bytes, opened for reading. Raises OSError for any other, and never waits."""
+    """Open a regular file of at most `most` bytes to read it. Raises OSError for a larger file, a pipe or a device."""
     check_regular(path, most)
     return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
 
 
 def read_stream(file: BinaryIO, most: int) -> bytes:
-    """The content of a stream. Raises OSError when it has more than `most` bytes."""
+    """Content of a stream, read to its end. Raises OSError when the stream has more than `most` bytes."""
     content = bytearray()
     while block := file.read(_BLOCK):
         content += block
@@ -85,7 +85,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def check_writable_folder(folder: Path) -> None:
-    """Make the folder and write a temporary file there. Raises LatentCLIError when that fails."""
+    """Make `folder` if missing, and write a temporary file there as a test. Raises LatentCLIError if either fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -98,7 +98,7 @@ def check_writable_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Lock a folder, where the file system knows locks. A crash leaves it free.
+    """Hold the lock of `folder`, if its file system supports locks; a crash releases the lock.
 
     Raises ConfigError when another program holds the lock.
     """
@@ -115,13 +115,13 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove temporary files that a killed `write_whole` left in a folder which the caller has locked."""
+    """Remove temporary files that a killed `write_whole` left below `folder`, whose lock the caller must hold."""
     for part in folder.rglob(".*.part"):
         part.unlink(missing_ok=True)
 
 
 def free_name(path: Path, taken: Container[str] = (), on_disk: bool = True, is_folder: bool = False) -> Path:
-    """`path`, or with -2, -3 … before its suffix where it is taken, by a file or by one of the case-folded names.
+    """Free variant of `path`, numbered -2, -3 … if `path` exists (with `on_disk`) or is in `taken`, case-folded.
 
     >>> free_name(Path("no-such-folder/samples.png")).name
     'samples.png'
@@ -138,15 +138,15 @@ def free_name(path: Path, taken: Container[str] = (), on_disk: bool = True, is_f
 
 
 def chosen_name(path: Path, force: bool, is_folder: bool = False) -> Path:
-    """A name that latentcli chooses: `path` itself with `force`, which replaces the file, else a free one like it."""
+    """Path of an output that the user did not name: `path` itself with `force`, else a variant that does not exist."""
     return path if force else free_name(path, is_folder=is_folder)
 
 
 def output_file(wanted: Path | None, default: Path, force: bool) -> Path:
-    """The file of one result: the name that the user wants, which must be free, or a name like `default`.
+    """Path of one result's file: `wanted`; in a folder `wanted`, the name of `default`; if `wanted` is None, `default`.
 
-    A name without a suffix is a folder. With `force` a result of that name is replaced; without it a `wanted` file
-    that exists raises OutputExists.
+    A path without a suffix is a folder. Default names are numbered if taken, and a `wanted` file that exists raises
+    OutputExists; with `force` the existing file is to be replaced instead.
     """
     if wanted is None:
         return chosen_name(default, force)

@@ -16,20 +16,20 @@ from latentcli.storage import tensorfile
 from latentcli.storage.files import read_input, write_whole
 from latentcli.storage.names import HISTORY_FILE
 
-ACTIVE_KL = 0.01  # nats on average, above which a latent dimension carries information
-_MOST_BYTES = 8 << 20  # bytes of a history: thousands of epochs
+ACTIVE_KL = 0.01  # nats of KL, mean over images, above which a latent dimension carries information
+_MOST_BYTES = 8 << 20  # bytes of a history, at most: thousands of epochs
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Metrics of a model, as means over images in nats per image where nothing else is said."""
+    """Metrics of a model: means over images, in nats per image where a field has no other unit."""
 
-    images: int
+    images: int  # number of images
     negative_elbo: float | None  # reconstruction + KL with one draw per image, beta 1; None for an autoencoder
     reconstruction: float  # with the model's sigma
-    kl: float | None  # None for an autoencoder, which has none
+    kl: float | None  # of the posterior from the prior; None for an autoencoder
     psnr: float  # dB, mean over images, 8-bit reconstruction from the posterior mean
-    active_dimensions: int | None  # KL above ACTIVE_KL; None for an autoencoder
+    active_dimensions: int | None  # number of dimensions with a KL above ACTIVE_KL; None for an autoencoder
     bits_per_dimension: float | None  # Gaussian VAEs only
 
 
@@ -41,9 +41,9 @@ class EpochReport:
     step: int
     stage: int
     seconds: float  # of training so far, over all sessions of the run
-    reconstruction: float  # nats per image, mean over the training batches since the last line
-    kl: float
-    skipped_steps: int  # with non-finite gradients, so far
+    reconstruction: float  # nats per image, mean over the training batches since the report before
+    kl: float  # nats per image, mean over the same batches
+    skipped_steps: int  # number of steps so far that were skipped, because their gradients were not finite
     held_out: Metrics | None
 
     @property
@@ -54,16 +54,16 @@ class EpochReport:
 
 @dataclass(frozen=True, slots=True)
 class SharpMetrics:
-    """Sharpness of a decoder and its cost, on held-out images."""
+    """Quality of a decoder on held-out images, measured before and after sharpening."""
 
     psnr: float  # dB, of reconstructions
     sharpness: float  # variance of the Laplacian of reconstructions over that of the images, median
-    frechet: float  # distance of samples to the images, in the space of `evaluate`
+    frechet: float  # Fréchet distance of samples to the images, in the feature space of `evaluate`
 
 
 @dataclass(frozen=True, slots=True)
 class Sharpening:
-    """Summary of a sharpening: the decoder alone is trained further, against a discriminator."""
+    """Settings and results of a sharpening, in which the decoder alone is trained further, against a discriminator."""
 
     steps: int
     batch_size: int
@@ -76,7 +76,7 @@ class Sharpening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSummary:
-    """Settings and results of a training, in the order of the model file."""
+    """Settings and results of a training, as they are stored in the header of the model file."""
 
     preset: str = ""
     data: str = "a folder"  # name of the folder, archive or list
@@ -87,9 +87,9 @@ class TrainingSummary:
     steps: int
     stages: int = 1
     batch_size: int = 0
-    minutes: float | None = None  # asked for by the user
+    minutes: float | None = None  # duration that the user asked for
     epochs: float
-    planned_epochs: float | None = None  # where training stopped early
+    planned_epochs: float | None = None  # None unless training stopped early
     kept_epoch: int | None = None  # epoch of the stored weights, the best on held-out images; None for the last
     seconds: float
     precision: str = ""
@@ -102,12 +102,12 @@ class TrainingSummary:
     seed: int = 0
     held_out_share: float | None = None  # None where a folder was held out
     held_out: Metrics | None = None
-    sharpening: Sharpening | None = None  # where there was one; `held_out` is measured after it
+    sharpening: Sharpening | None = None  # None without a sharpening; `held_out` is measured after the sharpening
 
 
 @dataclass(frozen=True, slots=True)
 class ModelHeader:
-    """Everything in a model file besides its tensors."""
+    """Header of a model file, all of its content besides the tensors: ids, configuration, training and licence."""
 
     model_id: str
     config: dict[str, Any]
@@ -115,26 +115,26 @@ class ModelHeader:
     finished_at: str = ""  # end of the training, ISO 8601 in UTC: sorts as text
     bundled: bool = False
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # labels of the training images, by column
-    licence: str = ""  # of weights and vectors, where the model comes with one
-    network_id: str = ""  # a digest of the weights: the model_id, unless the decoder alone was trained on
+    licence: str = ""  # of weights and vectors; "" if there is none
+    network_id: str = ""  # digest of the weights: equal to model_id, unless the decoder alone was trained further
 
     def __post_init__(self) -> None:
-        if not re.fullmatch("[0-9a-f]{12}", self.model_id):  # folders are named after it
+        if not re.fullmatch("[0-9a-f]{12}", self.model_id):  # folders are named after the id
             raise ValueError("model_id is not twelve hex digits")
 
     @property
     def weights_id(self) -> str:
-        """The id that no other weights have."""
+        """Id of exactly these weights: `network_id`, or `model_id` in files without one."""
         return self.network_id or self.model_id
 
 
 def read_model_header(path: Path) -> ModelHeader:
-    """The header of a model file. Raises FileFormatError when it is missing or makes no sense."""
+    """Header of the model file at `path`. Raises FileFormatError when the file is missing or its header invalid."""
     return tensorfile.parse(ModelHeader, tensorfile.read_header(path, "model"), path)
 
 
 def read(folder: Path) -> list[EpochReport]:
-    """The lines of a run's history; damaged lines are left out, and a missing file has none."""
+    """Reports of a run's epochs from `history.jsonl`; damaged lines are left out, and a missing file gives none."""
     try:
         texts = read_input(folder / HISTORY_FILE, _MOST_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError):
@@ -147,5 +147,5 @@ def read(folder: Path) -> list[EpochReport]:
 
 
 def write(folder: Path, lines: Sequence[EpochReport]) -> None:
-    """Write all lines as one file, whole."""
+    """Write the reports of all epochs to `history.jsonl` in `folder`, which is replaced whole or not at all."""
     write_whole(folder / HISTORY_FILE, "".join(json.dumps(asdict(line)) + "\n" for line in lines).encode())

@@ -15,9 +15,9 @@ SUFFIX = ".latents.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Latents:
-    """Latents z (n, latent_dim) float32, a name for each, and the id of their model."""
+    """Latents of n images, codes in a model's latent space, with the images' names and the model's id."""
 
-    z: np.ndarray
+    z: np.ndarray  # (n, latent_dim) float32
     names: tuple[str, ...]  # relative POSIX paths with suffix
     model_id: str
 
@@ -28,19 +28,19 @@ class Latents:
         return len(self.names)
 
     def row(self, name: str) -> np.ndarray:
-        """The latent of a name: (latent_dim,). Raises FileFormatError when there is none."""
+        """Latent of the image called `name`: (latent_dim,). Raises FileFormatError when no image has the name."""
         if name not in self.names:
             raise FileFormatError(f"there are no latents named {name!r}; the first is {self.names[0]!r}")
         return np.asarray(self.z[self.names.index(name)])
 
     def save(self, path: Path) -> None:
-        """Write the file whole. Raises LatentCLIError when that fails."""
+        """Write the latents to `path`, whole or not at all. Raises LatentCLIError when writing fails."""
         header = {"names": list(self.names), "model_id": self.model_id}
         tensorfile.write(path, KIND, header, {"z": np.ascontiguousarray(self.z)})
 
     @classmethod
     def load(cls, path: Path) -> "Latents":
-        """Read a file. Raises FileFormatError for other or damaged files, and for names that lead out of a folder."""
+        """Read latents from `path`. Raises FileFormatError for a damaged or other file, and for names like `../x`."""
 
         def check(header: tensorfile.Header, layout: tensorfile.Layout) -> None:
             shape = layout["z"][1] if list(layout) == ["z"] else ()
@@ -60,7 +60,7 @@ class Latents:
         return latents
 
     def require_model(self, model_id: str, source: str, model: str, latent_dim: int) -> None:
-        """Raise ModelMismatch unless these latents, from the file `source`, were made by the model called `model`."""
+        """Raise ModelMismatch unless the latents, from the file `source`, fit the model `model` by id and dimension."""
         if self.model_id != model_id:
             raise ModelMismatch(
                 f"{source} was made with model {self.model_id}, but {model} is {model_id}; "
@@ -71,6 +71,6 @@ class Latents:
 
 
 def _stays_inside(name: str) -> bool:
-    """Whether a stored name, joined to a folder, stays below it on any system."""
+    """Whether the path `name`, joined to a folder, stays below the folder: it is relative and has no `..`."""
     kinds = (PurePosixPath(name), PureWindowsPath(name)) if os.name == "nt" else (PurePosixPath(name),)
     return bool(name) and "\0" not in name and not any(path.anchor or ".." in path.parts for path in kinds)

@@ -20,12 +20,12 @@ from latentcli import typed
 from latentcli.errors import FileFormatError
 from latentcli.storage.files import check_regular, write_whole
 
-FORMAT = 1  # rises when today's files can no longer be read
-_KEY = "latentcli"  # the one metadata entry; its value is our JSON
-_MOST_BYTES = 64 << 30  # bytes of a file: latents of a million images take less
-_MOST_TEXT = {"latents": 64 << 20, "vector": 64 << 20}  # characters of our JSON in files that name images
-_MOST_TEXT_ELSE = 4 << 20  # characters in all others
-_NAMED = 20  # characters of a foreign kind in a message
+FORMAT = 1  # version of the files: raised when files of the version before can no longer be read
+_KEY = "latentcli"  # the one metadata entry of a file; its value is the header as JSON
+_MOST_BYTES = 64 << 30  # bytes of a file, at most: latents of a million images take less
+_MOST_TEXT = {"latents": 64 << 20, "vector": 64 << 20}  # characters of a header, at most, by kinds that name images
+_MOST_TEXT_ELSE = 4 << 20  # characters of a header of any other kind, at most
+_NAMED = 20  # characters of an unexpected kind that a message quotes
 _FLOATS = ("F16", "F32")
 
 Header = dict[str, Any]
@@ -36,7 +36,7 @@ Check = Callable[[Header, Layout], None]
 
 
 def digest(arrays: Arrays) -> str:
-    """SHA-256 over name, dtype, shape and bytes of each array, sorted by name: 64 hex digits."""
+    """SHA-256 of arrays, as 64 hex digits: over name, dtype, shape and bytes of each array, sorted by name."""
     result = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
@@ -46,22 +46,22 @@ def digest(arrays: Arrays) -> str:
 
 
 def write(path: Path, kind: str, header: Header, arrays: Arrays) -> None:
-    """Write arrays and header whole; `format`, `kind` and `sha256` are added to the header."""
+    """Write arrays and header to `path`, whole or not at all; adds `format`, `kind` and `sha256` to the header."""
     full = {"format": FORMAT, "kind": kind, "sha256": digest(arrays), **header}
     write_whole(path, save(arrays, {_KEY: json.dumps(full, ensure_ascii=True, allow_nan=False)}))
 
 
 def read_header(path: Path, kind: str) -> Header:
-    """The header alone, without reading a tensor.
+    """Header of the file at `path`, without reading a tensor; the file must be of `kind`: "model", "vector" ….
 
-    Raises FileFormatError when the file is missing, not ours, of another kind, damaged or newer than this program.
+    Raises FileFormatError when the file is missing, damaged, of another kind or newer than this program.
     """
     with _opened(path, kind) as (header, _):
         return header
 
 
 def parse(kind: type[Parsed], header: Header, path: Path) -> Parsed:
-    """A header as a dataclass. Raises FileFormatError that names the file and the field."""
+    """Convert a header to the dataclass `kind`. Raises FileFormatError, which names file and field, for a bad value."""
     try:
         return typed.read(kind, header)
     except ValueError as error:
@@ -69,19 +69,20 @@ def parse(kind: type[Parsed], header: Header, path: Path) -> Parsed:
 
 
 def numbers(layout: Layout) -> int:
-    """Count of the numbers in all tensors together."""
+    """Number of elements in all tensors of a file together."""
     return sum(math.prod(shape) for _, shape in layout.values())
 
 
 def are_floats(layout: Layout, besides: str = "") -> bool:
-    """Whether all tensors, except those whose names end in `besides`, are floats as weights and latents are."""
+    """Whether all tensors are of type F16 or F32, except for tensors whose names end in `besides`."""
     return all(kind in _FLOATS or (besides and name.endswith(besides)) for name, (kind, _) in layout.items())
 
 
 def read(path: Path, kind: str, check: Check | None = None) -> tuple[Header, Arrays]:
-    """Header and arrays; the arrays are checked against the SHA-256 in the header.
+    """Header and arrays of the file at `path`; the arrays are checked against the SHA-256 in the header.
 
-    `check` may refuse header and layout before a tensor is read. Raises FileFormatError as `read_header` does.
+    `check` may raise an error for header or layout (types and shapes) before a tensor is read. Raises FileFormatError
+    as `read_header` does, and for a wrong SHA-256.
     """
     with _opened(path, kind) as (header, file):
         if check:
@@ -98,7 +99,7 @@ def read(path: Path, kind: str, check: Check | None = None) -> tuple[Header, Arr
 
 @contextlib.contextmanager
 def _opened(path: Path, kind: str) -> Iterator[tuple[Header, Any]]:
-    """The header of one of our files, and the open file of safetensors."""
+    """Open a file of `kind` for reading; yields its header, checked, and the safetensors file with the tensors."""
     try:
         check_regular(path, _MOST_BYTES)
         with safe_open(path, "np") as file:
