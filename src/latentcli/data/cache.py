@@ -56,7 +56,7 @@ class Loading:
                 try:
                     stack.enter_context(cache.alone())
                     break
-                except ConfigError:  # another program reads the same images
+                except ConfigError:  # another program has locked the cache
                     yield 0
                     time.sleep(_POLL)
             yield from self._load(cache)

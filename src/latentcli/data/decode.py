@@ -67,7 +67,7 @@ class Decoded:
         """Copy the images at `other_rows` of the table `other`, all of them readable, to `rows` of this table."""
         self.sides[rows] = other.sides[other_rows]
         self.modes[rows] = other.modes[other_rows]
-        for row, other_row in zip(rows, other_rows, strict=True):  # one by one: together they may not fit into memory
+        for row, other_row in zip(rows, other_rows, strict=True):  # one by one: all images may not fit into memory
             self.pixels[row] = other.pixels[other_row]
 
     def smaller_than(self, config: ModelConfig, rows: np.ndarray) -> int:

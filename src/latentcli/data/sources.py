@@ -188,7 +188,7 @@ def scan(source: Source) -> Listing:
     """
     passed_over = PassedOver()
     names, sizes, stamps = _as_arrays(source.files(passed_over))
-    names, first = np.unique(names, return_index=True)  # sorted
+    names, first = np.unique(names, return_index=True)  # sorted, without duplicates
     if len(first) < len(sizes):
         passed_over.counts[TWICE] += len(sizes) - len(first)
     if not len(names):
@@ -346,6 +346,4 @@ class PathList(Source):
                 yield os.fsencode(line), facts.st_size, facts.st_mtime_ns
 
 
-KINDS: dict[str, type[Source]] = {
-    each.kind: each for each in (Folder, Archive, PathList)
-}  # `open_source` tries them in order
+KINDS: dict[str, type[Source]] = {each.kind: each for each in (Folder, Archive, PathList)}  # in the order of trying

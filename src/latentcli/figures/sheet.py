@@ -31,9 +31,9 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 class Captions:
     """Captions of a sheet below its pictures, beside its rows and above its columns; empty captions take no room."""
 
-    below: Sequence[str] = ()  # one for each picture
-    rows: Sequence[str] = ()  # one for each row, at its left
-    columns: Sequence[str] = ()  # one for each column, above it
+    below: Sequence[str] = ()  # one caption for each picture
+    rows: Sequence[str] = ()  # one caption for each row, at the left
+    columns: Sequence[str] = ()  # one caption for each column, at the top
 
 
 @dataclass(frozen=True, slots=True)

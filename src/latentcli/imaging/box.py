@@ -111,7 +111,7 @@ def cut(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
     x, y = (box.middle[0] - bounds[0]) * across, (box.middle[1] - bounds[1]) * down
     width, height = box.width * across, box.height * down
     upright_size = max(1, round(width)), max(1, round(height))
-    steps = width / upright_size[0], height / upright_size[1]  # pixels of `around` for one of the upright box
+    steps = width / upright_size[0], height / upright_size[1]  # pixels of `around` for a pixel of the upright box
     matrix = (
         cosine * steps[0], -sine * steps[1], x - cosine * width / 2 + sine * height / 2,
         sine * steps[0], cosine * steps[1], y - sine * width / 2 - cosine * height / 2,

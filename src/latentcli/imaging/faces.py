@@ -42,8 +42,8 @@ Halved = Callable[[int], Image.Image]  # from a number to the photo, halved that
 class Face:
     """Face found in a photo, in pixels of the upright photo."""
 
-    x: float  # middle of the box
-    y: float
+    x: float  # middle of the box, from the left
+    y: float  # middle of the box, from the top
     side: float  # side of the square box, as dlib's frontal detector would draw it
     roll: float  # degrees by which the head is tilted, clockwise
     score: float  # of a detector, 0 to 1: for the results of `find_faces` at least 0.66
@@ -111,7 +111,7 @@ def _search(rgb: Image.Image, level: int, turn: int = 0) -> list[Face]:
         window[: inside.shape[0], : inside.shape[1]] = inside
         for face in _detect(window):
             x, y = left + face.x, top + face.y
-            x, y = {0: (x, y), 90: (width - y, x), -90: (y, height - x)}[turn]  # turned back
+            x, y = {0: (x, y), 90: (width - y, x), -90: (y, height - x)}[turn]  # in the unrotated photo
             faces.append(Face(x / scale, y / scale, face.side / scale, face.roll + turn, face.score))
     return faces
 

@@ -38,7 +38,7 @@ class ModelEntry:
     """Model of the catalog: its name, its file, and the header of the file."""
 
     name: str
-    path: Path  # of the model file
+    path: Path  # path of the model file
     header: ModelHeader
     engine: EngineName = "auto"  # the engine to compute with
     loaded: Any = field(default=None, compare=False, repr=False)  # the model, if it was loaded in order to choose it

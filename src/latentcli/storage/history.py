@@ -26,7 +26,7 @@ class Metrics:
 
     images: int  # number of images
     negative_elbo: float | None  # reconstruction + KL with one draw per image, beta 1; None for an autoencoder
-    reconstruction: float  # with the model's sigma
+    reconstruction: float  # negative log-likelihood of the images, with the sigma of a Gaussian model
     kl: float | None  # of the posterior from the prior; None for an autoencoder
     psnr: float  # dB, mean over images, 8-bit reconstruction from the posterior mean
     active_dimensions: int | None  # number of dimensions with a KL above ACTIVE_KL; None for an autoencoder
@@ -42,7 +42,7 @@ class EpochReport:
     stage: int
     seconds: float  # of training so far, over all sessions of the run
     reconstruction: float  # nats per image, mean over the training batches since the report before
-    kl: float  # nats per image, mean over the same batches
+    kl: float  # nats per image, mean over the batches of `reconstruction`
     skipped_steps: int  # number of steps so far that were skipped, because their gradients were not finite
     held_out: Metrics | None
 
@@ -100,7 +100,7 @@ class TrainingSummary:
     shift: float = 0.0
     jitter: float = 0.0
     seed: int = 0
-    held_out_share: float | None = None  # None where a folder was held out
+    held_out_share: float | None = None  # None if a folder was held out instead of a share
     held_out: Metrics | None = None
     sharpening: Sharpening | None = None  # None without a sharpening; `held_out` is measured after the sharpening
 
