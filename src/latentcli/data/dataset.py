@@ -24,7 +24,7 @@ _SURVEYED = 400  # pictures that a survey opens, at most
 
 
 def as_float_tensor(images: Tensor) -> Tensor:
-    """Convert uint8 (n, height, width, channels) to float32 (n, channels, height, width) in [0, 1], channels last."""
+    """Convert uint8 (n, height, width, channels) to float32 (n, channels, height, width) from 0 to 1, channels last."""
     return images.permute(0, 3, 1, 2).float().div_(255)
 
 

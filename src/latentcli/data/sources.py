@@ -161,7 +161,7 @@ def names_from_numbers(numbers: np.ndarray) -> np.ndarray:
 
 
 def open_source(path: Path) -> Source:
-    """Source at `path`: a folder, an archive or a list of paths. Raises ImageError for a picture or nothing."""
+    """Source at `path`: folder, archive or list of paths. Raises ImageError if `path` is a picture or missing."""
     if not os.path.exists(path):
         raise ImageError(f"{path} does not exist; give a folder of images, a .zip, or a text file of paths")
     if not os.path.isdir(path) and not os.path.isfile(path):  # a pipe would block, a device never end

@@ -58,7 +58,7 @@ class Face:
 
 
 class NoFace(Exception):
-    """A picture shows no face where one is needed; `images.open_picture` makes it an ImageError with the path."""
+    """A picture shows no face where one is needed; `images.open_picture` raises an ImageError with the path instead."""
 
 
 def find_faces(picture: Image.Image, at_least: int = 1) -> list[Face]:

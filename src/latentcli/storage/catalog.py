@@ -84,7 +84,7 @@ def new_model_name(data: Path) -> str:
 
 
 def check_name(name: str, what: str) -> str:
-    """Return `name` if it is a safe file name. Raises ConfigError otherwise, which calls it `what`."""
+    """Return `name` if it is a safe file name, else raise ConfigError; `what` is named in the message: "vector"."""
     if not _NAME.fullmatch(name) or name.endswith(VECTOR_SUFFIX):
         raise ConfigError(f"{what} {name[:_LONGEST_NAME]!r} cannot be a name; use letters, digits, -, _ and .")
     if len(name) > _LONGEST_NAME:
@@ -185,7 +185,7 @@ def choose(
     bundled: str = DEFAULT_MODEL,
     engine: EngineName = "auto",
 ) -> Choice:
-    """Choose the model of a command without pictures (see `pipelines.choose`). Raises the errors of `candidates`."""
+    """Choose the model of a command that takes no pictures, with the reason. Raises the errors of `candidates`."""
     suitable = candidates(wanted, vectors, bundled)
     names = [vector.reference for vector in vectors if not vector.is_axis]
     why = "comes with latentcli" if suitable[0].header.bundled else "is your latest"
