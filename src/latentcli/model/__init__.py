@@ -1,1 +1,1 @@
-"""The model package, shared by every command: networks, posterior, objective, prior, and the file they are kept in."""
+"""The model package, shared by every command: networks, posterior, objective, prior, and the model file."""

@@ -1,7 +1,7 @@
 """Engines that compute a model's encoder and decoder: ONNX Runtime, and PyTorch on any of its devices.
 
 ONNX Runtime starts in a tenth of the time of PyTorch and is as fast on a CPU, so using a model loads no PyTorch. The
-ONNX graphs are built from the model file when they are first needed: that takes less time than a cache would save.
+ONNX graphs are built from the model file when first needed, which takes less time than a cache of graphs would save.
 """
 
 import threading
@@ -19,7 +19,7 @@ _BUILDERS = {"encoder": graphs.encoder, "decoder": graphs.decoder}
 
 
 class OnnxEngine:
-    """ONNX Runtime on the CPU.
+    """Encoder and decoder of a model, computed by ONNX Runtime on the CPU.
 
     Images of all engines are float32 (n, channels, height, width) in [0, 1], latents float32 (n, latent_dim).
     """
@@ -32,16 +32,16 @@ class OnnxEngine:
         self._lock = threading.Lock()
 
     def prepare(self) -> None:
-        """Load everything now instead of at the first use."""
+        """Load encoder and decoder now instead of at the first call of `encode` and `decode`."""
         for name in _BUILDERS:
             self._session(name)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """The posterior means of images."""
+        """Posterior means, float32 (n, latent_dim), of float32 images (n, channels, height, width) in [0, 1]."""
         return self._run("encoder", images)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """The images of latents."""
+        """Images, float32 (n, channels, height, width) in [0, 1], decoded from float32 latents (n, latent_dim)."""
         return self._run("decoder", z)
 
     def _session(self, name: str) -> Any:
@@ -57,7 +57,7 @@ class OnnxEngine:
 
 
 class TorchEngine:
-    """PyTorch on a device; `vae` is the network as a PyTorch module, in eval mode and without gradients."""
+    """Encoder and decoder of a model, computed by PyTorch on `device`; `vae` is the module, in eval mode."""
 
     def __init__(self, config: ModelConfig, weights: Weights, device: Device) -> None:
         import torch
@@ -75,7 +75,7 @@ class TorchEngine:
         return str(self.vae.device)
 
     def prepare(self) -> None:
-        """Nothing is left to load."""
+        """Do nothing: the constructor has loaded encoder and decoder. `OnnxEngine` loads both on this call."""
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         return self._compute(lambda x: self.vae.encode(x).mean, images)
@@ -95,9 +95,9 @@ Engine = OnnxEngine | TorchEngine
 
 
 def choose_engine(config: ModelConfig, weights: Weights, wanted: EngineName, device: Device = "auto") -> Engine:
-    """The wanted engine; "auto" is ONNX Runtime, or PyTorch for a device that only PyTorch supports.
+    """The engine `wanted` for a model; "auto" is ONNX Runtime, or PyTorch if `device` is "cuda" or "mps".
 
-    Raises ConfigError where the machine has no such device.
+    Raises ConfigError if the machine lacks `device`, or if `wanted` is "onnx" and `device` is not the CPU.
     """
     if wanted == "onnx" and device in ("cuda", "mps"):
         raise ConfigError(f"ONNX Runtime computes on the CPU; for {device} leave the engine out, or give torch")

@@ -3,7 +3,7 @@
 Lipman et al. 2023, "Flow matching for generative modeling", with straight paths (section 4.1, sigma_min 0) from
 x0 ~ N(0, I) at time 0 to x1 at time 1. The flow runs in rotated and scaled latents (`training/prior/flow.py`). Its
 velocity is that of a Gaussian mixture, which has a closed form, plus a correction by a residual network: with an
-untrained network it samples from the mixture. Guidance amplifies the correction (Karras et al. 2024, "Guiding a
+untrained network, samples are those of the mixture. Guidance amplifies the correction (Karras et al. 2024, "Guiding a
 diffusion model with a bad version of itself", eq. 5, where the bad version is the mixture). If the prior is conditioned
 on labels, each sample takes the label combination of one random training image.
 """
@@ -20,34 +20,34 @@ import numpy as np
 from latentcli.defaults import FLOW_GUIDANCE, FLOW_TEMPERATURE
 from latentcli.model.noise import mixed, uniform_and_normal
 
-FREQUENCIES = 32  # of the sines and cosines of the time
-_STEPS = 12  # of the midpoint rule, two evaluations each
-_BATCH = 256  # latents carried at once
-_EPSILON = 1e-5  # of the layer norm
-_LABEL_GUIDANCE = 2.0  # factor on what labels change; with 1 half of the samples `like` glasses have some
+FREQUENCIES = 32  # number of frequencies in the sinusoidal embedding of the flow's time
+_STEPS = 12  # steps of the midpoint rule, each with two evaluations of the velocity
+_BATCH = 256  # latents that the flow carries at once
+_EPSILON = 1e-5  # added to the variance in layer normalisation
+_LABEL_GUIDANCE = 2.0  # factor on the effect of labels; with 1, only half of the samples `like` glasses have glasses
 
-Field = Callable[[np.ndarray, float, np.ndarray | None], np.ndarray]  # x (n, k), time and labels to dx/dt (n, k)
+Field = Callable[[np.ndarray, float, np.ndarray | None], np.ndarray]  # (x (n, k), time, labels) to dx/dt (n, k)
 
 
 def frequencies() -> np.ndarray:
-    """Frequencies of the time embedding, from 1 to 1,000: (FREQUENCIES,) float32."""
+    """Angular frequencies of the flow's time embedding, geometric from 1 to 1,000: (FREQUENCIES,) float32."""
     return np.exp(np.linspace(0, math.log(1000), FREQUENCIES)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class MixturePaths:
-    """Straight paths from N(0, I) to a Gaussian mixture of c components in k dimensions."""
+    """Straight flow-matching paths from N(0, I) to a Gaussian mixture of c components in k dimensions."""
 
     weights: np.ndarray  # (c,), sums to 1
     means: np.ndarray  # (c, k)
-    variances: np.ndarray  # (c, k), along the directions
-    directions: np.ndarray  # (c, k, k), orthonormal columns
+    variances: np.ndarray  # (c, k), of each component along its principal directions
+    directions: np.ndarray  # (c, k, k), principal directions of each component as orthonormal columns
 
     def velocity(self, x: np.ndarray, t: float) -> np.ndarray:
-        """Mean velocity (n, k) of the paths that pass x (n, k) at time t.
+        """Mean velocity (n, k) of the paths that pass the points x (n, k) at time t in [0, 1].
 
-        At time t a component is N(t m, (1 - t)^2 I + t^2 C), and the means of both ends of a path given x are linear
-        in x. Components are weighted by the density that they have at x.
+        At time t a component of mean m and covariance C is N(t m, (1 - t)^2 I + t^2 C), and the expected ends of a
+        path through x are linear in x. Components count by their posterior probability given x.
         """
         log_likelihoods, velocities = [], []
         for weight, mean, variances, directions in zip(
@@ -64,21 +64,21 @@ class MixturePaths:
 
 @dataclass(frozen=True)
 class FlowPrior:
-    """A density over latents, with the names that its arrays have in the model file."""
+    """Prior over latents: N(0, I) in k dimensions, carried along a flow and then mapped linearly to latents."""
 
-    mean: np.ndarray  # (latent_dim,)
+    mean: np.ndarray  # (latent_dim,): the latent at the origin of the flow's space
     basis: np.ndarray  # (k, latent_dim): the change of the latent per unit of each dimension of the flow
     paths: MixturePaths
-    weights: Mapping[str, np.ndarray]  # of the network
+    weights: Mapping[str, np.ndarray]  # tensors by name of the network that corrects the mixture's velocity
     temperature: float = FLOW_TEMPERATURE
-    guidance: float = FLOW_GUIDANCE  # factor on the network's correction; 1 samples from the density itself
-    like: tuple[int, ...] = ()  # labels that samples must have, as rows of the network's table `parts.weight`
-    # Label combinations of training images, rows of that table padded with -1: (m, labels). None without labels.
+    guidance: float = FLOW_GUIDANCE  # factor on the network's correction; 1 is the flow as it was trained
+    like: tuple[int, ...] = ()  # labels that samples must have, as row numbers of the embedding `parts.weight`
+    # Labels of m training images, as row numbers of `parts.weight` padded with -1: (m, most). None without labels.
     combinations: np.ndarray | None = None
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """The inverse of `arrays`. Raises KeyError or TypeError for other names."""
+        """Build a prior from the arrays of a model file. Raises KeyError or TypeError for missing or unknown names."""
         groups: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
         for name, array in arrays.items():
             group, _, rest = name.partition(".")
@@ -87,16 +87,16 @@ class FlowPrior:
         return cls(arrays["mean"], arrays["basis"], paths, weights, combinations=arrays.get("combinations"))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All arrays by their names in the model file."""
+        """All arrays of the prior by their names in the model file."""
         groups = {"paths": asdict(self.paths), "flow": self.weights}
         nested = {f"{group}.{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
         combinations = {} if self.combinations is None else {"combinations": self.combinations}
         return {"mean": self.mean, "basis": self.basis, **nested, **combinations}
 
     def fits(self, latent_dim: int) -> bool:
-        """Whether the shapes of all arrays agree with each other and with the size of the latent.
+        """Whether the shapes of all arrays of the prior agree with each other and with `latent_dim`.
 
-        Raises KeyError, TypeError, ValueError or IndexError where the network's arrays are not those of a network.
+        Raises KeyError, TypeError, ValueError or IndexError if the network's arrays are incomplete or do not connect.
         """
         arrays, c, k, d = self.arrays(), self.paths.weights.size, self.basis.size // latent_dim, latent_dim
         shapes = {"mean": (d,), "basis": (k, d), "paths.weights": (c,), "paths.means": (c, k)}
@@ -112,16 +112,16 @@ class FlowPrior:
         return self.velocity(np.zeros((1, k), np.float32), 0.0, labels).shape == (1, k)
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
-        """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales the noise at the start."""
+        """Samples of the prior, one per seed: (len(seeds), latent_dim) float32. `temperature` scales the noise."""
         uniform, normal = uniform_and_normal(seeds, len(self.mean))
         noise = np.float32(temperature) * normal
         return self._to_latents(noise[:, self.is_active], noise, 0.0, self.drawn_labels(uniform))
 
     def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
-        """One variation of the latent z (latent_dim,) per seed: (len(seeds), latent_dim).
+        """Random variations of the latent z (latent_dim,), one per seed: (len(seeds), latent_dim).
 
-        The spread runs from 0, no change, to 1, a sample. The latent goes back along the paths to the time 1 - spread,
-        noise replaces what is lost on the way, and the flow carries it forward (Meng et al. 2022, "SDEdit").
+        `spread` runs from 0, no change, to 1, a fresh sample. The flow carries a mix of z and noise, in the proportion
+        of the time 1 - `spread`, from that time to 1 (Meng et al. 2022, "SDEdit").
         """
         noise = uniform_and_normal(seeds, len(self.mean))[1]
         x = (1 - np.float32(spread)) * (z - self.mean) @ self._to_flow
@@ -129,30 +129,30 @@ class FlowPrior:
         return self._to_latents(x, mixed(z, noise, spread), 1.0 - spread, self.drawn_labels())
 
     def noise_of(self, z: np.ndarray) -> np.ndarray:
-        """The noise (n, k) that the flow without guidance carries to latents z (n, latent_dim)."""
+        """Noise (n, k) that the flow, without guidance, carries to the latents z (n, latent_dim)."""
         x = ((z - self.mean) @ self._to_flow).astype(np.float32)
         return integrate(replace(self, guidance=1.0).velocity, x, 1.0, 0.0)
 
     @cached_property
     def is_active(self) -> np.ndarray:
-        """Which latent dimensions the flow changes; the others are N(0, 1): (latent_dim,) bool."""
+        """Mask of the latent dimensions that the flow changes, (latent_dim,) bool; each other dimension is N(0, 1)."""
         return np.asarray(self.basis.any(axis=0))
 
     @cached_property
     def _to_flow(self) -> np.ndarray:
-        """Pseudo-inverse of the basis: (latent_dim, k)."""
+        """Pseudo-inverse of `basis`, which maps deviations of latents to the flow's dimensions: (latent_dim, k)."""
         return np.linalg.pinv(self.basis.astype(np.float64)).astype(np.float32)
 
     @property
     def labels(self) -> int:
-        """Number of labels that the network is conditioned on."""
+        """Number of labels that the flow can be conditioned on; 0 for an unconditional prior."""
         return len(self.weights.get("parts.weight", ()))
 
     def drawn_labels(self, uniform: np.ndarray | None = None) -> np.ndarray | None:
-        """For each sample the labels of one training image that has those in `like`: multi-hot (n, labels) float32.
+        """Labels of n training images that have every label in `like`, one per sample: multi-hot (n, labels) float32.
 
-        `uniform` (n,) in [0, 1) chooses the image. Without it, or if no image has them all, it is those in `like` alone
-        for every sample: (1, labels), or None if there are none.
+        `uniform` (n,) in [0, 1) chooses the images. If `uniform` is None, or if no image has every label in `like`, the
+        result is `like` itself for all samples, (1, labels), or None if `like` is empty.
         """
         rows = np.empty((0, 0)) if self.combinations is None else self.combinations
         rows = rows[np.isin(rows, self.like).sum(axis=1) == len(self.like)].astype(np.int64)
@@ -167,15 +167,15 @@ class FlowPrior:
         return labels[:, :-1]
 
     def _to_latents(self, x: np.ndarray, rest: np.ndarray, start: float, labels: np.ndarray | None) -> np.ndarray:
-        """Latents (n, latent_dim) of x (n, k) at the time `start`; inactive dimensions are those of `rest`.
+        """Latents (n, latent_dim) to which the flow carries x (n, k) from the time `start`.
 
-        Labels are (n, labels), or (1, labels) for all rows.
+        Inactive dimensions come from `rest` (n, latent_dim). `labels` is (n, labels), or (1, labels) for all rows.
         """
         latents = self.mean + integrate(self.velocity, x, start, 1.0, labels) @ self.basis
         return np.where(self.is_active, latents, rest)
 
     def velocity(self, x: np.ndarray, t: float, labels: np.ndarray | None = None) -> np.ndarray:
-        """dx/dt at x (n, k) and the time t in [0, 1], for multi-hot rows of labels."""
+        """Velocity dx/dt (n, k) of the flow at x (n, k) and the time t in [0, 1], given multi-hot rows of `labels`."""
         correction = self._correction(x, self._embedding(t))
         if labels is not None:  # Ho & Salimans 2022, "Classifier-free diffusion guidance", eq. 6
             conditional = self._correction(x, self._embedding(t, labels))
@@ -183,7 +183,7 @@ class FlowPrior:
         return np.asarray(self.paths.velocity(x, t) + np.float32(self.guidance) * correction)
 
     def _correction(self, x: np.ndarray, embedding: np.ndarray) -> np.ndarray:
-        """The network's correction of the mixture's velocity."""
+        """Correction (n, k) that the network adds to the mixture's velocity at x (n, k), given the time `embedding`."""
         h = _linear(x, self.weights, "first")
         for block in range(sum(name.endswith(".up.weight") for name in self.weights)):
             name = f"blocks.{block}"
@@ -193,7 +193,7 @@ class FlowPrior:
         return _linear(_normed(h), self.weights, "last")
 
     def _embedding(self, t: float, labels: np.ndarray | None = None) -> np.ndarray:
-        """Embedding of the time, plus that of each row of labels: (1, width) or (rows, width)."""
+        """Embedding of the time t, (1, width), or of t and each multi-hot row of `labels`, (rows, width)."""
         angles = np.float32(t) * frequencies()
         waves = np.concatenate([np.sin(angles), np.cos(angles)])[None]
         embedding = _linear(_silu(_linear(waves, self.weights, "time.0")), self.weights, "time.1")
@@ -201,7 +201,7 @@ class FlowPrior:
 
 
 def integrate(velocity: Field, x: np.ndarray, start: float, end: float, labels: np.ndarray | None = None) -> np.ndarray:
-    """x (n, k) at the time `end`, from x at the time `start`, by the midpoint rule; _BATCH rows at a time."""
+    """Solve dx/dt = `velocity` by the midpoint rule from x (n, k) at the time `start`: x (n, k) at the time `end`."""
     length = (end - start) / _STEPS
     batches = []
     for first in range(0, max(1, len(x)), _BATCH):

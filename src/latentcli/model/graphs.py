@@ -1,6 +1,6 @@
-"""Encoder and decoder as ONNX graphs, made from a model's weights alone: what `model/vae.py` computes, in eval mode.
+"""Encoder and decoder as ONNX graphs, built from a model's weights alone, that compute as `model/vae.py` in eval mode.
 
-Each layer states the shapes of its tensors, so `shapes` can tell what a file must hold before its tensors are read.
+Each layer states the shapes of its tensors, so `shapes` lists what a file must hold before any tensor is read.
 """
 
 import itertools
@@ -15,48 +15,54 @@ from latentcli.model.onnx import Graph
 
 Weights = Mapping[str, np.ndarray]  # tensors by their names in PyTorch
 
-# Units of what the convolutions correct: with them, learning as fast as on faces leaves avatars, which PCA describes
-# to a fraction of a gray level, at 58.5 dB; without them they fall to 47.7 dB at first.
+# Units of the corrections that convolutions make to PCA. With both units, training on avatars, which PCA describes to
+# a fraction of a gray level, stays at 58.5 dB at the learning rate for faces; without units it falls to 47.7 dB.
 MEAN_UNIT = 2.0  # unit of a correction of the mean, in standard deviations of the linear posterior
-PICTURE_UNIT = 10.0  # unit of a correction of the picture, in standard deviations of what PCA leaves over
-_NORM_EPSILON = 1e-5  # of BatchNorm2d and LayerNorm
+PICTURE_UNIT = 10.0  # unit of a correction of the picture, in standard deviations of PCA's residual
+_NORM_EPSILON = 1e-5  # added to the variance by BatchNorm2d and LayerNorm
 
 
 def encoder(config: ModelConfig, weights: Weights, compact: bool = False) -> bytes:
-    """Images (n, channels, height, width) float32 in [0, 1] to posterior means `z` (n, latent_dim)."""
+    """ONNX file that maps `images`, float32 (n, channels, height, width) in [0, 1], to posterior means `z`.
+
+    `z` is (n, latent_dim); `compact` stores the weights as rounded float16.
+    """
     return _encoder(config, weights, compact).file()
 
 
 def decoder(config: ModelConfig, weights: Weights, compact: bool = False) -> bytes:
-    """Latents `z` (n, latent_dim) float32 to images (n, channels, height, width) in [0, 1]."""
+    """ONNX file that maps latents `z`, float32 (n, latent_dim), to `images` (n, channels, height, width) in [0, 1].
+
+    `compact` stores the weights as rounded float16.
+    """
     return _decoder(config, weights, compact).file()
 
 
 def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of each tensor of a network, without PyTorch and without memory for the tensors."""
+    """Shape of each tensor of a network by its name, found without PyTorch and without allocating the tensors."""
     return {"sigma": (), **_encoder(config).shapes, **_decoder(config).shapes}
 
 
 class _Network(Graph):
-    """A graph of layers; each layer takes and returns the name of a value.
+    """ONNX graph of an encoder or decoder; a method per layer adds nodes after the value named `x`, returns the last.
 
-    Without `weights` the graph is built from zeros, one for each tensor, and only `shapes` has a meaning.
+    Without `weights` a single zero stands in for each tensor, and only the attribute `shapes` has a meaning.
     """
 
     def __init__(self, config: ModelConfig, part: str, weights: Weights | None, compact: bool) -> None:
         super().__init__(compact)
         self.config = config
-        self.shapes: dict[str, tuple[int, ...]] = {}  # of the tensors, by their names in the model file
+        self.shapes: dict[str, tuple[int, ...]] = {}  # by the tensors' names in the model file
         self._part = part
         self._tensors = weights
 
     def tensor(self, name: str, *shape: int) -> np.ndarray:
-        """A tensor of the model file in float32."""
+        """The model file's tensor `name` as float32; its expected `shape` is noted in `shapes`."""
         self.shapes[name] = shape
         return np.zeros(1, np.float32) if self._tensors is None else self._tensors[name].astype(np.float32)
 
     def array(self, name: str, *shape: int) -> np.ndarray:
-        """A tensor of the encoder, or of the decoder."""
+        """The tensor `name` of this graph's network, encoder or decoder, as float32."""
         return self.tensor(self._part + name, *shape)
 
     def linear_path(self, name: str) -> np.ndarray:
@@ -71,7 +77,7 @@ class _Network(Graph):
         return self.weight(np.array(numbers, dtype=np.int64))
 
     def conv(self, x: str, name: str, before: int, after: int, side: int = 3, stride: int = 1, norm: str = "") -> str:
-        """A convolution with a bias, or with a batch norm after it, which is folded into its weights."""
+        """Add a convolution with a bias, or with the batch norm named `norm` folded into its weights."""
         kernel = self.array(f"{name}.weight", after, before, side, side)
         if norm:
             parts = ("weight", "bias", "running_mean", "running_var")
@@ -91,7 +97,7 @@ class _Network(Graph):
         return self.node("Gemm", x, self.weight(weight), self.weight(bias), transB=1)
 
     def head(self, x: str, before: int, mean: str = "mean", logvar: str = "logvar") -> str:
-        """The posterior means; the layer of the log-variances, of the same shape, is not in the graph."""
+        """Add the layer of the posterior means; of the log-variances' layer only the shapes are noted in `shapes`."""
         latent_dim = self.config.latent_dim
         self.shapes[f"{self._part}{logvar}.weight"] = (latent_dim, before)
         self.shapes[f"{self._part}{logvar}.bias"] = (latent_dim,)
@@ -101,7 +107,7 @@ class _Network(Graph):
         return self.node("Mul", x, self.node("Sigmoid", x))
 
     def hidden(self, x: str, before: int) -> str:
-        """Linear, layer norm and SiLU."""
+        """Add a linear layer, layer norm and SiLU after the value `x`, (n, before). Returns the last node's name."""
         after = self.config.hidden
         scale, bias = (self.weight(self.array(f"hidden.1.{part}", after)) for part in ("weight", "bias"))
         x = self.linear(x, "hidden.0", before, after)
@@ -114,7 +120,7 @@ class _Network(Graph):
         return self.silu(self.node("Add", x, h))
 
     def downs(self, x: str) -> list[str]:
-        """The levels of images of the padded size, finest first."""
+        """Add all downsampling stages to the padded images `x`. Returns the names of their outputs, finest first."""
         levels = []
         for level, (before, after) in enumerate(itertools.pairwise((self.config.channels, *self.config.widths))):
             x = self.silu(self.conv(x, f"downs.{level}.0", before, after, 4, 2, norm=f"downs.{level}.1"))
@@ -122,17 +128,17 @@ class _Network(Graph):
         return levels
 
     def up(self, x: str, level: int) -> str:
-        """The next finer level; `level` counts from the coarsest."""
+        """Add the upsampling stage number `level`, counted from the coarsest: doubles height and width of `x`."""
         before, after = self.config.widths[::-1][level : level + 2]
         x = self.shuffled(self.conv(x, f"ups.{level}.0", before, 4 * after, 1))
         return self.silu(self.conv(x, f"ups.{level}.2", after, after, norm=f"ups.{level}.3"))
 
     def pixels(self, x: str) -> str:
-        """Images of the padded size from the finest level."""
+        """Add the output layer: from `x`, the finest feature map, to images of the padded size, before activation."""
         return self.shuffled(self.conv(x, "last.0", self.config.widths[0], 4 * self.config.channels))
 
     def shuffled(self, x: str) -> str:
-        """PixelShuffle by 2 (Shi et al. 2016)."""
+        """Add PixelShuffle by 2 (Shi et al. 2016): doubles height and width of `x`, with a quarter of the channels."""
         return self.node("DepthToSpace", x, blocksize=2, mode="CRD")
 
     def padded(self, x: str) -> str:
@@ -145,7 +151,7 @@ class _Network(Graph):
         return self.node("Slice", x, self.constant(0, 0), self.constant(*size), self.constant(2, 3))
 
     def file(self) -> bytes:
-        """The ONNX file."""
+        """Bytes of the ONNX file; its metadata are the model's config and the expected preprocessing of images."""
         config, kinds = self.config, "RGB or gray"
         if config.has_alpha:
             kinds = f"{'RGBA' if config.has_colour else 'gray and alpha'}, premultiplied (colours times alpha)"
@@ -169,7 +175,7 @@ def _encoder(config: ModelConfig, weights: Weights | None = None, compact: bool 
 
 
 def _linear_posterior(net: _Network, x: str, mean: str) -> str:
-    """`LinearPath.posterior`, without the variance."""
+    """Add PCA's posterior mean of the images `x`, corrected by the encoder's output `mean`: `LinearPath.posterior`."""
     x = net.padded(x)
     if net.config.pooling > 1:
         sides = (net.config.pooling, net.config.pooling)
@@ -209,7 +215,7 @@ def _decoder(config: ModelConfig, weights: Weights | None = None, compact: bool 
 
 
 def _linear_picture(net: _Network, z: str) -> str:
-    """`LinearPath.decode`."""
+    """Add the pictures of the padded size that PCA decodes from the latents `z`: `LinearPath.decode`."""
     config = net.config
     x = net.node("Gemm", z, net.floats(net.linear_path("basis")), net.floats(net.linear_path("mean")))
     x = net.node("Reshape", x, net.constant(-1, *config.linear_shape))

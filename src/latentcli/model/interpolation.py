@@ -13,15 +13,15 @@ import numpy as np
 from latentcli.config import InterpolationMethod
 
 Decode = Callable[[np.ndarray], np.ndarray]  # latents (n, latent_dim) to images (n, ...)
-Line = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # ends a and b (d,), positions (n,) to (n, d)
+Line = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # ends a and b (d,), t (n,) to (n, d)
 
 _PARALLEL = 1e-4  # sine of the angle below which two latents span no plane for slerp
 _FARTHEST = 8.0  # standard deviations, beyond which the normal CDF cannot be inverted
-_INTERVALS = 24  # of a leg, between which the change of the images is measured
+_INTERVALS = 24  # parts of a leg, over each of which the change of the decoded images is measured
 
 
 def lerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """The straight line from a (d,) to b (d,) at each t in [0, 1]: (len(t), d).
+    """Points of the straight line from a (d,) to b (d,) at each t in [0, 1]: (len(t), d).
 
     >>> lerp(np.zeros(2), np.ones(2), np.array([0.0, 0.25]))
     array([[0.  , 0.  ],
@@ -32,9 +32,9 @@ def lerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """The great circle from a (d,) to b (d,) at each t: (len(t), d). Both ends keep their norms.
+    """Spherical interpolation from a (d,) to b (d,) at each t in [0, 1]: (len(t), d). Both ends keep their norms.
 
-    Parallel, opposite and zero latents span no circle; between them it is the straight line.
+    Parallel, opposite and zero vectors span no great circle and are interpolated linearly.
     """
     lengths = np.linalg.norm(a) * np.linalg.norm(b)
     angle = np.arccos(np.clip(a @ b / lengths, -1, 1)) if lengths else np.float32(0)
@@ -46,7 +46,7 @@ def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def gaussian(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """The straight line between the quantiles of a (d,) and b (d,) under N(0, I), at each t: (len(t), d)."""
+    """Interpolation from a (d,) to b (d,), linear in the normal CDF of each dimension, at each t: (len(t), d)."""
     from scipy.special import ndtr, ndtri
 
     near_a, near_b = (np.clip(end.astype(np.float64), -_FARTHEST, _FARTHEST) for end in (a, b))
@@ -62,7 +62,7 @@ METHODS: dict[InterpolationMethod, Line] = {"lerp": lerp, "slerp": slerp, "gauss
 
 @dataclass(frozen=True)
 class Walk:
-    """A path through keyframes (k, latent_dim), k at least 2; with `loop` a last leg leads back to the first."""
+    """Path through `keyframes` (k, latent_dim), k at least 2; `loop` adds a last leg back to the first keyframe."""
 
     keyframes: np.ndarray
     method: InterpolationMethod = "lerp"
@@ -70,11 +70,11 @@ class Walk:
 
     @property
     def legs(self) -> int:
-        """Number of legs."""
+        """Number of legs, the stretches of the walk from one keyframe to the next."""
         return len(self.keyframes) - (not self.loop)
 
     def at(self, positions: np.ndarray) -> np.ndarray:
-        """Latents (n, latent_dim) float32 at positions (n,) from 0 to `legs`."""
+        """Latents (n, latent_dim) float32 on the walk at `positions` (n,) from 0 to `legs`; keyframe i is at i."""
         # The keyframe at each whole position: (legs + 1, latent_dim).
         stops = np.concatenate([self.keyframes, self.keyframes[:1]]) if self.loop else self.keyframes
         if self.method == "spline" and (self.loop or self.legs > 1):
@@ -93,19 +93,19 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How pictures are spread over a walk."""
+    """Spacing of the pictures along a walk through keyframes."""
 
     steps: int  # pictures per leg, both ends included
-    total: int | None = None  # pictures in all, instead of `steps`
-    even: bool = False  # equal change from picture to picture
-    ease: bool = False  # slow near keyframes
-    hold: int = 0  # times that each keyframe is repeated
+    total: int | None = None  # pictures of the whole walk; replaces `steps`
+    even: bool = False  # space pictures so that the decoded images change equally from each to the next
+    ease: bool = False  # slow down near keyframes
+    hold: int = 0  # extra repetitions of each keyframe
 
     def positions(self, walk: Walk, decode: Decode) -> np.ndarray:
-        """Position of each picture on the walk; a loop ends one picture before its start. `even` decodes latents."""
+        """Position of each picture on `walk`: (pictures,); a loop ends one before its start. Only `even` decodes."""
         grid = np.linspace(0, 1, _INTERVALS + 1)
         lengths = _arc_lengths(walk, grid, decode) if self.even else np.tile(grid, (walk.legs, 1))
-        moving = walk.legs * (self.steps - 1)  # pictures that are not the last one, and hold no keyframe
+        moving = walk.legs * (self.steps - 1)  # pictures besides the last one and repeated keyframes
         if self.total is not None:
             moving = self.total - len(walk.keyframes) * self.hold - (not walk.loop)
         positions: list[np.ndarray] = []
@@ -120,7 +120,7 @@ class Pace:
 
 
 def _arc_lengths(walk: Walk, grid: np.ndarray, decode: Decode) -> np.ndarray:
-    """Change of the decoded images along each leg up to each point of the grid, in RMS of pixels: (legs, points)."""
+    """Cumulative change of the decoded images, in RMS of pixels, on each leg at the points `grid`: (legs, points)."""
     lengths = np.zeros((walk.legs, len(grid)))
     for leg in range(walk.legs):
         images = decode(walk.at(leg + grid))
@@ -130,7 +130,7 @@ def _arc_lengths(walk: Walk, grid: np.ndarray, decode: Decode) -> np.ndarray:
 
 
 def _shared(count: int, lengths: np.ndarray) -> list[int]:
-    """A count divided into whole numbers in proportion to lengths, at least 1 each if the count allows it.
+    """Split `count` into whole numbers in proportion to `lengths`, each at least 1 if `count` allows.
 
     >>> _shared(10, np.array([3.0, 1.0, 0.0]))
     [7, 2, 1]
@@ -144,10 +144,10 @@ def _shared(count: int, lengths: np.ndarray) -> list[int]:
 
 
 def mesh(anchors: np.ndarray, steps: int, method: InterpolationMethod) -> np.ndarray:
-    """A grid of latents between anchors (rows, columns, latent_dim): White's MINE grid.
+    """Grid of latents interpolated between `anchors` (rows, columns, latent_dim): White's MINE grid.
 
-    It is interpolated along the rows of anchors, then along every column; from anchor to anchor there are `steps`
-    latents, both included.
+    The rows of anchors are interpolated first, then every column; from anchor to anchor there are `steps` latents,
+    both anchors included.
     """
 
     def line(stops: np.ndarray) -> np.ndarray:
@@ -159,7 +159,7 @@ def mesh(anchors: np.ndarray, steps: int, method: InterpolationMethod) -> np.nda
 
 
 def analogy(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """White's J-diagram: the corners a, b, c and d with d - c = b - a, as (2, 2, latent_dim).
+    """Corners [[a, b], [c, d]] of White's J-diagram, where d - c = b - a: (2, 2, latent_dim).
 
     >>> analogy(np.array([0.0, 0.0]), np.array([1.0, 0.0]), np.array([0.0, 2.0]))[1, 1]
     array([1., 2.])
@@ -168,10 +168,10 @@ def analogy(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def chain(stops: Sequence[np.ndarray], rows: int, columns: int) -> np.ndarray:
-    """Anchors (rows, columns, latent_dim) that continue a row and a column by analogies.
+    """Anchors (rows, columns, latent_dim) of a grid: `stops` are the top row, then the rest of the left column.
 
-    The first `columns` stops are the top row, the others the rest of the left column. Each further anchor is scaled to
-    the mean norm of the three neighbours that it is computed from.
+    Every other anchor is the analogy left + above - corner of three neighbours (left, above, and diagonally between
+    both), scaled to the mean norm of the neighbours.
     """
     anchors = np.empty((rows, columns, len(stops[0])), dtype=np.float32)
     anchors[0] = stops[:columns]

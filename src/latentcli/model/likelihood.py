@@ -17,36 +17,36 @@ SMALLEST_SIGMA = 1 / (255 * math.sqrt(12))  # standard deviation of rounding to 
 
 
 class Likelihood:
-    """The interface and its defaults."""
+    """Base class of likelihoods p(x|z) of images x given the decoder's output, with default methods."""
 
     has_sigma = False  # whether the model stores a standard deviation
 
     def activation(self, output: Tensor) -> Tensor:
-        """The decoded images."""
+        """Decoded images in [0, 1] from the decoder's output."""
         return output.sigmoid()
 
     def squared_error(self, x: Tensor, output: Tensor) -> Tensor:
-        """Mean squared error over pixels and channels of each image: (n,)."""
+        """Mean squared error of each decoded image against x, over pixels and channels: (n,)."""
         return (self.activation(output) - x).square().flatten(1).mean(dim=1)
 
     def negative_log(self, x: Tensor, output: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
-        """-log p(x|z) in nats: (n,).
+        """-log p(x|z) of each image in nats: (n,).
 
-        `sigma` None takes the optimal one for these images; `error` saves computing their squared error again.
+        `sigma` None takes the most likely sigma of the batch; `error` is the `squared_error` if computed already.
         """
         raise NotImplementedError
 
     def bits_per_dimension(self, nats: float, dimensions: int) -> float | None:
-        """Bits per 8-bit number from -ELBO in nats per image; None where the likelihood is not a density."""
+        """Bits per 8-bit pixel value, given an image's -ELBO in nats; None if the likelihood is not a density."""
         return None
 
     def baseline(self, x: Tensor, model: Pca) -> Tensor | None:
-        """-log p(x) in nats, summed over the images, of a linear model; None where it has no likelihood."""
+        """-log p(x) of images x under PCA, in nats, summed over images; None if PCA has no likelihood of this kind."""
         return None
 
 
 class Gaussian(Likelihood):
-    """Gaussian with one standard deviation, sigma, for all pixels."""
+    """Gaussian likelihood with one standard deviation, sigma, for all pixels."""
 
     has_sigma = True
 
@@ -66,7 +66,7 @@ class Gaussian(Likelihood):
 
 
 class LinearGaussian(Gaussian):
-    """Gaussian of networks with a linear path, whose output is the mean itself and may leave [0, 1]."""
+    """Gaussian likelihood of networks with a linear path (PCA), whose output is the mean and may leave [0, 1]."""
 
     def activation(self, output: Tensor) -> Tensor:
         return output.clamp(0, 1)
@@ -76,7 +76,7 @@ class LinearGaussian(Gaussian):
 
 
 class Bernoulli(Likelihood):
-    """Bernoulli: binary cross-entropy summed over pixels and channels."""
+    """Bernoulli likelihood: -log p(x|z) is the binary cross-entropy summed over pixels and channels."""
 
     def negative_log(self, x: Tensor, output: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
         return F.binary_cross_entropy_with_logits(output, x, reduction="none").flatten(1).sum(dim=1)
@@ -93,5 +93,5 @@ LIKELIHOODS: dict[str, Likelihood] = {"bernoulli": Bernoulli(), "gaussian": Gaus
 
 
 def likelihood_of(config: ModelConfig) -> Likelihood:
-    """The likelihood of a network."""
+    """Likelihood of the pixels under a network with this `config`; with a linear path always `LinearGaussian`."""
     return LinearGaussian() if config.linear else LIKELIHOODS[config.likelihood]

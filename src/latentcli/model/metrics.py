@@ -11,14 +11,14 @@ from latentcli.model.objective import Elbo, evaluate_elbo
 from latentcli.model.vae import VAE, Posterior
 from latentcli.storage.history import ACTIVE_KL, Metrics
 
-Watch = Callable[[Tensor, Posterior, Tensor], None]  # a batch, its posterior, the decoded posterior means
+Watch = Callable[[Tensor, Posterior, Tensor], None]  # takes a batch, its posterior, the decoded posterior means
 
 
 @torch.inference_mode()
 def measure(
     vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0, watch: Watch = lambda x, posterior, decoded: None
 ) -> Metrics:
-    """Metrics over batches of images (n, channels, height, width) in [0, 1]; `vae` must be in eval mode.
+    """Mean metrics over all images in `batches` (n, channels, height, width) in [0, 1]; `vae` must be in eval mode.
 
     The reconstruction of Bernoulli models is the binary cross-entropy summed over pixels. `noise_scale` 0 is for an
     autoencoder, which draws no noise and has no ELBO. `watch` is called with each batch to measure more.
@@ -51,40 +51,40 @@ def measure(
 
 @torch.inference_mode()
 def kl_of_images(vae: VAE, images: np.ndarray) -> list[float]:
-    """Mean KL of each latent dimension over images (n, channels, height, width) in [0, 1], in nats."""
+    """KL in nats of each latent dimension to the prior N(0, 1), mean over images (n, channels, height, width)."""
     x = torch.from_numpy(images).to(vae.device)
     return [float(nats) for nats in vae.encode(x).kl_per_dimension().mean(dim=0).cpu()]
 
 
 def sharpness(x: Tensor) -> Tensor:
-    """Variance of the Laplacian of the mean over channels of each image (n, channels, height, width): (n,)."""
+    """Sharpness (n,) of images (n, channels, height, width): variance of the Laplacian of the mean over channels."""
     kernel = torch.tensor(((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0)), device=x.device)[None, None]
     return F.conv2d(x.mean(dim=1, keepdim=True), kernel).flatten(1).var(dim=1)
 
 
 def psnr_per_image(x: Tensor, reconstruction: Tensor) -> Tensor:
-    """PSNR in dB of each reconstruction rounded to 8 bits, 10 log10(1 / mse): (n,)."""
+    """PSNR in dB, 10 log10(1 / mse), of each image's reconstruction rounded to 8 bits: (n,)."""
     return 10 * torch.log10(1 / squared_error(x, reconstruction).clamp_min(1e-10))
 
 
 def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
-    """Mean squared error of each reconstruction rounded to 8 bits, over pixels and channels: (n,)."""
+    """Mean squared error, over pixels and channels, of each image's reconstruction rounded to 8 bits: (n,)."""
     rounded = reconstruction.mul(255).round() / 255
     return (rounded - x).square().flatten(1).mean(dim=1)
 
 
 @torch.inference_mode()
 def draw_error(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Tensor:
-    """Mean squared error over images and pixels, with one posterior draw per image decoded: a scalar.
+    """Mean squared error over all images and pixels, with one posterior draw per image decoded: a scalar tensor.
 
-    Its root is the sigma with the highest likelihood of these images.
+    The square root is the sigma of the Gaussian likelihood that makes the images most likely.
     """
     errors = [elbo.squared_error.cpu().double() for _, _, elbo in _draws(vae, batches, noise_scale)]
     return torch.cat(errors).mean().float()
 
 
 def _draws(vae: VAE, batches: Iterable[Tensor], noise_scale: float) -> Iterator[tuple[Tensor, Posterior, Elbo]]:
-    """Each batch on the network's device, its posterior, and the ELBO by one draw per image from a fixed seed."""
+    """Each batch on the network's device, its posterior, and its ELBO by one seeded posterior draw per image."""
     generator = torch.Generator().manual_seed(0)
     for batch in batches:
         x = batch.to(vae.device)
@@ -95,23 +95,23 @@ def _draws(vae: VAE, batches: Iterable[Tensor], noise_scale: float) -> Iterator[
 
 @torch.inference_mode()
 def encode_all(vae: VAE, batches: Iterable[Tensor]) -> Posterior:
-    """The posteriors of all images on the CPU: mean and logvar (n, latent_dim)."""
+    """Posteriors of all images in `batches`, on the CPU: mean and logvar, each (n, latent_dim)."""
     posteriors = [vae.encode(batch.to(vae.device)) for batch in batches]
     means, logvars = zip(*((posterior.mean, posterior.logvar) for posterior in posteriors), strict=True)
     return Posterior(torch.cat(means).cpu(), torch.cat(logvars).cpu())
 
 
 # Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", section III.C.
-_RADIUS = 5  # pixels: the window is 11x11
-_SIGMA = 1.5  # pixels, of the window's Gaussian weights
-_C1, _C2 = 0.01**2, 0.03**2  # for pixel values from 0 to 1
+_RADIUS = 5  # pixels: the window of SSIM is 11x11
+_SIGMA = 1.5  # pixels, standard deviation of the Gaussian weights in the window of SSIM
+_C1, _C2 = 0.01**2, 0.03**2  # constants of SSIM for pixel values from 0 to 1
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Mean SSIM of each pair of images (n, channels, height, width) in [0, 1]: (n,), 1 for equal images.
+    """SSIM of each pair of images x and y (n, channels, height, width) in [0, 1]: (n,), 1 for equal images.
 
-    It is that of scikit-image with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1`, over
-    the windows that lie inside the image.
+    Equals scikit-image's with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1`, averaged
+    over the windows that lie inside the image.
     """
     stacked = torch.cat([x, y, x * x, y * y, x * y])  # one pass over all five
     down, across = (_blur(side).to(x) for side in x.shape[2:])
@@ -124,7 +124,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _blur(side: int) -> Tensor:
-    """The window along one side as a matrix (side, positions of the window): the fastest for small images."""
+    """Gaussian blur of one image side as a matrix (side, window positions): the fastest way for small images."""
     offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (offsets / _SIGMA).square())
     weights /= weights.sum()

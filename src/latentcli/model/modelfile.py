@@ -36,13 +36,13 @@ _Rows = TypeVar("_Rows", np.ndarray, list[Any], tuple[Any, ...])
 KIND = "model"
 BATCH = 64  # images or latents that a network takes at once
 _NETWORK, _PRIOR = "network.", "prior."  # prefixes of the tensors' names
-_COUNT = ".num_batches_tracked"  # suffix of the whole numbers of batch norm
-_MOST_PRIOR, _MOST_COMPONENTS = 1 << 25, 20  # numbers in a flow's network; matrices of latent_dim^2 numbers
+_COUNT = ".num_batches_tracked"  # suffix of batch norm's counters, the only integers in a network
+_MOST_PRIOR, _MOST_COMPONENTS = 1 << 25, 20  # limits of a prior: numbers, plus matrices of latent_dim^2 numbers
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to use; images and latents are NumPy arrays on any engine."""
+    """A model loaded for use, which encodes images and decodes latents; both are NumPy arrays with any engine."""
 
     path: Path
     config: ModelConfig
@@ -51,10 +51,10 @@ class LoadedModel:
     model_id: str
     header: ModelHeader
     engine: Engine
-    device: Device = "auto"  # of `vae`
+    device: Device = "auto"  # of the PyTorch module `vae`
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Posterior means (n, latent_dim) of uint8 images (n, height, width, channels). Never a draw."""
+        """Posterior means, not random draws, of uint8 images (n, height, width, channels): (n, latent_dim)."""
         return self.encode_float(as_float(images))
 
     def encode_float(self, x: np.ndarray) -> np.ndarray:
@@ -62,44 +62,44 @@ class LoadedModel:
         return np.concatenate([self.engine.encode(batch) for batch in batches(x)])
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Images (n, channels, height, width) in [0, 1] of latents (n, latent_dim), both float32."""
+        """Images (n, channels, height, width) in [0, 1] decoded from latents (n, latent_dim), both float32."""
         return np.concatenate([self.engine.decode(batch) for batch in batches(z)])
 
     @cached_property
     def vae(self) -> "VAE":
-        """The network as a PyTorch module in eval mode; the first use loads PyTorch."""
+        """The network as a PyTorch module in eval mode; the first access loads PyTorch."""
         if isinstance(self.engine, TorchEngine):
             return self.engine.vae
         return TorchEngine(self.config, self.weights, self.device).vae
 
     @cached_property
     def geometry(self) -> Geometry:
-        """Mean, covariance and typical region of the prior."""
+        """Mean, covariance and typical region of the prior over latents."""
         return Geometry.of(self.prior)
 
     @property
     def parts(self) -> Parts:
-        """The labels that the prior is conditioned on."""
+        """Labels that samples can be conditioned on, by column; empty if the prior is unconditional."""
         return Parts(self.header.parts)
 
     @property
     def name(self) -> str:
-        """The folder's name, which `load` takes."""
+        """Name of the model's folder, by which `latentcli.load` finds the model."""
         return self.path.parent.name
 
 
 def batches(values: _Rows) -> list[_Rows]:
-    """Slices of up to BATCH rows; one empty slice of no rows."""
+    """Slices of `values` with up to BATCH rows each; a single empty slice if `values` is empty."""
     return [values[start : start + BATCH] for start in range(0, max(1, len(values)), BATCH)]
 
 
 def save_model(
     path: Path, vae: "VAE", prior: Prior, summary: dict[str, Any], half: bool = False, model_id: str | None = None
 ) -> str:
-    """Write weights, config and prior with a summary of the training; returns the model_id.
+    """Write a model file of weights, config, prior and the `summary` of the training; returns the model_id.
 
-    `half` stores matrices and kernels in 16 bits. `model_id` is that of a model with the same encoder, whose latents
-    and vectors stay valid. Raises LatentCLIError when the file cannot be written.
+    `half` stores matrices and kernels in 16 bits. Give the `model_id` of a model with the same encoder to keep latents
+    and vectors of that model valid. Raises LatentCLIError if the file cannot be written.
     """
     from latentcli.model.device import to_numpy
 
@@ -112,10 +112,10 @@ def save_model(
 
 
 def _stored(prefix: str, arrays: Mapping[str, np.ndarray], half: bool) -> tensorfile.Arrays:
-    """Arrays by their names in the file; matrices and kernels in 16 bits with `half`.
+    """Arrays for a model file, with `prefix` before each name; `half` stores matrices and kernels in 16 bits.
 
-    The linear path's basis and the flow's matrices always take 16 bits: the basis was rounded when it was fitted. Batch
-    statistics, which are vectors, never do: they need the range.
+    The basis of the linear path (PCA) and the flow's matrices are always 16 bits wide: fitting has rounded the basis.
+    Vectors, among them batch statistics, are never: batch statistics need the range.
     """
     stored = {}
     for name, array in arrays.items():
@@ -126,15 +126,15 @@ def _stored(prefix: str, arrays: Mapping[str, np.ndarray], half: bool) -> tensor
 
 
 def open_model(entry: ModelEntry) -> LoadedModel:
-    """The model of an entry, which may have been loaded when it was chosen. Raises what `load_model` does."""
+    """The model of a catalog entry, loaded from its file unless `entry` holds it. Raises the errors of `load_model`."""
     return entry.loaded or load_model(entry.path, entry.engine)
 
 
 def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "auto") -> LoadedModel:
     """Load a model from its file, or from the folder that holds it.
 
-    Raises FileFormatError when the file is missing, damaged, or does not fit its own config, ConfigError when the
-    machine has no such device.
+    Raises FileFormatError if the file is missing, damaged, or does not fit its own config, and ConfigError if the
+    machine lacks `device`.
     """
     path = Path(path)
     if os.path.isdir(path):
@@ -142,7 +142,7 @@ def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "
     config, header = read_config(path), read_model_header(path)
 
     def check(_: tensorfile.Header, layout: tensorfile.Layout) -> None:
-        """Judge the tensors by their shapes before they are read."""
+        """Raise FileFormatError if names and shapes of the tensors do not fit the config, before any is read."""
         shapes = {name: shape for name, (_, shape) in layout.items() if not name.startswith(_PRIOR)}
         expected = {_NETWORK + name: shape for name, shape in graphs.shapes(config).items()}
         if shapes != expected or not tensorfile.are_floats(layout, besides=_COUNT):
@@ -166,7 +166,7 @@ def load_model(path: str | Path, engine: EngineName = "auto", device: Device = "
 
 
 def read_config(path: Path) -> ModelConfig:
-    """The ModelConfig in a model file's header. Raises FileFormatError when it is missing or makes no sense."""
+    """The config in the header of a model file. Raises FileFormatError if the config is missing or invalid."""
     try:
         return ModelConfig.from_json(read_model_header(path).config)
     except ConfigError as error:
@@ -174,7 +174,7 @@ def read_config(path: Path) -> ModelConfig:
 
 
 def _computed(arrays: tensorfile.Arrays, prefix: str) -> tensorfile.Arrays:
-    """The arrays whose names have a prefix, without it: floats as float32, whole numbers as they are."""
+    """Arrays whose names start with `prefix`, by the rest of the name; floats become float32."""
     return {
         name.removeprefix(prefix): array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array
         for name, array in arrays.items()
@@ -183,7 +183,7 @@ def _computed(arrays: tensorfile.Arrays, prefix: str) -> tensorfile.Arrays:
 
 
 def _prior(path: Path, config: ModelConfig, arrays: tensorfile.Arrays) -> Prior:
-    """The prior of a model file's arrays; N(0, I) without any. Raises FileFormatError where they make no prior."""
+    """Prior built from the arrays of a model file; N(0, I) if there are none. Raises FileFormatError for a misfit."""
     if not arrays:
         return StandardPrior(config.latent_dim)
     if not all(np.isfinite(array).all() for array in arrays.values()):

@@ -1,7 +1,7 @@
 """PyTorch's random numbers of a seed, computed with NumPy: a seed gives the same sample with and without PyTorch.
 
-Both draw from MT19937 (Matsumoto & Nishimura 1998) and differ in how they make fractions and normal deviates of its
-whole numbers. This module follows PyTorch on the CPU (aten/src/ATen/native/cpu/DistributionTemplates.h).
+NumPy and PyTorch draw from the same MT19937 (Matsumoto & Nishimura 1998) but turn its integers into fractions and
+normal deviates differently; here as PyTorch does on the CPU (aten/src/ATen/native/cpu/DistributionTemplates.h).
 """
 
 import math
@@ -13,7 +13,7 @@ _BLOCK = 16  # normal deviates that PyTorch makes at once
 
 
 def uniform_and_normal(seeds: Sequence[int], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`torch.rand(())`, then `torch.randn(count)`, of a generator for each seed: float32 (n,) and (n, count)."""
+    """Results of `torch.rand(())` and then `torch.randn(count)` for each of n seeds: float32 (n,) and (n, count)."""
     redrawn = _BLOCK if count > _BLOCK and count % _BLOCK else 0  # the last block, if it is not whole, is drawn anew
     numbers = count + redrawn if count >= _BLOCK else 4 * ((count + 1) // 2)
     generator = np.random.MT19937()
@@ -34,19 +34,19 @@ def uniform_and_normal(seeds: Sequence[int], count: int) -> tuple[np.ndarray, np
 
 
 def mixed(z: np.ndarray, noise: np.ndarray, spread: float) -> np.ndarray:
-    """sqrt(1 - spread^2) z + spread noise of z (d,) and noise (n, d): (n, d), N(0, I) if z and noise are."""
+    """Mix z (d,) and noise (n, d) to sqrt(1 - spread^2) z + spread noise: (n, d), N(0, I) if z and noise are."""
     return np.asarray(np.float32(math.sqrt(1 - spread**2)) * z + np.float32(spread) * noise)
 
 
 def _block(x: np.ndarray) -> np.ndarray:
-    """Box-Muller: 16 fractions on the last axis to eight cosines, then eight sines."""
+    """Normal deviates of 16 uniform fractions x (..., 16) by Box-Muller: eight cosines, then eight sines."""
     radius = np.sqrt(-2 * np.log(1 - x[..., :8]))
     angle = np.float32(2 * np.pi) * x[..., 8:]
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
 
 
 def _few(raw: np.ndarray, count: int) -> np.ndarray:
-    """Fewer than 16 deviates: Box-Muller in double precision from fractions of 53 bits, cosine and sine in turn."""
+    """Normal deviates (n, count), count below 16: Box-Muller on 53-bit fractions, cosine and sine in turn."""
     high, low = raw[:, 0::2], raw[:, 1::2]
     fractions = ((high << np.uint64(32) | low) & np.uint64((1 << 53) - 1)) * 2.0**-53
     radius = np.sqrt(-2 * np.log1p(-fractions[:, 1::2]))

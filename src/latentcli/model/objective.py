@@ -1,4 +1,4 @@
-"""ELBO, the importance-weighted bound, and the refinement of latents: all by the likelihood of images."""
+"""ELBO, importance-weighted bound and refinement of latents, all computed from the likelihood p(x|z) of images."""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from latentcli.model.vae import VAE, Posterior
 
 @dataclass(frozen=True, slots=True)
 class Elbo:
-    """Terms of the ELBO of n images, in nats per image: the ELBO is -(reconstruction + kl)."""
+    """Terms of the ELBO of each of n images, in nats: the ELBO is -(reconstruction + kl)."""
 
     reconstruction: Tensor  # -log p(x|z): (n,)
     kl: Tensor  # KL(q(z|x) || N(0, I)): (n,)
@@ -20,9 +20,9 @@ class Elbo:
 
 
 def evaluate_elbo(vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, sigma: Tensor | None) -> Elbo:
-    """The ELBO of images x (n, channels, height, width) by one draw per image; noise (n, latent_dim) is N(0, I).
+    """ELBO of images x (n, channels, height, width) by one posterior draw each; `noise` (n, latent_dim) is N(0, I).
 
-    Training gives no sigma and takes the one that is optimal for these images: the gradient is that of D/2 * log(mse).
+    `sigma` None, as in training, takes the most likely sigma of the batch: the gradient is that of D/2 * log(mse).
     """
     output = vae.decode_output(posterior.draw(noise))
     squared_error = vae.likelihood.squared_error(x, output)
@@ -30,12 +30,12 @@ def evaluate_elbo(vae: VAE, x: Tensor, posterior: Posterior, noise: Tensor, sigm
     return Elbo(reconstruction, posterior.kl(), squared_error)
 
 
-_DECODED_AT_ONCE = 250  # latents, of the importance-weighted bound
+_DECODED_AT_ONCE = 250  # latents decoded in one batch for the importance-weighted bound
 
 
 @torch.inference_mode()
 def _log_weights(vae: VAE, x: Tensor, posterior: Posterior, draws: int, generator: torch.Generator) -> Tensor:
-    """log p(x|z) + log p(z) - log q(z|x) in nats for draws z of each image's posterior: (n, draws)."""
+    """Log importance weights log p(x|z) + log p(z) - log q(z|x), in nats, of posterior draws z: (n, draws)."""
     n, latent_dim = posterior.mean.shape
     noise = torch.randn(n, draws, latent_dim, generator=generator).to(x.device)
     sd = (0.5 * posterior.logvar).exp()[:, None]
@@ -47,9 +47,9 @@ def _log_weights(vae: VAE, x: Tensor, posterior: Posterior, draws: int, generato
 
 
 def importance_bound(vae: VAE, batches: Iterable[Tensor], draws: int) -> Iterable[tuple[int, float]]:
-    """The importance-weighted bound on log p(x) in nats: Burda et al. 2016, eq. 8.
+    """Compute the importance-weighted bound on log p(x) in nats, batch by batch: Burda et al. 2016, eq. 8.
 
-    Yields the number of images done and the mean of their bounds. Memory does not grow with the draws per image.
+    Yields the number of images done so far and the mean of their bounds. Memory does not grow with `draws`.
     """
     generator = torch.Generator().manual_seed(0)
     done, total = 0, 0.0
@@ -67,15 +67,15 @@ def importance_bound(vae: VAE, batches: Iterable[Tensor], draws: int) -> Iterabl
             yield done, total / done
 
 
-STEPS = 30  # of the refinement
-_RATE = 0.03  # learning rate of Adam
+STEPS = 30  # of Adam in `refine`
+_RATE = 0.03  # learning rate of Adam in `refine`
 
 
 def refine(vae: VAE, x: Tensor, z: Tensor, steps: int = STEPS) -> Tensor:
     """Latents (n, latent_dim) near `z` that reconstruct images x (n, channels, height, width) in [0, 1] better.
 
-    Adam minimises -log p(x|z) + |z - z0|^2 / 2 in nats. The second term keeps latents near the encoder's, since concept
-    vectors mean nothing far away from them.
+    Adam minimises -log p(x|z) + |z - z0|^2 / 2 in nats, where z0 is the given `z`. The second term keeps latents near
+    the encoder's, since concept vectors mean nothing far away from encoded images.
     """
     x, start = x.to(vae.device), z.detach().to(vae.device)
     refined = start.clone().requires_grad_(True)

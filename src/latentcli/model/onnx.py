@@ -10,24 +10,24 @@ import numpy as np
 _OPSET = 17
 _IR_VERSION = 8
 _DATA_TYPES = {"float32": 1, "int64": 7, "float16": 10}  # TensorProto.DataType
-# AttributeProto: the field and the type of an attribute, by the Python type of its value.
+# Numbers of the field and of the type in AttributeProto, by the Python type of an attribute's value.
 _ATTRIBUTES: dict[type, tuple[int, int]] = {float: (2, 1), int: (3, 2), str: (4, 3), tuple: (8, 7)}
 
 Attribute = float | int | str | tuple[int, ...]
-Shape = tuple[int | str, ...]  # a name in place of a length that varies
+Shape = tuple[int | str, ...]  # length of each axis, or a name if the length varies
 
 
 def compacted(array: np.ndarray) -> np.ndarray:
-    """An array in float16, rounded to 8 of its 11 significant bits; the zero bits compress well."""
+    """`array` in float16, rounded to 8 of the 11 significant bits, since the zero bits compress well."""
     bits = array.astype(np.float16).view(np.uint16)
     return np.asarray((bits + np.uint16(4)) & np.uint16(0xFFF8)).view(np.float16)
 
 
 class Graph:
-    """Nodes in the order in which they run; each method returns the name of its result."""
+    """ONNX graph under construction, with nodes in running order; values are passed to and from methods by name."""
 
     def __init__(self, compact: bool = False) -> None:
-        """`compact` stores matrices and kernels as `compacted`; the computation is in 32 bits."""
+        """Start an empty graph; `compact` stores matrices and kernels as rounded float16, computing in float32."""
         self._compact = compact
         self._nodes: list[bytes] = []
         self._weights: list[bytes] = []
@@ -43,7 +43,7 @@ class Graph:
         self._outputs.append(_value(name, shape))
 
     def weight(self, array: np.ndarray) -> str:
-        """A constant."""
+        """Add `array` as a constant and return the constant's name."""
         if self._compact and array.dtype == np.float32 and array.ndim > 1:
             return self.node("Cast", self.weight(compacted(array)), to=_DATA_TYPES["float32"])
         name = f"w{len(self._weights)}"
@@ -53,13 +53,13 @@ class Graph:
         return name
 
     def node(self, kind: str, *inputs: str, **attributes: Attribute) -> str:
-        """A node with one output."""
+        """Add a node of the ONNX operator `kind` with one output and return the output's name."""
         name = f"n{len(self._nodes)}"
         self._nodes.append(_node(kind, inputs, name, attributes))
         return name
 
     def model(self, metadata: Mapping[str, str]) -> bytes:
-        """The file: a ModelProto."""
+        """Bytes of the ONNX file: a ModelProto of the graph and `metadata`."""
         lists = ((5, self._weights), (11, self._inputs), (12, self._outputs))
         parts = [(field, message) for field, messages in lists for message in messages]
         graph = _message(*((1, node) for node in self._nodes), (2, "latentcli"), *parts)
@@ -69,7 +69,7 @@ class Graph:
 
 
 def _node(kind: str, inputs: Iterable[str], output: str, attributes: Mapping[str, Attribute]) -> bytes:
-    """NodeProto."""
+    """Encoded NodeProto of the ONNX operator `kind`."""
     fields: list[tuple[int, bytes]] = []
     for name, value in attributes.items():
         field, type_number = _ATTRIBUTES[type(value)]
@@ -79,14 +79,14 @@ def _node(kind: str, inputs: Iterable[str], output: str, attributes: Mapping[str
 
 
 def _value(name: str, shape: Shape) -> bytes:
-    """ValueInfoProto of a float32 tensor."""
+    """Encoded ValueInfoProto that declares a float32 tensor of this name and shape."""
     lengths = [(1, _message((2 if isinstance(length, str) else 1, length))) for length in shape]
     tensor = _message((1, _DATA_TYPES["float32"]), (2, _message(*lengths)))
     return _message((1, name), (2, _message((1, tensor))))
 
 
 def _message(*fields: tuple[int, float | str | bytes]) -> bytes:
-    """A protobuf message of numbered fields: whole numbers, floats of 32 bits, texts and messages."""
+    """Encoded protobuf message of (number, value) fields; floats take 32 bits, bytes are data or a nested message."""
     data = bytearray()
     for number, value in fields:
         if isinstance(value, int):
@@ -100,7 +100,7 @@ def _message(*fields: tuple[int, float | str | bytes]) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits per byte, the lowest first; the eighth bit says that more bytes follow."""
+    """Protobuf varint of `value`: seven bits per byte, lowest first; the eighth bit says that more bytes follow."""
     digits = bytearray()
     while value > 0x7F:
         digits.append(value & 0x7F | 0x80)
