@@ -1,1 +1,1 @@
-"""Did it work? Metrics, samples and baselines of a trained model, and a verdict in plain words."""
+"""Evaluation of a trained model: metrics, samples, baselines, and a diagnosis in plain words."""

@@ -1,4 +1,4 @@
-"""Rule-based diagnosis of a training: what went well, what did not, and what to do about it."""
+"""Rule-based diagnosis of a training from its evaluation: findings, graded, with advice against problems."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,32 +13,32 @@ from latentcli.storage.history import ACTIVE_KL, EpochReport, Metrics, TrainingS
 
 Grade = Literal["good", "note", "problem"]
 
-# Thresholds. benchmarks/spoiled.py checks them on seven trainings that are spoiled on purpose.
-_WON = 0.5  # dB over a baseline that count as better
-_EXACT = 45.0  # dB that count as almost exact: an error of 1.4 gray levels
-_ALIKE = 0.02  # standard deviation of the pixels around the mean image, of the range 0 to 1
-_BY_HEART = 200  # images that a network can memorise
-_OVERFITTED = 1.5  # dB between training and held-out images
+# Thresholds of the rules below; benchmarks/spoiled.py checks all on seven trainings that are spoiled on purpose.
+_WON = 0.5  # dB of PSNR over a baseline that count as better
+_EXACT = 45.0  # dB of PSNR that count as almost exact: an error of 1.4 gray levels
+_ALIKE = 0.02  # images are alike below this standard deviation of pixels (0 to 1) around the mean image
+_BY_HEART = 200  # fewer training images than this can be memorised
+_OVERFITTED = 1.5  # dB of PSNR between training and held-out images that count as overfitting
 _TURNED, _TURNED_FAR = 0.02, 0.1  # rise of the held-out -ELBO above its minimum, as a share of its range
 _ROSE = 0.02  # rise of the loss as a share of its first value: a short run that starts from PCA may rise a little
 _SURE = 50  # held-out images needed to be sure of a finding, and for a Fréchet distance
-_FEW_EPOCHS = 5  # passes over the images that are too few, unless the images are very many
+_FEW_EPOCHS = 5  # fewer epochs than this are too few, unless the images are very many
 _BRIEF = 0.2  # share of the preset's epochs: below it a flat curve only shows the end of the cosine schedule
-_ALMOST_NOTHING = 3.0  # nats of KL in all: log(20), enough to distinguish twenty images
-_STILL_FALLING = 0.1  # share of the whole gain that the last third of a run still brought
+_ALMOST_NOTHING = 3.0  # nats of KL over all dimensions: log(20), enough to distinguish twenty images
+_STILL_FALLING = 0.1  # share of a run's whole gain; with more in its last third, the run was too short
 _CROWDED = 3.0  # nats per latent dimension, above which each dimension is full
-_SMALL_LATENT = 8  # dimensions
+_SMALL_LATENT = 8  # latent dimensions up to which a latent may be too small
 _BLACK_AND_WHITE = 0.7  # share of pixel values near 0 or 1 above which images count as black and white
-_MISFIT = 3.0  # the standard prior's Fréchet distance over the fitted one's
-_NEAR_COPIES = 0.1  # share of the samples; of held-out images 0.05 are as near
-_MONOTONOUS = 0.5  # diversity of the samples over that of held-out images
+_MISFIT = 3.0  # the standard prior's Fréchet distance over the fitted prior's, above which latents are not N(0, I)
+_NEAR_COPIES = 0.1  # share of near copies among samples that is suspicious; among held-out images it is 0.05
+_MONOTONOUS = 0.5  # diversity of the samples over that of held-out images, below which samples are monotonous
 _SIMILAR = "else start from a model of similar pictures with `start_from` MODEL"
-_FOLLOWS_COLLAPSE = ("baseline", "monotonous samples")  # left out beside a collapse, their cause
+_FOLLOWS_COLLAPSE = ("baseline", "monotonous samples")  # topics left out beside "collapse", the cause of both
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fact about a model, with advice."""
+    """One graded statement about a training or a model, with advice if something can be done."""
 
     grade: Grade
     about: str  # the topic in one or two words, for programs
@@ -46,35 +46,35 @@ class Finding:
     advice: str = ""
 
     def describe(self) -> str:
-        """The finding in one line."""
+        """Grade, text and advice of the finding in one line."""
         return f"{self.grade}: {self.text}{f' -> {self.advice}' if self.advice else ''}"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The measurements that a diagnosis is made from."""
+    """Measurements of a training and its model, from which `diagnose` derives findings."""
 
     config: ModelConfig
     evaluation: Evaluation
     training: TrainingSummary
     history: Sequence[EpochReport]
-    foreign: bool = False  # the evaluated images have nothing to do with the training
+    foreign: bool = False  # whether the evaluated images are unrelated to the training's images
 
     @cached_property
     def curve(self) -> list[float]:
-        """Held-out -ELBO in nats at each measured epoch; of an autoencoder the reconstruction."""
+        """Held-out loss in nats at each measured epoch: the -ELBO, or an autoencoder's reconstruction term."""
         metrics = [held_out for _, held_out in measured(self.history)]
         return [each.reconstruction if each.negative_elbo is None else each.negative_elbo for each in metrics]
 
     @cached_property
     def rose(self) -> bool:
-        """Whether the loss ended clearly higher than it began, both on held-out and on training images."""
+        """Whether the loss ended clearly above its first value, both on held-out and on training images."""
         losses = (self.curve, [line.loss for line in self.history])
         return all(len(nats) > 1 and nats[-1] > nats[0] + _ROSE * abs(nats[0]) for nats in losses)
 
     @cached_property
     def turned(self) -> float:
-        """How far the curve ends above its minimum, as a share of its range; 0 where the training loss rose, too."""
+        """Rise of the held-out loss from its minimum to the end, as a share of its range; 0 if `rose`."""
         nats = self.curve
         if self.rose or len(nats) < 3 or max(nats) == min(nats):
             return 0.0
@@ -82,7 +82,10 @@ class Evidence:
 
     @cached_property
     def late_gain(self) -> float | None:
-        """The gain of the last third of the steps as a share of the gain since the first epoch; None if unknown."""
+        """Share of the held-out loss's decrease since the first epoch that came in the last third of the steps.
+
+        None if fewer than four epochs were measured or the loss never fell.
+        """
         nats, steps = self.curve, [line.step for line, _ in measured(self.history)]
         if len(nats) < 4 or nats[0] <= min(nats):
             return None
@@ -91,7 +94,7 @@ class Evidence:
 
     @property
     def gap(self) -> float:
-        """PSNR of training images minus that of held-out ones, in dB."""
+        """PSNR of training images minus PSNR of held-out images, in dB; 0 if only held-out images were measured."""
         training = self.evaluation.training
         return training.psnr - self.evaluation.held_out.psnr if training else 0.0
 
@@ -101,14 +104,14 @@ class Evidence:
 
     @property
     def has_settled(self) -> bool:
-        """Whether a longer training would not help."""
+        """Whether the held-out loss has levelled off, so that longer training would not help."""
         if self.foreign or self.training.epochs < _FEW_EPOCHS or self.is_brief or self.late_gain is None:
             return False
         return self.late_gain <= _STILL_FALLING
 
     @property
     def longer(self) -> str:
-        """Advice to train longer; "" where that would not help, as after overfitting."""
+        """Advice to train longer, naming the option; "" if longer training would not help, as after overfitting."""
         if self.foreign or self.gap > _OVERFITTED or self.turned > _TURNED:
             return ""
         asked, epochs = self.training.minutes, self.training.epochs
@@ -117,17 +120,17 @@ class Evidence:
 
 
 def measured(lines: Sequence[EpochReport]) -> list[tuple[EpochReport, Metrics]]:
-    """Epochs with held-out metrics on as many images as the first one; the last may be measured on more."""
+    """Epochs and their held-out metrics, where measured on as many images as in the first; the last may have more."""
     pairs = [(line, line.held_out) for line in lines if line.held_out]
     return [(line, held_out) for line, held_out in pairs if held_out.images == pairs[0][1].images]
 
 
 def diagnose(evidence: Evidence) -> list[Finding]:
-    """Problems first, each with one piece of advice; then notes, then what went well."""
+    """Findings about a training from its `evidence`: problems first, then notes, then what went well."""
     rules = _RULES_FOR_OTHER_IMAGES if evidence.foreign else _RULES
     findings = [finding for rule in rules for finding in rule(evidence)]
     topics = {finding.about for finding in findings}
-    if "alike" in topics:  # then no other finding means anything
+    if "alike" in topics:  # no other finding means anything for nearly identical images
         findings = [finding for finding in findings if finding.about == "alike"]
     if "collapse" in topics:
         findings = [finding for finding in findings if finding.about not in _FOLLOWS_COLLAPSE]

@@ -1,4 +1,4 @@
-"""Evaluation of a model on images it was not trained on, beside the baselines it should beat."""
+"""Evaluation of a model on held-out images, beside simpler models (baselines) that the model should beat."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from latentcli.model.pca import fit_pca
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 
-_COMPARED = 1000  # samples and held-out images whose features are compared
-_RECONSTRUCTED = 500  # training images that are reconstructed
-_FITTED = 20_000  # training images that baselines are fitted to
-_MANY = 10  # training images per component, above which PCA does not memorise them
+_COMPARED = 1000  # most samples, and most held-out images, whose features are compared
+_RECONSTRUCTED = 500  # most training images that are reconstructed
+_FITTED = 20_000  # most training images that baselines are fitted to
+_MANY = 10  # training images per component, above which PCA does not memorise the images
 _SEARCHED = 128  # samples whose nearest training image is searched by pixels
-_COPIED_FROM = 5000  # training images that copies are searched among by features
+_COPIED_FROM = 5000  # most training images that copies are searched among by features
 _NEAR = 0.05  # quantile of the held-out images' distances below which a sample is a near copy
 _SHOWN = 8  # samples beside their nearest training image
 _BATCH = 250  # samples decoded at once
@@ -32,20 +32,23 @@ _END = 0.02  # pixel values within 0.02 of 0 or 1 count as black or white
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model and the images to evaluate it on."""
+    """A model to evaluate, with the held-out and training images and the settings of the evaluation."""
 
     vae: VAE  # in eval mode
     prior: Prior
     held_out: Dataset
     train: Dataset | None  # None skips baselines and the search for copies
-    noise_scale: float  # 0 for an autoencoder
+    noise_scale: float  # factor on the noise of posterior draws; 0 for an autoencoder
     features: FeatureSpace
     on_training: bool = False  # nothing was held out: `held_out` are training images
     draws: int | None = None  # per image, of the importance-weighted bound; None skips it
 
 
 def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
-    """Measure everything. The last result is the evaluation, after the neighbours if there are training images."""
+    """Compute all metrics of a model: yields progress, then samples' nearest training images, last the evaluation.
+
+    Without training images, or with fewer than two held-out images, no `Neighbours` are yielded.
+    """
     vae, held_out, train = subject.vae, subject.held_out, subject.train
     watch = training_watch = _Watch(vae.config.latent_dim)
     yield Progress("reconstructing", 0, 1)
@@ -83,7 +86,7 @@ def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
 
 
 class _Watch:
-    """Sums of SSIM, KL per dimension, errors and pixel statistics, from the same pass as the metrics."""
+    """Accumulator of SSIM, KL per dimension, errors and pixel statistics, which `measure` calls with each batch."""
 
     def __init__(self, latent_dim: int) -> None:
         self.ssim = 0.0
@@ -104,7 +107,7 @@ class _Watch:
         self._squares += float(x.square().mean(dim=(1, 2, 3)).cpu().double().sum())
 
     def errors(self) -> tuple[float, ...]:
-        """Percentiles 0 to 100 of the images' mean squared errors."""
+        """Percentiles 0 to 100 of the mean squared errors of the images' reconstructions."""
         return tuple(np.percentile(torch.cat(self._errors).numpy(), range(101)).tolist())
 
     def pixels(self) -> Pixels:
@@ -115,10 +118,10 @@ class _Watch:
 
 @torch.inference_mode()
 def _baselines(vae: VAE, held_out: Dataset, train: Dataset, on_training: bool) -> Iterator[Baseline]:
-    """The mean image and the principal components of the training images.
+    """Held-out metrics of two simple models of the training images: the mean image, and PCA of `latent_dim` components.
 
-    As many components as images minus one memorise the training images: that is no baseline. Where metrics are measured
-    on training images, PCA is a baseline only with many more images than components.
+    PCA is left out if its components could memorise the training images, as images minus one components do. If metrics
+    are measured on training images, PCA needs many more images than components.
     """
     train = train.spread(_FITTED)
     models = {"mean image": fit_pca(train.floats, 0)}
@@ -143,9 +146,9 @@ def _baselines(vae: VAE, held_out: Dataset, train: Dataset, on_training: bool) -
 
 @torch.inference_mode()
 def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | None]:
-    """Metrics of samples from both priors, and of training images in their place: the score of a perfect model.
+    """Metrics of samples from the fitted and the standard prior, and samples beside their nearest training images.
 
-    Where nothing was held out, no row compares with training images.
+    If images were held out, training images get metrics, too, as if sampled from a perfect model.
     """
     held_out, train = subject.held_out.spread(_COMPARED), subject.train
     count = len(held_out)
@@ -174,16 +177,16 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
 
 @dataclass(slots=True)
 class _Pictures:
-    """A set of n pictures: the features of all, and m of the pictures."""
+    """Features of a set of n pictures, and the pixels of m of the pictures."""
 
     features: Tensor  # (n, d)
     few: Tensor  # (m, channels, height, width)
-    # Distances to the nearest training image: of the few by pixels (m,), of all by features (n,).
+    # Distances to the nearest training image: of the m pictures by pixels (m,), of all n by features (n,).
     to_training: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def of(cls, space: FeatureSpace, images: Dataset) -> "_Pictures":
-        few = images.spread(_SEARCHED)  # from all folders
+        few = images.spread(_SEARCHED)  # evenly, so that all folders contribute
         return cls(torch.cat([space(batch) for batch in images.floats()]), torch.cat(list(few.floats())))
 
     @classmethod
@@ -198,7 +201,7 @@ class _Pictures:
 
 
 def _compare(name: str, made: _Pictures, real: _Pictures) -> SampleMetrics:
-    """Metrics of a set of pictures beside held-out images."""
+    """Metrics of the pictures `made` compared with the held-out images `real`; `name` labels the row of a table."""
     precision, recall = sample_metrics.precision_recall(real.features, made.features)
     nearest = near = near_in_features = None
     if made.to_training and real.to_training:

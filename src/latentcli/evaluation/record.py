@@ -13,12 +13,12 @@ from latentcli.storage import tensorfile
 
 KIND = "evaluation"
 RECORD_FILE = "evaluation.safetensors"
-_MOST_NUMBERS = 1 << 24  # in all pictures
+_MOST_NUMBERS = 1 << 24  # limit on the pixel values of all pictures in a record
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An evaluation of a model's weights, its findings, and samples beside their nearest training images."""
+    """Stored evaluation of a model: metrics, findings, and samples beside their nearest training images."""
 
     model_id: str  # the `weights_id` of the model's header
     evaluation: Evaluation
@@ -26,7 +26,7 @@ class Record:
     neighbours: Neighbours | None
 
     def save(self, folder: Path) -> Path:
-        """Write the record into a model's folder; returns the file."""
+        """Write the record into the model's `folder` and return the path of the written file."""
         header = asdict(self)
         pictures = header.pop("neighbours") or {}
         arrays = {name: as_uint8(images) for name, images in pictures.items()}
@@ -35,7 +35,7 @@ class Record:
 
     @classmethod
     def of(cls, folder: Path, weights_id: str) -> "Record | None":
-        """The record in a model's folder, if it can be read and is of exactly these weights."""
+        """The record in a model's `folder`; None if unreadable, or of other weights than those named `weights_id`."""
         try:
             record = cls.load(folder)
         except FileFormatError:
@@ -44,7 +44,7 @@ class Record:
 
     @classmethod
     def load(cls, folder: Path) -> "Record":
-        """The record in a model's folder. Raises FileFormatError when it is missing or damaged."""
+        """Read the record in a model's `folder`. Raises FileFormatError if the record is missing or damaged."""
         path = folder / RECORD_FILE
 
         def check(_: tensorfile.Header, layout: tensorfile.Layout) -> None:

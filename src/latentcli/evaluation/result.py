@@ -11,7 +11,7 @@ from latentcli.storage.history import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Metrics of a simpler model on the same images."""
+    """Metrics of a simpler model, such as PCA, on the images that the evaluated model was measured on."""
 
     name: str
     psnr: float  # dB
@@ -22,23 +22,23 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class SampleMetrics:
-    """Metrics of a set of pictures, such as samples, compared with as many held-out images."""
+    """Metrics of a set of pictures, such as samples of a prior, compared with as many held-out images."""
 
     name: str
     images: int
-    frechet: float
-    kernel: float
+    frechet: float  # squared Fréchet distance of the features
+    kernel: float  # squared kernel distance (maximum mean discrepancy) of the features
     precision: float  # share of the pictures within the images' manifold
     recall: float  # share of the images within the pictures' manifold
     diversity: float  # mean distance of two pictures over that of two images
     nearest: float | None  # median distance to the nearest training image over that of held-out images
     near_copies: float | None = None  # share nearer to a training image than 95 % of held-out images, by pixels
-    near_copies_in_features: float | None = None  # by features
+    near_copies_in_features: float | None = None  # as `near_copies`, by features
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Statistics of the training images, or of the evaluated ones where there are no training images."""
+    """Pixel statistics of the training images, or of the evaluated images if there are no training images."""
 
     images: int
     near_ends: float  # share of the pixel values within 0.02 of 0 or 1
@@ -47,37 +47,38 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All metrics of a model."""
+    """Results of evaluating a model: metrics on images, baselines, and metrics of samples."""
 
     held_out: Metrics
     ssim: float
     kl_per_dimension: tuple[float, ...]  # nats, mean over the images
-    training: Metrics | None  # on some of the training images
+    training: Metrics | None  # metrics on some of the training images
     baselines: tuple[Baseline, ...]
     samples: tuple[SampleMetrics, ...]
     feature_space: str
     pixels: Pixels
     on_training: bool = False  # nothing was held out: `held_out` is measured on training images
-    draws: int | None = None  # of the importance-weighted bound
-    importance_bound: float | None = None  # on log p(x), nats per image
+    draws: int | None = None  # per image, of the importance-weighted bound
+    importance_bound: float | None = None  # importance-weighted bound on log p(x), nats per image
     errors: tuple[float, ...] = ()  # percentiles 0 to 100 of the images' mean squared errors
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """Samples and the training image nearest to each: two batches (n, channels, height, width)."""
+    """Samples of a prior and the training image nearest to each: two batches (n, channels, height, width)."""
 
     samples: np.ndarray
     training: np.ndarray
 
 
 METRICS = ("PSNR, dB", "SSIM", "-ELBO, nats", "KL, nats", "bits/dim", "active")
-# Held-out images for metrics of samples. Digits beside digits: precision is 0.92 +- 0.11 of 10, +- 0.03 of 100.
+# Held-out images that metrics of samples need: precision of digits against digits is 0.92 +- 0.11 with 10, +- 0.03
+# with 100 images.
 MIN_COMPARED = 100
 
 
 def metrics_table(result: Evaluation) -> Table:
-    """Metrics on held-out images, of the model and of its baselines."""
+    """Table of metrics on the held-out images: rows for the model, its baselines, and training images if measured."""
     images = "training" if result.on_training else "held-out"
     rows = [metrics_row("this model", result.held_out, result.ssim)]
     if result.importance_bound is not None:
@@ -93,13 +94,13 @@ def metrics_table(result: Evaluation) -> Table:
 
 
 def metrics_row(name: str, metrics: Metrics, similarity: float | None = None) -> Sequence[str]:
-    """A row of the table with the columns METRICS; `similarity` is the SSIM."""
+    """Cells of a row with `name` and the columns METRICS; `similarity` is the SSIM, None shows as missing."""
     numbers = (metrics.psnr, similarity, metrics.negative_elbo, metrics.kl, metrics.bits_per_dimension)
     return name, *map(cell, numbers), cell(metrics.active_dimensions, 0)
 
 
 def samples_table(result: Evaluation) -> Table | str:
-    """Metrics of samples, one row per prior; a sentence where there are too few images to compare them with."""
+    """Table of metrics of samples, a row per prior; or a sentence, if too few images were held out to compare with."""
     images, count = "training" if result.on_training else "held-out", result.held_out.images
     if count < MIN_COMPARED:
         return f"Samples are compared with {images} images from {MIN_COMPARED} of them on; there are {count}."

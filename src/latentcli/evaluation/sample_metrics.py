@@ -1,4 +1,4 @@
-"""Metrics of samples: Fréchet and kernel distance, precision and recall, diversity; and the feature space for them.
+"""Metrics of samples: Fréchet and kernel distance, precision and recall, diversity; and the feature space used.
 
 The model's own encoder would favour its own samples, and Inception has to be downloaded. So the default features are
 those of a network of fixed random filters, whose statistics respond to colour, texture, sharpness and layout. Random
@@ -20,11 +20,11 @@ from latentcli.errors import ConfigError, FileFormatError
 from latentcli.imaging.images import on_white
 from latentcli.runtime import open_session
 
-_FILTERS = 16  # per level
-_SMALLEST = 8  # pixels: no further halving below
-_SEED = 2020  # of the filters; it must never change
+_FILTERS = 16  # random filters per scale
+_SMALLEST = 8  # pixels: shortest side of an image to apply filters to
+_SEED = 2020  # of the random filters; must never change
 _CHUNK = 64  # images whose activations fit into the processor's cache
-_KINDS = {  # of network files, with the reason why one cannot be read
+_KINDS = {  # suffixes of network files, with the end of the message for a file that cannot be read
     ".pt": "is not a TorchScript file; save it with torch.jit.save",
     ".onnx": "is not an ONNX network that can be run",
 }
@@ -32,22 +32,23 @@ _KINDS = {  # of network files, with the reason why one cannot be read
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """A network that computes features of images."""
+    """Feature extractor of images: a network, and the name that tables give the feature space."""
 
     name: str  # for tables
     network: Callable[[Tensor], Tensor]
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Features (n, d) of images (n, channels, height, width) in [0, 1], as colour images on white."""
+        """Features (n, d) of images (n, channels, height, width) in [0, 1], converted to RGB on a white background."""
         colour = torch.from_numpy(on_white(images.numpy())).expand(-1, 3, -1, -1)
         return torch.cat([self.network(chunk).float().cpu() for chunk in torch.split(colour, _CHUNK)])
 
 
 def open_features(path: Path | None) -> FeatureSpace:
-    """The network in a TorchScript (.pt) or ONNX file, or without a file the random filters.
+    """Feature space of the network in a TorchScript (.pt) or ONNX file, or of random filters if `path` is None.
 
-    It must take float32 (n, 3, height, width) in [0, 1] and give (n, d). Raises ConfigError or FileFormatError.
+    The network must map float32 (n, 3, height, width) in [0, 1] to (n, d). Raises ConfigError for a missing file or
+    another suffix, FileFormatError for an unusable network.
     """
     if path is None:
         return FeatureSpace("random filters", random_filters)
@@ -83,10 +84,10 @@ def _load(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def random_filters(images: Tensor) -> Tensor:
-    """Features (n, d) of colour images (n, 3, height, width): statistics of random 3x3 filters at each scale.
+    """Features (n, d) of RGB images (n, 3, height, width): statistics of the responses to random 3x3 filters.
 
-    They are means and deviations, and at the coarsest scale the means of each quarter. The filters come from a frozen
-    generator (`np.random.RandomState`), so they are the same on all machines and in all versions.
+    The statistics are means and standard deviations at each scale, and means of each quarter at the coarsest. The seed
+    and the generator (`np.random.RandomState`) are frozen: filters are the same on all machines, in all versions.
     """
     generator = np.random.RandomState(_SEED)
     h = images * 2 - 1
@@ -104,8 +105,8 @@ def random_filters(images: Tensor) -> Tensor:
     return torch.cat([*features, F.adaptive_avg_pool2d(h, 2).flatten(1)], dim=1)
 
 
-_NEIGHBOURS = 3  # k of precision and recall, as in the paper
-_CHUNK_ROWS = 512  # rows of a distance matrix at once
+_NEIGHBOURS = 3  # k of precision and recall, as in Kynkäänniemi et al. 2019
+_CHUNK_ROWS = 512  # rows of a distance matrix computed at once
 
 
 def frechet(x: Tensor, y: Tensor) -> float:
@@ -121,7 +122,7 @@ def frechet(x: Tensor, y: Tensor) -> float:
 def kernel_distance(x: Tensor, y: Tensor) -> float:
     """Unbiased squared maximum mean discrepancy with a cubic kernel: Bińkowski et al. 2018, eq. 4 (KID).
 
-    It may be slightly below 0 for equal distributions.
+    The estimate may be slightly below 0 for equal distributions.
     """
     x, y = x.double(), y.double()
     n, m, d = len(x), len(y), x.shape[1]
@@ -136,9 +137,9 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
 
 
 def precision_recall(real: Tensor, made: Tensor) -> tuple[float, float]:
-    """Share of made images within the real manifold, and of real images within the made one: Kynkäänniemi et al. 2019.
+    """Share of `made` within the manifold of `real`, and of `real` within that of `made`: Kynkäänniemi et al. 2019.
 
-    The manifold of a set (n, d) consists of balls around its points that reach to the third nearest neighbour.
+    The manifold of features (n, d) is the union of balls around all points that reach to the third nearest neighbour.
     """
     real, made = real.double(), made.double()
 
@@ -152,13 +153,13 @@ def precision_recall(real: Tensor, made: Tensor) -> tuple[float, float]:
 
 
 def spread(images: Tensor) -> float:
-    """Mean root mean square difference of two of the images (n, channels, height, width)."""
+    """Diversity of images (n, channels, height, width): mean over pairs of the root mean square pixel difference."""
     flat = images.flatten(1)
     return float(torch.pdist(flat).mean()) / flat.shape[1] ** 0.5 if len(flat) > 1 else 0.0
 
 
 def nearest(images: Tensor, candidates: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Root mean square difference of each image to the nearest candidate, and that candidate's row: each (n,).
+    """Root mean square pixel difference of each image to the nearest candidate, and the candidate's index: each (n,).
 
     Images and candidates are batches (n, channels, height, width) in [0, 1].
     """
@@ -175,6 +176,6 @@ def nearest(images: Tensor, candidates: Iterable[Tensor]) -> tuple[Tensor, Tenso
 
 
 def nearest_rows(points: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """Euclidean distance of each row of points (n, d) to the nearest candidate (m, d), and its row: each (n,)."""
+    """Euclidean distance of each point (n, d) to the nearest candidate (m, d), and the candidate's index: each (n,)."""
     chunks = [torch.cdist(chunk, candidates).min(dim=1) for chunk in torch.split(points, _CHUNK_ROWS)]
     return torch.cat([chunk.values for chunk in chunks]), torch.cat([chunk.indices for chunk in chunks])

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from latentcli.errors import UsageError
 
-_NAMED = 12  # labels in a message
+_NAMED = 12  # labels that an error message lists at most
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Columns of labels; an image has at most one label of each column."""
+    """Labels of a class-conditional prior by column; an image has at most one label of each column."""
 
     columns: Mapping[str, tuple[str, ...]]
 
@@ -18,13 +18,13 @@ class Parts:
         return sum(map(len, self.columns.values()))
 
     def values(self) -> Iterator[tuple[str, str]]:
-        """Column and label, in the order of the rows of the prior's table."""
+        """Pairs (column, label), in the order of the rows of the prior's embedding table."""
         return ((column, value) for column, values in self.columns.items() for value in values)
 
     def rows(self, wanted: Sequence[str], model: str) -> tuple[int, ...]:
-        """Rows of the prior's table for labels given as `cats` or `smiling=yes`.
+        """Row numbers, in the prior's embedding table, of the labels `wanted`, each as `cats` or `smiling=yes`.
 
-        Raises UsageError for a label that no column or more than one has, and for two labels of a column.
+        Raises UsageError for a label that is in no column or in several, and for two labels of the same column.
 
         >>> Parts({"folder": ("cats", "dogs"), "indoors": ("no", "yes")}).rows(["dogs", "indoors=yes"], "pets")
         (1, 3)

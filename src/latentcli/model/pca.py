@@ -1,4 +1,4 @@
-"""Probabilistic PCA of images: the start of a network with a linear path, and a baseline of every model."""
+"""Probabilistic PCA of images: the initial state of a network with a linear path, and a baseline for every model."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -8,28 +8,28 @@ import torch
 from torch import Tensor
 
 _SPARE = 10  # oversampling: Halko et al. 2011, "Finding structure with randomness", section 4.2
-_ROUNDS = 4  # of the iteration, each one pass over the images: section 4.5
-_SMALLEST_VARIANCE = 255.0**-2  # of the residual: one gray level
+_ROUNDS = 4  # of subspace iteration, each one pass over the images: Halko et al. 2011, section 4.5
+_SMALLEST_VARIANCE = 255.0**-2  # least residual variance: one gray level squared
 
 Batches = Callable[[], Iterator[Tensor]]  # a new pass over the training images: (n, channels, height, width) in [0, 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Pca:
-    """Probabilistic PCA (Tipping & Bishop 1999) of images of D numbers; k = 0 is the mean image alone."""
+    """Probabilistic PCA (Tipping & Bishop 1999) of images flattened to D numbers; k = 0 is the mean image alone."""
 
     mean: Tensor  # (D,) over flattened images
     components: Tensor  # (D, k), orthonormal
     variances: Tensor  # (k,), along the components
-    noise: float  # variance in each of the other directions
+    noise: float  # variance in each direction outside the components
 
     @property
     def has_likelihood(self) -> bool:
-        """Whether the components leave a residual: with few training images they leave none."""
+        """Whether the components leave a residual variance, which p(x) needs; with few training images none is left."""
         return self.noise > _SMALLEST_VARIANCE
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Images (n, channels, height, width) projected onto the components, in [0, 1]."""
+        """Images x (n, channels, height, width) projected onto the components and clipped to [0, 1]."""
         centred = x.flatten(1) - self.mean
         return (self.mean + centred @ self.components @ self.components.T).clamp(0, 1).view_as(x)
 
@@ -46,10 +46,10 @@ class Pca:
 
 
 def fit_pca(batches: Batches, k: int) -> Pca:
-    """Mean and the k leading components of the training images, by randomised subspace iteration.
+    """Fit the mean and the k leading components of the training images by randomised subspace iteration.
 
-    It passes over the images five times, and memory does not grow with their number. With fewer images or dimensions
-    than k there are fewer components.
+    Five passes are made over the images, and memory does not grow with the number of images. With fewer images or
+    dimensions than k there are fewer components.
     """
     count, total, squares = 0, torch.zeros(()), 0.0
     for batch in batches():
@@ -58,7 +58,7 @@ def fit_pca(batches: Batches, k: int) -> Pca:
         squares += float(flat.square().sum())
         count += len(flat)
     mean = (total / count).float()
-    variance = squares / count - float((total / count).square().sum())  # of all directions together
+    variance = squares / count - float((total / count).square().sum())  # total over all directions
     dimensions = len(mean)
     k = min(k, count - 1, dimensions)
     components, variances = torch.zeros(dimensions, 0), torch.zeros(0)
@@ -67,7 +67,7 @@ def fit_pca(batches: Batches, k: int) -> Pca:
         directions = torch.randn(dimensions, min(k + _SPARE, count, dimensions), generator=generator)
         for _ in range(_ROUNDS):
             directions = torch.linalg.qr(directions).Q
-            product = torch.zeros_like(directions)  # of the covariance and the directions, times the images
+            product = torch.zeros_like(directions)  # covariance @ directions * count
             for batch in batches():
                 centred = batch.flatten(1) - mean
                 product += centred.T @ (centred @ directions)

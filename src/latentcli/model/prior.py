@@ -1,8 +1,8 @@
 """Priors over latents: N(0, I), and a density fitted to the encoded training images.
 
 The encodings of a calibrated VAE leave holes, in which most samples from N(0, I) fall. A Gaussian mixture fitted after
-the training avoids them (Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4), and a flow
-(`model/flow.py`) follows finer structure. Every sample has its own seed, so it is the same in any batch.
+the training avoids holes (Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4), and a flow
+(`model/flow.py`) follows finer structure. Every sample has its own seed, so samples do not depend on the batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,26 +19,26 @@ from latentcli.model.noise import mixed, uniform_and_normal
 
 @dataclass(frozen=True, slots=True)
 class StandardPrior:
-    """N(0, I)."""
+    """The standard normal prior N(0, I) over latents."""
 
     latent_dim: int
-    temperature: float = 1.0  # the default of `sample`
+    temperature: float = 1.0  # at which to sample unless the user gives another
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
-        """One latent per seed: (len(seeds), latent_dim) float32."""
+        """Samples of N(0, temperature^2 I), one per seed: (len(seeds), latent_dim) float32."""
         return np.float32(temperature) * uniform_and_normal(seeds, self.latent_dim)[1]
 
     def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
-        """One variation of the latent z (latent_dim,) per seed: (len(seeds), latent_dim).
+        """Random variations of the latent z (latent_dim,), one per seed: (len(seeds), latent_dim).
 
-        The spread runs from 0, no change, to 1, a sample.
+        `spread` runs from 0, no change, to 1, a fresh sample of the prior.
         """
         return mixed(z, uniform_and_normal(seeds, self.latent_dim)[1], spread)
 
 
 @dataclass(frozen=True, slots=True)
 class MixturePrior:
-    """A Gaussian mixture with full covariances over the latents."""
+    """Prior over latents that is a Gaussian mixture with full covariances."""
 
     weights: np.ndarray  # (components,), sums to 1
     means: np.ndarray  # (components, latent_dim)
@@ -46,7 +46,7 @@ class MixturePrior:
     temperature: float = MIXTURE_TEMPERATURE
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
-        """One latent per seed: (len(seeds), latent_dim) float32. The temperature scales deviations in a component."""
+        """Samples, one per seed: (len(seeds), latent_dim) float32; `temperature` scales deviations in a component."""
         uniform, noise = uniform_and_normal(seeds, self.means.shape[1])
         edges = np.cumsum(self.weights, dtype=np.float32)
         components = np.minimum(np.searchsorted(edges, uniform), len(edges) - 1)
@@ -57,7 +57,7 @@ class MixturePrior:
         return np.stack(latents)
 
     def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
-        """`StandardPrior.vary` in the whitened space of the component with the highest density at z."""
+        """Variations of z as in `StandardPrior.vary`, in the whitened space of the component most probable given z."""
         noises = np.linalg.solve(self.factors, (z - self.means)[:, :, None])[:, :, 0]  # z whitened by each component
         volumes = np.log(np.abs(np.diagonal(self.factors, axis1=1, axis2=2))).sum(axis=1)
         chosen = int(np.argmax(np.log(self.weights) - volumes - 0.5 * np.square(noises).sum(axis=1)))
@@ -65,11 +65,11 @@ class MixturePrior:
         return np.asarray(self.means[chosen] + varied @ self.factors[chosen].T)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All arrays by their names in the model file."""
+        """All arrays of the mixture by their names in the model file."""
         return {"weights": self.weights, "means": self.means, "factors": self.factors}
 
     def fits(self, latent_dim: int) -> bool:
-        """Whether the shapes of all arrays agree with each other and with the size of the latent."""
+        """Whether the shapes of all arrays of the mixture agree with each other and with `latent_dim`."""
         c, d = self.weights.size, latent_dim
         return c > 0 and [array.shape for array in self.arrays().values()] == [(c,), (c, d), (c, d, d)]
 
@@ -78,7 +78,7 @@ Prior = StandardPrior | MixturePrior | FlowPrior
 
 
 def _mixture_of(flow: FlowPrior) -> MixturePrior:
-    """The Gaussian mixture that a flow starts from, over latents; mean and covariance are those of the encodings."""
+    """Gaussian mixture over latents that `flow` refines, with mean and covariance of the encoded training images."""
     paths, latent_dim = flow.paths, len(flow.mean)
     factors = np.zeros((len(paths.weights), latent_dim, latent_dim), dtype=np.float32)
     spread = paths.directions * np.sqrt(paths.variances)[:, None]  # (c, k, k)
@@ -90,22 +90,22 @@ def _mixture_of(flow: FlowPrior) -> MixturePrior:
 
 _TYPICAL = 0.995  # share of the prior's latents that count as typical
 _DRAWN = 2000  # samples of the prior that stand for encoded training images
-_HALVINGS = 8  # bisection steps
-_INVERSE_RIDGE = 1e-6  # added to the covariance, as a share of the mean variance
+_HALVINGS = 8  # bisection steps in the search for the largest typical move
+_INVERSE_RIDGE = 1e-6  # added to the covariance before inverting, as a share of the mean variance
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Mean, covariance, samples and typical region of a prior."""
+    """Mean, covariance, samples and typical region of a prior over latents."""
 
     mean: np.ndarray  # (latent_dim,)
     covariance: np.ndarray  # (latent_dim, latent_dim)
-    draw: Callable[[], np.ndarray]  # samples (n, latent_dim) at temperature 1
+    draw: Callable[[], np.ndarray]  # makes samples (n, latent_dim) at temperature 1
     flow: FlowPrior | None = None  # the prior, if it is a flow
 
     @classmethod
     def of(cls, prior: Prior) -> Self:
-        """The geometry of a prior; that of a flow's mixture for a flow, whose own samples take seconds."""
+        """Geometry of `prior`; for a flow, whose samples take seconds, that of the mixture which the flow refines."""
         source = _mixture_of(prior) if isinstance(prior, FlowPrior) else prior
         if isinstance(source, StandardPrior):
             mean = np.zeros(source.latent_dim, dtype=np.float32)
@@ -121,32 +121,32 @@ class Geometry:
 
     @cached_property
     def drawn(self) -> np.ndarray:
-        """The samples: (n, latent_dim)."""
+        """Samples of the prior at temperature 1, drawn at the first access: (n, latent_dim)."""
         return self.draw()
 
     def inverse(self) -> np.ndarray:
-        """Inverse of the covariance, in double precision: (latent_dim, latent_dim)."""
+        """Inverse of the slightly ridged covariance, float64: (latent_dim, latent_dim)."""
         covariance = self.covariance.astype(np.float64)
         ridge = _INVERSE_RIDGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
         return np.linalg.inv(covariance + ridge)
 
     def leading(self, share: float) -> np.ndarray:
-        """The principal directions that explain this share of the variance: (latent_dim, k), orthonormal."""
+        """Leading principal directions that explain a `share` of the variance, orthonormal: (latent_dim, k)."""
         variances, directions = np.linalg.eigh(self.covariance.astype(np.float64))
         explained = np.cumsum(variances[::-1]) / variances.sum()
         return directions[:, ::-1][:, : int(np.searchsorted(explained, share)) + 1]
 
     def stay_typical(self, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """`moved` (n, latent_dim), pulled back towards `z` where it is farther out than 99.5 % of the prior's latents.
+        """`moved` (n, latent_dim), pulled back towards `z` where farther out than 99.5 % of the prior's samples.
 
-        The distance is Mahalanobis', or for a flow the norm of the noise that it carries to a latent. A latent z that
-        is farther out already may keep its distance.
+        The distance is Mahalanobis', or for a flow the norm of the noise that the flow carries to the latent. Where `z`
+        itself is farther out, `moved` may be as far out as `z`.
         """
         share = self._share_by_noise(self.flow, z, moved) if self.flow else self._share_by_covariance(z, moved)
         return np.asarray(z + share.astype(np.float32)[:, None] * (moved - z))
 
     def _share_by_covariance(self, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """The largest share of the move from z that stays typical: (n,)."""
+        """Largest share of each move from `z` to `moved` that stays typical by Mahalanobis distance: (n,)."""
         inverse = self.inverse().astype(np.float32)
 
         def inner(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -161,7 +161,7 @@ class Geometry:
         return np.asarray(np.clip((root - mixed) / square, 0, 1))
 
     def _share_by_noise(self, flow: FlowPrior, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """The same for a flow, by bisection."""
+        """Largest share of each move from `z` to `moved` that stays typical by the flow's noise, by bisection: (n,)."""
         from scipy.stats import chi2
 
         def squared_norm(latents: np.ndarray) -> np.ndarray:

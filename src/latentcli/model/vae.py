@@ -1,4 +1,4 @@
-"""The variational autoencoder: posterior, encoder and decoder of the presets, and the network as a whole."""
+"""The variational autoencoder: posterior, encoders and decoders of the presets, and the network as a whole."""
 
 import itertools
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from latentcli.config import ModelConfig
 from latentcli.model.likelihood import SMALLEST_SIGMA, likelihood_of
 from latentcli.model.linear import LinearPath, padded
 
-_LOGVAR_RANGE = (-20.0, 6.0)  # keeps exp() finite when training diverges
+_LOGVAR_RANGE = (-20.0, 6.0)  # of log-variances; keeps exp() finite when training diverges
 
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """Means and log-variances, each (n, latent_dim) float32; logvar is the natural log of the variance."""
+    """Gaussian posteriors of n images: means and natural log-variances, each (n, latent_dim) float32."""
 
     mean: Tensor
     logvar: Tensor
 
     def draw(self, noise: Tensor) -> Tensor:
-        """z = mean + sigma * noise, with noise ~ N(0, I) of (n, latent_dim): Kingma & Welling 2014, eq. 10."""
+        """Draw z = mean + sigma * noise, with noise ~ N(0, I) of (n, latent_dim): Kingma & Welling 2014, eq. 10."""
         return self.mean + (0.5 * self.logvar).exp() * noise
 
     def kl_per_dimension(self) -> Tensor:
-        """KL(q(z_j|x) || N(0, 1)) in nats: (n, latent_dim). Kingma & Welling 2014, appendix B."""
+        """KL(q(z_j|x) || N(0, 1)) in nats for each dimension j: (n, latent_dim). Kingma & Welling 2014, appendix B."""
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1 - self.logvar)
 
     def kl(self) -> Tensor:
@@ -35,7 +35,7 @@ class Posterior:
 
 
 class ResidualBlock(nn.Module):
-    """SiLU(x + f(x)) with two 3x3 convolutions in f, which is 0 before training; keeps the shape (n, width, h, w)."""
+    """SiLU(x + f(x)) with two 3x3 convolutions in f; f is 0 before training, and the shape (n, width, h, w) is kept."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -51,39 +51,39 @@ class ResidualBlock(nn.Module):
 
 
 def _down(before: int, after: int) -> nn.Sequential:
-    """4x4 convolution with stride 2: halves height and width."""
+    """Downsampling stage, which halves height and width: 4x4 convolution with stride 2, batch norm, SiLU."""
     conv = nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(after), nn.SiLU())
 
 
 def _up(before: int, after: int) -> nn.Sequential:
-    """1x1 convolution, PixelShuffle (Shi et al. 2016), 3x3 convolution: doubles height and width."""
+    """Upsampling stage, which doubles height and width by PixelShuffle (Shi et al. 2016) and a 3x3 convolution."""
     wide = nn.Conv2d(before, 4 * after, 1)
     conv = nn.Conv2d(after, after, 3, padding=1, bias=False)
     return nn.Sequential(wide, nn.PixelShuffle(2), conv, nn.BatchNorm2d(after), nn.SiLU())
 
 
 def _hidden(before: int, after: int) -> nn.Module:
-    """A hidden layer, (n, before) to (n, after)."""
+    """Hidden layer from (n, before) to (n, after): linear, layer norm, SiLU."""
     return nn.Sequential(nn.Linear(before, after), nn.LayerNorm(after), nn.SiLU())
 
 
 def _downs(config: ModelConfig) -> nn.Sequential:
-    """Images of the padded size to the coarsest level."""
+    """All downsampling stages, from images of the padded size to the coarsest feature map."""
     return nn.Sequential(*itertools.starmap(_down, itertools.pairwise((config.channels, *config.widths))))
 
 
 def _start_at_zero(*layers: nn.Module) -> None:
-    """Set all weights and biases to 0, so that the output is 0 before training."""
+    """Set all weights and biases of `layers` to 0, so that the layers' outputs are 0 before training."""
     for layer in layers:
         for parameter in layer.parameters():
             nn.init.zeros_(parameter)
 
 
 class Encoder(nn.Module):
-    """Images (n, channels, height, width) to mean and log-variance, each (n, latent_dim).
+    """Convolutional encoder from images (n, channels, height, width) to mean and log-variance, each (n, latent_dim).
 
-    With a linear path the outputs are corrections of its posterior, and 0 before training.
+    With a linear path (probabilistic PCA) the outputs are corrections of PCA's posterior, and 0 before training.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -106,10 +106,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents (n, latent_dim) to logits (n, channels, height, width) of the padded size.
+    """Convolutional decoder from latents (n, latent_dim) to logits (n, channels, height, width) of the padded size.
 
-    With a linear path: a U-Net (Ronneberger et al. 2015) that corrects the path's picture. Its skip connections are
-    added, its coarsest level sees the latents, and its output is 0 before training.
+    With a linear path (probabilistic PCA): a U-Net (Ronneberger et al. 2015) that corrects PCA's picture. Skip
+    connections are added, the coarsest level sees the latents, and the output is 0 before training.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -126,7 +126,7 @@ class Decoder(nn.Module):
             _start_at_zero(self.last)
 
     def forward(self, z: Tensor, picture: Tensor | None = None) -> Tensor:
-        """Logits from latents alone, or the correction of a picture of the padded size."""
+        """Logits of the latents z, or with a linear path the correction of PCA's `picture`; both of the padded size."""
         levels = []
         if self.downs is not None and picture is not None:
             h = picture.contiguous(memory_format=torch.channels_last)
@@ -141,7 +141,7 @@ class Decoder(nn.Module):
 
 
 class BookEncoder(nn.Module):
-    """Images (n, 1, 28, 28) to mean and log-variance, each (n, latent_dim).
+    """Encoder from images (n, 1, 28, 28) to mean and log-variance, each (n, latent_dim).
 
     With `BookDecoder` the network of Chollet's *Deep Learning with Python*, chapter 8.4, layer by layer: 550,629
     parameters. Strided layers are padded as in TensorFlow's "same" padding: the odd pixel comes after the image.
@@ -168,7 +168,7 @@ class BookEncoder(nn.Module):
 
 
 class BookDecoder(nn.Module):
-    """Latents (n, latent_dim) to logits (n, 1, 28, 28)."""
+    """Decoder from latents (n, latent_dim) to logits (n, 1, 28, 28), as in Chollet's *Deep Learning with Python*."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class BookDecoder(nn.Module):
 
 
 def initialise_as_keras(module: nn.Module) -> None:
-    """Glorot-uniform weights and zero biases, Keras' defaults."""
+    """Set convolutions and linear layers of `module` to Keras' defaults: Glorot-uniform weights and zero biases."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
@@ -194,7 +194,7 @@ def initialise_as_keras(module: nn.Module) -> None:
 
 
 class VAE(nn.Module):
-    """A network built from its config alone. Images are (n, channels, height, width) float in [0, 1]."""
+    """Variational autoencoder built from its config alone; images are (n, channels, height, width) float in [0, 1]."""
 
     sigma: Tensor  # standard deviation of the Gaussian likelihood, one number for all pixels
 
@@ -218,18 +218,18 @@ class VAE(nn.Module):
         return self.sigma.device
 
     def encode(self, x: Tensor) -> Posterior:
-        """q(z|x) for images x (n, channels, height, width) in [0, 1]; its log-variance is clamped to [-20, 6]."""
+        """Posterior q(z|x) of images x (n, channels, height, width) in [0, 1]; logvar is clamped to [-20, 6]."""
         mean, logvar = self.encoder(x)
         if self.linear:
             mean, logvar = self.linear.posterior(x, mean, logvar)
         return Posterior(mean.float(), logvar.float().clamp(*_LOGVAR_RANGE))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Images (n, channels, height, width) in [0, 1] from latents (n, latent_dim)."""
+        """Images (n, channels, height, width) in [0, 1] decoded from latents z (n, latent_dim)."""
         return self.likelihood.activation(self.decode_output(z))
 
     def decode_output(self, z: Tensor) -> Tensor:
-        """The decoder's output before the activation, float32: logits, or with a linear path unclipped pictures."""
+        """Decoder's output for latents z before activation, float32: logits, or with a linear path unclipped images."""
         if self.linear:
             picture = self.linear.decode(z)
             output = self.linear.corrected(picture, self.decoder(z, picture))
@@ -238,5 +238,5 @@ class VAE(nn.Module):
         return output[:, :, : self.config.height, : self.config.width]
 
     def set_sigma(self, mean_squared_error: Tensor) -> None:
-        """Store the likelihood's sigma, at least that of rounding to 8 bits (Rybkin et al. 2021, sigma-VAE)."""
+        """Set sigma to the root of the error, or at least that of 8-bit rounding (Rybkin et al. 2021, sigma-VAE)."""
         self.sigma.copy_(mean_squared_error.sqrt().clamp_min(SMALLEST_SIGMA))
