@@ -74,7 +74,7 @@ class Evidence:
 
     @cached_property
     def turned(self) -> float:
-        """Rise of the held-out loss from its minimum to the end, as a share of its range; 0 if `rose`."""
+        """Rise of the held-out loss from its minimum to the end, as a share of its range; 0 if training loss rose."""
         nats = self.curve
         if self.rose or len(nats) < 3 or max(nats) == min(nats):
             return 0.0
@@ -120,7 +120,7 @@ class Evidence:
 
 
 def measured(lines: Sequence[EpochReport]) -> list[tuple[EpochReport, Metrics]]:
-    """Epochs and their held-out metrics, where measured on as many images as in the first; the last may have more."""
+    """Pairs of epoch and held-out metrics, without epochs measured on another number of images than the first."""
     pairs = [(line, line.held_out) for line in lines if line.held_out]
     return [(line, held_out) for line, held_out in pairs if held_out.images == pairs[0][1].images]
 

@@ -35,7 +35,7 @@ class Record:
 
     @classmethod
     def of(cls, folder: Path, weights_id: str) -> "Record | None":
-        """The record in a model's `folder`; None if unreadable, or of other weights than those named `weights_id`."""
+        """The record in a model's `folder`; None if unreadable or made with weights other than `weights_id`."""
         try:
             record = cls.load(folder)
         except FileFormatError:

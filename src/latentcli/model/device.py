@@ -12,7 +12,7 @@ from latentcli.model.vae import VAE
 
 
 def choose_device(wanted: Device = "auto") -> torch.device:
-    """The torch device `wanted`; "auto" is the first of CUDA, MPS and CPU. Raises ConfigError for a missing device."""
+    """Torch device for `wanted`; "auto" is the first present of CUDA, MPS and CPU. Raises ConfigError if absent."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         return torch.device(next(name for name, is_available in available.items() if is_available))
@@ -22,7 +22,7 @@ def choose_device(wanted: Device = "auto") -> torch.device:
 
 
 def prepare(vae: VAE, device: torch.device | None = None) -> VAE:
-    """Move `vae` in place to `device` (None is "auto") in channels-last layout, for 1.3 times as fast convolutions."""
+    """Move `vae`, in place, to `device` (None: the fastest), channels last: convolutions are 1.3 times as fast."""
     return vae.to(device or choose_device(), memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

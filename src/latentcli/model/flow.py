@@ -64,7 +64,7 @@ class MixturePaths:
 
 @dataclass(frozen=True)
 class FlowPrior:
-    """Prior over latents: N(0, I) in k dimensions, carried along a flow and then mapped linearly to latents."""
+    """Prior over latents: normal noise in k dimensions, carried by a velocity field and mapped linearly to latents."""
 
     mean: np.ndarray  # (latent_dim,): the latent at the origin of the flow's space
     basis: np.ndarray  # (k, latent_dim): the change of the latent per unit of each dimension of the flow
@@ -112,7 +112,7 @@ class FlowPrior:
         return self.velocity(np.zeros((1, k), np.float32), 0.0, labels).shape == (1, k)
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
-        """Samples of the prior, one per seed: (len(seeds), latent_dim) float32. `temperature` scales the noise."""
+        """Samples, one per seed: (len(seeds), latent_dim) float32; `temperature` scales the noise before the flow."""
         uniform, normal = uniform_and_normal(seeds, len(self.mean))
         noise = np.float32(temperature) * normal
         return self._to_latents(noise[:, self.is_active], noise, 0.0, self.drawn_labels(uniform))
@@ -120,8 +120,8 @@ class FlowPrior:
     def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
         """Random variations of the latent z (latent_dim,), one per seed: (len(seeds), latent_dim).
 
-        `spread` runs from 0, no change, to 1, a fresh sample. The flow carries a mix of z and noise, in the proportion
-        of the time 1 - `spread`, from that time to 1 (Meng et al. 2022, "SDEdit").
+        `spread` runs from 0, no change, to 1, a fresh sample. The flow starts at the time 1 - `spread` from that share
+        of z plus `spread` times noise (Meng et al. 2022, "SDEdit").
         """
         noise = uniform_and_normal(seeds, len(self.mean))[1]
         x = (1 - np.float32(spread)) * (z - self.mean) @ self._to_flow
@@ -169,7 +169,7 @@ class FlowPrior:
     def _to_latents(self, x: np.ndarray, rest: np.ndarray, start: float, labels: np.ndarray | None) -> np.ndarray:
         """Latents (n, latent_dim) to which the flow carries x (n, k) from the time `start`.
 
-        Inactive dimensions come from `rest` (n, latent_dim). `labels` is (n, labels), or (1, labels) for all rows.
+        Dimensions without flow come from `rest` (n, latent_dim). `labels` is (n, labels), or (1, labels) for all rows.
         """
         latents = self.mean + integrate(self.velocity, x, start, 1.0, labels) @ self.basis
         return np.where(self.is_active, latents, rest)
@@ -201,7 +201,7 @@ class FlowPrior:
 
 
 def integrate(velocity: Field, x: np.ndarray, start: float, end: float, labels: np.ndarray | None = None) -> np.ndarray:
-    """Solve dx/dt = `velocity` by the midpoint rule from x (n, k) at the time `start`: x (n, k) at the time `end`."""
+    """Solution (n, k) at the time `end` of dx/dt = `velocity` from x (n, k) at the time `start`: midpoint rule."""
     length = (end - start) / _STEPS
     batches = []
     for first in range(0, max(1, len(x)), _BATCH):

@@ -57,7 +57,7 @@ class _Network(Graph):
         self._tensors = weights
 
     def tensor(self, name: str, *shape: int) -> np.ndarray:
-        """The model file's tensor `name` as float32; its expected `shape` is noted in `shapes`."""
+        """The model file's tensor `name` as float32; also notes the expected `shape` in the attribute `shapes`."""
         self.shapes[name] = shape
         return np.zeros(1, np.float32) if self._tensors is None else self._tensors[name].astype(np.float32)
 
@@ -77,7 +77,7 @@ class _Network(Graph):
         return self.weight(np.array(numbers, dtype=np.int64))
 
     def conv(self, x: str, name: str, before: int, after: int, side: int = 3, stride: int = 1, norm: str = "") -> str:
-        """Add a convolution with a bias, or with the batch norm named `norm` folded into its weights."""
+        """Add a convolution of `x`, with a bias or with the batch norm `norm` folded in. Returns the node's name."""
         kernel = self.array(f"{name}.weight", after, before, side, side)
         if norm:
             parts = ("weight", "bias", "running_mean", "running_var")
@@ -97,7 +97,7 @@ class _Network(Graph):
         return self.node("Gemm", x, self.weight(weight), self.weight(bias), transB=1)
 
     def head(self, x: str, before: int, mean: str = "mean", logvar: str = "logvar") -> str:
-        """Add the layer of the posterior means; of the log-variances' layer only the shapes are noted in `shapes`."""
+        """Add the layer of the posterior means; the log-variances' layer is noted in `shapes` but left out."""
         latent_dim = self.config.latent_dim
         self.shapes[f"{self._part}{logvar}.weight"] = (latent_dim, before)
         self.shapes[f"{self._part}{logvar}.bias"] = (latent_dim,)
@@ -128,7 +128,7 @@ class _Network(Graph):
         return levels
 
     def up(self, x: str, level: int) -> str:
-        """Add the upsampling stage number `level`, counted from the coarsest: doubles height and width of `x`."""
+        """Add the upsampling stage `level`, counted from the coarsest, which doubles height and width of `x`."""
         before, after = self.config.widths[::-1][level : level + 2]
         x = self.shuffled(self.conv(x, f"ups.{level}.0", before, 4 * after, 1))
         return self.silu(self.conv(x, f"ups.{level}.2", after, after, norm=f"ups.{level}.3"))
@@ -175,7 +175,7 @@ def _encoder(config: ModelConfig, weights: Weights | None = None, compact: bool 
 
 
 def _linear_posterior(net: _Network, x: str, mean: str) -> str:
-    """Add PCA's posterior mean of the images `x`, corrected by the encoder's output `mean`: `LinearPath.posterior`."""
+    """Add to the graph, as in `LinearPath.posterior`, PCA's posterior mean of images `x`, corrected by `mean`."""
     x = net.padded(x)
     if net.config.pooling > 1:
         sides = (net.config.pooling, net.config.pooling)
@@ -215,7 +215,7 @@ def _decoder(config: ModelConfig, weights: Weights | None = None, compact: bool 
 
 
 def _linear_picture(net: _Network, z: str) -> str:
-    """Add the pictures of the padded size that PCA decodes from the latents `z`: `LinearPath.decode`."""
+    """Add to the graph, as in `LinearPath.decode`, the pictures of the padded size that PCA decodes from `z`."""
     config = net.config
     x = net.node("Gemm", z, net.floats(net.linear_path("basis")), net.floats(net.linear_path("mean")))
     x = net.node("Reshape", x, net.constant(-1, *config.linear_shape))

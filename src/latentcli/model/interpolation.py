@@ -74,7 +74,7 @@ class Walk:
         return len(self.keyframes) - (not self.loop)
 
     def at(self, positions: np.ndarray) -> np.ndarray:
-        """Latents (n, latent_dim) float32 on the walk at `positions` (n,) from 0 to `legs`; keyframe i is at i."""
+        """Latents (n, latent_dim) float32 on the walk at `positions` (n,) from 0 to `legs`; i is keyframe i."""
         # The keyframe at each whole position: (legs + 1, latent_dim).
         stops = np.concatenate([self.keyframes, self.keyframes[:1]]) if self.loop else self.keyframes
         if self.method == "spline" and (self.loop or self.legs > 1):
@@ -102,7 +102,7 @@ class Pace:
     hold: int = 0  # extra repetitions of each keyframe
 
     def positions(self, walk: Walk, decode: Decode) -> np.ndarray:
-        """Position of each picture on `walk`: (pictures,); a loop ends one before its start. Only `even` decodes."""
+        """Position of each picture on `walk`: (pictures,). A loop stops short of its first; only `even` decodes."""
         grid = np.linspace(0, 1, _INTERVALS + 1)
         lengths = _arc_lengths(walk, grid, decode) if self.even else np.tile(grid, (walk.legs, 1))
         moving = walk.legs * (self.steps - 1)  # pictures besides the last one and repeated keyframes
@@ -120,7 +120,7 @@ class Pace:
 
 
 def _arc_lengths(walk: Walk, grid: np.ndarray, decode: Decode) -> np.ndarray:
-    """Cumulative change of the decoded images, in RMS of pixels, on each leg at the points `grid`: (legs, points)."""
+    """RMS change of decoded images, summed from the start of each leg to each position in `grid`: (legs, points)."""
     lengths = np.zeros((walk.legs, len(grid)))
     for leg in range(walk.legs):
         images = decode(walk.at(leg + grid))

@@ -37,7 +37,7 @@ class Likelihood:
         raise NotImplementedError
 
     def bits_per_dimension(self, nats: float, dimensions: int) -> float | None:
-        """Bits per 8-bit pixel value, given an image's -ELBO in nats; None if the likelihood is not a density."""
+        """Bits per 8-bit pixel value from an image's -ELBO in nats; None if the likelihood is not a density."""
         return None
 
     def baseline(self, x: Tensor, model: Pca) -> Tensor | None:

@@ -51,7 +51,7 @@ def measure(
 
 @torch.inference_mode()
 def kl_of_images(vae: VAE, images: np.ndarray) -> list[float]:
-    """KL in nats of each latent dimension to the prior N(0, 1), mean over images (n, channels, height, width)."""
+    """KL(q(z_j|x) || N(0, 1)) in nats for each latent dimension j, mean over images (n, channels, height, width)."""
     x = torch.from_numpy(images).to(vae.device)
     return [float(nats) for nats in vae.encode(x).kl_per_dimension().mean(dim=0).cpu()]
 

@@ -114,8 +114,8 @@ def save_model(
 def _stored(prefix: str, arrays: Mapping[str, np.ndarray], half: bool) -> tensorfile.Arrays:
     """Arrays for a model file, with `prefix` before each name; `half` stores matrices and kernels in 16 bits.
 
-    The basis of the linear path (PCA) and the flow's matrices are always 16 bits wide: fitting has rounded the basis.
-    Vectors, among them batch statistics, are never: batch statistics need the range.
+    The basis of the linear path (PCA), rounded when fitted, and the flow's matrices always take 16 bits. Vectors never
+    do, since batch statistics, which are vectors, need the range.
     """
     stored = {}
     for name, array in arrays.items():
@@ -183,7 +183,7 @@ def _computed(arrays: tensorfile.Arrays, prefix: str) -> tensorfile.Arrays:
 
 
 def _prior(path: Path, config: ModelConfig, arrays: tensorfile.Arrays) -> Prior:
-    """Prior built from the arrays of a model file; N(0, I) if there are none. Raises FileFormatError for a misfit."""
+    """Prior built from the `arrays` of a model file, N(0, I) if empty. Raises FileFormatError if no prior fits."""
     if not arrays:
         return StandardPrior(config.latent_dim)
     if not all(np.isfinite(array).all() for array in arrays.values()):

@@ -46,7 +46,7 @@ def _block(x: np.ndarray) -> np.ndarray:
 
 
 def _few(raw: np.ndarray, count: int) -> np.ndarray:
-    """Normal deviates (n, count), count below 16: Box-Muller on 53-bit fractions, cosine and sine in turn."""
+    """Normal deviates (n, count < 16) of 32-bit integers: Box-Muller on 53-bit fractions, cosine and sine in turn."""
     high, low = raw[:, 0::2], raw[:, 1::2]
     fractions = ((high << np.uint64(32) | low) & np.uint64((1 << 53) - 1)) * 2.0**-53
     radius = np.sqrt(-2 * np.log1p(-fractions[:, 1::2]))

@@ -69,7 +69,7 @@ class Graph:
 
 
 def _node(kind: str, inputs: Iterable[str], output: str, attributes: Mapping[str, Attribute]) -> bytes:
-    """Encoded NodeProto of the ONNX operator `kind`."""
+    """Encoded NodeProto of the ONNX operator `kind`, from the values named `inputs` to the value named `output`."""
     fields: list[tuple[int, bytes]] = []
     for name, value in attributes.items():
         field, type_number = _ATTRIBUTES[type(value)]

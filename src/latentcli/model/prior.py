@@ -105,7 +105,7 @@ class Geometry:
 
     @classmethod
     def of(cls, prior: Prior) -> Self:
-        """Geometry of `prior`; for a flow, whose samples take seconds, that of the mixture which the flow refines."""
+        """Mean, covariance and samples of `prior`; for a flow, which samples slowly, those of its Gaussian mixture."""
         source = _mixture_of(prior) if isinstance(prior, FlowPrior) else prior
         if isinstance(source, StandardPrior):
             mean = np.zeros(source.latent_dim, dtype=np.float32)
@@ -125,7 +125,7 @@ class Geometry:
         return self.draw()
 
     def inverse(self) -> np.ndarray:
-        """Inverse of the slightly ridged covariance, float64: (latent_dim, latent_dim)."""
+        """Inverse of the covariance, stabilised by a small ridge, float64: (latent_dim, latent_dim)."""
         covariance = self.covariance.astype(np.float64)
         ridge = _INVERSE_RIDGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
         return np.linalg.inv(covariance + ridge)
@@ -146,7 +146,7 @@ class Geometry:
         return np.asarray(z + share.astype(np.float32)[:, None] * (moved - z))
 
     def _share_by_covariance(self, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """Largest share of each move from `z` to `moved` that stays typical by Mahalanobis distance: (n,)."""
+        """Largest share of each move from `z` to `moved` that stays within a typical Mahalanobis distance: (n,)."""
         inverse = self.inverse().astype(np.float32)
 
         def inner(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -161,7 +161,7 @@ class Geometry:
         return np.asarray(np.clip((root - mixed) / square, 0, 1))
 
     def _share_by_noise(self, flow: FlowPrior, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """Largest share of each move from `z` to `moved` that stays typical by the flow's noise, by bisection: (n,)."""
+        """Largest share of each move from `z` to `moved` whose noise in `flow` has a typical norm: (n,)."""
         from scipy.stats import chi2
 
         def squared_norm(latents: np.ndarray) -> np.ndarray:
