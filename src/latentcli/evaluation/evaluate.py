@@ -18,14 +18,14 @@ from latentcli.model.pca import fit_pca
 from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 
-_COMPARED = 1000  # most samples, and most held-out images, whose features are compared
-_RECONSTRUCTED = 500  # most training images that are reconstructed
-_FITTED = 20_000  # most training images that baselines are fitted to
+_COMPARED = 1000  # limit on samples, and on held-out images, whose features are compared
+_RECONSTRUCTED = 500  # limit on training images that are reconstructed
+_FITTED = 20_000  # limit on training images that baselines are fitted to
 _MANY = 10  # training images per component, above which PCA does not memorise the images
-_SEARCHED = 128  # samples whose nearest training image is searched by pixels
-_COPIED_FROM = 5000  # most training images that copies are searched among by features
+_SEARCHED = 128  # limit on samples whose nearest training image is searched by pixels
+_COPIED_FROM = 5000  # limit on training images that copies are searched among by features
 _NEAR = 0.05  # quantile of the held-out images' distances below which a sample is a near copy
-_SHOWN = 8  # samples beside their nearest training image
+_SHOWN = 8  # samples that a report shows beside their nearest training image
 _BATCH = 250  # samples decoded at once
 _END = 0.02  # pixel values within 0.02 of 0 or 1 count as black or white
 

@@ -21,8 +21,8 @@ from latentcli.imaging.images import on_white
 from latentcli.runtime import open_session
 
 _FILTERS = 16  # random filters per scale
-_SMALLEST = 8  # pixels: shortest side of an image to apply filters to
-_SEED = 2020  # of the random filters; must never change
+_SMALLEST = 8  # pixels: images are not halved to sides shorter than this
+_SEED = 2020  # seed of the random filters; must never change
 _CHUNK = 64  # images whose activations fit into the processor's cache
 _KINDS = {  # suffixes of network files, with the end of the message for a file that cannot be read
     ".pt": "is not a TorchScript file; save it with torch.jit.save",
@@ -34,7 +34,7 @@ _KINDS = {  # suffixes of network files, with the end of the message for a file 
 class FeatureSpace:
     """Feature extractor of images: a network, and the name that tables give the feature space."""
 
-    name: str  # for tables
+    name: str  # shown in tables
     network: Callable[[Tensor], Tensor]
 
     @torch.inference_mode()

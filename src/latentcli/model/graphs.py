@@ -15,8 +15,8 @@ from latentcli.model.onnx import Graph
 
 Weights = Mapping[str, np.ndarray]  # tensors by their names in PyTorch
 
-# Units of the corrections that convolutions make to PCA. With both units, training on avatars, which PCA describes to
-# a fraction of a gray level, stays at 58.5 dB at the learning rate for faces; without units it falls to 47.7 dB.
+# Units of the corrections that convolutions make to PCA. With both units, avatars, which PCA reconstructs to a fraction
+# of a gray level, stay at 58.5 dB when trained as fast as faces; without units, avatars first fall to 47.7 dB.
 MEAN_UNIT = 2.0  # unit of a correction of the mean, in standard deviations of the linear posterior
 PICTURE_UNIT = 10.0  # unit of a correction of the picture, in standard deviations of PCA's residual
 _NORM_EPSILON = 1e-5  # added to the variance by BatchNorm2d and LayerNorm

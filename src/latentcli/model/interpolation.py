@@ -51,7 +51,7 @@ def gaussian(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 
     near_a, near_b = (np.clip(end.astype(np.float64), -_FARTHEST, _FARTHEST) for end in (a, b))
     beyond = lerp(a - near_a, b - near_b, t)
-    # Quantiles near 1 lose digits, quantiles near 0 do not: positive latents are mirrored.
+    # Values of the CDF near 1 lose digits, values near 0 do not: positive latents are mirrored.
     sign = np.where(near_a + near_b > 0, -1.0, 1.0)
     quantiles = lerp(ndtr(sign * near_a), ndtr(sign * near_b), t)
     return np.asarray(sign * ndtri(quantiles) + beyond)

@@ -25,7 +25,7 @@ class LinearPath(nn.Module):
     mean: Tensor  # (D,)
     basis: Tensor  # (latent_dim, D): the change of the image per unit of each latent dimension
     precisions: Tensor  # (latent_dim,): inverse variances of the images along the components
-    variances: Tensor  # (latent_dim,): of the posterior
+    variances: Tensor  # (latent_dim,): variances of PCA's posterior
     noise: Tensor  # residual variance of PCA, per number of an image: a scalar
 
     def __init__(self, config: ModelConfig) -> None:

@@ -67,7 +67,7 @@ def importance_bound(vae: VAE, batches: Iterable[Tensor], draws: int) -> Iterabl
             yield done, total / done
 
 
-STEPS = 30  # of Adam in `refine`
+STEPS = 30  # steps of Adam in `refine`
 _RATE = 0.03  # learning rate of Adam in `refine`
 
 

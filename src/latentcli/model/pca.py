@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_SPARE = 10  # oversampling: Halko et al. 2011, "Finding structure with randomness", section 4.2
+_SPARE = 10  # extra directions: Halko et al. 2011, "Finding structure with randomness", section 4.2
 _ROUNDS = 4  # of subspace iteration, each one pass over the images: Halko et al. 2011, section 4.5
 _SMALLEST_VARIANCE = 255.0**-2  # least residual variance: one gray level squared
 
@@ -20,7 +20,7 @@ class Pca:
 
     mean: Tensor  # (D,) over flattened images
     components: Tensor  # (D, k), orthonormal
-    variances: Tensor  # (k,), along the components
+    variances: Tensor  # (k,), of the images along each component
     noise: float  # variance in each direction outside the components
 
     @property
