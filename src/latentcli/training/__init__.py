@@ -1,1 +1,1 @@
-"""Training: `plan` settles every choice, `run` reports while it works, everything can be interrupted and resumed."""
+"""Training: `plan` chooses model and options, `run` trains and yields events; an interrupted run can be resumed."""

@@ -1,4 +1,4 @@
-"""Check of a source: the images that training would read, without training."""
+"""Check of a source of images without training: unreadable images, duplicates, sizes, and the speed of training."""
 
 import hashlib
 from collections import Counter
@@ -18,28 +18,28 @@ from latentcli.training.plan import Choice, TrainRequest, choose
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Result of a check."""
+    """Findings about a source of images, and the model and options that a training on it would have."""
 
     choice: Choice
     images: int  # readable, to train on
     held_out: int  # readable, to measure on
-    unreadable: tuple[str, ...]  # messages, each with its path
+    unreadable: tuple[str, ...]  # error messages, one per file, each with the file's path
     notes: tuple[str, ...]
-    passed_over: dict[str, int]  # what, how many
-    modes: dict[str, int]  # Pillow's name, how many
-    smallest: tuple[int, int]  # width and height in pixels
-    median: tuple[int, int]
+    passed_over: dict[str, int]  # kind of file that is not read as an image -> number of files
+    modes: dict[str, int]  # Pillow's name of a colour mode -> number of images
+    smallest: tuple[int, int]  # least width and least height in pixels, perhaps of two images
+    median: tuple[int, int]  # as `smallest`, of width and height apart
     largest: tuple[int, int]
     duplicates: tuple[tuple[str, ...], ...]  # names of images with the same pixels at the model's size
-    shared: int  # groups of duplicates with images on both sides, training and held-out
+    shared: int  # groups in `duplicates` with both training and held-out images
     seconds_per_epoch: float
-    precision: str  # and why
+    precision: str  # that training would use, and the reason, in words
 
 
 def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
-    """Decode every image once, into the cache where training finds them, and compare them.
+    """Decode all images of `source` into the cache, look for duplicates, time training, and yield the findings last.
 
-    Raises ImageError when there is nothing to train on, ConfigError for values that cannot work.
+    Raises ImageError when there are no images to train on, ConfigError for invalid options.
     """
     device = choose_device(request.device)
     choice = choose(source, request)
@@ -77,7 +77,7 @@ def _shape(sides: np.ndarray) -> tuple[int, int]:
 
 
 def _duplicates(decoded: Decoded) -> list[np.ndarray]:
-    """Groups of rows whose images have the same pixels; rows ascend within each."""
+    """Groups of two or more images with the same pixels, each as an array of row numbers in ascending order."""
     rows = np.flatnonzero(decoded.readable)
     digests = b"".join(hashlib.blake2b(decoded.pixels[row], digest_size=8).digest() for row in rows)
     _, group, counts = np.unique(np.frombuffer(digests, dtype=np.uint64), return_inverse=True, return_counts=True)

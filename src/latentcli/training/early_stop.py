@@ -1,4 +1,4 @@
-"""Early stop of a run on few images: when the held-out loss has risen for so long that more steps are of no use."""
+"""Early stopping of training on few images: it ends once the held-out loss has been rising for long enough."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,14 +6,14 @@ from typing import Self
 from latentcli.storage.history import Metrics
 from latentcli.training.schedule import Stage
 
-_TURNED = 0.1  # rise of the held-out loss from its best, as a share of its range, above which the curve has turned
-_LEAST = 0.005  # of the best loss: a smaller rise is no turn
-_WAIT = 100  # steps after the best at least: a shorter run is not worth shortening
+_TURNED = 0.1  # rise of the held-out loss above its minimum, as a share of maximum - minimum, that counts as rising
+_LEAST = 0.005  # rise as a share of the minimum of the loss: a smaller one is noise
+_WAIT = 100  # steps since the minimum of the loss before training may stop: shorter runs are not worth stopping
 
 
 @dataclass(frozen=True, slots=True)
 class LossCurve:
-    """Held-out loss at the measured ends of epochs, in nats per image."""
+    """Maximum, minimum and last value of the held-out loss (nats per image) over the measurements of a run so far."""
 
     highest: float
     best: float
@@ -22,16 +22,16 @@ class LossCurve:
 
     @classmethod
     def after(cls, curve: Self | None, step: int, loss: float) -> Self:
-        """The curve with one more measurement; None is one without any."""
+        """The summary `curve` updated with the held-out loss measured at a step; `curve` None is before the first."""
         if curve is None:
             return cls(highest=loss, best=loss, best_step=step, last=loss)
         best, best_step = min((curve.best, curve.best_step), (loss, step))
         return cls(highest=max(curve.highest, loss), best=best, best_step=best_step, last=loss)
 
     def is_over(self, step: int, stage: Stage, patience: float) -> bool:
-        """Whether the loss has clearly risen and the best is further back than `patience`, a share of the stage.
+        """Whether to stop: the loss has clearly risen, and its minimum is more than `patience` x the stage's steps ago.
 
-        A loss that only stands still is no reason: it often falls again as the learning rate does.
+        A plateau does not stop training: the loss often falls again when the learning rate falls.
         """
         waited = step - max(self.best_step, stage.start)
         has_turned = self.last - self.best > max(_LEAST * abs(self.best), _TURNED * (self.highest - self.best))
@@ -39,5 +39,5 @@ class LossCurve:
 
 
 def loss(metrics: Metrics, beta: float) -> float:
-    """Held-out loss, reconstruction + beta * KL, in nats per image."""
+    """Loss that early stopping watches: reconstruction + beta * KL of held-out images, in nats per image."""
     return metrics.reconstruction + beta * (metrics.kl or 0.0)

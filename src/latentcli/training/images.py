@@ -1,4 +1,4 @@
-"""Images of a training: those of its listings that can be read, and what to know about them."""
+"""Readable training and held-out images, with notes on images that could harm the training."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from latentcli.errors import ImageError
 from latentcli.events import Progress
 from latentcli.training.plan import Choice
 
-_COMPARED = 256  # images that are searched for any difference
+_COMPARED = 256  # images compared with the first, to find out whether all are the same
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The images of a training, and notes on them."""
+    """Decoded training and held-out images, and messages about their files."""
 
     train: Dataset
     held_out: Dataset | None
-    unreadable: tuple[str, ...]  # messages
-    passed_over: tuple[str, ...]  # files that may have been meant to be among them
+    unreadable: tuple[str, ...]  # error messages, one per file
+    passed_over: tuple[str, ...]  # notes on files that were not read but may have been meant as images
     notes: tuple[str, ...]  # other notes on the images
 
 
 def read(choice: Choice) -> Generator[Progress, None, list[Loading]]:
-    """Decode the images of the listings of a choice that are not in the cache."""
+    """Decode the images of `choice` that are not in the cache. Returns a loading (decoded images) for each listing."""
     loadings = [Loading(listing, choice.model) for listing in choice.listings]
     total = sum(len(listing) for listing in choice.listings)
     before = 0
@@ -38,7 +38,7 @@ def read(choice: Choice) -> Generator[Progress, None, list[Loading]]:
 
 
 def images_of(choice: Choice, loadings: Sequence[Loading]) -> Images:
-    """The readable images of finished loadings. Raises ImageError when there are not two to train on."""
+    """Readable images of `loadings`, which `read` returned. Raises ImageError for fewer than two training images."""
     source = choice.train.listing.source
     train = readable_part(loadings[0].decoded, choice.train.rows)
     held_out = readable_part(loadings[-1].decoded, choice.held_out.rows) if choice.held_out else None
@@ -50,14 +50,14 @@ def images_of(choice: Choice, loadings: Sequence[Loading]) -> Images:
     return Images(
         train,
         held_out if held_out and len(held_out) else None,
-        tuple(dict.fromkeys(messages)),  # once each: a held-out folder may lie inside the other
+        tuple(dict.fromkeys(messages)),  # once each: a held-out folder may lie inside the training folder
         tuple(choice.train.listing.passed_over.noteworthy()),
         tuple(_notes(choice, train, loadings)),
     )
 
 
 def _notes(choice: Choice, train: Dataset, loadings: Sequence[Loading]) -> Iterator[str]:
-    """Notes on images that will not train as well as they might."""
+    """Warnings about training images that are too small, all the same, or not in the cache."""
     model = choice.model
     smaller = loadings[0].decoded.smaller_than(model, choice.train.rows)
     if smaller:

@@ -1,7 +1,7 @@
-"""Loop of every training: steps, reports, measurements, saves, threads and stop.
+"""Training loop: makes steps, reports, measures, saves checkpoints, sets threads, and stops on request.
 
-A `Task` says what a step is, what is measured and what is kept: that of the VAE, that of the flow of its prior, and
-sharpening.
+A `Task` defines the step and the measurement; there is one for the VAE, one for the flow of its prior, and one for
+sharpening, which trains the decoder further.
 """
 
 import time
@@ -21,66 +21,66 @@ from latentcli.training.learner import Learner
 from latentcli.training.machine import watch_threads
 
 _REPORT_EVERY = 0.5  # seconds between step reports
-_SAVE_EVERY = 180.0  # seconds between saves, however far measurements are apart
-_SAVING = 0.1  # share of the time that saves after measurements may take
+_SAVE_EVERY = 180.0  # seconds after which a checkpoint is saved even without a measurement
+_SAVING = 0.1  # share of the training time that saving at measurements may take
 
 
 class Task(ABC):
-    """A training. A step depends on its number and the state alone, so an interruption does not change the result."""
+    """Definition of one kind of training. A step depends on its number and the state alone, so a run can be resumed."""
 
-    what: str  # "training", "sharpening"
+    what: str  # for messages: "training", "fitting the prior" or "sharpening"
     checkpoint_file: Path
-    options: Options  # must be the same to resume it
+    options: Options  # a checkpoint is resumed only with equal options
     position: Position
     learner: Learner
     device: torch.device
-    images_per_step: int = 0  # 0 where steps are not counted in images
-    has_fixed_threads: bool = False
+    images_per_step: int = 0  # for the reported speed; 0 if steps are not counted in images
+    has_fixed_threads: bool = False  # True: the loop does not change the number of threads
 
     @abstractmethod
     def step(self, step: int) -> Mapping[str, Tensor]:
-        """Make one training step. Returns losses of the batch by name, scalars on the device."""
+        """Make the training step with number `step`. Returns the losses of its batch by name, scalars on the device."""
 
     @abstractmethod
     def is_measured(self) -> bool:
-        """Whether a measurement is due at this position; always at the last step."""
+        """Whether the loop must call `measure` at the current position; always True after the last step."""
 
     @abstractmethod
     def measure(self) -> Generator[Report, None, Sequence[Report]]:
-        """Measure, and keep the weights if they are the best. Returns the reports to yield after the save."""
+        """Measure the network, and keep its weights if they are the best. Returns reports to yield after a save."""
 
     def time_steps(self, steps: int) -> float:
-        """Median seconds of a step, measured on a learner that is thrown away."""
+        """Median seconds of a step over `steps` steps, measured on a throw-away copy of the network."""
         raise NotImplementedError
 
     def begin(self) -> Iterator[Report]:
-        """Yield the events that precede the first step."""
+        """Yield events before the first step of a session, such as `Started`."""
         yield from ()
 
     def check(self) -> None:  # noqa: B027
-        """Raises LatentCLIError where training has diverged."""
+        """Raise LatentCLIError if training has diverged; the loop calls this about every half second."""
 
     def draw(self) -> Iterator[Report]:
-        """Draw the pictures that go with a checkpoint."""
+        """Draw pictures with the current network, which the loop asks for before it saves a checkpoint."""
         yield from ()
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors that steps change, by name."""
+        """All tensors that steps change, by their names in the checkpoint."""
         return self.learner.tensors()
 
     def save(self) -> None:
-        """Write the checkpoint. Raises LatentCLIError when that fails."""
+        """Write the checkpoint to `checkpoint_file`. Raises LatentCLIError if the file cannot be written."""
         checkpoint.save(self.checkpoint_file, self.options, self.position, self.tensors(), self.learner.best)
 
     def restore(self) -> None:
-        """Take over the tensors of the checkpoint. Raises FileFormatError where they are of another network."""
+        """Copy the tensors of `checkpoint_file` into the state. Raises FileFormatError for those of another network."""
         self.learner.best = checkpoint.restore(self.checkpoint_file, self.tensors())
 
 
 def run(task: Task, stop: Callable[[], bool] = lambda: False) -> Generator[Report, None, bool]:
-    """Make the steps that are left. Returns whether all are made: False after a stop, which `stop` asks for.
+    """Make the remaining steps of `task`. Returns True when all are made, False if `stop` returned True before.
 
-    Raises LatentCLIError where training diverges or the last checkpoint cannot be written.
+    `stop` is called after each step. Raises LatentCLIError if training diverges or the last save fails.
     """
     position = task.position
     keeps_threads = task.has_fixed_threads or position.has_ended
@@ -125,7 +125,7 @@ def run(task: Task, stop: Callable[[], bool] = lambda: False) -> Generator[Repor
 
 
 def _save_in_passing(task: Task, draws: bool) -> Iterator[Report]:
-    """Draw and save; where a file cannot be written, a note says so, and the last checkpoint stays."""
+    """Save a checkpoint, after drawing pictures if `draws`; if a file cannot be written, yield a note and no error."""
     try:
         if draws:
             yield from task.draw()

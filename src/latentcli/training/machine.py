@@ -1,7 +1,7 @@
-"""The machine that trains: its speed and precision, the threads that compute, and its memory.
+"""Adaptation of training to the machine: its speed, the better precision, the number of threads, and memory.
 
-Speed and precision are found by a few steps of a throw-away network. They hold for that network on this machine, so
-they are kept in the user's cache folder.
+A few steps of a throw-away network measure speed and precision; the results for each network are kept in the user's
+cache folder.
 """
 
 import contextlib
@@ -30,35 +30,35 @@ from latentcli.training.schedule import Stage
 from latentcli.training.step import TrainState, untrained
 
 Result = TypeVar("Result")
-_WARM, _TIMED = 1, 4  # steps
-_BATCH = 32  # images: enough to compare precisions by
-_AGREE = 0.05  # relative difference of squared error and KL after the timed steps that counts as equally good
-_LEAST_KL = 1.0  # nats: differences are relative to at least this
-_HOPELESS = 0.7  # of the speed in fp32: a network is not faster in bf16 where its products are so slow
-_FASTER = 0.9  # share of the fp32 time that bf16 must stay below
-_MOST_BYTES = 1 << 16  # of a kept result
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # in messages of PyTorch
+_WARM, _TIMED = 1, 4  # steps before the clock starts, and timed steps to compare precisions by
+_BATCH = 32  # images per step at most, to compare precisions by
+_AGREE = 0.05  # relative difference of squared error and KL after the timed steps, below which bf16 is as good
+_LEAST_KL = 1.0  # nats: a difference of KL is taken relative to at least this
+_HOPELESS = 0.7  # speed of a bf16 matrix product over fp32, below which bf16 is not tried in training
+_FASTER = 0.9  # seconds of a bf16 step over fp32, below which bf16 is chosen
+_MOST_BYTES = 1 << 16  # of a result's file in the cache: a larger one is not read
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # in PyTorch's errors
 _TIMED_FOR_LENGTH = 10  # steps, whose speed turns minutes into a number of steps
-_VERSION = 3  # of the test: results of another version are measured again
-_SLOWER = 0.95  # times the seconds of one thread that all may take before one is left
-_MEDIAN_OF = 7  # steps
+_VERSION = 3  # of the measurement: results kept by another version are measured again
+_SLOWER = 0.95  # seconds of a step on all threads over one thread, above which one thread is used
+_MEDIAN_OF = 7  # latest steps whose median time on all threads decides
 _LOOK_AGAIN = 20.0  # seconds on one thread before all are tried again
-_TRIED = 3  # steps on all threads then
+_TRIED = 3  # steps on all threads that decide, when all are tried again
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt
-_NEVER = 2**31 - 1  # bytes free at the end of the heap before they go back to the system
+_NEVER = 2**31 - 1  # free bytes at the end of the heap, above which glibc would return memory: never reached
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Speed and precision of training one network on this machine."""
+    """Measured training speed of one network on this machine, and the precision to train in."""
 
     precision: Precision
     seconds_per_image: float
     bf16_speed: float | None = None  # images per second in bf16 over those in fp32; None where it was not compared
-    bf16_agrees: bool = True  # its squared error and KL are those of fp32
+    bf16_agrees: bool = True  # squared error and KL after a few bf16 steps are about those of fp32
 
     def describe(self) -> str:
-        """The precision and the reason for it, in a few words."""
+        """The precision and the reason for it in words, such as "fp32 (bf16 is 0.5 times as fast as fp32 here)"."""
         if self.bf16_speed is None:
             return self.precision
         doubt = "" if self.bf16_agrees else ", but trains differently"
@@ -66,7 +66,7 @@ class Speed:
 
 
 def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
-    """Speed in the precision to train in: `config.precision`, or for "auto" the faster one that learns as well."""
+    """Choose fp32 or bf16 if `config.precision` is "auto", and measure the speed in the precision to train in."""
     if config.precision != "auto":
         return measure(model, config, images, device)
     file = _file(model, config, device)
@@ -79,7 +79,7 @@ def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: tor
 
 
 def measure(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
-    """Speed of training in `config.precision`, which is not "auto"."""
+    """Measure the training speed in `config.precision`, which must not be "auto"."""
     seconds, _ = time_steps(model, config, images, device, _TIMED_FOR_LENGTH)
     return Speed(config.precision, seconds / config.batch_size)
 
@@ -101,7 +101,7 @@ def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: t
 
 
 def _product_speed(device: torch.device) -> float:
-    """Speed of a matrix product in bf16 relative to fp32. It takes milliseconds, where training steps take seconds."""
+    """Speed of a matrix product in bf16 over that in fp32: a test of milliseconds that can spare one of seconds."""
     best = {}
     for dtype in (torch.float32, torch.bfloat16):
         matrix = torch.ones(256, 256, dtype=dtype, device=device)
@@ -117,7 +117,7 @@ def _product_speed(device: torch.device) -> float:
 def time_steps(
     model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device, steps: int
 ) -> tuple[float, tuple[float, float]]:
-    """Median seconds per step, and the last step's mean squared error and KL in nats per image."""
+    """Median seconds of a step of a throw-away VAE, and (squared error, KL) per image of the last batch."""
     vae = untrained(model, config.seed)
     if vae.linear:
         vae.linear.fit_by_chance()
@@ -132,7 +132,7 @@ def time_steps(
 
 
 def time_each(make: Callable[[int], Result], steps: int) -> tuple[float, Result]:
-    """Median seconds of a step, and the result of the last; `make` makes a step and waits for the device."""
+    """Median seconds of a call of `make(step)`, which must wait for the device, and the result of the last call."""
     seconds = []
     for step in range(_WARM + steps):
         started = time.perf_counter()
@@ -148,7 +148,7 @@ def _file(model: ModelConfig, config: TrainConfig, device: torch.device) -> Path
 
 
 def _processor() -> str:
-    """Name and abilities of the processor, where the system lists them."""
+    """Model name and instruction-set flags of the processor (Linux), or the name that Python knows."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
@@ -156,20 +156,20 @@ def _processor() -> str:
 
 
 class ThreadWatch:
-    """Leaves training to one thread while all threads together are slower, because another program wants a core.
+    """Switches training to one thread while all threads are slower, as happens when another program uses a core.
 
-    Threads wait for each other many times a step: all become as slow as the one that shares its core.
+    Threads wait for each other many times a step, so one thread on a shared core slows all of them down.
     """
 
     def __init__(self, one_thread: float, threads: int) -> None:
-        """`one_thread` is the seconds that a step takes on one thread, `threads` the number of threads."""
+        """`one_thread` is the measured seconds of a step on one thread, `threads` the number of all threads."""
         self._one_thread = one_thread
         self._threads = threads
-        self._seconds: list[float] = []  # of the last steps on all threads
-        self._left_at: float | None = None  # when training was left to one thread
+        self._seconds: list[float] = []  # of the latest steps on all threads, _MEDIAN_OF at most
+        self._left_at: float | None = None  # time of the latest switch to one thread
 
     def stepped(self, seconds: float) -> None:
-        """Note the seconds that a step took, and set the number of threads for the next one."""
+        """Record the seconds of the step just made, and set the number of threads for the next step."""
         if torch.get_num_threads() == 1 < self._threads:
             if self._left_at is None or time.monotonic() - self._left_at > _LOOK_AGAIN:
                 self._seconds = []
@@ -184,14 +184,14 @@ class ThreadWatch:
             torch.set_num_threads(1)
 
     def stop(self) -> None:
-        """Compute on all threads again."""
+        """Set the number of threads back to all, after the last step."""
         torch.set_num_threads(self._threads)
 
 
 def watch_threads(time_steps: Callable[[int], float], device: torch.device) -> ThreadWatch | None:
-    """A watch that has timed one thread; None where there is only one, or a device does the work.
+    """A `ThreadWatch`, after timing steps on one thread; None on a GPU or with only one thread.
 
-    `time_steps` makes a number of steps and returns the median seconds of one.
+    `time_steps(n)` makes n steps and returns the median seconds of a step.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
@@ -206,7 +206,7 @@ def watch_threads(time_steps: Callable[[int], float], device: torch.device) -> T
 
 @contextlib.contextmanager
 def computing(threads: int | None, model: ModelConfig, batch_size: int, advice: str) -> Iterator[None]:
-    """Compute with a number of threads (None: as many as now), and add advice to errors of full memory."""
+    """Set the number of threads in the block (None: unchanged); if memory is full, raise an error with `advice`."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -221,9 +221,9 @@ def computing(threads: int | None, model: ModelConfig, batch_size: int, advice: 
 
 
 def keep_freed_memory() -> None:
-    """Return free memory to the system now, and keep memory that is freed later: 5 to 8 % faster steps with glibc.
+    """Make glibc return free memory now, and keep memory freed later, for 5 to 8 % faster steps; elsewhere do nothing.
 
-    It holds for the whole process, so only a program that does nothing else calls it.
+    The setting holds for the whole process, so a library must not call this function.
     """
     if sys.platform != "linux":
         return

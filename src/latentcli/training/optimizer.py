@@ -1,6 +1,6 @@
-"""The optimizers: Muon for matrices with AdamW for the rest, AdamW alone, or Keras' RMSprop.
+"""Optimizers: Muon for matrices with AdamW for all other weights, AdamW alone, or Keras' RMSprop.
 
-On CUDA no number is read back from the device, so that the next step can be prepared while one is computed.
+On CUDA no number is read back from the device, so that the next step is queued while the current one is computed.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from torch.optim.rmsprop import rmsprop
 
 from latentcli.config import TrainConfig
 
-_MOMENTUM = 0.95
+_MOMENTUM = 0.95  # of Muon, with Nesterov's correction
 _SIZE = 0.2  # root mean square of an entry of Muon's step per learning rate: that of AdamW (Liu et al. 2025, eq. 4)
-_ROUNDS = 5  # of the Newton-Schulz iteration
+_ROUNDS = 5  # of the Newton-Schulz iteration, by which Muon orthogonalises a matrix
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: singular values from 0.01 on land in 0.7 to 1.2
-_NARROW = 16  # rows or columns: a smaller matrix has no spectrum worth evening out
+_NARROW = 16  # rows or columns below which AdamW updates a matrix: too few singular values for Muon to equalise
 
 
 class Optimizer:
-    """Changes the weights of a network by their gradients."""
+    """Updates the weights of a network by their gradients, with the algorithm that `config.optimizer` names."""
 
     def __init__(self, network: nn.Module, config: TrainConfig) -> None:
         self._matrices: list[nn.Parameter] = []
@@ -35,7 +35,7 @@ class Optimizer:
         self._means = [] if self._is_rmsprop else [torch.zeros_like(weight) for weight in self._rest]
         self._squares = [torch.zeros_like(weight) for weight in self._rest]
         self._steps = [torch.zeros((), device=device) for _ in self._rest]
-        # Reading `skip` costs nothing on the CPU; on CUDA it would empty the queue.
+        # Whether `step` reads the number `skip` back: on CUDA that would wait for all queued work.
         self._reads_back = device.type != "cuda" or self._is_rmsprop
         self._is_fused = device.type in ("cpu", "cuda")
 
@@ -49,7 +49,7 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, rate: float, skip: Tensor) -> None:
-        """Update the weights; nothing changes where `skip` (a float32 scalar on the device) is 1."""
+        """Update the weights with learning rate `rate`; do nothing if `skip`, a float32 scalar on the device, is 1."""
         if self._reads_back and bool(skip):
             return
         if self._is_rmsprop:
@@ -59,7 +59,7 @@ class Optimizer:
         self._muon(rate, skip)
 
     def _rmsprop(self, rate: float) -> None:
-        """RMSprop with the decay and epsilon of Keras."""
+        """Update all weights by RMSprop with the decay and epsilon that are Keras' defaults."""
         gradients = [_gradient(weight) for weight in self._rest]
         rmsprop(
             list(self._rest), gradients, self._squares, [], [], self._steps, foreach=False,
@@ -67,7 +67,7 @@ class Optimizer:
         )  # fmt: skip
 
     def _adamw(self, rate: float, skip: Tensor | None) -> None:
-        # The function, not the class: making one of those imports torch's compiler, which takes a second.
+        # torch's function, because constructing torch.optim.AdamW imports torch's compiler, which takes a second.
         gradients = [_gradient(weight) for weight in self._rest]
         adamw(
             list(self._rest), gradients, self._means, self._squares, [], self._steps,
@@ -91,7 +91,7 @@ class Optimizer:
             matrix.mul_(1 - rate * self._decay * keep).sub_(_as_weight(update.mul_(size * keep), matrix))
 
     def tensors(self) -> dict[str, Tensor]:
-        """State between steps, by name. Each tensor has the memory layout of its weight, which fused AdamW needs."""
+        """Momenta and step counts by name, for the checkpoint, laid out in memory as the weights, for fused AdamW."""
         kinds = {"momentum": self._momenta, "mean": self._means, "square": self._squares, "step": self._steps}
         return {f"{kind}.{index}": value for kind, values in kinds.items() for index, value in enumerate(values)}
 
@@ -100,9 +100,9 @@ def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
     """Approximation of U V^T in the singular value decomposition U S V^T of each matrix (rows, columns), in float32.
 
     Newton-Schulz iteration with the coefficients of Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural
-    networks". X becomes P X with P = aI + bM + cM^2 and M = X X^T in each round; as all of them commute, only the
-    product of the P is kept, which for wide matrices is a third of the work. Matrices of one height go together.
-    bf16 would not do: rounded to 8 bits, M has negative eigenvalues, which the iteration blows up some hundred times.
+    networks". Each round replaces X by P X with P = aI + bM + cM^2 and M = X X^T; as all P commute, only their
+    product is kept, a third of the work for wide matrices. Matrices with equally many rows form one batch.
+    bf16 is too coarse: rounded to 8 bits, M has negative eigenvalues, which the iteration amplifies some hundred times.
     """
     wide = [matrix if len(matrix) <= matrix.shape[1] else matrix.T for matrix in matrices]
     normed = [matrix / (matrix.norm() + 1e-30) for matrix in wide]
@@ -116,7 +116,7 @@ def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _newton_schulz(m: Tensor) -> Tensor:
-    """Matrix P (n, rows, rows), from M = X X^T, that makes all singular values of P X about 1."""
+    """Matrices P (n, rows, rows) such that all singular values of P X are about 1, from `m` = X X^T (n, rows, rows)."""
     a, b, c = _COEFFICIENTS
     identity = torch.eye(m.shape[1], dtype=m.dtype, device=m.device)
     product = p = a * identity + b * m + c * (m @ m)
@@ -128,12 +128,12 @@ def _newton_schulz(m: Tensor) -> Tensor:
 
 
 def _as_matrix(weight: Tensor) -> Tensor:
-    """A weight or a kernel as a matrix (outputs, inputs); a kernel in channels-last layout is not copied."""
+    """A linear weight or a convolution kernel as a matrix (outputs, inputs); channels-last kernels are not copied."""
     return weight.permute(0, 2, 3, 1).flatten(1) if weight.dim() == 4 else weight
 
 
 def _as_weight(matrix: Tensor, like: Tensor) -> Tensor:
-    """Inverse of `_as_matrix`."""
+    """A matrix (outputs, inputs) in the shape of the weight or kernel `like`, from which `_as_matrix` made it."""
     if like.dim() != 4:
         return matrix
     outputs, inputs, rows, columns = like.shape

@@ -1,4 +1,4 @@
-"""Plan of a run: model, options and images, settled before the first image is decoded."""
+"""Plan of a training: model, options and images, chosen before the images are decoded."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,40 +25,40 @@ from latentcli.training.prior import labels
 from latentcli.training.prior.labels import Labelled
 from latentcli.training.schedule import Stage
 
-_STEPS_PER_EPOCH, _SMALL_BATCH = 8, 32  # small folders are trained on in smaller batches
-_GOING_ON = 0.1  # of the learning rate: on 300 faces, at 1 what the model knew is lost by 0.2 dB in half a minute
-_COLOUR_SHARE = 0.01  # of the images with chroma, above which a model gets colour
-_TRANSPARENT_SHARE = 0.05  # of the images with transparency, above which a model gets alpha
-_LENGTH = ("epochs", "minutes")  # options that may grow when a run has ended
-_NAMED = 3  # differing options in a message
+_STEPS_PER_EPOCH, _SMALL_BATCH = 8, 32  # steps per epoch that a batch is made smaller for, and the least batch then
+_GOING_ON = 0.1  # factor on the learning rate when starting from a model: 1 cost 0.2 dB of PSNR on 300 faces
+_COLOUR_SHARE = 0.01  # share of images with colour, above which a model gets three colour channels
+_TRANSPARENT_SHARE = 0.05  # share of images with transparency, above which a model gets an alpha channel
+_LENGTH = ("epochs", "minutes")  # options that may be raised to train a finished run further
+_NAMED = 3  # options at most that an error message about differing options names
 
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """Options of a training; None leaves the choice to latentcli."""
+    """Options of a training as the user gave them; None leaves the choice to latentcli."""
 
     preset: Preset | None = None
     size: tuple[int, int] | None = None  # width, height in pixels
     latent_dim: int | None = None
-    capacity: float | None = None  # times the feature maps of the preset
+    capacity: float | None = None  # factor on the number of feature maps of the preset
     likelihood: Likelihood | None = None
     epochs: int | None = None
     minutes: float | None = None
     beta: float | None = None
     flip: bool | None = None
-    augment: bool | None = None  # move images and change their colours a little
-    held_out: str | None = None
+    augment: bool | None = None  # whether to move images and change brightness and contrast a little, at random
+    held_out: str | None = None  # a share of the images, or the folder of the held-out ones
     batch_size: int | None = None
     learning_rate: float | None = None
     seed: int | None = None
     precision: str | None = None
     crop: Crop | None = None
-    aligned: bool = False  # the pictures are face crops already
-    background: str | None = None  # a colour, by name or number, instead of transparency
-    start_from: Path | None = None  # the file of a model whose weights are the first
-    labels: Path | None = None  # a CSV table that tells parts of the images apart; without one sub-folders do
+    aligned: bool = False  # whether the images are crops of faces already
+    background: str | None = None  # colour, by name or number, that replaces transparency
+    start_from: Path | None = None  # file of a model with the initial weights
+    labels: Path | None = None  # CSV table with labels of the images for the prior; None: sub-folders are the labels
     device: Device = "auto"
-    threads: int | None = None  # of the processor; None may leave training to one while another program is at work
+    threads: int | None = None  # processor threads; None: all, or one while another program slows them down
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in PRESETS:
@@ -67,24 +67,24 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Model, training options and images that a request comes to."""
+    """Model, training options and images after latentcli chose what a `TrainRequest` leaves open."""
 
     model: ModelConfig
     config: TrainConfig
     train: Selection
     held_out: Selection | None
-    start_from: Path | None = None  # the file of a model
-    labelled: Labelled | None = None  # the labels of the images, if there are any
-    threads: int | None = None  # None leaves it to the machine
+    start_from: Path | None = None  # file of a model with the initial weights
+    labelled: Labelled | None = None  # labels that the prior is conditioned on; None: no labels
+    threads: int | None = None  # processor threads; None: chosen while training
 
     @property
     def listings(self) -> tuple[Listing, ...]:
-        """Listing of the training images first, of the held-out ones last; one where they are the same."""
+        """Listings (files of a source): of training images, then of held-out images if they are in another source."""
         first, last = self.train.listing, (self.held_out or self.train).listing
         return (first,) if last is first else (first, last)
 
     def describe(self) -> str:
-        """The choice in one line."""
+        """Preset, size, latent dimension, beta and length in words, as one line."""
         model, config = self.model, self.config
         count, unit = (config.minutes, "minute") if config.minutes else (config.epochs, "epoch")
         length = f"{count:g} {unit}{'' if count == 1 else 's'}"
@@ -97,45 +97,45 @@ class Choice:
 
 @dataclass(kw_only=True, slots=True)
 class TrainingPosition(Position):
-    """Progress of the training of a VAE."""
+    """Progress of the training of a VAE, as its checkpoint stores it."""
 
-    precision: str  # what the run trains in
-    images: str  # a digest of which images can be read
-    flip: bool  # half of the images are mirrored
-    augment: bool  # they are moved, and their colours changed
-    stage_start: int = 0  # its first step
-    stage_number: int = 1
-    curve: LossCurve | None = None  # held-out loss so far, of runs that keep the best weights
+    precision: str  # "fp32" or "bf16"
+    images: str  # digest of the numbers of readable training images, which must not change
+    flip: bool  # whether half of the images are mirrored
+    augment: bool  # whether images are moved, and their brightness and contrast changed
+    stage_start: int = 0  # first step of the current stage
+    stage_number: int = 1  # more than 1 after a finished run was made longer
+    curve: LossCurve | None = None  # held-out loss so far, for early stopping
 
     @property
     def stage(self) -> Stage:
         return Stage(self.stage_start, self.steps, self.stage_number)
 
     def begin_stage(self, end: int) -> None:
-        """Start another stage here, which ends at a later step."""
+        """Begin another stage at the current step, to end at step `end`: the learning rate rises and falls again."""
         self.stage_start, self.stage_number = self.step, self.stage_number + 1
         self.steps, self.stopped = end, False
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Plan of a run, with its checkpoint if it is resumed."""
+    """Plan of a training, with the checkpoint to resume from if there is one."""
 
-    folder: Path  # the run's: models/<name>
+    folder: Path  # of the model and all other files: models/<name>
     choice: Choice
     device: torch.device
-    options: Options  # must be the same to resume the run
-    fingerprints: Fingerprints  # of the images, which must be the same as well
-    may_grow: bool  # a length was asked for: a run that has ended may get another stage
+    options: Options  # a checkpoint is resumed only with equal options
+    fingerprints: Fingerprints  # of the images, which must not change between sessions
+    may_grow: bool  # `epochs` or `minutes` was given, so a finished run may be trained further
     resumed: Checkpoint[TrainingPosition] | None = None  # None for a new run
-    grows: bool = False  # another stage is to follow those that have ended
-    finished: bool = False  # nothing is left to do
+    grows: bool = False  # whether a finished run is trained further, in another stage
+    finished: bool = False  # whether the model is complete already and nothing is left to do
 
 
 def choose(source: Path, request: TrainRequest) -> Choice:
-    """List and survey the images, and choose what the request left open.
+    """List the images of `source`, look at a sample, and choose the options that are None in `request`.
 
-    Raises ImageError when there is nothing to train on, ConfigError for values that cannot work.
+    Raises ImageError when there are no images to train on, ConfigError for invalid options.
     """
     if request.epochs is not None and request.minutes is not None:
         raise UsageError("give `epochs` or `minutes`, not both")
@@ -158,10 +158,10 @@ def _labelled(choice: Choice, table: Path | None) -> Labelled | None:
 
 
 def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
-    """Plan of a run in `folder`: open options are chosen, and an interrupted run of the same options is resumed.
+    """Plan a training in `folder`: options that are None are chosen, and an interrupted training there is resumed.
 
-    Raises ImageError when there is nothing to train on, ConfigError for values that cannot work or differ from those
-    of the run in the same folder.
+    Raises ImageError when there are no images to train on, ConfigError for options that are invalid or differ from
+    those of the training in `folder`.
     """
     device = choose_device(request.device)
     choice = choose(source, request)
@@ -175,9 +175,9 @@ def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:
 
 
 def up_to_date(plan: Plan) -> Plan:
-    """The plan with the checkpoint that is in its folder now, if there is one.
+    """`plan` with the checkpoint that its folder holds now, or unchanged if there is none.
 
-    Raises ConfigError that names the options, or the images, in which the checkpoint differs.
+    Raises ConfigError if the checkpoint has other options or images; the message names the differences.
     """
     file = plan.folder / RESUME_FILE
     if not file.exists():
@@ -191,7 +191,7 @@ def up_to_date(plan: Plan) -> Plan:
             "put them back, or choose another `name` to train on them"
         )
     if differences := resumed.differences(asked, besides=_LENGTH):
-        most = _NAMED if stored.get("preset") == asked["preset"] else 1  # the others follow from the preset
+        most = _NAMED if stored.get("preset") == asked["preset"] else 1  # a preset sets all others
         raise _other_options(plan, "; ".join(differences[:most]))
     # A run that was killed while its last files were written has all its steps and not their model or its evaluation.
     ended = position.has_ended and _finished_at_step(plan.folder) == position.step
@@ -210,7 +210,7 @@ def _other_options(plan: Plan, differences: str) -> ConfigError:
 
 
 def _finished_at_step(folder: Path) -> int | None:
-    """Steps of the model in a run's folder; None when there is none, or it was not evaluated."""
+    """Number of training steps of the model in `folder`; None if there is no model or its evaluation is missing."""
     try:
         header = read_model_header(folder / MODEL_FILE)
     except FileFormatError:
@@ -218,7 +218,7 @@ def _finished_at_step(folder: Path) -> int | None:
     training = header.training
     if training is None:
         return None
-    # What was sharpened had been finished before.
+    # Only a finished model is sharpened.
     return training.steps if training.sharpening or Record.of(folder, header.weights_id) else None
 
 
@@ -238,7 +238,7 @@ def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
     channels = (3 if seen.colour_share > _COLOUR_SHARE else 1) + alpha
     small_and_gray = channels == 1 and max(width, height) <= DIGITS_UP_TO
     preset: Preset = request.preset or (first.preset if first else "digits" if small_and_gray else "photo")
-    if preset != "photo":  # these lay transparent pictures on the background
+    if preset != "photo":  # the presets digits and book lay transparent images on the background colour
         channels = 1
         small = BOOK_SIZE if preset == "book" else min(side, DIGITS_UP_TO)
         width, height = request.size or ((first.width, first.height) if first else (small, small))
@@ -252,7 +252,7 @@ def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
 
 
 def _like(first: ModelConfig, config: ModelConfig, request: TrainRequest) -> ModelConfig:
-    """The config with the network of the model to start from, so that its weights fit."""
+    """`config` with the network settings of the model to start from, `first`, so that the weights of `first` fit."""
     if config.preset != first.preset or request.likelihood not in (None, first.likelihood):
         raise ConfigError(
             f"a model with the preset {first.preset} and the likelihood {first.likelihood} is no start for another; "
@@ -281,7 +281,7 @@ def _choose_training(model: ModelConfig, images: int, request: TrainRequest) -> 
     preset = train_config(model)
     if model.preset != "book":
         preset = replace(preset, batch_size=min(preset.batch_size, max(_SMALL_BATCH, images // _STEPS_PER_EPOCH)))
-    if request.start_from:  # with the beta that its weights were trained with, and a lower learning rate
+    if request.start_from:  # with the beta of the model to start from, and a lower learning rate
         summary = read_model_header(request.start_from).training
         beta, rate = summary.beta if summary else preset.beta, preset.learning_rate * _GOING_ON
         preset = replace(preset, beta=beta, beta_warmup=0.0, learning_rate=rate)

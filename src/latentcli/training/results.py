@@ -1,4 +1,4 @@
-"""Results of a run: the prior, the model file, the card, pictures, the evaluation and its diagnosis, the report."""
+"""Results of training: fits the prior, and writes model file, model card, pictures, evaluation and report."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
@@ -44,16 +44,16 @@ from latentcli.training.prior.labels import Labelled
 from latentcli.training.prior.mixture import MOST_LATENTS, active_dimensions, fit
 from latentcli.training.schedule import order
 
-_COMPARED = 20  # held-out images at least, to compare priors by
-_SHOWN = 16  # reconstructions: originals above, reconstructions below
-_SAMPLES = 64  # seeds 0 to 63
-_IN_SNAPSHOT = 8  # originals, reconstructions and samples
-_APART = 1.6  # times as many steps as at the last snapshot: a dozen snapshots in any run
+_COMPARED = 20  # held-out images at least, below which no flow is fitted, because its gain could not be measured
+_SHOWN = 16  # images in the picture of reconstructions, originals above
+_SAMPLES = 64  # images in the picture of samples, from seeds 0 to 63
+_IN_SNAPSHOT = 8  # columns of a snapshot, with a row each of originals, reconstructions and samples
+_APART = 1.6  # factor between the steps of one snapshot and the next: about a dozen snapshots in any run
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained VAE, and the images that it was trained on."""
+    """A trained VAE, its training and held-out images, and the record of its training."""
 
     folder: Path
     vae: VAE
@@ -61,11 +61,11 @@ class Trained:
     held_out: Dataset | None
     summary: TrainingSummary
     history: list[EpochReport]
-    labelled: Labelled | None = None  # the labels of the images, if there are any
+    labelled: Labelled | None = None  # labels that the prior is conditioned on; None for images without labels
 
 
 def finish(run: Trained, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
-    """Fit the prior, and write the results; a stop leaves them to the next time."""
+    """Fit the prior to the trained VAE, and write all result files; nothing is written if `stop` ends the fit."""
     prior = yield from fit_prior(run, stop)
     if prior:
         labels = run.labelled.parts if run.labelled and isinstance(prior, FlowPrior) else Parts({})
@@ -73,9 +73,10 @@ def finish(run: Trained, stop: Callable[[], bool] = lambda: False) -> Iterator[e
 
 
 def publish(run: Trained, prior: Prior, parts: Parts, model_id: str | None = None) -> Iterator[events.Report]:
-    """Write the results, the weights first; with the record the run counts as finished.
+    """Write model file, card, pictures, report and evaluation record into the run's folder, the record last.
 
-    `parts` are those that the prior knows; `model_id` is that of a model with the same encoder.
+    `parts` are the label columns that the prior is conditioned on. `model_id` is given for a model whose encoder is
+    that of an earlier model, and is then kept.
     """
     folder, vae, summary = run.folder, run.vae, run.summary
     path, card, report = folder / MODEL_FILE, folder / CARD_FILE, folder / REPORT_FILE
@@ -122,10 +123,10 @@ def _evaluated(run: Trained, prior: Prior, weights_id: str) -> Generator[events.
 
 
 def fit_prior(run: Trained, stop: Callable[[], bool]) -> Generator[events.Report, None, Prior | None]:
-    """The prior fitted to encoded training images; None where that was stopped.
+    """The prior fitted to the latents of training images; None if `stop` ended the fit.
 
-    A mixture is fitted first, then a flow that starts from it, which is kept where held-out latents gain. A 2-D model
-    keeps N(0, I), which its map is drawn by.
+    A Gaussian mixture is fitted first, then a flow that corrects the mixture and is used if its held-out loss is lower.
+    With two latent dimensions or one the prior stays N(0, I), by which the map of the latent space is drawn.
     """
     vae, train, seed = run.vae, run.train, run.summary.seed
     if vae.config.latent_dim <= 2:
@@ -152,7 +153,7 @@ def fit_prior(run: Trained, stop: Callable[[], bool]) -> Generator[events.Report
 def _encoded(run: Trained, images: Dataset, of_held_out: bool) -> Encoded:
     posterior = encode_all(run.vae, images.floats())
     if run.summary.beta == 0:
-        posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # variances mean nothing there
+        posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # an autoencoder has none
     if run.labelled is None:
         return Encoded.without_labels(posterior)
     return Encoded(posterior, run.labelled.known(of_held_out, images.rows.numpy()))
@@ -162,7 +163,7 @@ def _encoded(run: Trained, images: Dataset, of_held_out: bool) -> Encoded:
 def write_pictures(
     folder: Path, vae: VAE, prior: Prior, shown: Dataset
 ) -> tuple[list[Image.Image], list[Image.Image], list[Image.Image]]:
-    """Write sheets of reconstructions and samples; returns originals, reconstructions and samples."""
+    """Write a picture of reconstructions and one of samples. Returns the originals, reconstructions and samples."""
     both, samples = _reconstructed(vae, shown, _SHOWN), _sampled(vae, prior, _SAMPLES)
     half = len(both) // 2
     write_picture(sheet(both, columns=half), folder / RECONSTRUCTIONS_FILE)
@@ -172,10 +173,10 @@ def write_pictures(
 
 @torch.inference_mode()
 def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bool = False) -> None:
-    """Add a sheet of originals, reconstructions and samples from N(0, I), if the last one is many steps ago."""
+    """Write originals, reconstructions and N(0, I) samples as the picture of `step`, if due by _APART or `is_last`."""
     snapshots = folder / SNAPSHOT_FOLDER
     steps = [int(path.stem) for path in snapshots.glob("*.png") if path.stem.isdecimal()]
-    for later in (known for known in steps if known > step):  # from before a crash
+    for later in (known for known in steps if known > step):  # snapshots beyond this step are from before a crash
         (snapshots / f"{later:08d}.png").unlink(missing_ok=True)
     last = max((known for known in steps if known <= step), default=0)
     if step < _APART * last and not is_last:
@@ -186,7 +187,7 @@ def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bo
 
 
 def _reconstructed(vae: VAE, shown: Dataset, count: int) -> list[Image.Image]:
-    """A number of images, then their reconstructions."""
+    """At most `count` images of `shown`, followed by as many reconstructions in the same order."""
     x = as_float_tensor(next(shown.spread(count).batches()))
     both = torch.cat([x, vae.decode(vae.encode(x.to(vae.device)).mean).cpu()])
     return to_pictures(both.numpy())
@@ -198,7 +199,7 @@ def _sampled(vae: VAE, prior: Prior, count: int) -> list[Image.Image]:
 
 
 def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str:
-    """Markdown text from the config and the training summary in the model file."""
+    """Text of the model card in Markdown: network, training, metrics on held-out images, use and limits."""
     shape = f"{config.width}x{config.height} {config.colours}"
     rows = {
         "network": f"`{config.preset}`, {shape}, latent dimension {config.latent_dim}",

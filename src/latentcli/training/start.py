@@ -1,4 +1,4 @@
-"""Start of a run: principal components, whether images may be mirrored and moved, weights of another model."""
+"""Preparation of a run: principal components, the choice of augmentation, and weights of a model to start from."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,39 +20,39 @@ from latentcli.training import schedule
 from latentcli.training.augment import farthest, shifted
 from latentcli.training.plan import Plan
 
-_PRODUCTS = 6e10  # per pass of the fit: about 25,000 images of 64 x 64 pixels in colour with 192 components
-_MOST_IMAGES = 20_000  # that components are fitted to
-_PER_COMPONENT = 4  # images at least, where there are so many
-_LEFT_OUT = 16  # one in so many images is not fitted to and tells how well the components describe others
-_COMPARED = 2000  # images that tell whether they may be mirrored and moved
-_TOO_FEW = 40  # images to tell
-# Times the error of images, below which changed ones look the same. Mirrored faces have 1.04, sprites 1.1, emoji 1.6,
-# avatars 1,800; moved faces 1.2, emoji 2.2, sprites 2.4, avatars 7,500.
+_PRODUCTS = 6e10  # multiplications per pass of the PCA: 25,000 colour images of 64 x 64 pixels with 192 components
+_MOST_IMAGES = 20_000  # images that the PCA is fitted to
+_PER_COMPONENT = 4  # images per principal component at least, if the source has enough
+_LEFT_OUT = 16  # every 16th image is left out of the PCA and measures its error
+_COMPARED = 2000  # images by which mirroring and moving are decided on
+_TOO_FEW = 40  # with fewer images nothing is mirrored or moved unless asked for
+# PCA error of mirrored or moved images over that of the originals, below which augmentation is used. Measured: mirrored
+# faces 1.04, sprites 1.1, emoji 1.6, avatars 1,800; moved faces 1.2, emoji 2.2, sprites 2.4, avatars 7,500.
 _ALIKE_MIRRORED = 1.2
 _ALIKE_MOVED = 1.4
-# Layers that read or write latents, or whose place is counted from the coarsest level.
+# Prefixes of layers that read or write latents, or that are numbered from the coarsest level, which size changes.
 _OF_LATENTS = ("linear.", "encoder.mean.", "encoder.logvar.", "decoder.dense.", "decoder.ups.", "decoder.last.")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Decisions and tensors that a run begins with."""
+    """Augmentation, principal components and initial weights that a new run begins with."""
 
     flip: bool
     augment: bool
-    components: Pca | None = None  # for the linear path
-    weights: Mapping[str, Tensor] = field(default_factory=dict)  # of another model, those that fit
+    components: Pca | None = None  # for the linear path, the probabilistic PCA beside the convolutions
+    weights: Mapping[str, Tensor] = field(default_factory=dict)  # from the model to start from
 
     @torch.no_grad()
     def apply(self, vae: VAE, beta: float) -> None:
-        """Put components and weights into an untrained network; `beta` is the weight of the KL."""
+        """Copy components, shrunk the more the higher the KL weight `beta`, and `weights` into an untrained network."""
         if self.components and vae.linear:
             vae.linear.fit(self.components, beta)
         vae.load_state_dict({**vae.state_dict(), **self.weights})
 
 
 def find(plan: Plan, images: Dataset) -> Generator[Note | Progress, None, Start]:
-    """Fit the components, decide on augmentation, and read the model to start from."""
+    """Fit principal components to the training images, decide on augmentation, and read the model to start from."""
     model, config = plan.choice.model, plan.choice.config
     flip, augment = config.flip, config.augment
     weights: Mapping[str, Tensor] = {}
@@ -81,7 +81,7 @@ def find(plan: Plan, images: Dataset) -> Generator[Note | Progress, None, Start]
 
 
 def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> Note:
-    """Note that says whether images are changed, and why; `changed` is "mirrored" or "moved"."""
+    """Note whether training images are augmented, and why; `changed` is "mirrored" or "moved", `option` the switch."""
     if images < _TOO_FEW:
         why = f"they are too few to tell whether {changed} ones look the same"
         return Note(f"images are not {changed}: {why} (`{option}` does it)")
@@ -91,17 +91,17 @@ def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> No
 
 
 def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
-    """Probabilistic PCA, with the error on images that were left out of the fit as its noise."""
+    """Probabilistic PCA with `k` components; its noise variance is the error on every 16th image, left out of it."""
     fitted, left_out = _split(images)
     components = fit_pca(lambda: _seen(path, fitted, mirrored), k)
     return replace(components, noise=max(_error(components, _seen(path, left_out, mirrored)), SMALLEST_SIGMA**2))
 
 
 def _comparison(path: LinearPath, images: Dataset, k: int) -> Callable[[Callable[[Tensor], Tensor], float], bool]:
-    """A test whether components of images describe changed ones about as well.
+    """A function (change, times) -> whether the PCA error of changed images is below `times` that of the originals.
 
-    It takes the change of uint8 images (n, height, width, channels), and how many times the error may be. Too few
-    images are never alike.
+    `change` maps uint8 images (n, height, width, channels) to changed ones. With fewer than _TOO_FEW images the
+    function always returns False.
     """
     if len(images) < _TOO_FEW:
         return lambda change, times: False
@@ -120,18 +120,18 @@ def _mirrored(images: Tensor) -> Tensor:
 
 
 def _moved(images: Tensor, shift: float) -> Tensor:
-    """Images moved by up to `shift` of the side."""
+    """Images (n, height, width, channels), each moved at random by up to the share `shift` of its height and width."""
     return shifted(images, schedule.shifts(0, 0, len(images), farthest(shift, images)))
 
 
 def _split(images: Dataset) -> tuple[Dataset, Dataset]:
-    """Images to fit to, and the others."""
+    """Images to fit the PCA to, and every 16th image, which measures the error of the fit."""
     is_left_out = torch.arange(len(images)) % _LEFT_OUT == 0
     return Dataset(images.pixels, images.rows[~is_left_out]), Dataset(images.pixels, images.rows[is_left_out])
 
 
 def _seen(path: LinearPath, images: Dataset, mirrored: bool) -> Iterator[Tensor]:
-    """Batches as the linear path sees them, every other image mirrored where that is wanted."""
+    """Batches of flattened images (n, dimensions), as the linear path takes them; every second one if `mirrored`."""
     for x in images.floats():
         if mirrored:
             x[1::2] = x[1::2].flip(3)
@@ -139,7 +139,7 @@ def _seen(path: LinearPath, images: Dataset, mirrored: bool) -> Iterator[Tensor]
 
 
 def _error(pca: Pca, batches: Iterator[Tensor]) -> float:
-    """Variance of batches (n, dimensions) along each direction that the components leave over."""
+    """Mean variance of images, batches of (n, dimensions), per direction orthogonal to the principal components."""
     total, count = 0.0, 0
     for batch in batches:
         centred = batch - pca.mean
@@ -150,10 +150,10 @@ def _error(pca: Pca, batches: Iterator[Tensor]) -> float:
 
 
 def _that_fit(other: LoadedModel, model: ModelConfig) -> tuple[dict[str, Tensor], float]:
-    """The tensors of another model that fit, and their share of the numbers of the network.
+    """Tensors of `other` that fit the network of `model`, and the share of the network's numbers that they fill.
 
-    The layers that read and write pixels are converted to other channels. The linear path and what belongs to its
-    latents are left out where size or channels differ: they are pictures, and fitted anew.
+    The layers that read and write pixels are converted to the channels of `model`. If size or channels differ, the
+    linear path, which is fitted anew, and the layers that read or write its latents are left out.
     """
     wanted = {name: tensor.shape for name, tensor in VAE(model).state_dict().items()}
     found = {name: torch.from_numpy(np.array(array)) for name, array in other.weights.items() if name in wanted}
@@ -169,7 +169,7 @@ def _that_fit(other: LoadedModel, model: ModelConfig) -> tuple[dict[str, Tensor]
 
 
 def _convert(found: dict[str, Tensor], other: ModelConfig, model: ModelConfig) -> None:
-    """Make the layers that read and write pixels fit the channels of a model."""
+    """Convert the layers in `found` that read or write pixels to the channels of `model`, in place."""
     for name in found.keys() & {"encoder.downs.0.0.weight", "decoder.downs.0.0.weight"}:
         found[name] = _channels(found[name].transpose(0, 1), other, model, reads=True).transpose(0, 1)
     for name in found.keys() & {"decoder.last.0.weight", "decoder.last.0.bias"}:
@@ -178,7 +178,10 @@ def _convert(found: dict[str, Tensor], other: ModelConfig, model: ModelConfig) -
 
 
 def _channels(weight: Tensor, other: ModelConfig, model: ModelConfig, reads: bool) -> Tensor:
-    """Weights by channel, for other channels: gray is read as the sum of the colours and written as their mean."""
+    """Weights (channels, ...) of a layer converted from `other` to `model`; `reads` is True for an input layer.
+
+    A gray input weight is the sum of the three colours', a gray output weight their mean; a new alpha channel gets 0.
+    """
     colours = weight[: 3 if other.has_colour else 1]
     if other.has_colour and not model.has_colour:
         colours = colours.sum(0, keepdim=True) if reads else colours.mean(0, keepdim=True)

@@ -1,4 +1,4 @@
-"""One training step, and the state it changes: weights, their average, the optimizer."""
+"""Training step of the VAE, and the state that a step changes: weights, their running average, the optimizer."""
 
 import copy
 
@@ -15,24 +15,24 @@ from latentcli.training import augment, schedule
 from latentcli.training.learner import Learner
 from latentcli.training.optimizer import Optimizer
 
-SETTLING_IMAGES = 512  # images that batch statistics and sigma are taken from
+SETTLING_IMAGES = 512  # images from which batch norm's statistics and the likelihood's sigma are computed
 
 
 class TrainState(Learner):
-    """A network being trained. The images, noise and rates of a step depend on its number alone."""
+    """A VAE in training with its optimizer. A step's noise and learning rate depend on seed and step number alone."""
 
     def __init__(self, vae: VAE, config: TrainConfig, stage: schedule.Stage, device: torch.device) -> None:
         self.config, self.stage, self.device = config, stage, device
         self.vae = prepare(vae, device)
         self.averaged: VAE = copy.deepcopy(self.vae).eval().requires_grad_(False)
-        self.averaged.linear = self.vae.linear  # nothing changes it
+        self.averaged.linear = self.vae.linear  # shared, because training leaves the linear path unchanged
         super().__init__(self.vae, self.averaged, Optimizer(self.vae, config))
-        self.noise_scale = float(config.beta > 0)  # an autoencoder draws nothing
-        self._skipped = torch.zeros(2, device=device)  # steps: in all, and in a row
+        self.noise_scale = float(config.beta > 0)  # 0 for an autoencoder, which decodes the posterior mean
+        self._skipped = torch.zeros(2, device=device)  # number of skipped steps in all, and in a row up to now
 
     @property
     def skipped_steps(self) -> int:
-        """Number of steps without finite gradients, which changed nothing. Reading it waits for the device."""
+        """Number of steps left out because a gradient was not finite. Reading the number waits for the device."""
         return int(self._skipped[0])
 
     @property
@@ -40,12 +40,12 @@ class TrainState(Learner):
         return int(self._skipped[1])
 
     def return_to_best(self) -> None:
-        """Continue from the best weights."""
+        """Replace the current and the averaged weights by the best weights kept so far."""
         for network in (self.vae, self.averaged):
             network.load_state_dict({**network.state_dict(), **self.best})
 
     def to_store(self) -> VAE:
-        """The network to store at the end of a run: the best one, if it was kept."""
+        """The network to store after training, with the best averaged weights if `keep` was called, else the last."""
         if self.best:
             self.averaged.load_state_dict({**self.averaged.state_dict(), **self.best})
         return self.averaged
@@ -54,7 +54,7 @@ class TrainState(Learner):
         return {**super().tensors(), "skipped": self._skipped}
 
     def step(self, images: Tensor, step: int) -> Elbo:
-        """Learn from images, uint8 (n, height, width, channels); the ELBO is that before the update."""
+        """Update the weights by one batch, uint8 (n, height, width, channels). Returns its ELBO before the update."""
         config = self.config
         x = self._input(images, step)
         noise = schedule.noise(config.seed, step, len(x), self.vae.config.latent_dim).to(self.device)
@@ -64,7 +64,7 @@ class TrainState(Learner):
             elbo = evaluate_elbo(self.vae, x, self.vae.encode(x), noise, None)
         loss = (elbo.reconstruction + schedule.beta(config, step, self.stage) * elbo.kl).mean()
         if config.optimizer != "rmsprop":
-            loss = loss / self.vae.config.dimensions  # one clipping threshold for all sizes
+            loss = loss / self.vae.config.dimensions  # so that one threshold of gradient clipping suits all image sizes
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._update(step)
@@ -95,11 +95,11 @@ class TrainState(Learner):
 
     @torch.no_grad()
     def evaluated(self, train: Dataset, held_out: Dataset | None = None) -> VAE:
-        """The network that is measured and stored, in eval mode: averaged weights, and what follows from them.
+        """The network with averaged weights, in eval mode, after its batch statistics and sigma are computed anew.
 
-        Batch norm's statistics are taken from some of the training images (as in Izmailov et al. 2018, section 3.2):
-        those of the current weights would not fit. The likelihood's sigma is that of held-out images where there are
-        any, because the error on images that are learned by heart is far too small.
+        Batch norm's statistics come from SETTLING_IMAGES training images (as in Izmailov et al. 2018, section 3.2),
+        because those of the current weights do not fit averaged ones. The likelihood's sigma comes from held-out images
+        if there are any, because the reconstruction error of memorised training images is far too small.
         """
         some = Dataset.from_images(train.take(schedule.order(self.config.seed, 0, len(train))[:SETTLING_IMAGES]))
         norms = [module for module in self.averaged.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -119,7 +119,7 @@ class TrainState(Learner):
 
 
 def untrained(model: ModelConfig, seed: int) -> VAE:
-    """A network with the initial weights of this seed."""
+    """A VAE with random initial weights, the same for the same seed; the global random state is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return VAE(model)
