@@ -1,16 +1,16 @@
-"""Augmentation: moved, mirrored and recoloured batches. The schedule draws by how much."""
+"""Augmentation of batches: moved, mirrored and recoloured images; the module `schedule` draws the random amounts."""
 
 import torch
 from torch import Tensor
 
 
 def farthest(shift: float, images: Tensor) -> tuple[int, int]:
-    """A share of the side in rows and columns of images (n, height, width, channels)."""
+    """The share `shift` of height and width in pixels (rows, columns), for images (n, height, width, channels)."""
     return round(shift * images.shape[1]), round(shift * images.shape[2])
 
 
 def shifted(images: Tensor, shifts: Tensor) -> Tensor:
-    """Images (n, height, width, channels) moved down and right by `shifts` (n, 2) pixels; edges are repeated."""
+    """Images (n, height, width, channels) moved by `shifts` (n, 2), pixels down and right; edge pixels are repeated."""
     n, height, width, _ = images.shape
     rows = (torch.arange(height, device=images.device) - shifts[:, :1]).clamp(0, height - 1)  # (n, height)
     columns = (torch.arange(width, device=images.device) - shifts[:, 1:]).clamp(0, width - 1)  # (n, width)
@@ -23,11 +23,11 @@ def mirrored(x: Tensor, which: Tensor) -> Tensor:
 
 
 def jittered(x: Tensor, jitters: Tensor) -> Tensor:
-    """Images (n, channels, height, width) in [0, 1], changed in brightness and contrast by `jitters` (n, 2).
+    """Images (n, channels, height, width) in [0, 1], changed by `jitters` (n, 2): brightness and contrast.
 
-    A colour c becomes c + c (1 - c) (brightness + contrast (2c - 1)): black stays black and white stays white, so
-    plain backgrounds do not change. With 2 or 4 channels the last is alpha, which stays, and colours are
-    premultiplied by it, so they stay below it.
+    A colour c becomes c + c (1 - c) (brightness + contrast (2c - 1)), which keeps black and white, and so plain
+    backgrounds. With 2 or 4 channels the last is alpha, which is kept; the colours are premultiplied by alpha before
+    and after.
     """
     brightness, contrast = jitters[:, :, None, None, None].unbind(1)
     if x.shape[1] not in (2, 4):

@@ -1,8 +1,8 @@
-"""Checkpoint of a training: everything it takes to go on exactly where it stopped.
+"""Checkpoint of a training: the file from which an interrupted training continues with the same result.
 
-The VAE, the flow of its prior and sharpening have one file each, of one layout: all tensors that training changes, the
-best weights so far, the position, and the options. The file is replaced whole at each save. The options tell whether a
-command resumes the training or asks for another one, which is refused by the name of what differs.
+The VAE, the flow of its prior and sharpening have one checkpoint each, with all tensors that training changes, the
+best weights so far, the position, and the options. Each save replaces the whole file. A command whose options equal
+those in the checkpoint resumes the training; other options are refused, and the message names the differences.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,17 +18,17 @@ from latentcli.model.device import to_numpy
 from latentcli.storage import tensorfile
 
 KIND = "checkpoint"
-Options = dict[str, Any]  # as JSON has them; "files" is a digest of the images
+Options = dict[str, Any]  # option name -> JSON value; "files" is a digest of the image files
 
 
 @dataclass(kw_only=True, slots=True)
 class Position:
-    """Progress of a training, which changes with each step."""
+    """Progress of a training: steps made and planned, and seconds."""
 
-    step: int = 0  # steps made
-    steps: int  # steps planned
+    step: int = 0  # number of steps made
+    steps: int  # number of steps planned
     seconds: float = 0.0  # spent on steps so far, over all sessions
-    stopped: bool = False  # early: more steps would not help
+    stopped: bool = False  # whether training stopped early, before all planned steps
 
     @property
     def has_ended(self) -> bool:
@@ -46,13 +46,13 @@ class _Header:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint(Generic[P]):
-    """A checkpoint without its tensors, which `restore` reads."""
+    """Options and position in a checkpoint; `restore` reads the tensors."""
 
     options: Options
     position: P
 
     def differences(self, asked: Options, besides: Collection[str]) -> list[str]:
-        """In words, each asked option whose value differs from that of the training, those in `besides` left out."""
+        """A phrase for each option whose value in `asked` differs from the checkpoint's, without those in `besides`."""
         return [
             f"{name.replace('_', ' ')} is {self.options.get(name)} there, {value} asked"
             for name, value in asked.items()
@@ -61,7 +61,7 @@ class Checkpoint(Generic[P]):
 
 
 def read(path: Path, position: type[P]) -> Checkpoint[P]:
-    """The checkpoint in a file, without its tensors. Raises FileFormatError when the file is damaged."""
+    """Read options and position of a checkpoint, of position type `position`. Raises FileFormatError if damaged."""
     header = tensorfile.parse(_Header, tensorfile.read_header(path, KIND), path)
     return Checkpoint(header.options, tensorfile.parse(position, header.position, path))
 
@@ -69,17 +69,17 @@ def read(path: Path, position: type[P]) -> Checkpoint[P]:
 def save(
     path: Path, options: Options, position: Position, tensors: Mapping[str, Tensor], best: Mapping[str, Tensor]
 ) -> None:
-    """Write the state of a training. Raises LatentCLIError when that fails; the file before it then stays."""
+    """Write a checkpoint. Raises LatentCLIError if the file cannot be written; an earlier file is then kept."""
     arrays = to_numpy({**tensors, **{f"best.{name}": tensor for name, tensor in best.items()}})
     tensorfile.write(path, KIND, {"options": options, "position": asdict(position)}, arrays)
 
 
 @torch.no_grad()
 def restore(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy what was saved into the tensors of the same names, bit for bit, and return the best weights.
+    """Copy the tensors of a checkpoint into `tensors`, by name and in place. Returns the best weights (empty if none).
 
-    In place, because fused AdamW walks memory: a state must lie in it as its weight does. Raises FileFormatError where
-    the file is damaged or of another network.
+    In place, because fused AdamW needs its momenta in the memory layout of the weights. Raises FileFormatError if the
+    file is damaged or of another network.
     """
     _, arrays = tensorfile.read(path, KIND)
     saved = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -94,5 +94,5 @@ def restore(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names start with a prefix, without it."""
+    """The tensors whose names start with `prefix`, under their names without the prefix."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Training events, beside the `Progress` and `Note` of every job."""
+"""Events that a training yields while it runs, beside the `Progress` and `Note` that all long jobs yield."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,39 +13,39 @@ from latentcli.storage.history import EpochReport, Metrics, SharpMetrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """All options are settled, and the first step follows."""
+    """Event before the first step of a session: images, network size, device and planned steps."""
 
-    what: str  # "training", "sharpening"
-    images: int
-    held_out: int
-    unreadable: tuple[str, ...]  # messages
-    notes: tuple[str, ...] = ()  # what to know about the images
-    parameters: int  # that are trained
+    what: str  # "training" or "sharpening"
+    images: int  # training images
+    held_out: int  # held-out images
+    unreadable: tuple[str, ...]  # error messages, one per file
+    notes: tuple[str, ...] = ()  # warnings about the images
+    parameters: int  # number of trained parameters
     precision: str
     device: str
-    step: int  # 0, or where an interrupted training goes on
-    stage: int = 1  # more where a training that had ended goes on
-    steps: int
+    step: int  # steps made before this session
+    stage: int = 1  # more than 1 after a finished run was made longer
+    steps: int  # planned, with those made before
     steps_per_epoch: int
-    estimated_seconds: float | None  # of training; None when the speed was not measured again
-    trained_steps: int = 0  # before sharpening
-    before: SharpMetrics | None = None  # sharpening
+    estimated_seconds: float | None  # of the remaining steps; None if the speed was not measured
+    trained_steps: int = 0  # of the model before sharpening
+    before: SharpMetrics | None = None  # of the decoder before sharpening; None in training
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """State of a training between measurements, about every half second."""
+    """Event about every half second: step, speed and losses of the last batch."""
 
-    what: str
-    step: int
-    steps: int
-    images_per_second: float | None  # None where steps are not counted in images
-    losses: Mapping[str, float]  # of the last batch: reconstruction and KL in nats per image, or others
+    what: str  # "training", "fitting the prior" or "sharpening"
+    step: int  # steps made
+    steps: int  # steps planned
+    images_per_second: float | None  # None when fitting the prior, which reads no images
+    losses: Mapping[str, float]  # by name; in training "reconstruction" and "kl", in nats per image
 
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """A training pauses at a step to measure."""
+    """Event before a measurement, for which training pauses after step `step` of `steps`."""
 
     step: int
     steps: int
@@ -53,45 +53,45 @@ class Measuring:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Pictures that the model made after a step; they are in its folder as well."""
+    """Event with pictures that the model draws after step `step` of `steps`, also written to the model's folder."""
 
     step: int
     steps: int
     originals: Sequence[Image.Image]
-    reconstructions: Sequence[Image.Image]  # of these
+    reconstructions: Sequence[Image.Image]  # of `originals`
     samples: Sequence[Image.Image]
 
 
 @dataclass(frozen=True, slots=True)
 class SharpReport:
-    """A measurement during sharpening."""
+    """Event with a measurement during sharpening, after step `step` of `steps`."""
 
     step: int
     steps: int
     seconds: float  # of sharpening so far
-    before: SharpMetrics
-    metrics: SharpMetrics
+    before: SharpMetrics  # of the decoder before sharpening
+    metrics: SharpMetrics  # of the decoder now
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """Training was stopped on request; the same command resumes it at `step`."""
+    """Event after a training was stopped on request and saved; the same command resumes the training at `step`."""
 
-    what: str
+    what: str  # "training", "fitting the prior" or "sharpening"
     step: int
     steps: int
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """All files of a training are written."""
+    """Last event of a training, after all files are written."""
 
     folder: Path
     model_id: str
     seconds: float
-    held_out: Metrics | None
-    findings: tuple[Finding, ...]  # the verdict
-    outputs: tuple[Path, ...]
+    held_out: Metrics | None  # on held-out images; None without any
+    findings: tuple[Finding, ...]  # of the diagnosis of the model
+    outputs: tuple[Path, ...]  # written files, the model first
 
 
 Report = (

@@ -1,4 +1,4 @@
-"""Learner: a network in training, the running average of its weights, and the best of the averages."""
+"""State of training any network: its weights, their running average, the best average so far, and the optimizer."""
 
 from collections.abc import Mapping
 
@@ -7,27 +7,27 @@ from torch import Tensor, nn
 
 from latentcli.training.optimizer import Optimizer
 
-FROZEN_PREFIX = "linear."  # tensors that training leaves unchanged
+FROZEN_PREFIX = "linear."  # of the names of tensors that training leaves unchanged: the linear path
 
 
 class Learner:
-    """A network in training. Its averaged weights are the ones that are measured and stored."""
+    """A network in training, a copy with averaged weights, which is measured and stored, and the optimizer."""
 
     def __init__(self, network: nn.Module, averaged: nn.Module, optimizer: Optimizer) -> None:
         self.network, self.averaged, self.optimizer = network, averaged, optimizer
-        self.best: dict[str, Tensor] = {}  # state of `averaged` where it was best, if that is kept
+        self.best: dict[str, Tensor] = {}  # state of `averaged` at the last `keep`
 
     @torch.no_grad()
     def average(self, decay: float) -> None:
-        """Move the averaged weights towards the current ones: `decay` is the share of the old average that stays."""
+        """Update the running average of the weights: average = `decay` * average + (1 - `decay`) * weights."""
         torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay)
 
     def keep(self) -> None:
-        """Remember the averaged weights as the best."""
+        """Copy the averaged weights to `best`."""
         self.best = {name: tensor.clone() for name, tensor in changing(self.averaged.state_dict()).items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors that training changes, by name, for the checkpoint."""
+        """All tensors that training changes, by their names in the checkpoint."""
         groups = {
             "network": self.network.state_dict(),
             "averaged": changing(self.averaged.state_dict()),
@@ -37,5 +37,5 @@ class Learner:
 
 
 def changing(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that training changes: all but those of the linear path."""
+    """The tensors that training changes, without the linear path (probabilistic PCA), which is fitted before."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(FROZEN_PREFIX)}

@@ -153,7 +153,7 @@ def fit_prior(run: Trained, stop: Callable[[], bool]) -> Generator[events.Report
 def _encoded(run: Trained, images: Dataset, of_held_out: bool) -> Encoded:
     posterior = encode_all(run.vae, images.floats())
     if run.summary.beta == 0:
-        posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # an autoencoder has none
+        posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # beta 0 trains no variances
     if run.labelled is None:
         return Encoded.without_labels(posterior)
     return Encoded(posterior, run.labelled.known(of_held_out, images.rows.numpy()))

@@ -1,4 +1,4 @@
-"""Run of a plan, from the first image read to the last file written."""
+"""Run of a training: reads images, trains the VAE, fits its prior, and writes the model and its report."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from latentcli.training.trainer import Trainer
 
 
 def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
-    """Train as planned. `stop` is called after each step; when it is true the run is saved and ends, to be resumed.
+    """Train a VAE as planned, yielding events. When `stop`, called after each step, returns True, save and return.
 
     Raises ConfigError when another program trains in the same folder, LatentCLIError when the folder cannot be written
     to, training diverges or memory runs out.
@@ -25,7 +25,7 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
     with exclusive(plan.folder):
         try:
             remove_parts(plan.folder)
-            plan = up_to_date(plan)  # another program may have resumed the run since the plan was made
+            plan = up_to_date(plan)  # another program may have trained since the plan was made
             if plan.resumed is None:
                 plan.fingerprints.write(plan.folder, plan.choice.train.rows)
             size = plan.choice.config.batch_size
@@ -39,8 +39,8 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
                 if (yield from loop.run(trainer, stop)):
                     yield from results.finish(trainer.trained(), stop)
         finally:
-            if not (plan.folder / RESUME_FILE).exists():  # nothing was trained
+            if not (plan.folder / RESUME_FILE).exists():  # not a single step was saved
                 (plan.folder / FILES_FILE).unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # stays unless nothing was written
+                with contextlib.suppress(OSError):  # a folder with files in it stays
                     (plan.folder / LOCK_FILE).unlink(missing_ok=True)
                     plan.folder.rmdir()

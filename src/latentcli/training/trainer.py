@@ -1,4 +1,4 @@
-"""Training of the VAE, as a task of the loop."""
+"""Training of the VAE, as the `Task` that the training loop runs."""
 
 import math
 from collections.abc import Generator, Iterator, Mapping
@@ -28,28 +28,28 @@ from latentcli.training.schedule import Order
 from latentcli.training.start import Start
 from latentcli.training.step import SETTLING_IMAGES, TrainState, untrained
 
-_HELD_OUT_MEASURED = 2000  # held-out images that are measured on before the end
-_MEASURING = 0.1  # share of the time that measuring at the ends of epochs may take
-_READING = 1 / 3  # time of reading an image, as a share of that of training on it
-_MEASUREMENTS = 20  # of a stage at least, where it has as many epochs
-_MOST_SKIPPED = 50  # steps in a row without finite gradients: training has diverged
+_HELD_OUT_MEASURED = 2000  # held-out images that a measurement takes at most, except the last one
+_MEASURING = 0.1  # share of the training time that measurements at ends of epochs may take
+_READING = 1 / 3  # time of measuring an image over that of training on it
+_MEASUREMENTS = 20  # measurements per stage at least, if the stage has as many epochs
+_MOST_SKIPPED = 50  # steps in a row without finite gradients, above which training counts as diverged
 
 
 class Trainer(Task):
-    """One session of a run: from its start or last interruption to its end or the next interruption."""
+    """Training of a VAE as planned, from the first step or a checkpoint to the last step or an interruption."""
 
     what = "training"
     learner: TrainState
     position: TrainingPosition
 
     def __init__(self, plan: Plan, images: Images, start: Start | None) -> None:
-        """A new run begins with `start`; a resumed one begins with its checkpoint."""
+        """Begin a new run with the weights in `start`, or with `start` None resume from the checkpoint in `plan`."""
         self.plan, self.images, self.train = plan, images, images.train
         self.checkpoint_file, self.options, self.device = plan.folder / RESUME_FILE, plan.options, plan.device
         self.has_fixed_threads = plan.choice.threads is not None
         self.batch_size = self.images_per_step = min(plan.choice.config.batch_size, len(self.train))
         self.steps_per_epoch = len(self.train) // self.batch_size
-        self.speed: machine.Speed | None = None  # None where it was not measured again
+        self.speed: machine.Speed | None = None  # None for a resumed run
         known = plan.resumed.position if plan.resumed else start
         assert known, "a new run begins with a start"
         self.config = _settled(plan.choice.config, self.batch_size, known.flip, known.augment)
@@ -67,10 +67,10 @@ class Trainer(Task):
         if start:
             start.apply(vae, self.config.beta)
         self.learner = TrainState(vae, self.config, self.position.stage, plan.device)
-        # Reconstruction and KL over the steps since the last measurement, and how many those are.
+        # Sums of reconstruction and KL over the steps since the last measurement, and the number of these steps.
         self.sums = torch.zeros(3, device=plan.device)
-        self.evaluated_at = -1  # the step whose averaged weights are ready to be measured
-        # Without the lines that a crash left behind the checkpoint.
+        self.evaluated_at = -1  # step for which `_evaluated` last prepared the averaged network
+        # Lines of the history beyond the checkpoint are from before a crash.
         self.history = [line for line in history.read(plan.folder) if line.step <= self.position.step]
         if plan.resumed:
             self.restore()
@@ -81,12 +81,12 @@ class Trainer(Task):
         return machine.time_steps(self.plan.choice.model, self.config, self.train, self.device, steps)[0]
 
     def _first_position(self) -> TrainingPosition:
-        """The position before the first step; with `minutes`, a test of the speed fixes the number of steps."""
+        """The position of a new run; with `minutes`, the number of steps is computed from the measured speed."""
         model, config = self.plan.choice.model, self.config
         speed = machine.choose(model, config, self.train, self.device)
         steps = config.epochs * self.steps_per_epoch
         if (minutes := config.minutes) is not None:
-            if config.precision == "auto":  # compared in a hurry, or long ago
+            if config.precision == "auto":  # timed on few steps, or long ago
                 timed = machine.measure(model, replace(config, precision=speed.precision), self.train, self.device)
                 speed = replace(speed, seconds_per_image=timed.seconds_per_image)
             steps = max(1, int(minutes * 60 / self._seconds_per_step(speed)))
@@ -95,21 +95,21 @@ class Trainer(Task):
         return TrainingPosition(steps=steps, precision=speed.precision, images=digest, flip=flip, augment=augment)
 
     def _seconds_per_step(self, speed: machine.Speed) -> float:
-        """Seconds of a step, with its share of the measurements."""
+        """Expected seconds per step, including its share of the time that measurements take."""
         apart = max(self.steps_per_epoch, self._measuring_steps())
         return speed.seconds_per_image * (self.batch_size + _READING * self._images_read() / apart)
 
     def _images_read(self) -> int:
-        """Images that a measurement reads: training images for batch statistics and for sigma, and held-out ones."""
+        """Number of images that a measurement decodes or encodes, for batch statistics, sigma and held-out metrics."""
         held_out = len(self.images.held_out) if self.images.held_out else 0
         return 2 * min(SETTLING_IMAGES, len(self.train)) + min(_HELD_OUT_MEASURED, held_out)
 
     def _measuring_steps(self) -> int:
-        """Steps between two measurements that take their share of the time."""
+        """Number of steps between measurements such that measuring takes the share _MEASURING of the time."""
         return math.ceil(_READING * self._images_read() / (_MEASURING * self.batch_size))
 
     def _add_stage(self) -> None:
-        """Add a stage of the asked length to a run that has ended."""
+        """Begin another stage of a finished run, up to the total `epochs` or `minutes` that are asked for now."""
         position, asked = self.position, self.options
         if "minutes" in asked:
             assert self.plan.resumed, "only a run that has ended grows"
@@ -140,7 +140,7 @@ class Trainer(Task):
             yield self._measure_start(self.images.held_out)
 
     def _measure_start(self, held_out: Dataset) -> EpochReport:
-        """Measure the weights of the start: those of another model may be better than what few images teach."""
+        """Measure and keep the initial weights: those of another model may be better than any trained on few images."""
         vae, noise_scale = self._evaluated(), self.learner.noise_scale
         trained = measure(vae, self.train.spread(SETTLING_IMAGES).floats(), noise_scale)
         metrics = measure(vae, held_out.spread(_HELD_OUT_MEASURED).floats(), noise_scale)
@@ -166,7 +166,7 @@ class Trainer(Task):
         )
 
     def is_measured(self) -> bool:
-        """At the last step, and at ends of epochs that are so far apart that measuring takes a tenth of the time."""
+        """Whether to measure at this step: the last one, or an end of an epoch, spaced to take a tenth of the time."""
         stage, step = self.position.stage, self.position.step
         every = max(1, min(self._measuring_steps(), (stage.end - stage.start) // _MEASUREMENTS))
         done = step - stage.start
@@ -199,14 +199,14 @@ class Trainer(Task):
         ]
 
     def _evaluated(self) -> VAE:
-        """The network that is measured and stored, brought up to date with this step."""
+        """The network with averaged weights, in eval mode; batch statistics and sigma are computed once per step."""
         if self.evaluated_at != self.position.step:
             self.learner.evaluated(self.train, self.images.held_out)
             self.evaluated_at = self.position.step
         return self.learner.averaged
 
     def _epoch_report(self, reconstruction: float, kl: float, held_out: Metrics | None) -> EpochReport:
-        """A new line of the history: means over training images, and metrics on held-out ones."""
+        """Add a line of training means and held-out metrics to the history, and return the line."""
         if held_out is not None and not math.isfinite(held_out.reconstruction + (held_out.kl or 0.0)):
             raise self._diverged("held-out metrics are not finite")
         report = EpochReport(
@@ -226,7 +226,7 @@ class Trainer(Task):
         return -(-step // self.steps_per_epoch)
 
     def _keep_best(self, held_out: Metrics) -> None:
-        """Keep the best weights, and stop where the held-out loss has risen for long."""
+        """Keep the weights if their held-out loss is the lowest so far; stop training if it has risen for long."""
         position = self.position
         position.curve = LossCurve.after(position.curve, position.step, early_stop.loss(held_out, self.config.beta))
         if position.curve.best_step == position.step:
@@ -244,12 +244,12 @@ class Trainer(Task):
         return {**self.learner.tensors(), "sums": self.sums}
 
     def save(self) -> None:
-        """Write the history, then the checkpoint: lines beyond the checkpoint are dropped on resuming."""
+        """Write the history, then the checkpoint; resuming drops lines of the history beyond the checkpoint."""
         history.write(self.plan.folder, self.history)
         super().save()
 
     def trained(self) -> Trained:
-        """The result, once all steps are made, with the weights of the last measurement or of the checkpoint."""
+        """The trained VAE with the best or the last measured weights, to call after the last step."""
         labelled = self.plan.choice.labelled
         vae, summary = self.learner.to_store(), self._summary()
         return Trained(self.plan.folder, vae, self.train, self.images.held_out, summary, self.history, labelled)
@@ -287,7 +287,7 @@ class Trainer(Task):
 
 
 def _settled(asked: TrainConfig, batch_size: int, flip: bool, augment: bool) -> TrainConfig:
-    """The options; `flip` and `augment`, found out from the images, fill in what they leave open."""
+    """`asked` with this batch size; `flip` and `augment`, decided from the images, replace options that are None."""
     flip = flip if asked.flip is None else asked.flip
     augment = augment if asked.augment is None else asked.augment
     config = replace(asked, batch_size=batch_size, flip=flip, augment=augment)
@@ -295,7 +295,7 @@ def _settled(asked: TrainConfig, batch_size: int, flip: bool, augment: bool) -> 
 
 
 def _share(held_out: str) -> float | None:
-    """The held-out share of the images; None where a folder was held out."""
+    """The share of held-out images that the option `held_out` gives; None if the option names a folder."""
     try:
         return float(held_out)
     except ValueError:

@@ -1,1 +1,1 @@
-"""The fitted prior: a mixture or a flow over the encoded training set."""
+"""Fit of the prior, a Gaussian mixture or a flow, to the latents of the training images."""

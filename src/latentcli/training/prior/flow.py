@@ -1,8 +1,8 @@
-"""Fit of the prior by flow matching: the network of its velocity field, and its training on encoded images.
+"""Fit of the prior by flow matching: the network of the velocity field, and its training on encoded images.
 
-The flow runs in latents that are turned and scaled so that their variance in a direction grows with what the direction
-changes in pictures. Noise then hides detail first, as it does in pixels, and samples decide on the layout first. In
-whitened latents, where every direction counts as much, avatars wore two haircuts at once.
+The flow runs in rotated and scaled latents, whose variance in a direction grows with the change that the direction
+makes in decoded pictures. Noise then hides detail first, as noise in pixels does, so samples get their layout first. In
+whitened latents, where all directions have the same variance, sampled avatars wore two haircuts at once.
 """
 
 import contextlib
@@ -32,32 +32,33 @@ from latentcli.training.loop import Task
 from latentcli.training.optimizer import Optimizer
 from latentcli.training.prior.mixture import active_dimensions, covariance
 
-_MOST_STEPS = 3000
-_STEPS_PER_PIXEL = 2.4e-6  # of the images that the network was trained on: up to two fifths of its time, on two cores
-_WIDTH, _HIDDEN, _BLOCKS, _EMBEDDING = 512, 1024, 6, 128  # numbers, numbers, blocks, numbers of the time embedding
+_MOST_STEPS = 3000  # of the training of a flow
+_STEPS_PER_PIXEL = 2.4e-6  # steps per pixel that the VAE was trained on: up to 40 % of the VAE's time on two cores
+_WIDTH, _HIDDEN, _BLOCKS, _EMBEDDING = 512, 1024, 6, 128  # features, inner features, blocks, features of the embedding
 _BATCH = 512  # latents per step
-_RATE, _WARM_UP = 5e-4, 50  # learning rate of AdamW; steps until it is reached
-_EMA = 0.998
-_MEASURE_EVERY = 100  # steps
-_ALL, _NONE = 0.5, 0.25  # shares of the latents that are shown with all their labels, and with none
-_COMBINATIONS = 4096  # training images whose label combinations samples take
-_PATIENCE = 500  # steps without a better held-out loss, after which it stops
-_LEAST = 0.001  # share of the held-out loss that counts as better
-_MEASURED = 2048  # held-out latents, drawn again and again where there are fewer
-# Power of what a direction changes in pictures that its variance is. Avatars, 1,500 steps, Fréchet distance of samples
-# to held-out images in the features of open_nsfw: 0 gives 48, 0.5 gives 20, 1 gives 27; the mixture alone has 68.
+_RATE, _WARM_UP = 5e-4, 50  # learning rate of AdamW; steps of its linear warm-up
+_EMA = 0.998  # decay of the running average of the weights
+_MEASURE_EVERY = 100  # steps between measurements of the held-out loss
+_ALL, _NONE = 0.5, 0.25  # shares of training latents given with all their labels, and with none; others: with some
+_COMBINATIONS = 4096  # training images at most whose label combinations are stored, for samples to draw from
+_PATIENCE = 500  # steps without a lower held-out loss, after which training stops
+_LEAST = 0.001  # relative decrease of the held-out loss that counts as lower
+_MEASURED = 2048  # held-out latents in the loss; fewer are repeated
+# Variance of a direction in the flow's latents = (change that the direction makes in pictures) ** _EMPHASIS. Fréchet
+# distance of sampled avatars (features of open_nsfw, 1,500 steps) with 0: 48, 0.5: 20, 1: 27; the mixture alone: 68.
 _EMPHASIS = 0.5
-_LEAST_CHANGE = 1e-6  # share of the largest
+_LEAST_CHANGE = 1e-6  # least change by a direction, relative to the largest change
 
 
 def steps_after(pixels: float) -> int:
-    """Training steps of a flow whose VAE was trained on this number of pixels."""
+    """Number of training steps for a flow whose VAE was trained on `pixels` pixels: steps x batch size x image area."""
     return min(_MOST_STEPS, int(_STEPS_PER_PIXEL * pixels))
 
 
 class Block(nn.Module):
-    """h + gate * f(scale, shift, layer norm of h); the time sets scale, shift and gate, which start at 0.
+    """Residual block h + gate * f(layer norm of h, scaled and shifted): h (n, _WIDTH), embedding (n, _EMBEDDING).
 
+    A linear layer computes scale, shift and gate from the embedding of time and labels; all three start at 0.
     Peebles & Xie 2023, "Scalable diffusion models with transformers", adaLN-Zero.
     """
 
@@ -77,10 +78,10 @@ class Block(nn.Module):
 
 
 class VelocityField(nn.Module):
-    """The network of `FlowPrior.velocity`, for training: x (n, k) and times (n,) to velocities (n, k).
+    """Trainable network that `FlowPrior.velocity` evaluates: latents x (n, k) and times (n,) to velocities (n, k).
 
-    `labels` (n, values) is 1 for each label that the image is to have; all zeros leave it open (Ho & Salimans 2022,
-    "Classifier-free diffusion guidance", algorithm 1).
+    `labels` (n, values) is 1 for each label that conditions the velocity; all zeros leave the image free (Ho &
+    Salimans 2022, "Classifier-free diffusion guidance", algorithm 1).
     """
 
     frequencies: Tensor
@@ -88,7 +89,7 @@ class VelocityField(nn.Module):
     def __init__(self, k: int, values: int = 0) -> None:
         super().__init__()
         self.first = nn.Linear(k, _WIDTH)
-        self.parts = nn.Embedding(values, _EMBEDDING) if values else None  # by the name it has in files
+        self.parts = nn.Embedding(values, _EMBEDDING) if values else None  # labels; named as in model files
         self.time = nn.ModuleList([nn.Linear(2 * FREQUENCIES, _EMBEDDING), nn.Linear(_EMBEDDING, _EMBEDDING)])
         self.blocks = nn.ModuleList(Block() for _ in range(_BLOCKS))
         self.last = nn.Linear(_WIDTH, k)
@@ -112,17 +113,17 @@ class VelocityField(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Encoded images and their labels."""
+    """Posteriors of encoded images, and the labels of the images."""
 
     posterior: Posterior
-    labels: Tensor  # (n, values) float32, 1 for each label that an image has; (n, 0) where there are none
+    labels: Tensor  # (n, values) float32, 1 for each label that an image has; (n, 0) without labels
 
     @classmethod
     def without_labels(cls, posterior: Posterior) -> Self:
         return cls(posterior, torch.empty(len(posterior.mean), 0))
 
     def only(self, dimensions: Tensor) -> Self:
-        """The same images in some latent dimensions alone."""
+        """The encoded images with only the latent dimensions numbered in `dimensions`, (k,) int64."""
         posterior = self.posterior
         return replace(self, posterior=Posterior(posterior.mean[:, dimensions], posterior.logvar[:, dimensions]))
 
@@ -132,23 +133,23 @@ class Encoded:
 
 @dataclass(kw_only=True, slots=True)
 class FlowPosition(Position):
-    """Progress of the fit of a flow."""
+    """Progress of the training of a flow, as its checkpoint stores it."""
 
-    best_loss: float  # held-out
-    best_step: int = 0
+    best_loss: float  # lowest held-out loss so far
+    best_step: int = 0  # 0 while the mixture alone is best
 
 
 class FlowTraining(Task):
-    """Training of a flow prior on encoded images, as a task of the loop: it learns what the mixture leaves over."""
+    """Training of a flow prior on encoded images by the training loop; its network corrects the mixture's velocity."""
 
     what = "fitting the prior"
     position: FlowPosition
-    has_fixed_threads = True  # its steps are too short to time them
+    has_fixed_threads = True  # steps of the flow are too short for timing them
 
     def __init__(
         self, train: Encoded, held_out: Encoded, mixture: MixturePrior, seed: int, steps: int, checkpoint_file: Path
     ) -> None:
-        """Resume from the checkpoint if it is of the same training; another or a damaged one is left alone."""
+        """Resume from `checkpoint_file` if it is of a training with equal options; else begin anew without an error."""
         self.checkpoint_file, self.device = checkpoint_file, train.posterior.mean.device
         self.options = {
             "train": tensorfile.digest(train.arrays()),
@@ -196,7 +197,7 @@ class FlowTraining(Task):
         return [events.StepReport(self.what, position.step, position.steps, None, {"held-out loss": loss})]
 
     def prior(self) -> FlowPrior:
-        """The flow with the weights that were best on held-out latents."""
+        """The flow prior with the weights of the lowest held-out loss."""
         return FlowPrior(
             self._mean.numpy(),
             self._basis.numpy(),
@@ -207,7 +208,7 @@ class FlowTraining(Task):
 
     @torch.inference_mode()
     def held_out_loss(self) -> float:
-        """Mean squared error of the velocity with the averaged network; always on the same draws."""
+        """Mean squared error of the averaged network's velocity on held-out latents, with the same noise each time."""
         start, end, t, labels = self._measured
         x = _between(start, end, t)
         return float((self._paths.velocity(x, t) + self.learner.averaged(x, t, labels) - (end - start)).square().mean())
@@ -230,7 +231,7 @@ class FlowTraining(Task):
         return {"velocity": loss.detach()}
 
     def _pairs(self, encoded: Encoded, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Noise and posterior draws of the rows, each (n, k), times between them (n,), and labels (n, values)."""
+        """Noise (n, k), posterior draws (n, k) of images `rows`, times (n,), labels (n, values), some left out."""
         posterior = encoded.posterior
         generator = schedule.stream(self._seed, "pairs", step)
         noise, start = torch.randn(2, len(rows), posterior.mean.shape[1], generator=generator)
@@ -244,9 +245,9 @@ class FlowTraining(Task):
 
 
 def _scaling(drawn: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor]:
-    """Matrices that take centred latents to the flow's dimensions, and back: both (k, k).
+    """Matrix that turns centred latents into the flow's latents (right-multiplied), and its inverse: both (k, k).
 
-    A direction changes pictures as much as the posterior is narrow along it.
+    The narrower the posterior is along a direction, the more the direction changes pictures, and the larger its scale.
     """
     variances, directions = torch.linalg.eigh(torch.from_numpy(covariance(drawn.double().numpy())))
     whiten, back = directions / variances.sqrt(), (directions * variances.sqrt()).T
@@ -258,7 +259,7 @@ def _scaling(drawn: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor]:
 
 
 class _Paths:
-    """`MixturePaths` in PyTorch, for many times at once."""
+    """`MixturePaths`, the straight paths from N(0, I) to a Gaussian mixture, in PyTorch, with a time for each row."""
 
     def __init__(self, mixture: MixturePrior, active: Tensor, centre: Tensor, to_flow: Tensor) -> None:
         self.weights = torch.from_numpy(mixture.weights)
@@ -270,7 +271,7 @@ class _Paths:
         return MixturePaths(**to_numpy(vars(self)))
 
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
-        """Velocity (n, k) at x (n, k) and times t (n,)."""
+        """Mean velocity (n, k) of the paths that pass the points x (n, k) at the times t (n,)."""
         t = t[:, None]
         log_likelihoods, velocities = [], []
         for weight, mean, variances, directions in zip(
@@ -285,7 +286,7 @@ class _Paths:
 
 
 def _combinations(labels: Tensor) -> np.ndarray | None:
-    """The label combinations of up to _COMBINATIONS images: (m, most) float32 label numbers, filled up with -1."""
+    """Label numbers of up to _COMBINATIONS images, a row each, padded with -1: (m, most); None without labels."""
     if not labels.shape[1]:
         return None
     labels = labels[:: -(-len(labels) // _COMBINATIONS)]

@@ -1,4 +1,4 @@
-"""Labels that the prior is conditioned on: the sub-folder of each image, or its columns in a table."""
+"""Labels that the prior is conditioned on: the sub-folder of each image, or the columns of a table of labels."""
 
 import hashlib
 import os
@@ -18,30 +18,30 @@ from latentcli.data.sources import Listing, names_as_numbers
 from latentcli.errors import ConfigError
 from latentcli.model.parts import Parts
 
-FOLDER = "folder"  # the column of sub-folders
-_LEAST = 10  # training images of a value
-_MOST = 100  # values of a column
-_FEW_NUMBERS = 10  # different ones, which stay as they are
+FOLDER = "folder"  # name of the column made of sub-folders
+_LEAST = 10  # training images that a value needs to be a label
+_MOST = 100  # values up to which a column is used
+_FEW_NUMBERS = 10  # different numbers up to which each number of a column is a label; more become thirds
 _THIRDS = ("low", "middle", "high")
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """The labels that images may have, and those that each image of the listings has."""
+    """Columns of labels, and the label of each image of the listings (files of a source) in each column."""
 
-    parts: Parts  # columns and their values
-    codes: tuple[np.ndarray, ...]  # (n, columns) int64, of the training listing first: numbers of values, -1 for none
+    parts: Parts  # column name -> possible labels
+    codes: tuple[np.ndarray, ...]  # label numbers, -1 for none: (n, columns) int64, one per listing, training first
     notes: tuple[str, ...] = ()
 
     def known(self, of_held_out: bool, rows: np.ndarray) -> Tensor:
-        """Labels of the images at these rows of a listing: (n, values) float32, 1 for each value that an image has."""
+        """Multi-hot labels of the images at `rows` of the training or held-out listing: (n, values) float32."""
         codes = torch.from_numpy(self.codes[-1 if of_held_out else 0][rows])
         unknown = len(self.parts)  # one more column takes the codes of -1 and is left out
         values = torch.zeros(len(codes), unknown + 1)
         return values.scatter_(1, torch.where(codes < 0, unknown, codes), 1.0)[:, :unknown]
 
     def digest(self) -> str:
-        """Twelve hex digits, the same for the same labels of the same images."""
+        """Twelve hex digits of a SHA-256 hash over all labels of all images."""
         digest = hashlib.sha256(repr(self.parts.columns).encode())
         for codes in self.codes:
             digest.update(codes.tobytes())
@@ -49,14 +49,14 @@ class Labelled:
 
 
 def of_folders(train: Selection, listings: Sequence[Listing]) -> Labelled | None:
-    """Labels by sub-folder; None where there are not two of them with enough images."""
-    if not (names_as_numbers(listings[0].names) == ord("/")).any():  # as in most folders, which may be large
+    """Labels by the sub-folder of each image; None without two sub-folders of at least _LEAST training images."""
+    if not (names_as_numbers(listings[0].names) == ord("/")).any():  # a quick test: no image is in a sub-folder
         return None
     return _labelled([{FOLDER: _sub_folders(listing)} for listing in listings], train)
 
 
 def of_table(path: Path, train: Selection, listings: Sequence[Listing]) -> Labelled:
-    """Labels by the columns of a CSV table. Raises ConfigError where it has no use for these images."""
+    """Labels by the columns of a CSV table. Raises ConfigError if the table labels none of the training images."""
     table = CsvTable.read(path, listings[0].source.root)
     row_of = {os.fsencode(name): row for row, name in enumerate(table.names)}
     values_of = {column: [*_values(table, column), ""] for column in table.texts}  # the last for images without a row
@@ -75,7 +75,7 @@ def of_table(path: Path, train: Selection, listings: Sequence[Listing]) -> Label
 
 
 def _labelled(columns: Sequence[Mapping[str, Sequence[str]]], train: Selection) -> Labelled | None:
-    """Labels from the text of each image in each column, one mapping for each listing."""
+    """Labels from `columns`, which map column names to a text per image, one mapping per listing; None if none fits."""
     values_of: dict[str, tuple[str, ...]] = {}
     for column, texts in columns[0].items():
         counts = Counter(texts[row] for row in train.rows)
@@ -96,7 +96,7 @@ def _labelled(columns: Sequence[Mapping[str, Sequence[str]]], train: Selection) 
 
 
 def _sub_folders(listing: Listing) -> list[str]:
-    """For each image, the first folder in which the images' paths differ; "" for those that lie beside such folders."""
+    """Sub-folder of each image: the first folder in its path after those common to all images; "" if there is none."""
     folders = [tuple(os.path.dirname(bytes(name)).split(b"/")) for name in listing.names]
     levels = map(set, zip(*set(folders), strict=False))
     common = sum(1 for _ in takewhile(lambda level: len(level) == 1, levels))
@@ -104,7 +104,7 @@ def _sub_folders(listing: Listing) -> list[str]:
 
 
 def _values(table: CsvTable, column: str) -> list[str]:
-    """A column as values: texts and few numbers as they are, 0 to 1 as no and yes, other numbers in thirds."""
+    """Labels of a column: its texts, "no" and "yes" for 0 to 1, up to _FEW_NUMBERS numbers as text, else thirds."""
     if not table.is_numeric(column):
         return table.texts[column]
     numbers = table.column(column)

@@ -1,4 +1,4 @@
-"""Fit of the prior: a Gaussian mixture over the encoded training images."""
+"""Fit of a Gaussian mixture to the latents of the training images, as prior of the VAE."""
 
 import warnings
 
@@ -10,18 +10,17 @@ from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
 from latentcli.storage.history import ACTIVE_KL
 
-_MOST_COMPONENTS = 10
-_PER_COMPONENT = 20  # latents per component and dimension
-MOST_LATENTS = 30_000  # that the mixture is fitted to
-_RIDGE = 1e-3  # added to each variance
+_MOST_COMPONENTS = 10  # of the mixture
+_PER_COMPONENT = 20  # latents per component and dimension at least
+MOST_LATENTS = 30_000  # latents at most that the prior is fitted to
+_RIDGE = 1e-3  # added to each variance, so that no covariance is singular
 
 
 def fit(posterior: Posterior, seed: int) -> MixturePrior:
-    """Fit a mixture to one posterior draw per training image; inactive dimensions stay N(0, 1).
+    """Fit a Gaussian mixture to one posterior draw per image; inactive latent dimensions stay N(0, 1).
 
-    The number of components grows with the latents there are, and one Gaussian is taken where a held-out fifth says
-    it is at least as likely. With fewer latents than twice the dimensions its covariance is shrunk (Ledoit & Wolf
-    2004).
+    The number of components grows with the number of images. A single Gaussian is used if a held-out fifth of the
+    latents is at least as likely under it; with few latents its covariance is shrunk (Ledoit & Wolf 2004).
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(posterior.mean), generator=generator)[:MOST_LATENTS]
@@ -36,12 +35,12 @@ def fit(posterior: Posterior, seed: int) -> MixturePrior:
 
 
 def active_dimensions(posterior: Posterior) -> Tensor:
-    """Latent dimensions with more than ACTIVE_KL nats of KL on average: (k,) int64."""
+    """Numbers of the latent dimensions whose mean KL over the images is above ACTIVE_KL nats: (k,) int64."""
     return torch.nonzero(posterior.kl_per_dimension().mean(dim=0) > ACTIVE_KL).flatten()
 
 
 def _fit_components(z: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights (k,), means (k, d) and covariances (k, d, d) of the better of a mixture and one Gaussian."""
+    """Weights (k,), means (k, d), covariances (k, d, d) of a mixture fitted to z (n, d), or of one Gaussian (k = 1)."""
     count, dims = z.shape
     components = min(_MOST_COMPONENTS, count // (_PER_COMPONENT * dims))
     if components >= 2:
@@ -53,7 +52,7 @@ def _fit_components(z: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, n
 
 
 def covariance(z: np.ndarray) -> np.ndarray:
-    """Covariance (d, d) of latents z (n, d), shrunk where they are few (Ledoit & Wolf 2004), never singular."""
+    """Covariance (d, d) of latents z (n, d), never singular; shrunk if n < 2 d (Ledoit & Wolf 2004)."""
     from sklearn.covariance import ledoit_wolf
 
     count, dims = z.shape
@@ -74,7 +73,7 @@ def _mixture(z: np.ndarray, components: int, seed: int):  # type: ignore[no-unty
 def _embed(
     weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, active: Tensor, latent_dim: int
 ) -> MixturePrior:
-    """The prior in all dimensions, from its components in the active ones; the others are N(0, 1)."""
+    """The mixture in all latent dimensions, from its components in the `active` dimensions and N(0, 1) elsewhere."""
     components, rows = len(weights), active.numpy()
     all_means = np.zeros((components, latent_dim), dtype=np.float32)
     all_means[:, rows] = means

@@ -1,1 +1,1 @@
-"""Sharpening: the decoder of a trained model, trained further against a discriminator."""
+"""Sharpening: trains the decoder of a finished model further, against a discriminator."""

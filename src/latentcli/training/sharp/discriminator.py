@@ -1,4 +1,4 @@
-"""Discriminator of patches: it tells images from decoded latents."""
+"""Discriminator for sharpening: a convolutional network that tells patches of images from those of decoded latents."""
 
 import torch
 import torch.nn.functional as F
@@ -7,21 +7,21 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from latentcli.config import ModelConfig
 
-_WIDTHS = (32, 64, 128)  # feature maps of the levels, each with half the height and width of the one before
-_LAST = 128  # feature maps that verdicts are made from
-_SMALLEST = 8  # pixels: no further halving below
-# Decoded pictures differ from images in details, which are faint beside the rest. So the network also sees the
-# difference from the mean of _AROUND x _AROUND pixels, _STRONGER times amplified: without it, it tells nothing apart
-# in 75 steps.
+_WIDTHS = (32, 64, 128)  # feature maps of the levels, each level with half the height and width of the level before
+_LAST = 128  # feature maps of the layer before the verdicts
+_SMALLEST = 8  # pixels: smaller features are not halved again
+# Decoded pictures differ from images in faint details. So the discriminator also gets the difference of each pixel from
+# the mean of _AROUND x _AROUND pixels, amplified _STRONGER times: without this input, the discriminator tells nothing
+# apart in 75 steps.
 _AROUND, _STRONGER = 5, 6.0
-_GAIN = 2.0  # of SiLU, which halves small inputs: spectral normalisation leaves the weights no room to make up for it
+_GAIN = 2.0  # times SiLU, which halves small inputs: spectrally normalised weights cannot compensate for that
 
 
 class Discriminator(nn.Module):
-    """Images (n, channels, height, width) to a verdict per patch (n, 1, rows, columns), and the features of each level.
+    """Network from images (n, channels, height, width) to a score per patch (n, 1, rows, columns) and all features.
 
     Isola et al. 2017, "Image-to-image translation with conditional adversarial networks", section 3.2.2, with spectral
-    normalisation (Miyato et al. 2018). It learns verdicts above 1 for images and below -1 for decoded latents.
+    normalisation (Miyato et al. 2018). Scores are trained to be above 1 for images, below -1 for decoded latents.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -40,11 +40,11 @@ class Discriminator(nn.Module):
         features = []
         h = torch.cat([2 * images - 1, 2 * _STRONGER * details(images)], dim=1)
         for level in self.levels:
-            h = _GAIN * F.silu(level(h))  # the backward pass of leaky ReLU takes ten times as long in bf16
+            h = _GAIN * F.silu(level(h))  # leaky ReLU's backward pass takes ten times as long in bf16
             features.append(h)
         return self.last(h).float(), features
 
 
 def details(images: Tensor) -> Tensor:
-    """Difference of each pixel from the mean of those around it, of images (n, channels, height, width)."""
+    """Images (n, channels, height, width) minus their local means over _AROUND x _AROUND pixels."""
     return images - F.avg_pool2d(images, _AROUND, 1, _AROUND // 2, count_include_pad=False)

@@ -1,4 +1,4 @@
-"""Metrics of sharpening: PSNR, sharpness and the Fréchet distance of samples, always on the same images."""
+"""Metrics of a decoder in sharpening: PSNR, sharpness and Fréchet distance of samples, always on the same images."""
 
 import numpy as np
 import torch
@@ -10,16 +10,16 @@ from latentcli.model.metrics import psnr_per_image, sharpness
 from latentcli.model.vae import VAE
 from latentcli.storage.history import SharpMetrics
 
-_COMPARED = 500  # images
-_BATCH = 100
-_LEAST_VARIANCE = 1e-8  # of a Laplacian: flat images have no sharpness
+_COMPARED = 500  # images at most that a decoder is measured on
+_BATCH = 100  # images or latents decoded at once
+_LEAST_VARIANCE = 1e-8  # of an image's Laplacian, so that a flat image does not divide by 0
 
 
 class SharpMeter:
-    """Measures decoders that go with one encoder."""
+    """Function from a VAE to the metrics of its decoder, for VAEs that share one encoder."""
 
     def __init__(self, images: Dataset, latents: np.ndarray, features: FeatureSpace) -> None:
-        """`latents` (n, latent_dim) are samples of the prior."""
+        """`latents` (n, latent_dim) are samples of the prior, `features` the space of the Fréchet distance."""
         self._images = torch.cat(list(images.spread(_COMPARED).floats()))
         self._latents = torch.from_numpy(latents)
         self._space = features

@@ -1,4 +1,4 @@
-"""Plan of a sharpening, settled before the first image is decoded."""
+"""Plan of a sharpening (further training of a model's decoder), made before the images are decoded."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,57 +20,57 @@ from latentcli.training import checkpoint
 from latentcli.training.checkpoint import Checkpoint, Options, Position
 from latentcli.training.plan import Choice
 
-_BATCH_SIZES = (16, 64)  # images, the least and the most
+_BATCH_SIZES = (16, 64)  # least and most images per step
 
 
 @dataclass(frozen=True, slots=True)
 class SharpenRequest:
-    """Options of a sharpening; None leaves the choice to latentcli."""
+    """Options of a sharpening as the user gave them; None leaves the choice to latentcli."""
 
     minutes: float | None = None
     precision: Precision = "auto"
     seed: int = 0
     device: Device = "auto"
-    threads: int | None = None  # of the processor
+    threads: int | None = None  # processor threads; None: all, or one while another program slows them down
 
 
 @dataclass(kw_only=True, slots=True)
 class SharpPosition(Position):
-    """Progress of a sharpening."""
+    """Progress of a sharpening, as its checkpoint stores it."""
 
-    precision: str  # what it computes in
-    weight: float = 1.0  # of all terms but the pixel loss
-    before: SharpMetrics
-    best: SharpMetrics | None = None  # of the decoder that would be stored; None where none is good enough
+    precision: str  # "fp32" or "bf16"
+    weight: float = 1.0  # of all terms of the loss except the pixel loss
+    before: SharpMetrics  # of the decoder before sharpening
+    best: SharpMetrics | None = None  # of the decoder to store; None while no decoder is better than before sharpening
 
 
 @dataclass(frozen=True, slots=True)
 class SharpPlan:
-    """Plan of a sharpening, with its checkpoint if it is resumed."""
+    """Plan of a sharpening, with the checkpoint to resume from if there is one."""
 
     folder: Path  # of the model
-    model: Path  # in it: the file to start from
-    choice: Choice  # images and network
+    model: Path  # file of the model to sharpen, in `folder`
+    choice: Choice  # images and network of the training
     config: SharpConfig
     device: torch.device
-    options: Options  # must be the same to resume it
+    options: Options  # a checkpoint is resumed only with equal options
     resumed: Checkpoint[SharpPosition] | None = None
-    finished: bool = False  # nothing is left to do
+    finished: bool = False  # whether the model is sharpened already, or no better decoder was found
 
 
 def prepare(entry: ModelEntry, data: Path | None, request: SharpenRequest) -> SharpPlan:
-    """List the images and plan; with `data` None the images are looked for where they were.
+    """Plan the sharpening of a model on the images in `data`; None stands for the folder of its training images.
 
-    Raises ConfigError for images that are gone, ImageError where there are none, and what `plan_for` raises.
+    Raises ConfigError if that folder is gone, ImageError if no images are there, and the errors of `plan_for`.
     """
     training = _trained(entry)
     return plan_for(entry, _choose(entry, training, data, request), request)
 
 
 def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> SharpPlan:
-    """Plan the sharpening of a model on images that are chosen, or resume an interrupted one.
+    """Plan the sharpening of a model on the images in `choice`; an interrupted sharpening is resumed.
 
-    Raises ConfigError for a model that cannot be sharpened, or other options than those of an interrupted sharpening.
+    Raises ConfigError if the model cannot be sharpened, or the interrupted sharpening has other options.
     """
     training, start = _trained(entry), _start(entry)
     options = {
@@ -90,7 +90,7 @@ def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> Shar
 
 
 def _start(entry: ModelEntry) -> ModelEntry:
-    """The model to sharpen: the plain one, where a sharp one was written but not all of its other files."""
+    """The model to sharpen: `entry`, or its unsharpened copy if a sharpening was killed while it wrote results."""
     plain, unfinished = entry.path.with_name(PLAIN_FILE), entry.path.with_name(SHARP_RESUME_FILE)
     training = entry.header.training
     is_cut_short = training and training.sharpening and unfinished.exists() and plain.exists()
@@ -98,7 +98,7 @@ def _start(entry: ModelEntry) -> ModelEntry:
 
 
 def _trained(entry: ModelEntry) -> TrainingSummary:
-    """Training summary of a model. Raises ConfigError where the model cannot be sharpened."""
+    """Training summary of the model `entry`. Raises ConfigError if the model cannot be sharpened."""
     if entry.header.bundled:
         raise ConfigError(f"{entry.name} comes with latentcli and stays as it is; train a model of your own")
     if entry.path.name != MODEL_FILE:
@@ -109,7 +109,7 @@ def _trained(entry: ModelEntry) -> TrainingSummary:
 
 
 def _choose(entry: ModelEntry, training: TrainingSummary, data: Path | None, request: SharpenRequest) -> Choice:
-    """The images of the training, split as they were, and its network."""
+    """Network of the model, and the images in `data` (None: its training folder), with the same held-out share."""
     try:
         sources = [files.source for files in Fingerprints.load(entry.path.parent).listings]
     except FileFormatError:
@@ -143,7 +143,7 @@ def _configure(training: TrainingSummary, request: SharpenRequest) -> SharpConfi
 
 
 def _resumed(plan: SharpPlan) -> Checkpoint[SharpPosition] | None:
-    """The checkpoint of an interrupted sharpening; None where there is none, or it is of other weights."""
+    """Checkpoint of an interrupted sharpening of the same weights, or None. Raises ConfigError for other options."""
     path = plan.folder / SHARP_RESUME_FILE
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""Sharpening of a trained model: its decoder learns on against a discriminator; encoder and prior stay as they are."""
+"""Sharpening of a model: trains its decoder further against a discriminator; encoder and prior do not change."""
 
 import contextlib
 import math
@@ -31,23 +31,23 @@ from latentcli.training.sharp.plan import SharpenRequest, SharpPlan, SharpPositi
 from latentcli.training.sharp.step import SharpState
 from latentcli.training.step import SETTLING_IMAGES
 
-MOST_LOST = 1.5  # dB of held-out PSNR
-_AIM = 1.3  # target PSNR loss in dB: the weight moves towards it at each measurement
-_LIGHTEST, _HEAVIEST = 0.1, 6.0  # limits of the weight of all terms but the pixel loss
-_WORSE = 1.05  # times the Fréchet distance before, above which the decoder has gone astray
-_LATENTS, _FIRST_SEED = 2048, 1 << 20  # samples of the prior to learn from, and the seed of the first
-_MEASURED = 500  # other samples
-_SHARPER = 1.05  # times the sharpness before that is worth another decoder
-_MEASUREMENTS = 12
+MOST_LOST = 1.5  # dB of held-out PSNR that a sharper decoder may lose
+_AIM = 1.3  # dB of PSNR to lose: measurements adjust the weight of the loss terms to this
+_LIGHTEST, _HEAVIEST = 0.1, 6.0  # limits of the weight of all loss terms except the pixel loss
+_WORSE = 1.05  # Fréchet distance over that before sharpening, above which a decoder is rejected
+_LATENTS, _FIRST_SEED = 2048, 1 << 20  # samples of the prior to train on, and the seed of the first
+_MEASURED = 500  # samples of the prior to measure on
+_SHARPER = 1.05  # sharpness over that before sharpening, from which a decoder is accepted
+_MEASUREMENTS = 12  # of the decoder during a sharpening
 _ON_MEMORY = "close other programs, or sharpen a model of a smaller `size`"
-_TIMED = 10  # steps, whose speed turns minutes into a number of steps
+_TIMED = 10  # steps that are timed to turn `minutes` into a number of steps
 
 
 def sharpen(plan: SharpPlan, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
-    """Sharpen as planned. `stop` is called after each step; when it is true all is saved and ends, to be resumed.
+    """Sharpen a model as planned, yielding events. When `stop`, called after each step, returns True, save and return.
 
-    The model before is kept as `plain.safetensors`. Raises ConfigError when another program works in the same folder,
-    LatentCLIError when the folder cannot be written to or memory runs out.
+    The unsharpened model is kept as `plain.safetensors`. Raises ConfigError when another program works in the same
+    folder, LatentCLIError when the folder cannot be written to or memory runs out.
     """
     check_writable_folder(plan.folder)
     with exclusive(plan.folder):
@@ -61,7 +61,7 @@ def sharpen(plan: SharpPlan, stop: Callable[[], bool] = lambda: False) -> Iterat
 
 
 class _Sharpener(loop.Task):
-    """Sharpening as a task of the loop."""
+    """Sharpening of a decoder, as the `Task` that the training loop runs."""
 
     what = "sharpening"
     learner: SharpState
@@ -75,12 +75,12 @@ class _Sharpener(loop.Task):
         assert self.model.header.training, "the plan was made of it"
         self.training = self.model.header.training  # before sharpening
         prior, held_out = self.model.prior, images.held_out
-        self.measured_on = held_out if held_out and len(held_out) > 1 else images.train  # one alone has no spread
+        self.measured_on = held_out if held_out and len(held_out) > 1 else images.train  # Fréchet distance needs two
         self.meter = SharpMeter(
             self.measured_on, prior.sample(range(_MEASURED), prior.temperature), open_features(None)
         )
         self.latents = torch.from_numpy(prior.sample(range(_FIRST_SEED, _FIRST_SEED + _LATENTS), prior.temperature))
-        self.speed: float | None = None  # seconds a step; None where they were not measured
+        self.speed: float | None = None  # seconds per step; None if not measured
         self.images_per_step = min(plan.config.batch_size, len(images.train))
         if plan.resumed:
             precision = cast(Precision, plan.resumed.position.precision)
@@ -98,7 +98,7 @@ class _Sharpener(loop.Task):
         return SharpState(self.model.vae, self.config, self.latents, steps)
 
     def _first_position(self) -> SharpPosition:
-        """The position before the first step: the number of steps, and the metrics of the decoder as it is."""
+        """The position of a new sharpening: the planned number of steps, and the metrics of the unsharpened decoder."""
         images = self.training.steps * self.training.batch_size
         steps = max(SHARP_LEAST_STEPS, round(SHARP_SHARE * images / self.config.batch_size))
         if self.config.minutes is not None:
@@ -141,20 +141,20 @@ class _Sharpener(loop.Task):
         return step == steps or step % max(1, steps // _MEASUREMENTS) == 0
 
     def measure(self) -> Generator[events.Report, None, list[events.Report]]:
-        """Measure; keep the decoder if it is better; move the weight towards the target PSNR loss."""
+        """Measure the decoder, keep it if it is sharper, and adjust the loss weight to lose about _AIM dB of PSNR."""
         position = self.position
         yield events.Measuring(position.step, position.steps)
         metrics, before = self.meter(self.learner.evaluated), position.before
         if is_better(metrics, before):
             self.learner.keep()
             position.best = metrics
-        # Measured with weights of 0.2 to 3: e times the weight loses 0.5 dB more.
+        # Multiplying the weight by e loses 0.5 dB more, as measured with weights of 0.2 to 3.
         weight = position.weight * math.exp(_AIM - (before.psnr - metrics.psnr))
         position.weight = max(_LIGHTEST, min(_HEAVIEST, weight))
         return [events.SharpReport(position.step, position.steps, position.seconds, before, metrics)]
 
     def finish(self) -> Iterator[events.Report]:
-        """Store the sharp model, and keep the plain one beside it; change nothing if no decoder was better."""
+        """Write the sharpened model and a copy of the unsharpened one; write nothing if no decoder was better."""
         folder, position = self.plan.folder, self.position
         before, after = position.before, position.best
         if after is None:
@@ -190,11 +190,11 @@ class _Sharpener(loop.Task):
 
 
 def train_and_sharpen(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
-    """Train as planned, then sharpen the result; either is left out where it is done already."""
+    """Train a model as planned, then sharpen it, yielding events; a finished training or sharpening is not repeated."""
     trained: events.Finished | None = None
     for report in run(plan, stop):
         if isinstance(report, events.Finished):
-            trained = report  # reported below where the decoder stays as it is
+            trained = report  # yielded below if no sharpened decoder is better
         else:
             yield report
     if not (plan.finished or trained):
@@ -210,21 +210,21 @@ def train_and_sharpen(plan: Plan, stop: Callable[[], bool] = lambda: False) -> I
 
 
 def plan_after(plan: Plan) -> SharpPlan:
-    """The sharpening that follows a training, on the same images."""
+    """Plan of the sharpening after the finished training `plan`, on the same images."""
     config, device = plan.choice.config, cast(Device, plan.device.type)
     request = SharpenRequest(None, config.precision, config.seed, device, plan.choice.threads)
     return plan_for(find_model(str(plan.folder)), plan.choice, request)
 
 
 def is_better(metrics: SharpMetrics, before: SharpMetrics) -> bool:
-    """Whether a decoder is sharper without having gone astray."""
+    """Whether a decoder is sharper than `before`, with little loss of PSNR and a Fréchet distance about as low."""
     lost = before.psnr - metrics.psnr
     is_sharper = metrics.sharpness >= _SHARPER * before.sharpness
     return is_sharper and lost <= MOST_LOST and metrics.frechet <= _WORSE * before.frechet
 
 
 def compare(before: SharpMetrics, after: SharpMetrics) -> str:
-    """Metrics before and after, in words."""
+    """Sharpness, PSNR and Fréchet distance before and after sharpening, as a phrase for messages."""
     return (
         f"sharpness {before.sharpness:.2f} -> {after.sharpness:.2f} of the images', "
         f"PSNR {before.psnr:.2f} -> {after.psnr:.2f} dB, "

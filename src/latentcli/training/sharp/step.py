@@ -1,8 +1,8 @@
-"""One step of sharpening, and the state it changes: decoder, discriminator, and their optimizers.
+"""Training step of sharpening, and the state that a step changes: decoder, discriminator, and their optimizers.
 
-The encoder stays as it is, so latents and concept vectors keep their meaning. The decoder learns from reconstructions
-and from samples of the fitted prior at once, as in Larsen et al. 2016, "Autoencoding beyond pixels using a learned
-similarity metric". The pixel loss leads: all other gradients are scaled relative to its own, as in Esser et al. 2021,
+The encoder does not change, so latents and concept vectors stay valid. The decoder learns from reconstructions and from
+samples of the fitted prior at once, as in Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity
+metric". The gradients of all other loss terms are scaled relative to that of the pixel loss, as in Esser et al. 2021,
 "Taming transformers for high-resolution image synthesis", eq. 7.
 """
 
@@ -23,31 +23,31 @@ from latentcli.training.learner import Learner
 from latentcli.training.optimizer import Optimizer
 from latentcli.training.sharp.discriminator import Discriminator, details
 
-_SCALES = 3  # halvings of a picture whose errors count beside those of the picture itself
-_COARSE = 0.5  # weight of each
-_SMALLEST = 4  # pixels: no further halving below
+_SCALES = 3  # number of coarser scales, each of half the size, that the pixel loss includes
+_COARSE = 0.5  # weight of the error at each coarser scale
+_SMALLEST = 4  # pixels: no scale is smaller
 # A decoder trained against a discriminator first fakes detail with a lattice: every fourth or eighth pixel is a little
-# too dark. Means over those pixels within a window of _WINDOW x _WINDOW reveal it; single pixels do not.
+# too dark. Means over every fourth or eighth pixel in a window of _WINDOW x _WINDOW pixels reveal the lattice.
 _LATTICES, _WINDOW = (4, 8), 32
-_LATTICE_WEIGHT = 3.0
-_COARSER = 4  # pixels whose means are compared in contrast: finer contrast is the discriminator's work
-_CUT = 1 / 16  # of each side is cut off before the discriminator, at random, so that its strides favour no pixels
-# Gradient norm of each term relative to that of the pixel loss. Where verdicts on samples count as much as those on
-# reconstructions, samples show a lattice.
+_LATTICE_WEIGHT = 3.0  # in the pixel loss
+_COARSER = 4  # side in pixels of the cells whose contrast is compared; finer contrast is the discriminator's work
+_CUT = 1 / 16  # share of each side cut off at random before the discriminator, whose strides then favour no pixels
+# Gradient norm of each loss term relative to that of the pixel loss. If "adversarial, samples" counts as much as
+# "adversarial", which is of reconstructions, samples show a lattice.
 _SHARES = {"adversarial": 1.6, "feature matching": 1.0, "adversarial, samples": 0.4, "contrast, samples": 0.5}
-_MEASURED_EVERY = 10  # steps between measurements of these norms: three of them take a pass through the discriminator
-_PER_SAMPLE = 2  # reconstructions in a step to a sample
-_EMA = 0.998
-_WARM_UP = 0.05  # share of the steps until the learning rates are reached
-_UNTRAINED = 0.1  # share of the steps until verdicts count in full: at first the discriminator has seen nothing
-_TINY, _LEAST_VARIANCE = 1e-12, 1e-6
+_MEASURED_EVERY = 10  # steps between measurements of gradient norms, which take passes through the discriminator
+_PER_SAMPLE = 2  # reconstructions per decoded sample of the prior in a step
+_EMA = 0.998  # decay of the running average of the weights
+_WARM_UP = 0.05  # share of the steps in which the learning rates rise
+_UNTRAINED = 0.1  # share of the steps in which the weight of the adversarial terms rises, as the discriminator learns
+_TINY, _LEAST_VARIANCE = 1e-12, 1e-6  # added to denominators, and to variances under a square root
 
 
 class SharpState(Learner):
-    """A decoder that is trained on. The images, noise and rates of a step depend on its number alone."""
+    """Decoder in sharpening with discriminator and optimizers. Noise and rates depend on seed and step number alone."""
 
     def __init__(self, vae: VAE, config: SharpConfig, latents: Tensor, steps: int) -> None:
-        """`latents` (n, latent_dim) are samples of the prior; `vae` is not changed."""
+        """`latents` (n, latent_dim) are samples of the prior; `vae` is copied, not changed; `steps` are all planned."""
         self.config, self.steps = config, steps
         self.device = vae.sigma.device
         # Batch norm keeps its statistics, so that a picture depends on its latent alone.
@@ -57,7 +57,7 @@ class SharpState(Learner):
             torch.manual_seed(config.seed)
             discriminator = Discriminator(vae.config)
         self.discriminator = discriminator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # The learning rate of the decoder falls to 0, that of the discriminator stays.
+        # The decoder's learning rate falls to 0 after the warm-up; that of the discriminator is constant.
         self._schedule = TrainConfig(
             optimizer="adamw",
             learning_rate=config.learning_rate,
@@ -68,23 +68,23 @@ class SharpState(Learner):
         super().__init__(self.vae.decoder, self.evaluated.decoder, Optimizer(self.vae.decoder, self._schedule))
         self._of_discriminator = Optimizer(self.discriminator, self._schedule)
         self._latents = latents.to(self.device)
-        self._scales = torch.zeros(len(_SHARES), device=self.device)  # of the terms in _SHARES
+        self._scales = torch.zeros(len(_SHARES), device=self.device)  # factors of the loss terms in _SHARES
 
     def to_store(self) -> VAE:
-        """The network with the best decoder."""
+        """The VAE with the best averaged decoder, which `keep` stored."""
         self.evaluated.decoder.load_state_dict(self.best)
         return self.evaluated
 
     def step(self, images: Tensor, step: int, weight: float) -> dict[str, Tensor]:
-        """Learn from images, uint8 (n, height, width, channels); `weight` scales all terms but the pixel loss.
+        """Update decoder and discriminator by one batch, uint8 (n, height, width, channels).
 
-        Returns losses before the update: "reconstruction", the mean absolute error over pixels, scales and lattices,
-        and "discriminator", its hinge loss, which is 2 where it tells nothing apart.
+        `weight` scales all loss terms except the pixel loss. Returns losses before the update: "reconstruction", the
+        pixel loss, and "discriminator", the hinge loss, which is 2 for a discriminator that tells nothing apart.
         """
         x = self._input(images, step)
         with autocast(self.device, self.config.precision):
             output = self.vae.decode_output(self._latents_of(x, step))
-        # Not limited to [0, 1] where the likelihood is not, because beyond the limits there would be no gradient.
+        # Models with a linear path are not clipped to [0, 1] here, because clipped pixels would have no gradient.
         made = output if self.vae.linear else self.vae.likelihood.activation(output)
         seen = made.detach().contiguous(memory_format=torch.channels_last).requires_grad_(True)
         reconstructions, samples = seen[: len(x)], seen[len(x) :]
@@ -94,7 +94,7 @@ class SharpState(Learner):
         hinge = F.relu(1 - real).mean() + (F.relu(1 + reconstructed).mean() + F.relu(1 + sampled).mean()) / 2
         learned = torch.autograd.grad(hinge, list(self.discriminator.parameters()), retain_graph=True)
         error = absolute_error(x, reconstructions) + _LATTICE_WEIGHT * lattice(details(samples))
-        # The gradient of a split has another memory layout, with which the backward pass takes five times as long.
+        # Gradients of torch.split are not channels-last, and the backward pass with them takes five times as long.
         for level in features:
             level.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
         pairs = [torch.split(level[: 2 * len(x)], len(x)) for level in features]
@@ -114,7 +114,7 @@ class SharpState(Learner):
         return {"reconstruction": error.detach(), "discriminator": hinge.detach()}
 
     def _measure_gradients(self, error: Tensor, terms: Tensor, seen: Tensor) -> None:
-        """Scale each term so that the norm of its gradient is its share of that of the pixel loss."""
+        """Set the factor of each loss term so that its gradient norm at pixels `seen` is _SHARES x that of `error`."""
         leading, *others = (
             torch.autograd.grad(term, seen, retain_graph=True)[0].norm() for term in (error, *terms.unbind())
         )
@@ -128,7 +128,7 @@ class SharpState(Learner):
         return x.contiguous(memory_format=torch.channels_last)
 
     def _cut(self, pictures: Tensor, step: int) -> Tensor:
-        """Pictures without a random margin of rows and columns."""
+        """Crop of pictures (n, channels, height, width) at a random offset, smaller by the share _CUT of each side."""
         generator = schedule.stream(self.config.seed, "corners", step)
         for dim in (2, 3):
             most = round(_CUT * pictures.shape[dim])
@@ -138,7 +138,7 @@ class SharpState(Learner):
 
     @torch.no_grad()
     def _latents_of(self, x: Tensor, step: int) -> Tensor:
-        """A posterior draw of each image, then some samples of the prior."""
+        """Latents (rows, latent_dim): a posterior draw for each image in x, then half as many samples of the prior."""
         seed, latent_dim = self.config.seed, self.vae.config.latent_dim
         noise = self.config.noise_scale * schedule.noise(seed, step, len(x), latent_dim).to(self.device)
         count = max(1, len(x) // _PER_SAMPLE)
@@ -164,9 +164,9 @@ class SharpState(Learner):
 
 
 def absolute_error(x: Tensor, made: Tensor) -> Tensor:
-    """Mean absolute error over pixels, coarser scales and lattices, of pictures `made` of images x.
+    """Pixel loss, a scalar, between images x and their reconstructions `made`, both (n, channels, height, width).
 
-    Both are (n, channels, height, width).
+    Sum of the mean absolute error of pixels, of pixels at coarser scales, and of means over lattices of pixels.
     """
     total = (made - x).abs().mean() + _LATTICE_WEIGHT * lattice(made - x)
     for _ in range(_SCALES):
@@ -178,7 +178,7 @@ def absolute_error(x: Tensor, made: Tensor) -> Tensor:
 
 
 def lattice(apart: Tensor) -> Tensor:
-    """Mean absolute value of the means over every fourth pixel of a window, and over every eighth: a scalar."""
+    """Strength of a lattice in `apart` (n, channels, height, width): mean of |mean over every 4th or 8th pixel|."""
     means = []
     for step in _LATTICES:
         height, width = (side // step * step for side in apart.shape[2:])
@@ -188,9 +188,9 @@ def lattice(apart: Tensor) -> Tensor:
 
 
 def features_apart(levels: Sequence[tuple[Tensor, ...]]) -> Tensor:
-    """Feature matching loss of Wang et al. 2018 (pix2pixHD), eq. 4, relative to the size of the features: a scalar.
+    """Feature matching loss of Wang et al. 2018 (pix2pixHD), eq. 4, relative to the mean |feature|: a scalar.
 
-    `levels` holds a pair for each level of the discriminator: features of the images, and of their reconstructions.
+    `levels` holds (features of images, features of their reconstructions) for each level of the discriminator.
     """
     terms = []
     for real, reconstructed in levels:
@@ -200,18 +200,18 @@ def features_apart(levels: Sequence[tuple[Tensor, ...]]) -> Tensor:
 
 
 def contrasts_apart(x: Tensor, samples: Tensor) -> Tensor:
-    """Relative difference between the contrast of samples and that of images, in the coarser octaves: a scalar.
+    """Relative difference in contrast between samples and images x, mean over the coarser octaves: a scalar.
 
-    Without it samples at temperatures below 1 are pale. It compares statistics of two sets, as Salimans et al. 2016,
-    section 3.1, but those of a Laplacian pyramid. The finer octaves are left to the discriminator: dots would be the
-    easiest way to their contrast.
+    Without this loss, samples at temperatures below 1 are pale. Like Salimans et al. 2016, section 3.1, it compares
+    statistics of two sets, here of Laplacian pyramids. Finer octaves are left to the discriminator: the easiest way to
+    their contrast would be dots.
     """
     own = _contrasts(x)
     return ((_contrasts(samples) - own).abs() / own).mean()
 
 
 def _contrasts(x: Tensor) -> Tensor:
-    """Standard deviation of each octave of pictures (n, channels, height, width), a mean over them: (octaves,)."""
+    """Contrast of pictures (n, channels, height, width) per octave of scale: mean standard deviation, (octaves,)."""
     octaves = []
     x = F.avg_pool2d(x, _COARSER)
     while min(x.shape[2:]) >= 2 * _SMALLEST:
@@ -227,5 +227,5 @@ def _deviation(apart: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor) -> Tensor:
-    """Mean in float32 of values in any precision."""
+    """Mean of all values, accumulated in float32, also for bf16 values."""
     return values.mean(dtype=torch.float32)
