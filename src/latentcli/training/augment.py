@@ -18,7 +18,7 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
 
 
 def mirrored(x: Tensor, which: Tensor) -> Tensor:
-    """Images (n, channels, height, width), mirrored left to right where `which` (n,) bool is True."""
+    """Images (n, channels, height, width), each mirrored left to right if its value in `which`, (n,) bool, is True."""
     return torch.where(which[:, None, None, None], x.flip(3), x)
 
 

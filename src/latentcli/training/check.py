@@ -30,7 +30,7 @@ class Checked:
     smallest: tuple[int, int]  # least width and least height in pixels, perhaps of two images
     median: tuple[int, int]  # as `smallest`, of width and height apart
     largest: tuple[int, int]
-    duplicates: tuple[tuple[str, ...], ...]  # names of images with the same pixels at the model's size
+    duplicates: tuple[tuple[str, ...], ...]  # groups of names of images with equal pixels at the model's size
     shared: int  # groups in `duplicates` with both training and held-out images
     seconds_per_epoch: float
     precision: str  # that training would use, and the reason, in words

@@ -61,7 +61,7 @@ class Checkpoint(Generic[P]):
 
 
 def read(path: Path, position: type[P]) -> Checkpoint[P]:
-    """Read options and position of a checkpoint, of position type `position`. Raises FileFormatError if damaged."""
+    """Options and position in a checkpoint, the position as type `position`. Raises FileFormatError if damaged."""
     header = tensorfile.parse(_Header, tensorfile.read_header(path, KIND), path)
     return Checkpoint(header.options, tensorfile.parse(position, header.position, path))
 

@@ -26,7 +26,7 @@ class Images:
 
 
 def read(choice: Choice) -> Generator[Progress, None, list[Loading]]:
-    """Decode the images of `choice` that are not in the cache. Returns a loading (decoded images) for each listing."""
+    """Decode the images of `choice` that are not cached. Returns their loading for each listing (files of a source)."""
     loadings = [Loading(listing, choice.model) for listing in choice.listings]
     total = sum(len(listing) for listing in choice.listings)
     before = 0

@@ -23,7 +23,7 @@ class Learner:
         torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay)
 
     def keep(self) -> None:
-        """Copy the averaged weights to `best`."""
+        """Copy the averaged weights to `best`, as the best weights so far."""
         self.best = {name: tensor.clone() for name, tensor in changing(self.averaged.state_dict()).items()}
 
     def tensors(self) -> dict[str, Tensor]:

@@ -47,7 +47,7 @@ class Task(ABC):
 
     @abstractmethod
     def measure(self) -> Generator[Report, None, Sequence[Report]]:
-        """Measure the network, and keep its weights if they are the best. Returns reports to yield after a save."""
+        """Measure the network, and keep its weights if the best so far. Returns reports to yield after a save."""
 
     def time_steps(self, steps: int) -> float:
         """Median seconds of a step over `steps` steps, measured on a throw-away copy of the network."""
@@ -61,7 +61,7 @@ class Task(ABC):
         """Raise LatentCLIError if training has diverged; the loop calls this about every half second."""
 
     def draw(self) -> Iterator[Report]:
-        """Draw pictures with the current network, which the loop asks for before it saves a checkpoint."""
+        """Draw pictures with the current network; the loop calls this before it saves a checkpoint."""
         yield from ()
 
     def tensors(self) -> dict[str, Tensor]:

@@ -42,8 +42,8 @@ _TIMED_FOR_LENGTH = 10  # steps that are timed to turn `minutes` into a number o
 _VERSION = 3  # of the measurement: results kept by another version are measured again
 _SLOWER = 0.95  # seconds of a step on all threads over one thread, above which one thread is used
 _MEDIAN_OF = 7  # latest steps whose median time on all threads decides
-_LOOK_AGAIN = 20.0  # seconds on one thread before all are tried again
-_TRIED = 3  # steps on all threads that decide, when all are tried again
+_LOOK_AGAIN = 20.0  # seconds on one thread before all threads are tried again
+_TRIED = 3  # steps on all threads that decide, after training was on one thread
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of glibc's mallopt
 _NEVER = 2**31 - 1  # free bytes at the end of the heap, above which glibc would return memory: never reached
 
@@ -101,7 +101,7 @@ def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: t
 
 
 def _product_speed(device: torch.device) -> float:
-    """Speed of a matrix product in bf16 over that in fp32: a test of milliseconds that can spare one of seconds."""
+    """Speed of a matrix product in bf16 over that in fp32, measured in a few milliseconds."""
     best = {}
     for dtype in (torch.float32, torch.bfloat16):
         matrix = torch.ones(256, 256, dtype=dtype, device=device)
@@ -148,7 +148,7 @@ def _file(model: ModelConfig, config: TrainConfig, device: torch.device) -> Path
 
 
 def _processor() -> str:
-    """Model name and instruction-set flags of the processor (Linux), or the name that Python knows."""
+    """Model name and instruction-set flags of the processor on Linux, elsewhere `platform.processor()`."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
@@ -206,7 +206,7 @@ def watch_threads(time_steps: Callable[[int], float], device: torch.device) -> T
 
 @contextlib.contextmanager
 def computing(threads: int | None, model: ModelConfig, batch_size: int, advice: str) -> Iterator[None]:
-    """Set the number of threads in the block (None: unchanged); if memory is full, raise an error with `advice`."""
+    """Context with a number of PyTorch threads (None: unchanged), and with `advice` in errors of full memory."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:

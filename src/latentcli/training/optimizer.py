@@ -91,7 +91,7 @@ class Optimizer:
             matrix.mul_(1 - rate * self._decay * keep).sub_(_as_weight(update.mul_(size * keep), matrix))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Momenta and step counts by name, for the checkpoint, laid out in memory as the weights, for fused AdamW."""
+        """Momenta and step counts by name, for the checkpoint. Fused AdamW needs the memory layout of the weights."""
         kinds = {"momentum": self._momenta, "mean": self._means, "square": self._squares, "step": self._steps}
         return {f"{kind}.{index}": value for kind, values in kinds.items() for index, value in enumerate(values)}
 
@@ -116,7 +116,7 @@ def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _newton_schulz(m: Tensor) -> Tensor:
-    """Matrices P (n, rows, rows) such that all singular values of P X are about 1, from `m` = X X^T (n, rows, rows)."""
+    """Matrices P (n, rows, rows) that bring all singular values of P X to about 1, given `m` = X X^T of equal shape."""
     a, b, c = _COEFFICIENTS
     identity = torch.eye(m.shape[1], dtype=m.dtype, device=m.device)
     product = p = a * identity + b * m + c * (m @ m)

@@ -75,8 +75,8 @@ def finish(run: Trained, stop: Callable[[], bool] = lambda: False) -> Iterator[e
 def publish(run: Trained, prior: Prior, parts: Parts, model_id: str | None = None) -> Iterator[events.Report]:
     """Write model file, card, pictures, report and evaluation record into the run's folder, the record last.
 
-    `parts` are the label columns that the prior is conditioned on. `model_id` is given for a model whose encoder is
-    that of an earlier model, and is then kept.
+    `parts` are the label columns that the prior is conditioned on. `model_id` is that of an earlier model
+    with the same encoder, whose latents stay valid; None makes a new one.
     """
     folder, vae, summary = run.folder, run.vae, run.summary
     path, card, report = folder / MODEL_FILE, folder / CARD_FILE, folder / REPORT_FILE
@@ -173,7 +173,7 @@ def write_pictures(
 
 @torch.inference_mode()
 def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bool = False) -> None:
-    """Write originals, reconstructions and N(0, I) samples as the picture of `step`, if due by _APART or `is_last`."""
+    """Write a picture of originals, reconstructions and N(0, I) samples at `step`, if `is_last` or due by _APART."""
     snapshots = folder / SNAPSHOT_FOLDER
     steps = [int(path.stem) for path in snapshots.glob("*.png") if path.stem.isdecimal()]
     for later in (known for known in steps if known > step):  # snapshots beyond this step are from before a crash

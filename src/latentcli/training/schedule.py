@@ -34,7 +34,7 @@ def order(seed: int, epoch: int, images: int) -> Tensor:
 
 
 class Order:
-    """Assignment of images to steps: each epoch cuts a random permutation into batches, without an incomplete one."""
+    """Order of training images: a random permutation per epoch, cut into batches; an incomplete one is left out."""
 
     def __init__(self, seed: int, images: int, batch_size: int) -> None:
         self._seed, self._images, self._batch_size = seed, images, batch_size
@@ -54,12 +54,15 @@ def noise(seed: int, step: int, count: int, latent_dim: int) -> Tensor:
 
 
 def flips(seed: int, step: int, count: int) -> Tensor:
-    """Random choice of the images of a step to mirror: (count,) bool, True with probability 1/2."""
+    """Random choice of images to mirror in a step: (count,) bool, True with probability 1/2."""
     return torch.rand(count, generator=stream(seed, "flip", step)) < 0.5
 
 
 def shifts(seed: int, step: int, count: int, farthest: tuple[int, int], share: float = 1.0) -> Tensor:
-    """Random moves of a step's images, pixels down and right up to `farthest`: (count, 2) int64, 0 for 1 - `share`."""
+    """Random shifts of a step's images in pixels (down, right), from -farthest to farthest: (count, 2) int64.
+
+    Only the share `share` of the images is shifted; the shift of all others is 0.
+    """
     most = torch.tensor(farthest)
     draws = torch.rand(count, 3, generator=stream(seed, "shift", step))
     moves = (draws[:, :2] * (2 * most + 1)).floor().long() - most

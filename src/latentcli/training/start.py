@@ -45,7 +45,10 @@ class Start:
 
     @torch.no_grad()
     def apply(self, vae: VAE, beta: float) -> None:
-        """Copy components, shrunk the more the higher the KL weight `beta`, and `weights` into an untrained network."""
+        """Copy principal components and weights into an untrained network, in place.
+
+        The higher `beta`, the weight of the KL, the more the components are shrunk.
+        """
         if self.components and vae.linear:
             vae.linear.fit(self.components, beta)
         vae.load_state_dict({**vae.state_dict(), **self.weights})
@@ -81,7 +84,7 @@ def find(plan: Plan, images: Dataset) -> Generator[Note | Progress, None, Start]
 
 
 def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> Note:
-    """Note whether training images are augmented, and why; `changed` is "mirrored" or "moved", `option` the switch."""
+    """Message whether training images are mirrored or moved (`changed`), and why; `option` names what decides it."""
     if images < _TOO_FEW:
         why = f"they are too few to tell whether {changed} ones look the same"
         return Note(f"images are not {changed}: {why} (`{option}` does it)")
@@ -91,17 +94,17 @@ def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> No
 
 
 def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
-    """Probabilistic PCA with `k` components; its noise variance is the error on every 16th image, left out of it."""
+    """Probabilistic PCA with `k` components, fitted to all but every 16th image; its noise is the error on the rest."""
     fitted, left_out = _split(images)
     components = fit_pca(lambda: _seen(path, fitted, mirrored), k)
     return replace(components, noise=max(_error(components, _seen(path, left_out, mirrored)), SMALLEST_SIGMA**2))
 
 
 def _comparison(path: LinearPath, images: Dataset, k: int) -> Callable[[Callable[[Tensor], Tensor], float], bool]:
-    """A function (change, times) -> whether the PCA error of changed images is below `times` that of the originals.
+    """Function (change, times) -> whether the PCA error of changed images is below `times` the error of originals.
 
-    `change` maps uint8 images (n, height, width, channels) to changed ones. With fewer than _TOO_FEW images the
-    function always returns False.
+    `change` is a function of uint8 images (n, height, width, channels), such as mirroring. With fewer than _TOO_FEW
+    images the result is always False.
     """
     if len(images) < _TOO_FEW:
         return lambda change, times: False
@@ -125,13 +128,13 @@ def _moved(images: Tensor, shift: float) -> Tensor:
 
 
 def _split(images: Dataset) -> tuple[Dataset, Dataset]:
-    """Images to fit the PCA to, and every 16th image, which measures the error of the fit."""
+    """Two parts of `images`: those to fit the PCA to, and every 16th, on which the error of the PCA is measured."""
     is_left_out = torch.arange(len(images)) % _LEFT_OUT == 0
     return Dataset(images.pixels, images.rows[~is_left_out]), Dataset(images.pixels, images.rows[is_left_out])
 
 
 def _seen(path: LinearPath, images: Dataset, mirrored: bool) -> Iterator[Tensor]:
-    """Batches of flattened images (n, dimensions), as the linear path takes them; every second one if `mirrored`."""
+    """Batches of flattened images (n, dimensions) for the linear path, every second image mirrored if `mirrored`."""
     for x in images.floats():
         if mirrored:
             x[1::2] = x[1::2].flip(3)
@@ -178,7 +181,7 @@ def _convert(found: dict[str, Tensor], other: ModelConfig, model: ModelConfig) -
 
 
 def _channels(weight: Tensor, other: ModelConfig, model: ModelConfig, reads: bool) -> Tensor:
-    """Weights (channels, ...) of a layer converted from `other` to `model`; `reads` is True for an input layer.
+    """Weights (channels, ...) of a layer of `other` for the channels of `model`; `reads` is True for an input layer.
 
     A gray input weight is the sum of the three colours', a gray output weight their mean; a new alpha channel gets 0.
     """

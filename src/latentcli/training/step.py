@@ -32,7 +32,7 @@ class TrainState(Learner):
 
     @property
     def skipped_steps(self) -> int:
-        """Number of steps left out because a gradient was not finite. Reading the number waits for the device."""
+        """Number of steps that changed no weights, because a gradient was not finite. Waits for the device."""
         return int(self._skipped[0])
 
     @property
@@ -95,7 +95,7 @@ class TrainState(Learner):
 
     @torch.no_grad()
     def evaluated(self, train: Dataset, held_out: Dataset | None = None) -> VAE:
-        """The network with averaged weights, in eval mode, after its batch statistics and sigma are computed anew.
+        """The network with averaged weights, in eval mode, with batch statistics and sigma computed anew.
 
         Batch norm's statistics come from SETTLING_IMAGES training images (as in Izmailov et al. 2018, section 3.2),
         because those of the current weights do not fit averaged ones. The likelihood's sigma comes from held-out images

@@ -81,7 +81,7 @@ class Trainer(Task):
         return machine.time_steps(self.plan.choice.model, self.config, self.train, self.device, steps)[0]
 
     def _first_position(self) -> TrainingPosition:
-        """The position of a new run; with `minutes`, the number of steps is computed from the measured speed."""
+        """Position before the first step of a new run; `minutes` become a number of steps by the measured speed."""
         model, config = self.plan.choice.model, self.config
         speed = machine.choose(model, config, self.train, self.device)
         steps = config.epochs * self.steps_per_epoch
@@ -100,7 +100,7 @@ class Trainer(Task):
         return speed.seconds_per_image * (self.batch_size + _READING * self._images_read() / apart)
 
     def _images_read(self) -> int:
-        """Number of images that a measurement decodes or encodes, for batch statistics, sigma and held-out metrics."""
+        """Number of images per measurement: for batch statistics, for sigma and for held-out metrics."""
         held_out = len(self.images.held_out) if self.images.held_out else 0
         return 2 * min(SETTLING_IMAGES, len(self.train)) + min(_HELD_OUT_MEASURED, held_out)
 
@@ -140,7 +140,7 @@ class Trainer(Task):
             yield self._measure_start(self.images.held_out)
 
     def _measure_start(self, held_out: Dataset) -> EpochReport:
-        """Measure and keep the initial weights: those of another model may be better than any trained on few images."""
+        """Measure and keep the initial weights, which may be best when starting from a model with few images."""
         vae, noise_scale = self._evaluated(), self.learner.noise_scale
         trained = measure(vae, self.train.spread(SETTLING_IMAGES).floats(), noise_scale)
         metrics = measure(vae, held_out.spread(_HELD_OUT_MEASURED).floats(), noise_scale)
@@ -206,7 +206,10 @@ class Trainer(Task):
         return self.learner.averaged
 
     def _epoch_report(self, reconstruction: float, kl: float, held_out: Metrics | None) -> EpochReport:
-        """Add a line of training means and held-out metrics to the history, and return the line."""
+        """Add training means and held-out metrics to the history as one report, and return the report.
+
+        Raises LatentCLIError if the held-out metrics are not finite.
+        """
         if held_out is not None and not math.isfinite(held_out.reconstruction + (held_out.kl or 0.0)):
             raise self._diverged("held-out metrics are not finite")
         report = EpochReport(
@@ -287,7 +290,7 @@ class Trainer(Task):
 
 
 def _settled(asked: TrainConfig, batch_size: int, flip: bool, augment: bool) -> TrainConfig:
-    """`asked` with this batch size; `flip` and `augment`, decided from the images, replace options that are None."""
+    """The options `asked`, with `batch_size`, and with `flip` and `augment` instead of options that are None."""
     flip = flip if asked.flip is None else asked.flip
     augment = augment if asked.augment is None else asked.augment
     config = replace(asked, batch_size=batch_size, flip=flip, augment=augment)

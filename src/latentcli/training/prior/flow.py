@@ -51,7 +51,7 @@ _LEAST_CHANGE = 1e-6  # least change by a direction, relative to the largest cha
 
 
 def steps_after(pixels: float) -> int:
-    """Number of training steps for a flow whose VAE was trained on `pixels` pixels: steps x batch size x image area."""
+    """Number of training steps for a flow; `pixels` is steps x batch size x image area of the VAE's training."""
     return min(_MOST_STEPS, int(_STEPS_PER_PIXEL * pixels))
 
 
@@ -231,7 +231,7 @@ class FlowTraining(Task):
         return {"velocity": loss.detach()}
 
     def _pairs(self, encoded: Encoded, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Noise (n, k), posterior draws (n, k) of images `rows`, times (n,), labels (n, values), some left out."""
+        """Noise (n, k), posterior draws of images `rows` (n, k), random times (n,), randomly cut labels (n, values)."""
         posterior = encoded.posterior
         generator = schedule.stream(self._seed, "pairs", step)
         noise, start = torch.randn(2, len(rows), posterior.mean.shape[1], generator=generator)

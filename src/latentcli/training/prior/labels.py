@@ -36,7 +36,7 @@ class Labelled:
     def known(self, of_held_out: bool, rows: np.ndarray) -> Tensor:
         """Multi-hot labels of the images at `rows` of the training or held-out listing: (n, values) float32."""
         codes = torch.from_numpy(self.codes[-1 if of_held_out else 0][rows])
-        unknown = len(self.parts)  # one more column takes the codes of -1 and is left out
+        unknown = len(self.parts)  # index of an extra column for the codes of -1, which is cut off
         values = torch.zeros(len(codes), unknown + 1)
         return values.scatter_(1, torch.where(codes < 0, unknown, codes), 1.0)[:, :unknown]
 
@@ -59,7 +59,7 @@ def of_table(path: Path, train: Selection, listings: Sequence[Listing]) -> Label
     """Labels by the columns of a CSV table. Raises ConfigError if the table labels none of the training images."""
     table = CsvTable.read(path, listings[0].source.root)
     row_of = {os.fsencode(name): row for row, name in enumerate(table.names)}
-    values_of = {column: [*_values(table, column), ""] for column in table.texts}  # the last for images without a row
+    values_of = {column: [*_values(table, column), ""] for column in table.texts}  # "" is for images without a row
     rows = [[row_of.get(bytes(name), -1) for name in listing.names] for listing in listings]
     if all(rows[0][row] == -1 for row in train.rows):
         raise ConfigError(
@@ -75,7 +75,7 @@ def of_table(path: Path, train: Selection, listings: Sequence[Listing]) -> Label
 
 
 def _labelled(columns: Sequence[Mapping[str, Sequence[str]]], train: Selection) -> Labelled | None:
-    """Labels from `columns`, which map column names to a text per image, one mapping per listing; None if none fits."""
+    """Labels from a mapping of column name to a text per image for each listing; None if no column is usable."""
     values_of: dict[str, tuple[str, ...]] = {}
     for column, texts in columns[0].items():
         counts = Counter(texts[row] for row in train.rows)
@@ -104,7 +104,7 @@ def _sub_folders(listing: Listing) -> list[str]:
 
 
 def _values(table: CsvTable, column: str) -> list[str]:
-    """Labels of a column: its texts, "no" and "yes" for 0 to 1, up to _FEW_NUMBERS numbers as text, else thirds."""
+    """Label of each row in a column: the text or number, "no" or "yes" for 0 to 1, "low" to "high" for many numbers."""
     if not table.is_numeric(column):
         return table.texts[column]
     numbers = table.column(column)

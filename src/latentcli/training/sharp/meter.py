@@ -16,7 +16,7 @@ _LEAST_VARIANCE = 1e-8  # of an image's Laplacian, so that a flat image does not
 
 
 class SharpMeter:
-    """Function from a VAE to the metrics of its decoder, for VAEs that share one encoder."""
+    """Callable that measures PSNR, sharpness and Fréchet distance of a VAE's decoder, always on the same images."""
 
     def __init__(self, images: Dataset, latents: np.ndarray, features: FeatureSpace) -> None:
         """`latents` (n, latent_dim) are samples of the prior, `features` the space of the Fréchet distance."""

@@ -98,7 +98,7 @@ class _Sharpener(loop.Task):
         return SharpState(self.model.vae, self.config, self.latents, steps)
 
     def _first_position(self) -> SharpPosition:
-        """The position of a new sharpening: the planned number of steps, and the metrics of the unsharpened decoder."""
+        """Position before the first step, with the planned steps and the metrics of the unsharpened decoder."""
         images = self.training.steps * self.training.batch_size
         steps = max(SHARP_LEAST_STEPS, round(SHARP_SHARE * images / self.config.batch_size))
         if self.config.minutes is not None:

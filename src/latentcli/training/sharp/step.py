@@ -178,7 +178,10 @@ def absolute_error(x: Tensor, made: Tensor) -> Tensor:
 
 
 def lattice(apart: Tensor) -> Tensor:
-    """Strength of a lattice in `apart` (n, channels, height, width): mean of |mean over every 4th or 8th pixel|."""
+    """Strength, a scalar, of a lattice of dots in differences `apart` (n, channels, height, width).
+
+    Mean absolute value of the means over every fourth and every eighth pixel in both directions, within windows.
+    """
     means = []
     for step in _LATTICES:
         height, width = (side // step * step for side in apart.shape[2:])
@@ -211,7 +214,7 @@ def contrasts_apart(x: Tensor, samples: Tensor) -> Tensor:
 
 
 def _contrasts(x: Tensor) -> Tensor:
-    """Contrast of pictures (n, channels, height, width) per octave of scale: mean standard deviation, (octaves,)."""
+    """Mean standard deviation of each octave (scale) of pictures (n, channels, height, width): (octaves,)."""
     octaves = []
     x = F.avg_pool2d(x, _COARSER)
     while min(x.shape[2:]) >= 2 * _SMALLEST:
