@@ -124,7 +124,7 @@ class Plan:
     folder: Path  # of the model and all other files: models/<name>
     choice: Choice
     device: torch.device
-    options: Options  # a checkpoint is resumed only with equal options
+    options: Options  # a checkpoint is resumed only with equal options; a finished run may get a greater length
     fingerprints: Fingerprints  # of the images, which must not change between sessions
     may_grow: bool  # `epochs` or `minutes` was given, so a finished run may be trained further
     resumed: Checkpoint[TrainingPosition] | None = None  # None for a new run

@@ -105,7 +105,7 @@ class TrainState(Learner):
         norms = [module for module in self.averaged.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # a plain mean over the batches
+            norm.momentum = None  # None makes the running statistics a plain mean over the batches
             norm.train()
         if norms:
             with autocast(self.device, self.config.precision):

@@ -80,7 +80,7 @@ class Block(nn.Module):
 class VelocityField(nn.Module):
     """Trainable network that `FlowPrior.velocity` evaluates: latents x (n, k) and times (n,) to velocities (n, k).
 
-    `labels` (n, values) is 1 for each label that conditions the velocity; all zeros leave the image free (Ho &
+    `labels` (n, values) is 1 for each label that conditions the velocity; all zeros leave the labels open (Ho &
     Salimans 2022, "Classifier-free diffusion guidance", algorithm 1).
     """
 

@@ -54,7 +54,7 @@ class SharpPlan:
     config: SharpConfig
     device: torch.device
     options: Options  # a checkpoint is resumed only with equal options
-    resumed: Checkpoint[SharpPosition] | None = None
+    resumed: Checkpoint[SharpPosition] | None = None  # None for a new sharpening
     finished: bool = False  # whether the model is sharpened already, or no better decoder was found
 
 

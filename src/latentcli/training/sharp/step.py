@@ -47,7 +47,7 @@ class SharpState(Learner):
     """Decoder in sharpening with discriminator and optimizers. Noise and rates depend on seed and step number alone."""
 
     def __init__(self, vae: VAE, config: SharpConfig, latents: Tensor, steps: int) -> None:
-        """`latents` (n, latent_dim) are samples of the prior; `vae` is copied, not changed; `steps` are all planned."""
+        """`latents` (n, latent_dim) are samples of the prior, `steps` all that are planned; `vae` is copied."""
         self.config, self.steps = config, steps
         self.device = vae.sigma.device
         # Batch norm keeps its statistics, so that a picture depends on its latent alone.
