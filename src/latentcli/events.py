@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Progress of one part of a job: `done` of `total`."""
+    """Progress of one part of a job: `done` of `total` steps or items."""
 
     what: str  # name of the part, such as "encoding"
     done: int

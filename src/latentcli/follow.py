@@ -12,10 +12,7 @@ ProgressOption = bool | Callable[[Progress], None]
 
 
 def followed(events: Iterable[Any], progress: ProgressOption) -> Iterator[Any]:
-    """Pass on all events, report those of progress as `progress` says, and warn of skipped images.
-
-    `progress` is True for a line on stderr, or a callback.
-    """
+    """Yield all `events`, warn of skipped images, and print progress to stderr (True) or pass it to a callback."""
     report = _print_progress if progress is True else progress or None
     for event in events:
         if isinstance(event, Skipped):

@@ -138,9 +138,10 @@ def train_config(model: ModelConfig) -> TrainConfig:
 
 
 def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bool | None) -> TrainConfig:
-    """Copy of `config` with the preset's augmentation, and early stopping below FEW_IMAGES images except for `book`.
+    """Copy of `config`, with the preset's augmentation unless `augment` is False, and early stopping for few images.
 
-    `augment` is the user's choice; None takes that of `config`, or with few images leaves it to training to decide.
+    Few are less than FEW_IMAGES, never with `book`. None as `augment` takes that of `config`, or for few images lets
+    training decide.
     """
     defaults = DEFAULTS[preset]
     few = images < FEW_IMAGES and preset != "book"
@@ -151,12 +152,12 @@ def for_few_images(preset: Preset, config: TrainConfig, images: int, augment: bo
 
 
 def default_epochs(model: ModelConfig, images: int) -> int:
-    """Number of epochs in which `images` training images are shown `images_seen(model)` times in all, 10 to 500."""
+    """Number of epochs, 10 to 500, in which `images` images make `images_seen(model)` in all; fixed for `book`."""
     if model.preset == "book":
         return DEFAULTS[model.preset].train.epochs
     return min(500, max(10, round(images_seen(model) / max(1, images))))
 
 
 def images_seen(model: ModelConfig) -> float:
-    """Number of images shown in a training by default, repeats included; fewer above 64 px, to keep its length."""
+    """Number of images a training shows by default, repeats included; above 64 x 64 pixels fewer, for equal cost."""
     return DEFAULTS[model.preset].images_seen * min(1.0, LARGE**2 / (model.width * model.height))

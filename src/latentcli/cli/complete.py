@@ -11,7 +11,7 @@ from latentcli.errors import LatentCLIError
 
 
 def model_names(incomplete: str) -> list[str]:
-    """Names of all models, the user's own before the bundled models."""
+    """Names of all models, the user's own first; Typer drops those that do not begin with `incomplete`."""
     with contextlib.suppress(LatentCLIError, OSError):
         from latentcli.storage import catalog
 
@@ -20,7 +20,7 @@ def model_names(incomplete: str) -> list[str]:
 
 
 def vector_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of the vectors saved with the model that is typed on the command line, or with any model if none is."""
+    """Names of the vectors saved with the model typed on the command line, or with all models if none is typed."""
     with contextlib.suppress(LatentCLIError, OSError):
         from latentcli.storage import catalog
 
@@ -30,6 +30,6 @@ def vector_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def axis_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Completions of a comma-separated list of axes: the list up to its last comma, followed by a vector's name."""
+    """Completions of a comma-separated list, one per saved vector: the list up to its last comma, then the name."""
     before = incomplete[: incomplete.rfind(",") + 1]
     return [f"{before}{name}" for name in vector_names(ctx, incomplete)]

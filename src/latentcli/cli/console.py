@@ -47,7 +47,7 @@ class Console:
         print(shown(opt.as_typed(text)), flush=True)
 
     def table(self, table: Table, stream: TextIO | None = None) -> None:
-        """Print a table without its caption to `stream` (default: stdout), no wider than the terminal if it is one."""
+        """Print column names and rows to `stream` (default: stdout), no wider than the terminal if `stream` is one."""
         stream = stream or sys.stdout
         rows = [tuple(map(shown, row)) for row in table.rows]
         for names, lines in blocks(table.columns, rows, width_of(stream)):
@@ -64,7 +64,7 @@ class Console:
             print(shown_path(path), flush=True)
 
     def took(self, choice: "Choice") -> None:
-        """Record the model of the command for `--json`, and a message on why it was chosen unless the user named it."""
+        """Record the chosen model for `--json`; for `introduce` its notes and, unless the user named it, the reason."""
         entry = choice.entry
         self.facts |= {"model": entry.name, "model_id": entry.model_id}
         origin = "bundled" if entry.header.bundled else str(entry.path.parent)
@@ -74,15 +74,15 @@ class Console:
         self.introduction += choice.notes
 
     def introduce(self) -> None:
-        """Print the recorded message and notes on the choice of the model; a second call prints nothing."""
+        """Print to stderr the reason and the notes that `took` recorded; a second call prints nothing."""
         while self.introduction:
             self.say(self.introduction.pop(0))
 
     def follow(self, events: Iterable[object], what: str) -> Iterator[object]:
-        """Handle the events of a job (progress, result files, skipped images, notes), and yield all other events.
+        """Print or record progress, result files, skipped images and notes of a job; yield the other `events`.
 
-        `what` names the work until the first progress. The chosen model is named at the first event, after every check
-        that could refuse the command. Paths go to a pipe or a file at once, to a terminal at the end and summarised.
+        `what` names the work until the first Progress. The chosen model is named at the first event, after every check
+        that could refuse the command. A terminal gets the paths of results at the end, any other stdout at once.
         """
         from latentcli.events import Kept, Note, Piped, Progress, Skipped, Wrote
 
@@ -115,7 +115,7 @@ class Console:
                     print(text, flush=True)
 
     def run(self, events: Iterable[object], what: str) -> None:
-        """Follow the events of a job to the end, and close the console. Raises AssertionError for an unknown event."""
+        """Print or record all events of a job, then call `close`. Raises AssertionError for an unknown event."""
         for event in self.follow(events, what):
             raise AssertionError(f"unexpected event {event}")
         self.close()
@@ -128,7 +128,7 @@ class Console:
             self.say(f"skipped: {len(messages) - _NAMED} more")
 
     def close(self) -> None:
-        """Print messages on skipped images and kept outputs, the JSON object, and a preview of a single result.
+        """Print skipped images, the number of old outputs kept, the JSON object, and a preview if there is one result.
 
         Exits with code 1 if images were skipped.
         """
@@ -144,7 +144,7 @@ class Console:
             raise typer.Exit(1)
 
     def print_json(self) -> None:
-        """Print outputs, skipped images and facts as one JSON object, if `--json` was given."""
+        """Print paths of outputs, messages on skipped images and `self.facts` as a JSON object, for `--json` only."""
         if self.as_json:
             summary = {
                 "outputs": self.outputs,
@@ -157,7 +157,7 @@ class Console:
 
 
 def in_short(paths: Sequence[str]) -> list[str]:
-    """Lines that name the paths of results, or, if there are more than ten, count the files in at most two folders.
+    """Lines with the paths of results; beyond ten paths instead the number of files in each of one or two folders.
 
     >>> in_short([f"again/{number % 3}/{number}.png" for number in range(1797)])
     ['again/: 1,797 pictures']
@@ -175,7 +175,7 @@ def in_short(paths: Sequence[str]) -> list[str]:
 
 
 def check_pipe(as_json: bool) -> None:
-    """Raise UsageError if stdout cannot take a picture: it is a terminal, or `--json` prints there as well."""
+    """Raise UsageError if stdout cannot take a picture: because it is a terminal, or because `--json` prints there."""
     opt.refuse(
         (as_json, "--json and the picture cannot both go to the standard output; give --output FILE"),
         (sys.stdout.isatty(), "a picture cannot be printed here; give --output FILE"),
@@ -190,10 +190,10 @@ def choose_model(
     subjects: Sequence["str | Path | None"] = (),
     photos: bool = False,
 ) -> "ModelEntry":
-    """Choose the model of a command, and record the choice in `console`, which names the model later.
+    """Choose the model of a command, and record the choice in `console`, which prints it at the first event.
 
     `wanted` is the value of `--model`, `subjects` the pictures, folders, latents files and samples of the command line.
-    `photos` takes the bundled model for photos of people where nothing else decides, as for a picture from a pipe.
+    Where nothing decides, it is the bundled default or, with `photos`, the bundled model for photos of people.
     """
     from latentcli.storage import catalog
 

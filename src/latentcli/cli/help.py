@@ -193,7 +193,7 @@ def names_of(parameter: Any) -> list[str]:
 
 
 def metavar(parameter: Any) -> str:
-    """Placeholder for the value of a parameter: its metavar, its choices, or a type without a range (`INTEGER`)."""
+    """Placeholder for a parameter's value: the declared metavar, an argument's name, the choices, or the type."""
     if parameter.metavar:
         return str(parameter.metavar)
     if is_argument(parameter):

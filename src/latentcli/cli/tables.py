@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
-    """Handle the events of a job, then describe its new concept vectors: one in a few lines, several in a table."""
+    """Show the events of the job `what`, then its new concept vectors: one in a few lines, several in a table."""
     from latentcli.concepts.vector import ConceptVector
 
     vectors = [event for event in console.follow(events, what) if isinstance(event, ConceptVector)]
@@ -43,7 +43,7 @@ def verdict_table(vectors: Iterable["ConceptVector"]) -> "Table":
 
 
 def _discovered_table(vectors: Iterable["ConceptVector"]) -> "Table":
-    """Table of unsupervised directions with share of variance, change of pixels and strongest side effect of each."""
+    """Table of unsupervised directions: share of the latents' variance, pixel change at strength 1, side effect."""
     from latentcli.figures.table import Table
 
     rows = []
@@ -56,7 +56,7 @@ def _discovered_table(vectors: Iterable["ConceptVector"]) -> "Table":
 
 
 def _in_short(vector: "ConceptVector") -> Iterator[str]:
-    """Lines on a new vector: numbers of images, AUC, and advice or verdict; those of `describe` if not fitted."""
+    """Lines on a new vector: numbers of images, AUC, advice or verdict; without labels, the lines of `describe`."""
     if not vector.positives:
         yield from describe(vector)
         return
@@ -69,7 +69,7 @@ def _in_short(vector: "ConceptVector") -> Iterator[str]:
 
 
 def describe(vector: "ConceptVector") -> Iterator[str]:
-    """Lines with all diagnostics of a vector: images, AUC, shifts by edits and so on, and advice."""
+    """Lines with all diagnostics of a vector: numbers of images, AUC, shifts of concepts by edits, advice and more."""
     figures = vector.diagnostics
     if found := vector.discovered:
         yield (
@@ -125,5 +125,5 @@ def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> 
 
 
 def findings_as_typed(findings: "Iterable[Finding]") -> list[dict[str, str]]:
-    """Findings of an evaluation as JSON objects for `--json`, with parameter names replaced by options."""
+    """Findings of an evaluation as JSON objects for `--json`, with parameters like `held_out` replaced by options."""
     return [{key: as_typed(text) for key, text in asdict(finding).items()} for finding in findings]

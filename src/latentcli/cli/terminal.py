@@ -67,7 +67,7 @@ def duration(seconds: float) -> str:
 
 
 class Waiting:
-    """Progress line, as a context manager: a bar and the time left, or a spinner and the time so far without a count.
+    """Progress line, as a context manager: a bar and the time left; for uncountable work a spinner and the time so far.
 
     The line appears after a second, only on a terminal, and stays below all output.
     """
@@ -105,7 +105,7 @@ class Waiting:
     def update(
         self, what: str, done: int = 0, total: int = 1, notes: Sequence[str] = (), left: float | None = None
     ) -> None:
-        """Show `what` with `done` of `total` (1: no count), `notes` and `left` seconds to go, estimated if None."""
+        """Show the work `what`, `done` of `total` (1: uncountable), `notes` and seconds `left` (None: estimated)."""
         now = time.monotonic()
         if total != self._total or done < self._done or (total <= 1 and what != self._what):  # a new part begins
             self._since, self._first, self._end = now, done, None

@@ -64,7 +64,7 @@ def follow_training(
 class StopRequest:
     """Handler of Ctrl-C and SIGTERM: the first signal asks to stop after the current step, the second ends the process.
 
-    A call returns whether a signal was received.
+    Calling the object returns whether a signal was received.
     """
 
     def __init__(self) -> None:
@@ -171,7 +171,7 @@ class TrainingView:
         self._step("training", report.step, self.steps)
 
     def _drawn(self, report: events.Drawn) -> None:
-        """Draw pictures once per quarter of the run: reconstructions, at first with originals; at the end samples."""
+        """Draw reconstructions after each quarter of the run, the first time with originals; at the end, samples."""
         part, width = _PARTS * report.step // report.steps, width_of(sys.stderr)
         if part <= self._part or width is None or self.console.as_json or not preview.is_seen(sys.stderr):
             return

@@ -182,7 +182,7 @@ def _response(result: Shown | dict[str, Any]) -> Response:
 
 
 def _refusal(error: Exception) -> Response:
-    """Response with the message of an error, in which parameters are replaced by the page's switches and fields."""
+    """Response 400 or 413 with an error's message; advice to set a Python parameter is reworded for the page."""
     text = str(error)
     for of_python, of_page in _WORDS_OF_THE_PAGE.items():
         text = text.replace(of_python, of_page)

@@ -171,7 +171,7 @@ class Session:
             return Shown(path.read_bytes(), "application/octet-stream", f"explored{SUFFIX}")
 
     def picture(self, state: State, full_size: bool = False) -> Shown:
-        """Decoded image of a state, or its edited photo: a preview or, with `full_size`, what `command` would write."""
+        """Decoded image of a state, or its edited photo: a preview or, with `full_size`, at the photo's own size."""
         if state.photo is None:
             picture = to_pictures(self.model.decode(self._latent(state)))[0]
             return Shown(encode_picture(picture, ".png"), "image/png", f"{self._stem(state)}.png")
@@ -192,7 +192,7 @@ class Session:
         return Shown(encode_picture(preview, ".jpg", quality=_JPEG), "image/jpeg")
 
     def strip(self, state: State, name: str) -> Shown:
-        """Strip of 5 pictures of a state, with strengths of the vector `name` that span the vector's typical range."""
+        """Strip of 5 decoded images of a state, moved along the vector `name` from percentile 1 to percentile 99."""
         if name not in self._vectors:
             raise UsageError(f"{self.model.name} has no vector {name!r}")
         low, high = self._range(self._start(state), self._vectors[name])
@@ -202,14 +202,14 @@ class Session:
         return Shown(encode_picture(sheet(pictures, _STRIP), ".png"), "image/png")
 
     def start(self, state: State) -> dict[str, Any]:
-        """Lowest and highest typical strength of each vector for a state's origin, and notes on the state's photo."""
+        """`ranges`: strengths by vector that take a state's origin to percentiles 1 and 99; `notes` on its photo."""
         z = self._start(state)
         ranges = {name: self._range(z, vector) for name, vector in self._vectors.items()}
         notes = [] if state.photo is None else self._opened(state.photo, state.align).notes
         return {"ranges": ranges, "notes": notes}
 
     def _range(self, z: np.ndarray, vector: ConceptVector) -> tuple[float, float]:
-        """Lowest and highest strength of `vector` at which the latent `z` (1, latent_dim) stays typical, 0 included."""
+        """Strengths that move `z` (1, latent_dim) to percentile 1 (at most 0) and 99 (at least 0) along `vector`."""
         length, score = float(np.linalg.norm(vector.direction)), float(vector.score(z)[0])
         low, high = ((float(vector.percentiles[percent]) - score) / length for percent in TYPICAL)
         return min(low, 0.0), max(high, 0.0)
@@ -232,7 +232,7 @@ class Session:
         return shlex.join([*words, "--model", self._reference()])
 
     def _reference(self) -> str:
-        """Name of the model for a command line, or the model's folder if its name stands for another model or none."""
+        """Argument for the model on a command line: its name, or its folder if the name finds another model or none."""
         with contextlib.suppress(LatentCLIError):
             if catalog.find_model(self.model.name).path.resolve() == self.entry.path.resolve():
                 return self.model.name

@@ -47,7 +47,7 @@ class _Fit:
 
     @property
     def knows(self) -> bool:
-        """Whether the error is finite and at most `limit`, if measured: the pictures resemble the training images."""
+        """Whether the pictures resemble the training images: `error` is finite, and at most `limit` if known."""
         return np.isfinite(self.error) and (self.limit is None or self.error <= self.limit)
 
 
@@ -58,7 +58,7 @@ def choose(
     bundled: str = DEFAULT_MODEL,
     engine: EngineName = "auto",
 ) -> Choice:
-    """Choose the model for `subjects` (pictures, folders, latents files or samples); returns it with the reason.
+    """Choose the model for `subjects` (pictures, folders, latents files or samples), with reason and notes.
 
     `wanted` is the model's name if the user gives one, `bundled` that of the bundled model used if nothing else
     decides. Raises ConfigError, ModelMismatch or FileFormatError if no model has the `vectors`.
@@ -82,7 +82,7 @@ def choose(
 
 
 def unlike(entry: ModelEntry, picture: Image.Image, name: str) -> list[str]:
-    """A note if the picture called `name` is unlike the model's images, with the name of any better model; else []."""
+    """A note if the picture called `name` is unlike the model's images, naming a better model if any; else []."""
     comparison = _Comparison([picture], name)
     return comparison.unlike(comparison.fit(entry))
 
@@ -99,7 +99,7 @@ def _makers(subjects: Sequence[str | Path]) -> set[str]:
 
 
 def _pictures(subjects: Sequence[str | Path]) -> tuple[list[Image.Image], str]:
-    """Up to 3 readable pictures from `subjects`, at most 1024 pixels a side, and the path of the first subject."""
+    """Up to 3 pictures from `subjects`, 1024 pixels a side at most, and the path of the first picture or folder."""
     paths: list[Path] = []
     name = ""
     for path in map(Path, subjects):
@@ -126,7 +126,7 @@ class _Comparison:
         self._measured: dict[Path, _Fit] = {}
 
     def fit(self, entry: ModelEntry) -> _Fit:
-        """Measure one model on the pictures: the result holds the loaded model; a damaged one has an infinite error."""
+        """Reconstruction error of one model on the pictures, with the loaded model; infinite for a damaged model."""
         if entry.path not in self._measured:
             try:
                 model = open_model(entry)
@@ -138,13 +138,13 @@ class _Comparison:
         return self._measured[entry.path]
 
     def fits(self, entries: Sequence[ModelEntry]) -> list[_Fit]:
-        """Measure the user's latest models and the bundled models among `entries` on the pictures."""
+        """Reconstruction errors on the pictures: of the user's latest ten and all bundled models among `entries`."""
         own = [entry for entry in entries if not entry.header.bundled][:_MOST_OWN]
         with ThreadPoolExecutor(max_workers=2) as pool:
             return list(pool.map(self.fit, own + [entry for entry in entries if entry.header.bundled]))
 
     def unlike(self, chosen: _Fit) -> list[str]:
-        """A note if the pictures are unlike the chosen model's images, with the name of any better model; else []."""
+        """A note if the pictures are unlike the chosen model's images, naming a better model if any; else []."""
         if chosen.limit is None or chosen.error <= chosen.limit * (_SHARPER if chosen.has_face else 1):
             return []
         others = [entry for entry in catalog.candidates(None) if entry.model_id != chosen.entry.model_id]
@@ -166,7 +166,7 @@ def _limit(entry: ModelEntry) -> float | None:
 def _error(model: LoadedModel, picture: Image.Image) -> tuple[float, bool]:
     """Mean squared error of a picture's crop and its decoding, and whether a face was found for the crop.
 
-    Without a face, a face model's error is raised for a square, small picture, and infinite for any other.
+    Where a face model finds no face, the error is tripled for a square, small picture, and infinite for any other.
     """
     config = model.config
     seen = picture if config.has_alpha else plain(picture, config.background)

@@ -40,7 +40,7 @@ _COMPARED = Captions(columns=("original", "reconstruction", "edited"))
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Output and resources of an editing job; the edit itself is in an EditRequest."""
+    """Settings of `edit_photos` for files and resources; the edit itself is in an EditRequest."""
 
     output: Path | None = None  # the file of an animation; a file or folder for photos
     force: bool = False
@@ -112,10 +112,10 @@ def same_format(item: Item) -> str:
 def _edit_one(
     model: LoadedModel, request: EditRequest, vectors: list[ConceptVector], job: Job, item: Item
 ) -> tuple[bytes, np.ndarray, list[str], list[str]]:
-    """Read, edit and write one photo.
+    """Read, edit and write one photo. Raises ImageError if the photo is unreadable or has no face to edit.
 
     Returns the result's bytes if the target is the standard output, else b""; the unedited latents (boxes, latent_dim);
-    notes on the file; notes on the crop boxes. Raises ImageError for a photo that is unreadable or has no face to edit.
+    notes on data that the file cannot store; notes on how the crop boxes were found.
     """
     photo = Photo.read(item.path, item.content, job.megapixels)
     suffix = same_format(item) if item.target == PIPE else item.target.suffix
@@ -166,8 +166,8 @@ def edit_photo(
 ) -> tuple[list[Photo], np.ndarray]:
     """Versions of a photo, and the unedited latents (boxes, latent_dim) of its crop boxes.
 
-    The versions are the edited photo, or one for each strength, or with `request.compare` the photo, its reconstruction
-    and the edited photo. A version in which nothing changes is the object `photo` itself.
+    The versions are an edited photo for each strength in `request` or, with `request.compare`, the photo, its
+    reconstruction and the edited photo. A version in which nothing changes is the object `photo` itself.
     """
     versions: list[Photo] = []
     reconstructed, latents = photo, []

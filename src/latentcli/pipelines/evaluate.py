@@ -39,12 +39,12 @@ class Evaluated:
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:
-        """Metrics of simpler models on the images of `metrics`, for comparison."""
+        """Metrics of simpler models, for comparison, on the same images as `metrics`."""
         return self.evaluation.baselines
 
     @property
     def samples(self) -> tuple[SampleMetrics, ...]:
-        """Metrics of samples drawn from each prior, one entry for each."""
+        """Metrics of samples drawn from the model's priors, one entry per prior."""
         return self.evaluation.samples
 
 
@@ -57,8 +57,8 @@ def evaluate(
 ) -> Iterator[Event | Evaluated]:
     """Measure a model on the images of `data` that it was not trained on; the last event is an Evaluated.
 
-    `training` is a folder of training images that have moved, `features` a feature network's file; `draws` latents per
-    image give the importance-weighted bound. Raises ImageError without readable images, ConfigError for bad settings.
+    `training` is the training images' folder if it has moved, `draws` the latents per image for the importance-weighted
+    bound, `features` a feature network's file. Raises ImageError without images, ConfigError for bad settings.
     """
     feature_space = open_features(features)
     listing = scan(open_source(data))
@@ -119,7 +119,7 @@ def _loaded(model: LoadedModel, listing: Listing) -> Generator[Event, None, Load
 
 @dataclass(frozen=True, slots=True)
 class _TrainedOn:
-    """Mask of the images of a listing that a model was trained on, and how certain the mask is."""
+    """Mask of the images of a listing (files of a source) that a model was trained on, and whether it is a guess."""
 
     rows: np.ndarray  # (n,) bool
     is_foreign: bool = False  # the listing has nothing to do with the training
@@ -127,9 +127,9 @@ class _TrainedOn:
 
 
 def _trained_on(model: LoadedModel, listing: Listing) -> _TrainedOn:
-    """Mark the images of a listing that the model was trained on, by the names and sizes stored with the model.
+    """Mask of the images of a listing that the model was trained on, from the names and sizes stored with the model.
 
-    Without stored names, a folder with the name of the training folder is assumed to be the training folder.
+    Without stored names, a folder that has the training folder's name is taken for the training folder.
     """
     foreign = _TrainedOn(np.zeros(len(listing), dtype=bool), is_foreign=True)
     try:

@@ -118,10 +118,10 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
 
 
 def _probes(concept: Concept, labels: Labels, z: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
-    """Discriminants (latent_dim,) by name: of each labelled concept but `concept`, and of each column's extremes.
+    """LDA discriminants (latent_dim,) by name, to measure side effects on other concepts and on columns to balance by.
 
-    Discriminants are fitted within the classes of `concept`, to exclude correlation with `concept`, and without the
-    held-out images `held`, (n,) bool.
+    A column's discriminant separates the highest class from the lowest. All are fitted within the classes of
+    `concept`, to exclude correlation with `concept`, and without the held-out images `held`, (n,) bool.
     """
     classes = {other.name: other.values for other in labels.concepts}
     for column, codes in labels.cells.items():
@@ -167,7 +167,7 @@ def _encoded(model: LoadedModel, labels: Labels) -> Generator[Event, None, tuple
 
 
 def _held_out(model: LoadedModel, labels: Labels) -> np.ndarray:
-    """Mask (n,) of the images held out to measure vectors, pairs as a whole; all False if there are few images."""
+    """Mask (n,) of the images held out to measure vectors, pairs as a whole; all False below HELD_OUT_NEEDS images."""
     names: Sequence[str] = labels.names
     if labels.pairs is not None:
         first = dict(zip(labels.pairs[::-1].tolist(), labels.names[::-1], strict=True))
@@ -179,7 +179,7 @@ def _held_out(model: LoadedModel, labels: Labels) -> np.ndarray:
 def _usable(concept: Concept, labels: Labels, z: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Mask (n,) of the images that `concept` can be fitted to, and notes on labelled images that were left out.
 
-    Left out are images without a class in a column to balance by, without a usable partner, or in both classes.
+    Left out are images in both classes, without a class in a column to balance by, or in a pair without its other half.
     """
     notes = []
     usable, shows = concept.values != NEITHER, concept.values == SHOWS

@@ -128,8 +128,8 @@ def is_latent(text: str) -> bool:
 def keyframe(model: LoadedModel, of: str | None, option: str = "`of`") -> np.ndarray:
     """Latent (latent_dim,) of a keyframe (image, latent or sample); by default seed:0, or the mean of a 2-D model.
 
-    In many dimensions the mean is far from every latent and decodes to a blur. Raises UsageError, which names the
-    `option`, for several latents.
+    In many dimensions the mean is far from every latent and decodes to a blur. Raises UsageError for several latents;
+    its message calls the parameter `option`.
     """
     if of is None and model.config.latent_dim <= 2:
         return model.geometry.mean

@@ -130,7 +130,7 @@ def interpolate(entry: ModelEntry, request: WalkRequest, output: Path | None, fo
 
 
 def _count(pace: Pace, walk: Walk) -> int:
-    """Number of images in a walk. Raises ConfigError for too many, or too few for the keyframes and `pace.hold`."""
+    """Number of images in a walk. Raises ConfigError for too many, or too few to hold each keyframe."""
     held = len(walk.keyframes) * pace.hold
     count = walk.legs * (pace.steps - 1) + held + (not walk.loop) if pace.total is None else pace.total
     if count > MOST_FRAMES:

@@ -134,7 +134,7 @@ def _mesh(x: np.ndarray, y: np.ndarray, request: PlaneRequest) -> tuple[np.ndarr
 
 
 def _deviations(model: LoadedModel, axis: Axis, count: int, request: PlaneRequest) -> np.ndarray:
-    """Positions (count,) of cells along an axis, rising, in standard deviations from the middle."""
+    """Coordinates (count,) of cells along an axis, in standard deviations: evenly spaced, or at quantiles."""
     from scipy.special import ndtr, ndtri
 
     is_2d = model.config.latent_dim == 2
@@ -206,7 +206,7 @@ def _items(model: LoadedModel, request: MapRequest) -> list[Item]:
 
 
 def _columns(count: int, model: LoadedModel, request: MapRequest) -> int | None:
-    """Number of columns of a grid map, by default for a square figure; None for a map of points."""
+    """Number of columns of a map as a grid, by default those of a square figure; None for a map of points."""
     if not request.grid:
         return None
     return request.look.columns or max(1, round((count * model.config.height / model.config.width) ** 0.5))
@@ -264,8 +264,8 @@ def _laid_out(
 ) -> Generator[Event, None, _Mapped]:
     """Encode items and place them in 2-D: all, or only the `request.n` items nearest to the latent `near`.
 
-    The nearest latents have the largest cosine to `near` after centring at the mean. `members` are the items' groups,
-    `size` is the thumbnails' in pixels. Raises ImageError for fewer than two readable items.
+    Nearness is the cosine after subtraction of the prior's mean. `members` names the group of each item; `size` is
+    that of thumbnails, in pixels. Raises ImageError for fewer than two readable items.
     """
     latents: list[np.ndarray] = []
     rows: list[int] = []  # positions in `items`

@@ -60,7 +60,7 @@ def report_vectors(
 
 
 def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]:
-    """Paths of up to 4 images in a folder, and their kind: "held-out images", or "images" if too few are held out."""
+    """Paths of up to 4 images, held-out ones if 4 exist, and a word for the images: "held-out images" or "images"."""
     paths = find_images(folder)
     held = held_out_then((os.fsencode(path.relative_to(folder)) for path in paths), entry.header.training)
     held_out = [path for path, is_held in zip(paths, held, strict=True) if is_held]

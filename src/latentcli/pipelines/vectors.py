@@ -87,7 +87,7 @@ def named_axis(entry: catalog.ModelEntry, model: LoadedModel, name: str) -> Axis
 
 
 def captions(request: EditRequest) -> Captions:
-    """Captions with the strengths of an image's versions: above the columns and, on a sheet, beside the rows."""
+    """Captions such as "smile +0.5" of images with varied strengths: above columns; for two vectors, also at rows."""
     words = [[f"{version.label} {version.strength:+.3g}" for version in row] for row in request.varied()]
     return Captions(rows=words[0] if len(words) > 1 else (), columns=words[-1] if words else ())
 
@@ -95,7 +95,7 @@ def captions(request: EditRequest) -> Captions:
 def distances(
     model: LoadedModel, before: list[np.ndarray], request: EditRequest, vectors: Sequence[ConceptVector]
 ) -> Iterator[Note]:
-    """Notes on how far an edit moves the latents in `before` along each vector; none for strips and sheets."""
+    """Notes on how far an edit moves the latents in `before` along each vector; none if a vector's strength varies."""
     if before and not request.rows:
         typical = model.geometry if request.stay_typical else None
         yield from map(Note, describe(np.concatenate(before), vectors, request.vectors, typical))
