@@ -68,13 +68,13 @@ class Evidence:
 
     @cached_property
     def rose(self) -> bool:
-        """Whether the loss ended clearly above its first value, both on held-out and on training images."""
+        """Whether the loss ended clearly above its first value, on held-out images and on training images alike."""
         losses = (self.curve, [line.loss for line in self.history])
         return all(len(nats) > 1 and nats[-1] > nats[0] + _ROSE * abs(nats[0]) for nats in losses)
 
     @cached_property
     def turned(self) -> float:
-        """Rise of the held-out loss from its minimum to the end, as a share of its range; 0 if training loss rose."""
+        """(last - minimum) / (maximum - minimum) of the held-out loss; 0 if `rose` or below three measurements."""
         nats = self.curve
         if self.rose or len(nats) < 3 or max(nats) == min(nats):
             return 0.0
@@ -111,7 +111,7 @@ class Evidence:
 
     @property
     def longer(self) -> str:
-        """Advice to train longer, naming the option; "" if longer training would not help, as after overfitting."""
+        """Advice to repeat the command with more `epochs` or `minutes`; "" after overfitting, which would get worse."""
         if self.foreign or self.gap > _OVERFITTED or self.turned > _TURNED:
             return ""
         asked, epochs = self.training.minutes, self.training.epochs
@@ -120,7 +120,7 @@ class Evidence:
 
 
 def measured(lines: Sequence[EpochReport]) -> list[tuple[EpochReport, Metrics]]:
-    """Pairs of epoch and held-out metrics, without epochs measured on another number of images than the first."""
+    """Pairs (line, its held-out metrics) of the `lines` measured on as many images as the first measured line."""
     pairs = [(line, line.held_out) for line in lines if line.held_out]
     return [(line, held_out) for line, held_out in pairs if held_out.images == pairs[0][1].images]
 

@@ -120,8 +120,8 @@ class _Watch:
 def _baselines(vae: VAE, held_out: Dataset, train: Dataset, on_training: bool) -> Iterator[Baseline]:
     """Held-out metrics of two simple models of the training images: the mean image, and PCA of `latent_dim` components.
 
-    PCA is left out if its components could memorise the training images, as images minus one components do. If metrics
-    are measured on training images, PCA needs many more images than components.
+    PCA is left out with too few training images, which it would memorise: n - 1 components reproduce n images exactly.
+    If `on_training`, the images in `held_out` are training images, and PCA needs _MANY times more of them.
     """
     train = train.spread(_FITTED)
     models = {"mean image": fit_pca(train.floats, 0)}
@@ -148,7 +148,7 @@ def _baselines(vae: VAE, held_out: Dataset, train: Dataset, on_training: bool) -
 def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | None]:
     """Metrics of samples from the fitted and the standard prior, and samples beside their nearest training images.
 
-    If images were held out, training images get metrics, too, as if sampled from a perfect model.
+    If images were held out, metrics of training images are added: those that samples of a perfect model would have.
     """
     held_out, train = subject.held_out.spread(_COMPARED), subject.train
     count = len(held_out)
@@ -177,7 +177,7 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
 
 @dataclass(slots=True)
 class _Pictures:
-    """Features of a set of n pictures, and the pixels of m of the pictures."""
+    """Features of n pictures, decoded samples or images, and the pixels of m of the pictures."""
 
     features: Tensor  # (n, d)
     few: Tensor  # (m, channels, height, width)
@@ -201,7 +201,7 @@ class _Pictures:
 
 
 def _compare(name: str, made: _Pictures, real: _Pictures) -> SampleMetrics:
-    """Metrics of the pictures `made` compared with the held-out images `real`; `name` labels the row of a table."""
+    """Metrics of the pictures `made` compared with the held-out images `real`; `name` is for the tables of results."""
     precision, recall = sample_metrics.precision_recall(real.features, made.features)
     nearest = near = near_in_features = None
     if made.to_training and real.to_training:

@@ -120,8 +120,8 @@ class FlowPrior:
     def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
         """Random variations of the latent z (latent_dim,), one per seed: (len(seeds), latent_dim).
 
-        `spread` runs from 0, no change, to 1, a fresh sample. The flow starts at the time 1 - `spread` from that share
-        of z plus `spread` times noise (Meng et al. 2022, "SDEdit").
+        `spread` runs from 0, no change, to 1, a fresh sample. The flow starts at the time t = 1 - `spread` from
+        t z + (1 - t) noise, with z in the flow's space, and ends at 1 (Meng et al. 2022, "SDEdit").
         """
         noise = uniform_and_normal(seeds, len(self.mean))[1]
         x = (1 - np.float32(spread)) * (z - self.mean) @ self._to_flow
@@ -140,7 +140,7 @@ class FlowPrior:
 
     @cached_property
     def _to_flow(self) -> np.ndarray:
-        """Pseudo-inverse of `basis`, which maps deviations of latents to the flow's dimensions: (latent_dim, k)."""
+        """Matrix (latent_dim, k) that maps latents minus `mean` to the flow's space: the pseudo-inverse of `basis`."""
         return np.linalg.pinv(self.basis.astype(np.float64)).astype(np.float32)
 
     @property
@@ -149,10 +149,10 @@ class FlowPrior:
         return len(self.weights.get("parts.weight", ()))
 
     def drawn_labels(self, uniform: np.ndarray | None = None) -> np.ndarray | None:
-        """Labels of n training images that have every label in `like`, one per sample: multi-hot (n, labels) float32.
+        """Multi-hot labels of training images, to condition n samples on: (n, labels) float32.
 
-        `uniform` (n,) in [0, 1) chooses the images. If `uniform` is None, or if no image has every label in `like`, the
-        result is `like` itself for all samples, (1, labels), or None if `like` is empty.
+        `uniform` (n,) in [0, 1) chooses among the images that have every label in the attribute `like`. If `uniform` is
+        None, or no image has all these labels, the result is `like` itself, (1, labels), or None if `like` is empty.
         """
         rows = np.empty((0, 0)) if self.combinations is None else self.combinations
         rows = rows[np.isin(rows, self.like).sum(axis=1) == len(self.like)].astype(np.int64)
@@ -169,7 +169,8 @@ class FlowPrior:
     def _to_latents(self, x: np.ndarray, rest: np.ndarray, start: float, labels: np.ndarray | None) -> np.ndarray:
         """Latents (n, latent_dim) to which the flow carries x (n, k) from the time `start`.
 
-        Dimensions without flow come from `rest` (n, latent_dim). `labels` is (n, labels), or (1, labels) for all rows.
+        Latent dimensions that the flow leaves alone are copied from `rest` (n, latent_dim). `labels` is multi-hot,
+        (n, labels), or (1, labels) for all rows.
         """
         latents = self.mean + integrate(self.velocity, x, start, 1.0, labels) @ self.basis
         return np.where(self.is_active, latents, rest)

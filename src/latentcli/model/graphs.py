@@ -44,9 +44,9 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 class _Network(Graph):
-    """ONNX graph of an encoder or decoder; a method per layer adds nodes after the value named `x`, returns the last.
+    """ONNX graph of an encoder or decoder; a method per layer adds nodes after node `x` and returns the last's name.
 
-    Without `weights` a single zero stands in for each tensor, and only the attribute `shapes` has a meaning.
+    With `weights` None the graph cannot run: it only collects the tensors' shapes in the attribute `shapes`.
     """
 
     def __init__(self, config: ModelConfig, part: str, weights: Weights | None, compact: bool) -> None:
@@ -97,7 +97,7 @@ class _Network(Graph):
         return self.node("Gemm", x, self.weight(weight), self.weight(bias), transB=1)
 
     def head(self, x: str, before: int, mean: str = "mean", logvar: str = "logvar") -> str:
-        """Add the layer of the posterior means; the log-variances' layer is noted in `shapes` but left out."""
+        """Add the linear layer `mean` from `x`, (n, before), to posterior means; of `logvar` only note the shapes."""
         latent_dim = self.config.latent_dim
         self.shapes[f"{self._part}{logvar}.weight"] = (latent_dim, before)
         self.shapes[f"{self._part}{logvar}.bias"] = (latent_dim,)
@@ -128,17 +128,17 @@ class _Network(Graph):
         return levels
 
     def up(self, x: str, level: int) -> str:
-        """Add the upsampling stage `level`, counted from the coarsest, which doubles height and width of `x`."""
+        """Add the upsampling stage `level` (0: coarsest), doubling the sides of `x`. Returns the last node's name."""
         before, after = self.config.widths[::-1][level : level + 2]
         x = self.shuffled(self.conv(x, f"ups.{level}.0", before, 4 * after, 1))
         return self.silu(self.conv(x, f"ups.{level}.2", after, after, norm=f"ups.{level}.3"))
 
     def pixels(self, x: str) -> str:
-        """Add the output layer: from `x`, the finest feature map, to images of the padded size, before activation."""
+        """Add the layer from the finest feature map `x` to padded images before activation; returns the node's name."""
         return self.shuffled(self.conv(x, "last.0", self.config.widths[0], 4 * self.config.channels))
 
     def shuffled(self, x: str) -> str:
-        """Add PixelShuffle by 2 (Shi et al. 2016): doubles height and width of `x`, with a quarter of the channels."""
+        """Add PixelShuffle: twice the height and width of `x`, a quarter of the channels. Returns the node's name."""
         return self.node("DepthToSpace", x, blocksize=2, mode="CRD")
 
     def padded(self, x: str) -> str:
@@ -175,7 +175,7 @@ def _encoder(config: ModelConfig, weights: Weights | None = None, compact: bool 
 
 
 def _linear_posterior(net: _Network, x: str, mean: str) -> str:
-    """Add to the graph, as in `LinearPath.posterior`, PCA's posterior mean of images `x`, corrected by `mean`."""
+    """Add PCA's posterior mean of images `x`, plus the scaled correction `mean`, to `net`. Returns the node's name."""
     x = net.padded(x)
     if net.config.pooling > 1:
         sides = (net.config.pooling, net.config.pooling)
@@ -215,7 +215,7 @@ def _decoder(config: ModelConfig, weights: Weights | None = None, compact: bool 
 
 
 def _linear_picture(net: _Network, z: str) -> str:
-    """Add to the graph, as in `LinearPath.decode`, the pictures of the padded size that PCA decodes from `z`."""
+    """Add PCA's decoder, from latents `z` to pictures of the padded size, to `net`. Returns the last node's name."""
     config = net.config
     x = net.node("Gemm", z, net.floats(net.linear_path("basis")), net.floats(net.linear_path("mean")))
     x = net.node("Reshape", x, net.constant(-1, *config.linear_shape))

@@ -93,7 +93,7 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Spacing of the pictures along a walk through keyframes."""
+    """Options for the number and spacing of pictures along a walk, a path in latent space through keyframes."""
 
     steps: int  # pictures per leg, both ends included
     total: int | None = None  # pictures of the whole walk; replaces `steps`
@@ -102,7 +102,7 @@ class Pace:
     hold: int = 0  # extra repetitions of each keyframe
 
     def positions(self, walk: Walk, decode: Decode) -> np.ndarray:
-        """Position of each picture on `walk`: (pictures,). A loop stops short of its first; only `even` decodes."""
+        """Positions (pictures,) along `walk`, where i is keyframe i; a loop does not end with its first picture."""
         grid = np.linspace(0, 1, _INTERVALS + 1)
         lengths = _arc_lengths(walk, grid, decode) if self.even else np.tile(grid, (walk.legs, 1))
         moving = walk.legs * (self.steps - 1)  # pictures besides the last one and repeated keyframes
@@ -170,7 +170,7 @@ def analogy(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 def chain(stops: Sequence[np.ndarray], rows: int, columns: int) -> np.ndarray:
     """Anchors (rows, columns, latent_dim) of a grid: `stops` are the top row, then the rest of the left column.
 
-    Every other anchor is the analogy left + above - corner of three neighbours (left, above, and diagonally between
+    Each remaining anchor is the analogy left + above - corner of three neighbours (left, above, and diagonally between
     both), scaled to the mean norm of the neighbours.
     """
     anchors = np.empty((rows, columns, len(stops[0])), dtype=np.float32)

@@ -37,11 +37,11 @@ class Likelihood:
         raise NotImplementedError
 
     def bits_per_dimension(self, nats: float, dimensions: int) -> float | None:
-        """Bits per 8-bit pixel value from an image's -ELBO in nats; None if the likelihood is not a density."""
+        """Bits per 8-bit value of an image of `dimensions` values and -ELBO `nats`; None if p(x|z) is not a density."""
         return None
 
     def baseline(self, x: Tensor, model: Pca) -> Tensor | None:
-        """-log p(x) of images x under PCA, in nats, summed over images; None if PCA has no likelihood of this kind."""
+        """-log p(x) in nats, summed over images x, under the PCA `model`; None if this likelihood is not Gaussian."""
         return None
 
 

@@ -20,8 +20,9 @@ def measure(
 ) -> Metrics:
     """Mean metrics over all images in `batches` (n, channels, height, width) in [0, 1]; `vae` must be in eval mode.
 
-    The reconstruction of Bernoulli models is the binary cross-entropy summed over pixels. `noise_scale` 0 is for an
-    autoencoder, which draws no noise and has no ELBO. `watch` is called with each batch to measure more.
+    The reconstruction of Bernoulli models is the binary cross-entropy summed over pixels. `noise_scale`, a factor on
+    the noise of posterior draws, is 1 for a VAE and 0 for an autoencoder, which has no ELBO. `watch` is called with
+    images, posterior and decoded images of each batch, to measure more.
     """
     assert not vae.training, "batch norm would learn from held-out images"
     reconstruction = kl = psnr = 0.0
@@ -77,14 +78,15 @@ def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
 def draw_error(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Tensor:
     """Mean squared error over all images and pixels, with one posterior draw per image decoded: a scalar tensor.
 
-    The square root is the sigma of the Gaussian likelihood that makes the images most likely.
+    The square root is the sigma of the Gaussian likelihood that makes the images most likely. `noise_scale` multiplies
+    the noise of the draws.
     """
     errors = [elbo.squared_error.cpu().double() for _, _, elbo in _draws(vae, batches, noise_scale)]
     return torch.cat(errors).mean().float()
 
 
 def _draws(vae: VAE, batches: Iterable[Tensor], noise_scale: float) -> Iterator[tuple[Tensor, Posterior, Elbo]]:
-    """Each batch on the network's device, its posterior, and its ELBO by one seeded posterior draw per image."""
+    """Each batch on the device, its posterior, and its ELBO by one draw with noise x `noise_scale` per image."""
     generator = torch.Generator().manual_seed(0)
     for batch in batches:
         x = batch.to(vae.device)

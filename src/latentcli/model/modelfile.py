@@ -79,7 +79,7 @@ class LoadedModel:
 
     @property
     def parts(self) -> Parts:
-        """Labels that samples can be conditioned on, by column; empty if the prior is unconditional."""
+        """Labels that samples can be conditioned on, by column (property of images); empty if there are none."""
         return Parts(self.header.parts)
 
     @property

@@ -10,7 +10,7 @@ _NAMED = 12  # labels that an error message lists at most
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Labels of a class-conditional prior by column; an image has at most one label of each column."""
+    """Labels that a prior can be conditioned on, by column (property of images); at most one per image and column."""
 
     columns: Mapping[str, tuple[str, ...]]
 
@@ -24,7 +24,7 @@ class Parts:
     def rows(self, wanted: Sequence[str], model: str) -> tuple[int, ...]:
         """Row numbers, in the prior's embedding table, of the labels `wanted`, each as `cats` or `smiling=yes`.
 
-        Raises UsageError for a label that is in no column or in several, and for two labels of the same column.
+        Raises UsageError, naming `model`, for a label in no column or in several, and for two labels of one column.
 
         >>> Parts({"folder": ("cats", "dogs"), "indoors": ("no", "yes")}).rows(["dogs", "indoors=yes"], "pets")
         (1, 3)

@@ -46,7 +46,7 @@ class MixturePrior:
     temperature: float = MIXTURE_TEMPERATURE
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
-        """Samples, one per seed: (len(seeds), latent_dim) float32; `temperature` scales deviations in a component."""
+        """Samples, one per seed: (len(seeds), latent_dim) float32; `temperature` scales distances from means."""
         uniform, noise = uniform_and_normal(seeds, self.means.shape[1])
         edges = np.cumsum(self.weights, dtype=np.float32)
         components = np.minimum(np.searchsorted(edges, uniform), len(edges) - 1)
@@ -57,7 +57,10 @@ class MixturePrior:
         return np.stack(latents)
 
     def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
-        """Variations of z as in `StandardPrior.vary`, in the whitened space of the component most probable given z."""
+        """Random variations of the latent z (latent_dim,), one per seed: (len(seeds), latent_dim).
+
+        `spread` runs from 0, no change, to 1, a fresh sample of the component that is most probable given z.
+        """
         noises = np.linalg.solve(self.factors, (z - self.means)[:, :, None])[:, :, 0]  # z whitened by each component
         volumes = np.log(np.abs(np.diagonal(self.factors, axis1=1, axis2=2))).sum(axis=1)
         chosen = int(np.argmax(np.log(self.weights) - volumes - 0.5 * np.square(noises).sum(axis=1)))
@@ -78,7 +81,7 @@ Prior = StandardPrior | MixturePrior | FlowPrior
 
 
 def _mixture_of(flow: FlowPrior) -> MixturePrior:
-    """Gaussian mixture over latents that `flow` refines, with mean and covariance of the encoded training images."""
+    """Gaussian mixture over latents whose velocity `flow` corrects; latent dimensions outside the flow are N(0, 1)."""
     paths, latent_dim = flow.paths, len(flow.mean)
     factors = np.zeros((len(paths.weights), latent_dim, latent_dim), dtype=np.float32)
     spread = paths.directions * np.sqrt(paths.variances)[:, None]  # (c, k, k)

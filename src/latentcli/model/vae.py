@@ -238,5 +238,5 @@ class VAE(nn.Module):
         return output[:, :, : self.config.height, : self.config.width]
 
     def set_sigma(self, mean_squared_error: Tensor) -> None:
-        """Set the likelihood's sigma to the root of the error, at least 8-bit rounding's (Rybkin et al. 2021)."""
+        """Set the likelihood's sigma to the root of the error, at least to SMALLEST_SIGMA (Rybkin et al. 2021)."""
         self.sigma.copy_(mean_squared_error.sqrt().clamp_min(SMALLEST_SIGMA))

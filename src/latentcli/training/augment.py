@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def farthest(shift: float, images: Tensor) -> tuple[int, int]:
-    """The share `shift` of height and width in pixels (rows, columns), for images (n, height, width, channels)."""
+    """Largest shift in pixels (down, right): the share `shift` of height and width of images (n, h, w, channels)."""
     return round(shift * images.shape[1]), round(shift * images.shape[2])
 
 

@@ -46,13 +46,13 @@ class _Header:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint(Generic[P]):
-    """Options and position in a checkpoint; `restore` reads the tensors."""
+    """Options and position (steps and seconds so far) read from a checkpoint file, without its tensors."""
 
     options: Options
     position: P
 
     def differences(self, asked: Options, besides: Collection[str]) -> list[str]:
-        """A phrase for each option whose value in `asked` differs from the checkpoint's, without those in `besides`."""
+        """A phrase for each option, except those named in `besides`, whose value in `asked` is not the checkpoint's."""
         return [
             f"{name.replace('_', ' ')} is {self.options.get(name)} there, {value} asked"
             for name, value in asked.items()

@@ -22,14 +22,14 @@ class LossCurve:
 
     @classmethod
     def after(cls, curve: Self | None, step: int, loss: float) -> Self:
-        """The summary after one more held-out loss, measured at `step`; `curve` is the one before, None at first."""
+        """`curve` updated by one more held-out `loss`, measured at `step`; None stands for no earlier measurement."""
         if curve is None:
             return cls(highest=loss, best=loss, best_step=step, last=loss)
         best, best_step = min((curve.best, curve.best_step), (loss, step))
         return cls(highest=max(curve.highest, loss), best=best, best_step=best_step, last=loss)
 
     def is_over(self, step: int, stage: Stage, patience: float) -> bool:
-        """Whether to stop: the loss has clearly risen, and its minimum is `patience` x the stage's steps ago or more.
+        """Whether to stop: the loss has clearly risen since its minimum, at least `patience` x the stage's steps ago.
 
         A plateau does not stop training: the loss often falls again when the learning rate falls.
         """

@@ -26,7 +26,7 @@ class Images:
 
 
 def read(choice: Choice) -> Generator[Progress, None, list[Loading]]:
-    """Decode the images of `choice` that are not cached. Returns their loading for each listing (files of a source)."""
+    """Decode the images of `choice` into the cache, yielding progress. Returns a `Loading`, now decoded, per source."""
     loadings = [Loading(listing, choice.model) for listing in choice.listings]
     total = sum(len(listing) for listing in choice.listings)
     before = 0
@@ -38,7 +38,7 @@ def read(choice: Choice) -> Generator[Progress, None, list[Loading]]:
 
 
 def images_of(choice: Choice, loadings: Sequence[Loading]) -> Images:
-    """Readable images of `loadings`, which `read` returned. Raises ImageError for fewer than two training images."""
+    """Readable images in `loadings`, the result of `read(choice)`. Raises ImageError below two training images."""
     source = choice.train.listing.source
     train = readable_part(loadings[0].decoded, choice.train.rows)
     held_out = readable_part(loadings[-1].decoded, choice.held_out.rows) if choice.held_out else None

@@ -37,5 +37,5 @@ class Learner:
 
 
 def changing(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that training changes, without the linear path (probabilistic PCA), which is fitted before."""
+    """`tensors` without those of the linear path (probabilistic PCA), which training leaves unchanged."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(FROZEN_PREFIX)}

@@ -101,7 +101,7 @@ def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: t
 
 
 def _product_speed(device: torch.device) -> float:
-    """Speed of a matrix product in bf16 over that in fp32, measured in a few milliseconds."""
+    """Ratio of speeds of a matrix product, bf16 over fp32, above 1 if bf16 is faster; takes a few milliseconds."""
     best = {}
     for dtype in (torch.float32, torch.bfloat16):
         matrix = torch.ones(256, 256, dtype=dtype, device=device)
@@ -206,7 +206,7 @@ def watch_threads(time_steps: Callable[[int], float], device: torch.device) -> T
 
 @contextlib.contextmanager
 def computing(threads: int | None, model: ModelConfig, batch_size: int, advice: str) -> Iterator[None]:
-    """Context with a number of PyTorch threads (None: unchanged), and with `advice` in errors of full memory."""
+    """Context with `threads` PyTorch threads (None: as is). Raises LatentCLIError with `advice` if memory is full."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:

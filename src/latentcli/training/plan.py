@@ -84,7 +84,7 @@ class Choice:
         return (first,) if last is first else (first, last)
 
     def describe(self) -> str:
-        """Preset, size, latent dimension, beta and length in words, as one line."""
+        """One line of text: preset, image size, latent dimension, beta and length of training."""
         model, config = self.model, self.config
         count, unit = (config.minutes, "minute") if config.minutes else (config.epochs, "epoch")
         length = f"{count:g} {unit}{'' if count == 1 else 's'}"
@@ -112,7 +112,7 @@ class TrainingPosition(Position):
         return Stage(self.stage_start, self.steps, self.stage_number)
 
     def begin_stage(self, end: int) -> None:
-        """Begin another stage at the current step, to end at step `end`: the learning rate rises and falls again."""
+        """Begin another stage, a rise and fall of the learning rate, from the current step to step `end`."""
         self.stage_start, self.stage_number = self.step, self.stage_number + 1
         self.steps, self.stopped = end, False
 
@@ -252,7 +252,7 @@ def _choose_model(train: Selection, request: TrainRequest) -> ModelConfig:
 
 
 def _like(first: ModelConfig, config: ModelConfig, request: TrainRequest) -> ModelConfig:
-    """`config` with the network settings of the model to start from, `first`, so that the weights of `first` fit."""
+    """`config` with the network settings of `first`, the model whose weights training starts from, so that they fit."""
     if config.preset != first.preset or request.likelihood not in (None, first.likelihood):
         raise ConfigError(
             f"a model with the preset {first.preset} and the likelihood {first.likelihood} is no start for another; "

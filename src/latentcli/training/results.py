@@ -126,7 +126,7 @@ def fit_prior(run: Trained, stop: Callable[[], bool]) -> Generator[events.Report
     """The prior fitted to the latents of training images; None if `stop` ended the fit.
 
     A Gaussian mixture is fitted first, then a flow that corrects the mixture and is used if its held-out loss is lower.
-    With two latent dimensions or one the prior stays N(0, I), by which the map of the latent space is drawn.
+    With one or two latent dimensions the prior stays N(0, I), since the map of the latent space relies on that.
     """
     vae, train, seed = run.vae, run.train, run.summary.seed
     if vae.config.latent_dim <= 2:
@@ -173,7 +173,7 @@ def write_pictures(
 
 @torch.inference_mode()
 def keep_snapshot(folder: Path, step: int, vae: VAE, shown: Dataset, is_last: bool = False) -> None:
-    """Write a picture of originals, reconstructions and N(0, I) samples at `step`, if `is_last` or due by _APART."""
+    """Write a picture of images, reconstructions and samples if `is_last` or `step` >= _APART x the last such step."""
     snapshots = folder / SNAPSHOT_FOLDER
     steps = [int(path.stem) for path in snapshots.glob("*.png") if path.stem.isdecimal()]
     for later in (known for known in steps if known > step):  # snapshots beyond this step are from before a crash

@@ -34,7 +34,7 @@ def order(seed: int, epoch: int, images: int) -> Tensor:
 
 
 class Order:
-    """Order of training images: a random permutation per epoch, cut into batches; an incomplete one is left out."""
+    """Order of training images: per epoch a random permutation, cut into equal batches; the remainder is left out."""
 
     def __init__(self, seed: int, images: int, batch_size: int) -> None:
         self._seed, self._images, self._batch_size = seed, images, batch_size

@@ -84,7 +84,7 @@ def find(plan: Plan, images: Dataset) -> Generator[Note | Progress, None, Start]
 
 
 def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> Note:
-    """Message whether training images are mirrored or moved (`changed`), and why; `option` names what decides it."""
+    """Message whether training images are `changed` ("mirrored", "moved"), why, and which `option` overrides this."""
     if images < _TOO_FEW:
         why = f"they are too few to tell whether {changed} ones look the same"
         return Note(f"images are not {changed}: {why} (`{option}` does it)")
@@ -94,14 +94,14 @@ def _note(chosen: bool, images: int, changed: str, done: str, option: str) -> No
 
 
 def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
-    """Probabilistic PCA with `k` components, fitted to all but every 16th image; its noise is the error on the rest."""
+    """Probabilistic PCA with `k` components, fitted without every 16th image, which serves to measure the noise."""
     fitted, left_out = _split(images)
     components = fit_pca(lambda: _seen(path, fitted, mirrored), k)
     return replace(components, noise=max(_error(components, _seen(path, left_out, mirrored)), SMALLEST_SIGMA**2))
 
 
 def _comparison(path: LinearPath, images: Dataset, k: int) -> Callable[[Callable[[Tensor], Tensor], float], bool]:
-    """Function (change, times) -> whether the PCA error of changed images is below `times` the error of originals.
+    """Function (change, times) -> whether PCA's error of `change(images)` is below `times` x the error of the images.
 
     `change` is a function of uint8 images (n, height, width, channels), such as mirroring. With fewer than _TOO_FEW
     images the result is always False.
@@ -153,7 +153,7 @@ def _error(pca: Pca, batches: Iterator[Tensor]) -> float:
 
 
 def _that_fit(other: LoadedModel, model: ModelConfig) -> tuple[dict[str, Tensor], float]:
-    """Tensors of `other` that fit the network of `model`, and the share of the network's numbers that they fill.
+    """Tensors of `other`, by name, that fit the network of `model`, and the share of that network's values covered.
 
     The layers that read and write pixels are converted to the channels of `model`. If size or channels differ, the
     linear path, which is fitted anew, and the layers that read or write its latents are left out.

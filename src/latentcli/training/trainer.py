@@ -95,12 +95,12 @@ class Trainer(Task):
         return TrainingPosition(steps=steps, precision=speed.precision, images=digest, flip=flip, augment=augment)
 
     def _seconds_per_step(self, speed: machine.Speed) -> float:
-        """Expected seconds per step, including its share of the time that measurements take."""
+        """Expected seconds per step, with the time of measurements spread over all steps."""
         apart = max(self.steps_per_epoch, self._measuring_steps())
         return speed.seconds_per_image * (self.batch_size + _READING * self._images_read() / apart)
 
     def _images_read(self) -> int:
-        """Number of images per measurement: for batch statistics, for sigma and for held-out metrics."""
+        """Number of images that one measurement reads: for batch statistics, sigma and held-out metrics."""
         held_out = len(self.images.held_out) if self.images.held_out else 0
         return 2 * min(SETTLING_IMAGES, len(self.train)) + min(_HELD_OUT_MEASURED, held_out)
 
@@ -109,7 +109,7 @@ class Trainer(Task):
         return math.ceil(_READING * self._images_read() / (_MEASURING * self.batch_size))
 
     def _add_stage(self) -> None:
-        """Begin another stage of a finished run, up to the total `epochs` or `minutes` that are asked for now."""
+        """Continue a finished run by another stage, up to the total `epochs` or `minutes` in the plan's options."""
         position, asked = self.position, self.options
         if "minutes" in asked:
             assert self.plan.resumed, "only a run that has ended grows"
@@ -166,7 +166,7 @@ class Trainer(Task):
         )
 
     def is_measured(self) -> bool:
-        """Whether to measure at this step: the last one, or an end of an epoch, spaced to take a tenth of the time."""
+        """Whether to measure after this step: the last, or the end of an epoch long after the last measurement."""
         stage, step = self.position.stage, self.position.step
         every = max(1, min(self._measuring_steps(), (stage.end - stage.start) // _MEASUREMENTS))
         done = step - stage.start
@@ -290,7 +290,7 @@ class Trainer(Task):
 
 
 def _settled(asked: TrainConfig, batch_size: int, flip: bool, augment: bool) -> TrainConfig:
-    """The options `asked`, with `batch_size`, and with `flip` and `augment` instead of options that are None."""
+    """Options `asked` with `batch_size`, and `flip` and `augment` where None; shift and jitter 0 if not augmented."""
     flip = flip if asked.flip is None else asked.flip
     augment = augment if asked.augment is None else asked.augment
     config = replace(asked, batch_size=batch_size, flip=flip, augment=augment)

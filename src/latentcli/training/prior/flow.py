@@ -51,7 +51,7 @@ _LEAST_CHANGE = 1e-6  # least change by a direction, relative to the largest cha
 
 
 def steps_after(pixels: float) -> int:
-    """Number of training steps for a flow; `pixels` is steps x batch size x image area of the VAE's training."""
+    """Training steps of a flow prior: proportional to the `pixels` in all batches of the VAE's training, capped."""
     return min(_MOST_STEPS, int(_STEPS_PER_PIXEL * pixels))
 
 
@@ -123,7 +123,7 @@ class Encoded:
         return cls(posterior, torch.empty(len(posterior.mean), 0))
 
     def only(self, dimensions: Tensor) -> Self:
-        """The encoded images with only the latent dimensions numbered in `dimensions`, (k,) int64."""
+        """Copy with only the latent dimensions numbered in `dimensions`, (k,) int64."""
         posterior = self.posterior
         return replace(self, posterior=Posterior(posterior.mean[:, dimensions], posterior.logvar[:, dimensions]))
 
@@ -140,7 +140,7 @@ class FlowPosition(Position):
 
 
 class FlowTraining(Task):
-    """Training of a flow prior on encoded images by the training loop; its network corrects the mixture's velocity."""
+    """`Task` that trains a flow prior on encoded images: a network that corrects the velocity of a Gaussian mixture."""
 
     what = "fitting the prior"
     position: FlowPosition
@@ -208,7 +208,7 @@ class FlowTraining(Task):
 
     @torch.inference_mode()
     def held_out_loss(self) -> float:
-        """Mean squared error of the averaged network's velocity on held-out latents, with the same noise each time."""
+        """Mean squared error of the averaged network's velocity on held-out latents, with equal noise at each call."""
         start, end, t, labels = self._measured
         x = _between(start, end, t)
         return float((self._paths.velocity(x, t) + self.learner.averaged(x, t, labels) - (end - start)).square().mean())
@@ -231,7 +231,7 @@ class FlowTraining(Task):
         return {"velocity": loss.detach()}
 
     def _pairs(self, encoded: Encoded, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Noise (n, k), posterior draws of images `rows` (n, k), random times (n,), randomly cut labels (n, values)."""
+        """Noise (n, k), flow latents of images `rows` (n, k), random times (n,), labels (n, values), some left out."""
         posterior = encoded.posterior
         generator = schedule.stream(self._seed, "pairs", step)
         noise, start = torch.randn(2, len(rows), posterior.mean.shape[1], generator=generator)
@@ -245,7 +245,7 @@ class FlowTraining(Task):
 
 
 def _scaling(drawn: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor]:
-    """Matrix that turns centred latents into the flow's latents (right-multiplied), and its inverse: both (k, k).
+    """Matrix to multiply centred latents (n, k) by, for the flow's latents, and the inverse matrix: both (k, k).
 
     The narrower the posterior is along a direction, the more the direction changes pictures, and the larger its scale.
     """
@@ -286,7 +286,7 @@ class _Paths:
 
 
 def _combinations(labels: Tensor) -> np.ndarray | None:
-    """Label numbers of up to _COMBINATIONS images, a row each, padded with -1: (m, most); None without labels."""
+    """Numbers of the labels of m images, a row each, padded with -1: (m, most). `labels` is multi-hot (n, values)."""
     if not labels.shape[1]:
         return None
     labels = labels[:: -(-len(labels) // _COMBINATIONS)]

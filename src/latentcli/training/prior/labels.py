@@ -34,7 +34,7 @@ class Labelled:
     notes: tuple[str, ...] = ()
 
     def known(self, of_held_out: bool, rows: np.ndarray) -> Tensor:
-        """Multi-hot labels of the images at `rows` of the training or held-out listing: (n, values) float32."""
+        """Multi-hot labels (n, values) float32 of the images numbered `rows` in the held-out or training listing."""
         codes = torch.from_numpy(self.codes[-1 if of_held_out else 0][rows])
         unknown = len(self.parts)  # index of an extra column for the codes of -1, which is cut off
         values = torch.zeros(len(codes), unknown + 1)
@@ -75,7 +75,7 @@ def of_table(path: Path, train: Selection, listings: Sequence[Listing]) -> Label
 
 
 def _labelled(columns: Sequence[Mapping[str, Sequence[str]]], train: Selection) -> Labelled | None:
-    """Labels from a mapping of column name to a text per image for each listing; None if no column is usable."""
+    """Labels by `columns`, per listing a mapping from column name to each image's text; None if no column is usable."""
     values_of: dict[str, tuple[str, ...]] = {}
     for column, texts in columns[0].items():
         counts = Counter(texts[row] for row in train.rows)
@@ -104,7 +104,7 @@ def _sub_folders(listing: Listing) -> list[str]:
 
 
 def _values(table: CsvTable, column: str) -> list[str]:
-    """Label of each row in a column: the text or number, "no" or "yes" for 0 to 1, "low" to "high" for many numbers."""
+    """Labels of table rows by `column`: text or number, "no" or "yes" for 0 to 1, "low" to "high" for many numbers."""
     if not table.is_numeric(column):
         return table.texts[column]
     numbers = table.column(column)

@@ -18,7 +18,7 @@ _GAIN = 2.0  # times SiLU, which halves small inputs: spectrally normalised weig
 
 
 class Discriminator(nn.Module):
-    """Network from images (n, channels, height, width) to a score per patch (n, 1, rows, columns) and all features.
+    """Network from images (n, channels, height, width) to patch scores (n, 1, rows, columns) and each level's features.
 
     Isola et al. 2017, "Image-to-image translation with conditional adversarial networks", section 3.2.2, with spectral
     normalisation (Miyato et al. 2018). Scores are trained to be above 1 for images, below -1 for decoded latents.

@@ -109,7 +109,7 @@ def _trained(entry: ModelEntry) -> TrainingSummary:
 
 
 def _choose(entry: ModelEntry, training: TrainingSummary, data: Path | None, request: SharpenRequest) -> Choice:
-    """Network of the model, and the images in `data` (None: its training folder), with the same held-out share."""
+    """Choice with the model's network and the images in `data` (None: of its training), split in the same shares."""
     try:
         sources = [files.source for files in Fingerprints.load(entry.path.parent).listings]
     except FileFormatError:

@@ -141,7 +141,7 @@ class _Sharpener(loop.Task):
         return step == steps or step % max(1, steps // _MEASUREMENTS) == 0
 
     def measure(self) -> Generator[events.Report, None, list[events.Report]]:
-        """Measure the decoder, keep it if it is sharper, and adjust the loss weight to lose about _AIM dB of PSNR."""
+        """Measure the decoder, keep it if sharper, and adjust the loss weight so that PSNR falls by about _AIM dB."""
         position = self.position
         yield events.Measuring(position.step, position.steps)
         metrics, before = self.meter(self.learner.evaluated), position.before

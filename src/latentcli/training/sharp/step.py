@@ -47,7 +47,7 @@ class SharpState(Learner):
     """Decoder in sharpening with discriminator and optimizers. Noise and rates depend on seed and step number alone."""
 
     def __init__(self, vae: VAE, config: SharpConfig, latents: Tensor, steps: int) -> None:
-        """`latents` (n, latent_dim) are samples of the prior, `steps` all that are planned; `vae` is copied."""
+        """`latents` (n, latent_dim) are samples of the prior, `steps` is the planned number; `vae` is copied."""
         self.config, self.steps = config, steps
         self.device = vae.sigma.device
         # Batch norm keeps its statistics, so that a picture depends on its latent alone.
@@ -114,7 +114,7 @@ class SharpState(Learner):
         return {"reconstruction": error.detach(), "discriminator": hinge.detach()}
 
     def _measure_gradients(self, error: Tensor, terms: Tensor, seen: Tensor) -> None:
-        """Set the factor of each loss term so that its gradient norm at pixels `seen` is _SHARES x that of `error`."""
+        """Set the factors of the losses `terms`: gradient norms at pixels `seen` become _SHARES x that of `error`."""
         leading, *others = (
             torch.autograd.grad(term, seen, retain_graph=True)[0].norm() for term in (error, *terms.unbind())
         )
@@ -166,7 +166,7 @@ class SharpState(Learner):
 def absolute_error(x: Tensor, made: Tensor) -> Tensor:
     """Pixel loss, a scalar, between images x and their reconstructions `made`, both (n, channels, height, width).
 
-    Sum of the mean absolute error of pixels, of pixels at coarser scales, and of means over lattices of pixels.
+    Weighted sum of the mean absolute errors at full and at coarser scales, and of `lattice` of the differences.
     """
     total = (made - x).abs().mean() + _LATTICE_WEIGHT * lattice(made - x)
     for _ in range(_SCALES):
@@ -178,7 +178,7 @@ def absolute_error(x: Tensor, made: Tensor) -> Tensor:
 
 
 def lattice(apart: Tensor) -> Tensor:
-    """Strength, a scalar, of a lattice of dots in differences `apart` (n, channels, height, width).
+    """Strength, a scalar, of a regular pattern of dots in differences of images `apart` (n, channels, height, width).
 
     Mean absolute value of the means over every fourth and every eighth pixel in both directions, within windows.
     """
@@ -203,18 +203,18 @@ def features_apart(levels: Sequence[tuple[Tensor, ...]]) -> Tensor:
 
 
 def contrasts_apart(x: Tensor, samples: Tensor) -> Tensor:
-    """Relative difference in contrast between samples and images x, mean over the coarser octaves: a scalar.
+    """Loss, a scalar: mean over coarser octaves of |contrast of samples - contrast of images x| / contrast of x.
 
-    Without this loss, samples at temperatures below 1 are pale. Like Salimans et al. 2016, section 3.1, it compares
-    statistics of two sets, here of Laplacian pyramids. Finer octaves are left to the discriminator: the easiest way to
-    their contrast would be dots.
+    Without this loss, samples at temperatures below 1 are pale. Contrast is the standard deviation in an octave of a
+    Laplacian pyramid; both sets are compared by their means, as in Salimans et al. 2016, section 3.1. Finer octaves
+    are left to the discriminator, because the decoder would draw dots to match them.
     """
     own = _contrasts(x)
     return ((_contrasts(samples) - own).abs() / own).mean()
 
 
 def _contrasts(x: Tensor) -> Tensor:
-    """Mean standard deviation of each octave (scale) of pictures (n, channels, height, width): (octaves,)."""
+    """Standard deviation in each octave of a Laplacian pyramid, mean over pictures (n, channels, h, w): (octaves,)."""
     octaves = []
     x = F.avg_pool2d(x, _COARSER)
     while min(x.shape[2:]) >= 2 * _SMALLEST:
