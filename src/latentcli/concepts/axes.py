@@ -20,7 +20,7 @@ _LEAST_QUANTILE = 0.003  # smallest quantile of N(0, 1) that `fan` uses; the lar
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A named direction in latent space, with the length of one standard deviation of the model's latents."""
+    """Named direction in latent space; its vector `step` is one standard deviation of the model's latents long."""
 
     name: str
     step: np.ndarray  # (latent_dim,), one standard deviation of the latents along it
@@ -28,7 +28,7 @@ class Axis:
 
 
 def numbered(name: str, geometry: Geometry) -> Axis:
-    """Axis with the `name` of a latent dimension, like `z0`, or of a principal component, like `pc1`, the largest.
+    """Axis called `name`: a latent dimension, `z0` the first, or a principal component, `pc1` that of largest variance.
 
     Raises UsageError if the model has too few dimensions for the number in `name`.
     """
@@ -80,15 +80,15 @@ def at_random(geometry: Geometry) -> Axis:
 
 
 def along(direction: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """`direction` scaled to one standard deviation of the latents along it: (latent_dim,) float32."""
+    """`direction` (latent_dim,) rescaled, as float32, to be one standard deviation of the latents along it long."""
     unit = direction.astype(np.float64) / np.linalg.norm(direction)
     return np.asarray(unit * np.sqrt(max(unit @ geometry.covariance @ unit, 0.0)), dtype=np.float32)
 
 
 def fan(x: np.ndarray, y: np.ndarray, latent_dim: int) -> np.ndarray:
-    """Latents (n, latent_dim) of N(0, I) at points `x`, `y` (n,) of a plane along which every dimension varies.
+    """Latents (n, latent_dim) for points `x`, `y` (n,) of a plane: each dimension varies along an angle of its own.
 
-    Dimension i is a triangle wave of quantiles along the angle i pi / d, with phase i / d (the fan of White's `plat`).
+    Dimension i of d is the N(0, 1) quantile of a triangle wave along angle i pi / d with phase i / d (White's `plat`).
     """
     from scipy.special import ndtri
 
@@ -107,7 +107,7 @@ def names_of(text: str, most: int) -> list[str]:
 
 
 def values(geometry: Geometry, axis: Axis, quantiles: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Values (n,) at `quantiles`, 0 to 1, of the model's latents along `axis`, in standard deviations from the mean."""
+    """Quantiles (n,) of the latents' projections onto `axis`, in deviations from the mean, at `quantiles` (0 to 1)."""
     length = float(np.linalg.norm(axis.step))
     projections = (geometry.drawn - geometry.mean) @ (axis.step / length) / length
     return np.asarray(np.quantile(projections, quantiles))

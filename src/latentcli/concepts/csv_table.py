@@ -126,7 +126,7 @@ def _has_decimal_commas(cells: Sequence[str]) -> bool:
 
 
 def _slashed(name: str) -> str:
-    """A file name with the path separator of this system: tables from Windows have backslashes."""
+    """A file name without outer spaces, and, unless on Windows, with backslashes turned into slashes."""
     return name.strip().replace("\\", "/") if os.sep == "/" else name.strip()
 
 

@@ -30,7 +30,7 @@ _GOOD = 0.8  # AUC from which a classifier is called good: Hosmer and Lemeshow, 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Mean change of a concept's discriminant score by edits of strength 1, in within-class standard deviations."""
+    """Mean change of the LDA score of `concept` by edits of strength 1 along a vector, in within-class deviations."""
 
     concept: str
     shift: float
@@ -58,7 +58,7 @@ class Diagnostics:
 
     @property
     def steadiness(self) -> float | None:
-        """Expected cosine with a vector fitted to unlimited images: Spearman-Brown applied to `agreement`."""
+        """Expected cosine between the vector and one fitted to unlimited images: Spearman-Brown of `agreement`."""
         if self.agreement is None:
             return None
         r = max(0.0, self.agreement)
@@ -66,7 +66,7 @@ class Diagnostics:
 
     @property
     def shifts(self) -> list[Shift]:
-        """The vector's own shift, then its side effects."""
+        """Shift of the vector's own concept, if measured, then its side effects: shifts of other concepts."""
         return [shift for shift in (self.own_shift, *self.side_effects) if shift]
 
     @property
@@ -87,9 +87,9 @@ class Scores:
 def measure(
     examples: Examples, held_out: Examples, settings: FitSettings, geometry: Geometry, direction: Direction
 ) -> tuple[Diagnostics, Scores]:
-    """Diagnostics of `direction`, fitted to `examples`, without shifts, which need a decoder; and scores for charts.
+    """Diagnostics of `direction`, fitted to `examples` with `settings`, and scores for charts; shifts are left unset.
 
-    Images are those of `held_out`, or, with fewer than 20 held-out images in a class, `examples`, cross-validated.
+    Measured are `held_out`, or, if one of its classes has fewer than 20 images, `examples` by cross-validation.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -105,7 +105,7 @@ def measure(
         return discriminant(part, part.z[part.shows].mean(axis=0) - part.z[~part.shows].mean(axis=0))
 
     def score(fit: Callable[[Examples], np.ndarray]) -> np.ndarray:
-        """Projections of the measured images onto directions that `fit` finds on the rest, centred in each fold."""
+        """Projections of all measured images, each onto the unit direction that `fit` returns for its training part."""
         scores = [np.zeros(0)]
         for fitted_on, measured in splits:
             w = fit(fitted_on)
@@ -187,7 +187,7 @@ class Verdict:
 
 
 def judge(figures: Diagnostics, latent_dim: int, has_columns: bool = True) -> Verdict:
-    """Judge a vector by its most important problem: `good`, `weak`, `too few images`, `confounded with ...` and so on.
+    """Verdict, like `good` or `too few images`, by the most important problem in a vector's diagnostics, `figures`.
 
     `has_columns` says whether labels come from a table, so that the advice may be to balance by one of its columns.
     """

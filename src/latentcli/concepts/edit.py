@@ -62,7 +62,7 @@ class Strength:
 
     @property
     def wanted(self) -> VectorRequest:
-        """Request by which the catalog finds the vector."""
+        """Name and strength as a request, by which the catalog finds the vector's file."""
         return VectorRequest(self.name, self.strength)
 
     def tag(self) -> str:
@@ -72,7 +72,7 @@ class Strength:
         return f"{self.strength:+g}" if self.strength is not None else f"{self.sigma:+g}sd"
 
     def gaps(self, vector: ConceptVector, z: np.ndarray) -> np.ndarray:
-        """Strengths (n,) by which `vector` moves each of the latents `z` (n, latent_dim), in class gaps.
+        """Strengths (n,) at which to move each latent of `z` (n, latent_dim) along `vector`; 1 spans the class means.
 
         Latents already beyond the target `to` get 0. Raises ConfigError for `sigma` if the vector has no deviation.
         """
@@ -96,7 +96,7 @@ class Strength:
 def strengths(
     vectors: Sequence[VectorRequest], strength: float | None = None, sigma: float | None = None, to: str | None = None
 ) -> tuple[Strength, ...]:
-    """A `Strength` for each vector: its own, or else the shared `strength`, `sigma` or `to`, by default `positive`.
+    """A `Strength` for each vector: its own, else the shared `strength`, `sigma` or `to`, by default `to="positive"`.
 
     Raises UsageError if two of the three are given, or one although every vector has its own strength.
     """
@@ -134,7 +134,7 @@ def parse_row(text: str, option: str) -> Row:
 class EditRequest:
     """Settings of one edit, stored as JSON in the edited photo's metadata, from which `rerun` repeats the edit.
 
-    Model, digests and original are set once the edit is made, as names without folders, since files are passed on.
+    Model, digests and original are filled in when the edit is made; names have no folders, as photos may be moved.
     """
 
     model: str = ""
@@ -174,7 +174,7 @@ class EditRequest:
 
     @property
     def columns(self) -> int:
-        """Number of columns of the sheet that shows an image's versions."""
+        """Number of columns of the strip or sheet that shows one image edited at several strengths, else 1."""
         return self.rows[-1][2] if self.rows else 1
 
     @property
@@ -183,7 +183,7 @@ class EditRequest:
         return math.prod(row[2] for row in self.rows) if self.rows or self.fps is None else _FRAMES
 
     def varied(self) -> list[list[Strength]]:
-        """For each of `rows`, its evenly spaced strengths, each with the name of the row's vector."""
+        """For each range in `rows`, its evenly spaced strengths, each with the name of the vector of that range."""
         return [
             [Strength(vector.name, strength=strength) for strength in np.linspace(*row).tolist()]
             for vector, row in zip(self.vectors, self.rows, strict=False)
@@ -197,7 +197,7 @@ class EditRequest:
         return moves + "-typical" * self.stay_typical + "-compared" * self.compare
 
     def versions(self, vectors: Sequence[ConceptVector], typical: Geometry | None, z: np.ndarray) -> np.ndarray:
-        """Latents `z` edited for each version of a strip, sheet or animation: (versions, n, latent_dim)."""
+        """Edited copies of latents `z`, one per cell of a strip or sheet, or per frame: (versions, n, latent_dim)."""
         if self.fps is not None and not self.rows:
             shares = np.linspace(0, 1, _FRAMES, dtype=np.float32)[:, None, None]
             return np.asarray(z + shares * (move(z, vectors, self.vectors, typical) - z))
@@ -205,7 +205,7 @@ class EditRequest:
         return np.stack([move(z, vectors, [*varied, *constant], typical) for varied in product(*self.varied())])
 
     def made_with(self, model: str, model_id: str, vectors: Sequence[ConceptVector]) -> Self:
-        """A copy that records the model's name and id, and the names and digests of the loaded vectors."""
+        """A copy of the request with the model's name and id and the names and digests of `vectors` filled in."""
         named = tuple(
             replace(strength, name=vector.name, digest=direction_digest(vector.direction))
             for strength, vector in zip(self.vectors, vectors, strict=True)
@@ -258,7 +258,7 @@ def direction_digest(direction: np.ndarray) -> str:
 def move(
     z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
 ) -> np.ndarray:
-    """Latents `z` (n, latent_dim) moved along each vector in turn, kept in the typical region of `typical` if given."""
+    """Latents `z` (n, latent_dim) moved along each vector by its amount; with `typical`, kept in its 99.5 % region."""
     moved, _ = _moved(z, vectors, amounts)
     return moved if typical is None else typical.stay_typical(z, moved)
 
@@ -277,7 +277,7 @@ def _moved(
 def describe(
     z: np.ndarray, vectors: Sequence[ConceptVector], amounts: Sequence[Strength], typical: Geometry | None = None
 ) -> list[str]:
-    """Lines on the mean move of latents `z` along each vector: class gaps, standard deviations and percentiles."""
+    """Lines of text on how far `z` moves along each vector on average: class gaps, standard deviations, percentiles."""
     unlimited, strengths = _moved(z, vectors, amounts)
     moved = unlimited if typical is None else typical.stay_typical(z, unlimited)
     share = np.linalg.norm(moved - z, axis=1) / np.maximum(np.linalg.norm(unlimited - z, axis=1), 1e-12)

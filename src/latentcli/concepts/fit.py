@@ -88,8 +88,8 @@ class Direction:
 def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direction:
     """Fit the direction of a concept. Raises ConfigError if a class is empty or orthogonalising leaves nothing.
 
-    The projection onto `settings.others` is removed by least squares; in the metric of the inverse covariance, edits
-    leave the discriminants of those concepts unmoved (Euclidean: Shen et al. 2020, "InterFaceGAN", section 3.3).
+    Directions in `settings.others` are projected out; if `whitened`, edits then leave the LDA scores of these concepts
+    unchanged (if not: Shen et al. 2020, "InterFaceGAN", section 3.3).
     """
     positive, negative = int(examples.shows.sum()), int((~examples.shows).sum())
     if not positive or not negative:
@@ -121,10 +121,10 @@ def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direc
 
 
 def gap_of(examples: Examples) -> Direction:
-    """Difference of the class means; with columns to balance by, its weighted mean over cells (combinations of values).
+    """Mean latent with the concept less that without; with columns to balance by, averaged over combinations of values.
 
-    If a class is empty in a cell, the concept's coefficient in a least-squares fit of the latents to the concept and
-    the columns' values. Raises ConfigError if the columns determine the concept.
+    If a combination lacks a class, the result is the concept's coefficient in a least-squares fit of the latents to
+    the concept and the columns' values. Raises ConfigError if the columns determine the concept.
     """
     z, shows = examples.z, examples.shows
     plain = np.where(shows, 1 / shows.sum(), -1 / (~shows).sum()) @ z  # the classes are not copied
@@ -160,7 +160,7 @@ def gap_of(examples: Examples) -> Direction:
 
 
 def _filter(examples: Examples, gap: np.ndarray, method: VectorMethod) -> np.ndarray:
-    """Normal (latent_dim,) of the hyperplane by which the classifier `method` separates the classes."""
+    """Normal (latent_dim,) of the hyperplane by which `method` separates the classes, their means set `gap` apart."""
     if method == "lda":
         return discriminant(examples, gap)
     z, shows = examples.z, examples.shows

@@ -9,7 +9,7 @@ from latentcli.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSource:
-    """Origin of a concept's labels: two folders, one folder and a change, a folder of sub-folders, or a CSV table.
+    """Origin of a concept's labels: two folders, a folder and its changed copies, sub-folders, or a CSV table.
 
     Raises UsageError for options that exclude or need each other.
     """

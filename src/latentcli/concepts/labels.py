@@ -69,7 +69,7 @@ class Labels:
 
 
 def read(source: LabelSource) -> Labels:
-    """Read labels from folders, a change or a table, as `source` says, and latents if it names their file.
+    """Labels from folders, changed copies or a table, as `source` says, with latents if `source` names a latents file.
 
     Raises ImageError for a folder without images, ConfigError for unusable labels.
     """
@@ -128,7 +128,7 @@ def from_folders(name: str, positive: Path, negative: Path, paired: bool = False
 
 
 def from_change(name: str, images: Path, change: str) -> Labels:
-    """Labels by which changed copies of `images` show the concept and originals lack it (White 2016, section 3.4)."""
+    """Labels for the files in `images`, which lack the concept, and copies changed by, say, `blur=2`, which show it."""
     perturb.parse(change)
     names = tuple(path.relative_to(images).as_posix() for path in find_images(images))
     values = np.repeat([SHOWS, LACKS], len(names)).astype(np.int8)
@@ -236,7 +236,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def from_table(source: LabelSource) -> Labels:
-    """Labels from the CSV table of `source`: the concept of its `column`, or, with `every`, concepts of all columns."""
+    """Labels from the CSV table of `source`: concept of its `column`, or, if that is None, concepts of all columns."""
     assert source.labels is not None
     folder = source.root if source.root is not None else source.labels.parent
     shared, cuts = Cut.of(source.above, source.below, source.between), dict(map(Cut.parse, source.thresholds))
@@ -302,8 +302,8 @@ def _one_text(table: CsvTable, column: str, name: str, one: str) -> Concept:
 def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes: float | None) -> Concept:
     """Concept of a numeric column: images from one threshold of `cut` on show it, images below the other lack it.
 
-    Without `cut`, the share `extremes` of highest values against that of lowest; without both, larger against smaller
-    of two values, 0.5 for scores in 0 to 1, or outer quarters. Raises ConfigError if the numbers hardly differ.
+    Without `cut`, the highest share `extremes` shows it and the lowest lacks it; without both, the larger of just
+    two values, scores (0 to 1) from 0.5 on, or the highest quarter. Raises ConfigError if numbers hardly differ.
     """
     values = table.column(column)
     numbers = values[np.isfinite(values)]
@@ -324,7 +324,7 @@ def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes:
 
 
 def _cells(table: CsvTable, column: str, cut: Cut | None) -> np.ndarray:
-    """Integer classes (n,) of a column to balance by: texts, few numbers, `cut`, or quarters of numbers; -1 unknown."""
+    """Class numbers (n,) by a column to balance by: texts, few numbers, `cut`, or quarters of many; -1 if unknown."""
     if not table.is_numeric(column):
         codes = np.unique(np.array(table.texts[column]), return_inverse=True)[1]
         return codes - ("" in table.texts[column])  # no text sorts first: -1

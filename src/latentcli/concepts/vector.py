@@ -44,7 +44,7 @@ class Discovered:
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """Entries of a vector's recipe that describe a sum or a discovered direction; `refit` reads other entries."""
+    """Entries of a recipe (how a vector was made) that describe a sum or a discovered direction."""
 
     combine: tuple[tuple[str, float], ...] = ()  # names of the vectors in the sum, with their strengths
     discover: Discovered | None = None
@@ -220,9 +220,9 @@ def fit(
 
 
 def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: Geometry) -> ConceptVector:
-    """Weighted sum of vectors as a new vector, with projections of latents drawn from the model's prior.
+    """New, unlabelled vector whose direction is the sum of directions times strengths.
 
-    `parts` are vectors with their strengths. Raises ConfigError if the sum is zero.
+    `parts` are pairs of a vector and its strength in the sum. Raises ConfigError if the sum is zero.
     """
     direction = np.sum([np.float32(strength) * vector.direction for vector, strength in parts], axis=0)
     if not np.linalg.norm(direction) > 0:
@@ -234,7 +234,7 @@ def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: G
 def unlabelled(
     name: str, direction: np.ndarray, method: str, recipe: dict[str, Any], geometry: Geometry, model_id: str
 ) -> ConceptVector:
-    """Vector from a direction without labels; percentiles and deviation are of latents drawn from the model's prior."""
+    """Vector for a direction made without labels; its percentiles and deviation come from samples of the prior."""
     unit = _unit(direction)
     scores = geometry.drawn @ unit
     middle, half = float(geometry.mean @ unit), float(np.linalg.norm(direction)) / 2

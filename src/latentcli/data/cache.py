@@ -36,7 +36,7 @@ _POLL = 0.2  # seconds between attempts to lock a cache that another program has
 
 
 class Loading:
-    """Loading of a listing's images from the cache, with decoding of images that are new or have changed.
+    """Task of loading all images of a listing (files of a source), from the cache or, if new or changed, by decoding.
 
     Iterating loads the images and yields the number loaded so far; `decoded`, `cached` and `kept` are set at the end.
     """
@@ -93,14 +93,14 @@ class Loading:
         self.kept = self.kept and cache.keep(listing, self.decoded)
 
     def _any_healed(self, stored: Decoded) -> bool:
-        """Whether any image marked unreadable in `stored` can be read now; each of them is decoded again."""
+        """Whether any image marked unreadable in `stored` can be read now, found out by decoding them."""
         rows = np.array(sorted(stored.problems), dtype=np.int64)
         batches = decode_rows(self.listing, rows, self.config)
         return any(not isinstance(facts, str) for _, (_, all_facts) in batches for facts in all_facts)
 
 
 class Cache:
-    """Cached images of one source, decoded with one set of image settings: a folder with a pixel file and its index."""
+    """Folder of one source's images, decoded with one set of image settings: a file of raw pixels and an index file."""
 
     def __init__(self, source: Source, config: ModelConfig) -> None:
         self.source = source
@@ -177,9 +177,9 @@ class Cache:
         return np.zeros(self._shape(count), dtype=np.uint8)
 
     def keep(self, listing: Listing, decoded: Decoded) -> bool:
-        """Write the index that makes `decoded` the cache of `listing`, and remove older pixel files.
+        """Write the index file, with names and sizes of `listing`, for the file of `decoded.pixels`; remove older ones.
 
-        Returns False when the index cannot be written: the pixel file is removed, and its pixels serve this run alone.
+        Returns False on failure: the pixel file is then removed, but its pixels stay mapped until this process ends.
         """
         assert isinstance(decoded.pixels, np.memmap)
         file = Path(str(decoded.pixels.filename))
@@ -211,7 +211,7 @@ class Cache:
                 file.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> bool:
-        """Remove caches, those used longest ago first, until `size` bytes fit on the disk; False if they cannot fit."""
+        """Remove other caches, longest unused first, until `size` is within half the free disk; False if impossible."""
         try:
             self._remove_all_but(str(tensorfile.read_header(self.folder / _INDEX_FILE, KIND).get("pixels")))
         except FileFormatError:

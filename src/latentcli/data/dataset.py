@@ -30,7 +30,7 @@ def as_float_tensor(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Part of a listing (the files of a source): its images at `rows`."""
+    """Subset of the images of a listing (the files of a source): those at `rows`."""
 
     listing: Listing
     rows: np.ndarray  # (n,) int32, ascending: positions in `listing`

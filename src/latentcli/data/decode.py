@@ -77,7 +77,7 @@ class Decoded:
 
 
 def decode(locate: Locate, names: Sequence[str], config: ModelConfig) -> Batch:
-    """Decode images by name for a model: pixels, and for each image its size and mode or why it is unreadable."""
+    """Pixels, at the model's size, of images found by `locate`; and the size and mode, or error message, of each."""
     pixels = np.zeros((len(names), config.height, config.width, config.channels), dtype=np.uint8)
     facts: list[Facts] = []
     for row, name in enumerate(names):
@@ -147,7 +147,7 @@ class _Team:
             self._of_thread.process = None
 
     def _ask(self, names: list[str]) -> Batch | None:
-        """Batch of the images called `names`; None when the calling thread's process died while decoding them."""
+        """Batch of images `names`, decoded in the calling thread or its process; None if the process died."""
         process: _Process | None = getattr(self._of_thread, "process", None)
         if process:
             return process.ask(names)

@@ -98,7 +98,7 @@ class Fingerprints:
             raise FileFormatError(f"{folder / FILES_FILE} is damaged; remove it") from error
 
     def changes_since(self, folder: Path) -> str:
-        """Text that counts and names the files that are new, gone or changed since a run's fingerprints were stored."""
+        """Text that counts and names files new, gone or changed since fingerprints were stored in a run's `folder`."""
         try:
             stored = Fingerprints.load(folder)
         except FileFormatError:

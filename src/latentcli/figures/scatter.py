@@ -34,7 +34,7 @@ class Groups:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> "Groups":
-        """Groups of equal `texts`, most frequent first; numbers, if more than COLOURS, are shaded from low to high."""
+        """Groups of images with equal `texts`, most frequent first; many numbers are shaded from low to high."""
         names = sorted(set(texts) - {""}, key=lambda name: (-texts.count(name), name)) if len(set(texts)) > 1 else []
         if len(names) > len(COLOURS):
             with contextlib.suppress(ValueError):
@@ -59,7 +59,7 @@ def _shade(share: float) -> str:
 
 
 def thumbnail_side(count: int, grid: bool) -> int:
-    """Side in pixels of a thumbnail on a map of `count` images, before any enlargement; a `grid` is filled."""
+    """Side in pixels, before enlargement, of each of `count` thumbnails on a map; larger on a `grid`, without gaps."""
     filled = 1.0 if grid else _FILLED
     return max(_SMALLEST, min(_LARGEST, round(_SIDE * filled / math.sqrt(max(1, count)))))
 

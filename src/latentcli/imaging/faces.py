@@ -49,7 +49,7 @@ class Face:
     score: float  # of a detector, 0 to 1: for the results of `find_faces` at least 0.66
 
     def place(self, framing: tuple[float, float, float]) -> Box:
-        """Crop box for a model; `framing` is its side over the face's, and the face's (x, y) as shares of the crop."""
+        """Crop box for a model; `framing` is crop side over face side, and the face's (x, y) as shares of the crop."""
         scale, across, down = framing
         side = scale * self.side
         crop = Box.about(self.x, self.y, side, self.roll)
@@ -95,7 +95,7 @@ def _merged(faces: list[Face]) -> list[Face]:
 
 
 def _search(rgb: Image.Image, level: int, turn: int = 0) -> list[Face]:
-    """Faces detected in windows that overlap by half, each 1 / `level` of the photo's longer side wide.
+    """Faces detected in square windows that overlap by half and are 1 / `level` of the photo's longer side wide.
 
     The photo is searched rotated by `turn` degrees, counter-clockwise; the faces are in pixels of the unrotated photo.
     """
@@ -125,7 +125,7 @@ def _confirmed(halved: Halved, faces: list[Face]) -> list[Face]:
 
 
 def _viewed(halved: Halved, face: Face, shares: Sequence[float]) -> Face | None:
-    """Mean of a face's detections in upright crops that the face fills by `shares`, or None if not detected."""
+    """Mean of the detections of `face` in upright crops, one for each share of the side that it fills; None if none."""
     detections = []
     for share in shares:
         box = Box.about(face.x, face.y, face.side / share, face.roll)
@@ -143,7 +143,7 @@ def _viewed(halved: Halved, face: Face, shares: Sequence[float]) -> Face | None:
 
 
 def _checked(halved: Halved, face: Face) -> Face:
-    """Face with the smaller network's score: the mean over upright crops of two sizes and their mirror images.
+    """Copy of `face` with a new score: the smaller network's mean over upright crops of two sizes, also mirrored.
 
     An object that deceives one network, or one crop, seldom deceives both networks in all crops.
     """

@@ -59,7 +59,7 @@ class Merged:
 
 
 def coarse_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height, at most 1024, at which a region is merged: finer detail is texture and stays.
+    """Size, at most 1024 a side, to which a region is reduced to merge an edit; detail that is finer stays unchanged.
 
     >>> coarse_size(4096, 2048), coarse_size(300, 200)
     ((1024, 512), (300, 200))
@@ -77,7 +77,7 @@ def merge(
     request: EditRequest,
     rounded: bool = False,
 ) -> Merged:
-    """Change that an edit makes to a photo's region, which holds the crop box.
+    """Difference to add to `region` of a photo, which contains the crop `box`, to apply an edit; and the edit's mask.
 
     `coarse` is the photo's region at `coarse_size`, (channels, height, width) in [0, 1]. `before` and `after` are the
     decodings (channels, height, width) of the box at the model's size. With `rounded` the corners of the box, which
@@ -94,7 +94,7 @@ def merge(
 
 @dataclass(frozen=True, slots=True)
 class _Layers:
-    """Decoding of a box before the edit, its change by the edit, and masks of the change, all of one size."""
+    """A box's decoding before the edit, differences to add for edit and sharpening, and two masks, all of one size."""
 
     before: np.ndarray  # (channels, height, width): the photo's reconstruction
     difference: np.ndarray  # (channels, height, width): decoding after the edit less `before`
@@ -104,7 +104,7 @@ class _Layers:
 
 
 def _like(coarse: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The photo and both decodings, all reduced to brightness (and alpha) if the photo or the model is gray."""
+    """`coarse`, `before` and `after`, all reduced to brightness (and alpha) if the photo or the model is gray."""
     colours = coarse[:-1] if len(coarse) in WITH_ALPHA else coarse
     is_gray = bool((colours == colours[:1]).all())  # also when it is stored as RGB
     if len(before) == len(coarse) and not is_gray:
@@ -125,14 +125,14 @@ def _structure(image: np.ndarray) -> np.ndarray:
 
 
 def _for_channels(change: np.ndarray, channels: int) -> np.ndarray:
-    """A change with `channels` channels: a change of brightness is repeated for each colour; alpha comes last."""
+    """`change` expanded to `channels`: a change of brightness is repeated for each colour; alpha, if any, is last."""
     if channels in WITH_ALPHA:
         return np.concatenate([_for_channels(change[:-1], channels - 1), change[-1:]])
     return np.broadcast_to(change, (channels, *change.shape[1:]))
 
 
 def _on_box(before: np.ndarray, after: np.ndarray, mode: Merge, rounded: bool) -> _Layers:
-    """Layers (decoding, difference, masks) of an upright box, from the decodings, at twice the model's size."""
+    """Layers, not yet rotated like the box, at twice the model's size, from its decodings `before` and `after`."""
     height, width = (_ABOVE * side for side in before.shape[1:])
     old, new = (_resized(image, (width, height), Image.Resampling.LANCZOS) for image in (before, after))
     window = _window(height, width, rounded)
@@ -152,9 +152,9 @@ def _on_box(before: np.ndarray, after: np.ndarray, mode: Merge, rounded: bool) -
 
 
 def _unlikeness(a: np.ndarray, b: np.ndarray, deviation: float) -> np.ndarray:
-    """1 less the local correlation, SSIM's structure term, of gray images (1, height, width): Wang et al. 2004, eq. 10.
+    """Map (1, height, width) of 1 minus the local correlation of two gray images: 0 where their structure is the same.
 
-    `deviation` is of the Gaussian window. Narrowed eyes, which keep their detail, score low, an opened mouth high.
+    The correlation is SSIM's structure term (Wang et al. 2004, eq. 10) in a Gaussian window of `deviation` pixels.
     """
     blurred = _blur(np.concatenate([a, b, a * a, b * b, a * b]), deviation)
     mean_a, mean_b, of_a, of_b, of_both = blurred[:, None]
@@ -164,7 +164,7 @@ def _unlikeness(a: np.ndarray, b: np.ndarray, deviation: float) -> np.ndarray:
 
 
 def _onto(drawn: _Layers, shape: tuple[int, ...], region: Region, box: Box) -> _Layers:
-    """Layers of an upright box, turned and scaled onto a region of `shape` (..., height, width).
+    """Copy of the layers `drawn` of the upright `box`, turned and scaled onto `region`, at `shape` (height, width).
 
     Outside the box masks are 0, and the other layers repeat their border.
     """
@@ -205,7 +205,7 @@ def _onto(drawn: _Layers, shape: tuple[int, ...], region: Region, box: Box) -> _
 
 
 def _residual(photo: np.ndarray, drawn: _Layers, side: float, detail: float) -> np.ndarray:
-    """Change of `photo` in merge mode `residual`: add difference and sharpening, limit the photo's own edges."""
+    """Difference to add to `photo`: that of the decodings, sharpened; strong edges of the photo itself are weakened."""
     own = photo - drawn.before  # detail that the reconstruction lacks
     plain = drawn.reach * (drawn.difference - (own - _limited(own, drawn.redrawn, detail)))
     extra = drawn.reach * drawn.sharper
@@ -213,14 +213,14 @@ def _residual(photo: np.ndarray, drawn: _Layers, side: float, detail: float) -> 
 
 
 def _ratio(photo: np.ndarray, drawn: _Layers, side: float, detail: float) -> np.ndarray:
-    """Change of `photo` in merge mode `ratio`: multiply by the decodings' brightness ratio (Liu, Shan, Zhang 2001)."""
+    """Difference to add to `photo` to scale it by the brightness ratio, decoding after / before (Liu et al. 2001)."""
     old = _gray(drawn.before) + _RATIO_FLOOR
     ratio = np.clip((old + _gray(drawn.difference)) / old, *_RATIO_LIMITS)
     return np.asarray(drawn.reach * photo * (ratio - 1))
 
 
 def _decoding(photo: np.ndarray, drawn: _Layers, side: float, detail: float) -> np.ndarray:
-    """Change of `photo` in merge mode `decode`: replace with the decoding after the edit."""
+    """Difference to add to `photo` to replace its edited area with the decoding after the edit."""
     return np.asarray(drawn.reach * (drawn.before + drawn.difference - photo))
 
 
@@ -232,7 +232,7 @@ _MODES: dict[Merge, Callable[[np.ndarray, _Layers, float, float], np.ndarray]] =
 
 
 def _limited(own: np.ndarray, redrawn: np.ndarray, detail: float) -> np.ndarray:
-    """Detail `own` (channels, height, width) whose edges are limited, octave by octave, under the mask `redrawn`."""
+    """`own`, a photo's detail, with strong edges in the mask `redrawn` weakened: kept at `detail` 1, removed at 0."""
     if detail == 1:
         return own
     times = detail / (1 - detail)  # limit in multiples of the median amplitude: 1 for a detail of 0.5
@@ -255,7 +255,7 @@ def _limited(own: np.ndarray, redrawn: np.ndarray, detail: float) -> np.ndarray:
 
 
 def _matching(photo: np.ndarray, plain: np.ndarray, extra: np.ndarray, mask: np.ndarray, side: float) -> np.float32:
-    """Share, 0 to 1, of the sharpening `extra` that gives the edit the photo's sharpness (energy of its Laplacian)."""
+    """Factor f, 0 to 1, for which `photo` + `plain` + f `extra` is as sharp as `photo` (Laplacian energy in `mask`)."""
     share = min(1.0, _SHARPNESS_SIDE / side)
     layers = np.concatenate([*map(_structure, (photo, plain, extra)), mask])
     if share < 1:
@@ -276,7 +276,7 @@ def _matching(photo: np.ndarray, plain: np.ndarray, extra: np.ndarray, mask: np.
 
 
 def _sharpening(image: np.ndarray) -> np.ndarray:
-    """Change by sharpening an image (channels, height, width): an unsharp mask without overshoot at edges."""
+    """Difference to add to an image, (channels, height, width), to sharpen it: unsharp mask, no overshoot at edges."""
     away = np.float32(_SHARPENING) * (image - _blur(image, _HALO * _ABOVE))
     layers = [Image.fromarray(layer) for layer in image]
     least, most = (

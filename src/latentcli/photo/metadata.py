@@ -181,7 +181,7 @@ def _loaded(exif: bytes | None) -> Image.Exif:
 
 
 def _inner(exif: Image.Exif) -> dict[int, dict[int, Any]]:
-    """Non-empty inner directories (EXIF, GPS) by their tags."""
+    """Entries, by tag, of each sub-directory (EXIF, GPS) that is not empty; the key is the tag of the sub-directory."""
     return {tag: values for tag in (_EXIF_IFD, _GPS_IFD) if (values := exif.get_ifd(tag))}
 
 

@@ -77,10 +77,10 @@ class Photo:
     def merged(
         self, before: np.ndarray, after: np.ndarray, box: Box, request: EditRequest, rounded: bool = False
     ) -> "Photo":
-        """A copy with an edit of `box` merged in: the change between its decodings `before` and `after`.
+        """A copy of the photo with an edit merged in: the change from `before` to `after`, two decodings of `box`.
 
-        Decodings are (channels, height, width). Their alpha changes the photo's; they are laid on white instead if the
-        photo has no alpha or the merge mode is `ratio`. With `rounded` the box's corners stay.
+        Decodings are (channels, height, width). If the photo has no alpha or the merge mode is `ratio`, they are laid
+        on white; else their alpha changes the photo's. With `rounded` pixels in the box's corners stay.
         """
         region = box.region(self.size)
         size = region[2] - region[0], region[3] - region[1]
@@ -121,7 +121,7 @@ class Photo:
         return encode_picture(self.visible() if self.alpha is not None else self.picture, suffix, **options)
 
     def lost(self, suffix: str, in_sheet: bool = False) -> list[str]:
-        """Properties of the original that a file with `suffix`, or a sheet of versions, does not keep, in words."""
+        """Names of the original's properties that a file with `suffix`, or a sheet of versions, cannot keep."""
         lost = list(self.traits.lost)
         if self.wide is not None and (in_sheet or not can_hold(suffix, self.wide)):
             lost.append("levels beyond 8 bits")

@@ -32,7 +32,7 @@ def build(
     placed: np.ndarray,
     columns: int | None,
 ) -> str:
-    """HTML of the map page. `members` are the names of the images' groups.
+    """HTML of a page with a map of images; `members` names the group of each image, `groups` has their colours.
 
     `placed` are points (n, 2) in 0 to 1 or, if `columns` is given, cell numbers (n,) of a grid with that many columns.
     """

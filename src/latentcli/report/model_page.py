@@ -172,7 +172,7 @@ def _over_time(model: LoadedModel) -> list[Part]:
 
 
 def _traversals(model: LoadedModel, record: Record | None) -> Picture:
-    """Sheet of traversals of the latent dimensions with the largest KL, or deviation, and of a random direction."""
+    """Sheet with a row of images per latent dimension of largest KL, or deviation, and one for a random direction."""
     geometry = model.geometry
     kl = record.evaluation.kl_per_dimension if record else ()
     importance = np.asarray(kl) if kl else np.sqrt(np.diag(geometry.covariance))

@@ -92,7 +92,7 @@ class Section:
 
     @property
     def shown(self) -> list["Part"]:
-        """The section's parts without empty sections."""
+        """The section's parts, except subsections that are empty."""
         return [part for part in self.parts if not isinstance(part, Section) or part.shown]
 
 
@@ -141,7 +141,7 @@ def histogram(kinds: Sequence[tuple[str, Sequence[float]]], count: int, title: s
 
 
 def _bars(values: Sequence[float], high: float) -> list[tuple[float, float, float]]:
-    """Left end, width and height, in the drawing, of a bar for each value; a value of `high` fills the frame."""
+    """(left end, width, height) in the drawing of a bar for each value; a bar for the value `high` fills the frame."""
     step, full = (Chart.right - Chart.left) / len(values), Chart.base - Chart.top
     return [
         (Chart.left + index * step, max(0.5, 0.85 * step), max(0.0, value / high * full))

@@ -49,7 +49,7 @@ def build(model: LoadedModel, vectors: Sequence[ConceptVector], z: np.ndarray, k
 
 
 def _overview(model: LoadedModel, vectors: Sequence[ConceptVector], z: np.ndarray, kind: str) -> list[Part]:
-    """Overview entries, one per vector: verdict, and a strip of edits of the latent of `z` nearest to the mean."""
+    """Explanation, then an entry per vector: verdict, and edits of the latent in `z` that is nearest to the mean."""
     first, last, _ = _OVERVIEW
     one = kind.removesuffix("s")
     nearest = np.linalg.norm(z - model.geometry.mean, axis=1).argmin()
@@ -88,7 +88,7 @@ def _strongest(vector: ConceptVector) -> str:
 
 
 def _side_effects(vectors: Sequence[ConceptVector]) -> list[Table]:
-    """Table of the shift of each concept (column) by an edit along each vector (row); empty list if none measured."""
+    """List with one table, of each concept's shift (column) by an edit along each vector (row); empty if unmeasured."""
     shifts = [{shift.concept: f"{shift.shift:+.2f}" for shift in vector.diagnostics.shifts} for vector in vectors]
     concepts = sorted(set().union(*shifts))
     rows = [
@@ -104,7 +104,7 @@ def _side_effects(vectors: Sequence[ConceptVector]) -> list[Table]:
 
 
 def _vector(model: LoadedModel, vector: ConceptVector, z: np.ndarray, kind: str) -> list[Part]:
-    """Parts of one vector's section: diagnostics, strips, charts, and effects before and after balancing."""
+    """Contents of one vector's section: diagnostics, edits of `z`, charts, and shifts before and after balancing."""
     measured, scores = vector.diagnostics, vector.scores
     facts = [
         f"Method: {vector.method}",

@@ -84,7 +84,7 @@ def new_model_name(data: Path) -> str:
 
 
 def check_name(name: str, what: str) -> str:
-    """Return `name` if it is a safe file name, else raise ConfigError; `what` is named in the message: "vector"."""
+    """Return `name` if it is a safe file name, else raise ConfigError; its message names `what`, like "vector"."""
     if not _NAME.fullmatch(name) or name.endswith(VECTOR_SUFFIX):
         raise ConfigError(f"{what} {name[:_LONGEST_NAME]!r} cannot be a name; use letters, digits, -, _ and .")
     if len(name) > _LONGEST_NAME:
@@ -185,7 +185,7 @@ def choose(
     bundled: str = DEFAULT_MODEL,
     engine: EngineName = "auto",
 ) -> Choice:
-    """Choose the model of a command that takes no pictures, with the reason. Raises the errors of `candidates`."""
+    """First model of `candidates` for a command that takes no pictures, with the reason. Raises their errors."""
     suitable = candidates(wanted, vectors, bundled)
     names = [vector.reference for vector in vectors if not vector.is_axis]
     why = "comes with latentcli" if suitable[0].header.bundled else "is your latest"
@@ -227,7 +227,7 @@ def _made_by(vector: VectorRequest) -> str:
 def _no_such_vector(
     entries: list[ModelEntry], vectors: Sequence[VectorRequest], wanted: str | None
 ) -> ConfigError | ModelMismatch:
-    """Error that no model of `entries` has all `vectors`; names the model of a vector, or vectors of similar names."""
+    """Error that no model of `entries` has all `vectors`; adds the model a missing vector is for, or similar names."""
     missing = [vector for vector in vectors if not any(_has(entry, vector) for entry in entries)]
     if not missing:
         return ConfigError(f"no model has {' and '.join(vector.reference for vector in vectors)} together")

@@ -121,7 +121,7 @@ def remove_parts(folder: Path) -> None:
 
 
 def free_name(path: Path, taken: Container[str] = (), on_disk: bool = True, is_folder: bool = False) -> Path:
-    """Free variant of `path`, numbered -2, -3 … if `path` exists (with `on_disk`) or is in `taken`, case-folded.
+    """`path`, numbered -2, -3 … if it exists (checked with `on_disk`) or if `taken` has it in case-folded form.
 
     >>> free_name(Path("no-such-folder/samples.png")).name
     'samples.png'
@@ -143,10 +143,10 @@ def chosen_name(path: Path, force: bool, is_folder: bool = False) -> Path:
 
 
 def output_file(wanted: Path | None, default: Path, force: bool) -> Path:
-    """Path of one result's file: `wanted`; in a folder `wanted`, the name of `default`; if `wanted` is None, `default`.
+    """Path to write one result to: `wanted`, or, if that is a folder, the name of `default` in it; for None, `default`.
 
-    A path without a suffix is a folder. Default names are numbered if taken, and a `wanted` file that exists raises
-    OutputExists; with `force` the existing file is to be replaced instead.
+    A new path without a suffix is a folder. Without `force`, default names are numbered if they exist, and a `wanted`
+    file that exists raises OutputExists.
     """
     if wanted is None:
         return chosen_name(default, force)

@@ -124,7 +124,7 @@ class ModelHeader:
 
     @property
     def weights_id(self) -> str:
-        """Id of exactly these weights: `network_id`, or `model_id` in files without one."""
+        """Id that changes with any weight of the model: `network_id`, or `model_id` in files without one."""
         return self.network_id or self.model_id
 
 
