@@ -312,7 +312,7 @@ class Model:
         return array
 
     def _keyframe(self, keyframe: Picture | Latents) -> np.ndarray:
-        """Latents (n, latent_dim) of a keyframe: a row for a picture or "seed:7", more for "seed:0-3" or `Latents`."""
+        """Latents (n, latent_dim) of a picture, of the samples that a text like "seed:0-3" names, or of `Latents`."""
         if isinstance(keyframe, Latents):
             return self._z(keyframe)
         if isinstance(keyframe, str | os.PathLike):

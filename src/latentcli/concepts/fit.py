@@ -88,8 +88,8 @@ class Direction:
 def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direction:
     """Fit the direction of a concept. Raises ConfigError if a class is empty or orthogonalising leaves nothing.
 
-    Directions in `settings.others` are projected out; if `whitened`, edits then leave the LDA scores of these concepts
-    unchanged (if not: Shen et al. 2020, "InterFaceGAN", section 3.3).
+    The directions in `settings.others` are projected out (Shen et al. 2020, "InterFaceGAN", section 3.3). With
+    `settings.whitened` this is done in whitened latents: edits leave the LDA scores of the other concepts unchanged.
     """
     positive, negative = int(examples.shows.sum()), int((~examples.shows).sum())
     if not positive or not negative:

@@ -32,7 +32,7 @@ def lerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Spherical interpolation from a (d,) to b (d,) at each t in [0, 1]: (len(t), d). Both ends keep their norms.
+    """Spherical interpolation from a (d,) to b (d,) at each t in [0, 1]: (len(t), d).
 
     Parallel, opposite and zero vectors span no great circle and are interpolated linearly.
     """

@@ -81,8 +81,8 @@ def are_floats(layout: Layout, besides: str = "") -> bool:
 def read(path: Path, kind: str, check: Check | None = None) -> tuple[Header, Arrays]:
     """Header and arrays of the file at `path`; the arrays are checked against the SHA-256 in the header.
 
-    `check` may raise an error for header or layout (types and shapes) before a tensor is read. Raises FileFormatError
-    as `read_header` does, and for a wrong SHA-256.
+    `check` gets the header and the layout (types and shapes) before any array is read, and may raise an error. Raises
+    FileFormatError for a file of another kind, and for one that is damaged or newer than this program.
     """
     with _opened(path, kind) as (header, file):
         if check:

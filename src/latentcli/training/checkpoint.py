@@ -23,7 +23,7 @@ Options = dict[str, Any]  # option name -> JSON value; "files" is a digest of th
 
 @dataclass(kw_only=True, slots=True)
 class Position:
-    """Progress of a training: steps made and planned, and seconds."""
+    """Progress of a training: steps made, steps planned, and seconds spent on the steps made."""
 
     step: int = 0  # number of steps made
     steps: int  # number of steps planned
