@@ -1,5 +1,6 @@
 """Command `latentcli apply-vector`: add concept vectors to latents, and decode the sums."""
 
+from functools import partial
 from pathlib import Path
 
 from latentcli.cli import options as opt
@@ -73,14 +74,14 @@ def apply_vector(
 
     rows = [parse_row(text.rpartition("=")[2], "`grid`") for text in grid]
     rows += [parse_row(strip, "`strip`")] if strip else []
-    fitting, wanted = None, [catalog.parse_vector(text) for text in references]
+    fit, wanted = None, [catalog.parse_vector(text) for text in references]
     if positive is not None and negative is not None:
         name = save or labelled.vector_name(positive.resolve().name.partition(".")[0])
         examples = labelled.from_folders(name, positive, negative, paired)
         settings = FitSettings(method, tuple(orthogonal_to))
-        fitting = fit_vectors.fit(entry, examples, settings, force, save=bool(save))
+        fit = partial(fit_vectors.fit, labels=examples, settings=settings, force=force, save=bool(save))
         wanted = [catalog.VectorRequest(name, None)]
     request = EditRequest(vectors=strengths(wanted, strength, sigma, to), rows=tuple(rows), stay_typical=stay_typical)
     look = Look(scale, labels=labels, title=title)
-    show_vectors(console, apply_vector.apply(entry, images, request, output, force, fitting, look), "working")
+    show_vectors(console, apply_vector.apply(entry, images, request, output, force, fit, look), "working")
     console.close()

@@ -1,6 +1,7 @@
 """Command `apply-vector`: images, latents and samples moved along concept vectors and decoded at the model's size."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +24,18 @@ def apply(
     request: EditRequest,
     output: Path | None,
     force: bool,
-    fitting: Iterable[Event | ConceptVector] | None = None,
+    fit: Callable[[ModelEntry], Iterable[Event | ConceptVector]] | None = None,
     look: Look = PLAIN,
 ) -> Iterator[Event | ConceptVector]:
     """Move the latents of images, latents files or samples along concept vectors, and write the decodings as PNG files.
 
-    The vectors come from `fitting`, whose events are yielded too; by default the saved vectors that `request` names.
+    The vectors come from `fit`, which gets `entry` with the loaded model, and whose events are yielded too; by default
+    they are the saved vectors that `request` names.
     """
     model = open_model(entry)
     items = targets(subjects(model, arguments), request.tag(), lambda item: ".png", output, force)
-    vectors = load_vectors(entry, model, request.vectors) if fitting is None else []
-    for event in fitting or ():
+    vectors = [] if fit else load_vectors(entry, model, request.vectors)
+    for event in fit(replace(entry, loaded=model)) if fit else ():
         yield event
         if isinstance(event, ConceptVector):
             vectors.append(event)
