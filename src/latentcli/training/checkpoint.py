@@ -70,7 +70,7 @@ def save(
     path: Path, options: Options, position: Position, tensors: Mapping[str, Tensor], best: Mapping[str, Tensor]
 ) -> None:
     """Write a checkpoint. Raises LatentCLIError if the file cannot be written; an earlier file is then kept."""
-    arrays = to_numpy({**tensors, **{f"best.{name}": tensor for name, tensor in best.items()}})
+    arrays = to_numpy({**tensors, **prefixed("best.", best)})
     tensorfile.write(path, KIND, {"options": options, "position": asdict(position)}, arrays)
 
 
@@ -85,12 +85,17 @@ def restore(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     saved = {name: torch.from_numpy(array) for name, array in arrays.items()}
     best = part(saved, "best.")
     averaged = part(tensors, "averaged.") if best else {}
-    expected = {**tensors, **{f"best.{name}": tensor for name, tensor in averaged.items()}}
+    expected = {**tensors, **prefixed("best.", averaged)}
     if {name: tensor.shape for name, tensor in saved.items()} != {name: x.shape for name, x in expected.items()}:
         raise FileFormatError(f"{path} does not fit its training; remove it to train anew")
     for name, tensor in tensors.items():
         tensor.copy_(saved[name])
     return best
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` under their names with `prefix` in front; `part` is the inverse."""
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

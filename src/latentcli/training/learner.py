@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from latentcli.training.checkpoint import prefixed
 from latentcli.training.optimizer import Optimizer
 
 FROZEN_PREFIX = "linear."  # of the names of tensors that training leaves unchanged: the linear path
@@ -28,12 +29,11 @@ class Learner:
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that training changes, by their names in the checkpoint."""
-        groups = {
-            "network": self.network.state_dict(),
-            "averaged": changing(self.averaged.state_dict()),
-            "optimizer": self.optimizer.tensors(),
+        return {
+            **prefixed("network.", self.network.state_dict()),
+            **prefixed("averaged.", changing(self.averaged.state_dict())),
+            **prefixed("optimizer.", self.optimizer.tensors()),
         }
-        return {f"{group}.{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
 
 
 def changing(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

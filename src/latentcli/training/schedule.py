@@ -93,6 +93,6 @@ def beta(config: TrainConfig, step: int, stage: Stage) -> float:
     return config.beta * min(1.0, (step + 1) / (warmup + 1))
 
 
-def ema_decay(config: TrainConfig, step: int) -> float:
+def ema_decay(ema: float, step: int) -> float:
     """Decay of the running average of the weights at a step: smaller at first, so that initial weights fade quickly."""
-    return min(config.ema, (1 + step) / (10 + step))
+    return min(ema, (1 + step) / (10 + step))

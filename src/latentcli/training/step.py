@@ -91,7 +91,7 @@ class TrainState(Learner):
         skip = (~norm.isfinite()).float()
         self.optimizer.step(schedule.learning_rate(self.config, step, self.stage), skip)
         self._skipped.copy_(torch.stack([self._skipped[0] + skip, (self._skipped[1] + 1) * skip]))
-        self.average(schedule.ema_decay(self.config, step))
+        self.average(schedule.ema_decay(self.config.ema, step))
 
     @torch.no_grad()
     def evaluated(self, train: Dataset, held_out: Dataset | None = None) -> VAE:

@@ -61,12 +61,14 @@ class Trainer(Task):
             )
         if plan.grows:
             self._add_stage()
+        stage = self.position.stage
+        self.measure_every = max(1, min(self._measuring_steps(), (stage.end - stage.start) // _MEASUREMENTS))
         self.config = replace(self.config, precision=cast(Precision, self.position.precision))
         self.order = Order(self.config.seed, len(self.train), self.batch_size)
         vae = untrained(plan.choice.model, self.config.seed)
         if start:
             start.apply(vae, self.config.beta)
-        self.learner = TrainState(vae, self.config, self.position.stage, plan.device)
+        self.learner = TrainState(vae, self.config, stage, plan.device)
         # Sums of reconstruction and KL over the steps since the last measurement, and the number of these steps.
         self.sums = torch.zeros(3, device=plan.device)
         self.evaluated_at = -1  # step for which `_evaluated` last prepared the averaged network
@@ -168,8 +170,7 @@ class Trainer(Task):
     def is_measured(self) -> bool:
         """Whether to measure after this step: the last, or the end of an epoch long after the last measurement."""
         stage, step = self.position.stage, self.position.step
-        every = max(1, min(self._measuring_steps(), (stage.end - stage.start) // _MEASUREMENTS))
-        done = step - stage.start
+        done, every = step - stage.start, self.measure_every
         is_due = done // every > (done - self.steps_per_epoch) // every
         return step == stage.end or (step % self.steps_per_epoch == 0 and is_due)
 

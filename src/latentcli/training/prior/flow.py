@@ -227,7 +227,7 @@ class FlowTraining(Task):
         nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
         rate = _RATE * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / self.position.steps))
         optimizer.step(rate, torch.zeros(()))
-        self.learner.average(min(_EMA, (1 + step) / (10 + step)))
+        self.learner.average(schedule.ema_decay(_EMA, step))
         return {"velocity": loss.detach()}
 
     def _pairs(self, encoded: Encoded, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

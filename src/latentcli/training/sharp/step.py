@@ -7,7 +7,7 @@ metric". The gradients of all other loss terms are scaled relative to that of th
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -19,6 +19,7 @@ from latentcli.data.dataset import as_float_tensor
 from latentcli.model.device import autocast
 from latentcli.model.vae import VAE
 from latentcli.training import augment, schedule
+from latentcli.training.checkpoint import prefixed
 from latentcli.training.learner import Learner
 from latentcli.training.optimizer import Optimizer
 from latentcli.training.sharp.discriminator import Discriminator, details
@@ -152,15 +153,15 @@ class SharpState(Learner):
             norm = nn.utils.get_total_norm([p.grad for p in optimizer.parameters if p.grad is not None])
             rate = schedule.learning_rate(config, step, schedule.Stage(0, self.steps))
             optimizer.step(rate, (~norm.isfinite()).float())
-        self.average(schedule.ema_decay(self._schedule, step))
+        self.average(schedule.ema_decay(self._schedule.ema, step))
 
     def tensors(self) -> dict[str, Tensor]:
-        groups: dict[str, Mapping[str, Tensor]] = {
-            "discriminator": self.discriminator.state_dict(),
-            "of_discriminator": self._of_discriminator.tensors(),
+        return {
+            **super().tensors(),
+            **prefixed("discriminator.", self.discriminator.state_dict()),
+            **prefixed("of_discriminator.", self._of_discriminator.tensors()),
+            "scales": self._scales,
         }
-        others = {f"{group}.{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
-        return {**super().tensors(), **others, "scales": self._scales}
 
 
 def absolute_error(x: Tensor, made: Tensor) -> Tensor:
