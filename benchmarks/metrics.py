@@ -4,8 +4,8 @@
     python benchmarks/metrics.py MODEL TRAINING HELD_OUT
 
 MODEL is a model's folder, TRAINING and HELD_OUT are folders of images. The others: scikit-image (PSNR, SSIM), SciPy
-(matrix root), scikit-learn (principal components, neighbours), PyTorch's distributions (ELBO, bound) and loops written
-here. The ELBO and the bound are means over random draws, so those two differ by chance.
+(matrix root, bits), scikit-learn (principal components, neighbours), PyTorch's distributions (ELBO, bound) and loops
+written here. The ELBO, the bound and bits are means over random draws, so those differ by chance.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import linalg
+from scipy import linalg, special
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
@@ -85,19 +85,21 @@ def timed(subject: Subject) -> tuple[float, float]:
 def others(model: LoadedModel, training: Dataset, held_out: Dataset) -> dict[str, float]:
     vae = model.vae
     x = floats(held_out)
-    decoded, kl, elbo = [], 0.0, 0.0
+    decoded, drawn, kl = [], [], 0.0
     torch.manual_seed(1)
     prior = Independent(Normal(torch.zeros(model.config.latent_dim), 1.0), 1)
     for some in x.split(200):
         posterior = vae.encode(some)
         q = Independent(Normal(posterior.mean, (posterior.logvar / 2).exp()), 1)
         decoded.append(vae.decode(posterior.mean))
-        kl += float(kl_divergence(q, prior).sum())
-        elbo += float((log_likelihood(model, some, q.sample()) - kl_divergence(q, prior)).sum())
+        kl += float(kl_divergence(q, prior).sum()) / len(x)
+        drawn.append(vae.likelihood.mean(vae.decode_output(q.sample())))
+    means = torch.cat(drawn)
+    sigma = sigmas(means - x)
     rounded = (torch.cat(decoded) * 255).round() / 255
     found = {
-        "-ELBO": -elbo / len(x),
-        "KL": kl / len(x),
+        "-ELBO": kl - float(log_likelihood(model, x, means, sigma).mean()),
+        "KL": kl,
         "PSNR": np.mean([peak_signal_noise_ratio(a, b, data_range=1) for a, b in pairs(x, rounded)]),
         "SSIM": np.mean([similarity(a, b) for a, b in pairs(x, torch.cat(decoded))]),
     }
@@ -109,26 +111,72 @@ def others(model: LoadedModel, training: Dataset, held_out: Dataset) -> dict[str
     pca.fit(fitted)
     found["PCA, PSNR"] = decibels(flat, pca.inverse_transform(pca.transform(flat)).clip(0, 1))
     if model.config.likelihood == "gaussian":
-        found["PCA, -log likelihood"] = -pca.score(flat)
+        found["bits"] = kl / math.log(2) / flat.shape[1] + bits(x, means, sigma)
+        found |= probabilistic(pca, flat)
     return found | compared(model, training, held_out) | {"bound, 50 draws": bound(model, x[:BOUND_IMAGES], 50)}
 
 
-def log_likelihood(model: LoadedModel, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+def sigmas(residuals: torch.Tensor) -> torch.Tensor:
+    """Sigma of each image (n,): the root mean square of the residuals of every second image, without its own."""
+    n, floor = len(residuals), 1 / (255 * math.sqrt(12))
+    found = [residuals[1 - i % 2 :: 2].double().square().mean().sqrt().clamp_min(floor) for i in range(2)]
+    return torch.stack([found[i % 2] for i in range(n)])
+
+
+def bits(x: torch.Tensor, means: torch.Tensor, sigma: torch.Tensor) -> float:
+    """Bits per value of gray levels under normal distributions, image by image."""
+    found = []
+    for image, mean, own in zip(x.double().numpy(), means.double().numpy(), sigma.tolist(), strict=True):
+        below = np.where(image > 0, (image - 0.5 / 255 - mean) / own, -np.inf)
+        above = np.where(image < 1, (image + 0.5 / 255 - mean) / own, np.inf)
+        flipped = below > 0  # the upper tail as the lower one: differences near 1 lose their digits
+        low, high = np.where(flipped, -above, below), np.where(flipped, -below, above)
+        logs = special.log_ndtr(high) + np.log1p(-np.exp(special.log_ndtr(low) - special.log_ndtr(high)))
+        found.append(-logs.mean() / math.log(2))
+    return float(np.mean(found))
+
+
+def probabilistic(pca: PCA, flat: np.ndarray) -> dict[str, float]:
+    """-log likelihood and bits of images (n, D), each half with the residual variance of the other."""
+    n, dimensions = flat.shape
+    along = pca.transform(flat)
+    outside = ((flat - pca.mean_) ** 2).sum(axis=1) - (along**2).sum(axis=1)
+    likelihoods, divergences, drawn, generator = np.zeros(n), np.zeros(n), np.zeros_like(flat), np.random.default_rng(1)
+    for half in (slice(0, None, 2), slice(1, None, 2)):
+        other = slice(1 - half.start, None, 2)
+        noise = pca.noise_variance_ = outside[other].mean() / (dimensions - pca.n_components_)
+        likelihoods[half] = pca.score_samples(flat[half])
+        spread = np.maximum(pca.explained_variance_, noise)
+        mean, variance = along[half] * np.sqrt(spread - noise) / spread, noise / spread
+        z = mean + np.sqrt(variance) * generator.standard_normal(mean.shape)
+        drawn[half] = pca.mean_ + (z * np.sqrt(spread - noise)) @ pca.components_
+        divergences[half] = 0.5 * (mean**2 + variance - 1 - np.log(variance)).sum(axis=1)
+    x, means = torch.from_numpy(flat), torch.from_numpy(drawn)
+    rate = divergences.mean() / math.log(2) / dimensions
+    found = bits(x, means, sigmas(means - x))
+    return {"PCA, -log likelihood": -likelihoods.mean(), "PCA, bits": rate + found}
+
+
+def log_likelihood(model: LoadedModel, x: torch.Tensor, means: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     if model.config.likelihood == "bernoulli":
-        p = model.vae.decode(z).double().clamp(1e-12, 1 - 1e-12)
+        p = means.double().clamp(1e-12, 1 - 1e-12)
         return (x * p.log() + (1 - x) * (1 - p).log()).flatten(1).sum(1)
-    return Normal(model.vae.decode(z), model.vae.sigma).log_prob(x).flatten(1).sum(1)
+    return Normal(means.double(), sigma.view(-1, 1, 1, 1)).log_prob(x.double()).flatten(1).sum(1)
 
 
 def bound(model: LoadedModel, x: torch.Tensor, draws: int) -> float:
     """-log of the mean weight, image by image."""
     posterior = model.vae.encode(x)
+    once = posterior.draw(torch.randn(posterior.mean.shape))
+    sigma = sigmas(model.vae.likelihood.mean(model.vae.decode_output(once)) - x)
     total = 0.0
-    for image, mean, logvar in zip(x, posterior.mean, posterior.logvar, strict=True):
+    for image, own, mean, logvar in zip(x, sigma, posterior.mean, posterior.logvar, strict=True):
         q = Independent(Normal(mean, (logvar / 2).exp()), 1)
         prior = Independent(Normal(torch.zeros_like(mean), 1.0), 1)
         z = q.sample((draws,))
-        weights = log_likelihood(model, image.expand(draws, -1, -1, -1), z) + prior.log_prob(z) - q.log_prob(z)
+        means = model.vae.likelihood.mean(model.vae.decode_output(z))
+        weights = log_likelihood(model, image.expand(draws, -1, -1, -1), means, own.expand(draws))
+        weights = weights + prior.log_prob(z) - q.log_prob(z)
         total -= float(torch.logsumexp(weights, 0)) - math.log(draws)
     return total / len(x)
 
@@ -184,11 +232,12 @@ def decibels(x: np.ndarray, y: np.ndarray) -> float:
 
 def ours(found: Evaluation, model: LoadedModel, held_out: Dataset) -> dict[str, float | None]:
     row, mean, pca = found.samples[0], found.baselines[0], found.baselines[1]
-    *_, (_, nats) = importance_bound(model.vae, [floats(held_out)[:BOUND_IMAGES]], 50)
+    *_, (_, nats) = importance_bound(model.vae, lambda: [floats(held_out)[:BOUND_IMAGES]], 50)
     return {
         "-ELBO": found.held_out.negative_elbo, "KL": found.held_out.kl, "PSNR": found.held_out.psnr,
         "SSIM": found.ssim, "mean image, PSNR": mean.psnr, "PCA, PSNR": pca.psnr,
-        "PCA, -log likelihood": pca.negative_log_likelihood, "Fréchet": row.frechet, "kernel": row.kernel,
+        "PCA, -log likelihood": pca.negative_log_likelihood, "PCA, bits": pca.bits_per_dimension,
+        "bits": found.held_out.bits_per_dimension, "Fréchet": row.frechet, "kernel": row.kernel,
         "precision": row.precision, "recall": row.recall, "nearest": row.nearest, "bound, 50 draws": -nats,
     }  # fmt: skip
 
@@ -217,7 +266,7 @@ def main() -> None:
     for name, value in others(model, training, held_out).items():
         print(f"{name:22} {mine[name]:14.5f} {value:14.5f}  relative difference {abs(mine[name] / value - 1):.1e}")
     for draws in (1, 50, 500):
-        *_, (_, nats) = importance_bound(model.vae, [floats(held_out)[:BOUND_IMAGES]], draws)
+        *_, (_, nats) = importance_bound(model.vae, lambda: [floats(held_out)[:BOUND_IMAGES]], draws)
         print(f"importance-weighted bound, {draws:3} draws, {BOUND_IMAGES} images: {nats:.3f} nats")
 
 

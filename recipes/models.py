@@ -6,7 +6,7 @@
 NAME is one of faces, digits, digits-plane, avatars, emoji. DATA holds `faces/` and `attributes.csv`, `mnist/train` and
 `mnist/test`, `avatars/` and `avatars.csv`, or `emoji/` and `emoji.csv`. The run is kept in `models/NAME` of the
 current folder; when it is interrupted, the same command goes on. What is published is written into FOLDER/NAME, the
-repository's `models/` unless told. `measure` only makes the evaluation of a published model anew.
+repository's `models/` unless told. `measure` only makes the evaluation and the card of a published model anew.
 """
 
 import csv
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -250,10 +250,14 @@ def card(folder: Path, name: str) -> str:
 
 
 def measure(folder: Path, recipe: Recipe, data: Path) -> None:
-    """Evaluate a published model on held-out images, and keep the record without its pictures of training images."""
-    entry = find_model(str(folder / "model.safetensors"))
+    """Evaluate a published model on held-out images, for its header, card and record (without training images)."""
+    file = folder / "model.safetensors"
+    entry = find_model(str(file))
     events = evaluate(entry, data / (recipe.held_out or recipe.images))
     (found,) = (event for event in events if isinstance(event, Evaluated))
+    assert entry.header.training
+    store(file, file, training=asdict(replace(entry.header.training, held_out=found.metrics)))
+    (folder / "README.md").write_text(card(folder, folder.name))
     print(Record(entry.header.weights_id, found.evaluation, found.findings, None).save(folder))
 
 
@@ -281,7 +285,6 @@ def make(name: str, data: Path, folder: Path, only_measured: bool) -> None:
             latentcli("vectors", "fit", concept, *options, "--model", folder)
     latentcli("sample", "--model", folder, "--output", folder / "samples.png")
     store(file, file, bundled=True)
-    (folder / "README.md").write_text(card(folder, name))
     measure(folder, recipe, data)
     print(file, f"{file.stat().st_size / 1e6:.1f} MB", read_model_header(file).model_id)
 

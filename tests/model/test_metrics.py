@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from latentcli.model.metrics import draw_error, encode_all, measure, psnr_per_image, ssim
+from latentcli.model.metrics import encode_all, measure, psnr_per_image, ssim
+from latentcli.model.objective import draw_errors, evaluate_elbo
 from latentcli.model.vae import VAE
 from latentcli.presets import model_config
 from tests.conftest import TINY
@@ -27,11 +28,17 @@ def test_batches_do_not_change_the_figures():
     assert whole.negative_elbo == pytest.approx(whole.reconstruction + whole.kl)
 
 
-def test_bits_per_dimension_are_for_gaussian_models():
+def test_bits_of_small_residuals_are_the_elbo_plus_the_bits_of_255_steps():
+    """Where a density hardly changes within a level, and no value is black or white."""
     vae = VAE(TINY).eval()
-    figures = measure(vae, [torch.rand(2, 3, 16, 16)])
+    figures = measure(vae, [torch.rand(4, 3, 16, 16) * 0.5 + 0.25])
     assert figures.negative_elbo is not None
-    assert figures.bits_per_dimension == pytest.approx(figures.negative_elbo / (768 * math.log(2)) + 8)
+    assert figures.bits_per_dimension == pytest.approx(
+        figures.negative_elbo / (768 * math.log(2)) + math.log2(255), abs=1e-3
+    )
+
+
+def test_bits_per_dimension_are_for_gaussian_models():
     digits = VAE(model_config("digits", 16, 16, 1)).eval()
     assert measure(digits, [torch.rand(2, 1, 16, 16)]).bits_per_dimension is None
 
@@ -39,12 +46,22 @@ def test_bits_per_dimension_are_for_gaussian_models():
 def test_sigma_is_the_root_mean_squared_error_of_a_draw():
     vae = VAE(TINY).eval()
     x = torch.rand(8, 3, 16, 16)
-    vae.set_sigma(draw_error(vae, [x[:3], x[3:]]))
-    best = measure(vae, [x]).reconstruction
-    sigma = vae.sigma.clone()
-    for factor in (0.8, 1.25):
-        vae.sigma.copy_(sigma * factor)
-        assert measure(vae, [x]).reconstruction > best
+    vae.set_sigma(draw_errors(vae, [x[:3], x[3:]]).mean())
+    posterior, noise = vae.encode(x), torch.zeros(8, 4)
+
+    def nats(factor):
+        return evaluate_elbo(vae, x, posterior, noise, vae.sigma * factor).reconstruction.sum().item()
+
+    assert nats(1) < min(nats(0.8), nats(1.25))
+
+
+def test_metrics_do_not_depend_on_the_stored_sigma():
+    """It may be that of the very images measured."""
+    vae = VAE(TINY).eval()
+    x = torch.rand(8, 3, 16, 16)
+    before = measure(vae, [x])
+    vae.set_sigma(torch.tensor(9.0))
+    assert measure(vae, [x]) == before
 
 
 def test_encoding_all_keeps_the_order():

@@ -70,18 +70,18 @@ def linear():
 
 def test_the_importance_weighted_bound_reaches_the_true_likelihood(linear):
     vae, x = linear
-    assert last(importance_bound(vae, [x], 500)) == pytest.approx(vae.log_likelihood(x), abs=0.05)
+    assert last(importance_bound(vae, lambda: [x], 500)) == pytest.approx(vae.log_likelihood(x), abs=0.05)
 
 
 def test_the_bound_rises_with_the_draws(linear):
     vae, x = linear
-    found = [last(importance_bound(vae, [x], draws)) for draws in (1, 10, 100)]
+    found = [last(importance_bound(vae, lambda: [x], draws)) for draws in (1, 10, 100)]
     assert found[0] < found[1] < found[2] < vae.log_likelihood(x) + 0.05
 
 
 def test_many_draws_of_one_image_are_taken_a_few_at_a_time(linear, monkeypatch):
     vae, x = linear
-    whole = last(importance_bound(vae, [x[:3]], 240))
+    whole = last(importance_bound(vae, lambda: [x[:3]], 240))
     monkeypatch.setattr(objective, "_DECODED_AT_ONCE", 7)
     decoded: list[int] = []
 
@@ -90,7 +90,7 @@ def test_many_draws_of_one_image_are_taken_a_few_at_a_time(linear, monkeypatch):
         return decode_output(z)
 
     monkeypatch.setattr(vae, "decode_output", decode)
-    assert last(importance_bound(vae, [x[:3]], 240)) == pytest.approx(whole, abs=0.2)
+    assert last(importance_bound(vae, lambda: [x[:3]], 240)) == pytest.approx(whole, abs=0.2)
     assert max(decoded) <= 7
 
 

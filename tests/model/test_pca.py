@@ -27,7 +27,19 @@ def test_the_likelihood_of_components_is_that_of_their_gaussian():
     pca = fit_pca(lambda: iter([x]), 5)
     covariance = pca.components @ torch.diag(pca.variances - pca.noise) @ pca.components.T + pca.noise * torch.eye(16)
     normal = torch.distributions.MultivariateNormal(pca.mean, covariance)
-    torch.testing.assert_close(pca.negative_log_likelihood(x), -normal.log_prob(x.flatten(1)), rtol=1e-3, atol=1e-2)
+    found = pca.negative_log_likelihood(x, torch.full((100,), pca.noise))
+    torch.testing.assert_close(found, -normal.log_prob(x.flatten(1)), rtol=1e-3, atol=1e-2)
+
+
+def test_the_elbo_of_posterior_draws_is_the_likelihood():
+    """The posterior is exact, so its bound is tight in the mean over draws."""
+    x = torch.rand(2000, 1, 4, 4, generator=rng())
+    pca = fit_pca(lambda: iter([x]), 5)
+    noise = torch.full((2000,), 0.05)
+    drawn, kl = pca.draw(x, noise, torch.randn(2000, 5, generator=rng(1)))
+    reconstruction = -torch.distributions.Normal(drawn, 0.05**0.5).log_prob(x).flatten(1).sum(dim=1)
+    expected = pca.negative_log_likelihood(x, noise).mean().item()
+    assert (reconstruction + kl).mean().item() == pytest.approx(expected, abs=0.2)
 
 
 def test_no_components_are_the_mean_image():

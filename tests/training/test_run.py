@@ -520,9 +520,17 @@ def test_unreadable_images_are_told_and_left_out(pictures):
     assert "007.png" in started.unreadable[0]
 
 
-def learner_of(size=16):
+def learner_of(size=16, **options):
     model = model_config("photo", size, size, 3, latent_dim=3)
-    return TrainState(untrained(model, 0), TrainConfig(precision="fp32"), Stage(0, 10), CPU)
+    return TrainState(untrained(model, 0), TrainConfig(precision="fp32", **options), Stage(0, 10), CPU)
+
+
+def settling_batches(learner, images):
+    """Batches (n, channels, height, width) that the encoder sees when statistics and sigma are computed."""
+    seen = []
+    learner.averaged.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    learner.evaluated(Dataset.from_images(images))
+    return seen
 
 
 def test_sigma_is_that_of_held_out_images():
@@ -545,6 +553,20 @@ def test_batch_statistics_come_from_all_kinds_of_images():
     of_one_kind = norm.running_mean.clone()
     learner.evaluated(Dataset.from_images(torch.cat([black, noise])))
     assert not torch.allclose(norm.running_mean, of_one_kind, atol=1e-3)
+
+
+def test_half_of_the_images_of_batch_statistics_are_mirrored_where_training_mirrors():
+    dark_at_the_left = torch.full((100, 16, 16, 3), 255, dtype=torch.uint8)
+    dark_at_the_left[:, :, :8] = 0
+    of_statistics, of_sigma = settling_batches(learner_of(flip=True), dark_at_the_left)
+    assert 30 < (of_statistics[:, 0, 0, 0] == 1).sum() < 70
+    assert (of_sigma[:, 0, 0, 0] == 0).all()
+
+
+def test_batch_statistics_come_from_batches_of_one_size():
+    """All batches weigh the same."""
+    batches = settling_batches(learner_of(), torch.zeros(300, 16, 16, 3, dtype=torch.uint8))
+    assert [len(x) for x in batches[:2]] == [150, 150]
 
 
 def test_batch_statistics_fit_the_averaged_weights():

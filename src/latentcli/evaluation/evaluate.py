@@ -64,7 +64,7 @@ def evaluate(subject: Subject) -> Iterator[Progress | Evaluation | Neighbours]:
     samples, neighbours = _samples(subject)
     bound = None
     if subject.draws:
-        for done, mean in objective.importance_bound(vae, held_out.floats(), subject.draws):
+        for done, mean in objective.importance_bound(vae, held_out.floats, subject.draws):
             bound = mean
             yield Progress("drawing", done, len(held_out))
     if neighbours:
@@ -128,20 +128,15 @@ def _baselines(vae: VAE, held_out: Dataset, train: Dataset, on_training: bool) -
     if vae.config.latent_dim * (_MANY if on_training else 1) < len(train) - 1:
         pca = fit_pca(train.floats, vae.config.latent_dim)
         k = len(pca.variances)
-        if pca.has_likelihood or not on_training:
-            models[f"PCA, {k} component{'s' if k != 1 else ''}"] = pca
+        models[f"PCA, {k} component{'s' if k != 1 else ''}"] = pca
     images = len(held_out)
     for name, model in models.items():
-        psnr = similarity = nats = 0.0
+        psnr = similarity = 0.0
         for x in held_out.floats():
             reconstruction = model.reconstruct(x)
             psnr += float(psnr_per_image(x, reconstruction).double().sum())
             similarity += float(ssim(x, reconstruction).double().sum())
-            exact = vae.likelihood.baseline(x, model)
-            nats += 0.0 if exact is None else float(exact)
-        mean_nats = nats / images if nats else None
-        bits = None if mean_nats is None else vae.likelihood.bits_per_dimension(mean_nats, vae.config.dimensions)
-        yield Baseline(name, psnr / images, similarity / images, mean_nats, bits)
+        yield Baseline(name, psnr / images, similarity / images, *vae.likelihood.baseline(model, held_out.floats))
 
 
 @torch.inference_mode()

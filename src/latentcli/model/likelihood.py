@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentcli.config import ModelConfig
-from latentcli.model.pca import Pca
-
-SMALLEST_SIGMA = 1 / (255 * math.sqrt(12))  # standard deviation of rounding to 8 bits
+from latentcli.model.gray_levels import SMALLEST_SIGMA, Residuals, bits_per_dimension, of_the_other_half
+from latentcli.model.pca import Batches, Pca
 
 
 class Likelihood:
@@ -21,28 +20,29 @@ class Likelihood:
 
     has_sigma = False  # whether the model stores a standard deviation
 
-    def activation(self, output: Tensor) -> Tensor:
-        """Decoded images in [0, 1] from the decoder's output."""
+    def mean(self, output: Tensor) -> Tensor:
+        """Mean of p(x|z) from the decoder's output."""
         return output.sigmoid()
 
+    def activation(self, output: Tensor) -> Tensor:
+        """Decoded images in [0, 1] from the decoder's output."""
+        return self.mean(output)
+
     def squared_error(self, x: Tensor, output: Tensor) -> Tensor:
-        """Mean squared error of each decoded image against x, over pixels and channels: (n,)."""
-        return (self.activation(output) - x).square().flatten(1).mean(dim=1)
+        """Mean squared error of the mean of p(x|z) for each image x, over pixels and channels: (n,)."""
+        return (self.mean(output) - x).square().flatten(1).mean(dim=1)
 
     def negative_log(self, x: Tensor, output: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
         """-log p(x|z) of each image in nats: (n,).
 
-        `sigma` None takes the most likely sigma of the batch; `error` is the `squared_error` if computed already.
+        `sigma` is one for all images or (n,), None the most likely one of the batch; `error` is the `squared_error` if
+        computed already.
         """
         raise NotImplementedError
 
-    def bits_per_dimension(self, nats: float, dimensions: int) -> float | None:
-        """Bits per 8-bit value of an image of `dimensions` values and -ELBO `nats`; None if p(x|z) is not a density."""
-        return None
-
-    def baseline(self, x: Tensor, model: Pca) -> Tensor | None:
-        """-log p(x) in nats, summed over images x, under the PCA `model`; None if this likelihood is not Gaussian."""
-        return None
+    def baseline(self, model: Pca, batches: Batches) -> tuple[float | None, float | None]:
+        """-log p(x) in nats and bits per dimension under the PCA `model`, means over images; None where undefined."""
+        return None, None
 
 
 class Gaussian(Likelihood):
@@ -58,21 +58,29 @@ class Gaussian(Likelihood):
         dimensions = x[0].numel()
         return 0.5 * dimensions * (error / sigma.square() + torch.log(2 * math.pi * sigma.square()))
 
-    def bits_per_dimension(self, nats: float, dimensions: int) -> float | None:
-        return nats / (dimensions * math.log(2)) + 8
-
-    def baseline(self, x: Tensor, model: Pca) -> Tensor | None:
-        return model.negative_log_likelihood(x).double().sum() if model.has_likelihood else None
+    def baseline(self, model: Pca, batches: Batches) -> tuple[float | None, float | None]:
+        # As for the model: sigma from the other half of the images, and bits by one draw from the (exact) posterior.
+        noise = of_the_other_half(torch.cat([model.outside(x) for x in batches()]))
+        generator = torch.Generator().manual_seed(0)
+        residuals, nats, kl, images, dimensions = Residuals(), 0.0, 0.0, 0, len(model.mean)
+        for x in batches():
+            own = noise[images : images + len(x)]
+            drawn, divergence = model.draw(x, own, torch.randn(len(x), len(model.variances), generator=generator))
+            residuals.add(x, drawn)
+            nats += float(model.negative_log_likelihood(x, own).double().sum())
+            kl += float(divergence.double().sum())
+            images += len(x)
+        return nats / images, bits_per_dimension(residuals.levels() + kl / images, dimensions)
 
 
 class LinearGaussian(Gaussian):
     """Gaussian likelihood of networks with a linear path (PCA), whose output is the mean and may leave [0, 1]."""
 
+    def mean(self, output: Tensor) -> Tensor:
+        return output
+
     def activation(self, output: Tensor) -> Tensor:
         return output.clamp(0, 1)
-
-    def squared_error(self, x: Tensor, output: Tensor) -> Tensor:
-        return (output - x).square().flatten(1).mean(dim=1)
 
 
 class Bernoulli(Likelihood):
@@ -81,12 +89,13 @@ class Bernoulli(Likelihood):
     def negative_log(self, x: Tensor, output: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
         return F.binary_cross_entropy_with_logits(output, x, reduction="none").flatten(1).sum(dim=1)
 
-    def baseline(self, x: Tensor, model: Pca) -> Tensor | None:
+    def baseline(self, model: Pca, batches: Batches) -> tuple[float | None, float | None]:
         if len(model.variances):
-            return None
+            return None, None
         # A mean of exactly 0 or 1 would make one stray pixel impossible.
-        chance = model.mean.clamp(1e-3, 1 - 1e-3).view_as(x[0]).expand_as(x)
-        return F.binary_cross_entropy(chance, x, reduction="sum")
+        chance = model.mean.clamp(1e-3, 1 - 1e-3)
+        nats = [F.binary_cross_entropy(chance.expand(len(x), -1), x.flatten(1), reduction="none") for x in batches()]
+        return float(torch.cat(nats).sum(dim=1).double().mean()), None
 
 
 LIKELIHOODS: dict[str, Likelihood] = {"bernoulli": Bernoulli(), "gaussian": Gaussian()}

@@ -1,13 +1,14 @@
 """Metrics of a model on images, each defined once: ELBO, KL, PSNR, SSIM, sharpness, bits per dimension."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentcli.model.objective import Elbo, evaluate_elbo
+from latentcli.model.gray_levels import Residuals, bits_per_dimension
+from latentcli.model.objective import draws
 from latentcli.model.vae import VAE, Posterior
 from latentcli.storage.history import ACTIVE_KL, Metrics
 
@@ -20,29 +21,36 @@ def measure(
 ) -> Metrics:
     """Mean metrics over all images in `batches` (n, channels, height, width) in [0, 1]; `vae` must be in eval mode.
 
-    The reconstruction of Bernoulli models is the binary cross-entropy summed over pixels. `noise_scale`, a factor on
-    the noise of posterior draws, is 1 for a VAE and 0 for an autoencoder, which has no ELBO. `watch` is called with
-    images, posterior and decoded images of each batch, to measure more.
+    The reconstruction of Bernoulli models is the binary cross-entropy summed over pixels, that of Gaussian models has
+    for each half of the images the sigma of the other half. `noise_scale`, a factor on the noise of posterior draws, is
+    1 for a VAE and 0 for an autoencoder, which has no ELBO. `watch` is called with images, posterior and decoded images
+    of each batch, to measure more.
     """
     assert not vae.training, "batch norm would learn from held-out images"
+    residuals = Residuals() if vae.likelihood.has_sigma else None
     reconstruction = kl = psnr = 0.0
     kl_per_dimension = torch.zeros(vae.config.latent_dim)
     images = 0
-    for x, posterior, elbo in _draws(vae, batches, noise_scale):
-        reconstruction += float(elbo.reconstruction.cpu().double().sum())
-        kl += float(elbo.kl.cpu().double().sum())
+    for x, posterior, output in draws(vae, batches, noise_scale):
+        if residuals:
+            residuals.add(x, vae.likelihood.mean(output))
+        else:
+            reconstruction += float(vae.likelihood.negative_log(x, output, None).cpu().double().sum())
+        kl += float(posterior.kl().cpu().double().sum())
         kl_per_dimension += posterior.kl_per_dimension().sum(dim=0).cpu()
         decoded = vae.decode(posterior.mean)
         psnr += float(psnr_per_image(x, decoded).cpu().double().sum())
         watch(x, posterior, decoded)
         images += len(x)
-    negative_elbo = (reconstruction + kl) / images
+    reconstruction = residuals.density() if residuals else reconstruction / images
     variational = noise_scale > 0
-    bits = vae.likelihood.bits_per_dimension(negative_elbo, vae.config.dimensions) if variational else None
+    bits = None
+    if residuals and variational:
+        bits = bits_per_dimension(residuals.levels() + kl / images, vae.config.dimensions)
     return Metrics(
         images=images,
-        negative_elbo=negative_elbo if variational else None,
-        reconstruction=reconstruction / images,
+        negative_elbo=reconstruction + kl / images if variational else None,
+        reconstruction=reconstruction,
         kl=kl / images if variational else None,
         psnr=psnr / images,
         active_dimensions=int((kl_per_dimension / images > ACTIVE_KL).sum()) if variational else None,
@@ -72,27 +80,6 @@ def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
     """Mean squared error, over pixels and channels, of each image's reconstruction rounded to 8 bits: (n,)."""
     rounded = reconstruction.mul(255).round() / 255
     return (rounded - x).square().flatten(1).mean(dim=1)
-
-
-@torch.inference_mode()
-def draw_error(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Tensor:
-    """Mean squared error over all images and pixels, with one posterior draw per image decoded: a scalar tensor.
-
-    The square root is the sigma of the Gaussian likelihood that makes the images most likely. `noise_scale` multiplies
-    the noise of the draws.
-    """
-    errors = [elbo.squared_error.cpu().double() for _, _, elbo in _draws(vae, batches, noise_scale)]
-    return torch.cat(errors).mean().float()
-
-
-def _draws(vae: VAE, batches: Iterable[Tensor], noise_scale: float) -> Iterator[tuple[Tensor, Posterior, Elbo]]:
-    """Each batch on the device, its posterior, and its ELBO by one draw with noise x `noise_scale` per image."""
-    generator = torch.Generator().manual_seed(0)
-    for batch in batches:
-        x = batch.to(vae.device)
-        posterior = vae.encode(x)
-        noise = noise_scale * torch.randn(posterior.mean.shape, generator=generator)
-        yield x, posterior, evaluate_elbo(vae, x, posterior, noise.to(x.device), vae.sigma)
 
 
 @torch.inference_mode()

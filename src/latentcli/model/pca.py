@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentcli.model.gray_levels import SMALLEST_SIGMA
+
 _SPARE = 10  # extra directions: Halko et al. 2011, "Finding structure with randomness", section 4.2
-_ROUNDS = 4  # of subspace iteration, each one pass over the images: Halko et al. 2011, section 4.5
-_SMALLEST_VARIANCE = 255.0**-2  # least residual variance: one gray level squared
+# Rounds of subspace iteration, each one pass over the images: Halko et al. 2011, section 4.5. Where variances fall as
+# slowly as 1 / number, the last component's comes out 14 % too small, and PSNR of other images .04 dB below exact PCA.
+_ROUNDS = 4
 
 Batches = Callable[[], Iterator[Tensor]]  # a new pass over the training images: (n, channels, height, width) in [0, 1]
 
@@ -23,26 +26,40 @@ class Pca:
     variances: Tensor  # (k,), of the images along each component
     noise: float  # variance in each direction outside the components
 
-    @property
-    def has_likelihood(self) -> bool:
-        """Whether the components leave a residual variance, which p(x) needs; with few training images none is left."""
-        return self.noise > _SMALLEST_VARIANCE
-
     def reconstruct(self, x: Tensor) -> Tensor:
         """Images x (n, channels, height, width) projected onto the components and clipped to [0, 1]."""
         centred = x.flatten(1) - self.mean
         return (self.mean + centred @ self.components @ self.components.T).clamp(0, 1).view_as(x)
 
-    def negative_log_likelihood(self, x: Tensor) -> Tensor:
-        """-log p(x) in nats of images (n, channels, height, width): (n,). Tipping & Bishop 1999, eq. 4."""
+    def outside(self, x: Tensor) -> Tensor:
+        """Mean square of images (n, channels, height, width) over the directions outside the components: (n,)."""
         centred = x.flatten(1) - self.mean
-        along = centred @ self.components  # (n, k)
         dimensions, k = self.components.shape
-        variances = self.variances.clamp_min(self.noise)
-        outside = (centred.square().sum(dim=1) - along.square().sum(dim=1)).clamp_min(0) / self.noise
-        log_determinant = float(variances.log().sum()) + (dimensions - k) * math.log(self.noise)
-        inside = (along.square() / variances).sum(dim=1)
-        return 0.5 * (inside + outside + log_determinant + dimensions * math.log(2 * math.pi))
+        squares = centred.square().sum(dim=1) - (centred @ self.components).square().sum(dim=1)
+        return squares.clamp_min(0) / max(1, dimensions - k)
+
+    def negative_log_likelihood(self, x: Tensor, noise: Tensor) -> Tensor:
+        """-log p(x) in nats of images (n, channels, height, width): (n,). Tipping & Bishop 1999, eq. 4.
+
+        `noise` (n,) takes the place of the training images' residual variance.
+        """
+        along = (x.flatten(1) - self.mean) @ self.components  # (n, k)
+        dimensions, k = self.components.shape
+        variances = self.variances.maximum(noise[:, None])
+        outside = (dimensions - k) * (self.outside(x) / noise + noise.log())
+        inside = (along.square() / variances + variances.log()).sum(dim=1)
+        return 0.5 * (inside + outside + dimensions * math.log(2 * math.pi))
+
+    def draw(self, x: Tensor, noise: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
+        """Decoded posterior draws of images x, one by `normal` (n, k) each, and KL(q(z|x) || N(0, I)) in nats: (n,).
+
+        The posterior is exact, with the residual variance `noise` (n,): Tipping & Bishop 1999, eq. 6 to 8.
+        """
+        variances = self.variances.maximum(noise[:, None])
+        scale, variance = (variances - noise[:, None]).sqrt(), noise[:, None] / variances  # each (n, k)
+        mean = (x.flatten(1) - self.mean) @ self.components * scale / variances
+        drawn = self.mean + ((mean + variance.sqrt() * normal) * scale) @ self.components.T
+        return drawn.view_as(x), 0.5 * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
 
 
 def fit_pca(batches: Batches, k: int) -> Pca:
@@ -75,4 +92,4 @@ def fit_pca(batches: Batches, k: int) -> Pca:
         directions, variances, _ = torch.linalg.svd(directions, full_matrices=False)
         components, variances = directions[:, :k].contiguous(), variances[:k]
     residual = (variance - float(variances.sum())) / max(1, dimensions - k)
-    return Pca(mean, components, variances, max(residual, _SMALLEST_VARIANCE))
+    return Pca(mean, components, variances, max(residual, SMALLEST_SIGMA**2))

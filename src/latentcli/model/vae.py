@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentcli.config import ModelConfig
-from latentcli.model.likelihood import SMALLEST_SIGMA, likelihood_of
+from latentcli.model.gray_levels import SMALLEST_SIGMA
+from latentcli.model.likelihood import likelihood_of
 from latentcli.model.linear import LinearPath, padded
 
 _LOGVAR_RANGE = (-20.0, 6.0)  # of log-variances; keeps exp() finite when training diverges

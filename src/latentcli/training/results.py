@@ -225,6 +225,11 @@ def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str
     held_out = "No images were held out, so nothing was measured."
     if found := training.held_out:
         held_out = markdown(Table("", (f"on {found.images} images", *METRICS), [metrics_row("this model", found)]))
+    chosen = [
+        *(["the epoch whose weights are kept"] if training.kept_epoch is not None else []),
+        *(["the sharpened decoder"] if sharp else []),
+    ]
+    selected = f"Selected on these images: {' and '.join(chosen)}; so they flatter it a little.\n\n" if chosen else ""
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     return f"""# {name}
 
@@ -238,8 +243,9 @@ A variational autoencoder made with latentcli.
 
 {held_out}
 
-Metrics are as latentcli defines them: nats per image with one posterior draw and the stored sigma; PSNR of the 8-bit
-reconstruction from the posterior mean against the image resized with Lanczos.
+{selected}Metrics are as latentcli defines them: nats per image with one posterior draw and the sigma of other
+images; bits of the 8-bit values; PSNR of the 8-bit reconstruction from the posterior mean against the image resized
+with Lanczos.
 
 ## Use
 

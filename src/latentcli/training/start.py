@@ -11,7 +11,7 @@ from torch import Tensor
 from latentcli.config import ModelConfig
 from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.events import Note, Progress
-from latentcli.model.likelihood import SMALLEST_SIGMA
+from latentcli.model.gray_levels import SMALLEST_SIGMA
 from latentcli.model.linear import LinearPath
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.pca import Pca, fit_pca

@@ -1,6 +1,7 @@
 """Training step of the VAE, and the state that a step changes: weights, their running average, the optimizer."""
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +9,14 @@ from torch import Tensor, nn
 from latentcli.config import ModelConfig, TrainConfig
 from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.model.device import autocast, prepare
-from latentcli.model.metrics import draw_error
-from latentcli.model.objective import Elbo, evaluate_elbo
+from latentcli.model.objective import Elbo, draw_errors, evaluate_elbo
 from latentcli.model.vae import VAE
 from latentcli.training import augment, schedule
 from latentcli.training.learner import Learner
 from latentcli.training.optimizer import Optimizer
 
 SETTLING_IMAGES = 512  # images from which batch norm's statistics and the likelihood's sigma are computed
+_SETTLING_BATCH = 256  # images of a batch, at most, from which batch norm's statistics are computed
 
 
 class TrainState(Learner):
@@ -98,10 +99,11 @@ class TrainState(Learner):
         """The network with averaged weights, in eval mode, with batch statistics and sigma computed anew.
 
         Batch norm's statistics come from SETTLING_IMAGES training images (as in Izmailov et al. 2018, section 3.2),
-        because those of the current weights do not fit averaged ones. The likelihood's sigma comes from held-out images
-        if there are any, because the reconstruction error of memorised training images is far too small.
+        because those of the current weights do not fit averaged ones; they are augmented as at the end of the training,
+        in batches of about one size, since all batches weigh the same. The likelihood's sigma comes from held-out
+        images if there are any, because the reconstruction error of memorised training images is far too small.
         """
-        some = Dataset.from_images(train.take(schedule.order(self.config.seed, 0, len(train))[:SETTLING_IMAGES]))
+        some = train.take(schedule.order(self.config.seed, 0, len(train))[:SETTLING_IMAGES])
         norms = [module for module in self.averaged.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             norm.reset_running_stats()
@@ -109,12 +111,12 @@ class TrainState(Learner):
             norm.train()
         if norms:
             with autocast(self.device, self.config.precision):
-                draw_error(self.averaged, some.floats(), self.noise_scale)
+                batches = some.chunk(math.ceil(len(some) / _SETTLING_BATCH))
+                draw_errors(self.averaged, [self._input(x, self.stage.end) for x in batches], self.noise_scale)
         self.averaged.eval()
         if self.averaged.likelihood.has_sigma:
-            if held_out:
-                some = held_out.spread(SETTLING_IMAGES)
-            self.averaged.set_sigma(draw_error(self.averaged, some.floats(), self.noise_scale))
+            settling = held_out.spread(SETTLING_IMAGES) if held_out else Dataset.from_images(some)
+            self.averaged.set_sigma(draw_errors(self.averaged, settling.floats(), self.noise_scale).mean())
         return self.averaged
 
 

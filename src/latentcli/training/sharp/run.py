@@ -13,8 +13,9 @@ from latentcli.config import Device, Precision
 from latentcli.defaults import SHARP_LEAST_STEPS, SHARP_SHARE
 from latentcli.evaluation.sample_metrics import open_features
 from latentcli.events import Note, Progress, Wrote
-from latentcli.model.metrics import draw_error, measure
+from latentcli.model.metrics import measure
 from latentcli.model.modelfile import load_model
+from latentcli.model.objective import draw_errors
 from latentcli.storage import history
 from latentcli.storage.catalog import find_model
 from latentcli.storage.files import check_writable_folder, exclusive, remove_parts, write_whole
@@ -168,7 +169,8 @@ class _Sharpener(loop.Task):
         vae = self.learner.to_store()
         noise_scale = self.config.noise_scale
         if vae.likelihood.has_sigma:
-            vae.set_sigma(draw_error(vae, self.measured_on.spread(SETTLING_IMAGES).floats(), noise_scale))
+            some = self.measured_on.spread(SETTLING_IMAGES)
+            vae.set_sigma(draw_errors(vae, some.floats(), noise_scale).mean())
         summary = replace(
             self.training,
             held_out=measure(vae, self.images.held_out.floats(), noise_scale) if self.images.held_out else None,
