@@ -10,7 +10,7 @@ from latentcli.config import ModelConfig
 from latentcli.model import objective
 from latentcli.model.likelihood import LIKELIHOODS
 from latentcli.model.metrics import measure
-from latentcli.model.objective import importance_bound
+from latentcli.model.objective import importance_bound, refine
 from latentcli.model.vae import Posterior
 
 
@@ -99,3 +99,21 @@ def test_the_elbo_is_below_the_likelihood_by_the_posterior_s_error(linear):
     gap = 3 * 0.5 * (math.exp(0.4) + 0.3**2 - 1 - 0.4)  # KL of the encoder's answer from the true posterior
     elbo = -np.mean([measure(vae, [x[torch.randperm(40, generator=rng(seed))]]).negative_elbo for seed in range(60)])
     assert elbo == pytest.approx(vae.log_likelihood(x) - gap, abs=0.15)
+
+
+def test_refined_latents_reconstruct_better(linear):
+    vae, x = linear
+    start = vae.encode(x).mean
+    before, after = ((vae.decode(z) - x).square().mean() for z in (start, refine(vae, x, start)))
+    assert after < before
+
+
+def test_refining_moves_what_the_posterior_is_sure_of_least(linear, monkeypatch):
+    vae, x = linear
+    start = vae.encode(x).mean
+    loose = (refine(vae, x, start) - start).abs().mean(dim=0)
+    sure = Posterior(start, torch.tensor([-12.0, 0.0, 0.0]).expand_as(start))
+    monkeypatch.setattr(vae, "encode", lambda _: sure)
+    moved = (refine(vae, x, start) - start).abs().mean(dim=0)
+    assert moved[0] < loose[0] / 3
+    assert moved[1] > moved[0]

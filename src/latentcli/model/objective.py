@@ -103,16 +103,19 @@ _RATE = 0.03  # learning rate of Adam in `refine`
 def refine(vae: VAE, x: Tensor, z: Tensor, steps: int = STEPS) -> Tensor:
     """Latents (n, latent_dim) near `z` that reconstruct images x (n, channels, height, width) in [0, 1] better.
 
-    Adam minimises -log p(x|z) + |z - z0|^2 / 2 in nats, where z0 is the given `z`. The second term keeps latents near
-    the encoder's, since concept vectors mean nothing far away from encoded images.
+    Adam minimises -log p(x|z) + |(z - z0) / s|^2 / 2 in nats, where z0 is the given `z` and s the standard deviation of
+    the posterior. The second term keeps latents near the encoder's, since concept vectors mean nothing far away from
+    encoded images; what an image determines exactly moves least.
     """
     x, start = x.to(vae.device), z.detach().to(vae.device)
+    with torch.no_grad():
+        precision = (-vae.encode(x).logvar).exp()
     refined = start.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([refined], lr=_RATE)
     with torch.enable_grad():
         for _ in range(steps):
             reconstruction = vae.likelihood.negative_log(x, vae.decode_output(refined), vae.sigma)
-            loss = (reconstruction + (refined - start).square().sum(dim=1) / 2).sum()
+            loss = (reconstruction + (precision * (refined - start).square()).sum(dim=1) / 2).sum()
             (refined.grad,) = torch.autograd.grad(loss, [refined])
             optimizer.step()
     return refined.detach().cpu()
