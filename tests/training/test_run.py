@@ -10,15 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from latentcli import load_model, presets
 from latentcli.config import TrainConfig
 from latentcli.data.dataset import Dataset
+from latentcli.data.fingerprint import Fingerprints
+from latentcli.data.sources import held_out_then, is_held_out
 from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
 from latentcli.evaluation.record import Record
 from latentcli.events import Note
 from latentcli.presets import DEFAULTS, model_config
 from latentcli.storage import files, tensorfile
+from latentcli.storage.catalog import find_model
 from latentcli.storage.history import EpochReport
 from latentcli.training import checkpoint, early_stop, events, loop, machine, results, schedule
 from latentcli.training.early_stop import LossCurve
@@ -26,6 +30,8 @@ from latentcli.training.plan import TrainingPosition, TrainRequest, prepare
 from latentcli.training.prior import flow
 from latentcli.training.run import run
 from latentcli.training.schedule import Stage
+from latentcli.training.sharp.plan import SharpenRequest
+from latentcli.training.sharp.plan import prepare as prepare_sharpening
 from latentcli.training.step import TrainState, untrained
 from tests.conftest import draw_folder
 
@@ -587,6 +593,63 @@ def test_a_held_out_folder_inside_the_data_is_not_trained_on(tmp_path):
     plan = planned(tmp_path / "d", held_out=str(tmp_path / "d" / "test"))
     assert len(plan.choice.train) == 8
     assert len(plan.choice.held_out) == 5
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """A folder of 20 different pictures, 10 of them twice."""
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for number in range(30):
+        rng = np.random.default_rng(number % 20)
+        levels = rng.integers(0, 256, (6, 6, 3)).astype(np.uint8)
+        Image.fromarray(levels).resize((16, 16), Image.Resampling.BICUBIC).save(folder / f"{number:03d}.png")
+    return folder
+
+
+def sides():
+    """Whether each picture of `twins` was held out, from the list of files."""
+    return ~np.isin(np.arange(30), Fingerprints.load(FOLDER).trained)
+
+
+def test_near_duplicates_are_on_one_side_of_the_split(twins):
+    by_path = is_held_out([b"%03d.png" % number for number in range(30)], 0.2)
+    assert (by_path[:10] != by_path[20:]).any()
+    started = next(report for report in train(twins) if isinstance(report, events.Started))
+    assert (sides() == np.concatenate([by_path[:20], by_path[:10]])).all()
+    assert started.notes[-1].startswith("20 images are near-duplicates, in 10 groups")
+
+
+def test_a_model_file_alone_knows_which_images_were_held_out(twins):
+    train(twins)
+    found = held_out_then([b"%03d.png" % number for number in range(30)], summary())
+    assert (found == sides()).all()
+
+
+def test_a_run_that_was_split_by_paths_alone_is_resumed_with_its_sides(twins, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr("latentcli.training.images.first_alike", lambda images, count: np.arange(count))
+        train(twins, stop_after(2))
+        before = sides()
+    assert isinstance(train(twins)[-1], events.Finished)
+    assert (sides() == before).all()
+    assert not summary().moved
+
+
+def test_sharpening_keeps_the_sides_of_the_training(twins):
+    train(twins)
+    plan = prepare_sharpening(find_model(str(FOLDER)), None, SharpenRequest())
+    assert (~np.isin(np.arange(30), plan.choice.train.rows) == sides()).all()
+
+
+def test_near_duplicates_in_a_held_out_folder_are_counted(twins, tmp_path):
+    (tmp_path / "h").mkdir()
+    for number in (3, 4, 15):
+        (twins / f"{number:03d}.png").rename(tmp_path / "h" / f"{number:03d}.png")
+    started = next(
+        report for report in train(twins, held_out=str(tmp_path / "h")) if isinstance(report, events.Started)
+    )
+    assert started.notes[-1].startswith("2 of 3 held-out images are near-duplicates of training images")
 
 
 def test_training_on_the_current_folder_can_be_resumed(pictures, monkeypatch):

@@ -1,6 +1,7 @@
 """Training and held-out images of a listing (the files of a source), their decoded pixels, and a survey of pictures.
 
-Whether an image is held out depends on its relative path alone, so adding photos never reshuffles the old ones.
+Whether an image is held out depends on its relative path, so adding photos never reshuffles the old ones. Among
+near-duplicates the path of the first decides (`data.duplicates`), once images are decoded.
 """
 
 import hashlib

@@ -139,15 +139,39 @@ def name_hashes(names: Iterable[bytes]) -> np.ndarray:
 def is_held_out(names: Iterable[bytes], share: float) -> np.ndarray:
     """Whether each image is held out of training, (n,) bool: the hash of its path is in the lowest `share` of hashes.
 
+    Near-duplicates follow the first of their group, so some images end up on the other side.
+
     >>> int(is_held_out((b"%d.png" % number for number in range(10_000)), 0.05).sum())
     493
     """
-    return name_hashes(names).astype(np.float64) < share * 2.0**64
+    return _are_low(name_hashes(names), share)
+
+
+def _are_low(hashes: np.ndarray, share: float) -> np.ndarray:
+    return hashes.astype(np.float64) < share * 2.0**64
 
 
 def held_out_then(names: Iterable[bytes], training: TrainingSummary | None) -> np.ndarray:
     """Whether each image was held out of a past training, (n,) bool, by the share in its summary, else the default."""
-    return is_held_out(names, (training and training.held_out_share) or HELD_OUT_SHARE)
+    hashes = name_hashes(names)
+    changed = set(training.moved) if training else set()
+    is_moved = np.array([number in changed for number in _short(hashes).tolist()], dtype=bool)
+    by_path = _are_low(hashes, (training and training.held_out_share) or HELD_OUT_SHARE)
+    return np.where(is_moved, ~by_path, by_path)
+
+
+def moved(names: Iterable[bytes], trained: np.ndarray, share: float) -> tuple[int, ...]:
+    """Short hashes of the `names` of images that are on the other side of the split than their paths say.
+
+    `trained` are the rows of the training images. A near-duplicate is on the side of the first image of its group.
+    """
+    hashes = name_hashes(names)
+    is_held_out = ~np.isin(np.arange(len(hashes)), trained)
+    return tuple(_short(hashes[is_held_out != _are_low(hashes, share)]).tolist())
+
+
+def _short(hashes: np.ndarray) -> np.ndarray:
+    return hashes >> np.uint64(32)
 
 
 def names_as_numbers(names: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part
 from latentcli.data.fingerprint import Fingerprints
-from latentcli.data.sources import Listing, is_held_out, open_source, scan
+from latentcli.data.sources import Listing, held_out_then, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.evaluation.diagnosis import Evidence, Finding, diagnose
 from latentcli.evaluation.evaluate import Subject
@@ -141,8 +141,7 @@ def _trained_on(model: LoadedModel, listing: Listing) -> _TrainedOn:
         return foreign
     if not summary.held_out_images or summary.held_out_share is None:
         return _TrainedOn(np.ones(len(listing), dtype=bool), is_assumed=True)
-    held_out = is_held_out(listing.names, summary.held_out_share)
-    return _TrainedOn(~held_out, is_assumed=True)
+    return _TrainedOn(~held_out_then(listing.names, summary), is_assumed=True)
 
 
 def _training_images(model: LoadedModel, listing: Listing | None) -> Generator[Event, None, Dataset]:

@@ -101,6 +101,7 @@ class TrainingSummary:
     jitter: float = 0.0
     seed: int = 0
     held_out_share: float | None = None  # None if a folder was held out instead of a share
+    moved: tuple[int, ...] = ()  # first 32 bits of the hashes of paths whose images followed a near-duplicate
     held_out: Metrics | None = None
     sharpening: Sharpening | None = None  # None without a sharpening; `held_out` is measured after the sharpening
 

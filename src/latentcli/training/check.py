@@ -51,7 +51,7 @@ def check(source: Path, request: TrainRequest) -> Iterator[Progress | Checked]:
     yield Progress("looking for duplicates", 0, 1)
     groups = _duplicates(decoded)
     trained = np.zeros(len(loading.listing), dtype=bool)
-    trained[choice.train.rows] = True
+    trained[images.choice.train.rows] = True
     yield Progress("testing the speed", 0, 1)
     speed = machine.choose(choice.model, choice.config, images.train, device)
     yield Checked(

@@ -3,14 +3,17 @@
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part
+from latentcli.data.duplicates import first_alike, has_alike
 from latentcli.errors import ImageError
 from latentcli.events import Progress
 from latentcli.training.plan import Choice
 
+_HELD_OUT_COMPARED = 2000  # held-out images of another folder, at most, that are compared with the training images
 _COMPARED = 256  # images compared with the first, to find out whether all are the same
 
 
@@ -18,6 +21,7 @@ _COMPARED = 256  # images compared with the first, to find out whether all are t
 class Images:
     """Decoded training and held-out images, and messages about their files."""
 
+    choice: Choice  # with near-duplicates on one side of the split
     train: Dataset
     held_out: Dataset | None
     unreadable: tuple[str, ...]  # error messages, one per file
@@ -37,27 +41,58 @@ def read(choice: Choice) -> Generator[Progress, None, list[Loading]]:
     return loadings
 
 
-def images_of(choice: Choice, loadings: Sequence[Loading]) -> Images:
-    """Readable images in `loadings`, the result of `read(choice)`. Raises ImageError below two training images."""
+def images_of(choice: Choice, loadings: Sequence[Loading], trained: np.ndarray | None = None) -> Images:
+    """Readable images in `loadings`, the result of `read(choice)`. Raises ImageError below two training images.
+
+    `trained`, (n,) int32, are the rows that a past training trained on; None lets near-duplicates follow the first of
+    their group to its side of the split.
+    """
     source = choice.train.listing.source
+    alike = ""
+    if trained is not None:
+        choice = choice.trained_on(trained)
+    elif choice.held_out and len(loadings) == 1:
+        choice, alike = _with_groups_whole(choice, loadings[0])
     train = readable_part(loadings[0].decoded, choice.train.rows)
     held_out = readable_part(loadings[-1].decoded, choice.held_out.rows) if choice.held_out else None
+    held_out = held_out if held_out and len(held_out) else None
     if not len(train):
         raise ImageError(f"none of the {len(choice.train)} images in {source} can be read; check the files")
     if len(train) == 1:
         raise ImageError(f"only one image of {source} can be read; training takes two or more")
     messages = [text for loading in loadings for _, text in sorted(loading.decoded.problems.items())]
     return Images(
+        choice,
         train,
-        held_out if held_out and len(held_out) else None,
+        held_out,
         tuple(dict.fromkeys(messages)),  # once each: a held-out folder may lie inside the training folder
         tuple(choice.train.listing.passed_over.noteworthy()),
-        tuple(_notes(choice, train, loadings)),
+        (*_notes(choice, train, held_out, loadings), *([alike] if alike else [])),
     )
 
 
-def _notes(choice: Choice, train: Dataset, loadings: Sequence[Loading]) -> Iterator[str]:
-    """Warnings about training images that are too small, all the same, or not in the cache."""
+def _with_groups_whole(choice: Choice, loading: Loading) -> tuple[Choice, str]:
+    """`choice` with each group of near-duplicates on the side of its first image by name, and a note on the groups.
+
+    The choice is unchanged if that left fewer than two images to train on, or none to measure on.
+    """
+    rows = np.flatnonzero(loading.decoded.readable).astype(np.int32)
+    images = readable_part(loading.decoded, rows)
+    first = first_alike(images.batches(), len(images))
+    sizes = np.bincount(first)
+    is_trained = np.isin(np.arange(len(loading.listing)), choice.train.rows)
+    is_trained[rows] = is_trained[rows[first]]
+    if is_trained[rows].sum() < 2 or is_trained[rows].all() or sizes.max() == 1:
+        return choice, ""
+    note = (
+        f"{sizes[sizes > 1].sum()} images are near-duplicates, in {(sizes > 1).sum()} groups; each group is trained on "
+        "or held out as a whole"
+    )
+    return choice.trained_on(np.flatnonzero(is_trained).astype(np.int32)), note
+
+
+def _notes(choice: Choice, train: Dataset, held_out: Dataset | None, loadings: Sequence[Loading]) -> Iterator[str]:
+    """Warnings about training images that are too small, all the same, held out as well, or not in the cache."""
     model = choice.model
     smaller = loadings[0].decoded.smaller_than(model, choice.train.rows)
     if smaller:
@@ -68,5 +103,12 @@ def _notes(choice: Choice, train: Dataset, loadings: Sequence[Loading]) -> Itera
     compared = train.spread(_COMPARED)
     if bool((compared.take(torch.arange(len(compared))) == train.take(torch.tensor([0]))).all()):
         yield "all images are the same; there is nothing to learn from them but that one image"
+    if held_out and len(loadings) > 1:
+        compared = held_out.spread(_HELD_OUT_COMPARED)
+        if twins := int(has_alike(compared.batches(), train.batches()).sum()):
+            yield (
+                f"{twins} of {len(compared)} held-out images are near-duplicates of training images, so metrics look "
+                "too good; take those out of one of the folders"
+            )
     if not all(loading.kept for loading in loadings):
         yield "the cache folder has no room or cannot be written to, so the images will be read again next time"

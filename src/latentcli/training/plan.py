@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from latentcli.config import BOOK_SIZE, PRESETS, Crop, Device, Likelihood, ModelConfig, Preset, TrainConfig
@@ -82,6 +83,14 @@ class Choice:
         """Listings (files of a source): of training images, then of held-out images if they are in another source."""
         first, last = self.train.listing, (self.held_out or self.train).listing
         return (first,) if last is first else (first, last)
+
+    def trained_on(self, rows: np.ndarray) -> "Choice":
+        """The choice with the images at `rows`, (n,) int32, to train on and the others held out, if of one source."""
+        listing = self.train.listing
+        if self.held_out is None or self.held_out.listing is not listing:
+            return self
+        others = np.setdiff1d(np.arange(len(listing), dtype=np.int32), rows)
+        return replace(self, train=Selection(listing, rows), held_out=Selection(listing, others))
 
     def describe(self) -> str:
         """One line of text: preset, image size, latent dimension, beta and length of training."""

@@ -2,7 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+import numpy as np
+
+from latentcli.data.fingerprint import Fingerprints
+from latentcli.errors import FileFormatError
 from latentcli.events import Progress
 from latentcli.storage.files import LOCK_FILE, check_writable_folder, exclusive, remove_parts
 from latentcli.storage.names import FILES_FILE, RESUME_FILE
@@ -26,12 +31,13 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
         try:
             remove_parts(plan.folder)
             plan = up_to_date(plan)  # another program may have trained since the plan was made
-            if plan.resumed is None:
-                plan.fingerprints.write(plan.folder, plan.choice.train.rows)
             size = plan.choice.config.batch_size
             advice = f"try `batch_size` {max(2, size // 2)} or a smaller `size` under another `name`"
             with computing(plan.choice.threads, plan.choice.model, size, advice):
-                images = images_of(plan.choice, (yield from read(plan.choice)))
+                images = images_of(plan.choice, (yield from read(plan.choice)), _trained(plan))
+                plan = replace(plan, choice=images.choice)
+                if plan.resumed is None:
+                    plan.fingerprints.write(plan.folder, plan.choice.train.rows)
                 begun = None if plan.resumed else (yield from start.find(plan, images.train))
                 if begun:
                     yield Progress("testing the speed", 0, 1)
@@ -44,3 +50,11 @@ def run(plan: Plan, stop: Callable[[], bool] = lambda: False) -> Iterator[events
                 with contextlib.suppress(OSError):  # a folder with files in it stays
                     (plan.folder / LOCK_FILE).unlink(missing_ok=True)
                     plan.folder.rmdir()
+
+
+def _trained(plan: Plan) -> np.ndarray | None:
+    """Rows of the images that an interrupted run trains on, (n,) int32; None for a new run or if they are lost."""
+    if plan.resumed:
+        with contextlib.suppress(FileFormatError):
+            return Fingerprints.load(plan.folder).trained
+    return None

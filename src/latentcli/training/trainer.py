@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latentcli.config import Precision, TrainConfig
 from latentcli.data.dataset import Dataset
+from latentcli.data.sources import moved
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.events import Note
 from latentcli.model.metrics import measure
@@ -262,6 +263,7 @@ class Trainer(Task):
         config, position, choice = self.config, self.position, self.plan.choice
         best_step = position.curve.best_step if position.curve else None
         best = next((line for line in self.history if line.step == best_step), None)
+        share, paths = _share(config.held_out), choice.train.listing.names
         return TrainingSummary(
             preset=choice.model.preset,
             data=choice.train.listing.source.path.resolve().name,
@@ -282,7 +284,8 @@ class Trainer(Task):
             beta=config.beta,
             flip=position.flip,
             seed=config.seed,
-            held_out_share=_share(config.held_out),
+            held_out_share=share,
+            moved=moved(paths, choice.train.rows, share) if choice.held_out and share is not None else (),
             start_from=choice.start_from.parent.name if choice.start_from else None,
             shift=config.shift,
             jitter=config.jitter,

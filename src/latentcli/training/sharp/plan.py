@@ -3,12 +3,13 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from latentcli.config import Device, Precision, SharpConfig
 from latentcli.data.dataset import split
 from latentcli.data.fingerprint import Fingerprints
-from latentcli.data.sources import open_source, scan
+from latentcli.data.sources import held_out_then, open_source, scan
 from latentcli.errors import ConfigError, FileFormatError, ImageError
 from latentcli.model.device import choose_device
 from latentcli.model.modelfile import read_config
@@ -73,6 +74,8 @@ def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> Shar
     Raises ConfigError if the model cannot be sharpened, or the interrupted sharpening has other options.
     """
     training, start = _trained(entry), _start(entry)
+    held_out = held_out_then(choice.train.listing.names, training)
+    choice = choice.trained_on(np.flatnonzero(~held_out).astype(np.int32))
     options = {
         "files": Fingerprints.of(choice.listings).digest,
         "weights": start.header.weights_id,

@@ -54,7 +54,7 @@ def sharpen(plan: SharpPlan, stop: Callable[[], bool] = lambda: False) -> Iterat
     with exclusive(plan.folder):
         remove_parts(plan.folder)
         with machine.computing(plan.choice.threads, plan.choice.model, plan.config.batch_size, _ON_MEMORY):
-            images = images_of(plan.choice, (yield from read(plan.choice)))
+            images = images_of(plan.choice, (yield from read(plan.choice)), plan.choice.train.rows)
             yield Progress("measuring", 0, 1)
             sharpener = _Sharpener(plan, images)
             if (yield from loop.run(sharpener, stop)):

@@ -1,0 +1,102 @@
+"""Near-duplicates: groups of images so alike that a copy of one in training would flatter the others held out.
+
+An image is described by the gradients of an 8x8 thumbnail of its gray levels. Large gradients saturate, so a change of
+brightness, contrast or skin colour counts little, a change of shape much. Two images are linked if their descriptions
+are close, and groups are what links connect. Some sets have no gaps between images, such as drawings made of the same
+parts; there links would chain everything, so groups that become too large are cut into groups of closer images.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from latentcli.imaging.images import WITH_ALPHA
+
+_SIDE = 8  # pixels of a thumbnail's side
+_SOFT = 32.0  # gray levels: a gradient of this size counts half of the largest
+_PLAIN = 0.05  # length of a description below which an image is plain, like no other
+_SCALE = 512  # length of a description; whole numbers up to it have dot products that float32 holds exactly
+# Distances of descriptions, 0 to 2, below which images are linked; the next where a group is too large. Measured with
+# benchmarks/copies.py: 99 % of recompressed, resized, brighter, cropped and blurred faces are within 0.3, other faces
+# are 0.6 away in the median, skin tones of an emoji 0.14.
+_RADII = (0.3, 0.2, 0.13, 0.08, 0.04)
+_LARGEST_SHARE, _LARGEST = 0.02, 10  # images of a group at most, as a share of all, or where that is less, a number
+_DISTINCT = 0.5  # distance of a near-duplicate in another set over that of the ninth nearest image there, at most
+_LINKS = 9  # images nearest to an image, with itself, among which links are looked for
+_MOST = 100_000  # images up to which all pairs are compared: half a minute on two cores
+_CHUNK = 20_000_000  # dot products computed at once
+
+
+def first_alike(images: Iterable[Tensor], count: int) -> np.ndarray:
+    """Number of the first image of each image's group, its own if it is like no other: (count,) int64.
+
+    `images` are batches (n, height, width, channels) uint8, `count` images together. Of more than 100,000 images none
+    is compared.
+    """
+    own = np.arange(count)
+    if count > _MOST:
+        return own
+    described = torch.cat([_describe(batch) for batch in images])
+    dots, neighbours = _nearest(described, described)
+    pairs = np.stack([np.repeat(own, neighbours.shape[1]), neighbours.numpy().ravel()])
+    alike, first = dots.numpy().ravel(), own
+    undecided = np.ones(count, dtype=bool)  # images whose group is still too large
+    for radius in _RADII:
+        kept = (alike >= _dot(radius)) & undecided[pairs[0]] & undecided[pairs[1]]
+        found = _connected(pairs[:, kept], count)
+        sizes = np.bincount(found, minlength=count)[found]
+        settled = undecided & (sizes <= max(_LARGEST, _LARGEST_SHARE * count))
+        first = np.where(settled, found, first)
+        undecided &= ~settled
+    return first
+
+
+def has_alike(images: Iterable[Tensor], others: Iterable[Tensor]) -> np.ndarray:
+    """Whether each of `images` has a near-duplicate in `others`, (n,) bool; both are batches as in `first_alike`.
+
+    Where many others are about as near as the nearest, it is no near-duplicate but one of a kind.
+    """
+    mine, theirs = (torch.cat([_describe(batch) for batch in part]) for part in (images, others))
+    dots, _ = _nearest(mine, theirs)
+    distances = (2 - 2 * dots.double() / _SCALE**2).clamp_(min=0).sqrt()
+    return ((distances[:, 0] <= _RADII[0]) & (distances[:, 0] <= _DISTINCT * distances[:, -1])).numpy()
+
+
+def _dot(radius: float) -> float:
+    """Dot product of two descriptions at distance `radius`."""
+    return _SCALE**2 * (1 - radius**2 / 2)
+
+
+def _describe(images: Tensor) -> Tensor:
+    """Descriptions of images (n, height, width, channels) uint8: (n, 112) whole numbers as float32, length _SCALE."""
+    means = F.adaptive_avg_pool2d(images.permute(0, 3, 1, 2).float(), _SIDE).double()  # exact: few whole numbers
+    if images.shape[-1] in WITH_ALPHA:
+        means = means[:, :-1] + 255 - means[:, -1:]
+    gray = means.mean(dim=1)  # (n, 8, 8)
+    gradients = torch.cat([gray.diff(dim=1).flatten(1), gray.diff(dim=2).flatten(1)], dim=1)
+    saturated = gradients / (gradients.abs() + _SOFT)
+    length = saturated.norm(dim=1, keepdim=True)
+    return torch.where(length > _PLAIN, saturated / length.clamp(min=_PLAIN) * _SCALE, 0.0).round().float()
+
+
+def _nearest(points: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """Dot products of descriptions with the nine nearest `candidates`, largest first, and their numbers: (n, 9)."""
+    k = min(_LINKS, len(candidates))
+    chunks = [(chunk @ candidates.T).topk(k) for chunk in torch.split(points, max(1, _CHUNK // len(candidates)))]
+    return torch.cat([chunk.values for chunk in chunks]), torch.cat([chunk.indices for chunk in chunks])
+
+
+def _connected(pairs: np.ndarray, count: int) -> np.ndarray:
+    """Lowest number among all that `pairs` (2, m) connect to each of `count` numbers: (count,) int64."""
+    first = np.arange(count)
+    while True:
+        lower = first.copy()
+        for one, other in (pairs, pairs[::-1]):
+            np.minimum.at(lower, one, first[other])
+        lower = lower[lower]
+        if np.array_equal(lower, first):
+            return first
+        first = lower
