@@ -1,12 +1,14 @@
 """How the bundled models were made, each by one command.
 
     python recipes/models.py NAME DATA [FOLDER]
+    python recipes/models.py prior NAME DATA [FOLDER]
     python recipes/models.py measure NAME DATA [FOLDER]
 
 NAME is one of faces, digits, digits-plane, avatars, emoji. DATA holds `faces/` and `attributes.csv`, `mnist/train` and
 `mnist/test`, `avatars/` and `avatars.csv`, or `emoji/` and `emoji.csv`. The run is kept in `models/NAME` of the
 current folder; when it is interrupted, the same command goes on. What is published is written into FOLDER/NAME, the
-repository's `models/` unless told. `measure` only makes the evaluation and the card of a published model anew.
+repository's `models/` unless told. `prior` only fits the prior of a published model anew, and `measure` only makes its
+evaluation and its card anew.
 """
 
 import csv
@@ -14,23 +16,31 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from latentcli import ConceptVector, ModelConfig
+from latentcli.data.dataset import Selection
+from latentcli.data.sources import held_out_then
 from latentcli.evaluation.record import Record
 from latentcli.figures.table import Table, markdown
-from latentcli.model.modelfile import KIND, load_model, save_model
+from latentcli.model.flow import FlowPrior
+from latentcli.model.modelfile import KIND, LoadedModel, load_model, save_model
+from latentcli.model.prior import Prior
 from latentcli.pipelines.evaluate import Evaluated, evaluate
 from latentcli.storage import tensorfile
 from latentcli.storage.catalog import find_model
 from latentcli.storage.history import read_model_header
-from latentcli.training.results import model_card
+from latentcli.training import images
+from latentcli.training.plan import Choice, TrainRequest, choose
+from latentcli.training.prior.labels import of_table
+from latentcli.training.results import Trained, fit_prior, model_card
 
 CARDS = Path(__file__).with_name("cards")  # what each card ends with
 PUBLISHED = Path(__file__).parents[1] / "models"
@@ -39,6 +49,7 @@ Differences of class means. AUCs are those of images held out of training, or cr
 last column: images are edited by +1, decoded, encoded again and judged by discriminants.
 """
 LATENTS = "images.latents.safetensors"
+T = TypeVar("T")
 Vectors = dict[str, list[object]]  # name, and the options of `vectors fit`
 
 BALANCED = ["--balance-by", "male", "--balance-by", "age"]
@@ -219,8 +230,10 @@ def latentcli(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "latentcli", *map(str, arguments)], check=True)
 
 
-def store(source: Path, target: Path, **header: object) -> None:
-    """Store a model again in half precision, with more in its header."""
+def store(
+    source: Path, target: Path, prior: Prior | None = None, model_id: str | None = None, **header: object
+) -> None:
+    """Store a model again in half precision, with more in its header, and with another prior if one is given."""
     model = load_model(source)
     known = {
         name: value
@@ -228,7 +241,7 @@ def store(source: Path, target: Path, **header: object) -> None:
         if name not in ("format", "kind", "sha256")
     }
     target.parent.mkdir(parents=True, exist_ok=True)
-    save_model(target, model.vae, model.prior, known | header, half=True)
+    save_model(target, model.vae, prior or model.prior, known | header, half=True, model_id=model_id)
 
 
 def card(folder: Path, name: str) -> str:
@@ -261,19 +274,63 @@ def measure(folder: Path, recipe: Recipe, data: Path) -> None:
     print(Record(entry.header.weights_id, found.evaluation, found.findings, None).save(folder))
 
 
+def refit(folder: Path, recipe: Recipe, data: Path) -> None:
+    """Fit the prior of a published model to the images that its training chose; the network and its id stay."""
+    file = folder / "model.safetensors"
+    model = load_model(file, engine="torch")
+    choice = choice_of(model, recipe, data)
+    found = images.images_of(choice, result_of(images.read(choice)))
+    work = Path("models", folder.name)  # holds the checkpoint
+    work.mkdir(parents=True, exist_ok=True)
+    assert model.header.training
+    run = Trained(work, model.vae, found.train, found.held_out, model.header.training, [], choice.labelled)
+    fitted = result_of(fit_prior(run, lambda: False))
+    assert fitted
+    prior, record = fitted
+    print(record)
+    parts = choice.labelled.parts.columns if choice.labelled and isinstance(prior, FlowPrior) else {}
+    summary = asdict(replace(model.header.training, prior=record))
+    store(file, file, prior, model.model_id, training=summary, parts=parts)
+    latentcli("sample", "--model", folder, "--output", folder / "samples.png", "--force")
+    (folder / "README.md").write_text(card(folder, folder.name))
+
+
+def choice_of(model: LoadedModel, recipe: Recipe, data: Path) -> Choice:
+    """The images and labels that the training of a published model chose, by the rule of its time."""
+    config, table = model.config, Path("parts.csv") if "--labels" in recipe.training else None
+    held_out = str(data / recipe.held_out) if recipe.held_out else None
+    request = TrainRequest(size=(config.width, config.height), crop=config.crop, held_out=held_out, labels=table)
+    choice = replace(choose(data / recipe.images, request), model=config)
+    if recipe.held_out:
+        return choice
+    listing = choice.train.listing
+    rows, is_held_out = np.arange(len(listing), dtype=np.int32), held_out_then(listing.names, model.header.training)
+    train, others = Selection(listing, rows[~is_held_out]), Selection(listing, rows[is_held_out])
+    labelled = of_table(table, train, [listing]) if table else None
+    return replace(choice, train=train, held_out=others, labelled=labelled)
+
+
+def result_of(events: Generator[object, None, T]) -> T:
+    """What a generator returns after its last event."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return end.value
+
+
 def main() -> None:
-    only_measured = sys.argv[1] == "measure"
-    name, data, *rest = sys.argv[1 + only_measured :]
-    make(name, Path(data), Path(rest[0] if rest else PUBLISHED) / name, only_measured)
-
-
-def make(name: str, data: Path, folder: Path, only_measured: bool) -> None:
-    recipe = RECIPES[name]
-    if only_measured:
-        measure(folder, recipe, data)
-        return
+    steps = {"prior": refit, "measure": measure}
+    step = steps.get(sys.argv[1])
+    name, data, *rest = sys.argv[1 + bool(step) :]
+    folder, recipe = Path(rest[0] if rest else PUBLISHED) / name, RECIPES[name]
     if recipe.prepare:
-        recipe.prepare(data)
+        recipe.prepare(Path(data))
+    (step or make)(folder, recipe, Path(data))
+
+
+def make(folder: Path, recipe: Recipe, data: Path) -> None:
+    name = folder.name
     latentcli("train", data / recipe.images, "--name", name, *recipe.training.format(data=data).split())
     shutil.rmtree(folder, ignore_errors=True)
     file = folder / "model.safetensors"

@@ -3,9 +3,12 @@
 Lipman et al. 2023, "Flow matching for generative modeling", with straight paths (section 4.1, sigma_min 0) from
 x0 ~ N(0, I) at time 0 to x1 at time 1. The flow runs in rotated and scaled latents (`training/prior/flow.py`). Its
 velocity is that of a Gaussian mixture, which has a closed form, plus a correction by a residual network: with an
-untrained network, samples are those of the mixture. Guidance amplifies the correction (Karras et al. 2024, "Guiding a
-diffusion model with a bad version of itself", eq. 5, where the bad version is the mixture). If the prior is conditioned
-on labels, each sample takes the label combination of one random training image.
+untrained network, samples are those of the mixture. If the prior is conditioned on labels, each sample takes the label
+combination of one random training image.
+
+`sample`, `vary` and `noise_of` follow one law: the density that was fitted. Two factors leave it, and only where they
+are asked for. `guidance` amplifies the correction (Karras et al. 2024, "Guiding a diffusion model with a bad version of
+itself", eq. 5, where the bad version is the mixture); `like` amplifies the effect of labels.
 """
 
 import math
@@ -22,6 +25,7 @@ from latentcli.model.noise import mixed, uniform_and_normal
 
 FREQUENCIES = 32  # number of frequencies in the sinusoidal embedding of the flow's time
 _STEPS = 12  # steps of the midpoint rule, each with two evaluations of the velocity
+_GUIDED_STEPS = 24  # the same where guidance or labels amplify the velocity, which then bends more
 _BATCH = 256  # latents that the flow carries at once
 _EPSILON = 1e-5  # added to the variance in layer normalisation
 _LABEL_GUIDANCE = 2.0  # factor on the effect of labels; with 1, only half of the samples `like` glasses have glasses
@@ -66,12 +70,13 @@ class MixturePaths:
 class FlowPrior:
     """Prior over latents: normal noise in k dimensions, carried by a velocity field and mapped linearly to latents."""
 
-    mean: np.ndarray  # (latent_dim,): the latent at the origin of the flow's space
-    basis: np.ndarray  # (k, latent_dim): the change of the latent per unit of each dimension of the flow
+    mean: np.ndarray  # (latent_dim,): the latent at the origin of the mixture's space
+    basis: np.ndarray  # (k, latent_dim): the change of the latent per unit of each dimension of the mixture
     paths: MixturePaths
-    weights: Mapping[str, np.ndarray]  # tensors by name of the network that corrects the mixture's velocity
+    # Tensors by name of the network that corrects the mixture's velocity, and of the repair after the flow, if any.
+    weights: Mapping[str, np.ndarray]
     temperature: float = FLOW_TEMPERATURE
-    guidance: float = FLOW_GUIDANCE  # factor on the network's correction; 1 is the flow as it was trained
+    guidance: float = FLOW_GUIDANCE  # factor on the network's correction; 1 is the fitted density
     like: tuple[int, ...] = ()  # labels that samples must have, as row numbers of the embedding `parts.weight`
     # Labels of m training images, as row numbers of `parts.weight` padded with -1: (m, most). None without labels.
     combinations: np.ndarray | None = None
@@ -108,6 +113,11 @@ class FlowPrior:
             return False
         if self.is_active.sum() != k:
             return False
+        if self.is_repaired and (self.weights["repair.weight"].shape, self.weights["repair.bias"].shape) != (
+            (k, k),
+            (k,),
+        ):
+            return False
         labels = np.zeros((1, self.labels), np.float32) if self.labels else None
         return self.velocity(np.zeros((1, k), np.float32), 0.0, labels).shape == (1, k)
 
@@ -124,14 +134,12 @@ class FlowPrior:
         t z + (1 - t) noise, with z in the flow's space, and ends at 1 (Meng et al. 2022, "SDEdit").
         """
         noise = uniform_and_normal(seeds, len(self.mean))[1]
-        x = (1 - np.float32(spread)) * (z - self.mean) @ self._to_flow
-        x = x + np.float32(spread) * noise[:, self.is_active]
+        x = (1 - np.float32(spread)) * self._from_data(z) + np.float32(spread) * noise[:, self.is_active]
         return self._to_latents(x, mixed(z, noise, spread), 1.0 - spread, self.drawn_labels())
 
     def noise_of(self, z: np.ndarray) -> np.ndarray:
-        """Noise (n, k) that the flow, without guidance, carries to the latents z (n, latent_dim)."""
-        x = ((z - self.mean) @ self._to_flow).astype(np.float32)
-        return integrate(replace(self, guidance=1.0).velocity, x, 1.0, 0.0)
+        """Noise (n, k) that the flow, without guidance or labels, carries to the latents z (n, latent_dim)."""
+        return integrate(replace(self, guidance=1.0, like=()).velocity, self._from_data(z), 1.0, 0.0)
 
     @cached_property
     def is_active(self) -> np.ndarray:
@@ -139,9 +147,28 @@ class FlowPrior:
         return np.asarray(self.basis.any(axis=0))
 
     @cached_property
-    def _to_flow(self) -> np.ndarray:
-        """Matrix (latent_dim, k) that maps latents minus `mean` to the flow's space: the pseudo-inverse of `basis`."""
-        return np.linalg.pinv(self.basis.astype(np.float64)).astype(np.float32)
+    def _to_data(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (latent_dim,) and basis (k, latent_dim) that map the flow's ends to latents: `mean` and `basis`, after
+        the repair, with which samples have the mean and covariance of the training latents (`training/prior/repair.py`)
+        """
+        if not self.is_repaired:
+            return self.mean, self.basis
+        return self.mean + self.weights["repair.bias"] @ self.basis, self.weights["repair.weight"].T @ self.basis
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether the flow ends with a linear layer that repairs mean and covariance; older files lack it."""
+        return "repair.weight" in self.weights
+
+    def _from_data(self, z: np.ndarray) -> np.ndarray:
+        """The flow's ends (n, k) that are mapped to latents z (n, latent_dim)."""
+        mean, _ = self._to_data
+        return np.asarray((z - mean) @ self._inverse, dtype=np.float32)
+
+    @cached_property
+    def _inverse(self) -> np.ndarray:
+        """Pseudo-inverse (latent_dim, k) of the basis that maps the flow's ends to latents."""
+        return np.linalg.pinv(self._to_data[1].astype(np.float64)).astype(np.float32)
 
     @property
     def labels(self) -> int:
@@ -172,15 +199,17 @@ class FlowPrior:
         Latent dimensions that the flow leaves alone are copied from `rest` (n, latent_dim). `labels` is multi-hot,
         (n, labels), or (1, labels) for all rows.
         """
-        latents = self.mean + integrate(self.velocity, x, start, 1.0, labels) @ self.basis
-        return np.where(self.is_active, latents, rest)
+        is_guided = self.guidance != 1 or bool(self.like)
+        ends = integrate(self.velocity, x, start, 1.0, labels, _GUIDED_STEPS if is_guided else _STEPS)
+        mean, basis = self._to_data
+        return np.where(self.is_active, mean + ends @ basis, rest)
 
     def velocity(self, x: np.ndarray, t: float, labels: np.ndarray | None = None) -> np.ndarray:
         """Velocity dx/dt (n, k) of the flow at x (n, k) and the time t in [0, 1], given multi-hot rows of `labels`."""
-        correction = self._correction(x, self._embedding(t))
-        if labels is not None:  # Ho & Salimans 2022, "Classifier-free diffusion guidance", eq. 6
-            conditional = self._correction(x, self._embedding(t, labels))
-            correction = correction + np.float32(_LABEL_GUIDANCE) * (conditional - correction)
+        correction = self._correction(x, self._embedding(t, labels))
+        if self.like and labels is not None:  # Ho & Salimans 2022, "Classifier-free diffusion guidance", eq. 6
+            unconditional = self._correction(x, self._embedding(t))
+            correction = unconditional + np.float32(_LABEL_GUIDANCE) * (correction - unconditional)
         return np.asarray(self.paths.velocity(x, t) + np.float32(self.guidance) * correction)
 
     def _correction(self, x: np.ndarray, embedding: np.ndarray) -> np.ndarray:
@@ -201,14 +230,16 @@ class FlowPrior:
         return _silu(embedding if labels is None else embedding + labels @ self.weights["parts.weight"])
 
 
-def integrate(velocity: Field, x: np.ndarray, start: float, end: float, labels: np.ndarray | None = None) -> np.ndarray:
+def integrate(
+    velocity: Field, x: np.ndarray, start: float, end: float, labels: np.ndarray | None = None, steps: int = _STEPS
+) -> np.ndarray:
     """Solution (n, k) at the time `end` of dx/dt = `velocity` from x (n, k) at the time `start`: midpoint rule."""
-    length = (end - start) / _STEPS
+    length = (end - start) / steps
     batches = []
     for first in range(0, max(1, len(x)), _BATCH):
         batch = x[first : first + _BATCH]
         own = labels if labels is None or len(labels) == 1 else labels[first : first + _BATCH]
-        for step in range(_STEPS):
+        for step in range(steps):
             t = start + step * length
             half = batch + np.float32(length / 2) * velocity(batch, t, own)
             batch = batch + np.float32(length) * velocity(half, t + length / 2, own)

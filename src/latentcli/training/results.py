@@ -2,8 +2,9 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
 from latentcli.storage.files import write_whole
-from latentcli.storage.history import EpochReport, TrainingSummary
+from latentcli.storage.history import EpochReport, PriorFit, TrainingSummary
 from latentcli.storage.names import (
     CARD_FILE,
     MODEL_FILE,
@@ -66,10 +67,11 @@ class Trained:
 
 def finish(run: Trained, stop: Callable[[], bool] = lambda: False) -> Iterator[events.Report]:
     """Fit the prior to the trained VAE, and write all result files; nothing is written if `stop` ends the fit."""
-    prior = yield from fit_prior(run, stop)
-    if prior:
+    fitted = yield from fit_prior(run, stop)
+    if fitted:
+        prior, record = fitted
         labels = run.labelled.parts if run.labelled and isinstance(prior, FlowPrior) else Parts({})
-        yield from publish(run, prior, labels)
+        yield from publish(replace(run, summary=replace(run.summary, prior=record)), prior, labels)
 
 
 def publish(run: Trained, prior: Prior, parts: Parts, model_id: str | None = None) -> Iterator[events.Report]:
@@ -122,17 +124,22 @@ def _evaluated(run: Trained, prior: Prior, weights_id: str) -> Generator[events.
     return Record(weights_id, evaluation, tuple(findings), neighbours)
 
 
-def fit_prior(run: Trained, stop: Callable[[], bool]) -> Generator[events.Report, None, Prior | None]:
+Fitted = tuple[Prior, PriorFit | None]  # with the measurements of the flow's fit, if one was fitted
+
+
+def fit_prior(run: Trained, stop: Callable[[], bool]) -> Generator[events.Report, None, Fitted | None]:
     """The prior fitted to the latents of training images; None if `stop` ended the fit.
 
-    A Gaussian mixture is fitted first, then a flow that corrects the mixture and is used if its held-out loss is lower.
+    A Gaussian mixture is fitted first, then a flow that corrects the mixture, and is used if it is better on held-out
+    images. Where training mirrored images, the latents of mirrored images count as well.
     With one or two latent dimensions the prior stays N(0, I), since the map of the latent space relies on that.
     """
     vae, train, seed = run.vae, run.train, run.summary.seed
     if vae.config.latent_dim <= 2:
-        return StandardPrior(vae.config.latent_dim)
-    rows = order(seed, 0, len(train))[:MOST_LATENTS]
-    yield Note(f"fitting the prior to {len(rows)} encoded images")
+        return StandardPrior(vae.config.latent_dim), None
+    rows = order(seed, 0, len(train))[: MOST_LATENTS // (1 + run.summary.flip)]
+    mirrored = ", each also mirrored" if run.summary.flip else ""
+    yield Note(f"fitting the prior to {len(rows)} encoded images{mirrored}")
     if run.labelled:
         yield from map(Note, run.labelled.notes)
     yield Progress("encoding", 0, 1)
@@ -142,21 +149,24 @@ def fit_prior(run: Trained, stop: Callable[[], bool]) -> Generator[events.Report
     steps = steps_after(run.summary.steps * run.summary.batch_size * vae.config.width * vae.config.height)
     has_collapsed = not len(active_dimensions(encoded.posterior))
     if run.held_out is None or len(run.held_out) < _COMPARED or not steps or has_collapsed:
-        return mixture
+        return mixture, None
     held_out = _encoded(run, run.held_out.spread(MOST_LATENTS), of_held_out=True)
     training = FlowTraining(encoded, held_out, mixture, seed, steps, run.folder / PRIOR_RESUME_FILE)
     if not (yield from loop.run(training, stop)):
         return None
-    return training.prior() if training.position.best_step else mixture
+    yield Progress("drawing from the flow", 0, 1)
+    return training.chosen()
 
 
 def _encoded(run: Trained, images: Dataset, of_held_out: bool) -> Encoded:
-    posterior = encode_all(run.vae, images.floats())
+    sides = [images.floats(), (x.flip(3) for x in images.floats())][: 1 + run.summary.flip]
+    posterior = encode_all(run.vae, chain(*sides))
     if run.summary.beta == 0:
         posterior = Posterior(posterior.mean, torch.full_like(posterior.logvar, -12.0))  # beta 0 trains no variances
     if run.labelled is None:
         return Encoded.without_labels(posterior)
-    return Encoded(posterior, run.labelled.known(of_held_out, images.rows.numpy()))
+    labels = run.labelled.known(of_held_out, images.rows.numpy())
+    return Encoded(posterior, labels.repeat(len(sides), 1))
 
 
 @torch.inference_mode()

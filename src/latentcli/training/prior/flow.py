@@ -8,7 +8,7 @@ whitened latents, where all directions have the same variance, sampled avatars w
 import contextlib
 import copy
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -20,30 +20,31 @@ from torch import Tensor, nn
 
 from latentcli.config import TrainConfig
 from latentcli.errors import FileFormatError
-from latentcli.model.device import autocast, to_numpy
+from latentcli.model.device import to_numpy
 from latentcli.model.flow import FREQUENCIES, FlowPrior, MixturePaths, frequencies
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
 from latentcli.storage import tensorfile
+from latentcli.storage.history import PriorFit
 from latentcli.training import checkpoint, events, schedule
 from latentcli.training.checkpoint import Position
 from latentcli.training.learner import Learner
 from latentcli.training.loop import Task
 from latentcli.training.optimizer import Optimizer
+from latentcli.training.prior import repair
 from latentcli.training.prior.mixture import active_dimensions, covariance
 
 _MOST_STEPS = 3000  # of the training of a flow
 _STEPS_PER_PIXEL = 2.4e-6  # steps per pixel that the VAE was trained on: up to 40 % of the VAE's time on two cores
-_WIDTH, _HIDDEN, _BLOCKS, _EMBEDDING = 512, 1024, 6, 128  # features, inner features, blocks, features of the embedding
+_WIDTH, _HIDDEN, _BLOCKS, _EMBEDDING = 256, 512, 4, 128  # features, inner features, blocks, features of the embedding
 _BATCH = 512  # latents per step
 _RATE, _WARM_UP = 5e-4, 50  # learning rate of AdamW; steps of its linear warm-up
 _EMA = 0.998  # decay of the running average of the weights
 _MEASURE_EVERY = 100  # steps between measurements of the held-out loss
 _ALL, _NONE = 0.5, 0.25  # shares of training latents given with all their labels, and with none; others: with some
 _COMBINATIONS = 4096  # training images at most whose label combinations are stored, for samples to draw from
-_PATIENCE = 500  # steps without a lower held-out loss, after which training stops
 _LEAST = 0.001  # relative decrease of the held-out loss that counts as lower
-_MEASURED = 2048  # held-out latents in the loss; fewer are repeated
+_MEASURED = 2048  # latents in a loss or a distance at most; for a loss, fewer are repeated
 # Variance of a direction in the flow's latents = (change that the direction makes in pictures) ** _EMPHASIS. Fréchet
 # distance of sampled avatars (features of open_nsfw, 1,500 steps) with 0: 48, 0.5: 20, 1: 27; the mixture alone: 68.
 _EMPHASIS = 0.5
@@ -139,6 +140,9 @@ class FlowPosition(Position):
     best_step: int = 0  # 0 while the mixture alone is best
 
 
+Pairs = tuple[Tensor, Tensor, Tensor, Tensor]  # noise (n, k), latents in the flow's space, times (n,), labels
+
+
 class FlowTraining(Task):
     """`Task` that trains a flow prior on encoded images: a network that corrects the velocity of a Gaussian mixture."""
 
@@ -157,25 +161,25 @@ class FlowTraining(Task):
             "seed": seed,
             "steps": steps,
         }
-        self._seed = seed
-        active = active_dimensions(train.posterior)
+        self._seed, self._mixture = seed, mixture
+        self._active = active = active_dimensions(train.posterior)
         self._train = train.only(active)
         self._combinations = _combinations(train.labels)
         k, latent_dim = len(active), train.posterior.mean.shape[1]
         noise = torch.randn(len(train.labels), k, generator=schedule.stream(seed, "whitening", 0))
         drawn = self._train.posterior.draw(noise)
         self._centre = drawn.mean(dim=0)
-        self._to_flow, back = _scaling(drawn, self._train.posterior)
+        self._to_flow, self._back, self._scale = _scaling(drawn, self._train.posterior)
         self._mean = torch.zeros(latent_dim).index_copy(0, active, self._centre)
-        self._basis = torch.zeros(k, latent_dim).index_copy(1, active, back)
+        self._basis = torch.zeros(k, latent_dim).index_copy(1, active, self._back)
         self._paths = _Paths(mixture, active, self._centre, self._to_flow)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             field = VelocityField(k, train.labels.shape[1])
         averaged = copy.deepcopy(field).eval().requires_grad_(False)
         self.learner = Learner(field, averaged, Optimizer(field, TrainConfig(optimizer="adamw")))
-        measured = torch.arange(_MEASURED) % len(held_out.labels)
-        self._measured = self._pairs(held_out.only(active), measured, -1)
+        self._held_out = held_out.only(active)
+        self._measured = self._some(self._held_out)
         self.learner.keep()
         self.position = FlowPosition(steps=steps, best_loss=self.held_out_loss())
         with contextlib.suppress(FileFormatError):
@@ -192,26 +196,56 @@ class FlowTraining(Task):
         if loss < (1 - _LEAST) * position.best_loss:
             self.learner.keep()
             position.best_loss, position.best_step = loss, position.step
-        position.stopped = position.step - position.best_step >= _PATIENCE
         yield from ()
         return [events.StepReport(self.what, position.step, position.steps, None, {"held-out loss": loss})]
 
     def prior(self) -> FlowPrior:
-        """The flow prior with the weights of the lowest held-out loss."""
-        return FlowPrior(
-            self._mean.numpy(),
-            self._basis.numpy(),
-            self._paths.to_numpy(),
-            to_numpy(self.learner.best),
-            combinations=self._combinations,
-        )
+        """The flow with the weights of the lowest held-out loss, repaired: samples vary as the training latents do."""
+        return self._repaired()[0]
 
-    @torch.inference_mode()
+    def chosen(self) -> tuple[FlowPrior | MixturePrior, PriorFit]:
+        """The flow if it beats the mixture on held-out latents, else the mixture; and the measurements that decide.
+
+        It must do so by the loss of its velocity and by its samples: a low loss does not ensure samples like latents.
+        """
+        flow, own = self._repaired()
+        network = copy.deepcopy(self.learner.averaged)
+        network.load_state_dict(self.learner.best)
+        fit = PriorFit(
+            steps=self.position.best_step,
+            mixture_loss=self._loss(lambda x, t, labels: torch.zeros(()), self._measured),
+            train_loss=self._loss(network, self._some(self._train)),
+            held_out_loss=self._loss(network, self._measured),
+            own_loss=self._loss(network, self._some(own)),
+            mixture_distance=self._distance(self._mixture.sample(range(_MEASURED), 1.0)),
+            flow_distance=self._distance(flow.sample(range(_MEASURED), 1.0)),
+        )
+        return flow if fit.is_flow else self._mixture, fit
+
+    def _repaired(self) -> tuple[FlowPrior, Encoded]:
+        """The flow with a repair, and its own samples without one, as latents that are known exactly."""
+        mean, basis, paths = self._mean.numpy(), self._basis.numpy(), self._paths.to_numpy()
+        flow = FlowPrior(mean, basis, paths, to_numpy(self.learner.best), combinations=self._combinations)
+        ends, labels = repair.own_ends(flow, self._seed)
+        latents = self._centre + torch.from_numpy(ends) @ self._back
+        own = Encoded(Posterior(latents, torch.full_like(latents, -math.inf)), torch.from_numpy(labels))
+        return repair.repaired(flow, ends, self._scale.numpy()), own
+
+    def _distance(self, z: np.ndarray) -> float:
+        """Energy distance of latents z (n, latent_dim) to held-out ones in the flow's space."""
+        held_out = self._measured[1][: len(self._held_out.labels)]
+        return repair.energy_distance((torch.from_numpy(z)[:, self._active] - self._centre) @ self._to_flow, held_out)
+
     def held_out_loss(self) -> float:
         """Mean squared error of the averaged network's velocity on held-out latents, with equal noise at each call."""
-        start, end, t, labels = self._measured
+        return self._loss(self.learner.averaged, self._measured)
+
+    @torch.inference_mode()
+    def _loss(self, network: Callable[[Tensor, Tensor, Tensor], Tensor], pairs: Pairs) -> float:
+        """Mean squared error of the velocity that `network` corrects, per dimension of the flow's space."""
+        start, end, t, labels = pairs
         x = _between(start, end, t)
-        return float((self._paths.velocity(x, t) + self.learner.averaged(x, t, labels) - (end - start)).square().mean())
+        return float((self._paths.velocity(x, t) + network(x, t, labels) - (end - start)).square().mean())
 
     def step(self, step: int) -> Mapping[str, Tensor]:
         optimizer = self.learner.optimizer
@@ -219,9 +253,7 @@ class FlowTraining(Task):
         start, end, t, labels = self._pairs(self._train, rows, step)
         x = _between(start, end, t)
         rest = end - start - self._paths.velocity(x, t)
-        with autocast(start.device, "bf16"):
-            velocity = self.learner.network(x, t, labels)
-        loss = (velocity - rest).square().mean()
+        loss = (self.learner.network(x, t, labels) - rest).square().mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
@@ -230,7 +262,11 @@ class FlowTraining(Task):
         self.learner.average(schedule.ema_decay(_EMA, step))
         return {"velocity": loss.detach()}
 
-    def _pairs(self, encoded: Encoded, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _some(self, encoded: Encoded) -> Pairs:
+        """The pairs that losses are measured on: at most _MEASURED different latents, always with the same noise."""
+        return self._pairs(encoded, torch.arange(_MEASURED) % len(encoded.labels), -1)
+
+    def _pairs(self, encoded: Encoded, rows: Tensor, step: int) -> Pairs:
         """Noise (n, k), flow latents of images `rows` (n, k), random times (n,), labels (n, values), some left out."""
         posterior = encoded.posterior
         generator = schedule.stream(self._seed, "pairs", step)
@@ -244,8 +280,8 @@ class FlowTraining(Task):
         return start, (drawn - self._centre) @ self._to_flow, t, labels * is_wanted
 
 
-def _scaling(drawn: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor]:
-    """Matrix to multiply centred latents (n, k) by, for the flow's latents, and the inverse matrix: both (k, k).
+def _scaling(drawn: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor, Tensor]:
+    """Matrix that maps centred latents (n, k) to the flow's space, its inverse, and their standard deviations there.
 
     The narrower the posterior is along a direction, the more the direction changes pictures, and the larger its scale.
     """
@@ -255,7 +291,7 @@ def _scaling(drawn: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor]:
     changes, turn = torch.linalg.eigh(back @ (precision[:, None] * back.T))
     scale = changes.clamp_min(_LEAST_CHANGE * changes.max()) ** (_EMPHASIS / 2)
     scale /= scale.square().mean().sqrt()
-    return (whiten @ turn * scale).float(), ((turn / scale).T @ back).float()
+    return (whiten @ turn * scale).float(), ((turn / scale).T @ back).float(), scale.float()
 
 
 class _Paths:
