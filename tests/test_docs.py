@@ -390,8 +390,8 @@ SENTENCES = {
         f"transparency when more than {plan._TRANSPARENT_SHARE:.0%} of the pictures".replace("%", " %"),
     ),
     "sampling.md": (
-        f"The default is {defaults.FLOW_TEMPERATURE:g} for a flow, {defaults.MIXTURE_TEMPERATURE:g} for a mixture.",
-        f"{defaults.FLOW_GUIDANCE:g}, the default, is clearer",
+        f"less is cleaner and less varied. The default is {defaults.TEMPERATURE:g}.",
+        f"{defaults.GUIDANCE:g}, the default, is the fitted density itself",
         f"--spread {defaults.SPREAD:g}",
     ),
     "directions.md": (

@@ -101,9 +101,9 @@ class Model:
             n: Number of images; the seed of each is one more than the one before, from `seed` on.
             seed: First seed. The same seed gives the same image in any call.
             seeds: One seed per image, instead of `n` and `seed`.
-            temperature: Factor on the prior's standard deviation, 0 to 10; by default as the prior recommends.
+            temperature: Factor on the prior's standard deviation, 0 to 10; by default 1.
             prior: "fitted" (to the training latents) or "standard" (N(0, I)); by default fitted if the model has one.
-            guidance: Weight of the difference between a fitted flow and a mixture; by default as the prior recommends.
+            guidance: Weight of the difference between a fitted flow and a mixture; by default 1, the fitted density.
             like: Parts of the training images to draw from, such as "cats" or "smiling=yes".
             near: A picture, or the latents of one, to draw variations of.
             spread: Distance of the variations from `near`: 0 is the picture itself, 1 a new sample.

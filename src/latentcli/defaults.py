@@ -5,9 +5,8 @@ HELD_OUT_SHARE = 0.05
 
 # `sample`
 SAMPLES = 64  # number of images
-MIXTURE_TEMPERATURE = 0.8  # factor on the standard deviation; below 1 samples are cleaner and less varied
-FLOW_TEMPERATURE = 0.9  # factor on the standard deviation; below 1 samples are cleaner and less varied
-FLOW_GUIDANCE = 1.5  # of 1, 1.5 and 2 the nearest to held-out images (emoji, avatars; features of open_nsfw)
+TEMPERATURE = 1.0  # factor on the standard deviation of the noise: 1 is the prior itself, less is less varied
+GUIDANCE = 1.0  # factor on the difference between a flow and its mixture: 1 is the fitted density
 SPREAD = 0.3  # distance of the variations of a picture: 0 is the picture itself, 1 a new sample
 MOST_SEEDS = 1_000_000  # limit on the images of one call of `sample`
 MOST_ON_SHEET = 10_000  # limit on the images of one sheet, for all commands

@@ -1,5 +1,7 @@
 """The prior by flow matching: NumPy beside PyTorch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -79,14 +81,15 @@ def test_the_midpoint_rule_follows_a_known_path():
     close(integrate(lambda x, t, labels: x, end, 1.0, 0.0), x, atol=5e-3)
 
 
-def test_label_guidance_counts_twice():
+def test_labels_count_twice_where_they_are_asked_for_and_else_as_trained():
     field, weights = random_field(5, values=3)
     prior = FlowPrior(np.zeros(5), np.eye(5), random_paths(5), weights, guidance=1.0)
     x, t = torch.randn(7, 5), torch.full((7,), 0.3)
     anything = field(x, t).numpy()
     wanted = field(x, t, torch.tensor([[1.0, 0.0, 1.0]])).numpy()
-    found = prior.velocity(x.numpy(), 0.3, np.array([[1, 0, 1]], np.float32))
-    close(found, prior.paths.velocity(x.numpy(), 0.3) + 2 * wanted - anything, atol=1e-5)
+    labels, mixture = np.array([[1, 0, 1]], np.float32), prior.paths.velocity(x.numpy(), 0.3)
+    close(prior.velocity(x.numpy(), 0.3, labels), mixture + wanted, atol=1e-5)
+    close(replace(prior, like=(0, 2)).velocity(x.numpy(), 0.3, labels), mixture + 2 * wanted - anything, atol=1e-5)
 
 
 COMBINATIONS = np.array([[3, 0], [4, 0], [4, 1], [2, -1]], np.float32)  # rows of a table of five values in two columns
@@ -127,8 +130,26 @@ def test_impossible_combinations_do_not_fit(rows):
     assert not broken.fits(5)
 
 
-def test_the_noise_of_a_sample_is_found_again():
-    prior = random_prior(guidance=1.0)
+def with_repair(prior):
+    repair = {"repair.weight": np.diag(np.arange(1, 6)).astype(np.float32), "repair.bias": np.ones(5, np.float32)}
+    return replace(prior, weights={**prior.weights, **repair})
+
+
+def test_a_repair_is_applied_after_the_flow():
+    prior = random_prior()
+    ends = (prior.sample(range(5), 1.0) - prior.mean) / 2
+    close(with_repair(prior).sample(range(5), 1.0), prior.mean + 2 * (ends * np.arange(1, 6) + 1), atol=1e-4)
+
+
+def test_a_prior_with_a_repair_of_another_size_does_not_fit():
+    prior = with_repair(random_prior())
+    assert prior.fits(5)
+    assert not replace(prior, weights={**prior.weights, "repair.bias": np.ones(4, np.float32)}).fits(5)
+
+
+@pytest.mark.parametrize("prior", [random_prior, lambda: with_repair(random_prior())])
+def test_the_noise_of_a_sample_is_found_again(prior):
+    prior = prior()
     z = prior.sample(range(20), 1.0)
     apart = np.abs(prior.noise_of(z) - uniform_and_normal(range(20), 5)[1])
     assert np.median(apart) < 0.03

@@ -6,7 +6,7 @@ from latentcli.cli import options as opt
 from latentcli.cli.complete import vector_names
 from latentcli.cli.console import Console, choose_model
 from latentcli.config import EngineName, PriorName
-from latentcli.defaults import FLOW_GUIDANCE, FLOW_TEMPERATURE, MIXTURE_TEMPERATURE, MOST_SEEDS, SAMPLES, SPREAD
+from latentcli.defaults import GUIDANCE, MOST_SEEDS, SAMPLES, SPREAD, TEMPERATURE
 
 
 def sample(
@@ -18,13 +18,12 @@ def sample(
     each: bool = opt.switch("One file per image instead of a sheet.", "--each"),
     prior: PriorName | None = opt.option("`fitted` follows the training images; `standard` is N(0, I)."),
     temperature: float | None = opt.option(
-        "Factor on the prior's standard deviation; less is cleaner and less varied. "
-        f"(default: {FLOW_TEMPERATURE} for a fitted flow, {MIXTURE_TEMPERATURE} for a mixture, 1 for N(0, I))",
+        f"Factor on the prior's standard deviation; less is cleaner and less varied. (default: {TEMPERATURE:g})",
         callback=opt.between(0),
     ),
     guidance: float | None = opt.option(
-        "How far samples go in the direction in which a fitted flow differs from a mixture; more is clearer "
-        f"and bolder. (default: {FLOW_GUIDANCE})",
+        "How far samples go in the direction in which a fitted flow differs from a mixture; 1 is the fitted "
+        f"density, more is clearer and bolder. (default: {GUIDANCE:g})",
         callback=opt.between(0),
     ),
     like: list[str] = opt.option(

@@ -300,8 +300,7 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
         return
     if first.diversity < _MONOTONOUS:
         text = f"sample diversity is {first.diversity:.2f} of that of the images"
-        advice = "sample with `temperature` 1" if first.name.startswith("fitted") else evidence.longer
-        yield Finding("problem", "monotonous samples", text, advice)
+        yield Finding("problem", "monotonous samples", text, evidence.longer)
     near = max(first.near_copies or 0.0, first.near_copies_in_features or 0.0)
     if near > _NEAR_COPIES and first.images >= MIN_COMPARED:
         text = f"{near:.0%} of the samples are nearer to a training image than 95 % of held-out images are"

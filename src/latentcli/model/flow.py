@@ -20,7 +20,7 @@ from typing import Self
 
 import numpy as np
 
-from latentcli.defaults import FLOW_GUIDANCE, FLOW_TEMPERATURE
+from latentcli.defaults import GUIDANCE, TEMPERATURE
 from latentcli.model.noise import mixed, uniform_and_normal
 
 FREQUENCIES = 32  # number of frequencies in the sinusoidal embedding of the flow's time
@@ -75,8 +75,8 @@ class FlowPrior:
     paths: MixturePaths
     # Tensors by name of the network that corrects the mixture's velocity, and of the repair after the flow, if any.
     weights: Mapping[str, np.ndarray]
-    temperature: float = FLOW_TEMPERATURE
-    guidance: float = FLOW_GUIDANCE  # factor on the network's correction; 1 is the fitted density
+    temperature: float = TEMPERATURE
+    guidance: float = GUIDANCE  # factor on the network's correction; 1 is the fitted density
     like: tuple[int, ...] = ()  # labels that samples must have, as row numbers of the embedding `parts.weight`
     # Labels of m training images, as row numbers of `parts.weight` padded with -1: (m, most). None without labels.
     combinations: np.ndarray | None = None

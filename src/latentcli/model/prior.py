@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from latentcli.defaults import MIXTURE_TEMPERATURE
+from latentcli.defaults import TEMPERATURE
 from latentcli.model.flow import FlowPrior
 from latentcli.model.noise import mixed, uniform_and_normal
 
@@ -22,7 +22,7 @@ class StandardPrior:
     """The standard normal prior N(0, I) over latents."""
 
     latent_dim: int
-    temperature: float = 1.0  # at which to sample unless the user gives another
+    temperature: float = TEMPERATURE  # at which to sample unless the user gives another
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
         """Samples of N(0, temperature^2 I), one per seed: (len(seeds), latent_dim) float32."""
@@ -43,7 +43,7 @@ class MixturePrior:
     weights: np.ndarray  # (components,), sums to 1
     means: np.ndarray  # (components, latent_dim)
     factors: np.ndarray  # (components, latent_dim, latent_dim), lower triangular: covariance = factor @ factor.T
-    temperature: float = MIXTURE_TEMPERATURE
+    temperature: float = TEMPERATURE
 
     def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
         """Samples, one per seed: (len(seeds), latent_dim) float32; `temperature` scales distances from means."""
@@ -80,7 +80,7 @@ class MixturePrior:
 Prior = StandardPrior | MixturePrior | FlowPrior
 
 
-def _mixture_of(flow: FlowPrior) -> MixturePrior:
+def mixture_of(flow: FlowPrior) -> MixturePrior:
     """Gaussian mixture over latents whose velocity `flow` corrects; latent dimensions outside the flow are N(0, 1)."""
     paths, latent_dim = flow.paths, len(flow.mean)
     factors = np.zeros((len(paths.weights), latent_dim, latent_dim), dtype=np.float32)
@@ -108,8 +108,12 @@ class Geometry:
 
     @classmethod
     def of(cls, prior: Prior) -> Self:
-        """Mean, covariance and samples of `prior`; for a flow, which samples slowly, those of its Gaussian mixture."""
-        source = _mixture_of(prior) if isinstance(prior, FlowPrior) else prior
+        """Mean, covariance and samples of `prior`.
+
+        For a flow these are of its Gaussian mixture, which is fast: its samples have the same mean and covariance by
+        their repair. What is typical is the flow's own.
+        """
+        source = mixture_of(prior) if isinstance(prior, FlowPrior) else prior
         if isinstance(source, StandardPrior):
             mean = np.zeros(source.latent_dim, dtype=np.float32)
             covariance = np.eye(source.latent_dim, dtype=np.float32)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from latentcli.model.flow import FlowPrior
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
 from latentcli.storage import tensorfile
 from latentcli.training import loop
 from latentcli.training.checkpoint import KIND
-from latentcli.training.prior import flow
+from latentcli.training.prior import flow, repair
 from latentcli.training.prior.flow import Encoded, FlowTraining
 from latentcli.training.prior.mixture import fit
 from tests.conftest import close
@@ -23,8 +24,9 @@ NOWHERE = Path("nowhere")
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """A small network that learns fast."""
-    for name, value in (("_WIDTH", 64), ("_HIDDEN", 128), ("_BLOCKS", 2), ("_RATE", 5e-3)):
+    for name, value in (("_WIDTH", 64), ("_HIDDEN", 128), ("_BLOCKS", 2), ("_RATE", 5e-3), ("_MEASURED", 512)):
         monkeypatch.setattr(flow, name, value)
+    monkeypatch.setattr(repair, "_PAIRS", 500)
 
 
 def two_heaps(count, seed=0):
@@ -123,10 +125,43 @@ def test_an_untrained_flow_draws_from_its_mixture():
     assert (np.abs(np.abs(z[:, 0]) - 3) < 1.5).mean() > 0.97
 
 
-def test_a_flow_that_gains_nothing_is_known():
-    assert started(steps=0).position.best_step == 0
+def test_the_prior_is_the_flow_where_it_gains_and_else_the_mixture():
+    kept, fit = trained(100)[0].chosen()
+    assert isinstance(kept, FlowPrior)
+    assert fit.steps == 100
+    assert fit.held_out_loss < fit.mixture_loss
+    assert fit.flow_distance < fit.mixture_distance
+    assert isinstance(started(steps=0).chosen()[0], MixturePrior)
+
+
+def test_a_flow_whose_samples_are_unlike_held_out_latents_is_left_out(monkeypatch):
+    """However low its loss is: here samples are those of a flow that starts from noise of ten times the scale."""
     training, _ = trained(100)
-    assert training.position.best_step == 100
+    draw = FlowPrior.sample
+    monkeypatch.setattr(FlowPrior, "sample", lambda prior, seeds, temperature: draw(prior, seeds, 10 * temperature))
+    kept, fit = training.chosen()
+    assert isinstance(kept, MixturePrior)
+    assert fit.held_out_loss < fit.mixture_loss
+
+
+def test_the_labels_that_a_flow_is_given_count_as_a_gain():
+    """The mixture of both heaps draws as well as the flow, but not from one heap."""
+    heaps = two_heaps(400)
+    training = FlowTraining(labelled(heaps), labelled(two_heaps(200, seed=1)), fit(heaps, seed=0), 0, 200, NOWHERE)
+    all_steps(training)
+    _, found = training.chosen()
+    assert found.flow_distance < 0.5 * found.mixture_distance
+
+
+def test_samples_have_the_mean_and_covariance_of_the_training_latents():
+    """Already after few steps, when the velocity is far from learned."""
+    training, _ = trained(60)
+    z = training.prior().sample(range(4000), 1.0)
+    heaps = two_heaps(400)
+    expected = torch.cov(heaps.mean.T) + torch.diag(heaps.logvar.exp().mean(dim=0))
+    close(z.mean(axis=0), heaps.mean.mean(dim=0).numpy(), atol=0.15)
+    ratio = np.diag(np.cov(z, rowvar=False))[:2] / np.diag(expected.numpy())[:2]
+    close(ratio, np.ones(2), atol=0.06)
 
 
 def interrupted(path):
@@ -137,7 +172,7 @@ def interrupted(path):
 
 
 def same(one, other):
-    return all((one.prior().weights[name] == array).all() for name, array in other.prior().weights.items())
+    return all((one.learner.best[name] == tensor).all() for name, tensor in other.learner.best.items())
 
 
 def test_an_interrupted_fit_goes_on_exactly(tmp_path):

@@ -22,6 +22,7 @@ from latentcli.config import TrainConfig
 from latentcli.errors import FileFormatError
 from latentcli.model.device import to_numpy
 from latentcli.model.flow import FREQUENCIES, FlowPrior, MixturePaths, frequencies
+from latentcli.model.noise import uniform_and_normal
 from latentcli.model.prior import MixturePrior
 from latentcli.model.vae import Posterior
 from latentcli.storage import tensorfile
@@ -209,6 +210,9 @@ class FlowTraining(Task):
         It must do so by the loss of its velocity and by its samples: a low loss does not ensure samples like latents.
         """
         flow, own = self._repaired()
+        seeds = range(_MEASURED)
+        drawn = flow.drawn_labels(uniform_and_normal(seeds, 1)[0])
+        labels = torch.empty(_MEASURED, 0) if drawn is None else torch.from_numpy(drawn)
         network = copy.deepcopy(self.learner.averaged)
         network.load_state_dict(self.learner.best)
         fit = PriorFit(
@@ -217,8 +221,8 @@ class FlowTraining(Task):
             train_loss=self._loss(network, self._some(self._train)),
             held_out_loss=self._loss(network, self._measured),
             own_loss=self._loss(network, self._some(own)),
-            mixture_distance=self._distance(self._mixture.sample(range(_MEASURED), 1.0)),
-            flow_distance=self._distance(flow.sample(range(_MEASURED), 1.0)),
+            mixture_distance=self._distance(self._mixture.sample(seeds, 1.0), labels.roll(1, 0)),
+            flow_distance=self._distance(flow.sample(seeds, 1.0), labels),
         )
         return flow if fit.is_flow else self._mixture, fit
 
@@ -231,10 +235,15 @@ class FlowTraining(Task):
         own = Encoded(Posterior(latents, torch.full_like(latents, -math.inf)), torch.from_numpy(labels))
         return repair.repaired(flow, ends, self._scale.numpy()), own
 
-    def _distance(self, z: np.ndarray) -> float:
-        """Energy distance of latents z (n, latent_dim) to held-out ones in the flow's space."""
+    def _distance(self, z: np.ndarray, labels: Tensor) -> float:
+        """Energy distance of latents z (n, latent_dim) with their labels (n, values) to held-out latents with theirs.
+
+        Labels count, because a flow that is conditioned on them can be of use where the mixture draws as well.
+        """
+        made = (torch.from_numpy(z)[:, self._active] - self._centre) @ self._to_flow
         held_out = self._measured[1][: len(self._held_out.labels)]
-        return repair.energy_distance((torch.from_numpy(z)[:, self._active] - self._centre) @ self._to_flow, held_out)
+        known = self._held_out.labels[:_MEASURED]
+        return repair.energy_distance(torch.cat([made, labels], dim=1), torch.cat([held_out, known], dim=1))
 
     def held_out_loss(self) -> float:
         """Mean squared error of the averaged network's velocity on held-out latents, with equal noise at each call."""
