@@ -26,7 +26,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
-from latentcli.data.dataset import Dataset, Selection
+from latentcli.data.dataset import Dataset
 from latentcli.data.sources import held_out_then
 from latentcli.evaluation import sample_metrics
 from latentcli.evaluation.sample_metrics import FeatureSpace, open_features
@@ -86,16 +86,14 @@ def images_of(model: LoadedModel, data: Path, held_out: str | None) -> tuple[Dat
     config, training = model.config, model.header.training
     request = TrainRequest(size=(config.width, config.height), crop=config.crop, held_out=held_out)
     choice = replace(choose(data, request), model=config)
-    if held_out is None:
-        listing = choice.train.listing
-        rows, chosen = np.arange(len(listing), dtype=np.int32), held_out_then(listing.names, training)
-        choice = replace(choice, train=Selection(listing, rows[~chosen]), held_out=Selection(listing, rows[chosen]))
+    held = held_out_then(choice.train.listing.names, training)
+    choice = choice.trained_on(np.flatnonzero(~held).astype(np.int32))
     reading = images.read(choice)
     while True:
         try:
             next(reading)
         except StopIteration as end:
-            found = images.images_of(choice, end.value)
+            found = images.images_of(choice, end.value, choice.train.rows)
             return found.train, found.held_out
 
 

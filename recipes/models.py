@@ -26,7 +26,6 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from latentcli import ConceptVector, ModelConfig
-from latentcli.data.dataset import Selection
 from latentcli.data.sources import held_out_then
 from latentcli.evaluation.record import Record
 from latentcli.figures.table import Table, markdown
@@ -39,7 +38,6 @@ from latentcli.storage.catalog import find_model
 from latentcli.storage.history import read_model_header
 from latentcli.training import images
 from latentcli.training.plan import Choice, TrainRequest, choose
-from latentcli.training.prior.labels import of_table
 from latentcli.training.results import Trained, fit_prior, model_card
 
 CARDS = Path(__file__).with_name("cards")  # what each card ends with
@@ -279,7 +277,7 @@ def refit(folder: Path, recipe: Recipe, data: Path) -> None:
     file = folder / "model.safetensors"
     model = load_model(file, engine="torch")
     choice = choice_of(model, recipe, data)
-    found = images.images_of(choice, result_of(images.read(choice)))
+    found = images.images_of(choice, result_of(images.read(choice)), choice.train.rows)
     work = Path("models", folder.name)  # holds the checkpoint
     work.mkdir(parents=True, exist_ok=True)
     assert model.header.training
@@ -301,13 +299,8 @@ def choice_of(model: LoadedModel, recipe: Recipe, data: Path) -> Choice:
     held_out = str(data / recipe.held_out) if recipe.held_out else None
     request = TrainRequest(size=(config.width, config.height), crop=config.crop, held_out=held_out, labels=table)
     choice = replace(choose(data / recipe.images, request), model=config)
-    if recipe.held_out:
-        return choice
-    listing = choice.train.listing
-    rows, is_held_out = np.arange(len(listing), dtype=np.int32), held_out_then(listing.names, model.header.training)
-    train, others = Selection(listing, rows[~is_held_out]), Selection(listing, rows[is_held_out])
-    labelled = of_table(table, train, [listing]) if table else None
-    return replace(choice, train=train, held_out=others, labelled=labelled)
+    held = held_out_then(choice.train.listing.names, model.header.training)
+    return choice.trained_on(np.flatnonzero(~held).astype(np.int32))
 
 
 def result_of(events: Generator[object, None, T]) -> T:
