@@ -36,7 +36,7 @@ from latentcli.training.prior import repair
 from latentcli.training.prior.mixture import active_dimensions, covariance
 
 _MOST_STEPS = 3000  # of the training of a flow
-_STEPS_PER_PIXEL = 2.4e-6  # steps per pixel that the VAE was trained on: up to 40 % of the VAE's time on two cores
+_STEPS_PER_PIXEL = 2.4e-6  # steps per pixel that the VAE was trained on: about a tenth of the VAE's time
 _WIDTH, _HIDDEN, _BLOCKS, _EMBEDDING = 256, 512, 4, 128  # features, inner features, blocks, features of the embedding
 _BATCH = 512  # latents per step
 _RATE, _WARM_UP = 5e-4, 50  # learning rate of AdamW; steps of its linear warm-up
