@@ -23,9 +23,9 @@ def bits_per_dimension(nats: float, dimensions: int) -> float:
 
 
 def of_the_other_half(errors: Tensor) -> Tensor:
-    """Variance for each of n images (n,): the mean of the `errors` (n,) of every second image, it not being among them.
+    """Variance (n,) for each of n images: the mean of the `errors` (n,) of the half of the images that it is not in.
 
-    Even images take the mean of the odd ones and vice versa. A single image has only its own error to take.
+    Every second image makes one half. A single image has no other half and takes its own error.
     """
     if len(errors) < 2:
         return errors.clamp_min(SMALLEST_SIGMA**2)
@@ -46,7 +46,7 @@ class Residuals:
         self._dimensions = 0
 
     def add(self, x: Tensor, mean: Tensor) -> None:
-        """Count a batch of images x with 8-bit values and their means, both (n, channels, height, width) in [0, 1]."""
+        """Count a batch of images x with 8-bit values in [0, 1], and their means; both (n, channels, height, width)."""
         _, ends, bins = self._counts.shape
         residual = x - mean
         done = sum(map(len, self._errors))
@@ -70,7 +70,7 @@ class Residuals:
         variances = of_the_other_half(errors)[:2]  # of the even and of the odd images
         total = sum(
             float((counts * -log_probabilities(math.sqrt(variance))).sum())
-            for counts, variance in zip(self._counts, variances.tolist(), strict=False)
+            for counts, variance in zip(self._counts, variances.tolist(), strict=False)  # one image has no odd half
         )
         return total / len(errors)
 
