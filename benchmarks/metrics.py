@@ -4,8 +4,9 @@
     python benchmarks/metrics.py MODEL TRAINING HELD_OUT
 
 MODEL is a model's folder, TRAINING and HELD_OUT are folders of images. The others: scikit-image (PSNR, SSIM), SciPy
-(matrix root, bits), scikit-learn (principal components, neighbours), PyTorch's distributions (ELBO, bound) and loops
-written here. The ELBO, the bound and bits are means over random draws, so those differ by chance.
+(matrix root, bits), scikit-learn (principal components, neighbours, whitening, kernel), PyTorch's distributions (ELBO,
+bound) and loops written here. The ELBO, the bound and bits are means over random draws, and the margin of the kernel
+distance is one of other resamples, so those differ by chance.
 """
 
 import argparse
@@ -21,7 +22,9 @@ import numpy as np
 import torch
 from scipy import linalg, special
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestNeighbors
 from torch.distributions import Independent, Normal, kl_divergence
 
@@ -29,7 +32,7 @@ from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.data.sources import find_images
 from latentcli.evaluation.evaluate import Subject, evaluate
 from latentcli.evaluation.result import Evaluation
-from latentcli.evaluation.sample_metrics import open_features
+from latentcli.evaluation.sample_metrics import WHITENED_BY, open_features
 from latentcli.imaging.images import read_image
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.objective import importance_bound
@@ -182,18 +185,15 @@ def bound(model: LoadedModel, x: torch.Tensor, draws: int) -> float:
 
 
 def compared(model: LoadedModel, training: Dataset, held_out: Dataset) -> dict[str, float]:
+    known = floats(training.spread(WHITENED_BY))
     space = open_features(None)
+    origin, matrix = whitening(space(known).double().numpy())
     real_images = held_out.spread(1000)
-    real = space(floats(real_images)).double().numpy()
+    real = (space(floats(real_images)).double().numpy() - origin) @ matrix
     z = torch.from_numpy(model.prior.sample(range(len(real_images)), model.prior.temperature))
     samples = torch.cat([model.vae.decode(some) for some in z.split(200)])
-    made = space(samples).double().numpy()
-    root = linalg.sqrtm(np.cov(made, rowvar=False) @ np.cov(real, rowvar=False)).real
-    means = ((made.mean(0) - real.mean(0)) ** 2).sum()
-    traces = np.trace(np.cov(made, rowvar=False)) + np.trace(np.cov(real, rowvar=False))
-    n, d = real.shape
-    kernels = [(a @ b.T / d + 1) ** 3 for a, b in ((made, made), (real, real), (made, real))]
-    same = sum((kernel.sum() - np.trace(kernel)) / (n * (n - 1)) for kernel in kernels[:2])
+    made = (space(samples).double().numpy() - origin) @ matrix
+    halves = [gaussians_apart(made[first::2], real[first::2]) for first in range(2)]
     flat = floats(training).flatten(1).numpy()
     search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(flat)
     usual, own = (
@@ -201,12 +201,47 @@ def compared(model: LoadedModel, training: Dataset, held_out: Dataset) -> dict[s
         for some in (floats(real_images.spread(64)), samples[:64])
     )
     return {
-        "Fréchet": means + traces - 2 * np.trace(root),
-        "kernel": same - 2 * kernels[2].mean(),
+        "Fréchet": 2 * gaussians_apart(made, real) - np.mean(halves),
+        "kernel": discrepancy(made, real),
+        "kernel, margin": 1.96 * resampled(made, real),
         "precision": among(made, real),
         "recall": among(real, made),
         "nearest": own / usual,
     }
+
+
+def whitening(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of features (n, d), and the matrix that whitens them: by scikit-learn's shrinkage and SciPy's root."""
+    mean, deviations = features.mean(axis=0), features.std(axis=0)
+    scale = deviations + 0.01 * deviations.mean() + 1e-6
+    shrunk = LedoitWolf(assume_centered=True).fit((features - mean) / scale).covariance_
+    return mean, linalg.inv(linalg.sqrtm(shrunk).real) / scale[:, None]
+
+
+def gaussians_apart(made: np.ndarray, real: np.ndarray) -> float:
+    own, wanted = np.cov(made, rowvar=False), np.cov(real, rowvar=False)
+    root = linalg.sqrtm(own @ wanted).real
+    return float(((made.mean(0) - real.mean(0)) ** 2).sum() + np.trace(own + wanted - 2 * root))
+
+
+def discrepancy(made: np.ndarray, real: np.ndarray) -> float:
+    """Mean over pairs of different pictures."""
+    gamma = 0.5 / real.var(axis=0, ddof=1).sum()
+    within = [rbf_kernel(points, gamma=gamma)[~np.eye(len(points), dtype=bool)].mean() for points in (made, real)]
+    return float(sum(within) - 2 * rbf_kernel(made, real, gamma=gamma).mean())
+
+
+def resampled(made: np.ndarray, real: np.ndarray) -> float:
+    """Deviation over 1,000 resamples, as sums over the pairs of drawn rows that are not one picture."""
+    gamma, rng = 0.5 / real.var(axis=0, ddof=1).sum(), np.random.default_rng(7)
+    kernels = [rbf_kernel(a, b, gamma=gamma) for a, b in ((made, made), (real, real), (made, real))]
+    found = []
+    for _ in range(1000):
+        i, j = (rng.integers(0, len(points), len(points)) for points in (made, real))
+        drawn = [kernels[0][np.ix_(i, i)], kernels[1][np.ix_(j, j)]]
+        apart = [kernel[rows[:, None] != rows].mean() for kernel, rows in zip(drawn, (i, j), strict=True)]
+        found.append(sum(apart) - 2 * kernels[2][np.ix_(i, j)].mean())
+    return float(np.std(found, ddof=1))
 
 
 def among(points: np.ndarray, others: np.ndarray) -> float:
@@ -238,6 +273,7 @@ def ours(found: Evaluation, model: LoadedModel, held_out: Dataset) -> dict[str, 
         "SSIM": found.ssim, "mean image, PSNR": mean.psnr, "PCA, PSNR": pca.psnr,
         "PCA, -log likelihood": pca.negative_log_likelihood, "PCA, bits": pca.bits_per_dimension,
         "bits": found.held_out.bits_per_dimension, "Fréchet": row.frechet, "kernel": row.kernel,
+        "kernel, margin": row.kernel_margin,
         "precision": row.precision, "recall": row.recall, "nearest": row.nearest, "bound, 50 draws": -nats,
     }  # fmt: skip
 

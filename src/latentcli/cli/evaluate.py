@@ -25,7 +25,7 @@ def evaluate(
     ),
     features: Path | None = opt.option(
         "Feature network for comparing samples with images, such as Inception: TorchScript (.pt) or ONNX "
-        "(.onnx), from (n, 3, height, width) in 0 to 1 to (n, d). (default: fixed random filters)",
+        "(.onnx), from (n, 3, height, width) in 0 to 1 to (n, d). (default: fixed random filters, whitened)",
         metavar="FILE",
         panel=opt.METHOD,
     ),

@@ -143,7 +143,7 @@ class TrainingView:
         if before := report.before:
             self.console.say(
                 f"{report.images:,} images to sharpen with, {held_out}; before: sharpness {before.sharpness:.2f} of "
-                f"the images', PSNR {before.psnr:.1f} dB, Fréchet distance of samples {before.frechet:.3g}"
+                f"the images', PSNR {before.psnr:.1f} dB, {before.distance_name} {before.distance:.3g}"
             )
         else:
             why = "" if report.held_out else " (too few, or turned off)"
@@ -191,7 +191,7 @@ class TrainingView:
         metrics = report.metrics
         self._measured = (f"sharpness {metrics.sharpness:.2f}", f"PSNR {metrics.psnr:.1f} dB")
         number = f"step {report.step}/{report.steps}".ljust(len(f"step {report.steps}/{report.steps}"))
-        line = [number, duration(report.seconds), *self._measured, f"Fréchet {metrics.frechet:.3g}"]
+        line = [number, duration(report.seconds), *self._measured, f"{metrics.distance_name} {metrics.distance:.3g}"]
         self.console.say(joined(line, width_of(sys.stderr)))
         self._step("sharpening", report.step, report.steps)
 
@@ -213,7 +213,7 @@ def _shown(nats: float) -> str:
 
 LOG_FOLDER = "tensorboard"
 # Metrics that are logged, of sharpening and of the held-out images of a training.
-_SHARP = ("psnr", "sharpness", "frechet")
+_SHARP = ("psnr", "sharpness", "distance")
 _HELD_OUT = ("negative_elbo", "reconstruction", "kl", "psnr", "active_dimensions", "bits_per_dimension")
 
 

@@ -21,7 +21,7 @@ _BY_HEART = 200  # fewer training images than this can be memorised
 _OVERFITTED = 1.5  # dB of PSNR between training and held-out images that count as overfitting
 _TURNED, _TURNED_FAR = 0.02, 0.1  # rise of the held-out -ELBO above its minimum, as a share of its range
 _ROSE = 0.02  # rise of the loss as a share of its first value: a short run that starts from PCA may rise a little
-_SURE = 50  # held-out images needed to be sure of a finding, and for a Fréchet distance
+_SURE = 50  # held-out images needed to be sure of a finding, and for a kernel distance
 _FEW_EPOCHS = 5  # fewer epochs than this are too few, unless the images are very many
 _BRIEF = 0.2  # share of the preset's epochs: below it a flat curve only shows the end of the cosine schedule
 _ALMOST_NOTHING = 3.0  # nats of KL over all dimensions: log(20), enough to distinguish twenty images
@@ -29,7 +29,7 @@ _STILL_FALLING = 0.1  # share of a run's whole gain; with more in its last third
 _CROWDED = 3.0  # nats per latent dimension, above which each dimension is full
 _SMALL_LATENT = 8  # latent dimensions up to which a latent may be too small
 _BLACK_AND_WHITE = 0.7  # share of pixel values near 0 or 1 above which images count as black and white
-_MISFIT = 3.0  # the standard prior's Fréchet distance over the fitted prior's, above which latents are not N(0, I)
+_MISFIT = 3.0  # the standard prior's kernel distance over the fitted prior's, above which latents are not N(0, I)
 _NEAR_COPIES = 0.1  # share of near copies among samples that is suspicious; among held-out images it is 0.05
 _MONOTONOUS = 0.5  # diversity of the samples over that of held-out images, below which samples are monotonous
 _SIMILAR = "else start from a model of similar pictures with `start_from` MODEL"
@@ -285,13 +285,15 @@ def _latent(evidence: Evidence) -> Iterator[Finding]:
 def _prior(evidence: Evidence) -> Iterator[Finding]:
     rows = {row.name.split(" prior")[0]: row for row in evidence.evaluation.samples}
     fitted, standard = rows.get("fitted"), rows.get("standard")
-    if fitted and standard and standard.images >= _SURE and standard.frechet > _MISFIT * fitted.frechet:
+    if not (fitted and standard) or standard.images < _SURE:
+        return
+    nearest = max(fitted.kernel, fitted.kernel_margin or 0.0)
+    if standard.kernel - (standard.kernel_margin or 0.0) > _MISFIT * nearest > 0:
         text = (
-            f"the latents do not match N(0, I): samples from it are {standard.frechet / fitted.frechet:.0f} times as "
-            "far from the images as samples from the fitted prior"
+            f"the latents do not match N(0, I): samples from it are {standard.kernel / nearest:.0f} times as far from "
+            "the images as samples from the fitted prior"
         )
-        advice = "leave `prior` fitted as it is; `beta` 2 closes the gap at the price of detail"
-        yield Finding("note", "prior", text, advice)
+        yield Finding("note", "prior", text, "leave `prior` fitted as it is")
 
 
 def _samples(evidence: Evidence) -> Iterator[Finding]:

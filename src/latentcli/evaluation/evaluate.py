@@ -1,7 +1,7 @@
 """Evaluation of a model on held-out images, beside simpler models (baselines) that the model should beat."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.evaluation import sample_metrics
 from latentcli.evaluation.result import Baseline, Evaluation, Neighbours, Pixels, SampleMetrics
-from latentcli.evaluation.sample_metrics import FeatureSpace
+from latentcli.evaluation.sample_metrics import WHITENED_BY, FeatureSpace
 from latentcli.events import Progress
 from latentcli.model import objective
 from latentcli.model.metrics import measure, psnr_per_image, squared_error, ssim
@@ -143,17 +143,20 @@ def _baselines(vae: VAE, held_out: Dataset, train: Dataset, on_training: bool) -
 def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | None]:
     """Metrics of samples from the fitted and the standard prior, and samples beside their nearest training images.
 
-    If images were held out, metrics of training images are added: those that samples of a perfect model would have.
+    Both priors are sampled at the same temperature, the default of the fitted prior. If images were held out, metrics
+    of training images are added: those that samples of a perfect model would have.
     """
     held_out, train = subject.held_out.spread(_COMPARED), subject.train
     count = len(held_out)
     if count < 2:
         return (), None
+    subject = replace(subject, features=subject.features.whitened((train or held_out).spread(WHITENED_BY).floats()))
     priors: dict[str, Prior] = {"standard prior": StandardPrior(subject.vae.config.latent_dim)}
     if not isinstance(subject.prior, StandardPrior):
-        priors = {f"fitted prior, temperature {subject.prior.temperature:g}": subject.prior, **priors}
+        priors = {"fitted prior": subject.prior, **priors}
+    at = f", temperature {subject.prior.temperature:g}"
     real = _Pictures.of(subject.features, held_out)
-    made = {name: _Pictures.sampled(subject, prior, count) for name, prior in priors.items()}
+    made = {name + at: _Pictures.sampled(subject, prior, count) for name, prior in priors.items()}
     neighbours = None
     if train:
         sets = [real, *made.values()]
@@ -186,7 +189,7 @@ class _Pictures:
 
     @classmethod
     def sampled(cls, subject: Subject, prior: Prior, count: int) -> "_Pictures":
-        z = torch.from_numpy(prior.sample(range(count), prior.temperature)).to(subject.vae.device)
+        z = torch.from_numpy(prior.sample(range(count), subject.prior.temperature)).to(subject.vae.device)
         features, few = [], torch.empty(0)
         for latents in torch.split(z, _BATCH):
             decoded = subject.vae.decode(latents).cpu()
@@ -198,6 +201,7 @@ class _Pictures:
 def _compare(name: str, made: _Pictures, real: _Pictures) -> SampleMetrics:
     """Metrics of the pictures `made` compared with the held-out images `real`; `name` is for the tables of results."""
     precision, recall = sample_metrics.precision_recall(real.features, made.features)
+    kernel, margin = sample_metrics.kernel_distance(made.features, real.features)
     nearest = near = near_in_features = None
     if made.to_training and real.to_training:
         pairs = list(zip(made.to_training, real.to_training, strict=True))
@@ -206,8 +210,9 @@ def _compare(name: str, made: _Pictures, real: _Pictures) -> SampleMetrics:
     return SampleMetrics(
         name=name,
         images=len(made.features),
+        kernel=kernel,
+        kernel_margin=margin,
         frechet=sample_metrics.frechet(made.features, real.features),
-        kernel=sample_metrics.kernel_distance(made.features, real.features),
         precision=precision,
         recall=recall,
         diversity=sample_metrics.spread(made.few) / max(sample_metrics.spread(real.few), 1e-6),

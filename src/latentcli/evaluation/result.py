@@ -26,7 +26,7 @@ class SampleMetrics:
 
     name: str
     images: int
-    frechet: float  # squared Fréchet distance of the features
+    frechet: float | None  # squared Fréchet distance of the features; None with too few images
     kernel: float  # squared kernel distance (maximum mean discrepancy) of the features
     precision: float  # share of the pictures within the images' manifold
     recall: float  # share of the images within the pictures' manifold
@@ -34,6 +34,7 @@ class SampleMetrics:
     nearest: float | None  # median distance to the nearest training image over that of held-out images
     near_copies: float | None = None  # share nearer to a training image than 95 % of held-out images, by pixels
     near_copies_in_features: float | None = None  # as `near_copies`, by features
+    kernel_margin: float | None = None  # half of the 95 % interval of `kernel`
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,10 @@ def metrics_row(name: str, metrics: Metrics, similarity: float | None = None) ->
     return name, *map(cell, numbers), cell(metrics.active_dimensions, 0)
 
 
+def _thousandths(value: float) -> str:
+    return f"{1000 * value:.1f}"
+
+
 def samples_table(result: Evaluation) -> Table | str:
     """Table of metrics of samples, a row per prior; or a sentence, if too few images were held out to compare with."""
     images, count = "training" if result.on_training else "held-out", result.held_out.images
@@ -107,13 +112,14 @@ def samples_table(result: Evaluation) -> Table | str:
     rows = [
         (
             row.name,
-            *map(cell, (row.frechet, row.kernel, row.precision, row.recall, row.diversity, row.nearest)),
+            f"{_thousandths(row.kernel)}{f' ± {_thousandths(row.kernel_margin)}' if row.kernel_margin else ''}",
+            *map(cell, (row.precision, row.recall, row.frechet, row.diversity, row.nearest)),
             f"{cell(row.near_copies)} / {cell(row.near_copies_in_features)}",
         )
         for row in result.samples
     ]
-    columns = (f"in the space of {result.feature_space}", "Fréchet", "kernel", "precision", "recall", "diversity",
-               "nearest", "near copies")  # fmt: skip
+    columns = (f"in the space of {result.feature_space}", "kernel x 1000", "precision", "recall", "Fréchet",
+               "diversity", "nearest", "near copies")  # fmt: skip
     explained = (
         "Diversity is a share of theirs."
         if result.on_training

@@ -111,11 +111,11 @@ def _metrics(model: LoadedModel, record: Record | None) -> list[Part]:
 
 
 def _sharpening(sharpening: Sharpening, evaluation: Evaluation) -> Table:
-    """Table of metrics before and after sharpening the decoder, with Fréchet distance if there are enough images."""
-    columns = ["sharpening the decoder", "PSNR, dB", "sharpness", "Fréchet distance of samples"]
+    """Table of metrics before and after sharpening the decoder, and of samples if there are enough images."""
+    columns = ["sharpening the decoder", "PSNR, dB", "sharpness", sharpening.after.distance_name]
     columns = columns if evaluation.held_out.images >= MIN_COMPARED else columns[:-1]
     rows = [
-        (name, f"{metrics.psnr:.2f}", f"{metrics.sharpness:.2f}", f"{metrics.frechet:.3g}")[: len(columns)]
+        (name, f"{metrics.psnr:.2f}", f"{metrics.sharpness:.2f}", f"{metrics.distance:.3g}")[: len(columns)]
         for name, metrics in (("before", sharpening.before), ("after", sharpening.after))
     ]
     caption = (

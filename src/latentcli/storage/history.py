@@ -52,13 +52,27 @@ class EpochReport:
         return self.reconstruction + self.kl
 
 
+# Of the samples that sharpening measures: a decoder that never drew latents near the mean draws a mesh there.
+TEMPERATURES = (0.3, 0.65, 1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class SharpMetrics:
     """Quality of a decoder on held-out images, measured before and after sharpening."""
 
     psnr: float  # dB, of reconstructions
     sharpness: float  # variance of the Laplacian of reconstructions over that of the images, median
-    frechet: float  # Fréchet distance of samples to the images, in the feature space of `evaluate`
+    frechet: float | None = None  # Fréchet distance of samples, which earlier versions measured
+    kernel: tuple[float, ...] = ()  # kernel distances of samples at TEMPERATURES, in the feature space of `evaluate`
+
+    @property
+    def distance(self) -> float:
+        """Mean kernel distance of samples; of earlier versions the Fréchet distance, as `distance_name` says."""
+        return sum(self.kernel) / len(self.kernel) if self.kernel else self.frechet or 0.0
+
+    @property
+    def distance_name(self) -> str:
+        return "kernel distance of samples" if self.kernel else "Fréchet distance of samples"
 
 
 @dataclass(frozen=True, slots=True)

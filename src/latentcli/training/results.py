@@ -236,8 +236,8 @@ def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str
             f"{sharp.before.sharpness:.2f} and {sharp.after.sharpness:.2f}"
         )
         if training.held_out_images >= MIN_COMPARED:
-            distances = f"{sharp.before.frechet:.2f} and {sharp.after.frechet:.2f}"
-            rows["sharpening"] += f", Fréchet distance of samples {distances}"
+            distances = f"{sharp.before.distance:.3g} and {sharp.after.distance:.3g}"
+            rows["sharpening"] += f", {sharp.after.distance_name} {distances}"
     known = "its training images" + (f" and those of `{training.start_from}`" if training.start_from else "")
     held_out = "No images were held out, so nothing was measured."
     if found := training.held_out:

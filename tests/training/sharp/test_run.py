@@ -39,7 +39,7 @@ OPTIONS: dict[str, Any] = {
     "precision": "fp32",
     "held_out": "0.2",
 }
-BEFORE = SharpMetrics(psnr=25.0, sharpness=0.2, frechet=2.0)
+BEFORE = SharpMetrics(psnr=25.0, sharpness=0.2, kernel=(0.3, 0.2, 0.1))
 
 
 @pytest.fixture
@@ -140,9 +140,9 @@ def test_a_decoder_that_goes_astray_is_not_taken(trained, few_steps, monkeypatch
     ("change", "good"),
     [
         ({"sharpness": 0.6}, True),
-        ({"sharpness": 0.6, "psnr": 23.6, "frechet": 1.0}, True),
+        ({"sharpness": 0.6, "psnr": 23.6, "kernel": (0.3, 0.1, 0.0)}, True),
         ({"sharpness": 0.6, "psnr": 23.4}, False),
-        ({"sharpness": 0.6, "frechet": 2.2}, False),
+        ({"sharpness": 0.6, "kernel": (0.32, 0.1, 0.0)}, False),
         ({}, False),
     ],
 )
@@ -237,7 +237,7 @@ def test_one_held_out_image_is_not_measured_alone(tmp_path, always):
     started = next(report for report in reports if isinstance(report, events.Started))
     assert started.held_out == 1
     assert started.before
-    assert math.isfinite(started.before.frechet)
+    assert math.isfinite(started.before.distance)
 
 
 def test_a_checkpoint_of_former_weights_is_left_alone(trained, always):

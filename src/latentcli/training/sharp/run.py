@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentcli.config import Device, Precision
 from latentcli.defaults import SHARP_LEAST_STEPS, SHARP_SHARE
-from latentcli.evaluation.sample_metrics import open_features
+from latentcli.evaluation.sample_metrics import WHITENED_BY, open_features
 from latentcli.events import Note, Progress, Wrote
 from latentcli.model.metrics import measure
 from latentcli.model.modelfile import load_model
@@ -19,7 +19,7 @@ from latentcli.model.objective import draw_errors
 from latentcli.storage import history
 from latentcli.storage.catalog import find_model
 from latentcli.storage.files import check_writable_folder, exclusive, remove_parts, write_whole
-from latentcli.storage.history import Sharpening, SharpMetrics
+from latentcli.storage.history import TEMPERATURES, Sharpening, SharpMetrics
 from latentcli.storage.names import MODEL_FILE, PLAIN_FILE, SHARP_RESUME_FILE
 from latentcli.training import events, loop, machine, results
 from latentcli.training.images import Images, images_of, read
@@ -35,9 +35,9 @@ from latentcli.training.step import SETTLING_IMAGES
 MOST_LOST = 1.5  # dB of held-out PSNR that a sharper decoder may lose
 _AIM = 1.3  # dB of PSNR to lose: measurements adjust the weight of the loss terms to this
 _LIGHTEST, _HEAVIEST = 0.1, 6.0  # limits of the weight of all loss terms except the pixel loss
-_WORSE = 1.05  # Fréchet distance over that before sharpening, above which a decoder is rejected
+_WORSE = 1.05  # kernel distance over that before sharpening, above which a decoder is rejected
 _LATENTS, _FIRST_SEED = 2048, 1 << 20  # samples of the prior to train on, and the seed of the first
-_MEASURED = 500  # samples of the prior to measure on
+_MEASURED = 250  # samples of the prior to measure on at each temperature
 _SHARPER = 1.05  # sharpness over that before sharpening, from which a decoder is accepted
 _MEASUREMENTS = 12  # of the decoder during a sharpening
 _ON_MEMORY = "close other programs, or sharpen a model of a smaller `size`"
@@ -76,10 +76,10 @@ class _Sharpener(loop.Task):
         assert self.model.header.training, "the plan was made of it"
         self.training = self.model.header.training  # before sharpening
         prior, held_out = self.model.prior, images.held_out
-        self.measured_on = held_out if held_out and len(held_out) > 1 else images.train  # Fréchet distance needs two
-        self.meter = SharpMeter(
-            self.measured_on, prior.sample(range(_MEASURED), prior.temperature), open_features(None)
-        )
+        self.measured_on = held_out if held_out and len(held_out) > 1 else images.train  # a distance needs two
+        latents = [prior.sample(range(_MEASURED), temperature) for temperature in TEMPERATURES]
+        space = open_features(None).whitened(images.train.spread(WHITENED_BY).floats())
+        self.meter = SharpMeter(self.measured_on, latents, space)
         self.latents = torch.from_numpy(prior.sample(range(_FIRST_SEED, _FIRST_SEED + _LATENTS), prior.temperature))
         self.speed: float | None = None  # seconds per step; None if not measured
         self.images_per_step = min(plan.config.batch_size, len(images.train))
@@ -142,11 +142,11 @@ class _Sharpener(loop.Task):
         return step == steps or step % max(1, steps // _MEASUREMENTS) == 0
 
     def measure(self) -> Generator[events.Report, None, list[events.Report]]:
-        """Measure the decoder, keep it if sharper, and adjust the loss weight so that PSNR falls by about _AIM dB."""
+        """Measure the decoder, keep it if the best so far, and adjust the loss weight to lose about _AIM dB of PSNR."""
         position = self.position
         yield events.Measuring(position.step, position.steps)
         metrics, before = self.meter(self.learner.evaluated), position.before
-        if is_better(metrics, before):
+        if is_better(metrics, before) and (not position.best or metrics.distance < position.best.distance):
             self.learner.keep()
             position.best = metrics
         # Multiplying the weight by e loses 0.5 dB more, as measured with weights of 0.2 to 3.
@@ -219,16 +219,17 @@ def plan_after(plan: Plan) -> SharpPlan:
 
 
 def is_better(metrics: SharpMetrics, before: SharpMetrics) -> bool:
-    """Whether a decoder is sharper than `before`, with little loss of PSNR and a Fréchet distance about as low."""
+    """Whether a decoder is sharper than `before`, with little loss of PSNR and kernel distances about as low."""
     lost = before.psnr - metrics.psnr
     is_sharper = metrics.sharpness >= _SHARPER * before.sharpness
-    return is_sharper and lost <= MOST_LOST and metrics.frechet <= _WORSE * before.frechet
+    is_near = all(own <= _WORSE * old for own, old in zip(metrics.kernel, before.kernel, strict=False))
+    return is_sharper and lost <= MOST_LOST and is_near
 
 
 def compare(before: SharpMetrics, after: SharpMetrics) -> str:
-    """Sharpness, PSNR and Fréchet distance before and after sharpening, as a phrase for messages."""
+    """Sharpness, PSNR and distances of samples before and after sharpening, as a phrase for messages."""
     return (
         f"sharpness {before.sharpness:.2f} -> {after.sharpness:.2f} of the images', "
         f"PSNR {before.psnr:.2f} -> {after.psnr:.2f} dB, "
-        f"Fréchet distance of samples {before.frechet:.3g} -> {after.frechet:.3g}"
+        f"{after.distance_name} {before.distance:.3g} -> {after.distance:.3g}"
     )
