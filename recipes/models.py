@@ -2,13 +2,14 @@
 
     python recipes/models.py NAME DATA [FOLDER]
     python recipes/models.py prior NAME DATA [FOLDER]
+    python recipes/models.py vectors NAME DATA [FOLDER]
     python recipes/models.py measure NAME DATA [FOLDER]
 
 NAME is one of faces, digits, digits-plane, avatars, emoji. DATA holds `faces/` and `attributes.csv`, `mnist/train` and
 `mnist/test`, `avatars/` and `avatars.csv`, or `emoji/` and `emoji.csv`. The run is kept in `models/NAME` of the
 current folder; when it is interrupted, the same command goes on. What is published is written into FOLDER/NAME, the
-repository's `models/` unless told. `prior` only fits the prior of a published model anew, and `measure` only makes its
-evaluation and its card anew.
+repository's `models/` unless told. `prior` only fits the prior of a published model anew, `vectors` its vectors, and
+`measure` only makes its evaluation and its card anew.
 """
 
 import csv
@@ -28,7 +29,7 @@ from scipy.ndimage import distance_transform_edt, maximum_filter
 from latentcli import ConceptVector, ModelConfig
 from latentcli.data.sources import held_out_then
 from latentcli.evaluation.record import Record
-from latentcli.figures.table import Table, markdown
+from latentcli.figures.table import Table, cell, markdown
 from latentcli.model.flow import FlowPrior
 from latentcli.model.modelfile import KIND, LoadedModel, load_model, save_model
 from latentcli.model.prior import Prior
@@ -43,8 +44,10 @@ from latentcli.training.results import Trained, fit_prior, model_card
 CARDS = Path(__file__).with_name("cards")  # what each card ends with
 PUBLISHED = Path(__file__).parents[1] / "models"
 EXPLANATION = """\
-Differences of class means. AUCs are those of images held out of training, or cross-validated where those are few. The
-last column: images are edited by +1, decoded, encoded again and judged by discriminants.
+Differences of class means. Gaps, in standard deviations within a class and with their 95 % intervals, and AUCs are
+those of images held out of training, or cross-validated where those are few; "of all" counts the images between the
+thresholds of the labels, too. The last column: images are edited by +1, decoded, encoded again and judged by
+discriminants.
 """
 LATENTS = "images.latents.safetensors"
 T = TypeVar("T")
@@ -245,16 +248,16 @@ def store(
 def card(folder: Path, name: str) -> str:
     header = read_model_header(folder / "model.safetensors")
     assert header.training
-    columns = "vector", "with / without", "gap in within-class sd", "held-out AUC", "of an LDA", "edits move, in sd"
+    columns = "vector", "with / without", "gap, sd", "held-out AUC", "of all", "of an LDA", "edits move, in sd"
     rows = []
     for path in sorted((folder / "vectors").glob("*.safetensors")):
         vector = ConceptVector.load(path)
         found = vector.diagnostics
         moved = [shift for shift in (found.own_shift, *found.side_effects) if shift]
-        auc, lda = ("-" if value is None else f"{value:.3f}" for value in (found.auc, found.auc_lda))
+        areas = map(cell, (found.auc, found.auc_all, found.auc_lda))
         shifts = ", ".join(f"{shift.concept} {shift.shift:+.2f}" for shift in moved) or "-"
-        counts, gap = f"{vector.positives} / {vector.negatives}", f"{vector.gap_in_sigma:.2f}"
-        rows.append((f"`{vector.name}`", counts, gap, auc, lda, shifts))
+        counts = f"{vector.positives} / {vector.negatives}"
+        rows.append((f"`{vector.name}`", counts, vector.gap_in_words, *areas, shifts))
     general = model_card(name, ModelConfig.from_json(header.config), header.training)
     notes = (CARDS / f"{name}.md").read_text()
     return f"{general}\n## Concept vectors\n\n{markdown(Table('', columns, rows))}\n\n{EXPLANATION}\n{notes}"
@@ -293,6 +296,18 @@ def refit(folder: Path, recipe: Recipe, data: Path) -> None:
     (folder / "README.md").write_text(card(folder, folder.name))
 
 
+def fit_vectors(folder: Path, recipe: Recipe, data: Path) -> None:
+    """Fit the vectors of a model anew, in a copy of it: those of a bundled model would go to the user's folder."""
+    with tempfile.TemporaryDirectory() as temporary:
+        work, copy = Path(temporary), Path(temporary) / folder.name
+        store(folder / "model.safetensors", copy / "model.safetensors", bundled=False)
+        latentcli("encode", data / recipe.images, "--model", copy, "--output", work / LATENTS)
+        for concept, options in recipe.vectors(data, work).items():
+            latentcli("vectors", "fit", concept, *options, "--model", copy)
+        shutil.rmtree(folder / "vectors", ignore_errors=True)
+        shutil.copytree(copy / "vectors", folder / "vectors")
+
+
 def choice_of(model: LoadedModel, recipe: Recipe, data: Path) -> Choice:
     """The images and labels that the training of a published model chose, by the rule of its time."""
     config, table = model.config, Path("parts.csv") if "--labels" in recipe.training else None
@@ -313,7 +328,7 @@ def result_of(events: Generator[object, None, T]) -> T:
 
 
 def main() -> None:
-    steps = {"prior": refit, "measure": measure}
+    steps = {"prior": refit, "vectors": fit_vectors, "measure": measure}
     step = steps.get(sys.argv[1])
     name, data, *rest = sys.argv[1 + bool(step) :]
     folder, recipe = Path(rest[0] if rest else PUBLISHED) / name, RECIPES[name]
@@ -328,11 +343,7 @@ def make(folder: Path, recipe: Recipe, data: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     file = folder / "model.safetensors"
     store(Path("models", name, "model.safetensors"), file, name=name, licence=recipe.licence)
-    with tempfile.TemporaryDirectory() as temporary:
-        work = Path(temporary)
-        latentcli("encode", data / recipe.images, "--model", folder, "--output", work / LATENTS)
-        for concept, options in recipe.vectors(data, work).items():
-            latentcli("vectors", "fit", concept, *options, "--model", folder)
+    fit_vectors(folder, recipe, data)
     latentcli("sample", "--model", folder, "--output", folder / "samples.png")
     store(file, file, bundled=True)
     measure(folder, recipe, data)

@@ -9,7 +9,8 @@ from sklearn.metrics import roc_auc_score
 from latentcli.concepts import diagnostics
 from latentcli.concepts.diagnostics import Shift, Verdict, judge
 from latentcli.concepts.fit import Examples, FitSettings, find
-from tests.concepts.conftest import ROUND, drawn
+from latentcli.model.prior import Geometry
+from tests.concepts.conftest import GAP, ROUND, drawn
 
 
 def measure(examples, held_out, settings, where):
@@ -35,6 +36,7 @@ def test_it_is_measured_on_the_held_out_images():
     assert found.auc == pytest.approx(roc_auc_score(held_out.shows, held_out.z @ v))
     assert found.measured_on == "100 with and 100 without: held-out images"
     assert len(scores.shows) == 200
+    assert scores.some().shows.sum() == 100
 
 
 def test_without_held_out_images_it_is_cross_validated():
@@ -46,10 +48,82 @@ def test_without_held_out_images_it_is_cross_validated():
 
 
 def test_shuffled_labels_are_no_better_than_chance():
-    shuffled = drawn(400, 0).shuffled(np.random.default_rng(5))
-    found, _ = measure(shuffled, drawn(200, 1).shuffled(np.random.default_rng(6)), FitSettings(), ROUND)
+    shuffled, held_out = (
+        replace(drawn(count, seed), shows=np.random.default_rng(seed).permutation(count) % 2 == 0)
+        for count, seed in ((400, 0), (200, 1))
+    )
+    found, _ = measure(shuffled, held_out, FitSettings(), ROUND)
     assert found.chance > 0.5
     assert judge(found, 32).advice.startswith("no better than chance")
+
+
+def noise(seed, each, **more):
+    """Latents of 48 dimensions whose labels mean nothing."""
+    rng = np.random.default_rng(seed)
+    return Examples(rng.standard_normal((2 * each, 48)), np.arange(2 * each) % 2 == 0, **more)
+
+
+WIDE = Geometry(np.zeros(48), np.eye(48), lambda: np.zeros((1, 48)))
+
+
+@pytest.mark.parametrize(("each", "held_out"), [(10, 0), (40, 0), (40, 60)])
+def test_the_gap_of_random_labels_is_zero_within_its_interval(each, held_out, monkeypatch):
+    monkeypatch.setattr(diagnostics, "_SHUFFLES", 1)
+    inside = []
+    for seed in range(40):
+        found, _ = measure(noise(seed, each), noise(1000 + seed, held_out), FitSettings(), WIDE)
+        inside.append(abs(found.gap) <= found.margin)
+    assert np.sum(inside) >= 35
+
+
+@pytest.mark.parametrize("pairs", [None, np.arange(40) // 2])
+def test_p_values_of_random_labels_are_spread_evenly(pairs, monkeypatch):
+    monkeypatch.setattr(diagnostics, "_SHUFFLES", 39)
+    values = [measure(noise(seed, 20, pairs=pairs), noise(0, 0), FitSettings(), WIDE)[0].p_value for seed in range(60)]
+    assert np.mean(values) == pytest.approx(0.5, abs=0.12)
+    assert np.mean(np.array(values) <= 0.05) < 0.15
+
+
+def test_p_values_of_a_concept_are_as_small_as_the_shuffles_allow(good):
+    assert (good.shuffles, good.p_value) == (199, 1 / 200)
+    slow, _ = measure(drawn(60, 0), drawn(0, 0), FitSettings("lda"), ROUND)
+    assert (slow.shuffles, slow.p_value) == (19, 1 / 20)
+
+
+def test_shuffles_keep_the_counts_of_folds_and_cells_and_swap_pairs():
+    cell = np.arange(40) // 2 % 2
+    folds = diagnostics._Folds(drawn(40, 0, cells={"c": cell}), np.arange(40) // 8, (0, 1, 2, 3, 4))
+    for permutation in folds.shuffles(5, np.random.default_rng(0)):
+        assert sorted(permutation) == list(range(40))
+        assert np.array_equal(folds.fold[permutation], folds.fold)
+        assert np.array_equal(cell[permutation], cell)
+    pairs = np.arange(40) // 2
+    paired = diagnostics._Folds(drawn(40, 0, pairs=pairs), pairs % 5, (0, 1, 2, 3, 4))
+    for permutation in paired.shuffles(5, np.random.default_rng(0)):
+        assert np.array_equal(pairs[permutation], pairs)
+
+
+def test_the_auc_of_all_counts_the_images_between_the_thresholds():
+    held_out = drawn(400, 1)
+    hard = drawn(400, 2, GAP / 5)
+    hard = replace(hard, z=hard.z + GAP * 2 / 5)
+    args = drawn(600, 0), held_out, FitSettings(), ROUND
+    direction = find(drawn(600, 0), FitSettings(), ROUND)
+    found = diagnostics.measure(*args, direction, hard)[0]
+    scores = np.concatenate([held_out.z, hard.z]) @ direction.v
+    assert found.auc_all == pytest.approx(roc_auc_score(np.concatenate([held_out.shows, hard.shows]), scores))
+    heavier = diagnostics.measure(*args, direction, hard, 20.0)[0]
+    assert heavier.auc_all
+    assert found.auc_all
+    assert found.auc
+    assert heavier.auc_all < found.auc_all < found.auc
+
+
+def test_areas_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    scores, shows = rng.integers(0, 9, (50, 2)).astype(float), rng.random((50, 2)) < 0.4
+    expected = [roc_auc_score(shows[:, column], scores[:, column]) for column in range(2)]
+    assert diagnostics.areas(scores, shows) == pytest.approx(expected)
 
 
 def test_five_and_five_images_give_a_figure_and_a_warning():
@@ -60,25 +134,29 @@ def test_five_and_five_images_give_a_figure_and_a_warning():
     assert "label 20 or more" in judge(found, 32).advice
 
 
-def test_the_expected_cosine_is_that_with_the_true_vector():
+def test_the_expected_cosine_of_a_classifier_is_that_with_the_true_vector():
     """Spearman-Brown from halves against the truth, over many draws."""
     gap = np.zeros(40)
     gap[0] = 1.5
-    where = type(ROUND)(np.zeros(40), np.eye(40), lambda: np.zeros((1, 40)))
-    result, true = [], []
+    where = Geometry(np.zeros(40), np.eye(40), lambda: np.zeros((1, 40)))
+    settings, said, true = FitSettings("lda", shrunk=False), [], []
     for seed in range(20):
         examples = drawn(100, seed, gap)
-        result.append(measure(examples, drawn(0, 0, gap), FitSettings(), where)[0].steadiness)
-        v = find(examples, FitSettings(), where).v
-        true.append(v[0] / np.linalg.norm(v))
-    assert np.mean(result) == pytest.approx(np.mean(true), abs=0.06)
+        direction = find(examples, settings, where)
+        said.append(diagnostics._expected_cosine(examples, settings, where, direction, np.random.default_rng(0)) or 0)
+        true.append(direction.v[0] / np.linalg.norm(direction.v))
+    assert np.mean(said) == pytest.approx(np.mean(true), abs=0.06)
+
+
+def test_older_files_have_the_agreement_of_halves(good):
+    assert replace(good, cosine=None, agreement=0.6).steadiness == pytest.approx((2 * 0.6 / 1.6) ** 0.5)
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
         ({"auc": 0.6, "auc_lda": 0.6, "chance": 0.55}, "barely encodes the concept"),
-        ({"agreement": 0.2}, "too few images"),
+        ({"cosine": 0.2}, "too few images"),
         ({"own_shift": Shift("smile", 3.0), "side_effects": (Shift("male", -1.2),)}, "try `balance_by` male"),
         (
             {"own_shift": Shift("smile", 3.0), "side_effects": (Shift("male", 1.2),), "balanced": "x"},
@@ -119,7 +197,7 @@ def test_folders_cannot_be_balanced_and_the_advice_does_not_say_so(good):
 def test_in_a_small_latent_space_the_model_is_to_blame_not_the_labels(good):
     absent = replace(good, auc=0.58, auc_lda=0.58, chance=0.55)
     assert "too small for this concept" in judge(absent, 2).advice
-    assert judge(replace(absent, chance=0.6), 2).advice.endswith("train with more latent dimensions")
+    assert judge(replace(absent, p_value=0.3), 2).advice.endswith("train with more latent dimensions")
 
 
 def test_opposites_differ_from_twins(good):

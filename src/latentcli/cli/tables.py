@@ -63,7 +63,10 @@ def _in_short(vector: "ConceptVector") -> Iterator[str]:
     verdict, images = vector.verdict, vector.diagnostics.measured_on.rpartition(": ")[2]
     yield f"{vector.name}: {vector.positives} with, {vector.negatives} without"
     if vector.auc is not None:
-        yield f"  AUC {vector.auc:.3f} on {images}{'' if verdict.advice else f': {verdict.word}'}"
+        everyone = vector.diagnostics.auc_all
+        between = "" if everyone is None else f", {everyone:.3f} with those between the thresholds"
+        yield f"  AUC {vector.auc:.3f} on {images}{between}{'' if verdict.advice else f': {verdict.word}'}"
+        yield f"  gap {vector.gap_in_words} within-class sd"
     if verdict.advice:
         yield f"  {verdict.advice}"
 
@@ -78,19 +81,21 @@ def describe(vector: "ConceptVector") -> Iterator[str]:
         )
     elif not vector.positives:
         terms = ", ".join(f"{name}={strength:g}" for name, strength in vector.combined)
-        yield f"{vector.name}: {terms}; strength 1 is {vector.gap_in_sigma:.2f} sd of the images"
+        yield f"{vector.name}: {terms}; strength 1 is {vector.length_in_sigma:.2f} sd of the images"
         return
     else:
         auc, auc_lda = ("-" if value is None else f"{value:.3f}" for value in (figures.auc, figures.auc_lda))
+        everyone = "" if figures.auc_all is None else f", {figures.auc_all:.3f} with the images between the thresholds"
         yield (
-            f"{vector.name}: {vector.positives} with, {vector.negatives} without; strength 1 is "
-            f"{vector.gap_in_sigma:.2f} within-class sd; AUC {auc} (LDA {auc_lda}) on {figures.measured_on}"
+            f"{vector.name}: {vector.positives} with, {vector.negatives} without; gap {vector.gap_in_words} "
+            f"within-class sd; AUC {auc}{everyone} (LDA {auc_lda}) on {figures.measured_on}"
         )
+    if vector.origin:
+        yield f"  labels: {vector.origin}"
     if figures.steadiness is not None:
-        fewer = f", shrunk to {figures.dimensions} leading dimensions" if figures.dimensions else ""
-        yield f"  expected cosine with the vector from unlimited images: {figures.steadiness:.2f}{fewer}"
-    if figures.chance is not None:
-        yield f"  threshold {vector.threshold:+.2f}; vectors of shuffled labels reach AUC {figures.chance:.2f}"
+        yield f"  expected cosine with the vector from unlimited images: {figures.steadiness:.2f}"
+    if figures.chance_in_words:
+        yield f"  threshold {vector.threshold:+.2f}; {figures.chance_in_words}"
     if figures.balanced:
         yield f"  balanced {figures.balanced}"
     if figures.thin:
@@ -115,6 +120,7 @@ def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> 
         "method": vector.method,
         "positives": vector.positives,
         "negatives": vector.negatives,
+        "labels": vector.origin,
         "gap_in_sigma": vector.gap_in_sigma if math.isfinite(vector.gap_in_sigma) else None,
         "threshold": vector.threshold,
         **asdict(vector.diagnostics),

@@ -2,22 +2,24 @@
 
 import contextlib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from latentcli.concepts.fit import Direction, Examples, FitSettings, discriminant, find
+from latentcli.concepts.fit import Direction, Examples, FitSettings, Weights, discriminant, find, gap_of, orthogonalised
+from latentcli.concepts.shrink import means
 from latentcli.errors import ConfigError
 from latentcli.model.prior import Geometry
 
-MIN_HELD_OUT = 20  # held-out images of each class; with fewer the labelled images are cross-validated
+MIN_HELD_OUT = 50  # held-out images of each class, so that percentiles are images; with fewer there are folds
 SMALL = 8  # a latent space of up to 8 dimensions has too few directions to tell concepts apart
 _FOLDS = 5  # of the cross-validation
 _MIN_MEASURED = 5  # images of each class; with fewer there is no AUC
 _MIN_HALVED = 4  # images of each class; with fewer there is no expected cosine
-_ROUNDS = 20  # fits to random halves, and fits to shuffled labels
-_SLOW_ROUNDS = 5  # the same for logistic regression and SVM, which are slow
+_HALVINGS = 5  # fits to random halves, of classifiers
+_SHUFFLES, _SLOW_SHUFFLES = 199, 19  # fits to permuted labels: of differences of means, and of classifiers
+_BY_CHANCE = 0.05  # p-value above which a vector is no better than chance
 _STORED = 1000  # most scores of each class that are stored for charts
 _ABSENT = 0.65  # below this AUC of LDA the latent space does not encode the concept
 _HIDDEN = 0.1  # if LDA's AUC exceeds the vector's by more, other factors vary along the vector
@@ -47,22 +49,32 @@ class Diagnostics:
     measured_on: str = ""  # number and kind of the measured images, in words
     auc: float | None = None  # of projections onto the vector
     auc_lda: float | None = None  # of a shrinkage LDA: the most that the latent space encodes linearly
-    chance: float | None = None  # AUC that 19 of 20 vectors of shuffled labels stay below
-    agreement: float | None = None  # mean cosine between vectors fitted to random halves
+    auc_all: float | None = None  # AUC with the held-out images between the classes' thresholds; None without any
+    gap: float | None = None  # class gap of the projections, in within-class standard deviations
+    margin: float | None = None  # half the width of the gap's 95 % interval
+    chance: float | None = None  # AUC that 19 of 20 vectors of permuted labels stay below
+    p_value: float | None = None  # (k + 1) / (n + 1) for k of n vectors of permuted labels with this AUC or more
+    shuffles: int = 0  # n
+    cosine: float | None = None  # expected, with the vector from unlimited images
+    agreement: float | None = None  # in older files: mean cosine of vectors fitted to random halves
     kept: float = 1.0  # share of the vector's length left after orthogonalising
     balanced: str = ""  # columns it is balanced by and the way of balancing, in words
     thin: tuple[str, ...] = ()  # cells with few images of a class, in words
-    dimensions: int | None = None  # principal dimensions left after shrinking; None if not shrunk
     own_shift: Shift | None = None  # of the concept that the vector was fitted to
     side_effects: tuple[Shift, ...] = ()  # shifts of other concepts
 
     @property
     def steadiness(self) -> float | None:
-        """Expected cosine between the vector and one fitted to unlimited images: Spearman-Brown of `agreement`."""
-        if self.agreement is None:
-            return None
-        r = max(0.0, self.agreement)
-        return math.sqrt(2 * r / (1 + r))
+        """Expected cosine between the vector and one fitted to unlimited images."""
+        return self.cosine if self.agreement is None else spearman_brown(self.agreement)
+
+    @property
+    def chance_in_words(self) -> str:
+        """What vectors of permuted labels reach, with the p-value; "" if that was not measured."""
+        if self.chance is None:
+            return ""
+        p = "" if self.p_value is None else f"; p = {self.p_value:.3f} by {self.shuffles} shuffles"
+        return f"vectors of shuffled labels reach AUC {self.chance:.2f}{p}"
 
     @property
     def shifts(self) -> list[Shift]:
@@ -77,105 +89,241 @@ class Diagnostics:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores (n,) of the measured images, for ROC curves and histograms."""
+    """Scores (n,) of the measured images."""
 
     projection: np.ndarray  # onto the vector
     discriminant: np.ndarray  # of a shrinkage LDA
     shows: np.ndarray  # bool: whether the image shows the concept
 
+    def within(self) -> float:
+        """Pooled within-class standard deviation of the projections."""
+        return within(self.projection, self.shows)
+
+    def some(self) -> "Scores":
+        """Scores of up to 1,000 images of each class, for ROC curves and histograms."""
+        rng = np.random.default_rng(0)
+        rows = np.sort(
+            np.concatenate([rng.permutation(np.flatnonzero(self.shows == kind))[:_STORED] for kind in (True, False)])
+        )
+        return Scores(self.projection[rows], self.discriminant[rows], self.shows[rows])
+
+
+def within(scores: np.ndarray, shows: np.ndarray) -> float:
+    """Pooled within-class standard deviation of `scores` (n,); `shows` (n,) bool are the classes."""
+    around = np.concatenate([scores[shows == kind] - scores[shows == kind].mean() for kind in (True, False)])
+    return float(np.sqrt(np.square(around).sum() / max(1, len(around) - 2)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Folds:
+    """Labelled images in folds: directions are fitted to all but one fold and measured on it."""
+
+    examples: Examples
+    fold: np.ndarray  # (n,) int
+    measured: tuple[int, ...]  # folds to measure on, one after the other
+
+    def fitted_on(self) -> Iterator[Examples]:
+        """For each measured fold the other images."""
+        return (self.examples.take(self.fold != number) for number in self.measured)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Rows (n,) of the measured images, fold after fold."""
+        return np.concatenate([np.flatnonzero(self.fold == number) for number in self.measured])
+
+    def projections(self, directions: Iterable[np.ndarray]) -> np.ndarray:
+        """Projections (n, k) of the measured images onto unit directions, (k, latent_dim) for each measured fold.
+
+        They are counted from the mean of the images that the fold's directions were fitted to.
+        """
+        found = []
+        for number, v in zip(self.measured, directions, strict=True):
+            units = v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12)
+            outside = self.fold != number
+            found.append((self.examples.z[~outside] - self.examples.z[outside].mean(axis=0)) @ units.T)
+        return np.concatenate(found)
+
+    def shuffles(self, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """Permutations (n,) of the labels that keep each fold's and each cell's counts, or that swap within pairs."""
+        if self.examples.pairs is not None:
+            order = np.argsort(self.examples.pairs, kind="stable").reshape(-1, 2)
+            swapped = [np.where(rng.random((len(order), 1)) < 0.5, order, order[:, ::-1]) for _ in range(count)]
+        else:
+            group = self.fold + (1 + self.fold.max()) * self.examples.combinations()[0]
+            order = np.argsort(group, kind="stable")
+            swapped = [np.lexsort((rng.random(len(group)), group)) for _ in range(count)]
+        permutations = np.empty((count, len(self.fold)), dtype=np.int64)
+        for row, places in zip(permutations, swapped, strict=True):
+            row[order] = places
+        return list(permutations)
+
 
 def measure(
-    examples: Examples, held_out: Examples, settings: FitSettings, geometry: Geometry, direction: Direction
-) -> tuple[Diagnostics, Scores]:
-    """Diagnostics of `direction`, fitted to `examples` with `settings`, and scores for charts; shifts are left unset.
+    examples: Examples,
+    held_out: Examples,
+    settings: FitSettings,
+    geometry: Geometry,
+    direction: Direction,
+    between: Examples | None = None,
+    each: float = 1.0,
+) -> tuple[Diagnostics, Scores | None]:
+    """Diagnostics of `direction`, fitted to `examples` with `settings`, and scores; shifts are left unset.
 
-    Measured are `held_out`, or, if one of its classes has fewer than 20 images, `examples` by cross-validation.
+    Measured are `held_out`, or, if one of its classes has fewer than 50 images, `examples` by cross-validation; with
+    fewer than 5 nothing is, and there are no scores. `between` are images whose labels lie between the thresholds of
+    the classes; each stands for `each` of them.
     """
-    from sklearn.metrics import roc_auc_score
-
-    rng, settings = np.random.default_rng(0), settings.resolved(examples)
-    enough = _smaller_class(held_out) >= MIN_HELD_OUT
-    splits = [(examples, held_out)] if enough else _folds(examples, settings, geometry, rng)
-    shows = np.concatenate([np.zeros(0, dtype=bool), *(measured.shows for _, measured in splits)])
-
-    def fitted(part: Examples) -> np.ndarray:
-        return direction.v if part is examples else find(part, settings, geometry).v
-
-    def fitted_lda(part: Examples) -> np.ndarray:
-        return discriminant(part, part.z[part.shows].mean(axis=0) - part.z[~part.shows].mean(axis=0))
-
-    def score(fit: Callable[[Examples], np.ndarray]) -> np.ndarray:
-        """Projections of all measured images, each onto the unit direction that `fit` returns for its training part."""
-        scores = [np.zeros(0)]
-        for fitted_on, measured in splits:
-            w = fit(fitted_on)
-            w = w / max(float(np.linalg.norm(w)), 1e-12)
-            means = [(fitted_on.z[fitted_on.shows == kind] @ w).mean() for kind in (True, False)]
-            scores.append(measured.z @ w - (0.0 if enough else sum(means) / 2))
-        return np.concatenate(scores)
-
-    def chance() -> float:
-        area = roc_auc_score(shows, score(lambda part: fitted(part.shuffled(rng))))
-        return 0.5 + abs(float(area) - 0.5)
-
-    def agreement() -> float:
-        a, b = (fitted(half) for half in examples.halves(rng))
-        return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-
-    rounds = _SLOW_ROUNDS if settings.method in ("logistic", "svm") else _ROUNDS
-    projection, lda = score(fitted), score(fitted_lda)
-    areas = _repeated(chance, rounds if splits else 0)
-    stored = [rng.permutation(np.flatnonzero(shows == kind))[:_STORED] for kind in (True, False)]
-    rows = np.sort(np.concatenate(stored))
-    cosines = _repeated(agreement, rounds if _smaller_class(examples) >= _MIN_HALVED else 0)
-    images = "held-out images" if enough else f"the images it was fitted on, {_FOLDS}-fold cross-validated"
-    counts = f"{int(shows.sum())} with and {int((~shows).sum())} without: {images}"
+    rng = np.random.default_rng(0)
     diagnostics = Diagnostics(
-        measured_on=counts if splits else "too few images",
-        auc=float(roc_auc_score(shows, projection)) if splits else None,
-        auc_lda=float(roc_auc_score(shows, lda)) if splits else None,
-        chance=float(np.quantile(areas, 0.95)) if areas else None,
-        agreement=float(np.mean(cosines)) if cosines else None,
+        measured_on="too few images",
+        cosine=_expected_cosine(examples, settings, geometry, direction, rng),
         kept=direction.kept,
         balanced=direction.balanced,
         thin=direction.thin,
-        dimensions=direction.dimensions,
     )
-    return diagnostics, Scores(projection[rows], lda[rows], shows[rows])
+    folds = _folds(examples, held_out, rng)
+    is_held_out = folds is not None and len(folds.measured) == 1
+    try:
+        fits = [] if folds is None else [
+            direction.v if is_held_out else find(part, settings, geometry).v for part in folds.fitted_on()
+        ]  # fmt: skip
+    except ConfigError:  # an empty cell, or the same images in both classes
+        fits = []
+    if not fits or folds is None:
+        return diagnostics, None
+    unit = direction.v / np.linalg.norm(direction.v)
+    measured, lda = folds.examples.take(folds.rows), [_lda(part) for part in folds.fitted_on()]
+    projection = folds.projections(v[None] for v in fits)[:, 0] + examples.z.mean(axis=0) @ unit
+    scores = Scores(projection, folds.projections(w[None] for w in lda)[:, 0], measured.shows)
+    auc, auc_lda = areas(np.stack([scores.projection, scores.discriminant], axis=1), scores.shows[:, None])
+    by_chance = _areas_by_chance(folds, settings, geometry, rng)
+    gap, error = _gap(replace(measured, z=projection[:, None]), geometry, None if is_held_out else direction)
+    kind = "held-out images" if is_held_out else f"the images it was fitted on, {_FOLDS}-fold cross-validated"
+    return replace(
+        diagnostics,
+        measured_on=f"{int(scores.shows.sum())} with and {int((~scores.shows).sum())} without: {kind}",
+        auc=float(auc),
+        auc_lda=float(auc_lda),
+        auc_all=None if between is None else _area_of_all(scores, between.z @ unit, between.shows, each),
+        chance=float(np.quantile(by_chance, 0.95)),
+        p_value=float((1 + (by_chance >= auc).sum()) / (1 + len(by_chance))),
+        shuffles=len(by_chance),
+        gap=gap / scores.within() if scores.within() > 0 else None,
+        margin=error / scores.within() if scores.within() > 0 else None,
+    ), scores
 
 
 def _smaller_class(examples: Examples) -> int:
     return int(min(examples.shows.sum(), (~examples.shows).sum()))
 
 
-def _folds(
-    examples: Examples, settings: FitSettings, geometry: Geometry, rng: np.random.Generator
-) -> list[tuple[Examples, Examples]]:
-    """Cross-validation splits, (examples to fit, examples to measure); empty if there are too few images to fit."""
+def _folds(examples: Examples, held_out: Examples, rng: np.random.Generator) -> _Folds | None:
+    """Folds to measure on: `held_out` if it has enough images, else five of `examples`; None if they are too few."""
+    if _smaller_class(held_out) >= MIN_HELD_OUT:
+        return _Folds(examples.joined(held_out), np.repeat([0, 1], [len(examples), len(held_out)]), (1,))
     if _smaller_class(examples) < _MIN_MEASURED:
-        return []
+        return None
     fold = np.empty(len(examples), dtype=np.int64)
     for kind in (True, False):
         rows = np.flatnonzero(examples.shows == kind)
         fold[rows] = rng.permutation(np.arange(len(rows)) % _FOLDS)
     if examples.pairs is not None:
         fold = np.unique(examples.pairs, return_inverse=True)[1] % _FOLDS
-    splits = [(examples.take(fold != number), examples.take(fold == number)) for number in range(_FOLDS)]
+    return _Folds(examples, fold, tuple(range(_FOLDS)))
+
+
+def areas(scores: np.ndarray, shows: np.ndarray) -> np.ndarray:
+    """Areas under the ROC curves (k,) of `scores` (n, k) for the classes `shows`, (n, k) or (n, 1): Mann-Whitney."""
+    from scipy.stats import rankdata
+
+    positives, negatives = shows.sum(axis=0), (~shows).sum(axis=0)
+    sums = (rankdata(scores, axis=0) * shows).sum(axis=0)
+    return np.asarray((sums - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _area_of_all(scores: Scores, between: np.ndarray, shows: np.ndarray, each: float) -> float:
+    """AUC on the measured images and those `between` the thresholds, each of which stands for `each` images."""
+    from sklearn.metrics import roc_auc_score
+
+    weights = np.repeat([1.0, each], [len(scores.shows), len(between)])
+    classes, projections = np.concatenate([scores.shows, shows]), np.concatenate([scores.projection, between])
+    return float(roc_auc_score(classes, projections, sample_weight=weights))
+
+
+def _lda(examples: Examples) -> np.ndarray:
+    return discriminant(examples, gap_of(replace(examples, cells={})))
+
+
+def _gap(measured: Examples, geometry: Geometry, cross_validated: Direction | None) -> tuple[float, float]:
+    """Class gap of the projections `measured.z` (n, 1), and half the width of its 95 % interval (Student's t).
+
+    In cross-validation each image is measured by directions that were fitted to the others, and is among those that
+    the others are measured by. That adds to the variance what the directions' own error does to the projections of as
+    many other images: tr (W N)^2 / |W gap|^2 for the shrinking W, and at most once more what is there.
+    """
+    from scipy.stats import t
+
     try:
-        for fitted_on, _ in splits:
-            find(fitted_on, settings, geometry)
-    except ConfigError:  # an empty cell, or the same images in both classes
-        return []
-    return splits
+        weights = Weights.of(measured)
+    except ConfigError:  # the columns to balance by determine the concept in these few
+        weights = Weights.of(replace(measured, cells={}))
+    noise = weights.noise(measured, geometry)
+    variance = float(noise.covariance[0, 0])
+    if cross_validated is not None:
+        estimate = cross_validated.estimate
+        variance += variance if estimate is None else estimate.wander
+    return float(weights.w @ measured.z[:, 0]), float(t.ppf(0.975, noise.freedom) * math.sqrt(variance))
 
 
-def _repeated(measured: Callable[[], float], rounds: int) -> list[float]:
-    """Results of calling `measured` `rounds` times; calls that raise ConfigError, for want of images, are skipped."""
-    results = []
-    for _ in range(rounds):
-        with contextlib.suppress(ConfigError):
-            results.append(measured())
-    return results
+def _areas_by_chance(folds: _Folds, settings: FitSettings, geometry: Geometry, rng: np.random.Generator) -> np.ndarray:
+    """AUCs (k,) of vectors fitted to permuted labels, on images with permuted labels: what chance reaches."""
+    is_fast = settings.method == "mean"
+    permutations = folds.shuffles(_SHUFFLES if is_fast else _SLOW_SHUFFLES, rng)
+    directions = []
+    for number, part in zip(folds.measured, folds.fitted_on(), strict=True):
+        outside = folds.fold != number
+        place = np.cumsum(outside) - 1  # permutations keep to their folds
+        inner = [place[permutation[outside]] for permutation in permutations]
+        if is_fast:
+            weights = Weights.of(part)
+            shuffled = np.stack([weights.w[rows] for rows in inner])
+            noise = replace(weights, w=shuffled[0]).noise(part, geometry)
+            gaps = shuffled @ part.z
+            directions.append(orthogonalised(means(gaps, noise, geometry), settings, geometry))
+        else:
+            found = np.zeros((len(inner), part.z.shape[1]))
+            for v, rows in zip(found, inner, strict=True):
+                with contextlib.suppress(ConfigError):  # both classes have the same mean: the direction 0
+                    v[:] = find(replace(part, shows=part.shows[rows]), settings, geometry).v
+            directions.append(found)
+    shows = np.stack([folds.examples.shows[permutation][folds.rows] for permutation in permutations], axis=1)
+    return areas(folds.projections(directions), shows)
+
+
+def _expected_cosine(
+    examples: Examples, settings: FitSettings, geometry: Geometry, direction: Direction, rng: np.random.Generator
+) -> float | None:
+    """Expected cosine between `direction` and one from unlimited images; None if there are too few to estimate it.
+
+    Of a difference of means the estimate that shrinks it gives it; of a classifier the formula of Spearman and Brown
+    for vectors that are not shrunk, fitted to random halves.
+    """
+    if _smaller_class(examples) < _MIN_HALVED:
+        return None
+    if settings.method == "mean" and direction.estimate is not None:
+        return direction.estimate.cosine
+    plain, cosines = replace(settings, shrunk=False), []
+    for _ in range(_HALVINGS):
+        with contextlib.suppress(ConfigError):  # an empty cell
+            a, b = (find(half, plain, geometry).v for half in examples.halves(rng))
+            cosines.append(float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))))
+    return spearman_brown(float(np.mean(cosines))) if cosines else None
+
+
+def spearman_brown(agreement: float) -> float:
+    """Expected cosine with the truth of a vector whose halves have the mean cosine `agreement`."""
+    r = max(0.0, agreement)
+    return math.sqrt(2 * r / (1 + r))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +343,9 @@ def judge(figures: Diagnostics, latent_dim: int, has_columns: bool = True) -> Ve
     cosine, worst = figures.steadiness, figures.strongest_side_effect
     if auc is None or auc_lda is None or chance is None:
         return Verdict("too few images", "too few images to measure it: label 20 or more of each class")
-    remedy = "train with more latent dimensions" if latent_dim <= SMALL else "check the labels"
-    if auc <= chance and auc_lda < _ABSENT:
+    remedy = "train with more latent dimensions" if latent_dim <= SMALL else "check the labels, or label more images"
+    is_chance = auc <= chance and auc_lda < _ABSENT if figures.p_value is None else figures.p_value > _BY_CHANCE
+    if is_chance:
         reach = f"AUC {auc:.2f}, and vectors of shuffled labels reach {chance:.2f}"
         return Verdict("no better than chance", f"no better than chance: {reach}; {remedy}")
     if auc_lda < _ABSENT:

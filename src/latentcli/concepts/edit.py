@@ -25,7 +25,7 @@ from latentcli.storage.names import VECTOR_SUFFIX
 
 POSITIVE = "positive"  # the target of a vector without a strength: the mean of the images that show the concept
 _TARGETS = re.compile(r"p(\d{1,2}|100)|positive|negative")
-_OUTERMOST = 1  # projections below this percentile of the fitted images, or above the 99th, decode to artefacts
+_OUTERMOST = 1  # projections below this percentile of the measured images, or above the 99th, decode to artefacts
 _FRAMES = 13  # pictures of an animation from the photo to the edited photo
 _MOST_STEPS = 100  # strengths in a row of a strip or grid
 _MOST_VERSIONS = 2500  # versions of an image on a sheet
@@ -45,7 +45,7 @@ class Strength:
     digest: str = ""  # hash of its direction; "" until the vector is loaded
     strength: float | None = None  # in class gaps: 1 is the distance between the class means
     sigma: float | None = None  # in within-class standard deviations
-    to: str | None = None  # target: `p90`, a percentile of the labelled latents, or a class mean, `positive`/`negative`
+    to: str | None = None  # target: `p90`, a percentile of the measured images, or a class mean, `positive`/`negative`
 
     def __post_init__(self) -> None:
         if sum(value is not None for value in (self.strength, self.sigma, self.to)) != 1:
@@ -292,7 +292,7 @@ def describe(
         lines.append(
             f"{vector.name}: {'on average ' if len(z) > 1 else ''}strength {strength:+.2f} = {sigma:+.2f} sd, from "
             f"p{vector.percentile(before).mean():.0f} to p{vector.percentile(after).mean():.0f} of the images it was "
-            "fitted on"
+            "measured on"
         )
         low, high = vector.percentiles[_OUTERMOST], vector.percentiles[-1 - _OUTERMOST]
         if (strength > 0 and after.mean() > high) or (strength < 0 and after.mean() < low):

@@ -1,8 +1,10 @@
 """Directions from labelled latents: the difference of means, balanced, orthogonalised, shrunk or from a classifier.
 
-A classifier's direction is a filter: it leaves out whatever the concept shares with noise, and edits along it are weak
-(Haufe et al. 2014; Pahde et al. 2025). The difference of means is the pattern itself, so it is the default; directions
-of classifiers are rescaled to its gap between the classes.
+The difference of means is a weighted sum of the latents, whichever way it is balanced. Its error follows from the
+weights, and `shrink` makes the most probable direction and an unbiased length of it. A classifier's direction is a
+filter: it leaves out whatever the concept shares with noise, and edits along it are weak (Haufe et al. 2014; Pahde et
+al. 2025). The difference of means is the pattern itself, so it is the default; directions of classifiers are rescaled
+to its gap between the classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from latentcli.concepts.shrink import Estimate, Noise, estimate
 from latentcli.config import VectorMethod
 from latentcli.errors import ConfigError
 from latentcli.model.prior import Geometry
@@ -20,7 +23,6 @@ METHODS: dict[VectorMethod, str] = {
     "logistic": "logistic regression",
     "svm": "linear support vector machine",
 }
-_VARIANCE_KEPT = 0.5  # a vector fitted on few images keeps the principal directions with this share of the variance
 _FEW_IN_CELL = 20  # images; balancing cells with fewer of a class are listed as thin
 
 
@@ -41,9 +43,32 @@ class Examples:
         cells = {column: codes[rows] for column, codes in self.cells.items()}
         return Examples(self.z[rows], self.shows[rows], cells, None if self.pairs is None else self.pairs[rows])
 
-    def shuffled(self, rng: np.random.Generator) -> "Examples":
-        """The examples with permuted labels and without pairs, to measure what chance alone reaches."""
-        return replace(self, shows=rng.permutation(self.shows), pairs=None)
+    def combinations(self) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        """Cells, the combinations of values of the columns to balance by; without columns there is one.
+
+        Returns the cell of each latent (n,), the images with (row 0) and without the concept in each, and in words the
+        cells in which few images are of a class.
+        """
+        if not self.cells:
+            return np.zeros(len(self), dtype=np.int64), np.array([[self.shows.sum()], [(~self.shows).sum()]]), ()
+        codes, cell = np.unique(np.stack(list(self.cells.values()), axis=1), axis=0, return_inverse=True)
+        cell = cell.reshape(-1)
+        counts = np.stack([np.bincount(cell[self.shows == kind], minlength=len(codes)) for kind in (True, False)])
+        thin = tuple(
+            f"{', '.join(f'{name} {value}' for name, value in zip(self.cells, code, strict=True))}: "
+            f"{positive} with, {negative} without"
+            for code, positive, negative in zip(codes, *counts, strict=True)
+            if min(positive, negative) < _FEW_IN_CELL
+        )
+        return cell, counts, thin
+
+    def joined(self, other: "Examples") -> "Examples":
+        """These examples, then those of `other`, which has the same columns; pairs stay pairs."""
+        cells = {column: np.concatenate([codes, other.cells[column]]) for column, codes in self.cells.items()}
+        pairs = None
+        if self.pairs is not None and other.pairs is not None:
+            pairs = np.concatenate([self.pairs, other.pairs])
+        return Examples(np.concatenate([self.z, other.z]), np.concatenate([self.shows, other.shows]), cells, pairs)
 
     def halves(self, rng: np.random.Generator) -> "tuple[Examples, Examples]":
         """Two random halves of the examples, stratified by class; both latents of a pair go to the same half."""
@@ -66,12 +91,7 @@ class FitSettings:
     orthogonal_to: tuple[str, ...] = ()  # names of the model's vectors to make the new one orthogonal to
     whitened: bool = True  # orthogonal in the metric of the latents' inverse covariance, else in the Euclidean one
     others: Sequence[np.ndarray] = ()  # directions (latent_dim,) of the vectors in `orthogonal_to`
-    shrunk: bool | None = None  # project onto leading principal directions; None: if images < 2 x dimensions
-
-    def resolved(self, examples: Examples) -> "FitSettings":
-        """A copy whose `shrunk` is True or False, decided by the number of `examples`, so that subsets agree on it."""
-        few = len(examples) < 2 * examples.z.shape[1]
-        return replace(self, shrunk=few if self.shrunk is None else self.shrunk)
+    shrunk: bool = True  # the posterior mean of the class gap stands for the observed one
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +102,7 @@ class Direction:
     kept: float = 1.0  # share of its length left after orthogonalising
     balanced: str = ""  # columns it is balanced by and the way of balancing, in words
     thin: tuple[str, ...] = ()  # cells (combinations of the columns' classes) with few images, in words
-    dimensions: int | None = None  # principal dimensions left after shrinking; None if not shrunk
+    estimate: Estimate | None = None  # of the class gap, before orthogonalising; None if not shrunk
 
 
 def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direction:
@@ -96,21 +116,23 @@ def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direc
         raise ConfigError(
             f"a vector needs images with and without the concept, got {positive} and {negative} readable ones"
         )
-    direction = gap_of(examples)
-    v = gap = direction.v
+    weights = Weights.of(examples)
+    gap = v = weights.w @ examples.z
+    direction = Direction(v, balanced=weights.balanced, thin=weights.thin)
+    if settings.shrunk and np.any(gap):
+        found = estimate(gap, weights.noise(examples, geometry), geometry)
+        gap = found.mean
+        v = gap * found.length / max(float(np.linalg.norm(gap)), 1e-12)
+        direction = replace(direction, estimate=found)
     if settings.method != "mean":
         w = _filter(examples, gap, settings.method)
-        v = w * (w @ gap) / (w @ w)  # so far along w that w's own score moves by its class gap
-    if settings.resolved(examples).shrunk:
-        leading = geometry.leading(_VARIANCE_KEPT)
-        v = leading @ (leading.T @ v)
-        direction = replace(direction, dimensions=leading.shape[1])
+        v = w * (w @ gap) / max(w @ w, 1e-300)  # so far along w that w's own score moves by its class gap
+    rest = orthogonalised(v[None], settings, geometry)[0]
     if settings.others:
-        metric = geometry.inverse() if settings.whitened else np.eye(len(v))
-        others = np.stack(settings.others)  # (k, latent_dim)
-        rest = v - np.linalg.lstsq(others @ metric @ others.T, others @ metric @ v, rcond=None)[0] @ others
-        direction = replace(direction, kept=float(np.sqrt(max(0.0, rest @ metric @ rest) / (v @ metric @ v))))
-        v = rest
+        metric = _metric(settings, geometry)
+        kept = float(np.sqrt(max(0.0, rest @ metric @ rest) / max(v @ metric @ v, 1e-300)))
+        direction = replace(direction, kept=kept)
+    v = rest
     if not np.linalg.norm(v) > 1e-6 * np.sqrt(np.trace(geometry.covariance)):
         raise ConfigError(
             "nothing of the concept is left after orthogonalising"
@@ -120,43 +142,73 @@ def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direc
     return replace(direction, v=v)
 
 
-def gap_of(examples: Examples) -> Direction:
-    """Mean latent with the concept less that without; with columns to balance by, averaged over combinations of values.
+def orthogonalised(v: np.ndarray, settings: FitSettings, geometry: Geometry) -> np.ndarray:
+    """Directions `v` (n, latent_dim) without their parts along `settings.others`."""
+    if not settings.others:
+        return v
+    metric, others = _metric(settings, geometry), np.stack(settings.others)  # (k, latent_dim)
+    parts = np.linalg.lstsq(others @ metric @ others.T, others @ metric @ v.T, rcond=None)[0]  # (k, n)
+    return np.asarray(v - parts.T @ others)
 
-    If a combination lacks a class, the result is the concept's coefficient in a least-squares fit of the latents to
-    the concept and the columns' values. Raises ConfigError if the columns determine the concept.
-    """
-    z, shows = examples.z, examples.shows
-    plain = np.where(shows, 1 / shows.sum(), -1 / (~shows).sum()) @ z  # the classes are not copied
-    if not examples.cells:
-        return Direction(plain)
-    names, columns = list(examples.cells), " and ".join(examples.cells)
-    codes, cell = np.unique(np.stack(list(examples.cells.values()), axis=1), axis=0, return_inverse=True)
-    cell = cell.reshape(-1)
-    counts = np.stack([np.bincount(cell[shows == kind], minlength=len(codes)) for kind in (True, False)])
-    thin = tuple(
-        f"{', '.join(f'{name} {value}' for name, value in zip(names, code, strict=True))}: "
-        f"{positive} with, {negative} without"
-        for code, positive, negative in zip(codes, *counts, strict=True)
-        if min(positive, negative) < _FEW_IN_CELL
-    )
-    if counts.min():
-        weights = counts[0] * counts[1] / counts.sum(axis=0)  # Cochran's: the least variance where cells agree
-        members = (cell[:, None] == np.arange(len(codes))).astype(np.float64)
-        positive_means, negative_means = (
-            members[shows == kind].T @ z[shows == kind] / count[:, None]
-            for kind, count in zip((True, False), counts, strict=True)
-        )
-        gap = weights @ (positive_means - negative_means) / weights.sum()
-        return Direction(gap, balanced=f"by {columns}, within {len(codes)} cells", thin=thin)
-    predictors = [np.ones(len(examples)), shows.astype(np.float64)]
-    for column in examples.cells.values():
-        predictors += [(column == code).astype(np.float64) for code in np.unique(column)[1:]]
-    design = np.stack(predictors, axis=1)
-    if np.linalg.matrix_rank(design) < len(predictors):
-        raise ConfigError("the concept equals the columns it is balanced by; leave out a `balance_by`")
-    gap = np.asarray(np.linalg.lstsq(design, z, rcond=None)[0][1])
-    return Direction(gap, balanced=f"by regression on {columns}, since some cells are empty", thin=thin)
+
+def _metric(settings: FitSettings, geometry: Geometry) -> np.ndarray:
+    """Metric (latent_dim, latent_dim) in which directions are made orthogonal."""
+    return geometry.inverse() if settings.whitened else np.eye(len(geometry.mean))
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights of latents whose sum is the class gap: a regression on the concept and what it is balanced by."""
+
+    w: np.ndarray  # (n,): in a plain difference of means 1 over the images with the concept, or -1 over those without
+    nuisance: np.ndarray  # (n, k): orthonormal basis of what is regressed out: the mean, or cells, or columns
+    balanced: str = ""  # columns it is balanced by and the way of balancing, in words
+    thin: tuple[str, ...] = ()  # cells with few images, in words
+
+    @classmethod
+    def of(cls, examples: Examples) -> "Weights":
+        """Weights for `examples`; with columns to balance by, classes are compared within combinations of values.
+
+        Cells count by the harmonic mean of their classes' sizes: Cochran's weights, and those of least squares with a
+        constant for each cell. If a cell lacks a class, the columns' values have constants of their own instead.
+        Raises ConfigError if the columns determine the concept.
+        """
+        shows, columns = examples.shows.astype(np.float64), " and ".join(examples.cells)
+        cell, counts, thin = examples.combinations()
+        if counts.min():
+            balanced = f"by {columns}, within {counts.shape[1]} cells" if columns else ""
+            nuisance = (cell[:, None] == np.arange(counts.shape[1])) / np.sqrt(counts.sum(axis=0))
+        else:
+            balanced = f"by regression on {columns}, since some cells are empty"
+            values = [column[:, None] == np.unique(column) for column in examples.cells.values()]
+            bases, sizes, _ = np.linalg.svd(np.concatenate(values, axis=1).astype(np.float64), full_matrices=False)
+            nuisance = bases[:, sizes > 1e-9 * sizes[0]]
+        rest = shows - nuisance @ (nuisance.T @ shows)
+        if not rest @ shows > 1e-9 * len(shows):
+            raise ConfigError("the concept equals the columns it is balanced by; leave out a `balance_by`")
+        return cls(rest / (rest @ shows), nuisance, balanced, thin)
+
+    def noise(self, examples: Examples, geometry: Geometry) -> Noise:
+        """Covariance of the class gap's error, from residuals of the regression; a pair counts as one observation."""
+        z, w = examples.z, self.w
+        residuals = z - self.nuisance @ (self.nuisance.T @ z)
+        residuals -= np.outer(w / (w @ w), w @ z)
+        residuals *= w[:, None]
+        parameters = self.nuisance.shape[1] + 1
+        if examples.pairs is not None:
+            pair = np.unique(examples.pairs, return_inverse=True)[1]
+            order = np.argsort(pair, kind="stable")
+            residuals = np.add.reduceat(residuals[order], np.flatnonzero(np.diff(pair[order], prepend=-1)))
+            parameters -= 1  # the pairs' means are taken out with the mean
+        freedom = len(residuals) - parameters
+        if freedom < 1:  # one image of each class: as noisy as any latent
+            return Noise(w @ w * geometry.covariance.astype(np.float64), 1)
+        return Noise(residuals.T @ residuals * (len(residuals) / freedom), freedom)
+
+
+def gap_of(examples: Examples) -> np.ndarray:
+    """Observed class gap (latent_dim,): mean latent with the concept less that without, balanced by the cells."""
+    return np.asarray(Weights.of(examples).w @ examples.z)
 
 
 def _filter(examples: Examples, gap: np.ndarray, method: VectorMethod) -> np.ndarray:

@@ -1,10 +1,13 @@
 """Label source: options that name the labelled images of a concept, checked before anything is loaded."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from latentcli.errors import UsageError
+from latentcli.text import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +65,29 @@ class LabelSource:
         for is_met, message in rules:
             if not is_met:
                 raise UsageError(message)
+
+
+def origin_in_words(recipe: Mapping[str, Any]) -> str:
+    """Origin of a concept's labels by the recipe in its vector's file; "" if the recipe names none.
+
+    >>> origin_in_words({"table": "faces.csv", "column": "age", "above": 60.0, "below": 35.0, "from": 20.0})
+    'age of faces.csv, 60 and more against 20 to 35'
+    """
+    texts = {name: shown(value) for name, value in recipe.items() if isinstance(value, str)}
+    numbers = {name: float(value) for name, value in recipe.items() if isinstance(value, float | int)}
+    if "augment" in texts:
+        return f"images changed by {texts['augment']} against the same images unchanged"
+    if "positive" in texts and "negative" in texts:
+        return f"{texts['positive']} against {texts['negative']}"
+    if "folder" in texts:
+        return f"folder {texts['folder']} against the others beside it"
+    column = f"{texts.get('column')} of {texts.get('table')}"
+    if "is" in texts:
+        return f"{column}, {texts['is']} against other texts"
+    if "above" not in numbers or "below" not in numbers:
+        return ""
+    above, below = numbers["above"], numbers["below"]
+    others = "less" if math.nextafter(above, -math.inf) == below else f"{below:g} and less"
+    if "from" in numbers:
+        others = f"{numbers['from']:g} to {below:g}"
+    return f"{column}, {above:g} and more against {others}"

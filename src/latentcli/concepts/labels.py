@@ -30,6 +30,11 @@ class Concept:
     name: str
     values: np.ndarray  # (n,) int8: SHOWS, LACKS or NEITHER
     recipe: dict[str, Any]  # origin of the labels, without absolute paths
+    between: np.ndarray | None = None  # (n,) int8: class, by one threshold, of images between the two of `values`
+
+    def take(self, rows: np.ndarray) -> "Concept":
+        """The concept of the subset of images that `rows`, indices or a boolean mask, selects."""
+        return replace(self, values=self.values[rows], between=None if self.between is None else self.between[rows])
 
     def check(self) -> None:
         """Raise ConfigError unless some images show the concept and some lack it."""
@@ -62,7 +67,7 @@ class Labels:
         return replace(
             self,
             names=tuple(self.names[row] for row in names),
-            concepts=tuple(replace(concept, values=concept.values[rows]) for concept in self.concepts),
+            concepts=tuple(concept.take(rows) for concept in self.concepts),
             cells={column: codes[rows] for column, codes in self.cells.items()},
             pairs=None if self.pairs is None else self.pairs[rows],
         )
@@ -143,7 +148,7 @@ def from_subfolders(folder: Path) -> Labels:
     """
     names = [path.relative_to(folder).as_posix() for path in find_images(folder)]
     classes = np.array([name.partition("/")[0] if "/" in name else "" for name in names])
-    folders = sorted(set(classes) - {""})
+    folders = sorted(set(classes.tolist()) - {""})
     if len(folders) < 2:
         raise ConfigError(f"{folder} has {len(folders)} sub-folders with images; give a folder with two or more")
     concepts = tuple(one_against_rest(vector_name(name), classes, {"folder": name}, name) for name in folders)
@@ -215,6 +220,18 @@ class Cut:
         if not column or not numbers:
             raise UsageError(f"`thresholds` takes COLUMN=ABOVE,BELOW or COLUMN=ABOVE,LOW:HIGH, got {text!r}")
         return column, cls(numbers[0], *reversed(numbers[1:])) if len(numbers) > 1 else cls.at(numbers[0])
+
+    def between(self, column: np.ndarray) -> np.ndarray:
+        """Class of each number of `column` (n,) that has none by the two thresholds, as int8: by one between them.
+
+        It is 0.5 for scores from 0 to 1, otherwise the median; if that lies outside the two, the nearer of them.
+        """
+        known = np.isfinite(column)
+        numbers = column[known]
+        middle = 0.5 if numbers.min() >= 0 and numbers.max() <= 1 else float(np.median(numbers))
+        middle = min(max(middle, math.nextafter(self.high, math.inf)), self.above)
+        classes = np.where(column >= middle, SHOWS, LACKS)
+        return np.where(known & (self.values(column) == NEITHER), classes, NEITHER).astype(np.int8)
 
     def values(self, column: np.ndarray) -> np.ndarray:
         """Class of each number of `column` (n,), as int8: SHOWS, LACKS or NEITHER."""
@@ -320,7 +337,8 @@ def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes:
         if not low < high:
             raise ConfigError(f"the column's numbers hardly differ ({low:g} to {high:g}); give `above` and `below`")
         cut = Cut(float(high), float(low))
-    return Concept(name, cut.values(values), {"table": table.path.name, "column": column, **cut.to_json()})
+    recipe = {"table": table.path.name, "column": column, **cut.to_json()}
+    return Concept(name, cut.values(values), recipe, cut.between(values))
 
 
 def _cells(table: CsvTable, column: str, cut: Cut | None) -> np.ndarray:

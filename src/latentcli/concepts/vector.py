@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from latentcli import typed
-from latentcli.concepts.diagnostics import Diagnostics, Scores, Verdict, judge, measure
+from latentcli.concepts.diagnostics import Diagnostics, Scores, Verdict, judge, measure, within
 from latentcli.concepts.fit import METHODS, Examples, FitSettings, discriminant, find, gap_of
+from latentcli.concepts.label_source import origin_in_words
 from latentcli.config import Discovery
 from latentcli.errors import ConfigError, FileFormatError
 from latentcli.figures.table import Table, cell
@@ -52,7 +53,11 @@ class _Recipe:
 
 @dataclass(frozen=True, slots=True)
 class ConceptVector:
-    """A concept's direction with its diagnostics. Projections are onto the unit direction, in latent units."""
+    """A concept's direction with its diagnostics. Projections are onto the unit direction, in latent units.
+
+    The measured images are held-out ones, or those it was fitted to, each projected onto a direction fitted to others.
+    Older files have projections of the fitted images onto the direction itself.
+    """
 
     name: str
     direction: np.ndarray  # (latent_dim,): an edit of strength 1.0 adds it once
@@ -60,11 +65,11 @@ class ConceptVector:
     method: str
     positives: int  # number of fitted images that show the concept; 0 for a vector without labels
     negatives: int  # number of fitted images that lack the concept
-    mean_positive: float  # mean projection of images that show the concept
-    mean_negative: float  # mean projection of images that lack the concept
+    mean_positive: float  # mean projection of measured images that show the concept
+    mean_negative: float  # mean projection of measured images that lack the concept
     sigma: float  # pooled within-class standard deviation of the projections
     threshold: float  # projection with the largest sum of true positive and true negative rates
-    percentiles: np.ndarray  # (101,): percentiles 0 to 100 of the projections of the fitted latents
+    percentiles: np.ndarray  # (101,): percentiles 0 to 100 of the measured images' projections
     probe: np.ndarray  # (latent_dim,): discriminant whose scores have a within-class standard deviation of 1
     recipe: dict[str, Any]  # origin of the labels and settings of the fit, to fit it again; relative names
     diagnostics: Diagnostics
@@ -91,6 +96,11 @@ class ConceptVector:
         return typed.read(_Recipe, self.recipe, "recipe").discover
 
     @property
+    def origin(self) -> str:
+        """Where the labels come from, in words; "" for a vector without labels or of an unknown origin."""
+        return origin_in_words(self.recipe)
+
+    @property
     def verdict(self) -> Verdict:
         """Judgement of whether the vector can be trusted, like `good` or `confounded with male`, with advice."""
         if not self.positives:
@@ -104,6 +114,21 @@ class ConceptVector:
 
     @property
     def gap_in_sigma(self) -> float:
+        """Class gap of the measured images' projections, in within-class standard deviations; else the length."""
+        return self.length_in_sigma if self.diagnostics.gap is None else self.diagnostics.gap
+
+    @property
+    def gap_in_words(self) -> str:
+        """Class gap in within-class standard deviations with its 95 % interval, like `3.88 ± 0.21`; `-` if unmeasured.
+
+        Older files have a gap of the fitted images, and no interval.
+        """
+        if self.diagnostics.gap is None or self.diagnostics.margin is None:
+            return cell(self.gap_in_sigma, 2) if self.auc is not None or not self.positives else "-"
+        return f"{self.diagnostics.gap:.2f} ± {self.diagnostics.margin:.2f}"
+
+    @property
+    def length_in_sigma(self) -> float:
         """Length of the direction, which an edit of strength 1.0 adds, in within-class standard deviations."""
         return float(np.linalg.norm(self.direction)) / self.sigma if self.sigma > 0 else math.inf
 
@@ -112,13 +137,13 @@ class ConceptVector:
         return np.asarray(z @ _unit(self.direction))
 
     def projection_of(self, target: str) -> float:
-        """Projection that `target` names: a percentile of the fitted latents (`p90`) or a class mean (`positive`)."""
+        """Projection that `target` names: a percentile of the measured images (`p90`) or a class mean (`positive`)."""
         if target.startswith("p") and target[1:].isdecimal():
             return float(self.percentiles[int(target[1:])])
         return self.mean_positive if target == "positive" else self.mean_negative
 
     def percentile(self, scores: np.ndarray) -> np.ndarray:
-        """Percentile, 0 to 100, of each of the projections `scores` (n,) among the latents the vector was fitted on."""
+        """Percentile, 0 to 100, of each of the projections `scores` (n,) among the measured images'."""
         return np.minimum(np.searchsorted(self.percentiles, scores), 100)
 
     def apply(self, latents: Latents, strength: float) -> Latents:
@@ -184,39 +209,49 @@ def load_all(entry: catalog.ModelEntry) -> tuple[list[ConceptVector], list[str]]
 
 def fit(
     name: str, examples: Examples, held_out: Examples, settings: FitSettings, geometry: Geometry, model_id: str,
-    recipe: Mapping[str, Any],
+    recipe: Mapping[str, Any], between: Examples | None = None, each: float = 1.0,
 ) -> ConceptVector:  # fmt: skip
-    """Fit a concept vector to `examples` and measure it on `held_out`.
+    """Fit a concept vector to `examples` and measure it on images that it is not fitted to, as `measure` chooses them.
 
-    Raises ConfigError if a class is empty or orthogonalising leaves nothing of the direction.
+    With too few images to measure, the model's own latents stand for them. Raises ConfigError if a class is empty or
+    orthogonalising leaves nothing of the direction.
     """
-    from sklearn.metrics import roc_curve
-
     try:
         direction = find(examples, settings, geometry)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
-    diagnostics, scores = measure(examples, held_out, settings, geometry, direction)
-    shows, projections = examples.shows, examples.z @ _unit(direction.v)
-    false_rate, true_rate, thresholds = roc_curve(shows, projections, drop_intermediate=False)
-    best = 1 + np.argmax((true_rate - false_rate)[1:])  # the first threshold is infinite
-    return ConceptVector(
-        name=name,
-        direction=direction.v.astype(np.float32),
-        model_id=model_id,
-        method=METHODS[settings.method],
-        positives=int(shows.sum()),
-        negatives=int((~shows).sum()),
+    diagnostics, scores = measure(examples, held_out, settings, geometry, direction, between, each)
+    middle = (examples.z[examples.shows].mean(axis=0) + examples.z[~examples.shows].mean(axis=0)) / 2
+    vector = unlabelled(
+        name, direction.v.astype(np.float32), METHODS[settings.method], dict(recipe), geometry, model_id, middle
+    )
+    vector = replace(
+        vector,
+        positives=int(examples.shows.sum()),
+        negatives=int((~examples.shows).sum()),
+        probe=probe(examples).astype(np.float32),
+        diagnostics=diagnostics,
+    )
+    if scores is None:
+        return vector
+    shows, projections = scores.shows, scores.projection
+    return replace(
+        vector,
         mean_positive=float(projections[shows].mean()),
         mean_negative=float(projections[~shows].mean()),
-        sigma=_within(projections, shows),
-        threshold=float(thresholds[best]),
+        sigma=scores.within(),
+        threshold=_best_threshold(projections, shows),
         percentiles=np.percentile(projections, _PERCENTS).astype(np.float32),
-        probe=probe(examples).astype(np.float32),
-        recipe=dict(recipe),
-        diagnostics=diagnostics,
-        scores=scores,
+        scores=scores.some(),
     )
+
+
+def _best_threshold(projections: np.ndarray, shows: np.ndarray) -> float:
+    """Projection with the largest sum of true positive and true negative rates (Youden 1950)."""
+    from sklearn.metrics import roc_curve
+
+    false_rate, true_rate, thresholds = roc_curve(shows, projections, drop_intermediate=False)
+    return float(thresholds[1 + np.argmax((true_rate - false_rate)[1:])])  # the first threshold is infinite
 
 
 def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: Geometry) -> ConceptVector:
@@ -232,12 +267,17 @@ def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: G
 
 
 def unlabelled(
-    name: str, direction: np.ndarray, method: str, recipe: dict[str, Any], geometry: Geometry, model_id: str
-) -> ConceptVector:
-    """Vector for a direction made without labels; its percentiles and deviation come from samples of the prior."""
+    name: str, direction: np.ndarray, method: str, recipe: dict[str, Any], geometry: Geometry, model_id: str,
+    centre: np.ndarray | None = None,
+) -> ConceptVector:  # fmt: skip
+    """Vector for a direction made without labels; its percentiles and deviation come from samples of the prior.
+
+    `centre` (latent_dim,) is the middle between its class means, by default the mean of the prior.
+    """
     unit = _unit(direction)
     scores = geometry.drawn @ unit
-    middle, half = float(geometry.mean @ unit), float(np.linalg.norm(direction)) / 2
+    middle = float((geometry.mean if centre is None else centre) @ unit)
+    half = float(np.linalg.norm(direction)) / 2
     return ConceptVector(
         name=name,
         direction=direction,
@@ -261,14 +301,8 @@ def probe(examples: Examples) -> np.ndarray:
 
     If the examples have columns to balance by, the discriminant is that of the balanced class gap.
     """
-    w = discriminant(examples, gap_of(examples).v)
-    return w / max(_within(examples.z @ w, examples.shows), 1e-12)
-
-
-def _within(scores: np.ndarray, shows: np.ndarray) -> float:
-    """Pooled within-class standard deviation of `scores` (n,); `shows` (n,) bool are the classes."""
-    around = np.concatenate([scores[shows == kind] - scores[shows == kind].mean() for kind in (True, False)])
-    return float(np.sqrt(np.square(around).sum() / max(1, len(around) - 2)))
+    w = discriminant(examples, gap_of(examples))
+    return w / max(within(examples.z @ w, examples.shows), 1e-12)
 
 
 def _unit(direction: np.ndarray) -> np.ndarray:
@@ -277,17 +311,18 @@ def _unit(direction: np.ndarray) -> np.ndarray:
 
 def vector_table(vectors: Sequence[ConceptVector]) -> Table:
     """Table with a row per vector: numbers of images, class gap, diagnostics, method and verdict."""
-    figures = ("gap, sd", "AUC", "AUC of LDA", "AUC by chance", "expected cosine")
+    figures = ("gap, sd", "AUC", "of all", "of LDA", "by chance", "expected cosine")
     columns = ("vector", "with", "without", *figures, "method", "verdict")
     rows = []
     for vector in vectors:
         measured = vector.diagnostics
-        numbers = map(cell, (measured.auc, measured.auc_lda, measured.chance, measured.steadiness))
+        areas = (measured.auc, measured.auc_all, measured.auc_lda, measured.chance, measured.steadiness)
         counts = str(vector.positives), str(vector.negatives)
-        rows.append((vector.name, *counts, cell(vector.gap_in_sigma, 2), *numbers, vector.method, vector.verdict.word))
+        rows.append((vector.name, *counts, vector.gap_in_words, *map(cell, areas), vector.method, vector.verdict.word))
     caption = (
-        "AUC: how well projections onto the vector separate images it was not fitted on. AUC of LDA: the same for a "
-        "linear discriminant, the most the latent space encodes linearly. AUC by chance: the reach of vectors of "
+        "Gap between the classes of images that the vector was not fitted on, with its 95 % interval. AUC: how well "
+        "projections onto the vector separate them; of all: with the images between the thresholds of the labels; of "
+        "LDA: by a linear discriminant, the most the latent space encodes linearly; by chance: the reach of vectors of "
         "shuffled labels. Expected cosine: with the vector from unlimited images."
     )
     return Table(caption, columns, rows)

@@ -267,7 +267,7 @@ class Session:
 
 def describe_vector(vector: ConceptVector) -> dict[str, Any]:
     """Name, class gap, AUC and advice of a vector, as JSON values for the page."""
-    sigma = float(vector.gap_in_sigma)
+    sigma = float(vector.length_in_sigma)
     return {
         "name": vector.name,
         "labelled": vector.positives > 0 or bool(vector.combined),

@@ -97,10 +97,11 @@ def _lines(cells: Sequence[str], widths: Sequence[int], signs: Sequence[str]) ->
 def is_number(cell: str) -> bool:
     """Whether a cell holds a number, "-" or nothing; a column of only these cells is aligned to the right.
 
-    >>> [is_number(cell) for cell in ("-1,234.5", "+12 %", "-", "", "12 images")]
-    [True, True, True, True, False]
+    >>> [is_number(cell) for cell in ("-1,234.5", "+12 %", "1.2 ± 0.3", "-", "", "12 images")]
+    [True, True, True, True, True, False]
     """
-    return cell.lstrip("+-").replace(",", "").replace(".", "").rstrip(" %").isdecimal() or cell in ("", "-")
+    digits = cell.lstrip("+-").rstrip(" %").replace(" ± ", "")
+    return digits.replace(",", "").replace(".", "").isdecimal() or cell in ("", "-")
 
 
 def markdown(table: Table) -> str:

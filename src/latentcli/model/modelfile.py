@@ -75,7 +75,8 @@ class LoadedModel:
     @cached_property
     def geometry(self) -> Geometry:
         """Mean, covariance and typical region of the prior over latents."""
-        return Geometry.of(self.prior)
+        basis = self.weights["linear.basis"] if self.config.linear else None
+        return Geometry.of(self.prior, None if basis is None else np.square(basis.astype(np.float32)).sum(axis=1))
 
     @property
     def parts(self) -> Parts:

@@ -95,6 +95,30 @@ _TYPICAL = 0.995  # share of the prior's latents that count as typical
 _DRAWN = 2000  # samples of the prior that stand for encoded training images
 _HALVINGS = 8  # bisection steps in the search for the largest typical move
 _INVERSE_RIDGE = 1e-6  # added to the covariance before inverting, as a share of the mean variance
+_POWERS, _GAINS = (1, 3, 5, 7), (0.0, 0.25, 0.5, 0.75)  # of the covariance and of the gains, in `spectra`
+_SMALLEST_GAIN = 1e-4  # of a dimension that PCA left out, as a share of the largest
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """Prior covariance of a concept's direction, in coordinates in which that of the latents is the identity."""
+
+    whiten: np.ndarray  # (latent_dim, latent_dim): from latents to the coordinates
+    back: np.ndarray  # (latent_dim, latent_dim): its inverse
+    variances: np.ndarray  # (latent_dim,), of mean 1: the prior covariance, which is diagonal there
+
+    @classmethod
+    def of(cls, variances: np.ndarray, directions: np.ndarray, power: float, gains: np.ndarray) -> Self:
+        """Spectrum whose prior covariance is G^(1/2) C^power G^(1/2), G the diagonal matrix of `gains` (latent_dim,).
+
+        C has the eigenvalues `variances` (latent_dim,) and the eigenvectors `directions`.
+        """
+        root = directions * np.sqrt(variances)  # C = root @ root.T
+        factor = np.sqrt(gains)[:, None] * directions * (variances / variances.max()) ** (power / 2)
+        whitened = (directions / np.sqrt(variances)).T @ factor
+        prior, rotation = np.linalg.eigh(whitened @ whitened.T)
+        prior = np.maximum(prior, _INVERSE_RIDGE**2 * prior.max())
+        return cls(rotation.T @ (directions / np.sqrt(variances)).T, root @ rotation, prior / prior.mean())
 
 
 @dataclass(frozen=True)
@@ -105,9 +129,10 @@ class Geometry:
     covariance: np.ndarray  # (latent_dim, latent_dim)
     draw: Callable[[], np.ndarray]  # makes samples (n, latent_dim) at temperature 1
     flow: FlowPrior | None = None  # the prior, if it is a flow
+    gains: np.ndarray | None = None  # (latent_dim,): squared change of the image per unit of each dimension, if known
 
     @classmethod
-    def of(cls, prior: Prior) -> Self:
+    def of(cls, prior: Prior, gains: np.ndarray | None = None) -> Self:
         """Mean, covariance and samples of `prior`.
 
         For a flow these are of its Gaussian mixture, which is fast: its samples have the same mean and covariance by
@@ -124,7 +149,7 @@ class Geometry:
             covariance = (weights[:, None, None] * within).sum(axis=0)
             covariance = covariance + (weights[:, None] * deviations).T @ deviations
         draw = partial(source.sample, range(_DRAWN), 1.0)
-        return cls(mean, covariance, draw, prior if isinstance(prior, FlowPrior) else None)
+        return cls(mean, covariance, draw, prior if isinstance(prior, FlowPrior) else None, gains)
 
     @cached_property
     def drawn(self) -> np.ndarray:
@@ -137,11 +162,23 @@ class Geometry:
         ridge = _INVERSE_RIDGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
         return np.linalg.inv(covariance + ridge)
 
-    def leading(self, share: float) -> np.ndarray:
-        """Leading principal directions that explain a `share` of the variance, orthonormal: (latent_dim, k)."""
-        variances, directions = np.linalg.eigh(self.covariance.astype(np.float64))
-        explained = np.cumsum(variances[::-1]) / variances.sum()
-        return directions[:, ::-1][:, : int(np.searchsorted(explained, share)) + 1]
+    @cached_property
+    def spectra(self) -> list["Spectrum"]:
+        """Spectra that the directions of concepts may have: powers of the covariance times powers of the gains.
+
+        Concepts lie where the latents vary most and where the decoder changes images most, by how much differs from
+        model to model and from concept to concept; `benchmarks/concepts.py` measures what that brings.
+        """
+        covariance = self.covariance.astype(np.float64)
+        variances, directions = np.linalg.eigh(covariance)
+        variances = np.maximum(variances, _INVERSE_RIDGE * variances.mean())
+        gains = np.ones(len(variances)) if self.gains is None else self.gains.astype(np.float64)
+        gains = np.maximum(gains / gains.max(), _SMALLEST_GAIN)
+        return [
+            Spectrum.of(variances, directions, power, gains**gain)
+            for power in _POWERS
+            for gain in (_GAINS if self.gains is not None else (0.0,))
+        ]
 
     def stay_typical(self, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
         """`moved` (n, latent_dim), pulled back towards `z` where farther out than 99.5 % of the prior's samples.

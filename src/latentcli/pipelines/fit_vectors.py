@@ -28,6 +28,7 @@ from latentcli.storage.latents import Latents
 _EDITED = 200  # images, at most, on which side effects are measured
 _MIN_EDITED = 20  # held-out images; with fewer, side effects are measured on all labelled images
 _MIN_PROBED = 20  # images of each class, at least, that a discriminant is fitted to
+_MIN_BETWEEN = 10  # images between the thresholds, on each side of the middle, that join the labelled ones
 _SAME = 0.9  # absolute cosine from which two vectors count as one concept
 
 
@@ -62,9 +63,9 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
     check_known(model.name, settings.orthogonal_to, others)
     settings = replace(settings, others=[others[name].direction.astype(np.float64) for name in settings.orthogonal_to])
     yield from map(Note, labels.notes)
-    z, rows = yield from _encoded(model, labels)
-    labels = labels.take(rows)
     held_out, geometry = _held_out(model, labels), model.geometry
+    z, rows = yield from _encoded(model, labels, held_out)
+    labels, held_out = labels.take(rows), held_out[rows]
 
     fitted: list[tuple[Concept, Examples, ConceptVector]] = []
     for concept in labels.concepts:
@@ -84,7 +85,8 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
             augment=used.augment,
         )
         made = concept.recipe | vars(recipe)
-        new = vector.fit(concept.name, examples, measured, settings, geometry, model.model_id, made)
+        between, each = _between(concept, z, held_out, len(measured) > 0)
+        new = vector.fit(concept.name, examples, measured, settings, geometry, model.model_id, made, between, each)
         fitted.append((concept, examples, new))
 
     # Side effects: latents moved by strength 1 are decoded and encoded again, and the scores of all concepts compared.
@@ -138,9 +140,16 @@ def _probes(concept: Concept, labels: Labels, z: np.ndarray, held: np.ndarray) -
     return probes
 
 
-def _encoded(model: LoadedModel, labels: Labels) -> Generator[Event, None, tuple[np.ndarray, np.ndarray]]:
-    """Latents (n, latent_dim) of the readable labelled images, and the images' positions in `labels`, (n,)."""
-    wanted = np.flatnonzero(np.any([concept.values != NEITHER for concept in labels.concepts], axis=0))
+def _encoded(
+    model: LoadedModel, labels: Labels, held_out: np.ndarray
+) -> Generator[Event, None, tuple[np.ndarray, np.ndarray]]:
+    """Latents (n, latent_dim) of the readable labelled images, and the images' positions in `labels`, (n,).
+
+    Of images whose labels lie between the thresholds of the classes only held-out ones count as labelled.
+    """
+    columns = [concept.values != NEITHER for concept in labels.concepts]
+    columns += [held_out & (concept.between != NEITHER) for concept in labels.concepts if concept.between is not None]
+    wanted = np.flatnonzero(np.any(columns, axis=0))
     if (latents := labels.latents) is not None:
         latents.require_model(model.model_id, "the latents file", model.name, model.config.latent_dim)
         if latents.names == labels.names:
@@ -210,6 +219,25 @@ def _split(
         held_out = np.zeros_like(held_out)
     everything = Examples(z.astype(np.float64), shows, labels.cells, labels.pairs)
     return everything.take(usable & ~held_out), everything.take(usable & held_out)
+
+
+def _between(
+    concept: Concept, z: np.ndarray, held_out: np.ndarray, has_measured: bool
+) -> tuple[Examples | None, float]:
+    """Held-out images between the thresholds of the concept's classes, and how many of the measured each stands for.
+
+    That is 1 if the measured are held out as well, and the inverse of the held-out share if they are all labelled
+    images. None if there are no such images of one class.
+    """
+    if concept.between is None:
+        return None, 1.0
+    chosen = held_out & (concept.between != NEITHER)
+    shows = concept.between[chosen] == SHOWS
+    if min(shows.sum(), (~shows).sum()) < _MIN_BETWEEN:
+        return None, 1.0
+    labelled = concept.values != NEITHER
+    each = 1.0 if has_measured else labelled.sum() / max(1, (labelled & held_out).sum())
+    return Examples(z[chosen].astype(np.float64), shows), float(each)
 
 
 def combine(

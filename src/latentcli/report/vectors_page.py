@@ -109,11 +109,13 @@ def _vector(model: LoadedModel, vector: ConceptVector, z: np.ndarray, kind: str)
     facts = [
         f"Method: {vector.method}",
         f"measured on {measured.measured_on}" if measured.measured_on else "",
+        f"labels: {vector.origin}" if vector.origin else "",
+        f"gap of {vector.gap_in_words} within-class standard deviations" if vector.positives else "",
+        measured.chance_in_words,
         f"threshold at projection {vector.threshold:+.2f}",
         f"balanced {measured.balanced}" if measured.balanced else "",
         f"few images in {'; '.join(measured.thin)}" if measured.thin else "",
         f"{measured.kept:.0%} of its length left after making it orthogonal" if measured.kept < 1 else "",
-        f"shrunk to {measured.dimensions} leading dimensions" if measured.dimensions else "",
     ]
     parts: list[Part] = [[Remark("note", vector.advice)]] if vector.advice else []
     parts.append(f"{'; '.join(filter(None, facts))}.")
