@@ -97,6 +97,7 @@ class PriorFit:
     """
 
     steps: int  # of the flow when its held-out loss was lowest; 0 if it never was below that of the mixture
+    factor: float  # on the correction that the network adds to the mixture's velocity
     mixture_loss: float  # of the mixture alone, on held-out latents
     train_loss: float  # of the flow on training latents
     held_out_loss: float  # of the flow on held-out latents
@@ -107,7 +108,7 @@ class PriorFit:
     @property
     def is_flow(self) -> bool:
         """Whether the flow beats the mixture by both, and is the model's prior."""
-        return self.steps > 0 and self.flow_distance < self.mixture_distance
+        return self.held_out_loss < self.mixture_loss and self.flow_distance < self.mixture_distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

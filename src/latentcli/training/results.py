@@ -223,11 +223,13 @@ def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str
         ),
     }
     if prior := training.prior:
+        kept = (
+            f"a flow, its correction times {prior.factor:g}" if prior.is_flow else "a mixture; the flow was no better"
+        )
         rows["prior"] = (
-            f"{'a flow' if prior.is_flow else 'a mixture; the flow was no better'}. Error of the flow's velocity "
-            f"{prior.train_loss:.3f} on training latents, {prior.held_out_loss:.3f} on held-out ones (mixture "
-            f"{prior.mixture_loss:.3f}), {prior.own_loss:.3f} on its own samples; energy distance of its samples to "
-            f"held-out latents {prior.flow_distance:.4f} (mixture {prior.mixture_distance:.4f})"
+            f"{kept}. Error of the flow's velocity {prior.train_loss:.3f} on training latents, {prior.held_out_loss:.3f} "
+            f"on held-out ones (mixture {prior.mixture_loss:.3f}), {prior.own_loss:.3f} on its own samples; energy "
+            f"distance of its samples to held-out latents {prior.flow_distance:.4f} (mixture {prior.mixture_distance:.4f})"
         )
     if sharp := training.sharpening:
         rows["sharpening"] = (

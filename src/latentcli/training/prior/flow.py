@@ -45,6 +45,9 @@ _MEASURE_EVERY = 100  # steps between measurements of the held-out loss
 _ALL, _NONE = 0.5, 0.25  # shares of training latents given with all their labels, and with none; others: with some
 _COMBINATIONS = 4096  # training images at most whose label combinations are stored, for samples to draw from
 _LEAST = 0.001  # relative decrease of the held-out loss that counts as lower
+# Factors on the network's correction, of which that is taken whose samples are nearest to held-out latents: a network
+# that learned from few latents corrects too little.
+_FACTORS = (1.0, 1.25, 1.5)
 _MEASURED = 2048  # latents in a loss or a distance at most; for a loss, fewer are repeated
 # Variance of a direction in the flow's latents = (change that the direction makes in pictures) ** _EMPHASIS. Fréchet
 # distance of sampled avatars (features of open_nsfw, 1,500 steps) with 0: 48, 0.5: 20, 1: 27; the mixture alone: 68.
@@ -200,40 +203,47 @@ class FlowTraining(Task):
         yield from ()
         return [events.StepReport(self.what, position.step, position.steps, None, {"held-out loss": loss})]
 
-    def prior(self) -> FlowPrior:
-        """The flow with the weights of the lowest held-out loss, repaired: samples vary as the training latents do."""
-        return self._repaired()[0]
-
     def chosen(self) -> tuple[FlowPrior | MixturePrior, PriorFit]:
         """The flow if it beats the mixture on held-out latents, else the mixture; and the measurements that decide.
 
-        It must do so by the loss of its velocity and by its samples: a low loss does not ensure samples like latents.
+        The flow must have a lower loss, and samples at a smaller energy distance: a low loss does not ensure these. Of
+        `_FACTORS` on the network's correction the one with the smallest distance is taken.
         """
-        flow, own = self._repaired()
         seeds = range(_MEASURED)
-        drawn = flow.drawn_labels(uniform_and_normal(seeds, 1)[0])
+        flows = {factor: self.flow(factor) for factor in _FACTORS}
+        drawn = flows[1.0].drawn_labels(uniform_and_normal(seeds, 1)[0])
         labels = torch.empty(_MEASURED, 0) if drawn is None else torch.from_numpy(drawn)
+        distances = {factor: self._distance(flow.sample(seeds, 1.0), labels) for factor, flow in flows.items()}
+        factor = min(distances, key=distances.__getitem__)
         network = copy.deepcopy(self.learner.averaged)
-        network.load_state_dict(self.learner.best)
+        network.load_state_dict(repair.scaled(self.learner.best, factor))
         fit = PriorFit(
             steps=self.position.best_step,
+            factor=factor,
             mixture_loss=self._loss(lambda x, t, labels: torch.zeros(()), self._measured),
             train_loss=self._loss(network, self._some(self._train)),
             held_out_loss=self._loss(network, self._measured),
-            own_loss=self._loss(network, self._some(own)),
+            own_loss=self._loss(network, self._some(self._own(factor))),
             mixture_distance=self._distance(self._mixture.sample(seeds, 1.0), labels.roll(1, 0)),
-            flow_distance=self._distance(flow.sample(seeds, 1.0), labels),
+            flow_distance=distances[factor],
         )
-        return flow if fit.is_flow else self._mixture, fit
+        return flows[factor] if fit.is_flow else self._mixture, fit
 
-    def _repaired(self) -> tuple[FlowPrior, Encoded]:
-        """The flow with a repair, and its own samples without one, as latents that are known exactly."""
-        mean, basis, paths = self._mean.numpy(), self._basis.numpy(), self._paths.to_numpy()
-        flow = FlowPrior(mean, basis, paths, to_numpy(self.learner.best), combinations=self._combinations)
-        ends, labels = repair.own_ends(flow, self._seed)
+    def flow(self, factor: float = 1.0) -> FlowPrior:
+        """The flow with the weights of the lowest held-out loss, repaired: samples vary as the training latents do."""
+        flow = self._unrepaired(factor)
+        return repair.repaired(flow, repair.own_ends(flow, self._seed)[0], self._scale.numpy())
+
+    def _unrepaired(self, factor: float) -> FlowPrior:
+        weights = to_numpy(repair.scaled(self.learner.best, factor))
+        paths = self._paths.to_numpy()
+        return FlowPrior(self._mean.numpy(), self._basis.numpy(), paths, weights, combinations=self._combinations)
+
+    def _own(self, factor: float) -> Encoded:
+        """Samples of the flow before its repair, as latents that are known exactly."""
+        ends, labels = repair.own_ends(self._unrepaired(factor), self._seed)
         latents = self._centre + torch.from_numpy(ends) @ self._back
-        own = Encoded(Posterior(latents, torch.full_like(latents, -math.inf)), torch.from_numpy(labels))
-        return repair.repaired(flow, ends, self._scale.numpy()), own
+        return Encoded(Posterior(latents, torch.full_like(latents, -math.inf)), torch.from_numpy(labels))
 
     def _distance(self, z: np.ndarray, labels: Tensor) -> float:
         """Energy distance of latents z (n, latent_dim) with their labels (n, values) to held-out latents with theirs.
