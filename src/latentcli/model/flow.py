@@ -138,7 +138,11 @@ class FlowPrior:
         return self._to_latents(x, mixed(z, noise, spread), 1.0 - spread, self.drawn_labels())
 
     def noise_of(self, z: np.ndarray) -> np.ndarray:
-        """Noise (n, k) that the flow, without guidance or labels, carries to the latents z (n, latent_dim)."""
+        """Noise (n, k) that the flow, without guidance or labels, carries to the latents z (n, latent_dim).
+
+        The inverse of `sample` for a flow without labels. A flow with labels draws a sample's labels first; the law of
+        its samples is the same as without them so far as both were learned, but not the noise of each.
+        """
         return integrate(replace(self, guidance=1.0, like=()).velocity, self._from_data(z), 1.0, 0.0)
 
     @cached_property

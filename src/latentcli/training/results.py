@@ -222,14 +222,13 @@ def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str
             f"beta {training.beta:g}, seed {training.seed}"
         ),
     }
-    if prior := training.prior:
-        kept = (
-            f"a flow, its correction times {prior.factor:g}" if prior.is_flow else "a mixture; the flow was no better"
-        )
+    if flow := training.prior:
+        kept = f"a flow, its correction times {flow.factor:g}" if flow.is_flow else "a mixture, no worse than a flow"
+        losses = f"{flow.train_loss:.3f} on training latents, {flow.held_out_loss:.3f} on held-out ones"
+        distances = f"{flow.flow_distance:.4f} (mixture {flow.mixture_distance:.4f})"
         rows["prior"] = (
-            f"{kept}. Error of the flow's velocity {prior.train_loss:.3f} on training latents, {prior.held_out_loss:.3f} "
-            f"on held-out ones (mixture {prior.mixture_loss:.3f}), {prior.own_loss:.3f} on its own samples; energy "
-            f"distance of its samples to held-out latents {prior.flow_distance:.4f} (mixture {prior.mixture_distance:.4f})"
+            f"{kept}. Error of the flow's velocity {losses} (mixture {flow.mixture_loss:.3f}), {flow.own_loss:.3f} "
+            f"on its own samples; energy distance of samples to held-out latents {distances}"
         )
     if sharp := training.sharpening:
         rows["sharpening"] = (
