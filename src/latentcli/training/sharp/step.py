@@ -86,7 +86,7 @@ class SharpState(Learner):
         with autocast(self.device, self.config.precision):
             output = self.vae.decode_output(self._latents_of(x, step))
         # Models with a linear path are not clipped to [0, 1] here, because clipped pixels would have no gradient.
-        made = output if self.vae.linear else self.vae.likelihood.activation(output)
+        made = self.vae.likelihood.mean(output)
         seen = made.detach().contiguous(memory_format=torch.channels_last).requires_grad_(True)
         reconstructions, samples = seen[: len(x)], seen[len(x) :]
         with autocast(self.device, self.config.precision):
