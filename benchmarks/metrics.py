@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import linalg, special
+from scipy.stats import mannwhitneyu
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
@@ -37,6 +38,7 @@ from latentcli.imaging.images import read_image
 from latentcli.model.modelfile import LoadedModel, load_model
 from latentcli.model.objective import importance_bound
 
+COPIED_FROM = 5000  # training images whose features are compared, as in latentcli
 BOUND_IMAGES = 100  # images of the importance-weighted bound
 FITTED = 20_000  # training images that baselines are fitted to, as in latentcli
 
@@ -194,20 +196,44 @@ def compared(model: LoadedModel, training: Dataset, held_out: Dataset) -> dict[s
     samples = torch.cat([model.vae.decode(some) for some in z.split(200)])
     made = (space(samples).double().numpy() - origin) @ matrix
     halves = [gaussians_apart(made[first::2], real[first::2]) for first in range(2)]
-    flat = floats(training).flatten(1).numpy()
-    search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(flat)
-    usual, own = (
-        np.median(search.kneighbors(some.flatten(1).numpy())[0])
-        for some in (floats(real_images.spread(64)), samples[:64])
-    )
+    means = torch.cat([model.vae.encode(x).mean for x in real_images.floats()])
+    again = torch.cat([model.vae.decode(some) for some in means.split(200)])
+    known = (space(floats(training.spread(COPIED_FROM))).double().numpy() - origin) @ matrix
+    by_pixels = [nearest(*map(small, pair)) for pair in ((samples, floats(training)), (again, floats(training)))]
+    by_features = [nearest((space(x).double().numpy() - origin) @ matrix, known) for x in (samples, again)]
+    chance, copied = min(copies(*by_pixels), copies(*by_features))
     return {
         "Fréchet": 2 * gaussians_apart(made, real) - np.mean(halves),
         "kernel": discrepancy(made, real),
         "kernel, margin": 1.96 * resampled(made, real),
         "precision": among(made, real),
         "recall": among(real, made),
-        "nearest": own / usual,
+        "nearest": np.median(by_pixels[0][0]) / np.median(by_pixels[1][0]),
+        "copies": copied,
+        "copies by chance": min(1.0, 2 * chance),
     }
+
+
+def small(images: torch.Tensor) -> np.ndarray:
+    """Thumbnails on white, window by window."""
+    x = images.double().numpy()
+    x = x[:, :-1] + 1 - x[:, -1:] if x.shape[1] in (2, 4) else x
+    rows, columns = ([(i * side // 16, -(-(i + 1) * side // 16)) for i in range(16)] for side in x.shape[2:])
+    windows = [x[:, :, a:b, c:d].mean(axis=(2, 3)) for a, b in rows for c, d in columns]
+    return np.stack(windows, axis=2).reshape(len(x), -1)
+
+
+def nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Distances to the nearest and the tenth nearest of the others, (2, n)."""
+    distances = NearestNeighbors(n_neighbors=10, algorithm="brute").fit(others).kneighbors(points)[0]
+    return distances.T[[0, -1]]
+
+
+def copies(own: np.ndarray, usual: np.ndarray) -> tuple[float, float]:
+    """Probability of the ranks by chance, and the share of copies."""
+    ratios = own[0] / own[1], usual[0] / usual[1]
+    test = mannwhitneyu(*ratios, alternative="less")
+    return float(test.pvalue), max(0.0, 1 - 2 * float(test.statistic) / len(ratios[0]) / len(ratios[1]))
 
 
 def whitening(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -274,7 +300,8 @@ def ours(found: Evaluation, model: LoadedModel, held_out: Dataset) -> dict[str, 
         "PCA, -log likelihood": pca.negative_log_likelihood, "PCA, bits": pca.bits_per_dimension,
         "bits": found.held_out.bits_per_dimension, "Fréchet": row.frechet, "kernel": row.kernel,
         "kernel, margin": row.kernel_margin,
-        "precision": row.precision, "recall": row.recall, "nearest": row.nearest, "bound, 50 draws": -nats,
+        "precision": row.precision, "recall": row.recall, "nearest": row.nearest, "copies": row.copied,
+        "copies by chance": row.copied_by_chance, "bound, 50 draws": -nats,
     }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from onnx import helper, numpy_helper
 
 from latentcli.data.dataset import Dataset
 from latentcli.data.sources import held_out_then
-from latentcli.evaluation import sample_metrics
+from latentcli.evaluation import copies, sample_metrics
 from latentcli.evaluation.sample_metrics import WHITENED_BY, FeatureSpace, open_features
 from latentcli.model import flow
 from latentcli.model.flow import FlowPrior
@@ -140,29 +140,27 @@ class Latents:
 
 
 class Measured:
-    """Pictures in pixels and in both spaces."""
+    """Pictures in thumbnails and in both spaces."""
 
     def __init__(self, pictures: torch.Tensor, spaces: list[FeatureSpace]) -> None:
-        self.pixels = pictures.flatten(1)
+        self.small = copies.thumbnails(pictures)
         self.features = [space(pictures) for space in spaces]
 
 
-def share_near(own: torch.Tensor, held_out: torch.Tensor, train: torch.Tensor) -> float:
-    """Share of pictures nearer to a training image than 95 % of held-out images are."""
-    limit = sample_metrics.nearest_rows(held_out, train)[0].quantile(0.05)
-    return float((sample_metrics.nearest_rows(own, train)[0] < limit).float().mean())
+def to_training(own: Measured, train: Measured) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distances to the ten nearest training images, by thumbnails and in the last space."""
+    return copies.nearest(own.small, [train.small])[0], copies.nearest(own.features[-1], [train.features[-1]])[0]
 
 
-def cells(own: Measured, real: Measured, train: Measured) -> str:
-    """Kernel distance with interval, precision and recall in each space, and copies."""
+def cells(own: Measured, real: Measured, train: Measured, reconstructed: Measured) -> str:
+    """Kernel distance with interval, precision and recall in each space, and copies, against reconstructions."""
     columns = []
     for made, held_out in zip(own.features, real.features, strict=True):
         kernel, margin = sample_metrics.kernel_distance(made, held_out)
         precision, recall = sample_metrics.precision_recall(held_out, made)
         columns.append(f"{1000 * kernel:8.1f} ±{1000 * margin:4.1f}  {precision:.2f}/{recall:.2f}")
-    by_pixels = share_near(own.pixels, real.pixels, train.pixels)
-    by_features = share_near(own.features[-1], real.features[-1], train.features[-1])
-    return f"{'   '.join(columns)}   {by_pixels:.2f}/{by_features:.2f}"
+    found = copies.compare(to_training(own, train), to_training(reconstructed, train))
+    return f"{'   '.join(columns)}   {found.copied:.2f} (p {found.by_chance:.2f})"
 
 
 def solver_errors(prior: FlowPrior, guidance: float) -> Iterator[str]:
@@ -213,11 +211,11 @@ def main() -> None:
         names = [f"kernel x 1000 in {space.name}, precision/recall" for space in spaces]
         print(f"{'':20} variance by fifths              energy    {'   '.join(names)}   copies")
         reconstructed = Measured(decoded(model, model.encode_float(some.numpy())), spaces)
-        print(f"{'reconstructions':20} {'':41} {cells(reconstructed, real, known)}", flush=True)
+        print(f"{'reconstructions':20} {'':41} {cells(reconstructed, real, known, reconstructed)}", flush=True)
         for name, prior in priors_of(model, guidances):
             z = prior.sample(range(SAMPLED), arguments.temperature)
             own = Measured(decoded(model, z[: len(some)]), spaces)
-            print(f"{name:20} {latents.row(z)}   {cells(own, real, known)}", flush=True)
+            print(f"{name:20} {latents.row(z)}   {cells(own, real, known, reconstructed)}", flush=True)
     print(f"energy distance of training latents: {latents.energy(latents.train):.4f}")
     if training := model.header.training:
         print(training.prior)

@@ -20,7 +20,8 @@ import torch
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part, split
 from latentcli.data.sources import open_source, scan
-from latentcli.evaluation.sample_metrics import WHITENED_BY, kernel_distance, nearest, open_features
+from latentcli.evaluation.copies import nearest
+from latentcli.evaluation.sample_metrics import WHITENED_BY, kernel_distance, open_features
 from latentcli.figures.sheet import sheet
 from latentcli.imaging.images import to_pictures
 from latentcli.model.metrics import psnr_per_image, sharpness
@@ -46,13 +47,19 @@ def split_images(model: LoadedModel, data: Path) -> tuple[Dataset, Dataset]:
     return readable_part(loading.decoded, train.rows), readable_part(loading.decoded, chosen.rows)
 
 
+def to_nearest(images: torch.Tensor, train: Dataset) -> torch.Tensor:
+    """Root mean square difference of each image to the nearest training image."""
+    flat = images.flatten(1)
+    return nearest(flat, (x.flatten(1) for x in train.floats()))[0][:, 0] / flat.shape[1] ** 0.5
+
+
 def alone(samples: torch.Tensor, images: torch.Tensor, train: Dataset) -> None:
     """Print how far samples are from training images and from each other."""
     unit = float(torch.pdist(images.flatten(1)).median()) / images[0].numel() ** 0.5
-    near = nearest(samples, train.floats())[0] / unit
+    near = to_nearest(samples, train) / unit
     apart = torch.cdist(samples.flatten(1), samples.flatten(1)) / samples[0].numel() ** 0.5 / unit
     apart.fill_diagonal_(torch.inf)
-    held = nearest(images, train.floats())[0] / unit
+    held = to_nearest(images, train) / unit
     rows = {
         "a sample to the next training image": near,
         "a sample to the next other sample": apart.min(dim=1).values,

@@ -132,7 +132,7 @@ def line(epoch, nats, training=None, skipped=0, images=500):
 
 FAR = SampleMetrics("standard prior", 500, 9.0, 1.0, 0.0, 0.0, 1.0, 1.0)
 ALIKE = SampleMetrics("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 0.3, 1.0)
-COPIES = SampleMetrics("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 1.0, 0.9, 0.08, 0.3)
+COPIES = SampleMetrics("standard prior", 500, 0.2, 0.0, 1.0, 0.0, 1.0, 0.9, 0.3, 0.001)
 SETTLED = [line(epoch, 100 + 100 * 0.5**epoch) for epoch in range(1, 21)]
 
 

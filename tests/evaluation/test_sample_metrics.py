@@ -69,14 +69,6 @@ def test_precision_falls_with_strays_and_recall_with_gaps():
     assert recall < 0.6
 
 
-def test_the_nearest_candidate_is_found_across_batches():
-    candidates = torch.rand(30, 1, 4, 4, generator=rng())
-    wanted = torch.tensor([29, 3, 14])
-    off, rows = sample_metrics.nearest(candidates[wanted] + 0.01, [candidates[:11], candidates[11:]])
-    assert rows.tolist() == wanted.tolist()
-    assert off.tolist() == pytest.approx([0.01] * 3, rel=1e-3)
-
-
 def test_spread_is_the_mean_root_mean_square_over_pairs():
     images = torch.stack([torch.zeros(1, 4, 4), torch.ones(1, 4, 4), torch.ones(1, 4, 4)])
     assert sample_metrics.spread(images) == pytest.approx(2 / 3)

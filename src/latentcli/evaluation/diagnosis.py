@@ -30,7 +30,7 @@ _CROWDED = 3.0  # nats per latent dimension, above which each dimension is full
 _SMALL_LATENT = 8  # latent dimensions up to which a latent may be too small
 _BLACK_AND_WHITE = 0.7  # share of pixel values near 0 or 1 above which images count as black and white
 _MISFIT = 3.0  # the standard prior's kernel distance over the fitted prior's, above which latents are not N(0, I)
-_NEAR_COPIES = 0.1  # share of near copies among samples that is suspicious; among held-out images it is 0.05
+_NO_CHANCE = 0.01  # probability of as many copies by chance, below which samples count as copies
 _MONOTONOUS = 0.5  # diversity of the samples over that of held-out images, below which samples are monotonous
 _SIMILAR = "else start from a model of similar pictures with `start_from` MODEL"
 _FOLLOWS_COLLAPSE = ("baseline", "monotonous samples")  # topics left out beside "collapse", the cause of both
@@ -303,9 +303,9 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
     if first.diversity < _MONOTONOUS:
         text = f"sample diversity is {first.diversity:.2f} of that of the images"
         yield Finding("problem", "monotonous samples", text, evidence.longer)
-    near = max(first.near_copies or 0.0, first.near_copies_in_features or 0.0)
-    if near > _NEAR_COPIES and first.images >= MIN_COMPARED:
-        text = f"{near:.0%} of the samples are nearer to a training image than 95 % of held-out images are"
+    chance = first.copied_by_chance
+    if first.copied and chance is not None and chance < _NO_CHANCE and first.images >= MIN_COMPARED:
+        text = f"{first.copied:.0%} of the samples, at least, seem to be copies of training images"
         advice = "compare the pairs in report.html: some may be copies; more images, or `guidance` 1, give fewer"
         yield Finding("note", "copies", text, advice)
 

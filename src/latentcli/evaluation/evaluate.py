@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latentcli.data.dataset import Dataset, as_float_tensor
-from latentcli.evaluation import sample_metrics
+from latentcli.evaluation import copies, sample_metrics
 from latentcli.evaluation.result import Baseline, Evaluation, Neighbours, Pixels, SampleMetrics
 from latentcli.evaluation.sample_metrics import WHITENED_BY, FeatureSpace
 from latentcli.events import Progress
@@ -22,9 +22,8 @@ _COMPARED = 1000  # limit on samples, and on held-out images, whose features are
 _RECONSTRUCTED = 500  # limit on training images that are reconstructed
 _FITTED = 20_000  # limit on training images that baselines are fitted to
 _MANY = 10  # training images per component, above which PCA does not memorise the images
-_SEARCHED = 128  # limit on samples whose nearest training image is searched by pixels
+_SPREAD = 128  # limit on pictures whose diversity is measured
 _COPIED_FROM = 5000  # limit on training images that copies are searched among by features
-_NEAR = 0.05  # quantile of the held-out images' distances below which a sample is a near copy
 _SHOWN = 8  # samples that a report shows beside their nearest training image
 _BATCH = 250  # samples decoded at once
 _END = 0.02  # pixel values within 0.02 of 0 or 1 count as black or white
@@ -156,57 +155,66 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
         priors = {"fitted prior": subject.prior, **priors}
     at = f", temperature {subject.prior.temperature:g}"
     real = _Pictures.of(subject.features, held_out)
-    made = {name + at: _Pictures.sampled(subject, prior, count) for name, prior in priors.items()}
-    neighbours = None
-    if train:
-        sets = [real, *made.values()]
-        distances, rows = sample_metrics.nearest(torch.cat([pictures.few for pictures in sets]), train.floats())
-        own = sets[1].few[:_SHOWN]
-        neighbours = Neighbours(own.numpy(), as_float_tensor(train.take(rows[len(real.few) :][: len(own)])).numpy())
-        if not subject.on_training:
-            trained_on = _Pictures.of(subject.features, train.spread(_COPIED_FROM)).features
-            by_pixels = torch.split(distances, [len(pictures.few) for pictures in sets])
-            for pictures, pixels in zip(sets, by_pixels, strict=True):
-                pictures.to_training = pixels, sample_metrics.nearest_rows(pictures.features, trained_on)[0]
-            if len(train) > 1:
-                made["training images"] = _Pictures.of(subject.features, train.spread(count))
+    drawn = {name + at: prior.sample(range(count), subject.prior.temperature) for name, prior in priors.items()}
+    made = {name: _Pictures.decoded(subject, torch.from_numpy(z)) for name, z in drawn.items()}
+    neighbours = _search(subject, train, held_out, list(made.values())) if train else None
+    if train and not subject.on_training and len(train) > 1:
+        made["training images"] = _Pictures.of(subject.features, train.spread(count))
     return tuple(_compare(name, pictures, real) for name, pictures in made.items()), neighbours
+
+
+def _search(subject: Subject, train: Dataset, held_out: Dataset, made: list["_Pictures"]) -> Neighbours:
+    """Search the training images for those that samples are near to: sets `nearness`, returns the first samples' pairs.
+
+    The samples `made` are compared with reconstructions of held-out images, as many. Where nothing was held out, they
+    are not.
+    """
+    sets, vae = list(made), subject.vae
+    if not subject.on_training:
+        means = torch.cat([vae.encode(x.to(vae.device)).mean for x in held_out.floats()])
+        sets.append(_Pictures.decoded(subject, means))
+    thumbnails, count = torch.cat([pictures.thumbnails for pictures in sets]), len(held_out)
+    distances, rows = copies.nearest(thumbnails, map(copies.thumbnails, train.floats()))
+    if not subject.on_training:
+        trained_on = map(subject.features, train.spread(_COPIED_FROM).floats())
+        by_features, _ = copies.nearest(torch.cat([pictures.features for pictures in sets]), trained_on)
+        *own, usual = zip(torch.split(distances, count), torch.split(by_features, count), strict=True)
+        for pictures, to_training in zip(made, own, strict=True):
+            pictures.nearness = copies.compare(to_training, usual)
+    shown = made[0].few[:_SHOWN]
+    return Neighbours(shown.numpy(), as_float_tensor(train.take(rows[: len(shown), 0])).numpy())
 
 
 @dataclass(slots=True)
 class _Pictures:
-    """Features of n pictures, decoded samples or images, and the pixels of m of the pictures."""
+    """Features and thumbnails of n pictures, decoded samples or images, and the pixels of m of the pictures."""
 
     features: Tensor  # (n, d)
     few: Tensor  # (m, channels, height, width)
-    # Distances to the nearest training image: of the m pictures by pixels (m,), of all n by features (n,).
-    to_training: tuple[Tensor, Tensor] | None = None
+    thumbnails: Tensor  # (n, t)
+    nearness: copies.Nearness | None = None  # to the training images
 
     @classmethod
     def of(cls, space: FeatureSpace, images: Dataset) -> "_Pictures":
-        few = images.spread(_SEARCHED)  # evenly, so that all folders contribute
-        return cls(torch.cat([space(batch) for batch in images.floats()]), torch.cat(list(few.floats())))
+        few = images.spread(_SPREAD)  # evenly, so that all folders contribute
+        features, thumbnails = zip(*((space(x), copies.thumbnails(x)) for x in images.floats()), strict=True)
+        return cls(torch.cat(features), torch.cat(list(few.floats())), torch.cat(thumbnails))
 
     @classmethod
-    def sampled(cls, subject: Subject, prior: Prior, count: int) -> "_Pictures":
-        z = torch.from_numpy(prior.sample(range(count), subject.prior.temperature)).to(subject.vae.device)
-        features, few = [], torch.empty(0)
-        for latents in torch.split(z, _BATCH):
+    def decoded(cls, subject: Subject, z: Tensor) -> "_Pictures":
+        features, few, thumbnails = [], torch.empty(0), []
+        for latents in torch.split(z.to(subject.vae.device), _BATCH):
             decoded = subject.vae.decode(latents).cpu()
             features.append(subject.features(decoded))
-            few = few if len(few) else decoded[:_SEARCHED].clone()
-        return cls(torch.cat(features), few)
+            thumbnails.append(copies.thumbnails(decoded))
+            few = few if len(few) else decoded[:_SPREAD].clone()
+        return cls(torch.cat(features), few, torch.cat(thumbnails))
 
 
 def _compare(name: str, made: _Pictures, real: _Pictures) -> SampleMetrics:
     """Metrics of the pictures `made` compared with the held-out images `real`; `name` is for the tables of results."""
     precision, recall = sample_metrics.precision_recall(real.features, made.features)
     kernel, margin = sample_metrics.kernel_distance(made.features, real.features)
-    nearest = near = near_in_features = None
-    if made.to_training and real.to_training:
-        pairs = list(zip(made.to_training, real.to_training, strict=True))
-        nearest = float(pairs[0][0].quantile(0.5)) / max(float(pairs[0][1].quantile(0.5)), 1e-6)
-        near, near_in_features = (float((own < held.quantile(_NEAR)).float().mean()) for own, held in pairs)
     return SampleMetrics(
         name=name,
         images=len(made.features),
@@ -216,7 +224,7 @@ def _compare(name: str, made: _Pictures, real: _Pictures) -> SampleMetrics:
         precision=precision,
         recall=recall,
         diversity=sample_metrics.spread(made.few) / max(sample_metrics.spread(real.few), 1e-6),
-        nearest=nearest,
-        near_copies=near,
-        near_copies_in_features=near_in_features,
+        nearest=made.nearness.nearest if made.nearness else None,
+        copied=made.nearness.copied if made.nearness else None,
+        copied_by_chance=made.nearness.by_chance if made.nearness else None,
     )

@@ -31,9 +31,9 @@ class SampleMetrics:
     precision: float  # share of the pictures within the images' manifold
     recall: float  # share of the images within the pictures' manifold
     diversity: float  # mean distance of two pictures over that of two images
-    nearest: float | None  # median distance to the nearest training image over that of held-out images
-    near_copies: float | None = None  # share nearer to a training image than 95 % of held-out images, by pixels
-    near_copies_in_features: float | None = None  # as `near_copies`, by features
+    nearest: float | None  # median distance to the nearest training image over that of held-out reconstructions
+    copied: float | None = None  # share that copies a training image, at least
+    copied_by_chance: float | None = None  # probability of so large a share if none does, 0 to 1
     kernel_margin: float | None = None  # half of the 95 % interval of `kernel`
 
 
@@ -114,17 +114,25 @@ def samples_table(result: Evaluation) -> Table | str:
             row.name,
             f"{_thousandths(row.kernel)}{f' ± {_thousandths(row.kernel_margin)}' if row.kernel_margin else ''}",
             *map(cell, (row.precision, row.recall, row.frechet, row.diversity, row.nearest)),
-            f"{cell(row.near_copies)} / {cell(row.near_copies_in_features)}",
+            _copies(row),
         )
         for row in result.samples
     ]
     columns = (f"in the space of {result.feature_space}", "kernel x 1000", "precision", "recall", "Fréchet",
-               "diversity", "nearest", "near copies")  # fmt: skip
+               "diversity", "nearest", "copies")  # fmt: skip
     explained = (
         "Diversity is a share of theirs."
         if result.on_training
-        else "Training images show what a perfect model would get. Diversity and the distance to the nearest training "
-        "image are shares of those of held-out images. Near copies are nearer to a training image than 95 % of "
-        "held-out images are, by pixels / by features; 0.05 is what new images would have."
+        else "Training images show what a perfect model would get. Diversity is a share of that of held-out "
+        "images, the distance to the nearest training image one of that of their reconstructions. Copies is the share "
+        "of samples that stand out as copies of a training image, and p the probability of so many by chance."
     )
     return Table(f"Each against as many {images} images. {explained}", columns, rows)
+
+
+def _copies(row: SampleMetrics) -> str:
+    """Cell of the share of copies, and the probability that it is chance."""
+    chance = row.copied_by_chance
+    if row.copied is None or chance is None:
+        return cell(None)
+    return f"{row.copied:.2f} (p {f'{chance:.2f}' if chance >= 0.01 else '< 0.01'})"

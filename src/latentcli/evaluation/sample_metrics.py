@@ -250,26 +250,3 @@ def spread(images: Tensor) -> float:
     """Diversity of images (n, channels, height, width): mean over pairs of the root mean square pixel difference."""
     flat = images.flatten(1)
     return float(torch.pdist(flat).mean()) / flat.shape[1] ** 0.5 if len(flat) > 1 else 0.0
-
-
-def nearest(images: Tensor, candidates: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Root mean square pixel difference of each image to the nearest candidate, and the candidate's index: each (n,).
-
-    Images and candidates are batches (n, channels, height, width) in [0, 1].
-    """
-    flat = images.flatten(1)
-    best = torch.full((len(flat),), torch.inf)
-    row = torch.zeros(len(flat), dtype=torch.int64)
-    first = 0
-    for batch in candidates:
-        distances, index = nearest_rows(flat, batch.flatten(1))
-        row = torch.where(distances < best, index + first, row)
-        best = torch.where(distances < best, distances, best)
-        first += len(batch)
-    return best / flat.shape[1] ** 0.5, row
-
-
-def nearest_rows(points: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """Euclidean distance of each point (n, d) to the nearest candidate (m, d), and the candidate's index: each (n,)."""
-    chunks = [torch.cdist(chunk, candidates).min(dim=1) for chunk in torch.split(points, _CHUNK_ROWS)]
-    return torch.cat([chunk.values for chunk in chunks]), torch.cat([chunk.indices for chunk in chunks])
