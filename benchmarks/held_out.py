@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from scipy.spatial.distance import pdist
 
-from latentcli.data.dataset import split
-from latentcli.data.sources import open_source, scan
+from latentcli.data.sources import held_out_then, open_source, scan
 from latentcli.imaging.images import read_image
 from latentcli.model.modelfile import KIND, load_model
 from latentcli.storage import tensorfile
@@ -47,9 +46,9 @@ def row(name: str, data: Path) -> str:
 def sample_spread(name: str, faces: Path) -> float:
     """Mean pairwise pixel distance of 64 samples over that of 64 held-out reconstructions."""
     model = load_model(Path("models", name))
-    _, held_out = split(scan(open_source(faces)), "0.05")
-    assert held_out
-    shown = [faces / held for held in held_out.names()[:: len(held_out) // 64][:64]]
+    names = scan(open_source(faces)).names
+    held_out = names[held_out_then(names, model.header.training)]
+    shown = [faces / os.fsdecode(name) for name in held_out[:: len(held_out) // 64][:64]]
     samples = model.decode(model.prior.sample(range(64), model.prior.temperature))
     z = model.encode(np.stack([read_image(path, model.config) for path in shown]))
     distances = [float(pdist(images.reshape(64, -1)).mean()) for images in (samples, model.decode(z))]

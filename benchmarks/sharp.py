@@ -15,11 +15,12 @@ import os
 import platform
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from latentcli.data.cache import Loading
-from latentcli.data.dataset import Dataset, readable_part, split
-from latentcli.data.sources import open_source, scan
+from latentcli.data.dataset import Dataset, readable_part
+from latentcli.data.sources import held_out_then, open_source, scan
 from latentcli.evaluation.copies import nearest
 from latentcli.evaluation.sample_metrics import WHITENED_BY, kernel_distance, open_features
 from latentcli.figures.sheet import sheet
@@ -40,11 +41,11 @@ def split_images(model: LoadedModel, data: Path) -> tuple[Dataset, Dataset]:
     for _ in loading:
         pass
     assert model.header.training
-    share = model.header.training.held_out_share
-    assert share is not None, "a folder was held out; give it as DATA to `latentcli evaluate`"
-    train, chosen = split(listing, str(share))
-    assert chosen
-    return readable_part(loading.decoded, train.rows), readable_part(loading.decoded, chosen.rows)
+    assert model.header.training.held_out_share is not None, (
+        "a folder was held out; give it as DATA to `latentcli evaluate`"
+    )
+    held_out, rows = held_out_then(listing.names, model.header.training), np.arange(len(listing), dtype=np.int32)
+    return readable_part(loading.decoded, rows[~held_out]), readable_part(loading.decoded, rows[held_out])
 
 
 def to_nearest(images: torch.Tensor, train: Dataset) -> torch.Tensor:
