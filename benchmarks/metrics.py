@@ -5,8 +5,8 @@
 
 MODEL is a model's folder, TRAINING and HELD_OUT are folders of images. The others: scikit-image (PSNR, SSIM), SciPy
 (matrix root, bits), scikit-learn (principal components, neighbours, whitening, kernel), PyTorch's distributions (ELBO,
-bound) and loops written here. The ELBO, the bound and bits are means over random draws, and the margin of the kernel
-distance is one of other resamples, so those differ by chance.
+bound) and loops written here. The ELBO, the bound and bits are means over random draws, so those differ
+by chance.
 """
 
 import argparse
@@ -258,12 +258,13 @@ def discrepancy(made: np.ndarray, real: np.ndarray) -> float:
 
 
 def resampled(made: np.ndarray, real: np.ndarray) -> float:
-    """Deviation over 1,000 resamples, as sums over the pairs of drawn rows that are not one picture."""
-    gamma, rng = 0.5 / real.var(axis=0, ddof=1).sum(), np.random.default_rng(7)
+    """Deviation over the resamples of `evaluate`, as means over the pairs of drawn rows that are not one picture."""
+    gamma = 0.5 / real.var(axis=0, ddof=1).sum()
     kernels = [rbf_kernel(a, b, gamma=gamma) for a, b in ((made, made), (real, real), (made, real))]
+    draws = [np.random.default_rng(n).multinomial(n, np.full(n, 1 / n), 200) for n in (len(made), len(real))]
     found = []
-    for _ in range(1000):
-        i, j = (rng.integers(0, len(points), len(points)) for points in (made, real))
+    for counts in zip(*draws, strict=True):
+        i, j = (np.repeat(np.arange(len(count)), count) for count in counts)
         drawn = [kernels[0][np.ix_(i, i)], kernels[1][np.ix_(j, j)]]
         apart = [kernel[rows[:, None] != rows].mean() for kernel, rows in zip(drawn, (i, j), strict=True)]
         found.append(sum(apart) - 2 * kernels[2][np.ix_(i, j)].mean())
