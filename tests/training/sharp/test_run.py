@@ -15,6 +15,7 @@ from latentcli.config import SharpConfig
 from latentcli.errors import ConfigError
 from latentcli.evaluation.record import Record
 from latentcli.events import Note, Progress
+from latentcli.model.prior import StandardPrior
 from latentcli.model.vae import VAE
 from latentcli.presets import model_config
 from latentcli.storage import catalog, tensorfile
@@ -167,6 +168,30 @@ def test_pixels_gain_weight_while_more_than_the_aim_is_lost(trained, few_steps, 
     monkeypatch.setattr(SharpState, "step", watched)
     sharpened(threads=1)
     assert found == pytest.approx([1.0] * 4 + [math.e] * 4 + [math.exp(0.5)] * 4)
+
+
+def test_the_decoder_with_the_nearest_samples_is_kept(trained, few_steps, always, monkeypatch):
+    kernels = iter([0.3, 0.2, 0.1, 0.25])
+    monkeypatch.setattr(
+        sharpen, "SharpMeter", lambda *arguments: lambda vae: replace(BEFORE, kernel=(next(kernels),) * 3)
+    )
+    sharpened()
+    sharpening = summary().sharpening
+    assert sharpening.after.kernel == (0.1,) * 3
+
+
+def test_half_of_the_latents_to_train_on_come_near_the_mean():
+    z = sharpen.latents_to_train_on(StandardPrior(64))
+    norms = np.linalg.norm(z, axis=1) / 8
+    assert norms[: len(z) // 2].min() > 0.5
+    assert norms[len(z) // 2 :].mean() == pytest.approx(0.5, abs=0.02)
+    assert norms[len(z) // 2] == 0
+
+
+def test_metrics_of_earlier_versions_have_a_frechet_distance():
+    earlier = SharpMetrics(25.0, 0.2, frechet=2.0)
+    assert (earlier.distance_name, earlier.distance) == ("Fréchet distance of samples", 2.0)
+    assert BEFORE.distance == pytest.approx(0.2)
 
 
 def test_both_stages_are_one_command_that_resumes(pictures, always):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from latentcli.events import Note, Progress, Wrote
 from latentcli.model.metrics import measure
 from latentcli.model.modelfile import load_model
 from latentcli.model.objective import draw_errors
+from latentcli.model.prior import Prior
 from latentcli.storage import history
 from latentcli.storage.catalog import find_model
 from latentcli.storage.files import check_writable_folder, exclusive, remove_parts, write_whole
@@ -37,6 +39,9 @@ _AIM = 1.3  # dB of PSNR to lose: measurements adjust the weight of the loss ter
 _LIGHTEST, _HEAVIEST = 0.1, 6.0  # limits of the weight of all loss terms except the pixel loss
 _WORSE = 1.05  # kernel distance over that before sharpening, above which a decoder is rejected
 _LATENTS, _FIRST_SEED = 2048, 1 << 20  # samples of the prior to train on, and the seed of the first
+# Temperatures from 0 to 1 of half of these samples. A decoder trained at one temperature draws a mesh near the mean:
+# after 160 steps on emoji its `lattice` was 3.7 gray levels at the mean, and 3.1 with these temperatures.
+_LEVELS = 16
 _MEASURED = 250  # samples of the prior to measure on at each temperature
 _SHARPER = 1.05  # sharpness over that before sharpening, from which a decoder is accepted
 _MEASUREMENTS = 12  # of the decoder during a sharpening
@@ -80,7 +85,7 @@ class _Sharpener(loop.Task):
         latents = [prior.sample(range(_MEASURED), temperature) for temperature in TEMPERATURES]
         space = open_features(None).whitened(images.train.spread(WHITENED_BY).floats())
         self.meter = SharpMeter(self.measured_on, latents, space)
-        self.latents = torch.from_numpy(prior.sample(range(_FIRST_SEED, _FIRST_SEED + _LATENTS), prior.temperature))
+        self.latents = torch.from_numpy(latents_to_train_on(prior))
         self.speed: float | None = None  # seconds per step; None if not measured
         self.images_per_step = min(plan.config.batch_size, len(images.train))
         if plan.resumed:
@@ -216,6 +221,13 @@ def plan_after(plan: Plan) -> SharpPlan:
     config, device = plan.choice.config, cast(Device, plan.device.type)
     request = SharpenRequest(None, config.precision, config.seed, device, plan.choice.threads)
     return plan_for(find_model(str(plan.folder)), plan.choice, request)
+
+
+def latents_to_train_on(prior: Prior) -> np.ndarray:
+    """Samples of the prior (n, latent_dim): half at its own temperature, then half at temperatures from 0 to 1."""
+    temperatures = [prior.temperature] * _LEVELS + np.linspace(0, 1, _LEVELS).tolist()
+    seeds = np.arange(_FIRST_SEED, _FIRST_SEED + _LATENTS).reshape(len(temperatures), -1)
+    return np.concatenate([prior.sample(own.tolist(), at) for own, at in zip(seeds, temperatures, strict=True)])
 
 
 def is_better(metrics: SharpMetrics, before: SharpMetrics) -> bool:

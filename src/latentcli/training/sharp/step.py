@@ -48,7 +48,10 @@ class SharpState(Learner):
     """Decoder in sharpening with discriminator and optimizers. Noise and rates depend on seed and step number alone."""
 
     def __init__(self, vae: VAE, config: SharpConfig, latents: Tensor, steps: int) -> None:
-        """`latents` (n, latent_dim) are samples of the prior, `steps` is the planned number; `vae` is copied."""
+        """`latents` (n, latent_dim) are samples of the prior, of which the second half has other temperatures.
+
+        `steps` is the planned number; `vae` is copied.
+        """
         self.config, self.steps = config, steps
         self.device = vae.sigma.device
         # Batch norm keeps its statistics, so that a picture depends on its latent alone.
@@ -100,7 +103,7 @@ class SharpState(Learner):
             level.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
         pairs = [torch.split(level[: 2 * len(x)], len(x)) for level in features]
         terms = torch.stack(  # in the order of _SHARES
-            [-reconstructed.mean(), features_apart(pairs), -sampled.mean(), contrasts_apart(x, samples)]
+            [-reconstructed.mean(), features_apart(pairs), -sampled.mean(), contrasts_apart(x, samples[::2])]
         )
         if step % _MEASURED_EVERY == 0:
             self._measure_gradients(error, terms, seen)
@@ -139,11 +142,16 @@ class SharpState(Learner):
 
     @torch.no_grad()
     def _latents_of(self, x: Tensor, step: int) -> Tensor:
-        """Latents (rows, latent_dim): a posterior draw for each image in x, then half as many samples of the prior."""
+        """Latents (rows, latent_dim): a posterior draw for each image in x, then half as many samples of the prior.
+
+        Every second sample, from the second one on, is of the second half of the samples to train on.
+        """
         seed, latent_dim = self.config.seed, self.vae.config.latent_dim
         noise = self.config.noise_scale * schedule.noise(seed, step, len(x), latent_dim).to(self.device)
         count = max(1, len(x) // _PER_SAMPLE)
-        rows = torch.randint(len(self._latents), (count,), generator=schedule.stream(seed, "samples", step))
+        half = len(self._latents) // 2
+        rows = torch.randint(half, (count,), generator=schedule.stream(seed, "samples", step))
+        rows[1::2] += half
         return torch.cat([self.vae.encode(x).draw(noise), self._latents[rows.to(self.device)]])
 
     @torch.no_grad()
