@@ -202,7 +202,8 @@ def main() -> None:
     latents = Latents(model, train, held_out)
     guidances = [float(part) for part in arguments.guidance.split(",") if part]
     with tempfile.TemporaryDirectory() as folder:
-        outside = open_features(open_nsfw(Path(folder, "f.onnx"), model.config.width, model.config.height))
+        network = open_nsfw(Path(folder, "f.onnx"), model.config.width, model.config.height)
+        outside = replace(open_features(network), name="open_nsfw")
         spaces = [open_features(None).whitened(train.spread(WHITENED_BY).floats()), outside]
         some = torch.cat(list(held_out.spread(arguments.count).floats()))
         real = Measured(some, spaces)
