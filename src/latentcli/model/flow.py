@@ -152,8 +152,9 @@ class FlowPrior:
 
     @cached_property
     def _to_data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (latent_dim,) and basis (k, latent_dim) that map the flow's ends to latents: `mean` and `basis`, after
-        the repair, with which samples have the mean and covariance of the training latents (`training/prior/repair.py`)
+        """Mean (latent_dim,) and basis (k, latent_dim) that map the flow's ends to latents.
+
+        `mean` and `basis` after the repair, by which samples vary as training latents (`training/prior/repair.py`).
         """
         if not self.is_repaired:
             return self.mean, self.basis
@@ -161,7 +162,7 @@ class FlowPrior:
 
     @property
     def is_repaired(self) -> bool:
-        """Whether the flow ends with a linear layer that repairs mean and covariance; older files lack it."""
+        """Whether the flow ends with a linear layer that repairs mean and variances; older files lack it."""
         return "repair.weight" in self.weights
 
     def _from_data(self, z: np.ndarray) -> np.ndarray:

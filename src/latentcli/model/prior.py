@@ -135,8 +135,8 @@ class Geometry:
     def of(cls, prior: Prior, gains: np.ndarray | None = None) -> Self:
         """Mean, covariance and samples of `prior`.
 
-        For a flow these are of its Gaussian mixture, which is fast: its samples have the same mean and covariance by
-        their repair. What is typical is the flow's own.
+        For a flow these are of its Gaussian mixture, which is fast: the repair gives samples of the flow the same mean
+        and variances. What is typical is the flow's own.
         """
         source = mixture_of(prior) if isinstance(prior, FlowPrior) else prior
         if isinstance(source, StandardPrior):

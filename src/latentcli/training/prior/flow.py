@@ -219,7 +219,6 @@ class FlowTraining(Task):
         network = copy.deepcopy(self.learner.averaged)
         network.load_state_dict(repair.scaled(self.learner.best, factor))
         fit = PriorFit(
-            steps=self.position.best_step,
             factor=factor,
             mixture_loss=self._loss(lambda x, t, labels: torch.zeros(()), self._measured),
             train_loss=self._loss(network, self._some(self._train)),
@@ -249,8 +248,8 @@ class FlowTraining(Task):
         Labels count, because a flow that is conditioned on them can be of use where the mixture draws as well.
         """
         made = (torch.from_numpy(z)[:, self._active] - self._centre) @ self._to_flow
-        held_out = self._measured[1][: len(self._held_out.labels)]
-        known = self._held_out.labels[:_MEASURED]
+        rows = _spread(len(self._held_out.labels))[: len(self._held_out.labels)]  # no latent twice
+        held_out, known = self._measured[1][: len(rows)], self._held_out.labels[rows]
         return repair.energy_distance(torch.cat([made, labels], dim=1), torch.cat([held_out, known], dim=1))
 
     def held_out_loss(self) -> float:
@@ -280,8 +279,8 @@ class FlowTraining(Task):
         return {"velocity": loss.detach()}
 
     def _some(self, encoded: Encoded) -> Pairs:
-        """The pairs that losses are measured on: at most _MEASURED different latents, always with the same noise."""
-        return self._pairs(encoded, torch.arange(_MEASURED) % len(encoded.labels), -1)
+        """The pairs that losses are measured on: latents at equal steps, always with the same noise."""
+        return self._pairs(encoded, _spread(len(encoded.labels)), -1)
 
     def _pairs(self, encoded: Encoded, rows: Tensor, step: int) -> Pairs:
         """Noise (n, k), flow latents of images `rows` (n, k), random times (n,), labels (n, values), some left out."""
@@ -296,6 +295,11 @@ class FlowTraining(Task):
         share = torch.where(which < _ALL, 1.0, torch.where(which < _ALL + _NONE, 0.0, share))
         is_wanted = torch.rand(labels.shape, generator=generator) < share
         return start, (drawn - self._centre) @ self._to_flow, t, labels * is_wanted
+
+
+def _spread(count: int) -> Tensor:
+    """_MEASURED row numbers of `count` latents at equal steps, since images are sorted by folder; few are repeated."""
+    return torch.arange(_MEASURED) * max(count, _MEASURED) // _MEASURED % count
 
 
 def _scaling(drawn: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor, Tensor]:
