@@ -121,6 +121,15 @@ def test_numbers_can_be_between_or_at_the_extremes(table):
     ]  # the quarters of numbers beyond 0 to 1
 
 
+def test_images_between_the_thresholds_have_a_class_by_one_threshold():
+    scores = np.array([0.0, 0.05, 0.3, 0.49, 0.5, 0.7, 0.96, 1.0, np.nan])
+    assert Cut.of(0.95, 0.05).between(scores).tolist() == [-1, -1, 0, 0, 1, 1, -1, -1, -1]
+    ages = np.array([10.0, 25.0, 30.0, 40.0, 59.0, 70.0])  # the median, 35, is not above what lacks the concept
+    assert Cut.of(60, None, "20,37").between(ages).tolist() == [0, -1, -1, 1, 1, -1]
+    assert Cut.of(60, None, "20,30").between(ages).tolist() == [0, -1, -1, 1, 1, -1]
+    assert (Cut.of(0.5, None).between(scores[:-1]) == -1).all()
+
+
 def test_a_text_is_against_the_rest(table):
     assert values(labels_of(table, "pet", name="cat", one="cat")) == [1, 0, 1, -1]
     with pytest.raises(ConfigError, match="no row"):

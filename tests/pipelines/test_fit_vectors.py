@@ -77,6 +77,28 @@ def test_every_column_at_once_is_encoded_once(run, pictures, monkeypatch):
     assert {shift["concept"] for shift in found[0]["side_effects"]} == {"size", "kind-a", "kind-b", "twice"}
 
 
+def test_held_out_images_between_the_thresholds_count_for_the_auc_of_all(run, pictures):
+    rng = np.random.default_rng(0)
+    names = [f"{number}.png" for number in range(1500)]
+    scores = rng.random(1500)
+    z = rng.standard_normal((1500, 4), np.float32) + 4 * scores[:, None].astype(np.float32)
+    model = load_model("models/tiny")
+    Latents(z, tuple(names), model.model_id).save(Path("many.latents.safetensors"))
+    Path("many").mkdir()
+    for name in names:
+        (Path("many") / name).touch()
+    Path("many.csv").write_text("file,score\n" + "".join(f"{n},{s}\n" for n, s in zip(names, scores, strict=True)))
+    table = ("--labels", "many.csv", "--root", "many", "--latents", "many.latents.safetensors", "--column", "score")
+    (extremes,) = fitted(run, "extremes", *table, "--above", 0.9, "--below", 0.1)
+    assert extremes["labels"] == "score of many.csv, 0.9 and more against 0.1 and less"
+    assert extremes["auc_all"] < extremes["auc"]
+    (halves,) = fitted(run, "halves", *table, "--above", 0.5)
+    assert halves["auc_all"] is None
+    text = run("vectors", "report", *MODEL).out
+    assert "with the images between the thresholds" in text
+    assert "labels: score of many.csv" in text
+
+
 def test_latents_that_are_there_are_taken(run, pictures, monkeypatch):
     run("encode", "all", *MODEL, "-o", "all.latents.safetensors")
     (plain,) = fitted(run, "dot", *DOT)
