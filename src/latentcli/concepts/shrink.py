@@ -10,10 +10,9 @@ import numpy as np
 
 from latentcli.model.prior import Geometry, Spectrum
 
-# Ratios of signal to noise, and a prior on them that is flat in the gap's length: Gelman 2006, "Prior distributions for
-# variance parameters in hierarchical models", section 2.2.
-_RATIOS = np.geomspace(1e-2, 1e7, 40)
-_LOG_PRIOR = 0.5 * np.log(_RATIOS)
+_RATIOS = np.geomspace(1e-2, 1e7, 40)  # of the variances of signal and noise
+_LOG_PRIOR = np.log(_RATIOS)  # flat in the ratio, whose values are spaced by their logarithms
+_FLOOR = 0.5  # least squared length, in standard errors: half of the draws without a concept would have less than 0
 _NEGLIGIBLE = 1e-4  # posterior probability below which a spectrum is left out
 
 
@@ -48,7 +47,7 @@ def estimate(gap: np.ndarray, noise: Noise, geometry: Geometry) -> Estimate:
     """Posterior of the true class gap behind the observed `gap` (latent_dim,), which must not be 0.
 
     The squared length is the mean of two estimates, the posterior's and |gap|^2 - tr N, which is unbiased but can be
-    negative; it stays above the standard error of the latter. The cosine is Stein's estimate of <mean, truth> over
+    negative; it stays above half of the latter's standard error. The cosine is Stein's estimate of <mean, truth> over
     both lengths: E<Wd, truth> = E[d'Wd - tr W N] (Stein 1981, "Estimation of the mean of a multivariate normal
     distribution", lemma 2).
     """
@@ -61,7 +60,7 @@ def estimate(gap: np.ndarray, noise: Noise, geometry: Geometry) -> Estimate:
         square += float(probabilities[0] @ np.square((weights * y) @ spectrum.back.T).sum(axis=1))
         square += float(overall @ (variances * sizes))
     unbiased = float(gap @ gap - np.trace(noise.covariance))
-    squared = max((unbiased + square) / 2, np.sqrt(2 * noise.trace_of_square()))
+    squared = max((unbiased + square) / 2, _FLOOR * np.sqrt(2 * noise.trace_of_square()))
     aligned = float(gap @ mean - (shrinking * noise.covariance).sum())
     cosine = aligned / max(np.sqrt(squared * (mean @ mean)), 1e-12)
     wander = noise.trace_of_square(shrinking) / max(float(mean @ mean), 1e-12)
