@@ -420,6 +420,9 @@ SENTENCES = {
         f"expected cosine below {diagnostics._UNRELIABLE:g}",
         f"a side effect above {diagnostics._SAME:g} of its own shift",
         f"LDA's AUC is more than {diagnostics._HIDDEN:g} higher",
+        f"fewer than {diagnostics.MIN_HELD_OUT} held-out images of a class",
+        f"n is {diagnostics._SHUFFLES}",
+        f"and {diagnostics._SLOW_SHUFFLES} for `lda`",
         f"under {100 * diagnostics._OVERLAPPING:.0f} % of the length remains",
     ),
     "limits.md": (
