@@ -84,7 +84,7 @@ def some_of(examples: Examples, each: int, seed: int) -> Examples:
 
 
 def few_labels(faces: Faces) -> None:
-    """Vectors from few images against the difference of means of all, whose own cosine with the truth is .985 to .993."""
+    """Vectors from few images against the difference of means of all (its own cosine with the truth: .985 to .993)."""
     where = faces.model.geometry
     print(f"\nfew labelled images against the vector of all; medians of {DRAWS} draws (10th to 90th percentile)")
     columns = "cosine", "not shrunk", "said", "|said - true|", "length of strength 1", "not corrected"
