@@ -24,8 +24,10 @@ from latentcli.defaults import GUIDANCE, TEMPERATURE
 from latentcli.model.noise import mixed, uniform_and_normal
 
 FREQUENCIES = 32  # number of frequencies in the sinusoidal embedding of the flow's time
-_STEPS = 12  # steps of the midpoint rule, each with two evaluations of the velocity
-_GUIDED_STEPS = 24  # the same where guidance or labels amplify the velocity, which then bends more
+# Steps of the midpoint rule, each with two evaluations of the velocity. Error of samples over their standard deviation,
+# root mean square: 0.8 % (avatars), 4 % (emoji; 1.5 % in the median). As many evaluations by the Runge-Kutta rule of
+# order 4: 0.8 %, 22 %. Where guidance or labels amplify the velocity, it bends more.
+_STEPS, _GUIDED_STEPS = 12, 24
 _BATCH = 256  # latents that the flow carries at once
 _EPSILON = 1e-5  # added to the variance in layer normalisation
 _LABEL_GUIDANCE = 2.0  # factor on the effect of labels; with 1, only half of the samples `like` glasses have glasses
