@@ -218,7 +218,7 @@ def small(images: torch.Tensor) -> np.ndarray:
     """Thumbnails on white, window by window."""
     x = images.double().numpy()
     x = x[:, :-1] + 1 - x[:, -1:] if x.shape[1] in (2, 4) else x
-    rows, columns = ([(i * side // 12, -(-(i + 1) * side // 12)) for i in range(12)] for side in x.shape[2:])
+    rows, columns = ([(i * side // 8, -(-(i + 1) * side // 8)) for i in range(8)] for side in x.shape[2:])
     windows = [x[:, :, a:b, c:d].mean(axis=(2, 3)) for a, b in rows for c, d in columns]
     return np.stack(windows, axis=2).reshape(len(x), -1)
 

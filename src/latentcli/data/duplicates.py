@@ -19,9 +19,9 @@ _SIDE = 8  # pixels of a thumbnail's side
 _SOFT = 32.0  # gray levels: a gradient of this size counts half of the largest
 _PLAIN = 0.05  # length of a description below which an image is plain, like no other
 _SCALE = 512  # length of a description; whole numbers up to it have dot products that float32 holds exactly
-# Distances of descriptions, 0 to 2, below which images are linked; the next where a group is too large. Measured with
-# benchmarks/copies.py: 99 % of recompressed, resized, brighter, cropped and blurred faces are within 0.3, other faces
-# are 0.6 away in the median, skin tones of an emoji 0.14.
+# Distances of descriptions, 0 to 2, below which images are linked; the next where a group is too large. Recompressed,
+# resized, brighter, cropped and blurred faces are within 0.3 of the originals, other faces 0.6 away in the median.
+# benchmarks/copies.py counts the pairs that are joined.
 _RADII = (0.3, 0.2, 0.13, 0.08, 0.04)
 _LARGEST_SHARE, _LARGEST = 0.02, 10  # images of a group at most, as a share of all, or where that is less, a number
 # Distance of a near-duplicate in another set over that of the ninth nearest image there, at most: of the test digits of

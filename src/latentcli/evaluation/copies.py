@@ -19,7 +19,7 @@ from torch import Tensor
 from latentcli.imaging.images import on_white
 
 _NEIGHBOURS = 10  # nearest training images that are looked for
-_SIDE = 12  # pixels of a thumbnail's side: blur, which most samples have, hardly changes it
+_SIDE = 8  # pixels of a thumbnail's side: smaller ones change less by blur, in which 12 and 16 find fewer copies
 _BLOCK = 4096  # candidates compared at once
 
 Distances = tuple[Tensor, Tensor]  # to the ten nearest training images, by thumbnails and by features: each (n, 10)
@@ -35,7 +35,7 @@ class Nearness:
 
 
 def thumbnails(images: Tensor) -> Tensor:
-    """Colours of 12x12 thumbnails on white, (n, d), of images (n, channels, height, width) in [0, 1]."""
+    """Colours of 8x8 thumbnails on white, (n, d), of images (n, channels, height, width) in [0, 1]."""
     return F.adaptive_avg_pool2d(torch.from_numpy(on_white(images.numpy())), _SIDE).flatten(1)
 
 
