@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from intervals import share
 from PIL import Image
 
 from latentcli.model.modelfile import LoadedModel, open_model
@@ -51,10 +52,13 @@ def main() -> None:
             paths = sorted(path for path in (asked.data / folder).rglob("*") if path.is_file())
             some = random.Random(0).sample(paths, asked.pictures)
             found = [measured(models, limits, choose._pictures([path])[0][0]) for path in some]
-            known = np.mean([errors[kind][0] <= errors[kind][1] for errors in found])
-            shares = {name: np.mean([rule(errors) == kind for errors in found]) for name, rule in rules(factor).items()}
-            words = ", ".join(f"{name}: {share:.1%}" for name, share in shares.items())
-            print(f"{kind:8} known to its model {known:.1%}; {words}", flush=True)
+            known = share(np.array([errors[kind][0] <= errors[kind][1] for errors in found]))
+            shares = {
+                name: share(np.array([rule(errors) == kind for errors in found]))
+                for name, rule in rules(factor).items()
+            }
+            words = ", ".join(f"{name}: {found}" for name, found in shares.items())
+            print(f"{kind:8} known to its model {known}; {words}", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import dlib_faces
 import numpy as np
+from intervals import share
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_sample_images
 
@@ -128,12 +129,12 @@ def measure(
         results[one.group].append(abs(here[0].roll - one.roll) if here else None)
     for group, errors in results.items():
         there = [error for error in errors if error is not None]
-        within = sum(error <= 8 for error in there)
+        seen, level = (np.array([error is not None and error <= most for error in errors]) for most in (np.inf, 8))
         print(
-            f"  {group:13} {len(there) / len(errors):6.1%} of {len(errors):3} found, tilt within 8 degrees "
-            f"{within / len(errors):6.1%}, median error {statistics.median(there or [float('nan')]):.1f}"
+            f"  {group:13} {share(seen)} of {len(errors):3} found, tilt within 8 degrees {share(level)}, "
+            f"median error {statistics.median(there or [float('nan')]):.1f}"
         )
-    wrong = sum(bool(find(picture)) for picture in without)
+    wrong = share(np.array([bool(find(picture)) for picture in without]))
     print(f"  {others} places in the scenes that are no face; {wrong} of {len(without)} pictures without a face")
     print(f"  {statistics.median(spent):.3f} s each in the median, {max(spent):.2f} s at most")
 

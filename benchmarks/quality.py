@@ -18,6 +18,7 @@ from pathlib import Path
 
 import others
 import torch
+from intervals import mean
 
 from latentcli.data.dataset import Dataset, as_float_tensor
 from latentcli.figures.sheet import sheet
@@ -34,12 +35,12 @@ CONFIG = model_config("photo", 64, 64, 3)
 SAMPLES = 32
 
 
-def psnr(vae: VAE, held_out: torch.Tensor) -> float:
-    """Mean over images, dB."""
+def psnr(vae: VAE, held_out: torch.Tensor) -> str:
+    """Mean over images with its interval, dB."""
     vae.eval()
     with torch.inference_mode():
         batches = [as_float_tensor(batch) for batch in Dataset.from_images(held_out).batches()]
-        return float(torch.cat([psnr_per_image(x, vae.decode(vae.encode(x).mean)) for x in batches]).mean())
+        return mean(torch.cat([psnr_per_image(x, vae.decode(vae.encode(x).mean)) for x in batches]).numpy())
 
 
 def before_the_first_step(settled: plan.Plan, train: torch.Tensor, held_out: torch.Tensor) -> None:
@@ -54,7 +55,7 @@ def before_the_first_step(settled: plan.Plan, train: torch.Tensor, held_out: tor
     vae = untrained(settled.choice.model, 0)
     begun.apply(vae, 1.0)
     seconds = time.perf_counter() - started
-    print(f"latentcli before the first step, {seconds / 60:.2f} min: {psnr(vae, held_out):.2f} dB", flush=True)
+    print(f"latentcli before the first step, {seconds / 60:.2f} min: {psnr(vae, held_out)} dB", flush=True)
 
 
 def ours(
@@ -83,7 +84,7 @@ def theirs(train: torch.Tensor, held_out: torch.Tensor, minutes: float) -> tuple
     for seconds in others.pythae_epochs(others.in_pythae(vae), as_float_tensor(train).contiguous()):
         seen += len(train)
         trained += seconds
-        print(f"pythae, {trained / 60:.2f} min: {psnr(vae, held_out):.2f} dB", flush=True)
+        print(f"pythae, {trained / 60:.2f} min: {psnr(vae, held_out)} dB", flush=True)
         if trained > minutes * 60:
             break
         vae.train()
@@ -106,7 +107,7 @@ def main() -> None:
     }
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {len(held_out)} held-out faces")
     for name, (vae, _, seen, seconds) in sides.items():
-        print(f"{name:10} {seconds / 60:5.1f} min {seen:8} images seen  held-out PSNR {psnr(vae, held_out):.2f} dB")
+        print(f"{name:10} {seconds / 60:5.1f} min {seen:8} images seen  held-out PSNR {psnr(vae, held_out)} dB")
     pictures = [picture for _, samples, _, _ in sides.values() for picture in to_pictures(samples.numpy())]
     write_picture(sheet(pictures, columns=8), asked.sheet)
     print(f"{asked.sheet}: the upper {SAMPLES} samples are latentcli's")
