@@ -122,12 +122,18 @@ def test_numbers_can_be_between_or_at_the_extremes(table):
 
 
 def test_images_between_the_thresholds_have_a_class_by_one_threshold():
+    def between(values: np.ndarray, above: float, below: float | None = None, other: str | None = None) -> list[int]:
+        cut = Cut.of(above, below, other)
+        assert cut
+        found: list[int] = cut.between(values).tolist()
+        return found
+
     scores = np.array([0.0, 0.05, 0.3, 0.49, 0.5, 0.7, 0.96, 1.0, np.nan])
-    assert Cut.of(0.95, 0.05).between(scores).tolist() == [-1, -1, 0, 0, 1, 1, -1, -1, -1]
+    assert between(scores, 0.95, 0.05) == [-1, -1, 0, 0, 1, 1, -1, -1, -1]
     ages = np.array([10.0, 25.0, 30.0, 40.0, 59.0, 70.0])  # the median, 35, is not above what lacks the concept
-    assert Cut.of(60, None, "20,37").between(ages).tolist() == [0, -1, -1, 1, 1, -1]
-    assert Cut.of(60, None, "20,30").between(ages).tolist() == [0, -1, -1, 1, 1, -1]
-    assert (Cut.of(0.5, None).between(scores[:-1]) == -1).all()
+    assert between(ages, 60, other="20,37") == [0, -1, -1, 1, 1, -1]
+    assert between(ages, 60, other="20,30") == [0, -1, -1, 1, 1, -1]
+    assert between(scores[:-1], 0.5) == [-1] * 8
 
 
 def test_a_text_is_against_the_rest(table):
