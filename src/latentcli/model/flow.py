@@ -49,8 +49,8 @@ class MixturePaths:
     variances: np.ndarray  # (c, k), of each component along its principal directions
     directions: np.ndarray  # (c, k, k), principal directions of each component as orthonormal columns
 
-    def velocity(self, x: np.ndarray, t: float) -> np.ndarray:
-        """Mean velocity (n, k) of the paths that pass the points x (n, k) at time t in [0, 1].
+    def velocity(self, x: np.ndarray, t: float | np.ndarray) -> np.ndarray:
+        """Mean velocity (n, k) of the paths that pass the points x (n, k) at time t in [0, 1], one or (n, 1).
 
         At time t a component of mean m and covariance C is N(t m, (1 - t)^2 I + t^2 C), and the expected ends of a
         path through x are linear in x. Components count by their posterior probability given x.

@@ -96,7 +96,6 @@ class PriorFit:
     distance (Székely & Rizzo 2013) of samples at temperature 1 to held-out latents in that space.
     """
 
-    factor: float  # on the correction that the network adds to the mixture's velocity
     mixture_loss: float  # of the mixture alone, on held-out latents
     train_loss: float  # of the flow on training latents
     held_out_loss: float  # of the flow on held-out latents

@@ -223,7 +223,7 @@ def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str
         ),
     }
     if flow := training.prior:
-        kept = f"a flow, its correction times {flow.factor:g}" if flow.is_flow else "a mixture, no worse than a flow"
+        kept = "a flow" if flow.is_flow else "a mixture, no worse than a flow"
         losses = f"{flow.train_loss:.3f} on training latents, {flow.held_out_loss:.3f} on held-out ones"
         distances = f"{flow.flow_distance:.4f} (mixture {flow.mixture_distance:.4f})"
         rows["prior"] = (

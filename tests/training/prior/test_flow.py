@@ -69,7 +69,7 @@ def test_samples_are_drawn_from_a_part():
     heaps = two_heaps(400)
     training = FlowTraining(labelled(heaps), labelled(two_heaps(200, seed=1)), gaussian(heaps), 0, 300, NOWHERE)
     all_steps(training)
-    prior = training.flow()
+    prior = training.flow()[0]
     assert prior.labels == 2
     shares = [(replace(prior, like=like).sample(range(300), 1.0)[:, 0] > 0).mean() for like in ((0,), (1,), ())]
     assert shares[0] > 0.97
@@ -82,7 +82,7 @@ def test_the_flow_runs_where_what_changes_pictures_most_varies_most():
     mean = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)) @ torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     logvar = torch.tensor([-8.0, -3.4]).expand(500, 2)
     heaps = Encoded.without_labels(Posterior(mean, logvar))
-    prior = FlowTraining(heaps, heaps, gaussian(heaps.posterior), 0, 1, NOWHERE).flow()
+    prior = FlowTraining(heaps, heaps, gaussian(heaps.posterior), 0, 1, NOWHERE).flow()[0]
     x = (mean.numpy() - prior.mean) @ np.linalg.pinv(prior.basis)
     changing = np.abs(np.corrcoef(x, mean.numpy(), rowvar=False)[:2, 2]).argmax()
     assert x[:, changing].std() / x[:, 1 - changing].std() == pytest.approx(np.exp((8 - 3.4) / 4), rel=0.1)
@@ -97,7 +97,7 @@ def trained(steps):
 
 def test_an_untrained_flow_is_the_gaussian_of_the_latents():
     training, _ = trained(0)
-    z = training.flow().sample(range(4000), 1.0)
+    z = training.flow()[0].sample(range(4000), 1.0)
     heaps = two_heaps(400)
     assert np.abs(z.mean(axis=0)).max() < 0.15
     expected = torch.cov(heaps.mean.T) + torch.diag(heaps.logvar.exp().mean(dim=0))
@@ -107,21 +107,21 @@ def test_an_untrained_flow_is_the_gaussian_of_the_latents():
 def test_a_trained_flow_finds_the_heaps():
     training, before = trained(300)
     assert training.held_out_loss() < before
-    z = training.flow().sample(range(1000), 1.0)
+    z = training.flow()[0].sample(range(1000), 1.0)
     assert (np.abs(np.abs(z[:, 0]) - 3) < 1.5).mean() > 0.9
     assert (z[:, 0] > 0).mean() == pytest.approx(0.5, abs=0.1)
     assert z[:, 2].std() == pytest.approx(1, abs=0.1)  # what carries nothing stays standard
 
 
 def test_a_seed_gives_the_same_latent_in_any_company():
-    prior = trained(20)[0].flow()
+    prior = trained(20)[0].flow()[0]
     close(prior.sample([7], 0.9)[0], prior.sample(range(20), 0.9)[7], atol=1e-5)
 
 
 def test_an_untrained_flow_draws_from_its_mixture():
     training = started(steps=0, start=lambda heaps: fit(heaps, seed=0))
     assert training.held_out_loss() < 0.9 * started(steps=0).held_out_loss()
-    z = training.flow().sample(range(1000), 1.0)
+    z = training.flow()[0].sample(range(1000), 1.0)
     assert (np.abs(np.abs(z[:, 0]) - 3) < 1.5).mean() > 0.97
 
 
@@ -155,7 +155,7 @@ def test_the_labels_that_a_flow_is_given_count_as_a_gain():
 def test_samples_have_the_mean_and_variances_of_the_training_latents():
     """Already after few steps, when the velocity is far from learned."""
     training, _ = trained(60)
-    z = training.flow().sample(range(4000), 1.0)
+    z = training.flow()[0].sample(range(4000), 1.0)
     heaps = two_heaps(400)
     expected = torch.cov(heaps.mean.T) + torch.diag(heaps.logvar.exp().mean(dim=0))
     close(z.mean(axis=0), heaps.mean.mean(dim=0).numpy(), atol=0.15)

@@ -45,9 +45,6 @@ _MEASURE_EVERY = 100  # steps between measurements of the held-out loss
 _ALL, _NONE = 0.5, 0.25  # shares of training latents given with all their labels, and with none; others: with some
 _COMBINATIONS = 4096  # training images at most whose label combinations are stored, for samples to draw from
 _LEAST = 0.001  # relative decrease of the held-out loss that counts as lower
-# Factors on the network's correction, of which that is taken whose samples are nearest to held-out latents: a network
-# that learned from few latents corrects too little.
-_FACTORS = (1.0, 1.25, 1.5)
 _MEASURED = 2048  # latents in a loss or a distance at most; for a loss, fewer are repeated
 # Variance of a direction in the flow's latents = (change that the direction makes in pictures) ** _EMPHASIS. Fréchet
 # distance of sampled avatars (features of open_nsfw, 1,500 steps) with 0: 48, 0.5: 20, 1: 27; the mixture alone: 68.
@@ -145,6 +142,7 @@ class FlowPosition(Position):
 
 
 Pairs = tuple[Tensor, Tensor, Tensor, Tensor]  # noise (n, k), latents in the flow's space, times (n,), labels
+Network = Callable[[Tensor, Tensor, Tensor], Tensor]  # points (n, k), times, labels to corrections of the velocity
 
 
 class FlowTraining(Task):
@@ -176,7 +174,7 @@ class FlowTraining(Task):
         self._to_flow, self._back, self._scale = _scaling(drawn, self._train.posterior)
         self._mean = torch.zeros(latent_dim).index_copy(0, active, self._centre)
         self._basis = torch.zeros(k, latent_dim).index_copy(1, active, self._back)
-        self._paths = _Paths(mixture, active, self._centre, self._to_flow)
+        self._paths = _paths(mixture, active, self._centre, self._to_flow)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             field = VelocityField(k, train.labels.shape[1])
@@ -206,37 +204,31 @@ class FlowTraining(Task):
     def chosen(self) -> tuple[FlowPrior | MixturePrior, PriorFit]:
         """The flow if it beats the mixture on held-out latents, else the mixture; and the measurements that decide.
 
-        The flow must have a lower loss, and samples at a smaller energy distance: a low loss does not ensure these. Of
-        `_FACTORS` on the network's correction the one with the smallest distance is taken.
+        The flow must have a lower loss, and samples at a smaller energy distance: a low loss does not ensure these.
         """
         seeds = range(_MEASURED)
-        found = {factor: self._repaired(factor) for factor in _FACTORS}
-        drawn = found[_FACTORS[0]][0].drawn_labels(uniform_and_normal(seeds, 1)[0])
+        flow, own = self.flow()
+        drawn = flow.drawn_labels(uniform_and_normal(seeds, 1)[0])
         labels = torch.empty(_MEASURED, 0) if drawn is None else torch.from_numpy(drawn)
-        distances = {factor: self._distance(flow.sample(seeds, 1.0), labels) for factor, (flow, _) in found.items()}
-        factor = min(distances, key=distances.__getitem__)
-        flow, own = found[factor]
         network = copy.deepcopy(self.learner.averaged)
-        network.load_state_dict(repair.scaled(self.learner.best, factor))
+        network.load_state_dict(self.learner.best)
         fit = PriorFit(
-            factor=factor,
             mixture_loss=self._loss(lambda x, t, labels: torch.zeros(()), self._measured),
             train_loss=self._loss(network, self._some(self._train)),
             held_out_loss=self._loss(network, self._measured),
             own_loss=self._loss(network, self._some(own)),
             mixture_distance=self._distance(self._mixture.sample(seeds, 1.0), labels.roll(1, 0)),
-            flow_distance=distances[factor],
+            flow_distance=self._distance(flow.sample(seeds, 1.0), labels),
         )
         return flow if fit.is_flow else self._mixture, fit
 
-    def flow(self, factor: float = 1.0) -> FlowPrior:
-        """The flow with the weights of the lowest held-out loss, repaired: samples vary as the training latents do."""
-        return self._repaired(factor)[0]
+    def flow(self) -> tuple[FlowPrior, Encoded]:
+        """The flow with the weights of the lowest held-out loss, and samples of it, as latents that are known exactly.
 
-    def _repaired(self, factor: float) -> tuple[FlowPrior, Encoded]:
-        """The flow with a repair, and its own samples without one, as latents that are known exactly."""
-        weights, paths = to_numpy(repair.scaled(self.learner.best, factor)), self._paths.to_numpy()
-        flow = FlowPrior(self._mean.numpy(), self._basis.numpy(), paths, weights, combinations=self._combinations)
+        The flow is repaired, so that samples vary as the training latents do; those returned are from before.
+        """
+        weights = to_numpy(self.learner.best)
+        flow = FlowPrior(self._mean.numpy(), self._basis.numpy(), self._paths, weights, combinations=self._combinations)
         ends, labels = repair.own_ends(flow, self._seed)
         latents = self._centre + torch.from_numpy(ends) @ self._back
         own = Encoded(Posterior(latents, torch.full_like(latents, -math.inf)), torch.from_numpy(labels))
@@ -257,21 +249,22 @@ class FlowTraining(Task):
         return self._loss(self.learner.averaged, self._measured)
 
     @torch.inference_mode()
-    def _loss(self, network: Callable[[Tensor, Tensor, Tensor], Tensor], pairs: Pairs) -> float:
-        """Mean squared error of the velocity that `network` corrects, per dimension of the flow's space."""
+    def _loss(self, network: Network, pairs: Pairs) -> float:
+        return float(self._error(network, pairs))
+
+    def _error(self, network: Network, pairs: Pairs) -> Tensor:
+        """Mean squared error of the velocity that `network` corrects, per dimension of the flow's space: a scalar."""
         start, end, t, labels = pairs
-        x = _between(start, end, t)
-        return float((self._paths.velocity(x, t) + network(x, t, labels) - (end - start)).square().mean())
+        x = torch.lerp(start, end, t[:, None])
+        mixture = torch.from_numpy(self._paths.velocity(x.numpy(), t[:, None].numpy()))
+        return (network(x, t, labels) - (end - start - mixture)).square().mean()
 
     def step(self, step: int) -> Mapping[str, Tensor]:
         optimizer = self.learner.optimizer
         rows = torch.randint(len(self._train.labels), (_BATCH,), generator=schedule.stream(self._seed, "latents", step))
-        start, end, t, labels = self._pairs(self._train, rows, step)
-        x = _between(start, end, t)
-        rest = end - start - self._paths.velocity(x, t)
-        loss = (self.learner.network(x, t, labels) - rest).square().mean()
+        loss = self._error(self.learner.network, self._pairs(self._train, rows, step))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
         rate = _RATE * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / self.position.steps))
         optimizer.step(rate, torch.zeros(()))
@@ -289,7 +282,11 @@ class FlowTraining(Task):
         noise, start = torch.randn(2, len(rows), posterior.mean.shape[1], generator=generator)
         drawn = Posterior(posterior.mean[rows], posterior.logvar[rows]).draw(noise)
         t = torch.rand(len(rows), generator=generator)
-        t = t if step < 0 else _logit_normal(t)
+        if step >= 0:
+            # More times in the middle, where the network corrects most: Esser et al. 2024, "Scaling rectified flow
+            # transformers for high-resolution image synthesis", eq. 19, m 0, s 1. Held-out loss after 600 steps, half
+            # the width: emoji 1.384, avatars 1.089, digits 1.362; with uniform times 1.394, 1.098 and 1.361.
+            t = torch.special.ndtri(t).sigmoid()
         labels = encoded.labels[rows]
         which, share = torch.rand(2, len(rows), 1, generator=generator)
         share = torch.where(which < _ALL, 1.0, torch.where(which < _ALL + _NONE, 0.0, share))
@@ -316,31 +313,12 @@ def _scaling(drawn: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor, Tenso
     return (whiten @ turn * scale).float(), ((turn / scale).T @ back).float(), scale.float()
 
 
-class _Paths:
-    """`MixturePaths`, the straight paths from N(0, I) to a Gaussian mixture, in PyTorch, with a time for each row."""
-
-    def __init__(self, mixture: MixturePrior, active: Tensor, centre: Tensor, to_flow: Tensor) -> None:
-        self.weights = torch.from_numpy(mixture.weights)
-        self.means = (torch.from_numpy(mixture.means)[:, active] - centre) @ to_flow
-        factors = to_flow.T @ torch.from_numpy(mixture.factors)[:, active[:, None], active]
-        self.variances, self.directions = torch.linalg.eigh(factors @ factors.transpose(1, 2))
-
-    def to_numpy(self) -> MixturePaths:
-        return MixturePaths(**to_numpy(vars(self)))
-
-    def velocity(self, x: Tensor, t: Tensor) -> Tensor:
-        """Mean velocity (n, k) of the paths that pass the points x (n, k) at the times t (n,)."""
-        t = t[:, None]
-        log_likelihoods, velocities = [], []
-        for weight, mean, variances, directions in zip(
-            self.weights, self.means, self.variances, self.directions, strict=True
-        ):
-            along = (x - t * mean) @ directions
-            between = (1 - t).square() + t.square() * variances
-            log_likelihoods.append(weight.log() - 0.5 * (along.square() / between + between.log()).sum(dim=1))
-            velocities.append(mean + ((t * variances - (1 - t)) / between * along) @ directions.T)
-        shares = torch.stack(log_likelihoods).softmax(dim=0)  # (c, n)
-        return (shares[:, :, None] * torch.stack(velocities)).sum(dim=0)
+def _paths(mixture: MixturePrior, active: Tensor, centre: Tensor, to_flow: Tensor) -> MixturePaths:
+    """Paths to the `active` dimensions of a Gaussian mixture, mapped to the flow's space by `to_flow` (k, k)."""
+    means = (torch.from_numpy(mixture.means)[:, active] - centre) @ to_flow
+    factors = to_flow.T @ torch.from_numpy(mixture.factors)[:, active[:, None], active]
+    variances, directions = torch.linalg.eigh(factors @ factors.transpose(1, 2))
+    return MixturePaths(mixture.weights, means.numpy(), variances.numpy(), directions.contiguous().numpy())
 
 
 def _combinations(labels: Tensor) -> np.ndarray | None:
@@ -350,18 +328,3 @@ def _combinations(labels: Tensor) -> np.ndarray | None:
     labels = labels[:: -(-len(labels) // _COMBINATIONS)]
     most = max(1, int(labels.sum(dim=1).max()))
     return torch.where(labels > 0, torch.arange(labels.shape[1]), -1).topk(most, dim=1).values.float().numpy()
-
-
-def _logit_normal(t: Tensor) -> Tensor:
-    """Times of steps, from uniform `t`: more in the middle, where the network corrects most.
-
-    Esser et al. 2024, "Scaling rectified flow transformers for high-resolution image synthesis", eq. 19, m 0, s 1.
-    Held-out loss after 600 steps of a network of half the width: emoji 1.384, avatars 1.089, digits 1.362; with uniform
-    times 1.394, 1.098 and 1.361.
-    """
-    times: Tensor = torch.special.ndtri(t).sigmoid()
-    return times
-
-
-def _between(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-    return start + t[:, None] * (end - start)

@@ -5,7 +5,6 @@ learned from, with three quarters of their variance for emoji. A linear layer af
 the variances of the training latents.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -32,11 +31,6 @@ def repaired(prior: FlowPrior, ends: np.ndarray, scale: np.ndarray) -> FlowPrior
     repair = {"repair.weight": (change * scale[:, None] / scale).astype(np.float32)}
     repair["repair.bias"] = (-(white.mean(axis=0) @ change) * scale).astype(np.float32)
     return replace(prior, weights={**prior.weights, **repair})
-
-
-def scaled(weights: Mapping[str, Tensor], factor: float) -> dict[str, Tensor]:
-    """`weights` of the network of a flow with `factor` on the network's result."""
-    return {name: tensor * factor if name.startswith("last.") else tensor for name, tensor in weights.items()}
 
 
 def own_ends(prior: FlowPrior, seed: int) -> tuple[np.ndarray, np.ndarray]:
