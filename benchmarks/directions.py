@@ -24,7 +24,7 @@ def main() -> None:
     for name in sys.argv[1:] or ["faces"]:
         model = load_model(catalog.find_model(name).path)
         where, count = model.geometry, model.config.latent_dim
-        z = model.prior.sample(range(MOVED), model.prior.temperature)
+        z = model.prior.sample(range(MOVED))
         before = model.decode(z)
 
         def change(axis: axes.Axis) -> float:

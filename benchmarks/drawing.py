@@ -66,7 +66,7 @@ def main() -> None:
     chosen = ("--model", entry.path)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        z = model.prior.sample(range(asked.n), model.prior.temperature)
+        z = model.prior.sample(range(asked.n))
         loop = bare(model, z, folder / "bare")
         few = run("sample", "--n", 256, "--each", *chosen, "-o", folder / "few")[1]
         seconds, memory = run("sample", "--n", asked.n, "--each", *chosen, "-o", folder / "each")
@@ -90,7 +90,7 @@ def main() -> None:
         print(
             f"  from frame to frame {np.mean(steps):.2f} levels (sd {np.std(steps):.2f}), last to first {closing:.2f}"
         )
-        mapped = model.prior.sample(range(asked.mapped), model.prior.temperature)
+        mapped = model.prior.sample(range(asked.mapped))
         names = tuple(f"{number}.png" for number in range(asked.mapped))
         Latents(mapped, names, model.model_id).save(folder / "m.latents.safetensors")
         for options in (("--method", "tsne"), ("--method", "tsne", "--grid"), ("--method", "pca")):

@@ -52,7 +52,7 @@ def drag(page: Page, name: str) -> str:
 def rounding(name: str) -> float:
     """Levels of 255, root mean square, by which samples of a static page differ from the model's."""
     model = load_model(catalog.find_model(name).path)
-    z = model.prior.sample(range(64), model.prior.temperature)
+    z = model.prior.sample(range(64))
     decoder = onnxruntime.InferenceSession(graphs.decoder(model.config, model.weights, compact=True))
     return 255 * float(np.sqrt(np.square(decoder.run(None, {"z": z})[0] - model.decode(z)).mean()))
 

@@ -49,7 +49,7 @@ def sample_spread(name: str, faces: Path) -> float:
     names = scan(open_source(faces)).names
     held_out = names[held_out_then(names, model.header.training)]
     shown = [faces / os.fsdecode(name) for name in held_out[:: len(held_out) // 64][:64]]
-    samples = model.decode(model.prior.sample(range(64), model.prior.temperature))
+    samples = model.decode(model.prior.sample(range(64)))
     z = model.encode(np.stack([read_image(path, model.config) for path in shown]))
     distances = [float(pdist(images.reshape(64, -1)).mean()) for images in (samples, model.decode(z))]
     return distances[0] / distances[1]

@@ -192,7 +192,7 @@ def compared(model: LoadedModel, training: Dataset, held_out: Dataset) -> dict[s
     origin, matrix = whitening(space(known).double().numpy())
     real_images = held_out.spread(1000)
     real = (space(floats(real_images)).double().numpy() - origin) @ matrix
-    z = torch.from_numpy(model.prior.sample(range(len(real_images)), model.prior.temperature))
+    z = torch.from_numpy(model.prior.sample(range(len(real_images))))
     samples = torch.cat([model.vae.decode(some) for some in z.split(200)])
     made = (space(samples).double().numpy() - origin) @ matrix
     halves = [gaussians_apart(made[first::2], real[first::2]) for first in range(2)]

@@ -71,7 +71,7 @@ def ours(
             print(f"latentcli, {report.seconds / 60:.2f} min: {report.held_out.psnr:.2f} dB", flush=True)
     model = load_model(folder)
     with torch.inference_mode():
-        samples = torch.from_numpy(model.decode(model.prior.sample(range(SAMPLES), model.prior.temperature)))
+        samples = torch.from_numpy(model.decode(model.prior.sample(range(SAMPLES))))
     training = model.header.training
     return model.vae, samples, training.steps * training.batch_size, training.seconds
 

@@ -21,6 +21,7 @@ import torch
 from latentcli.data.cache import Loading
 from latentcli.data.dataset import Dataset, readable_part
 from latentcli.data.sources import held_out_then, open_source, scan
+from latentcli.defaults import TEMPERATURE
 from latentcli.evaluation.copies import nearest
 from latentcli.evaluation.sample_metrics import WHITENED_BY, kernel_distance, open_features
 from latentcli.figures.sheet import sheet
@@ -95,13 +96,13 @@ def main() -> None:
         for temperature in TEMPERATURES:
             made = torch.from_numpy(model.decode(model.prior.sample(range(len(images)), temperature)))
             distances.append(kernel_distance(space(made), real))
-            if temperature == model.prior.temperature:
+            if temperature == TEMPERATURE:
                 sampled.append(made[: 2 * SHOWN])
         psnr = float(psnr_per_image(images, decoded).mean())
         cells = "".join(f"{1000 * kernel:10.1f} ±{1000 * margin:5.1f}" for kernel, margin in distances)
         print(f"{name:8}  {psnr:8.2f}  {ratio:9.2f}{cells}")
         rows.append(decoded[:SHOWN])
-    alone(torch.from_numpy(model.decode(model.prior.sample(range(64), model.prior.temperature))), images, train)
+    alone(torch.from_numpy(model.decode(model.prior.sample(range(64)))), images, train)
     if arguments.sheet:
         pictures = to_pictures(torch.cat(rows + sampled).clamp(0, 1).numpy())
         sheet(pictures, columns=SHOWN).save(arguments.sheet)

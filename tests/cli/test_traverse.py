@@ -24,7 +24,7 @@ def test_rows_are_the_dimensions_and_a_random_direction(run, tiny_model):
     model = load_model(tiny_model)
     where = model.geometry
     first = int(np.argmax(kl_per_dimension(model)[0]))
-    z = model.prior.sample([0], model.prior.temperature)[0]
+    z = model.prior.sample([0])[0]
     z[first] -= 2 * np.sqrt(where.covariance[first, first])
     wanted = np.rint(model.decode(z[None])[0].transpose(1, 2, 0) * 255)
     assert abs(pixels("tiny-dims.png")[:16, :16] - wanted).max() <= 1

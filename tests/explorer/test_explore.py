@@ -42,7 +42,7 @@ def test_the_page_holds_the_networks_and_asks_nobody(run, tmp_path, config):
     model = load_model(folder)
     assert bool(part("shared")) == config.linear
     assert len(numbers) == facts["seeds"] + len(facts["vectors"])
-    z = model.prior.sample([3], model.prior.temperature)
+    z = model.prior.sample([3])
     np.testing.assert_allclose(numbers[3:4], z, rtol=1e-6)
     decoded = network("decoder").run(None, {"z": z})[0]
     assert abs(decoded - model.decode(z)).max() < 2 / 255

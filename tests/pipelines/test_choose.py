@@ -25,7 +25,7 @@ def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     for name, seed in (("avatars", 3), ("emoji", 2), ("digits", 5)):
         model = open_model(catalog.find_model(name))
-        z = model.prior.sample([seed], model.prior.temperature)
+        z = model.prior.sample([seed])
         write_picture(to_pictures(model.decode(z))[0], folder / f"{name}.png")
     land = Image.linear_gradient("L").resize((300, 200)).convert("RGB")
     pen = ImageDraw.Draw(land)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from latentcli.data.dataset import Dataset, as_float_tensor
+from latentcli.defaults import TEMPERATURE
 from latentcli.evaluation import copies, sample_metrics
 from latentcli.evaluation.result import Baseline, Evaluation, Neighbours, Pixels, SampleMetrics
 from latentcli.evaluation.sample_metrics import WHITENED_BY, FeatureSpace
@@ -142,8 +143,7 @@ def _baselines(vae: VAE, held_out: Dataset, train: Dataset, on_training: bool) -
 def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | None]:
     """Metrics of samples from the fitted and the standard prior, and samples beside their nearest training images.
 
-    Both priors are sampled at the same temperature, the default of the fitted prior. If images were held out, metrics
-    of training images are added: those that samples of a perfect model would have.
+    If images were held out, metrics of training images are added: those that samples of a perfect model would have.
     """
     held_out, train = subject.held_out.spread(_COMPARED), subject.train
     count = len(held_out)
@@ -153,9 +153,9 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
     priors: dict[str, Prior] = {"standard prior": StandardPrior(subject.vae.config.latent_dim)}
     if not isinstance(subject.prior, StandardPrior):
         priors = {"fitted prior": subject.prior, **priors}
-    at = f", temperature {subject.prior.temperature:g}"
+    at = f", temperature {TEMPERATURE:g}"
     real = _Pictures.of(subject.features, held_out)
-    drawn = {name + at: prior.sample(range(count), subject.prior.temperature) for name, prior in priors.items()}
+    drawn = {name + at: prior.sample(range(count)) for name, prior in priors.items()}
     made = {name: _Pictures.decoded(subject, torch.from_numpy(z)) for name, z in drawn.items()}
     neighbours = _search(subject, train, held_out, list(made.values())) if train else None
     if train and not subject.on_training and len(train) > 1:

@@ -146,7 +146,7 @@ class Session:
     def _start(self, state: State) -> np.ndarray:
         """Latent (1, latent_dim) of a state's origin (seed, photo, image or walk), before its moves along vectors."""
         if state.seed is not None:
-            return self.model.prior.sample([state.seed], self.model.prior.temperature)
+            return self.model.prior.sample([state.seed])
         if state.image is not None:
             if state.image >= len(self.images):
                 raise UsageError("there is no such image in the folder")

@@ -45,7 +45,7 @@ def build(session: Session, mapped: np.ndarray | None = None, map_page: str = ""
     """HTML document of the explorer; `mapped` are latents (n, latent_dim) of the images on the map in `map_page`."""
     model = session.model
     vectors = session.vectors
-    latents = model.prior.sample(range(SEEDS), model.prior.temperature)
+    latents = model.prior.sample(range(SEEDS))
     images = np.empty((0, model.config.latent_dim)) if mapped is None else mapped
     numbers = np.concatenate([latents, *(vector.direction[None] for vector in vectors), images]).astype("<f4")
     low, high = TYPICAL

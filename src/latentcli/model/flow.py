@@ -77,7 +77,6 @@ class FlowPrior:
     paths: MixturePaths
     # Tensors by name of the network that corrects the mixture's velocity, and of the repair after the flow, if any.
     weights: Mapping[str, np.ndarray]
-    temperature: float = TEMPERATURE
     guidance: float = GUIDANCE  # factor on the network's correction; 1 is the fitted density
     like: tuple[int, ...] = ()  # labels that samples must have, as row numbers of the embedding `parts.weight`
     # Labels of m training images, as row numbers of `parts.weight` padded with -1: (m, most). None without labels.
@@ -123,7 +122,7 @@ class FlowPrior:
         labels = np.zeros((1, self.labels), np.float32) if self.labels else None
         return self.velocity(np.zeros((1, k), np.float32), 0.0, labels).shape == (1, k)
 
-    def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
+    def sample(self, seeds: Sequence[int], temperature: float = TEMPERATURE) -> np.ndarray:
         """Samples, one per seed: (len(seeds), latent_dim) float32; `temperature` scales the noise before the flow."""
         uniform, normal = uniform_and_normal(seeds, len(self.mean))
         noise = np.float32(temperature) * normal

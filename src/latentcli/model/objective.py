@@ -96,11 +96,10 @@ def importance_bound(vae: VAE, batches: Callable[[], Iterable[Tensor]], count: i
             yield done, total / done
 
 
-STEPS = 30  # steps of Adam in `refine`
-_RATE = 0.03  # learning rate of Adam in `refine`
+_STEPS, _RATE = 30, 0.03  # steps and learning rate of Adam in `refine`
 
 
-def refine(vae: VAE, x: Tensor, z: Tensor, steps: int = STEPS) -> Tensor:
+def refine(vae: VAE, x: Tensor, z: Tensor) -> Tensor:
     """Latents (n, latent_dim) near `z` that reconstruct images x (n, channels, height, width) in [0, 1] better.
 
     Adam minimises -log p(x|z) + |(z - z0) / s|^2 / 2 in nats, where z0 is the given `z` and s the standard deviation of
@@ -113,7 +112,7 @@ def refine(vae: VAE, x: Tensor, z: Tensor, steps: int = STEPS) -> Tensor:
     refined = start.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([refined], lr=_RATE)
     with torch.enable_grad():
-        for _ in range(steps):
+        for _ in range(_STEPS):
             reconstruction = vae.likelihood.negative_log(x, vae.decode_output(refined), vae.sigma)
             loss = (reconstruction + (precision * (refined - start).square()).sum(dim=1) / 2).sum()
             (refined.grad,) = torch.autograd.grad(loss, [refined])

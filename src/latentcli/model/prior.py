@@ -22,9 +22,8 @@ class StandardPrior:
     """The standard normal prior N(0, I) over latents."""
 
     latent_dim: int
-    temperature: float = TEMPERATURE  # at which to sample unless the user gives another
 
-    def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
+    def sample(self, seeds: Sequence[int], temperature: float = TEMPERATURE) -> np.ndarray:
         """Samples of N(0, temperature^2 I), one per seed: (len(seeds), latent_dim) float32."""
         return np.float32(temperature) * uniform_and_normal(seeds, self.latent_dim)[1]
 
@@ -43,9 +42,8 @@ class MixturePrior:
     weights: np.ndarray  # (components,), sums to 1
     means: np.ndarray  # (components, latent_dim)
     factors: np.ndarray  # (components, latent_dim, latent_dim), lower triangular: covariance = factor @ factor.T
-    temperature: float = TEMPERATURE
 
-    def sample(self, seeds: Sequence[int], temperature: float) -> np.ndarray:
+    def sample(self, seeds: Sequence[int], temperature: float = TEMPERATURE) -> np.ndarray:
         """Samples, one per seed: (len(seeds), latent_dim) float32; `temperature` scales distances from means."""
         uniform, noise = uniform_and_normal(seeds, self.means.shape[1])
         edges = np.cumsum(self.weights, dtype=np.float32)

@@ -52,7 +52,7 @@ def discover(
     saved = yield from noted_vectors(entry, model)
     concepts = [vector for vector in saved if vector.positives]
     probes = np.array([vector.probe for vector in concepts])
-    z = model.prior.sample(range(_MOVED), model.prior.temperature)
+    z = model.prior.sample(range(_MOVED))
     images = model.decode(z)
     reencoded = model.encode_float(images)
     total = float(np.trace(model.geometry.covariance))
@@ -90,7 +90,7 @@ def directions_of_pictures(model: LoadedModel, count: int) -> Generator[Event, N
     variances, components = np.linalg.eigh(model.geometry.covariance.astype(np.float64))
     steps = (components * np.sqrt(np.maximum(variances, 0))).T.astype(np.float32)  # (latent_dim, latent_dim), whitened
     metric = np.zeros((len(steps), len(steps)))
-    z = model.prior.sample(range(_AROUND), model.prior.temperature)
+    z = model.prior.sample(range(_AROUND))
     for done, (latent, image) in enumerate(zip(z, model.decode(z), strict=True), start=1):
         moved = model.decode(latent + np.float32(_STEP) * steps)
         jacobian = ((moved - image) / _STEP).reshape(len(steps), -1).astype(np.float64)

@@ -96,7 +96,7 @@ def keyframes(model: LoadedModel, text: str) -> tuple[np.ndarray, tuple[str, ...
     """
     if text.startswith("seed:"):
         seeds = parse_seeds(text.removeprefix("seed:"), "seed:", MOST_ON_SHEET)
-        return model.prior.sample(seeds, model.prior.temperature), tuple(f"seed-{seed}" for seed in seeds)
+        return model.prior.sample(seeds), tuple(f"seed-{seed}" for seed in seeds)
     path, _, name = text.partition("#")
     if path.endswith(".safetensors"):
         latents = Latents.load(Path(path))

@@ -51,7 +51,7 @@ def report_vectors(
         raise no_vectors(entry.name)
     encoded = yield from encode_all(model, shown)
     if encoded is None:
-        z, kind = model.prior.sample(range(_SHOWN), model.prior.temperature), "samples"
+        z, kind = model.prior.sample(range(_SHOWN)), "samples"
     else:
         z = encoded.mean
     write_whole(target, stored(vectors_page.build(model, vectors, z, kind)))

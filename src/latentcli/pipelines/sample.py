@@ -10,7 +10,7 @@ import numpy as np
 
 from latentcli.concepts.edit import Strength, move
 from latentcli.config import PriorName
-from latentcli.defaults import MOST_ON_SHEET, SPREAD
+from latentcli.defaults import MOST_ON_SHEET, SPREAD, TEMPERATURE
 from latentcli.errors import ConfigError, UsageError
 from latentcli.events import Event, Wrote
 from latentcli.figures.sheet import Captions, Look
@@ -34,7 +34,7 @@ class SampleRequest:
 
     seeds: tuple[int, ...]  # one image each
     prior: PriorName | None = None  # by default the fitted prior, or N(0, I) for a model without one
-    temperature: float | None = None  # by default the prior's own
+    temperature: float | None = None  # by default TEMPERATURE
     guidance: float | None = None  # of a flow prior; by default the flow's own
     like: tuple[str, ...] = ()  # parts of the training images to draw from: `cats`, `smiling=yes`
     near: str | None = None  # a keyframe (an image, latent or sample): draw variations of the keyframe
@@ -87,7 +87,7 @@ def drawing(model: LoadedModel, request: SampleRequest, near: np.ndarray | None 
         if not 0 <= request.spread <= 1:
             raise ConfigError(f"`spread` must be 0 to 1, got {request.spread:g}")
         return lambda seeds: prior.vary(near[0], seeds, request.spread)
-    temperature = prior.temperature if request.temperature is None else request.temperature
+    temperature = TEMPERATURE if request.temperature is None else request.temperature
     if not 0 <= temperature <= 10:
         raise ConfigError(f"`temperature` must be 0 to 10, got {temperature:g}")
     return lambda seeds: prior.sample(seeds, temperature)

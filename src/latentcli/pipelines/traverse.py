@@ -88,5 +88,5 @@ def kl_per_dimension(model: LoadedModel) -> tuple[Sequence[float], str]:
         return record.evaluation.kl_per_dimension, ""
     from latentcli.model.metrics import kl_of_images
 
-    z = model.prior.sample(range(_MEASURED), model.prior.temperature)
+    z = model.prior.sample(range(_MEASURED))
     return kl_of_images(model.vae, model.decode(z)), "KL: of samples encoded again, as no evaluation is at hand"

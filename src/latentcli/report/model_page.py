@@ -11,6 +11,7 @@ from PIL import Image
 
 from latentcli.concepts import axes
 from latentcli.concepts.vector import ConceptVector
+from latentcli.defaults import TEMPERATURE
 from latentcli.errors import ImageError
 from latentcli.evaluation import diagnosis
 from latentcli.evaluation.record import Record
@@ -180,7 +181,7 @@ def _traversals(model: LoadedModel, record: Record | None) -> Picture:
     rows = [axes.dimension(index, geometry, f"{kl[index]:.2f} nats" if kl else "") for index in leading]
     rows.append(axes.at_random(geometry))
     t = np.linspace(-_REACH, _REACH, _STEPS, dtype=np.float32)[:, None]
-    z = np.concatenate([model.prior.sample([0], model.prior.temperature) + t * axis.step for axis in rows])
+    z = np.concatenate([model.prior.sample([0]) + t * axis.step for axis in rows])
     captions = Captions(rows=[f"{axis.name}  {axis.note}".strip() for axis in rows])
     words = (
         f"Each row moves a sample along one latent dimension, {_REACH} standard deviations down and as many up: "
@@ -191,8 +192,8 @@ def _traversals(model: LoadedModel, record: Record | None) -> Picture:
 
 def _samples(model: LoadedModel) -> Picture:
     prior = model.prior
-    z = prior.sample(range(_SAMPLES), prior.temperature)
-    words = f"What the model draws by itself: seeds 0 to {_SAMPLES - 1}, temperature {prior.temperature:g}"
+    z = prior.sample(range(_SAMPLES))
+    words = f"What the model draws by itself: seeds 0 to {_SAMPLES - 1}, temperature {TEMPERATURE:g}"
     return Picture(sheet(to_pictures(model.decode(z)), columns=8), words, f"{words}.")
 
 

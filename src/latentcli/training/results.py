@@ -29,7 +29,7 @@ from latentcli.model.prior import Prior, StandardPrior
 from latentcli.model.vae import VAE, Posterior
 from latentcli.report.model_page import REPORT_FILE, build
 from latentcli.storage.files import write_whole
-from latentcli.storage.history import EpochReport, PriorFit, TrainingSummary
+from latentcli.storage.history import EpochReport, PriorFit, Sharpening, TrainingSummary
 from latentcli.storage.names import (
     CARD_FILE,
     MODEL_FILE,
@@ -204,7 +204,7 @@ def _reconstructed(vae: VAE, shown: Dataset, count: int) -> list[Image.Image]:
 
 
 def _sampled(vae: VAE, prior: Prior, count: int) -> list[Image.Image]:
-    z = torch.from_numpy(prior.sample(range(count), prior.temperature))
+    z = torch.from_numpy(prior.sample(range(count)))
     return to_pictures(vae.decode(z.to(vae.device)).cpu().numpy())
 
 
@@ -222,30 +222,17 @@ def model_card(name: str, config: ModelConfig, training: TrainingSummary) -> str
             f"beta {training.beta:g}, seed {training.seed}"
         ),
     }
-    if flow := training.prior:
-        kept = "a flow" if flow.is_flow else "a mixture, no worse than a flow"
-        losses = f"{flow.train_loss:.3f} on training latents, {flow.held_out_loss:.3f} on held-out ones"
-        distances = f"{flow.flow_distance:.4f} (mixture {flow.mixture_distance:.4f})"
-        rows["prior"] = (
-            f"{kept}. Error of the flow's velocity {losses} (mixture {flow.mixture_loss:.3f}), {flow.own_loss:.3f} "
-            f"on its own samples; energy distance of samples to held-out latents {distances}"
-        )
-    if sharp := training.sharpening:
-        rows["sharpening"] = (
-            f"{sharp.steps} steps of {sharp.batch_size} images in {sharp.seconds / 60:.1f} minutes, the decoder alone; "
-            f"PSNR {sharp.before.psnr:.2f} dB before and {sharp.after.psnr:.2f} dB after, sharpness "
-            f"{sharp.before.sharpness:.2f} and {sharp.after.sharpness:.2f}"
-        )
-        if training.held_out_images >= MIN_COMPARED:
-            distances = f"{sharp.before.distance:.3g} and {sharp.after.distance:.3g}"
-            rows["sharpening"] += f", {sharp.after.distance_name} {distances}"
+    if training.prior:
+        rows["prior"] = _fit_in_words(training.prior)
+    if training.sharpening:
+        rows["sharpening"] = _sharpening_in_words(training.sharpening, training.held_out_images >= MIN_COMPARED)
     known = "its training images" + (f" and those of `{training.start_from}`" if training.start_from else "")
     held_out = "No images were held out, so nothing was measured."
     if found := training.held_out:
         held_out = markdown(Table("", (f"on {found.images} images", *METRICS), [metrics_row("this model", found)]))
     chosen = [
         *(["the epoch whose weights are kept"] if training.kept_epoch is not None else []),
-        *(["the sharpened decoder"] if sharp else []),
+        *(["the sharpened decoder"] if training.sharpening else []),
     ]
     selected = f"Selected on these images: {' and '.join(chosen)}; so they flatter it a little.\n\n" if chosen else ""
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
@@ -275,3 +262,22 @@ latentcli encode photo.png --model {name}
 Its images are synthetic: say so where you show them. It knows {known} and nothing else; edits of people
 reproduce any bias of those images and their labels. Name the images' licence before you share the model.
 """
+
+
+def _fit_in_words(fit: PriorFit) -> str:
+    kept = "a flow" if fit.is_flow else "a mixture, no worse than a flow"
+    return (
+        f"{kept}. Error of the flow's velocity {fit.train_loss:.3f} on training latents, {fit.held_out_loss:.3f} on "
+        f"held-out ones (mixture {fit.mixture_loss:.3f}), {fit.own_loss:.3f} on its own samples; energy distance of "
+        f"samples to held-out latents {fit.flow_distance:.4f} (mixture {fit.mixture_distance:.4f})"
+    )
+
+
+def _sharpening_in_words(sharp: Sharpening, has_distances: bool) -> str:
+    before, after = sharp.before, sharp.after
+    distances = f", {after.distance_name} {before.distance:.3g} and {after.distance:.3g}" if has_distances else ""
+    return (
+        f"{sharp.steps} steps of {sharp.batch_size} images in {sharp.seconds / 60:.1f} minutes, the decoder alone; "
+        f"PSNR {before.psnr:.2f} dB before and {after.psnr:.2f} dB after, sharpness {before.sharpness:.2f} and "
+        f"{after.sharpness:.2f}{distances}"
+    )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latentcli.config import Device, Precision
-from latentcli.defaults import SHARP_LEAST_STEPS, SHARP_SHARE
+from latentcli.defaults import SHARP_LEAST_STEPS, SHARP_SHARE, TEMPERATURE
 from latentcli.evaluation.sample_metrics import WHITENED_BY, open_features
 from latentcli.events import Note, Progress, Wrote
 from latentcli.model.metrics import measure
@@ -224,8 +224,8 @@ def plan_after(plan: Plan) -> SharpPlan:
 
 
 def latents_to_train_on(prior: Prior) -> np.ndarray:
-    """Samples of the prior (n, latent_dim): half at its own temperature, then half at temperatures from 0 to 1."""
-    temperatures = [prior.temperature] * _LEVELS + np.linspace(0, 1, _LEVELS).tolist()
+    """Samples of the prior (n, latent_dim): half at the default temperature, then half at those from 0 to 1."""
+    temperatures = [TEMPERATURE] * _LEVELS + np.linspace(0, 1, _LEVELS).tolist()
     seeds = np.arange(_FIRST_SEED, _FIRST_SEED + _LATENTS).reshape(len(temperatures), -1)
     return np.concatenate([prior.sample(own.tolist(), at) for own, at in zip(seeds, temperatures, strict=True)])
 
