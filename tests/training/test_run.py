@@ -17,7 +17,7 @@ from latentcli.config import TrainConfig
 from latentcli.data.dataset import Dataset
 from latentcli.data.fingerprint import Fingerprints
 from latentcli.data.sources import held_out_then, is_held_out
-from latentcli.errors import ConfigError, FileFormatError, LatentCLIError
+from latentcli.errors import ConfigError, FileFormatError, ImageError, LatentCLIError
 from latentcli.evaluation.record import Record
 from latentcli.events import Note
 from latentcli.presets import DEFAULTS, model_config
@@ -624,6 +624,20 @@ def test_a_model_file_alone_knows_which_images_were_held_out(twins):
     train(twins)
     found = held_out_then([b"%03d.png" % number for number in range(30)], summary())
     assert (found == sides()).all()
+
+
+def test_the_report_does_not_list_the_hashes_of_moved_images(twins):
+    train(twins)
+    assert summary().moved
+    assert f"{summary().moved[0]:,}" not in (FOLDER / "report.html").read_text()
+
+
+def test_a_folder_whose_images_were_all_damaged_since_the_plan_is_refused(pictures):
+    plan = planned(pictures)
+    for path in pictures.iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(ImageError, match="none of the"):
+        list(run(plan))
 
 
 def test_a_run_that_was_split_by_paths_alone_is_resumed_with_its_sides(twins, monkeypatch):

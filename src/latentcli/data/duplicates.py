@@ -42,12 +42,11 @@ def first_alike(images: Iterable[Tensor], count: int) -> np.ndarray:
     if count > _MOST:
         return own
     described = torch.cat([_describe(batch) for batch in images])
-    dots, neighbours = _nearest(described, described)
-    pairs = np.stack([np.repeat(own, neighbours.shape[1]), neighbours.numpy().ravel()])
-    alike, first = dots.numpy().ravel(), own
-    undecided = np.ones(count, dtype=bool)  # images whose group is still too large
+    distances, neighbours = _nearest(described, described)
+    pairs = np.stack([np.repeat(own, neighbours.shape[1]), neighbours.ravel()])
+    first, undecided = own, np.ones(count, dtype=bool)  # whether the group of an image is still too large
     for radius in _RADII:
-        kept = (alike >= _dot(radius)) & undecided[pairs[0]] & undecided[pairs[1]]
+        kept = (distances.ravel() <= radius) & undecided[pairs].all(axis=0)
         found = _connected(pairs[:, kept], count)
         sizes = np.bincount(found, minlength=count)[found]
         settled = undecided & (sizes <= max(_LARGEST, _LARGEST_SHARE * count))
@@ -62,14 +61,9 @@ def has_alike(images: Iterable[Tensor], others: Iterable[Tensor]) -> np.ndarray:
     Where many others are about as near as the nearest, it is no near-duplicate but one of a kind.
     """
     mine, theirs = (torch.cat([_describe(batch) for batch in part]) for part in (images, others))
-    dots, _ = _nearest(mine, theirs)
-    distances = (2 - 2 * dots.double() / _SCALE**2).clamp_(min=0).sqrt()
-    return ((distances[:, 0] <= _RADII[0]) & (distances[:, 0] <= _DISTINCT * distances[:, -1])).numpy()
-
-
-def _dot(radius: float) -> float:
-    """Dot product of two descriptions at distance `radius`."""
-    return _SCALE**2 * (1 - radius**2 / 2)
+    distances, _ = _nearest(mine, theirs)
+    is_alike: np.ndarray = distances[:, 0] <= np.minimum(_RADII[0], _DISTINCT * distances[:, -1])
+    return is_alike
 
 
 def _describe(images: Tensor) -> Tensor:
@@ -84,21 +78,19 @@ def _describe(images: Tensor) -> Tensor:
     return torch.where(length > _PLAIN, saturated / length.clamp(min=_PLAIN) * _SCALE, 0.0).round().float()
 
 
-def _nearest(points: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """Dot products of descriptions with the nine nearest `candidates`, largest first, and their numbers: (n, 9)."""
+def _nearest(points: Tensor, candidates: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Distances, 0 to 2, of descriptions to the nine nearest `candidates`, ascending, and their numbers: (n, 9)."""
     k = min(_LINKS, len(candidates))
     chunks = [(chunk @ candidates.T).topk(k) for chunk in torch.split(points, max(1, _CHUNK // len(candidates)))]
-    return torch.cat([chunk.values for chunk in chunks]), torch.cat([chunk.indices for chunk in chunks])
+    dots, numbers = (torch.cat(parts).numpy() for parts in zip(*chunks, strict=True))
+    return np.sqrt(np.maximum(0, 2 - 2 * dots.astype(np.float64) / _SCALE**2)), numbers
 
 
 def _connected(pairs: np.ndarray, count: int) -> np.ndarray:
     """Lowest number among all that `pairs` (2, m) connect to each of `count` numbers: (count,) int64."""
-    first = np.arange(count)
-    while True:
-        lower = first.copy()
-        for one, other in (pairs, pairs[::-1]):
-            np.minimum.at(lower, one, first[other])
-        lower = lower[lower]
-        if np.array_equal(lower, first):
-            return first
-        first = lower
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_array((np.ones(pairs.shape[1], dtype=bool), tuple(pairs)), (count, count))
+    _, first, group = np.unique(connected_components(links)[1], return_index=True, return_inverse=True)
+    return np.asarray(first[group])

@@ -50,6 +50,7 @@ TWICE = "duplicate names"
 MODELS = "folders of models"
 NOTEWORTHY = (DANGLING, LINKED_FOLDERS, SPECIAL, CLOSED, MODELS)  # kinds that users may have expected to be listed
 _NAMED = 10  # names of files kept for each kind
+_SHORT = np.uint64(32)  # bits that hashes of names are cut by in model files
 
 File = tuple[bytes, int, int]  # name, size in bytes and stamp of an image, as in `Listing`
 Locate = Callable[[str], tuple[Path, bytes | None]]  # from an image's name to its path and, in archives, its bytes
@@ -154,24 +155,18 @@ def _are_low(hashes: np.ndarray, share: float) -> np.ndarray:
 def held_out_then(names: Iterable[bytes], training: TrainingSummary | None) -> np.ndarray:
     """Whether each image was held out of a past training, (n,) bool, by the share in its summary, else the default."""
     hashes = name_hashes(names)
-    changed = set(training.moved) if training else set()
-    is_moved = np.array([number in changed for number in _short(hashes).tolist()], dtype=bool)
     by_path = _are_low(hashes, (training and training.held_out_share) or HELD_OUT_SHARE)
-    return np.where(is_moved, ~by_path, by_path)
+    return by_path ^ np.isin(hashes >> _SHORT, np.array(training.moved if training else (), dtype=np.uint64))
 
 
 def moved(names: Iterable[bytes], trained: np.ndarray, share: float) -> tuple[int, ...]:
-    """Short hashes of the `names` of images that are on the other side of the split than their paths say.
+    """Hashes, cut to 32 bits, of `names` of images that are on the other side of the split than their paths say.
 
     `trained` are the rows of the training images. A near-duplicate is on the side of the first image of its group.
     """
     hashes = name_hashes(names)
-    is_held_out = ~np.isin(np.arange(len(hashes)), trained)
-    return tuple(_short(hashes[is_held_out != _are_low(hashes, share)]).tolist())
-
-
-def _short(hashes: np.ndarray) -> np.ndarray:
-    return hashes >> np.uint64(32)
+    is_trained = np.isin(np.arange(len(hashes)), trained)
+    return tuple((hashes[is_trained == _are_low(hashes, share)] >> _SHORT).tolist())
 
 
 def names_as_numbers(names: np.ndarray) -> np.ndarray:

@@ -308,7 +308,7 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
     chance = first.copied_by_chance
     if first.copied and chance is not None and chance < _NO_CHANCE and first.images >= MIN_COMPARED:
         text = f"{first.copied:.0%} of the samples, at least, seem to be copies of training images"
-        advice = "compare the pairs in report.html: some may be copies; more images, or `guidance` 1, give fewer"
+        advice = "compare the pairs in report.html: some may be copies; more images give fewer"
         yield Finding("note", "copies", text, advice)
 
 

@@ -10,7 +10,7 @@ network, can be read from a file; its features are not whitened.
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,29 +41,24 @@ _KINDS = {  # suffixes of network files, with the end of the message for a file 
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Feature extractor of images: a network, the name that tables give the feature space, and a whitening."""
+    """Feature extractor of images: a network, and the name that tables give the feature space."""
 
     name: str  # shown in tables
     network: Callable[[Tensor], Tensor]
     whitens: bool = False  # whether `whitened` changes anything
-    origin: Tensor | None = None  # (d,), subtracted from features; None before whitening
-    whitening: Tensor | None = None  # (d, d), multiplied with features minus `origin`
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
         """Features (n, d) of images (n, channels, height, width) in [0, 1], converted to RGB on a white background."""
         colour = torch.from_numpy(on_white(images.numpy())).expand(-1, 3, -1, -1)
-        features = torch.cat([self.network(chunk).float().cpu() for chunk in torch.split(colour, _CHUNK)])
-        if self.origin is None or self.whitening is None:
-            return features
-        return (features - self.origin) @ self.whitening
+        return torch.cat([self.network(chunk).float().cpu() for chunk in torch.split(colour, _CHUNK)])
 
     def whitened(self, images: Iterable[Tensor]) -> "FeatureSpace":
         """This space with features that have covariance I, nearly, over batches of `images`, the training images."""
         if not self.whitens:
             return self
-        origin, whitening = whiten(torch.cat([self(batch) for batch in images]).double())
-        return replace(self, origin=origin.float(), whitening=whitening.float())
+        mean, matrix = (part.float() for part in whiten(torch.cat([self(batch) for batch in images]).double()))
+        return FeatureSpace(self.name, lambda images: (self.network(images) - mean) @ matrix)
 
 
 def whiten(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,11 +88,7 @@ def open_features(path: Path | None) -> FeatureSpace:
     another suffix, FileFormatError for an unusable network.
     """
     if path is None:
-        return FeatureSpace(
-            "whitened filters",
-            lambda images: torch.cat([random_filters(images), patterns(images)], dim=1),
-            whitens=True,
-        )
+        return FeatureSpace("whitened filters", _filters_and_patterns, whitens=True)
     if path.suffix not in _KINDS:
         raise ConfigError(f"unsupported network file {path}; give TorchScript (.pt) or ONNX (.onnx)")
     if not path.is_file():
@@ -129,6 +120,10 @@ def _load(path: Path) -> Callable[[Tensor], Tensor]:
     return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
 
 
+def _filters_and_patterns(images: Tensor) -> Tensor:
+    return torch.cat([random_filters(images), patterns(images)], dim=1)
+
+
 def random_filters(images: Tensor) -> Tensor:
     """Features (n, d) of RGB images (n, 3, height, width): statistics of the responses to random 3x3 filters.
 
@@ -156,11 +151,10 @@ def patterns(images: Tensor) -> Tensor:
 
     The energy is the mean square, over the phases of a period, of the mean detail at that phase within a window.
     """
-    gray = images.mean(dim=1, keepdim=True)
-    detail = gray - F.avg_pool2d(gray, _AROUND, 1, _AROUND // 2, count_include_pad=False)
+    detail = details(images.mean(dim=1, keepdim=True))
     energies = []
     for period in _PERIODS:
-        height, width = (side // period * period for side in gray.shape[2:])
+        height, width = (side // period * period for side in detail.shape[2:])
         phases = F.pixel_unshuffle(detail[:, :, :height, :width], period)  # (n, period^2, rows, columns)
         in_windows = F.avg_pool2d(phases, [min(_WINDOW // period, side) for side in phases.shape[2:]])
         for means in (in_windows, phases.mean(dim=(2, 3), keepdim=True)):
@@ -168,8 +162,12 @@ def patterns(images: Tensor) -> Tensor:
     return torch.stack(energies, dim=1)
 
 
+def details(images: Tensor) -> Tensor:
+    """Images (n, channels, height, width) minus their local means over _AROUND x _AROUND pixels."""
+    return images - F.avg_pool2d(images, _AROUND, 1, _AROUND // 2, count_include_pad=False)
+
+
 _NEIGHBOURS = 3  # k of precision and recall, as in Kynkäänniemi et al. 2019
-_CHUNK_ROWS = 512  # rows of a distance matrix computed at once
 _RESAMPLES = 200  # of the bootstrap
 _PER_FEATURE = 2  # pictures per feature, from which the extrapolation of the Fréchet distance holds: 1,000 for 500
 

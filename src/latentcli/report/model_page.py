@@ -215,6 +215,7 @@ def _settings(model: LoadedModel) -> Table:
         (_WORDS.get(name, name.replace("_", " ")), _in_words(value))
         for name, value in settings.items()
         if not isinstance(value, dict)
+        and name != "moved"  # hashes of names, for programs
         and (value or (value == 0 and name in _MAY_BE_ZERO))
         and value != _DEFAULTS.get(name)
     ]

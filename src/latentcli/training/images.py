@@ -48,16 +48,14 @@ def images_of(choice: Choice, loadings: Sequence[Loading], trained: np.ndarray |
     `trained`, (n,) int32, are the rows that a past training trained on; None lets near-duplicates follow the first of
     their group to its side of the split.
     """
-    source = choice.train.listing.source
-    alike = ""
+    source, grouped = choice.train.listing.source, ""
     if trained is not None:
         choice = choice.trained_on(trained)
     elif choice.held_out and len(loadings) == 1:
-        choice, alike = _with_groups_whole(choice, loadings[0])
+        choice, grouped = _with_groups_whole(choice, loadings[0])
     train = readable_part(loadings[0].decoded, choice.train.rows)
     held_out = readable_part(loadings[-1].decoded, choice.held_out.rows) if choice.held_out else None
-    held_out = held_out if held_out and len(held_out) else None
-    if not len(train):
+    if not train:
         raise ImageError(f"none of the {len(choice.train)} images in {source} can be read; check the files")
     if len(train) == 1:
         raise ImageError(f"only one image of {source} can be read; training takes two or more")
@@ -65,10 +63,10 @@ def images_of(choice: Choice, loadings: Sequence[Loading], trained: np.ndarray |
     return Images(
         choice,
         train,
-        held_out,
+        held_out or None,
         tuple(dict.fromkeys(messages)),  # once each: a held-out folder may lie inside the training folder
         tuple(choice.train.listing.passed_over.noteworthy()),
-        (*_notes(choice, train, held_out, loadings), *([alike] if alike else [])),
+        tuple(filter(None, (*_notes(choice, train, held_out, loadings), grouped))),
     )
 
 
@@ -78,6 +76,8 @@ def _with_groups_whole(choice: Choice, loading: Loading) -> tuple[Choice, str]:
     The choice is unchanged if that left fewer than two images to train on, or none to measure on.
     """
     rows = np.flatnonzero(loading.decoded.readable).astype(np.int32)
+    if not len(rows):
+        return choice, ""
     images = readable_part(loading.decoded, rows)
     first = first_alike(images.batches(), len(images))
     sizes = np.bincount(first)

@@ -157,13 +157,9 @@ def choose(source: Path, request: TrainRequest) -> Choice:
     model = _choose_model(train, request)
     config = _choose_training(model, len(train), request)
     choice = Choice(model, config, train, held_out, request.start_from, threads=request.threads)
-    return replace(choice, labelled=_labelled(choice, request.labels))
-
-
-def _labelled(choice: Choice, table: Path | None) -> Labelled | None:
-    if table is None:
-        return labels.of_folders(choice.train, choice.listings)
-    return labels.of_table(table, choice.train, choice.listings)
+    if request.labels:
+        return replace(choice, labelled=labels.of_table(request.labels, train, choice.listings))
+    return replace(choice, labelled=labels.of_folders(train, choice.listings))
 
 
 def prepare(folder: Path, source: Path, request: TrainRequest) -> Plan:

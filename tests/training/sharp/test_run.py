@@ -151,6 +151,11 @@ def test_a_good_decoder_is_sharper_loses_little_and_samples_as_well(change, good
     assert sharpen.is_better(replace(BEFORE, **change), BEFORE) == good
 
 
+def test_a_kernel_distance_below_0_may_stay_as_it_is():
+    before = replace(BEFORE, kernel=(-0.001, 0.2, 0.1))
+    assert sharpen.is_better(replace(before, sharpness=0.6), before)
+
+
 def test_pixels_gain_weight_while_more_than_the_aim_is_lost(trained, few_steps, monkeypatch):
     lost = iter([0.0, 0.3, 1.8, 1.5])
     found = []

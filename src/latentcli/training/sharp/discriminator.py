@@ -6,14 +6,14 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from latentcli.config import ModelConfig
+from latentcli.evaluation.sample_metrics import details
 
 _WIDTHS = (32, 64, 128)  # feature maps of the levels, each level with half the height and width of the level before
 _LAST = 128  # feature maps of the layer before the verdicts
 _SMALLEST = 8  # pixels: smaller features are not halved again
-# Decoded pictures differ from images in faint details. So the discriminator also gets the difference of each pixel from
-# the mean of _AROUND x _AROUND pixels, amplified _STRONGER times: without this input, the discriminator tells nothing
-# apart in 75 steps.
-_AROUND, _STRONGER = 5, 6.0
+# Factor on the `details` of images, a second input: decoded pictures differ from images in faint details, and without
+# this input the discriminator tells nothing apart in 75 steps.
+_STRONGER = 6.0
 _GAIN = 2.0  # times SiLU, which halves small inputs: spectrally normalised weights cannot compensate for that
 
 
@@ -43,8 +43,3 @@ class Discriminator(nn.Module):
             h = _GAIN * F.silu(level(h))  # leaky ReLU's backward pass takes ten times as long in bf16
             features.append(h)
         return self.last(h).float(), features
-
-
-def details(images: Tensor) -> Tensor:
-    """Images (n, channels, height, width) minus their local means over _AROUND x _AROUND pixels."""
-    return images - F.avg_pool2d(images, _AROUND, 1, _AROUND // 2, count_include_pad=False)

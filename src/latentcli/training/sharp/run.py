@@ -37,7 +37,7 @@ from latentcli.training.step import SETTLING_IMAGES
 MOST_LOST = 1.5  # dB of held-out PSNR that a sharper decoder may lose
 _AIM = 1.3  # dB of PSNR to lose: measurements adjust the weight of the loss terms to this
 _LIGHTEST, _HEAVIEST = 0.1, 6.0  # limits of the weight of all loss terms except the pixel loss
-_WORSE = 1.05  # kernel distance over that before sharpening, above which a decoder is rejected
+_WORSE = 0.05  # rise of a kernel distance, as a share of that before sharpening, above which a decoder is rejected
 _LATENTS, _FIRST_SEED = 2048, 1 << 20  # samples of the prior to train on, and the seed of the first
 # Temperatures from 0 to 1 of half of these samples. A decoder trained at one temperature draws a mesh near the mean:
 # after 160 steps on emoji its `lattice` was 3.7 gray levels at the mean, and 3.1 with these temperatures.
@@ -234,7 +234,7 @@ def is_better(metrics: SharpMetrics, before: SharpMetrics) -> bool:
     """Whether a decoder is sharper than `before`, with little loss of PSNR and kernel distances about as low."""
     lost = before.psnr - metrics.psnr
     is_sharper = metrics.sharpness >= _SHARPER * before.sharpness
-    is_near = all(own <= _WORSE * old for own, old in zip(metrics.kernel, before.kernel, strict=False))
+    is_near = all(own - old <= _WORSE * abs(old) for own, old in zip(metrics.kernel, before.kernel, strict=False))
     return is_sharper and lost <= MOST_LOST and is_near
 
 

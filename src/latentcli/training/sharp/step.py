@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from latentcli.config import SharpConfig, TrainConfig
 from latentcli.data.dataset import as_float_tensor
+from latentcli.evaluation.sample_metrics import details
 from latentcli.model.device import autocast
 from latentcli.model.vae import VAE
 from latentcli.training import augment, schedule
 from latentcli.training.checkpoint import prefixed
 from latentcli.training.learner import Learner
 from latentcli.training.optimizer import Optimizer
-from latentcli.training.sharp.discriminator import Discriminator, details
+from latentcli.training.sharp.discriminator import Discriminator
 
 _SCALES = 3  # number of coarser scales, each of half the size, that the pixel loss includes
 _COARSE = 0.5  # weight of the error at each coarser scale
