@@ -153,7 +153,7 @@ def test_the_error_of_a_class_gap_is_that_of_many_draws():
             examples = Examples(rng.standard_normal((40, 2)) * [1, 2] + shared, shows, cells, pairs)
             weights = Weights.of(examples)
             gaps.append(weights.w @ examples.z)
-            said.append(np.diag(weights.noise(examples, FLAT).covariance))
+            said.append(np.diag(weights.noise(examples, FLAT.covariance).covariance))
         assert np.mean(said, axis=0) == pytest.approx(np.var(gaps, axis=0), rel=0.1)
 
 

@@ -60,6 +60,7 @@ def test_options_that_exclude_or_need_each_other_are_refused(options, message):
         ({"positive": "with", "negative": "without"}, "with against without"),
         ({"augment": "blur=2"}, "images changed by blur=2 against the same images unchanged"),
         ({"combine": []}, ""),
+        ({"table": "t.csv", "column": "age", "above": 10**400, "below": 35.0}, ""),
         ({"folder": "a\x1b[31m"}, "folder a\\x1b[31m against the others beside it"),
     ],
 )

@@ -70,7 +70,7 @@ def test_many_images_leave_the_gap_as_it_is():
 
 def test_one_image_of_each_class_is_as_noisy_as_any_latent():
     _, examples = drawn(0, 1)
-    noise = Weights.of(examples).noise(examples, SPACE)
+    noise = Weights.of(examples).noise(examples, SPACE.covariance)
     assert noise.covariance == pytest.approx(2 * np.diag(SPREAD))
     assert np.isfinite(find(examples, FitSettings(), SPACE).v).all()
 

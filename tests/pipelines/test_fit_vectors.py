@@ -160,6 +160,13 @@ def test_the_same_picture_in_both_kinds_is_left_out_and_reported(run, pictures):
     assert load("dot").positives == 29
 
 
+def test_a_pair_that_loses_an_image_is_left_out_as_a_whole(run, pictures):
+    for number in (4, 5):
+        shutil.copyfile("all/with/003.png", f"all/without/{number:03d}.png")
+    (found,) = fitted(run, "dot", "--positive", "all/with", "--negative", "all/without", "--paired")
+    assert (found["positives"], found["negatives"]) == (27, 27)
+
+
 def test_vectors_are_combined_and_refitted_on_another_model(run, pictures, tmp_path):
     fitted(run, "dot", *DOT, "--balance-by", "kind")
     fitted(run, "kind", *TABLE, "--column", "kind", "--is", "a")
@@ -296,6 +303,7 @@ def test_options_that_do_not_go_together_are_refused(run, pictures, arguments):
     ("arguments", "text"),
     [
         (("dot", *TABLE, "--column", "nope"), "no column"),
+        (("kind", *TABLE, "--column", "kind", "--above", 2, "--below", 1), "holds no numbers"),
         (("dot", *DOT, "--above", 2), "with and without the concept, got 0 and"),
         (("dot", *DOT, "--orthogonal-to", "nope"), "has no vector 'nope'"),
         (("dot", *DOT, "--balance-by", "dot"), "leave out a --balance-by"),

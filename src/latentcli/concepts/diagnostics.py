@@ -95,16 +95,11 @@ class Scores:
     discriminant: np.ndarray  # of a shrinkage LDA
     shows: np.ndarray  # bool: whether the image shows the concept
 
-    def within(self) -> float:
-        """Pooled within-class standard deviation of the projections."""
-        return within(self.projection, self.shows)
-
     def some(self) -> "Scores":
         """Scores of up to 1,000 images of each class, for ROC curves and histograms."""
         rng = np.random.default_rng(0)
-        rows = np.sort(
-            np.concatenate([rng.permutation(np.flatnonzero(self.shows == kind))[:_STORED] for kind in (True, False)])
-        )
+        some = [rng.permutation(np.flatnonzero(self.shows == kind))[:_STORED] for kind in (True, False)]
+        rows = np.sort(np.concatenate(some))
         return Scores(self.projection[rows], self.discriminant[rows], self.shows[rows])
 
 
@@ -132,19 +127,20 @@ class _Folds:
         return np.concatenate([np.flatnonzero(self.fold == number) for number in self.measured])
 
     def projections(self, directions: Iterable[np.ndarray]) -> np.ndarray:
-        """Projections (n, k) of the measured images onto unit directions, (k, latent_dim) for each measured fold.
+        """Projections of the measured images, from the mean of the images that the fold's directions were fitted to.
 
-        They are counted from the mean of the images that the fold's directions were fitted to.
+        For each measured fold, `directions` has a vector (latent_dim,) or k of them (k, latent_dim), of any length; the
+        projections are (n,) or (n, k).
         """
         found = []
         for number, v in zip(self.measured, directions, strict=True):
-            units = v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12)
+            units = v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12)
             outside = self.fold != number
             found.append((self.examples.z[~outside] - self.examples.z[outside].mean(axis=0)) @ units.T)
         return np.concatenate(found)
 
-    def shuffles(self, count: int, rng: np.random.Generator) -> list[np.ndarray]:
-        """Permutations (n,) of the labels that keep each fold's and each cell's counts, or that swap within pairs."""
+    def shuffles(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Permutations (count, n) of the labels that keep the counts of folds and cells, or that swap within pairs."""
         if self.examples.pairs is not None:
             order = np.argsort(self.examples.pairs, kind="stable").reshape(-1, 2)
             swapped = [np.where(rng.random((len(order), 1)) < 0.5, order, order[:, ::-1]) for _ in range(count)]
@@ -153,9 +149,8 @@ class _Folds:
             order = np.argsort(group, kind="stable")
             swapped = [np.lexsort((rng.random(len(group)), group)) for _ in range(count)]
         permutations = np.empty((count, len(self.fold)), dtype=np.int64)
-        for row, places in zip(permutations, swapped, strict=True):
-            row[order] = places
-        return list(permutations)
+        permutations[:, order] = np.stack(swapped)
+        return permutations
 
 
 def measure(
@@ -182,34 +177,33 @@ def measure(
         thin=direction.thin,
     )
     folds = _folds(examples, held_out, rng)
-    is_held_out = folds is not None and len(folds.measured) == 1
+    if folds is None:
+        return diagnostics, None
+    is_held_out = len(folds.measured) == 1
     try:
-        fits = [] if folds is None else [
-            direction.v if is_held_out else find(part, settings, geometry).v for part in folds.fitted_on()
-        ]  # fmt: skip
+        fits = [direction.v] if is_held_out else [find(part, settings, geometry).v for part in folds.fitted_on()]
     except ConfigError:  # an empty cell, or the same images in both classes
-        fits = []
-    if not fits or folds is None:
         return diagnostics, None
     unit = direction.v / np.linalg.norm(direction.v)
-    measured, lda = folds.examples.take(folds.rows), [_lda(part) for part in folds.fitted_on()]
-    projection = folds.projections(v[None] for v in fits)[:, 0] + examples.z.mean(axis=0) @ unit
-    scores = Scores(projection, folds.projections(w[None] for w in lda)[:, 0], measured.shows)
-    auc, auc_lda = areas(np.stack([scores.projection, scores.discriminant], axis=1), scores.shows[:, None])
+    projection = folds.projections(fits) + examples.z.mean(axis=0) @ unit
+    measured = folds.examples.take(folds.rows)
+    shows, sigma = measured.shows, within(projection, measured.shows)
+    scores = Scores(projection, folds.projections(map(_lda, folds.fitted_on())), shows)
+    auc, auc_lda = areas(np.stack([projection, scores.discriminant], axis=1), shows[:, None])
     by_chance = _areas_by_chance(folds, settings, geometry, rng)
-    gap, error = _gap(replace(measured, z=projection[:, None]), geometry, None if is_held_out else direction)
+    gap, error = _gap(replace(measured, z=projection[:, None]), None if is_held_out else direction)
     kind = "held-out images" if is_held_out else f"the images it was fitted on, {_FOLDS}-fold cross-validated"
     return replace(
         diagnostics,
-        measured_on=f"{int(scores.shows.sum())} with and {int((~scores.shows).sum())} without: {kind}",
+        measured_on=f"{int(shows.sum())} with and {int((~shows).sum())} without: {kind}",
         auc=float(auc),
         auc_lda=float(auc_lda),
         auc_all=None if between is None else _area_of_all(scores, between.z @ unit, between.shows, each),
         chance=float(np.quantile(by_chance, 0.95)),
         p_value=float((1 + (by_chance >= auc).sum()) / (1 + len(by_chance))),
         shuffles=len(by_chance),
-        gap=gap / scores.within() if scores.within() > 0 else None,
-        margin=error / scores.within() if scores.within() > 0 else None,
+        gap=gap / sigma if sigma > 0 else None,
+        margin=error / sigma if sigma > 0 else None,
     ), scores
 
 
@@ -246,7 +240,7 @@ def _area_of_all(scores: Scores, between: np.ndarray, shows: np.ndarray, each: f
     from sklearn.metrics import roc_auc_score
 
     weights = np.repeat([1.0, each], [len(scores.shows), len(between)])
-    classes, projections = np.concatenate([scores.shows, shows]), np.concatenate([scores.projection, between])
+    classes, projections = np.append(scores.shows, shows), np.append(scores.projection, between)
     return float(roc_auc_score(classes, projections, sample_weight=weights))
 
 
@@ -254,7 +248,7 @@ def _lda(examples: Examples) -> np.ndarray:
     return discriminant(examples, gap_of(replace(examples, cells={})))
 
 
-def _gap(measured: Examples, geometry: Geometry, cross_validated: Direction | None) -> tuple[float, float]:
+def _gap(measured: Examples, cross_validated: Direction | None) -> tuple[float, float]:
     """Class gap of the projections `measured.z` (n, 1), and half the width of its 95 % interval (Student's t).
 
     In cross-validation each image is measured by directions that were fitted to the others, and is among those that
@@ -267,7 +261,7 @@ def _gap(measured: Examples, geometry: Geometry, cross_validated: Direction | No
         weights = Weights.of(measured)
     except ConfigError:  # the columns to balance by determine the concept in these few
         weights = Weights.of(replace(measured, cells={}))
-    noise = weights.noise(measured, geometry)
+    noise = weights.noise(measured, measured.z.var(axis=0, keepdims=True))
     variance = float(noise.covariance[0, 0])
     if cross_validated is not None:
         estimate = cross_validated.estimate
@@ -283,21 +277,19 @@ def _areas_by_chance(folds: _Folds, settings: FitSettings, geometry: Geometry, r
     for number, part in zip(folds.measured, folds.fitted_on(), strict=True):
         outside = folds.fold != number
         place = np.cumsum(outside) - 1  # permutations keep to their folds
-        inner = [place[permutation[outside]] for permutation in permutations]
+        inner = place[permutations[:, outside]]
         if is_fast:
             weights = Weights.of(part)
-            shuffled = np.stack([weights.w[rows] for rows in inner])
-            noise = replace(weights, w=shuffled[0]).noise(part, geometry)
-            gaps = shuffled @ part.z
-            directions.append(orthogonalised(means(gaps, noise, geometry), settings, geometry))
+            shuffled = weights.w[inner]
+            noise = replace(weights, w=shuffled[0]).noise(part, geometry.covariance)
+            directions.append(orthogonalised(means(shuffled @ part.z, noise, geometry), settings, geometry))
         else:
             found = np.zeros((len(inner), part.z.shape[1]))
             for v, rows in zip(found, inner, strict=True):
                 with contextlib.suppress(ConfigError):  # both classes have the same mean: the direction 0
                     v[:] = find(replace(part, shows=part.shows[rows]), settings, geometry).v
             directions.append(found)
-    shows = np.stack([folds.examples.shows[permutation][folds.rows] for permutation in permutations], axis=1)
-    return areas(folds.projections(directions), shows)
+    return areas(folds.projections(directions), folds.examples.shows[permutations[:, folds.rows]].T)
 
 
 def _expected_cosine(
@@ -349,9 +341,9 @@ def judge(figures: Diagnostics, latent_dim: int, has_columns: bool = True) -> Ve
         reach = f"AUC {auc:.2f}, and vectors of shuffled labels reach {chance:.2f}"
         return Verdict("no better than chance", f"no better than chance: {reach}; {remedy}")
     if auc_lda < _ABSENT:
-        if latent_dim <= SMALL:
-            return Verdict("weak", f"the model is too small for this concept (AUC of LDA {auc_lda:.2f}): {remedy}")
-        return Verdict("weak", f"this latent space barely encodes the concept (AUC of LDA {auc_lda:.2f}): {remedy}")
+        is_small = "the model is too small for this concept"
+        problem = is_small if latent_dim <= SMALL else "this latent space barely encodes the concept"
+        return Verdict("weak", f"{problem} (AUC of LDA {auc_lda:.2f}): {remedy}")
     if cosine is not None and cosine < _UNRELIABLE:
         advice = f"too few images: the expected cosine with the vector from unlimited images is {cosine:.2f}"
         return Verdict("too few images", advice)

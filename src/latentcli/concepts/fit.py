@@ -8,7 +8,7 @@ to its gap between the classes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -64,11 +64,9 @@ class Examples:
 
     def joined(self, other: "Examples") -> "Examples":
         """These examples, then those of `other`, which has the same columns; pairs stay pairs."""
-        cells = {column: np.concatenate([codes, other.cells[column]]) for column, codes in self.cells.items()}
-        pairs = None
-        if self.pairs is not None and other.pairs is not None:
-            pairs = np.concatenate([self.pairs, other.pairs])
-        return Examples(np.concatenate([self.z, other.z]), np.concatenate([self.shows, other.shows]), cells, pairs)
+        cells = {column: np.append(codes, other.cells[column]) for column, codes in self.cells.items()}
+        pairs = None if self.pairs is None or other.pairs is None else np.append(self.pairs, other.pairs)
+        return Examples(np.concatenate([self.z, other.z]), np.append(self.shows, other.shows), cells, pairs)
 
     def halves(self, rng: np.random.Generator) -> "tuple[Examples, Examples]":
         """Two random halves of the examples, stratified by class; both latents of a pair go to the same half."""
@@ -116,14 +114,12 @@ def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direc
         raise ConfigError(
             f"a vector needs images with and without the concept, got {positive} and {negative} readable ones"
         )
-    weights = Weights.of(examples)
+    weights, found, kept = Weights.of(examples), None, 1.0
     gap = v = weights.w @ examples.z
-    direction = Direction(v, balanced=weights.balanced, thin=weights.thin)
     if settings.shrunk and np.any(gap):
-        found = estimate(gap, weights.noise(examples, geometry), geometry)
+        found = estimate(gap, weights.noise(examples, geometry.covariance), geometry)
         gap = found.mean
         v = gap * found.length / max(float(np.linalg.norm(gap)), 1e-12)
-        direction = replace(direction, estimate=found)
     if settings.method != "mean":
         w = _filter(examples, gap, settings.method)
         v = w * (w @ gap) / max(w @ w, 1e-300)  # so far along w that w's own score moves by its class gap
@@ -131,15 +127,13 @@ def find(examples: Examples, settings: FitSettings, geometry: Geometry) -> Direc
     if settings.others:
         metric = _metric(settings, geometry)
         kept = float(np.sqrt(max(0.0, rest @ metric @ rest) / max(v @ metric @ v, 1e-300)))
-        direction = replace(direction, kept=kept)
-    v = rest
-    if not np.linalg.norm(v) > 1e-6 * np.sqrt(np.trace(geometry.covariance)):
+    if not np.linalg.norm(rest) > 1e-6 * np.sqrt(np.trace(geometry.covariance)):
         raise ConfigError(
             "nothing of the concept is left after orthogonalising"
             if settings.others
             else "the images with and without the concept have the same mean latent; check the labels"
         )
-    return replace(direction, v=v)
+    return Direction(rest, kept, weights.balanced, weights.thin, found)
 
 
 def orthogonalised(v: np.ndarray, settings: FitSettings, geometry: Geometry) -> np.ndarray:
@@ -188,8 +182,11 @@ class Weights:
             raise ConfigError("the concept equals the columns it is balanced by; leave out a `balance_by`")
         return cls(rest / (rest @ shows), nuisance, balanced, thin)
 
-    def noise(self, examples: Examples, geometry: Geometry) -> Noise:
-        """Covariance of the class gap's error, from residuals of the regression; a pair counts as one observation."""
+    def noise(self, examples: Examples, covariance: np.ndarray) -> Noise:
+        """Covariance of the class gap's error, from residuals of the regression; a pair counts as one observation.
+
+        Where the regression leaves no residuals, latents scatter by `covariance` (latent_dim, latent_dim).
+        """
         z, w = examples.z, self.w
         residuals = z - self.nuisance @ (self.nuisance.T @ z)
         residuals -= np.outer(w / (w @ w), w @ z)
@@ -202,7 +199,7 @@ class Weights:
             parameters -= 1  # the pairs' means are taken out with the mean
         freedom = len(residuals) - parameters
         if freedom < 1:  # one image of each class: as noisy as any latent
-            return Noise(w @ w * geometry.covariance.astype(np.float64), 1)
+            return Noise(w @ w * covariance.astype(np.float64), 1)
         return Noise(residuals.T @ residuals * (len(residuals) / freedom), freedom)
 
 
@@ -224,7 +221,7 @@ def _filter(examples: Examples, gap: np.ndarray, method: VectorMethod) -> np.nda
         return np.asarray(LogisticRegression(max_iter=300).fit(z, shows).coef_[0])
     from sklearn.svm import LinearSVC
 
-    return np.asarray(LinearSVC(C=1.0, dual=len(z) < z.shape[1], max_iter=5000).fit(z, shows).coef_[0])
+    return np.asarray(LinearSVC(C=1.0, dual=len(z) < z.shape[1], max_iter=5000, random_state=0).fit(z, shows).coef_[0])
 
 
 def discriminant(examples: Examples, gap: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ def origin_in_words(recipe: Mapping[str, Any]) -> str:
     'age of faces.csv, 60 and more against 20 to 35'
     """
     texts = {name: shown(value) for name, value in recipe.items() if isinstance(value, str)}
-    numbers = {name: float(value) for name, value in recipe.items() if isinstance(value, float | int)}
+    numbers = {name: value for name, value in recipe.items() if isinstance(value, float | int) and abs(value) < 1e300}
     if "augment" in texts:
         return f"images changed by {texts['augment']} against the same images unchanged"
     if "positive" in texts and "negative" in texts:

@@ -57,9 +57,7 @@ class Labels:
     notes: tuple[str, ...] = ()  # lines on images that were left out
     pairs: np.ndarray | None = None  # (n,) int: images before and after a change share a number; -1 if alone
     augment: str | None = None  # change, like `blur=2`, to make to the first half of the images before encoding
-    latents: Latents | None = (
-        None  # of images that are encoded already; found by position if the names agree, else by name
-    )
+    latents: Latents | None = None  # of encoded images, found by position if the names agree, else by name
 
     def take(self, rows: np.ndarray) -> "Labels":
         """Labels of the subset of images that `rows`, indices or a boolean mask, selects."""
@@ -325,7 +323,7 @@ def _numeric(table: CsvTable, column: str, name: str, cut: Cut | None, extremes:
     values = table.column(column)
     numbers = values[np.isfinite(values)]
     kinds = np.unique(numbers)
-    if cut is None and not len(numbers):
+    if not len(numbers):
         raise ConfigError("the column holds no numbers; `one` TEXT takes a text")
     if cut is None and extremes is None and len(kinds) == 2:
         cut = Cut(float(kinds[1]), float(kinds[0]))

@@ -239,7 +239,7 @@ def fit(
         vector,
         mean_positive=float(projections[shows].mean()),
         mean_negative=float(projections[~shows].mean()),
-        sigma=scores.within(),
+        sigma=within(projections, shows),
         threshold=_best_threshold(projections, shows),
         percentiles=np.percentile(projections, _PERCENTS).astype(np.float32),
         scores=scores.some(),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -73,23 +74,11 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
         usable, notes = _usable(concept, labels, z)
         yield from map(Note, notes)
         examples, measured = _split(concept, labels, z, usable, held_out)
-        used = labels.take(usable)
-        recipe = _Recipe(
-            method=settings.method,
-            orthogonal_to=settings.orthogonal_to,
-            whitened=settings.whitened,
-            images=used.names,
-            labels=tuple(concept.values[usable].tolist()),
-            cells={column: tuple(codes.tolist()) for column, codes in used.cells.items()},
-            pairs=None if used.pairs is None else tuple(used.pairs.tolist()),
-            augment=used.augment,
-        )
-        made = concept.recipe | vars(recipe)
+        recipe = concept.recipe | vars(_Recipe.of(labels.take(usable), concept.values[usable], settings))
         between, each = _between(concept, z, held_out, len(measured) > 0)
-        new = vector.fit(concept.name, examples, measured, settings, geometry, model.model_id, made, between, each)
+        new = vector.fit(concept.name, examples, measured, settings, geometry, model.model_id, recipe, between, each)
         fitted.append((concept, examples, new))
 
-    # Side effects: latents moved by strength 1 are decoded and encoded again, and the scores of all concepts compared.
     chosen = np.flatnonzero(held_out) if held_out.sum() >= _MIN_EDITED else np.arange(len(z))
     edited = z[chosen[:: -(-len(chosen) // _EDITED)]]
     unedited = model.encode_float(model.decode(edited))
@@ -112,11 +101,11 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
             plain = find(Examples(examples.z, examples.shows), FitSettings(settings.method), geometry).v
             directions.append(plain.astype(np.float32))
         scored = np.stack(list(probes.values())).astype(np.float32)
+        # Latents moved by strength 1 are decoded and encoded again, and the scores of all concepts compared.
         moved = [model.encode_float(model.decode(edited + direction)) - unedited for direction in directions]
         shifts = [(move @ scored.T).mean(axis=0).tolist() for move in moved]
         own, *side_effects = (Shift(*shift) for shift in zip(probes, *shifts, strict=True))
-        diagnostics = replace(new.diagnostics, own_shift=own, side_effects=tuple(side_effects))
-        yield replace(new, diagnostics=diagnostics)
+        yield replace(new, diagnostics=replace(new.diagnostics, own_shift=own, side_effects=tuple(side_effects)))
 
 
 def _probes(concept: Concept, labels: Labels, z: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
@@ -197,15 +186,14 @@ def _usable(concept: Concept, labels: Labels, z: np.ndarray) -> tuple[np.ndarray
         if unknown.any():
             notes.append(f"{int(unknown.sum())} images have no usable {column} and were left out of {concept.name}")
         usable &= ~unknown
-    if labels.pairs is not None:
-        pairs = labels.pairs
-        usable &= np.isin(pairs, np.intersect1d(pairs[usable & shows], pairs[usable & ~shows]))
     pixels = np.ascontiguousarray(z).view(f"V{z.itemsize * z.shape[1]}").reshape(-1)
     both = np.intersect1d(pixels[usable & shows], pixels[usable & ~shows])
     if len(both):
         twice = usable & np.isin(pixels, both)
         notes.append(f"{int(twice.sum())} images of {concept.name} are the same in both classes and were left out")
         usable &= ~twice
+    if (pairs := labels.pairs) is not None:
+        usable &= np.isin(pairs, np.intersect1d(pairs[usable & shows], pairs[usable & ~shows]))
     return usable, notes
 
 
@@ -227,7 +215,7 @@ def _between(
     """Held-out images between the thresholds of the concept's classes, and how many of the measured each stands for.
 
     That is 1 if the measured are held out as well, and the inverse of the held-out share if they are all labelled
-    images. None if there are no such images of one class.
+    images. None if there are too few of one class.
     """
     if concept.between is None:
         return None, 1.0
@@ -300,6 +288,20 @@ class _Recipe:
     cells: dict[str, tuple[int, ...]] | None = None
     pairs: tuple[int, ...] | None = None
     augment: str | None = None
+
+    @classmethod
+    def of(cls, labels: Labels, values: np.ndarray, settings: FitSettings) -> Self:
+        """Recipe of a fit with `settings` to the images of `labels`, whose classes are `values`, (n,) int8."""
+        return cls(
+            method=settings.method,
+            orthogonal_to=settings.orthogonal_to,
+            whitened=settings.whitened,
+            images=labels.names,
+            labels=tuple(values.tolist()),
+            cells={column: tuple(codes.tolist()) for column, codes in labels.cells.items()},
+            pairs=None if labels.pairs is None else tuple(labels.pairs.tolist()),
+            augment=labels.augment,
+        )
 
     def __post_init__(self) -> None:
         columns = [self.labels, *(self.cells or {}).values(), *([] if self.pairs is None else [self.pairs])]
