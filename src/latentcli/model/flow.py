@@ -107,20 +107,15 @@ class FlowPrior:
         arrays, c, k, d = self.arrays(), self.paths.weights.size, self.basis.size // latent_dim, latent_dim
         shapes = {"mean": (d,), "basis": (k, d), "paths.weights": (c,), "paths.means": (c, k)}
         shapes |= {"paths.variances": (c, k), "paths.directions": (c, k, k)}
+        shapes |= {"flow.repair.weight": (k, k), "flow.repair.bias": (k,)} if self.is_repaired else {}
         if not c or not k or any(arrays[name].shape != shape for name, shape in shapes.items()):
             return False
         rows = self.combinations
         if rows is not None and (rows.ndim != 2 or not len(rows) or rows.min() < -1 or rows.max() >= self.labels):
             return False
-        if self.is_active.sum() != k:
-            return False
-        if self.is_repaired and (self.weights["repair.weight"].shape, self.weights["repair.bias"].shape) != (
-            (k, k),
-            (k,),
-        ):
-            return False
         labels = np.zeros((1, self.labels), np.float32) if self.labels else None
-        return self.velocity(np.zeros((1, k), np.float32), 0.0, labels).shape == (1, k)
+        is_whole = self.velocity(np.zeros((1, k), np.float32), 0.0, labels).shape == (1, k)
+        return is_whole and int(self.is_active.sum()) == k
 
     def sample(self, seeds: Sequence[int], temperature: float = TEMPERATURE) -> np.ndarray:
         """Samples, one per seed: (len(seeds), latent_dim) float32; `temperature` scales the noise before the flow."""

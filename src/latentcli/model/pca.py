@@ -32,7 +32,7 @@ class Pca:
         return (self.mean + centred @ self.components @ self.components.T).clamp(0, 1).view_as(x)
 
     def outside(self, x: Tensor) -> Tensor:
-        """Mean square of images (n, channels, height, width) over the directions outside the components: (n,)."""
+        """Mean square of n images, flat or not, over the directions outside the components: (n,)."""
         centred = x.flatten(1) - self.mean
         dimensions, k = self.components.shape
         squares = centred.square().sum(dim=1) - (centred @ self.components).square().sum(dim=1)

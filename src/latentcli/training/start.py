@@ -143,13 +143,7 @@ def _seen(path: LinearPath, images: Dataset, mirrored: bool) -> Iterator[Tensor]
 
 def _error(pca: Pca, batches: Iterator[Tensor]) -> float:
     """Mean variance of images, batches of (n, dimensions), per direction orthogonal to the principal components."""
-    total, count = 0.0, 0
-    for batch in batches:
-        centred = batch - pca.mean
-        total += float(centred.square().sum() - (centred @ pca.components).square().sum())
-        count += len(batch)
-    dimensions, k = pca.components.shape
-    return total / (count * max(1, dimensions - k))
+    return float(torch.cat([pca.outside(batch) for batch in batches]).double().mean())
 
 
 def _that_fit(other: LoadedModel, model: ModelConfig) -> tuple[dict[str, Tensor], float]:

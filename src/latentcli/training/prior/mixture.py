@@ -27,11 +27,15 @@ def fit(posterior: Posterior, seed: int) -> MixturePrior:
     mean, logvar = posterior.mean[order], posterior.logvar[order]
     active = active_dimensions(Posterior(mean, logvar))
     z = Posterior(mean, logvar).draw(torch.randn(mean.shape, generator=generator))
-    if len(active) == 0:
-        latent_dim = mean.shape[1]
-        return _embed(np.ones(1), np.zeros((1, 0)), np.zeros((1, 0, 0)), active, latent_dim)
-    weights, means, covariances = _fit_components(z[:, active].double().numpy(), seed)
-    return _embed(weights, means, covariances, active, mean.shape[1])
+    weights, means, covariances = np.ones(1), np.zeros((1, 0)), np.zeros((1, 0, 0))
+    if len(active):
+        weights, means, covariances = _fit_components(z[:, active].double().numpy(), seed)
+    components, latent_dim, rows = len(weights), mean.shape[1], active.numpy()
+    all_means = np.zeros((components, latent_dim), dtype=np.float32)
+    all_means[:, rows] = means
+    factors = np.tile(np.eye(latent_dim, dtype=np.float32), (components, 1, 1))
+    factors[:, rows[:, None], rows] = torch.linalg.cholesky(torch.from_numpy(covariances)).numpy()
+    return MixturePrior(weights.astype(np.float32), all_means, factors)
 
 
 def active_dimensions(posterior: Posterior) -> Tensor:
@@ -68,16 +72,3 @@ def _mixture(z: np.ndarray, components: int, seed: int):  # type: ignore[no-unty
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # forty rounds are plenty for sampling
         return mixture.fit(z)
-
-
-def _embed(
-    weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, active: Tensor, latent_dim: int
-) -> MixturePrior:
-    """The mixture in all latent dimensions, from its components in the `active` dimensions and N(0, 1) elsewhere."""
-    components, rows = len(weights), active.numpy()
-    all_means = np.zeros((components, latent_dim), dtype=np.float32)
-    all_means[:, rows] = means
-    factors = np.tile(np.eye(latent_dim, dtype=np.float32), (components, 1, 1))
-    lower = torch.linalg.cholesky(torch.from_numpy(covariances)).numpy()
-    factors[:, rows[:, None], rows[None, :]] = lower
-    return MixturePrior(weights.astype(np.float32), all_means, factors)
