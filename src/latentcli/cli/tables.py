@@ -90,22 +90,18 @@ def describe(vector: "ConceptVector") -> Iterator[str]:
             f"{vector.name}: {vector.positives} with, {vector.negatives} without; gap {vector.gap_in_words} "
             f"within-class sd; AUC {auc}{everyone} (LDA {auc_lda}) on {figures.measured_on}"
         )
-    if vector.origin:
-        yield f"  labels: {vector.origin}"
-    if figures.steadiness is not None:
-        yield f"  expected cosine with the vector from unlimited images: {figures.steadiness:.2f}"
-    if figures.chance_in_words:
-        yield f"  threshold {vector.threshold:+.2f}; {figures.chance_in_words}"
-    if figures.balanced:
-        yield f"  balanced {figures.balanced}"
-    if figures.thin:
-        yield f"  few images in {len(figures.thin)} cells: {'; '.join(figures.thin[:3])}"
-    if figures.kept < 1:
-        yield f"  orthogonal: {figures.kept:.0%} of its length is left"
-    if figures.shifts:
-        yield f"  shifts by edits of +1: {', '.join(map(_shift, figures.shifts))}"
-    if vector.advice:
-        yield f"  {vector.advice}"
+    cosine, chance = figures.steadiness, figures.chance_in_words
+    lines = [
+        f"labels: {vector.origin}" if vector.origin else "",
+        "" if cosine is None else f"expected cosine with the vector from unlimited images: {cosine:.2f}",
+        f"threshold {vector.threshold:+.2f}; {chance}" if chance else "",
+        f"balanced {figures.balanced}" if figures.balanced else "",
+        f"few images in {len(figures.thin)} cells: {'; '.join(figures.thin[:3])}" if figures.thin else "",
+        f"orthogonal: {figures.kept:.0%} of its length is left" if figures.kept < 1 else "",
+        f"shifts by edits of +1: {', '.join(map(_shift, figures.shifts))}" if figures.shifts else "",
+        vector.advice,
+    ]
+    yield from (f"  {line}" for line in lines if line)
 
 
 def _shift(shift: "Shift") -> str:

@@ -8,6 +8,7 @@ the training avoids holes (Ghosh et al. 2020, "From variational to deterministic
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import product
 from typing import Self
 
 import numpy as np
@@ -111,12 +112,11 @@ class Spectrum:
 
         C has the eigenvalues `variances` (latent_dim,) and the eigenvectors `directions`.
         """
-        root = directions * np.sqrt(variances)  # C = root @ root.T
-        factor = np.sqrt(gains)[:, None] * directions * (variances / variances.max()) ** (power / 2)
-        whitened = (directions / np.sqrt(variances)).T @ factor
-        prior, rotation = np.linalg.eigh(whitened @ whitened.T)
+        whiten, back = (directions / np.sqrt(variances)).T, directions * np.sqrt(variances)  # C = back @ back.T
+        factor = whiten @ (np.sqrt(gains)[:, None] * directions * (variances / variances.max()) ** (power / 2))
+        prior, rotation = np.linalg.eigh(factor @ factor.T)
         prior = np.maximum(prior, _INVERSE_RIDGE**2 * prior.max())
-        return cls(rotation.T @ (directions / np.sqrt(variances)).T, root @ rotation, prior / prior.mean())
+        return cls(rotation.T @ whiten, back @ rotation, prior / prior.mean())
 
 
 @dataclass(frozen=True)
@@ -161,21 +161,21 @@ class Geometry:
         return np.linalg.inv(covariance + ridge)
 
     @cached_property
-    def spectra(self) -> list["Spectrum"]:
+    def spectra(self) -> list[Spectrum]:
         """Spectra that the directions of concepts may have: powers of the covariance times powers of the gains.
 
-        Concepts lie where the latents vary most and where the decoder changes images most, by how much differs from
-        model to model and from concept to concept; `benchmarks/concepts.py` measures what that brings.
+        Concepts lie where the latents vary most and where the decoder changes images most. How strongly they do differs
+        between models and between concepts, so `concepts/shrink.py` weighs the spectra by how well they fit.
         """
         covariance = self.covariance.astype(np.float64)
         variances, directions = np.linalg.eigh(covariance)
         variances = np.maximum(variances, _INVERSE_RIDGE * variances.mean())
-        gains = np.ones(len(variances)) if self.gains is None else self.gains.astype(np.float64)
+        if self.gains is None:
+            return [Spectrum.of(variances, directions, power, np.ones(len(variances))) for power in _POWERS]
+        gains = self.gains.astype(np.float64)
         gains = np.maximum(gains / gains.max(), _SMALLEST_GAIN)
         return [
-            Spectrum.of(variances, directions, power, gains**gain)
-            for power in _POWERS
-            for gain in (_GAINS if self.gains is not None else (0.0,))
+            Spectrum.of(variances, directions, power, gains**exponent) for power, exponent in product(_POWERS, _GAINS)
         ]
 
     def stay_typical(self, z: np.ndarray, moved: np.ndarray) -> np.ndarray:
