@@ -36,8 +36,10 @@ from latentcli.training.prior import repair
 from latentcli.training.prior.mixture import active_dimensions, covariance
 
 _MOST_STEPS = 3000  # of the training of a flow
-_STEPS_PER_PIXEL = 2.4e-6  # steps per pixel that the VAE was trained on: about a tenth of the VAE's time
-_WIDTH, _HIDDEN, _BLOCKS, _EMBEDDING = 256, 512, 4, 128  # features, inner features, blocks, features of the embedding
+_STEPS_PER_PIXEL = 2.4e-6  # steps per pixel that the VAE was trained on: up to 40 % of the VAE's time on two cores
+# Features, inner features, blocks, features of the embedding. Half the width and four blocks take a third of the time,
+# but reach a held-out loss of .598 on avatars instead of .435, and samples are no nearer than the mixture's.
+_WIDTH, _HIDDEN, _BLOCKS, _EMBEDDING = 512, 1024, 6, 128
 _BATCH = 512  # latents per step
 _RATE, _WARM_UP = 5e-4, 50  # learning rate of AdamW; steps of its linear warm-up
 _EMA = 0.998  # decay of the running average of the weights
