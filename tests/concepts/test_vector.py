@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from latentcli.concepts.diagnostics import Shift
-from latentcli.concepts.fit import FitSettings
+from latentcli.concepts.fit import Examples, FitSettings
 from latentcli.concepts.vector import ConceptVector, combine, fit, probe
 from latentcli.errors import ConfigError, FileFormatError, ModelMismatch
 from latentcli.storage.latents import Latents
@@ -60,6 +60,12 @@ def test_with_too_few_images_to_measure_the_model_s_latents_stand_for_them():
     assert (few.auc, few.gap_in_words) == (None, "-")
     assert few.mean_positive - few.mean_negative == pytest.approx(float(np.linalg.norm(few.direction)), rel=1e-4)
     assert few.sigma == pytest.approx(1, abs=0.1)
+
+
+def test_images_that_are_alike_have_no_deviation_to_measure_a_gap_in():
+    examples = Examples(np.arange(20)[:, None] % 2 * np.array([1.1, 0.3, 0, 0]), np.arange(20) % 2 == 1)
+    alike = fit("alike", examples, drawn(0, 1), FitSettings(), ROUND, "0123456789ab", {})
+    assert (alike.auc, alike.sigma, alike.gap_in_words) == (1, 0, "-")
 
 
 def test_a_gap_is_said_with_its_interval_or_as_older_files_have_it(smile):

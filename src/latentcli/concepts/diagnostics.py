@@ -20,6 +20,7 @@ _MIN_HALVED = 4  # images of each class; with fewer there is no expected cosine
 _HALVINGS = 5  # fits to random halves, of classifiers
 _SHUFFLES, _SLOW_SHUFFLES = 199, 19  # fits to permuted labels: of differences of means, and of classifiers
 _BY_CHANCE = 0.05  # p-value above which a vector is no better than chance
+_ROUNDING = 1e-12  # errors of projections, relative to their size
 _STORED = 1000  # most scores of each class that are stored for charts
 _ABSENT = 0.65  # below this AUC of LDA the latent space does not encode the concept
 _HIDDEN = 0.1  # if LDA's AUC exceeds the vector's by more, other factors vary along the vector
@@ -104,9 +105,10 @@ class Scores:
 
 
 def within(scores: np.ndarray, shows: np.ndarray) -> float:
-    """Pooled within-class standard deviation of `scores` (n,); `shows` (n,) bool are the classes."""
+    """Pooled within-class standard deviation of `scores` (n,), 0 for rounding errors; `shows` (n,) bool are classes."""
     around = np.concatenate([scores[shows == kind] - scores[shows == kind].mean() for kind in (True, False)])
-    return float(np.sqrt(np.square(around).sum() / max(1, len(around) - 2)))
+    deviation = float(np.sqrt(np.square(around).sum() / max(1, len(around) - 2)))
+    return deviation if deviation > _ROUNDING * np.abs(scores).max() else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,9 +353,9 @@ def judge(figures: Diagnostics, latent_dim: int, has_columns: bool = True) -> Ve
         own, effect = figures.own_shift.shift, f"{worst.concept} ({worst.shift:+.2f} sd)"
         if abs(worst.shift) > _SAME * abs(own):
             word = "opposite of" if worst.shift * own < 0 else "same as"
-            if latent_dim <= SMALL:  # where few directions differ
-                return Verdict(f"{word} {worst.concept}", f"{word} {effect} in this {latent_dim}-D latent space")
-            return Verdict(f"{word} {worst.concept}", f"nearly the {word} {effect}: one vector will do for both")
+            in_few = f"{word} {effect} in this {latent_dim}-D latent space"  # where few directions differ
+            advice = in_few if latent_dim <= SMALL else f"nearly the {word} {effect}: one vector will do for both"
+            return Verdict(f"{word} {worst.concept}", advice)
         if abs(worst.shift) > _CONFOUNDED * abs(own):
             option = "`balance_by`" if has_columns and not figures.balanced else "`orthogonal_to`"
             advice = f"confounded with {effect}: try {option} {worst.concept}"

@@ -121,10 +121,11 @@ class ConceptVector:
     def gap_in_words(self) -> str:
         """Class gap in within-class standard deviations with its 95 % interval, like `3.88 ± 0.21`; `-` if unmeasured.
 
-        Older files have a gap of the fitted images, and no interval.
+        Older files have a gap of the fitted images, and no interval. Alike images have no deviation to measure it in.
         """
         if self.diagnostics.gap is None or self.diagnostics.margin is None:
-            return cell(self.gap_in_sigma, 2) if self.auc is not None or not self.positives else "-"
+            is_known = self.sigma > 0 and (self.auc is not None or not self.positives)
+            return cell(self.gap_in_sigma, 2) if is_known else "-"
         return f"{self.diagnostics.gap:.2f} ± {self.diagnostics.margin:.2f}"
 
     @property
