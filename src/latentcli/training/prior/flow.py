@@ -140,7 +140,6 @@ class FlowPosition(Position):
     """Progress of the training of a flow, as its checkpoint stores it."""
 
     best_loss: float  # lowest held-out loss so far
-    best_step: int = 0  # 0 while the mixture alone is best
 
 
 Pairs = tuple[Tensor, Tensor, Tensor, Tensor]  # noise (n, k), latents in the flow's space, times (n,), labels
@@ -169,17 +168,14 @@ class FlowTraining(Task):
         self._active = active = active_dimensions(train.posterior)
         self._train = train.only(active)
         self._combinations = _combinations(train.labels)
-        k, latent_dim = len(active), train.posterior.mean.shape[1]
-        noise = torch.randn(len(train.labels), k, generator=schedule.stream(seed, "whitening", 0))
+        noise = torch.randn(len(train.labels), len(active), generator=schedule.stream(seed, "whitening", 0))
         drawn = self._train.posterior.draw(noise)
         self._centre = drawn.mean(dim=0)
         self._to_flow, self._back, self._scale = _scaling(drawn, self._train.posterior)
-        self._mean = torch.zeros(latent_dim).index_copy(0, active, self._centre)
-        self._basis = torch.zeros(k, latent_dim).index_copy(1, active, self._back)
         self._paths = _paths(mixture, active, self._centre, self._to_flow)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            field = VelocityField(k, train.labels.shape[1])
+            field = VelocityField(len(active), train.labels.shape[1])
         averaged = copy.deepcopy(field).eval().requires_grad_(False)
         self.learner = Learner(field, averaged, Optimizer(field, TrainConfig(optimizer="adamw")))
         self._held_out = held_out.only(active)
@@ -199,7 +195,7 @@ class FlowTraining(Task):
         position, loss = self.position, self.held_out_loss()
         if loss < (1 - _LEAST) * position.best_loss:
             self.learner.keep()
-            position.best_loss, position.best_step = loss, position.step
+            position.best_loss = loss
         yield from ()
         return [events.StepReport(self.what, position.step, position.steps, None, {"held-out loss": loss})]
 
@@ -229,8 +225,11 @@ class FlowTraining(Task):
 
         The flow is repaired, so that samples vary as the training latents do; those returned are from before.
         """
+        k, latent_dim = len(self._active), self._mixture.means.shape[1]
+        mean = torch.zeros(latent_dim).index_copy(0, self._active, self._centre)
+        basis = torch.zeros(k, latent_dim).index_copy(1, self._active, self._back)
         weights = to_numpy(self.learner.best)
-        flow = FlowPrior(self._mean.numpy(), self._basis.numpy(), self._paths, weights, combinations=self._combinations)
+        flow = FlowPrior(mean.numpy(), basis.numpy(), self._paths, weights, combinations=self._combinations)
         ends, labels = repair.own_ends(flow, self._seed)
         latents = self._centre + torch.from_numpy(ends) @ self._back
         own = Encoded(Posterior(latents, torch.full_like(latents, -math.inf)), torch.from_numpy(labels))
