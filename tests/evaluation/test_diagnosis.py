@@ -230,6 +230,10 @@ def test_other_images_than_those_trained_on_say_nothing_of_the_training():
     assert list(findings_of(spoiled, {"epochs": 1.0}, foreign=True)) == ["other images"]
 
 
+def test_images_of_another_kind_accuse_no_samples_of_being_copies():
+    assert "copies" not in findings_of({"samples": (COPIES,)}, foreign=True)
+
+
 def test_where_nothing_was_held_out_nothing_is_compared_with_training_images(tmp_path):
     trained(tmp_path, discs(12), held_out="0", epochs=2)
     found = Record.load(tmp_path / "models/x").evaluation

@@ -9,8 +9,9 @@ power, but do not mislead.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from latentcli.imaging.images import on_white
 
 _NEIGHBOURS = 10  # nearest training images that are looked for
 _SIDE = 8  # pixels of a thumbnail's side: smaller ones change less by blur, in which 12 and 16 find fewer copies
-_BLOCK = 4096  # candidates compared at once
+_AT_ONCE = 16  # batches of candidates that are compared at once
 
 Distances = tuple[Tensor, Tensor]  # to the ten nearest training images, by thumbnails and by features: each (n, 10)
 
@@ -45,25 +46,15 @@ def nearest(points: Tensor, candidates: Iterable[Tensor]) -> Distances:
     Candidates are batches (m, d). Fewer than ten give fewer columns.
     """
     best, rows, first = torch.empty(len(points), 0), torch.empty(len(points), 0, dtype=torch.int64), 0
-    for block in _blocks(candidates):
+    batches = iter(candidates)
+    while several := list(islice(batches, _AT_ONCE)):
+        block = torch.cat(several)
         squares = torch.addmm(block.square().sum(dim=1), points, block.T, alpha=-2)  # but for the points' own
         numbers = torch.arange(first, first + len(block)).expand(len(points), -1)
         best, rows = torch.cat([best, squares], dim=1), torch.cat([rows, numbers], dim=1)
         best, chosen = best.topk(min(_NEIGHBOURS, best.shape[1]), largest=False)
         rows, first = rows.gather(1, chosen), first + len(block)
     return (best + points.square().sum(dim=1, keepdim=True)).clamp_(min=0).sqrt_(), rows
-
-
-def _blocks(batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The rows of `batches` in larger ones, which are faster to compare."""
-    waiting: list[Tensor] = []
-    for batch in batches:
-        waiting.append(batch)
-        if sum(map(len, waiting)) >= _BLOCK:
-            yield torch.cat(waiting)
-            waiting = []
-    if waiting:
-        yield torch.cat(waiting)
 
 
 def compare(samples: Distances, reconstructed: Distances) -> Nearness:

@@ -306,7 +306,10 @@ def _samples(evidence: Evidence) -> Iterator[Finding]:
         text = f"sample diversity is {first.diversity:.2f} of that of the images"
         yield Finding("problem", "monotonous samples", text, evidence.longer)
     chance = first.copied_by_chance
-    if first.copied and chance is not None and chance < _NO_CHANCE and first.images >= MIN_COMPARED:
+    # Reconstructions of images of another kind are no measure of how near new samples are to training images.
+    if evidence.foreign or not first.copied or chance is None:
+        return
+    if chance < _NO_CHANCE and first.images >= MIN_COMPARED:
         text = f"{first.copied:.0%} of the samples, at least, seem to be copies of training images"
         advice = "compare the pairs in report.html: some may be copies; more images give fewer"
         yield Finding("note", "copies", text, advice)

@@ -100,10 +100,6 @@ def metrics_row(name: str, metrics: Metrics, similarity: float | None = None) ->
     return name, *map(cell, numbers), cell(metrics.active_dimensions, 0)
 
 
-def _thousandths(value: float) -> str:
-    return f"{1000 * value:.1f}"
-
-
 def samples_table(result: Evaluation) -> Table | str:
     """Table of metrics of samples, a row per prior; or a sentence, if too few images were held out to compare with."""
     images, count = "training" if result.on_training else "held-out", result.held_out.images
@@ -112,7 +108,7 @@ def samples_table(result: Evaluation) -> Table | str:
     rows = [
         (
             row.name,
-            f"{_thousandths(row.kernel)}{f' ± {_thousandths(row.kernel_margin)}' if row.kernel_margin else ''}",
+            f"{1000 * row.kernel:.1f}{f' ± {1000 * row.kernel_margin:.1f}' if row.kernel_margin else ''}",
             *map(cell, (row.precision, row.recall, row.frechet, row.diversity, row.nearest)),
             _copies(row),
         )
