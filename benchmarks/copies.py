@@ -13,8 +13,6 @@ the other samples are reconstructions of new images. A trial finds copies if the
 import argparse
 import csv
 import io
-import os
-import re
 import warnings
 from collections.abc import Callable
 from itertools import combinations
@@ -23,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from machine import machine
 from PIL import Image, ImageEnhance, ImageFilter
 
 from latentcli.config import ModelConfig
@@ -191,13 +190,6 @@ def main() -> None:
     for twins in TWINS:
         found = np.mean([trials.found(seed, twins) for seed in range(asked.trials)], axis=0)
         print(f"{twins:6.0%} {'  '.join(f'{part:9.0%}' for part in found)}", flush=True)
-
-
-def machine() -> str:
-    """Number of cores, and the processor's name on Linux."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    name = re.search(r"model name\s*: (.*)", text)
-    return f"{os.cpu_count()} cores of {name[1] if name else 'an unknown processor'}"
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ error of the solver against 96 steps.
 """
 
 import argparse
-import os
-import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from machine import machine
 from onnx import helper, numpy_helper
 from scipy.stats import chi2
 
@@ -237,13 +236,6 @@ def main() -> None:
     z = prior.sample(range(64), 1.0)
     drawing, decoding = seconds(lambda: prior.sample(range(64), 1.0)), seconds(lambda: model.decode(z))
     print(f"64 samples: {drawing:.2f} s to draw the latents, {decoding:.2f} s to decode them")
-
-
-def machine() -> str:
-    """Number of cores, and the processor's name on Linux."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    name = re.search(r"model name\s*: (.*)", text)
-    return f"{os.cpu_count()} cores of {name[1] if name else 'an unknown processor'}"
 
 
 if __name__ == "__main__":
