@@ -50,10 +50,10 @@ def nearest(points: Tensor, candidates: Iterable[Tensor]) -> Distances:
     while several := list(islice(batches, _AT_ONCE)):
         block = torch.cat(several)
         squares = torch.addmm(block.square().sum(dim=1), points, block.T, alpha=-2)  # but for the points' own
-        numbers = torch.arange(first, first + len(block)).expand(len(points), -1)
-        best, rows = torch.cat([best, squares], dim=1), torch.cat([rows, numbers], dim=1)
+        near, own = squares.topk(min(_NEIGHBOURS, len(block)), largest=False)
+        best, rows, first = torch.cat([best, near], dim=1), torch.cat([rows, first + own], dim=1), first + len(block)
         best, chosen = best.topk(min(_NEIGHBOURS, best.shape[1]), largest=False)
-        rows, first = rows.gather(1, chosen), first + len(block)
+        rows = rows.gather(1, chosen)
     return (best + points.square().sum(dim=1, keepdim=True)).clamp_(min=0).sqrt_(), rows
 
 

@@ -207,28 +207,29 @@ class FlowPrior:
 
     def velocity(self, x: np.ndarray, t: float, labels: np.ndarray | None = None) -> np.ndarray:
         """Velocity dx/dt (n, k) of the flow at x (n, k) and the time t in [0, 1], given multi-hot rows of `labels`."""
-        correction = self._correction(x, self._embedding(t, labels))
+        correction = self._correction(x, t, labels)
         if self.like and labels is not None:  # Ho & Salimans 2022, "Classifier-free diffusion guidance", eq. 6
-            unconditional = self._correction(x, self._embedding(t))
+            unconditional = self._correction(x, t)
             correction = unconditional + np.float32(_LABEL_GUIDANCE) * (correction - unconditional)
         return np.asarray(self.paths.velocity(x, t) + np.float32(self.guidance) * correction)
 
-    def _correction(self, x: np.ndarray, embedding: np.ndarray) -> np.ndarray:
-        """Correction (n, k) that the network adds to the mixture's velocity at x (n, k), given the time `embedding`."""
-        h = _linear(x, self.weights, "first")
-        for block in range(sum(name.endswith(".up.weight") for name in self.weights)):
-            name = f"blocks.{block}"
-            scale, shift, gate = np.split(_linear(embedding, self.weights, f"{name}.moment"), 3, axis=1)
-            inner = _silu(_linear(_normed(h) * (1 + scale) + shift, self.weights, f"{name}.up"))
-            h = h + gate * _linear(inner, self.weights, f"{name}.down")
-        return _linear(_normed(h), self.weights, "last")
-
-    def _embedding(self, t: float, labels: np.ndarray | None = None) -> np.ndarray:
-        """Embedding of the time t, (1, width), or of t and each multi-hot row of `labels`, (rows, width)."""
+    def _correction(self, x: np.ndarray, t: float, labels: np.ndarray | None = None) -> np.ndarray:
+        """Correction (n, k) that the network adds to the mixture's velocity at x (n, k) and time t, given labels."""
         angles = np.float32(t) * frequencies()
         waves = np.concatenate([np.sin(angles), np.cos(angles)])[None]
         embedding = _linear(_silu(_linear(waves, self.weights, "time.0")), self.weights, "time.1")
-        return _silu(embedding if labels is None else embedding + labels @ self.weights["parts.weight"])
+        rows = np.zeros(1, np.intp)  # of the embedding, of each x: those with the same labels share one
+        if labels is not None:
+            distinct, rows = np.unique(labels, axis=0, return_inverse=True)
+            embedding = embedding + distinct @ self.weights["parts.weight"]
+        embedding, rows = _silu(embedding), rows.reshape(-1)
+        h = _linear(x, self.weights, "first")
+        for block in range(sum(name.endswith(".up.weight") for name in self.weights)):
+            name = f"blocks.{block}"
+            scale, shift, gate = np.split(_linear(embedding, self.weights, f"{name}.moment")[rows], 3, axis=1)
+            inner = _silu(_linear(_normed(h) * (1 + scale) + shift, self.weights, f"{name}.up"))
+            h = h + gate * _linear(inner, self.weights, f"{name}.down")
+        return _linear(_normed(h), self.weights, "last")
 
 
 def integrate(
