@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageFilter
+from sklearn.datasets import load_digits
 
 from latentcli.data import duplicates
 from latentcli.data.duplicates import first_alike, has_alike
@@ -93,3 +94,14 @@ def test_near_duplicates_in_another_set_are_found():
 def test_one_of_many_alike_in_another_set_is_no_near_duplicate():
     kind = [Image.blend(scene(0), scene(seed), 0.1) for seed in range(1, 30)]
     assert not has_alike([batch(kind[:1])], [batch(kind[1:])]).any()
+
+
+def test_plain_pictures_of_a_kind_are_alike_without_being_near_duplicates():
+    """Digits scaled up from 8x8 pixels: those of one figure are as alike as recompressed photos, but none is a copy."""
+    digits = [Image.fromarray((pixels * 15.9).astype(np.uint8)) for pixels in load_digits().images[:600]]
+    scaled = [digit.resize((20, 20), Image.Resampling.BICUBIC).convert("RGB") for digit in digits]
+    high = [picture.point(lambda level: min(255, max(0, 3 * level - 255))) for picture in scaled]
+    found = groups([*high, ImageEnhance.Brightness(high[5]).enhance(0.9)])
+    assert found[-1] == found[5]
+    assert np.unique(found, return_counts=True)[1].max() <= 3
+    assert len(set(found)) >= 0.95 * 600
