@@ -8,7 +8,6 @@ held-out images themselves would make copies of all samples. Held-out images wit
 power, but do not mislead.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -73,11 +72,8 @@ def copied(samples: Tensor, others: Tensor) -> tuple[float, float]:
     Both arguments are distances to the ten nearest, (n, 10) and (m, 10). If c of the samples have ratios below those of
     all others, and the rest as the others, a sample is below another with probability c + (1 - c) / 2.
     """
-    own, usual = ((d[:, 0] / d[:, -1].clamp(min=1e-6)).double() for d in (samples, others))
-    n, m = len(own), len(usual)
-    below = float((own[:, None] < usual).sum() + 0.5 * (own[:, None] == usual).sum())
-    counts = torch.unique(torch.cat([own, usual]), return_counts=True)[1].double()
-    ties = float((counts**3 - counts).sum()) / ((n + m) * (n + m - 1))
-    deviation = math.sqrt(n * m / 12 * max(n + m + 1 - ties, 1e-9))
-    chance = 0.5 * math.erfc((below - n * m / 2 - 0.5) / deviation / math.sqrt(2))
-    return max(0.0, 2 * below / (n * m) - 1), chance
+    from scipy.stats import mannwhitneyu
+
+    own, usual = ((d[:, 0] / d[:, -1].clamp(min=1e-6)).double().numpy() for d in (samples, others))
+    above, chance = mannwhitneyu(own, usual, alternative="less", method="asymptotic")
+    return max(0.0, 1 - 2 * float(above) / (len(own) * len(usual))), float(chance)

@@ -65,18 +65,15 @@ def whiten(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (d,) of features (n, d), and the matrix (d, d) that whitens features minus the mean.
 
     It divides each feature by its deviation, then multiplies by the inverse root of their correlations, shrunk towards
-    I as in Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices", eq. 14.
+    I (Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices").
     """
-    n, d = features.shape
+    from sklearn.covariance import ledoit_wolf
+
     mean, deviations = features.mean(dim=0), features.std(dim=0, correction=0)
     scale = deviations + _LEAST_SCALE * deviations.mean() + _TINY
-    z = (features - mean) / scale
-    covariance = z.T @ z / n
-    level = covariance.trace() / d * torch.eye(d, dtype=z.dtype)
-    apart = (covariance - level).square().sum()
-    noise = (z.square().sum(dim=1).square().mean() - covariance.square().sum()) / n
-    shrinkage = float((noise / apart).clamp(0, 1)) if apart > 0 else 1.0
-    variances, directions = torch.linalg.eigh((1 - shrinkage) * covariance + shrinkage * level)
+    z = ((features - mean) / scale).repeat(2 if len(features) == 1 else 1, 1)  # of a single row it would warn
+    covariance, _ = ledoit_wolf(z.numpy(), assume_centered=True)
+    variances, directions = torch.linalg.eigh(torch.from_numpy(covariance))
     roots = variances.clamp_min(_TINY).rsqrt()
     return mean, directions * roots @ directions.T / scale[:, None]
 
