@@ -25,7 +25,7 @@ def good():
 def test_a_good_vector_needs_no_advice(good):
     assert good.auc > 0.97
     assert good.auc_lda > 0.97
-    assert good.steadiness > 0.99
+    assert good.cosine > 0.99
     assert judge(good, 32) == Verdict("good")
 
 
@@ -148,10 +148,6 @@ def test_the_expected_cosine_of_a_classifier_is_that_with_the_true_vector():
     assert np.mean(said) == pytest.approx(np.mean(true), abs=0.06)
 
 
-def test_older_files_have_the_agreement_of_halves(good):
-    assert replace(good, cosine=None, agreement=0.6).steadiness == pytest.approx((2 * 0.6 / 1.6) ** 0.5)
-
-
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -179,7 +175,7 @@ def test_paired_images_are_measured_pair_by_pair():
     examples = Examples(np.concatenate([after, before]), np.arange(120) < 60, {}, pairs)
     found, _ = measure(examples, examples.take(np.zeros(120, dtype=bool)), FitSettings(), ROUND)
     assert find(examples, FitSettings(), ROUND).v == pytest.approx([1, 0, 0, 0])
-    assert found.steadiness == pytest.approx(1)
+    assert found.cosine == pytest.approx(1)
 
 
 def test_few_images_in_cells_are_fitted_all_the_same():

@@ -68,10 +68,10 @@ def test_images_that_are_alike_have_no_deviation_to_measure_a_gap_in():
     assert (alike.auc, alike.sigma, alike.gap_in_words) == (1, 0, "-")
 
 
-def test_a_gap_is_said_with_its_interval_or_as_older_files_have_it(smile):
+def test_a_gap_is_said_with_its_interval_and_without_labels_it_is_the_length(smile):
     assert smile.gap_in_words == f"{smile.diagnostics.gap:.2f} ± {smile.diagnostics.margin:.2f}"
-    older = replace(smile, diagnostics=replace(smile.diagnostics, gap=None, margin=None))
-    assert older.gap_in_words == f"{smile.length_in_sigma:.2f}"
+    double = combine("double", [(smile, 2.0)], ROUND)
+    assert double.gap_in_words == f"{double.length_in_sigma:.2f}"
 
 
 def test_a_probe_s_scores_have_a_deviation_of_one_within_a_class():

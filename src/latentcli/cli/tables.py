@@ -90,7 +90,7 @@ def describe(vector: "ConceptVector") -> Iterator[str]:
             f"{vector.name}: {vector.positives} with, {vector.negatives} without; gap {vector.gap_in_words} "
             f"within-class sd; AUC {auc}{everyone} (LDA {auc_lda}) on {figures.measured_on}"
         )
-    cosine, chance = figures.steadiness, figures.chance_in_words
+    cosine, chance = figures.cosine, figures.chance_in_words
     lines = [
         f"labels: {vector.origin}" if vector.origin else "",
         "" if cosine is None else f"expected cosine with the vector from unlimited images: {cosine:.2f}",
@@ -120,7 +120,7 @@ def summary(vector: "ConceptVector", others: Sequence["ConceptVector"] = ()) -> 
         "gap_in_sigma": vector.gap_in_sigma if math.isfinite(vector.gap_in_sigma) else None,
         "threshold": vector.threshold,
         **asdict(vector.diagnostics),
-        "steadiness": vector.diagnostics.steadiness,
+        "steadiness": vector.diagnostics.cosine,
         "cosines": {other.name: vector.cosine(other) for other in others if other is not vector},
         "advice": as_typed(vector.advice),
     }

@@ -57,7 +57,6 @@ class Diagnostics:
     p_value: float | None = None  # (k + 1) / (n + 1) for k of n vectors of permuted labels with this AUC or more
     shuffles: int = 0  # n
     cosine: float | None = None  # expected, with the vector from unlimited images
-    agreement: float | None = None  # in older files: mean cosine of vectors fitted to random halves
     kept: float = 1.0  # share of the vector's length left after orthogonalising
     balanced: str = ""  # columns it is balanced by and the way of balancing, in words
     thin: tuple[str, ...] = ()  # cells with few images of a class, in words
@@ -65,17 +64,12 @@ class Diagnostics:
     side_effects: tuple[Shift, ...] = ()  # shifts of other concepts
 
     @property
-    def steadiness(self) -> float | None:
-        """Expected cosine between the vector and one fitted to unlimited images."""
-        return self.cosine if self.agreement is None else spearman_brown(self.agreement)
-
-    @property
     def chance_in_words(self) -> str:
         """What vectors of permuted labels reach, with the p-value; "" if that was not measured."""
-        if self.chance is None:
+        if self.chance is None or self.p_value is None:
             return ""
-        p = "" if self.p_value is None else f"; p = {self.p_value:.3f} by {self.shuffles} shuffles"
-        return f"vectors of shuffled labels reach AUC {self.chance:.2f}{p}"
+        p = f"p = {self.p_value:.3f} by {self.shuffles} shuffles"
+        return f"vectors of shuffled labels reach AUC {self.chance:.2f}; {p}"
 
     @property
     def shifts(self) -> list[Shift]:
@@ -311,12 +305,9 @@ def _expected_cosine(
         with contextlib.suppress(ConfigError):  # an empty cell
             a, b = (find(half, plain, geometry).v for half in examples.halves(rng))
             cosines.append(float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))))
-    return spearman_brown(float(np.mean(cosines))) if cosines else None
-
-
-def spearman_brown(agreement: float) -> float:
-    """Expected cosine with the truth of a vector whose halves have the mean cosine `agreement`."""
-    r = max(0.0, agreement)
+    if not cosines:
+        return None
+    r = max(0.0, float(np.mean(cosines)))
     return math.sqrt(2 * r / (1 + r))
 
 
@@ -333,13 +324,12 @@ def judge(figures: Diagnostics, latent_dim: int, has_columns: bool = True) -> Ve
 
     `has_columns` says whether labels come from a table, so that the advice may be to balance by one of its columns.
     """
-    auc, auc_lda, chance = figures.auc, figures.auc_lda, figures.chance
-    cosine, worst = figures.steadiness, figures.strongest_side_effect
-    if auc is None or auc_lda is None or chance is None:
+    auc, auc_lda, chance, p_value = figures.auc, figures.auc_lda, figures.chance, figures.p_value
+    cosine, worst = figures.cosine, figures.strongest_side_effect
+    if auc is None or auc_lda is None or chance is None or p_value is None:
         return Verdict("too few images", "too few images to measure it: label 20 or more of each class")
     remedy = "train with more latent dimensions" if latent_dim <= SMALL else "check the labels, or label more images"
-    is_chance = auc <= chance and auc_lda < _ABSENT if figures.p_value is None else figures.p_value > _BY_CHANCE
-    if is_chance:
+    if p_value > _BY_CHANCE:
         reach = f"AUC {auc:.2f}, and vectors of shuffled labels reach {chance:.2f}"
         return Verdict("no better than chance", f"no better than chance: {reach}; {remedy}")
     if auc_lda < _ABSENT:

@@ -56,7 +56,6 @@ class ConceptVector:
     """A concept's direction with its diagnostics. Projections are onto the unit direction, in latent units.
 
     The measured images are held-out ones, or those it was fitted to, each projected onto a direction fitted to others.
-    Older files have projections of the fitted images onto the direction itself.
     """
 
     name: str
@@ -121,11 +120,10 @@ class ConceptVector:
     def gap_in_words(self) -> str:
         """Class gap in within-class standard deviations with its 95 % interval, like `3.88 ± 0.21`; `-` if unmeasured.
 
-        Older files have a gap of the fitted images, and no interval. Alike images have no deviation to measure it in.
+        A vector without labels has its length instead. Alike images have no deviation to measure a gap in.
         """
         if self.diagnostics.gap is None or self.diagnostics.margin is None:
-            is_known = self.sigma > 0 and (self.auc is not None or not self.positives)
-            return cell(self.gap_in_sigma, 2) if is_known else "-"
+            return "-" if self.positives or not self.sigma else cell(self.length_in_sigma, 2)
         return f"{self.diagnostics.gap:.2f} ± {self.diagnostics.margin:.2f}"
 
     @property
@@ -317,7 +315,7 @@ def vector_table(vectors: Sequence[ConceptVector]) -> Table:
     rows = []
     for vector in vectors:
         measured = vector.diagnostics
-        areas = (measured.auc, measured.auc_all, measured.auc_lda, measured.chance, measured.steadiness)
+        areas = (measured.auc, measured.auc_all, measured.auc_lda, measured.chance, measured.cosine)
         counts = str(vector.positives), str(vector.negatives)
         rows.append((vector.name, *counts, vector.gap_in_words, *map(cell, areas), vector.method, vector.verdict.word))
     caption = (
