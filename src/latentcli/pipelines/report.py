@@ -60,9 +60,13 @@ def report_vectors(
 
 
 def _held_out(entry: catalog.ModelEntry, folder: Path) -> tuple[list[Path], str]:
-    """Paths of up to 4 images, held-out ones if 4 exist, and a word for the images: "held-out images" or "images"."""
-    paths = find_images(folder)
-    held = held_out_then((os.fsencode(path.relative_to(folder)) for path in paths), entry.header.training)
-    held_out = [path for path, is_held in zip(paths, held, strict=True) if is_held]
+    """Paths of up to 4 images, held-out ones if 4 exist, and a word for the images: "held-out images" or "images".
+
+    Which are held out is known of a model that a share was held out for, and not of one with a folder held out.
+    """
+    paths, training, held_out = find_images(folder), entry.header.training, []
+    if training and training.held_out_images and training.held_out_share is not None:
+        held = held_out_then((os.fsencode(path.relative_to(folder)) for path in paths), training)
+        held_out = [path for path, is_held in zip(paths, held, strict=True) if is_held]
     chosen, kind = (held_out, "held-out images") if len(held_out) >= _SHOWN else (paths, "images")
     return [chosen[row] for row in np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)], kind
