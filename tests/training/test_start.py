@@ -37,7 +37,7 @@ def are_alike(images, change, times):
 
 
 def look_the_same_mirrored(images):
-    return are_alike(images, start._mirrored, start._ALIKE_MIRRORED)
+    return are_alike(images, lambda x: x.flip(2), start._ALIKE_MIRRORED)
 
 
 def look_the_same_moved(images):

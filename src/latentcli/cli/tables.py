@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from latentcli.cli.console import Console
 from latentcli.cli.options import as_typed
+from latentcli.figures.table import Table, cell
 
 if TYPE_CHECKING:
     from latentcli.concepts.diagnostics import Shift
     from latentcli.concepts.vector import ConceptVector
     from latentcli.evaluation.diagnosis import Finding
-    from latentcli.figures.table import Table
 
 
 def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
@@ -34,18 +34,14 @@ def show_vectors(console: Console, events: Iterable[object], what: str) -> None:
         console.say(f"all figures, with pictures: latentcli vectors report --model {console.facts['model']}")
 
 
-def verdict_table(vectors: Iterable["ConceptVector"]) -> "Table":
+def verdict_table(vectors: Iterable["ConceptVector"]) -> Table:
     """Table of concept vectors with the AUC and the verdict of each."""
-    from latentcli.figures.table import Table, cell
-
     rows = [(vector.name, cell(vector.auc), vector.verdict.word) for vector in vectors]
     return Table("", ("vector", "AUC", "verdict"), rows)
 
 
-def _discovered_table(vectors: Iterable["ConceptVector"]) -> "Table":
+def _discovered_table(vectors: Iterable["ConceptVector"]) -> Table:
     """Table of unsupervised directions: share of the latents' variance, pixel change at strength 1, side effect."""
-    from latentcli.figures.table import Table
-
     rows = []
     for vector in vectors:
         found, side_effect = vector.discovered, vector.diagnostics.strongest_side_effect

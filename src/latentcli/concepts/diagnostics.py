@@ -184,7 +184,8 @@ def measure(
     projection = folds.projections(fits) + examples.z.mean(axis=0) @ unit
     measured = folds.examples.take(folds.rows)
     shows, sigma = measured.shows, within(projection, measured.shows)
-    scores = Scores(projection, folds.projections(map(_lda, folds.fitted_on())), shows)
+    discriminants = (discriminant(part, gap_of(replace(part, cells={}))) for part in folds.fitted_on())
+    scores = Scores(projection, folds.projections(discriminants), shows)
     auc, auc_lda = areas(np.stack([projection, scores.discriminant], axis=1), shows[:, None])
     by_chance = _areas_by_chance(folds, settings, geometry, rng)
     gap, error = _gap(replace(measured, z=projection[:, None]), None if is_held_out else direction)
@@ -238,10 +239,6 @@ def _area_of_all(scores: Scores, between: np.ndarray, shows: np.ndarray, each: f
     weights = np.repeat([1.0, each], [len(scores.shows), len(between)])
     classes, projections = np.append(scores.shows, shows), np.append(scores.projection, between)
     return float(roc_auc_score(classes, projections, sample_weight=weights))
-
-
-def _lda(examples: Examples) -> np.ndarray:
-    return discriminant(examples, gap_of(replace(examples, cells={})))
 
 
 def _gap(measured: Examples, cross_validated: Direction | None) -> tuple[float, float]:

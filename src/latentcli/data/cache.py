@@ -38,11 +38,10 @@ _POLL = 0.2  # seconds between attempts to lock a cache that another program has
 class Loading:
     """Task of loading all images of a listing (files of a source), from the cache or, if new or changed, by decoding.
 
-    Iterating loads the images and yields the number loaded so far; `decoded`, `cached` and `kept` are set at the end.
+    Iterating loads the images and yields the number loaded so far, from the cache first; it sets `decoded` and `kept`.
     """
 
     decoded: Decoded
-    cached: int  # number of images that came from the cache
     kept: bool  # whether the cache holds the images for the next run
 
     def __init__(self, listing: Listing, config: ModelConfig) -> None:
@@ -71,12 +70,12 @@ class Loading:
         same &= listing.stamps[rows] == stored_listing.stamps[stored_rows]
         rows, stored_rows = rows[same], stored_rows[same]  # files that have not changed
         if len(rows) == len(listing) == len(stored_listing) and not self._any_healed(stored):
-            self.decoded, self.cached, self.kept = stored, len(rows), True
+            self.decoded, self.kept = stored, True
             yield len(rows)
             return
         readable = stored.readable[stored_rows]
         rows, stored_rows = rows[readable], stored_rows[readable]
-        self.cached = done = len(rows)
+        done = len(rows)
         self.decoded = Decoded.empty(cache.new_pixels(len(listing)))
         self.kept = isinstance(self.decoded.pixels, np.memmap)
         try:

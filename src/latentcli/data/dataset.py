@@ -39,9 +39,6 @@ class Selection:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def names(self) -> list[str]:
-        return [self.listing.name(row) for row in self.rows]
-
 
 @dataclass(frozen=True, slots=True)
 class Dataset:

@@ -71,7 +71,7 @@ def find(plan: Plan, images: Dataset) -> Generator[Note | Progress, None, Start]
     if flip is None or augment is None:
         are_alike = _comparison(path, images.spread(_COMPARED), model.latent_dim)
         if flip is None:
-            flip = are_alike(_mirrored, _ALIKE_MIRRORED)
+            flip = are_alike(lambda x: x.flip(2), _ALIKE_MIRRORED)
             yield _note(flip, len(images), "mirrored", "half of the images are mirrored", "flip")
         if augment is None:
             augment = are_alike(partial(_moved, shift=config.shift), _ALIKE_MOVED)
@@ -116,10 +116,6 @@ def _comparison(path: LinearPath, images: Dataset, k: int) -> Callable[[Callable
 
     unchanged = error(lambda x: x)
     return lambda change, times: error(change) < times * unchanged
-
-
-def _mirrored(images: Tensor) -> Tensor:
-    return images.flip(2)
 
 
 def _moved(images: Tensor, shift: float) -> Tensor:

@@ -26,7 +26,7 @@ def values(choice, of_held_out=False):
     all_values = [value for _, value in choice.labelled.parts.values()]
     return {
         name: [value for value, is_known in zip(all_values, row, strict=True) if is_known]
-        for name, row in zip(selection.names(), known.bool().tolist(), strict=True)
+        for name, row in zip(map(selection.listing.name, selection.rows), known.bool().tolist(), strict=True)
     }
 
 
