@@ -272,7 +272,7 @@ def measure(folder: Path, recipe: Recipe, data: Path) -> None:
     assert entry.header.training
     store(file, file, training=asdict(replace(entry.header.training, held_out=found.metrics)))
     (folder / "README.md").write_text(card(folder, folder.name))
-    print(Record(entry.header.weights_id, found.evaluation, found.findings, None).save(folder))
+    print(Record(entry.header.network_id, found.evaluation, found.findings, None).save(folder))
 
 
 def refit(folder: Path, recipe: Recipe, data: Path) -> None:

@@ -370,7 +370,7 @@ def test_a_run_killed_while_it_finishes_does_the_rest_next_time(pictures, monkey
     assert isinstance(list(run(plan))[-1], events.Finished)
     expected, found = weights(whole), weights()
     assert all((expected[name] == found[name]).all() for name in expected)
-    assert Record.load(FOLDER).model_id == load_model(FOLDER).header.weights_id
+    assert Record.load(FOLDER).model_id == load_model(FOLDER).header.network_id
     assert planned(pictures, epochs=(3, 5)[stages - 1]).finished
 
 

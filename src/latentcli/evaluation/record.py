@@ -20,7 +20,7 @@ _MOST_NUMBERS = 1 << 24  # limit on the pixel values of all pictures in a record
 class Record:
     """Stored evaluation of a model: metrics, findings, and samples beside their nearest training images."""
 
-    model_id: str  # the `weights_id` of the model's header
+    model_id: str  # the `network_id` of the model's header
     evaluation: Evaluation
     findings: tuple[Finding, ...]
     neighbours: Neighbours | None
@@ -34,13 +34,13 @@ class Record:
         return folder / RECORD_FILE
 
     @classmethod
-    def of(cls, folder: Path, weights_id: str) -> "Record | None":
-        """The record in a model's `folder`; None if unreadable or made with weights other than `weights_id`."""
+    def of(cls, folder: Path, network_id: str) -> "Record | None":
+        """The record in a model's `folder`; None if unreadable or made with weights other than `network_id`."""
         try:
             record = cls.load(folder)
         except FileFormatError:
             return None
-        return record if record.model_id == weights_id else None
+        return record if record.model_id == network_id else None
 
     @classmethod
     def load(cls, folder: Path) -> "Record":

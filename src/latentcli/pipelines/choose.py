@@ -157,7 +157,7 @@ class _Comparison:
 
 def _limit(entry: ModelEntry) -> float | None:
     """99th percentile of the model's mean squared errors on held-out images; None without a stored evaluation."""
-    record = Record.of(entry.path.parent, entry.header.weights_id)
+    record = Record.of(entry.path.parent, entry.header.network_id)
     if record is None or record.evaluation.on_training or not record.evaluation.errors:
         return None
     return record.evaluation.errors[99]

@@ -32,7 +32,7 @@ def report(entry: catalog.ModelEntry, output: Path | None, force: bool) -> Itera
     target = check_page(output_file(wanted, Path(f"{entry.name}-{REPORT_FILE}"), force))
     model = open_model(entry)
     vectors = yield from noted_vectors(entry, model)
-    write_whole(target, stored(build(model, Record.of(model.path.parent, model.header.weights_id), vectors)))
+    write_whole(target, stored(build(model, Record.of(model.path.parent, model.header.network_id), vectors)))
     yield Wrote(target)
 
 

@@ -83,7 +83,7 @@ def _axes(entry: catalog.ModelEntry, model: LoadedModel, request: TraverseReques
 
 def kl_per_dimension(model: LoadedModel) -> tuple[Sequence[float], str]:
     """Mean KL of each latent dimension in nats; and a note if the KL is of samples for lack of an evaluation, or ""."""
-    record = Record.of(model.path.parent, model.header.weights_id)
+    record = Record.of(model.path.parent, model.header.network_id)
     if record is not None and len(record.evaluation.kl_per_dimension) == model.config.latent_dim:
         return record.evaluation.kl_per_dimension, ""
     from latentcli.model.metrics import kl_of_images

@@ -153,16 +153,11 @@ class ModelHeader:
     bundled: bool = False
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # labels of the training images, by column
     licence: str = ""  # of weights and vectors; "" if there is none
-    network_id: str = ""  # digest of the weights: equal to model_id, unless the decoder alone was trained further
+    network_id: str = ""  # digest of all weights: equal to model_id, unless the decoder alone was trained further
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[0-9a-f]{12}", self.model_id):  # folders are named after the id
             raise ValueError("model_id is not twelve hex digits")
-
-    @property
-    def weights_id(self) -> str:
-        """Id that changes with any weight of the model: `network_id`, or `model_id` in files without one."""
-        return self.network_id or self.model_id
 
 
 def read_model_header(path: Path) -> ModelHeader:

@@ -224,7 +224,7 @@ def _finished_at_step(folder: Path) -> int | None:
     if training is None:
         return None
     # Only a finished model is sharpened.
-    return training.steps if training.sharpening or Record.of(folder, header.weights_id) else None
+    return training.steps if training.sharpening or Record.of(folder, header.network_id) else None
 
 
 def _length(options: Options) -> str:

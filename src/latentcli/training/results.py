@@ -96,7 +96,7 @@ def publish(run: Trained, prior: Prior, parts: Parts, model_id: str | None = Non
     yield Progress("drawing samples", 0, 1)
     yield events.Drawn(summary.steps, summary.steps, *write_pictures(folder, vae, prior, shown))
     keep_snapshot(folder, summary.steps, vae, shown, is_last=True)
-    record = yield from _evaluated(run, prior, model.header.weights_id)
+    record = yield from _evaluated(run, prior, model.header.network_id)
     yield Progress("writing the report", 0, 1)
     write_whole(report, stored(build(model, record, vectors=[])))
     kept = record.save(folder)
@@ -108,7 +108,7 @@ def publish(run: Trained, prior: Prior, parts: Parts, model_id: str | None = Non
     )
 
 
-def _evaluated(run: Trained, prior: Prior, weights_id: str) -> Generator[events.Report, None, Record]:
+def _evaluated(run: Trained, prior: Prior, network_id: str) -> Generator[events.Report, None, Record]:
     noise_scale = float(run.summary.beta > 0)
     measured = run.held_out or run.train
     subject = Subject(run.vae, prior, measured, run.train, noise_scale, open_features(None), not run.held_out)
@@ -121,7 +121,7 @@ def _evaluated(run: Trained, prior: Prior, weights_id: str) -> Generator[events.
         else:
             evaluation = event
     findings = diagnose(Evidence(run.vae.config, evaluation, run.summary, run.history))
-    return Record(weights_id, evaluation, tuple(findings), neighbours)
+    return Record(network_id, evaluation, tuple(findings), neighbours)
 
 
 Fitted = tuple[Prior, PriorFit | None]  # with the measurements of the flow's fit, if one was fitted

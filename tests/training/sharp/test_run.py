@@ -93,12 +93,12 @@ def test_the_decoder_changes_and_nothing_else(trained, always):
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert {name.split(".")[1] for name in changed} == {"decoder", "sigma"}
     assert sharp.model_id == plain.model_id
-    assert sharp.header.weights_id != plain.header.weights_id
-    assert load_model(trained / "plain.safetensors").header.weights_id == plain.header.weights_id
+    assert sharp.header.network_id != plain.header.network_id
+    assert load_model(trained / "plain.safetensors").header.network_id == plain.header.network_id
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     assert np.array_equal(sharp.encode(images), plain.encode(images))
     assert isinstance(reports[-1], events.Finished)
-    assert Record.of(trained, sharp.header.weights_id)
+    assert Record.of(trained, sharp.header.network_id)
     assert not (trained / "sharp.resume.safetensors").exists()
 
 
@@ -242,9 +242,9 @@ def test_what_was_cut_short_after_the_sharp_model_was_written_is_done_again(trai
     for report in sharpen.sharpen(prepare(catalog.find_model("d"), None, SharpenRequest(precision="fp32"))):
         if isinstance(report, Progress) and summary().sharpening:
             break
-    assert not Record.of(trained, catalog.find_model("d").header.weights_id)
+    assert not Record.of(trained, catalog.find_model("d").header.network_id)
     assert isinstance(sharpened()[-1], events.Finished)
-    assert Record.of(trained, catalog.find_model("d").header.weights_id)
+    assert Record.of(trained, catalog.find_model("d").header.network_id)
     for file in ("model.safetensors", "plain.safetensors"):
         expected, found = (tensorfile.read(folder / file, "model")[1] for folder in (Path("models/whole"), trained))
         assert all(np.array_equal(expected[name], found[name]) for name in expected)

@@ -78,7 +78,7 @@ def plan_for(entry: ModelEntry, choice: Choice, request: SharpenRequest) -> Shar
     choice = choice.trained_on(np.flatnonzero(~held_out).astype(np.int32))
     options = {
         "files": Fingerprints.of(choice.listings).digest,
-        "weights": start.header.weights_id,
+        "weights": start.header.network_id,
         "minutes": request.minutes,
         "seed": request.seed,
         "precision": request.precision,
