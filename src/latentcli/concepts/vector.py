@@ -254,10 +254,7 @@ def _best_threshold(projections: np.ndarray, shows: np.ndarray) -> float:
 
 
 def combine(name: str, parts: Sequence[tuple[ConceptVector, float]], geometry: Geometry) -> ConceptVector:
-    """New, unlabelled vector whose direction is the sum of directions times strengths.
-
-    `parts` are pairs of a vector and its strength in the sum. Raises ConfigError if the sum is zero.
-    """
+    """New, unlabelled vector: the sum of `parts`, vectors times strengths. Raises ConfigError if the sum is zero."""
     direction = np.sum([np.float32(strength) * vector.direction for vector, strength in parts], axis=0)
     if not np.linalg.norm(direction) > 0:
         raise ConfigError("these vectors cancel each other; nothing is left to combine")

@@ -166,8 +166,7 @@ def _samples(subject: Subject) -> tuple[tuple[SampleMetrics, ...], Neighbours | 
 def _search(subject: Subject, train: Dataset, held_out: Dataset, made: list["_Pictures"]) -> Neighbours:
     """Search the training images for those that samples are near to: sets `nearness`, returns the first samples' pairs.
 
-    The samples `made` are compared with reconstructions of held-out images, as many. Where nothing was held out, they
-    are not.
+    The samples `made` are compared with as many reconstructions of held-out images, if there are any.
     """
     sets, vae = list(made), subject.vae
     if not subject.on_training:

@@ -173,8 +173,7 @@ def frechet(x: Tensor, y: Tensor) -> float | None:
     """Squared Fréchet distance of features x and y, each (n, d), extrapolated to infinitely many pictures.
 
     The distance of n pictures is too high by c / n (Chong and Forsyth 2020, "Effectively unbiased FID and Inception
-    Score"), so it is taken twice, minus the mean of those of two halves. None below 2 d pictures, where this does not
-    hold.
+    Score"), so it is taken twice, minus the mean of those of two halves. None below 2 d pictures.
     """
     n = min(len(x), len(y))
     if n < _PER_FEATURE * x.shape[1]:

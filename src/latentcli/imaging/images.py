@@ -152,10 +152,7 @@ def model_box(width: int, height: int, config: ModelConfig) -> Box:
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """Picture with its EXIF orientation applied; the same object if there is nothing to turn.
-
-    A damaged orientation tag is ignored.
-    """
+    """Picture with its EXIF orientation applied, itself if there is nothing to turn; a damaged tag is ignored."""
     try:
         if picture.getexif().get(ORIENTATION, 1) == 1:
             picture.load()
@@ -176,10 +173,7 @@ def upright_size(picture: Image.Image) -> tuple[int, int]:
 
 
 def plain(picture: Image.Image, background: str = "#ffffff") -> Image.Image:
-    """Picture in mode L or RGB, with transparent parts laid on `background`; the same object if nothing changes.
-
-    Values of 16 bits are scaled to 8 bits, not clipped.
-    """
+    """Picture in mode L or RGB, transparency laid on `background`, 16 bits scaled to 8; itself if nothing changes."""
     mode = picture.mode
     if _exceeds_8_bits(picture):
         return _eight_bit(picture)

@@ -31,10 +31,7 @@ def encoder(config: ModelConfig, weights: Weights, compact: bool = False) -> byt
 
 
 def decoder(config: ModelConfig, weights: Weights, compact: bool = False) -> bytes:
-    """ONNX file that maps latents `z`, float32 (n, latent_dim), to `images` (n, channels, height, width) in [0, 1].
-
-    `compact` stores the weights as rounded float16.
-    """
+    """ONNX file that maps latents `z`, float32 (n, latent_dim), to `images` (n, channels, height, width) in [0, 1]."""
     return _decoder(config, weights, compact).file()
 
 

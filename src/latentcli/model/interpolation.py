@@ -146,8 +146,7 @@ def _shared(count: int, lengths: np.ndarray) -> list[int]:
 def mesh(anchors: np.ndarray, steps: int, method: InterpolationMethod) -> np.ndarray:
     """Grid of latents interpolated between `anchors` (rows, columns, latent_dim): White's MINE grid.
 
-    The rows of anchors are interpolated first, then every column; from anchor to anchor there are `steps` latents,
-    both anchors included.
+    Rows are interpolated first, then every column; from anchor to anchor there are `steps` latents, both included.
     """
 
     def line(stops: np.ndarray) -> np.ndarray:

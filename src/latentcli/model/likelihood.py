@@ -35,8 +35,7 @@ class Likelihood:
     def negative_log(self, x: Tensor, output: Tensor, sigma: Tensor | None, error: Tensor | None = None) -> Tensor:
         """-log p(x|z) of each image in nats: (n,).
 
-        `sigma` is one for all images or (n,), None the most likely one of the batch; `error` is the `squared_error` if
-        computed already.
+        `sigma` is one for all or (n,), None the most likely of the batch; `error` the `squared_error` if known already.
         """
         raise NotImplementedError
 

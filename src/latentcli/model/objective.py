@@ -45,8 +45,7 @@ def draws(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Iter
 def draw_errors(vae: VAE, batches: Iterable[Tensor], noise_scale: float = 1.0) -> Tensor:
     """Mean squared errors of all n images over pixels, with one posterior draw per image decoded: (n,) on the CPU.
 
-    The root of their mean is the sigma of the Gaussian likelihood that makes the images most likely. `noise_scale`
-    multiplies the noise of the draws.
+    The root of their mean is the sigma of the Gaussian likelihood that makes the images most likely.
     """
     errors = [vae.likelihood.squared_error(x, output).cpu() for x, _, output in draws(vae, batches, noise_scale)]
     return torch.cat(errors).double()

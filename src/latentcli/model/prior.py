@@ -29,10 +29,7 @@ class StandardPrior:
         return np.float32(temperature) * uniform_and_normal(seeds, self.latent_dim)[1]
 
     def vary(self, z: np.ndarray, seeds: Sequence[int], spread: float) -> np.ndarray:
-        """Random variations of the latent z (latent_dim,), one per seed: (len(seeds), latent_dim).
-
-        `spread` runs from 0, no change, to 1, a fresh sample of the prior.
-        """
+        """Variations (len(seeds), latent_dim) of z (latent_dim,): `spread` 0 changes nothing, 1 gives fresh samples."""
         return mixed(z, uniform_and_normal(seeds, self.latent_dim)[1], spread)
 
 

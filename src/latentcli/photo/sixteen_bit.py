@@ -38,10 +38,7 @@ def says_16_bits(picture: Image.Image) -> bool:
 
 
 def read_16_bits(content: bytes, opened: Image.Image) -> np.ndarray:
-    """Upright pixels of a 16-bit file as uint16: (height, width) if gray, else (height, width, 3 or 4).
-
-    `content` is the file's bytes, `opened` the same file opened by Pillow.
-    """
+    """Upright pixels, uint16 (height, width[, 3 or 4]), of a 16-bit file: its bytes, `content`, `opened` by Pillow."""
     with Image.open(io.BytesIO(content)) as picture:
         pixels = np.asarray(picture).astype(np.uint16)
     if pixels.ndim == 3:  # high bytes only; read as if little-endian, the file gives the low bytes

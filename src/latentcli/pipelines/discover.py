@@ -34,8 +34,7 @@ def discover(
 ) -> Iterator[Event | ConceptVector]:
     """Save the `n` leading directions as concept vectors, yield the vectors, and draw a row of images for each.
 
-    `by` chooses the directions: "latents" the principal components of latents, "pictures" the directions that change
-    decoded pictures most. Raises OutputExists for a vector's name that is taken.
+    Raises OutputExists for a vector's name that is taken.
     """
     if not 1 <= n <= _MOST:
         raise UsageError(f"`n` takes 1 to {_MOST}, got {n}")

@@ -142,8 +142,7 @@ def write_decoded(
 ) -> Iterator[Event]:
     """Decode latents and write one picture file per latent; `keep` leaves existing files as they are.
 
-    `latents` are batches (n, latent_dim), each with n paths, and `count` latents in all. The files of a batch are
-    written while the next batch is decoded.
+    `latents` are batches (n, latent_dim) with n paths, `count` in all; one is written while the next is decoded.
     """
 
     def written(picture: Image.Image, path: Path) -> Event:
@@ -186,10 +185,7 @@ def draw_rows(
     steps: int = TRAVERSAL_STEPS,
     reach: float = TRAVERSAL_RANGE,
 ) -> Iterator[Event]:
-    """Write a sheet with a row of decoded images for each axis: `steps` latents centred at `middle` (latent_dim,).
-
-    A row extends `reach` standard deviations from the middle to each side.
-    """
+    """Write a sheet with a row of `steps` images per axis, up to `reach` standard deviations around `middle`."""
     t = np.linspace(-reach, reach, steps, dtype=np.float32)[:, None]
     pictures = yield from decoded_pictures(model, (middle + t * axis.step for axis in rows), len(rows) * steps)
     words = [f"{axis.name}  {axis.note}".strip() for axis in rows]

@@ -53,10 +53,7 @@ _DEFAULTS = {"pooling": 1, "stages": 1}  # settings that are left out at these v
 
 
 def build(model: LoadedModel, record: Record | None, vectors: Sequence[ConceptVector]) -> str:
-    """HTML of a model's report. `record` is the stored evaluation after training; `vectors` are the model's.
-
-    Sections for which neither arguments nor the model's folder have data are left out.
-    """
+    """HTML of a model's report, without sections for which neither the arguments nor the model's folder have data."""
     kl = sorted(record.evaluation.kl_per_dimension, reverse=True) if record else ()
     kl_bars = bars(kl, "Mean KL of each latent dimension, largest first", "rank", "nats")
     more = [

@@ -26,8 +26,7 @@ def jittered(x: Tensor, jitters: Tensor) -> Tensor:
     """Images (n, channels, height, width) in [0, 1], changed by `jitters` (n, 2): brightness and contrast.
 
     A colour c becomes c + c (1 - c) (brightness + contrast (2c - 1)), which keeps black and white, and so plain
-    backgrounds. With 2 or 4 channels the last is alpha, which is kept; the colours are premultiplied by alpha before
-    and after.
+    backgrounds. Of 2 or 4 channels the last, alpha, is kept; colours are premultiplied by it before and after.
     """
     brightness, contrast = jitters[:, :, None, None, None].unbind(1)
     if x.shape[1] not in (2, 4):

@@ -59,10 +59,7 @@ def flips(seed: int, step: int, count: int) -> Tensor:
 
 
 def shifts(seed: int, step: int, count: int, farthest: tuple[int, int], share: float = 1.0) -> Tensor:
-    """Random shifts of a step's images in pixels (down, right), from -farthest to farthest: (count, 2) int64.
-
-    Only the share `share` of the images is shifted; the shift of all others is 0.
-    """
+    """Random shifts in pixels (down, right), -farthest to farthest, of a `share` of the images, else 0: (count, 2)."""
     most = torch.tensor(farthest)
     draws = torch.rand(count, 3, generator=stream(seed, "shift", step))
     moves = (draws[:, :2] * (2 * most + 1)).floor().long() - most

@@ -45,10 +45,7 @@ class Start:
 
     @torch.no_grad()
     def apply(self, vae: VAE, beta: float) -> None:
-        """Copy principal components and weights into an untrained network, in place.
-
-        The higher `beta`, the weight of the KL, the more the components are shrunk.
-        """
+        """Copy components, shrunk the more the higher `beta` is, and weights into an untrained network, in place."""
         if self.components and vae.linear:
             vae.linear.fit(self.components, beta)
         vae.load_state_dict({**vae.state_dict(), **self.weights})
@@ -103,8 +100,7 @@ def fit(path: LinearPath, images: Dataset, k: int, mirrored: bool) -> Pca:
 def _comparison(path: LinearPath, images: Dataset, k: int) -> Callable[[Callable[[Tensor], Tensor], float], bool]:
     """Function (change, times) -> whether PCA's error of `change(images)` is below `times` x the error of the images.
 
-    `change` is a function of uint8 images (n, height, width, channels), such as mirroring. With fewer than _TOO_FEW
-    images the result is always False.
+    `change` maps uint8 images (n, height, width, channels). With fewer than _TOO_FEW images the result is False.
     """
     if len(images) < _TOO_FEW:
         return lambda change, times: False

@@ -49,10 +49,7 @@ class SharpState(Learner):
     """Decoder in sharpening with discriminator and optimizers. Noise and rates depend on seed and step number alone."""
 
     def __init__(self, vae: VAE, config: SharpConfig, latents: Tensor, steps: int) -> None:
-        """`latents` (n, latent_dim) are samples of the prior, of which the second half has other temperatures.
-
-        `steps` is the planned number; `vae` is copied.
-        """
+        """`latents` (n, latent_dim) are samples of the prior, half of them at other temperatures; `vae` is copied."""
         self.config, self.steps = config, steps
         self.device = vae.sigma.device
         # Batch norm keeps its statistics, so that a picture depends on its latent alone.
