@@ -19,16 +19,13 @@ def apply_vector(
     to: str | None = opt.to,
     stay_typical: bool = opt.stay_typical,
     strip: str | None = opt.strip,
-    grid: list[str] = opt.option(
-        "Give it twice: a sheet of two vectors against each other.",
-        default=[],
-        metavar="NAME=FROM:TO:COUNT",
-        panel=opt.CHANGE,
+    grid: list[str] = opt.CHANGE.option(
+        "Give it twice: a sheet of two vectors against each other.", default=[], metavar="NAME=FROM:TO:COUNT"
     ),
     method: VectorMethod = opt.method,
     orthogonal_to: list[str] = opt.orthogonal_to,
     paired: bool = opt.paired,
-    save: str | None = opt.option("Save the computed vector with the model.", metavar="NAME", panel=opt.OUTPUT),
+    save: str | None = opt.OUTPUT.option("Save the computed vector with the model.", metavar="NAME"),
     scale: int = opt.scale,
     labels: bool = opt.labels,
     title: str = opt.title,

@@ -20,49 +20,38 @@ def edit(
     to: str | None = opt.to,
     stay_typical: bool = opt.stay_typical,
     strip: str | None = opt.strip,
-    animate: Path | None = opt.option(
+    animate: Path | None = opt.CHANGE.option(
         "Write an animation (.gif, .webp, .apng, .mp4, .webm) from the photo to the edited photo and back, or "
         "of --strip.",
         metavar="FILE",
-        panel=opt.CHANGE,
     ),
-    fps: float = opt.option(
-        "Frames per second of --animate.", default=WALK_FPS, callback=opt.between(0.1, 100), panel=opt.CHANGE
-    ),
-    face: int = opt.option(
-        "Face to edit, counted from the largest.", default=1, callback=opt.between(1), panel=opt.REGION
-    ),
-    all_faces: bool = opt.switch("Edit every face.", "--all-faces", panel=opt.REGION),
-    box: list[str] = opt.option(
+    fps: float = opt.CHANGE.option("Frames per second of --animate.", default=WALK_FPS, callback=opt.between(0.1, 100)),
+    face: int = opt.REGION.option("Face to edit, counted from the largest.", default=1, callback=opt.between(1)),
+    all_faces: bool = opt.REGION.switch("Edit every face.", "--all-faces"),
+    box: list[str] = opt.REGION.option(
         "Part to edit, in pixels; ROLL turns it clockwise, in degrees. Repeatable.",
         default=[],
         metavar="X,Y,W,H[,ROLL]",
-        panel=opt.REGION,
     ),
-    no_align: bool = opt.switch("Skip face detection and edit the centre crop.", "--no-align", panel=opt.REGION),
-    merge: Merge = opt.option(
+    no_align: bool = opt.REGION.switch("Skip face detection and edit the centre crop.", "--no-align"),
+    merge: Merge = opt.MERGE.option(
         "`residual` adds the change to the photo, `ratio` scales its brightness, `decode` pastes the decoded image.",
         default="residual",
-        panel=opt.MERGE,
     ),
-    detail: float = opt.option(
+    detail: float = opt.MERGE.option(
         "How much original detail to keep in the edited area, 0 to 1. 1 keeps everything, including ghosts of "
         "removed features.",
         default=DETAIL,
-        panel=opt.MERGE,
     ),
-    refine: bool = opt.switch(
-        "Optimise the latent for this photo first (about +1 dB, slower).", "--refine", panel=opt.MERGE
-    ),
-    compare: bool = opt.switch("Write photo, reconstruction and edit side by side.", "--compare", panel=opt.OUTPUT),
-    no_metadata: bool = opt.switch("Do not store the edit in the file's metadata.", "--no-metadata", panel=opt.OUTPUT),
-    jobs: int = opt.option(
+    refine: bool = opt.MERGE.switch("Optimise the latent for this photo first (about +1 dB, slower).", "--refine"),
+    compare: bool = opt.OUTPUT.switch("Write photo, reconstruction and edit side by side.", "--compare"),
+    no_metadata: bool = opt.OUTPUT.switch("Do not store the edit in the file's metadata.", "--no-metadata"),
+    jobs: int = opt.OUTPUT.option(
         "Photos to edit at the same time.",
         "--jobs",
         "-j",
         default=min(2, os.cpu_count() or 1),
         callback=opt.between(1, _MOST_JOBS),
-        panel=opt.OUTPUT,
     ),
     labels: bool = opt.labels,
     title: str = opt.title,

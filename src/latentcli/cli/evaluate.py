@@ -12,22 +12,18 @@ from latentcli.cli.terminal import Waiting
 def evaluate(
     data: Path = opt.data,
     model: str | None = opt.model,
-    training: Path | None = opt.option(
-        "Training images, for baselines and copies. (default: their folder at the time of training)",
-        metavar="DIR",
-        panel=opt.DATA,
+    training: Path | None = opt.DATA.option(
+        "Training images, for baselines and copies. (default: their folder at the time of training)", metavar="DIR"
     ),
-    iwae: int | None = opt.option(
+    iwae: int | None = opt.METHOD.option(
         "Also compute the importance-weighted bound with K draws per image: tighter than the ELBO, slow.",
         metavar="K",
         callback=opt.between(1),
-        panel=opt.METHOD,
     ),
-    features: Path | None = opt.option(
+    features: Path | None = opt.METHOD.option(
         "Feature network for comparing samples with images, such as Inception: TorchScript (.pt) or ONNX "
         "(.onnx), from (n, 3, height, width) in 0 to 1 to (n, d). (default: fixed random filters, whitened)",
         metavar="FILE",
-        panel=opt.METHOD,
     ),
     as_json: bool = opt.as_json,
 ) -> None:

@@ -8,7 +8,7 @@ from latentcli.cli.console import Console, choose_model
 
 
 def export(
-    onnx: Path = opt.option("Folder for the two files.", "--onnx", default=..., metavar="DIR", panel=opt.OUTPUT),
+    onnx: Path = opt.OUTPUT.option("Folder for the two files.", "--onnx", default=..., metavar="DIR"),
     model: str | None = opt.argument(
         f"Name or path. {opt.MODEL_DEFAULT}", default=None, metavar="[MODEL]", complete=model_names
     ),

@@ -7,9 +7,7 @@ from latentcli.cli.console import Console, choose_model
 from latentcli.config import Arrangement, EngineName, InterpolationMethod
 from latentcli.defaults import WALK_FPS, WALK_STEPS
 
-# Panels of the help page.
-SPEED = "Speed of a walk"
-GRIDS = "Grids"
+SPEED, GRIDS = opt.Panel("Speed of a walk"), opt.Panel("Grids")
 
 
 def interpolate(
@@ -24,26 +22,21 @@ def interpolate(
         default="lerp",
     ),
     loop: bool = opt.switch("Return to the first image.", "--loop"),
-    even: bool = opt.switch("The same change from image to image, by pixels.", "--even", panel=SPEED),
-    ease: bool = opt.switch("Slow down at keyframes.", "--ease", panel=SPEED),
-    hold: int = opt.option("Frames to add at each keyframe.", default=0, panel=SPEED),
-    seconds: float | None = opt.option("Length of an animation, instead of --steps.", panel=SPEED),
-    fps: float = opt.option("Frames per second of an animation.", default=WALK_FPS, panel=SPEED),
-    grid: str | None = opt.option(
-        "A grid with a keyframe at every crossing, row by row; --steps from one to the next.",
-        metavar="ROWSxCOLUMNS",
-        panel=GRIDS,
+    even: bool = SPEED.switch("The same change from image to image, by pixels.", "--even"),
+    ease: bool = SPEED.switch("Slow down at keyframes.", "--ease"),
+    hold: int = SPEED.option("Frames to add at each keyframe.", default=0),
+    seconds: float | None = SPEED.option("Length of an animation, instead of --steps."),
+    fps: float = SPEED.option("Frames per second of an animation.", default=WALK_FPS),
+    grid: str | None = GRIDS.option(
+        "A grid with a keyframe at every crossing, row by row; --steps from one to the next.", metavar="ROWSxCOLUMNS"
     ),
-    corners: bool = opt.switch("A grid between four corners, A B above C D.", "--corners", panel=GRIDS),
-    analogy: bool = opt.switch(
-        "A grid of A, B, C and a fourth corner that is to C as B is to A; the originals beside it.",
-        "--analogy",
-        panel=GRIDS,
+    corners: bool = GRIDS.switch("A grid between four corners, A B above C D.", "--corners"),
+    analogy: bool = GRIDS.switch(
+        "A grid of A, B, C and a fourth corner that is to C as B is to A; the originals beside it.", "--analogy"
     ),
-    chain: bool = opt.switch(
+    chain: bool = GRIDS.switch(
         "With --grid: keyframes are the first row and the rest of the first column; analogies go on from there.",
         "--chain",
-        panel=GRIDS,
     ),
     scale: int = opt.scale,
     columns: int | None = opt.columns,

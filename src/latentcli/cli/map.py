@@ -7,7 +7,7 @@ from latentcli.cli.console import Console, choose_model
 from latentcli.config import EngineName, LayoutMethod, Shape, Spacing
 from latentcli.defaults import MAP_CELLS, NEAREST, PLANE_RANGE, TRAVERSAL_RANGE
 
-IMAGES = "A map of IMAGES"  # title of a panel of the help page
+IMAGES = opt.Panel("A map of IMAGES")
 
 
 def map(
@@ -18,36 +18,26 @@ def map(
         metavar="[IMAGES...]",
     ),
     plane_axes: str | None = opt.axes_of_plane,
-    cells: str = opt.option(
-        "Images across and down, `15` or `30x20`.", default=str(MAP_CELLS), metavar="N|WxH", panel=opt.PLANE
-    ),
-    reach: float | None = opt.option(
+    cells: str = opt.PLANE.option("Images across and down, `15` or `30x20`.", default=str(MAP_CELLS), metavar="N|WxH"),
+    reach: float | None = opt.PLANE.option(
         f"Standard deviations to both sides. (default: {TRAVERSAL_RANGE:g}; {PLANE_RANGE:g} for a 2-D model, "
         "which is from its 5 % to its 95 % quantile)",
         "--range",
-        panel=opt.PLANE,
     ),
-    spacing: Spacing | None = opt.option(
+    spacing: Spacing | None = opt.PLANE.option(
         "`quantiles` puts as many of the model's latents between any two images; `even` as many standard "
-        "deviations. (default: quantiles for a 2-D model, else even)",
-        panel=opt.PLANE,
+        "deviations. (default: quantiles for a 2-D model, else even)"
     ),
     of: str | None = opt.of,
-    shape: Shape = opt.option("Outline of the plane, or of each image.", default="square", panel=opt.PLANE),
-    method: LayoutMethod = opt.option(
-        "`pca` keeps directions and distances, `tsne` and `umap` keep neighbours together.",
-        default="tsne",
-        panel=IMAGES,
+    shape: Shape = opt.PLANE.option("Outline of the plane, or of each image.", default="square"),
+    method: LayoutMethod = IMAGES.option(
+        "`pca` keeps directions and distances, `tsne` and `umap` keep neighbours together.", default="tsne"
     ),
-    grid: bool = opt.switch("A cell for each image, none over another.", "--grid", panel=IMAGES),
-    table: Path | None = opt.option(
-        "Colour by a column of this table, not by sub-folder.", metavar="CSV", panel=IMAGES
-    ),
-    column: str | None = opt.option("The column of --table.", panel=IMAGES),
-    near: str | None = opt.option(
-        "Only the images nearest to this one, a latent or a sample.", metavar="IMAGE", panel=IMAGES
-    ),
-    n: int | None = opt.option(f"With --near: the number of images. (default: {NEAREST})", "--n", "-n", panel=IMAGES),
+    grid: bool = IMAGES.switch("A cell for each image, none over another.", "--grid"),
+    table: Path | None = IMAGES.option("Colour by a column of this table, not by sub-folder.", metavar="CSV"),
+    column: str | None = IMAGES.option("The column of --table."),
+    near: str | None = IMAGES.option("Only the images nearest to this one, a latent or a sample.", metavar="IMAGE"),
+    n: int | None = IMAGES.option(f"With --near: the number of images. (default: {NEAREST})", "--n", "-n"),
     scale: int = opt.scale,
     columns: int | None = opt.columns,
     labels: bool = opt.labels_on,

@@ -1,7 +1,7 @@
 """Options and arguments that several commands share, and the functions that declare options.
 
 Commands import this module as `opt`, and declare an option as the default of a parameter: `force: bool = opt.force`, or
-`n: int = opt.option("Help.", default=1, panel=opt.OUTPUT)`. Typer's `Annotated` would take three more lines each.
+`n: int = opt.OUTPUT.option("Help.", default=1)`. Typer's `Annotated` would take three more lines each.
 """
 
 import functools
@@ -17,18 +17,6 @@ from latentcli.cli.complete import axis_names, model_names, vector_names
 from latentcli.errors import UsageError
 from latentcli.storage.names import NUMBERED_AXIS
 
-# Titles of the panels of help pages.
-CHANGE = "What to change"
-REGION = "Which part of the photo"
-MERGE = "How to merge"
-DATA = "Data"
-LABELS = "Labels"
-METHOD = "Method"
-NETWORK = "Network"
-TRAINING = "Training"
-PLANE = "A plane (without IMAGES)"
-LOOK = "How it looks"
-OUTPUT = "Output"
 _LONGEST_SIZE = 20  # most characters of the value of --size
 _PARAMETER = re.compile("`([a-z_]+)(=False)?`")  # a Python parameter in a message of the library
 # Options whose name is not that of the Python parameter.
@@ -38,26 +26,41 @@ _AXES = ("dims", "pcs", "vectors", "fan", "random")  # values of --axes that are
 _Completion = Callable[..., list[str]] | None
 
 
-def option(
-    text: str, *names: str, default: Any = None, complete: _Completion = None, panel: str | None = None, **others: Any
-) -> Any:
-    """Typer option, used as the default of a parameter of a command; the help shows `default` unless it is None.
+class Panel:
+    """Panel of a help page. Its methods declare options and arguments in it, as defaults of a command's parameters."""
 
-    Without `names` Typer derives one from the parameter, such as `--max-megapixels`. `others` go to typer.Option.
-    """
-    return typer.Option(default, *names, help=text, autocompletion=complete, rich_help_panel=panel, **others)
+    def __init__(self, title: str | None) -> None:
+        self._title = title
+
+    def option(self, text: str, *names: str, default: Any = None, complete: _Completion = None, **others: Any) -> Any:
+        """Typer option; the help shows `default` unless it is None.
+
+        Without `names` Typer derives one from the parameter, such as `--max-megapixels`. `others` go to typer.Option.
+        """
+        return typer.Option(default, *names, help=text, autocompletion=complete, rich_help_panel=self._title, **others)
+
+    def switch(self, text: str, *names: str) -> Any:
+        """Option without a value, off by default; without `names` Typer would also add a `--no-...` option."""
+        return self.option(text, *names, default=False)
+
+    def argument(self, text: str, default: Any = ..., complete: _Completion = None, **others: Any) -> Any:
+        """Positional argument; required unless `default` is given."""
+        return typer.Argument(default, help=text, autocompletion=complete, rich_help_panel=self._title, **others)
 
 
-def switch(text: str, *names: str, panel: str | None = None) -> Any:
-    """Option without a value, off by default; without `names` Typer would also add a `--no-...` option."""
-    return option(text, *names, default=False, panel=panel)
-
-
-def argument(
-    text: str, default: Any = ..., complete: _Completion = None, panel: str | None = None, **others: Any
-) -> Any:
-    """Positional argument, used as the default of a parameter of a command; required unless `default` is given."""
-    return typer.Argument(default, help=text, autocompletion=complete, rich_help_panel=panel, **others)
+CHANGE = Panel("What to change")
+REGION = Panel("Which part of the photo")
+MERGE = Panel("How to merge")
+DATA = Panel("Data")
+LABELS = Panel("Labels")
+METHOD = Panel("Method")
+NETWORK = Panel("Network")
+TRAINING = Panel("Training")
+PLANE = Panel("A plane (without IMAGES)")
+LOOK = Panel("How it looks")
+OUTPUT = Panel("Output")
+_UNTITLED = Panel(None)  # Options, or Arguments
+option, switch, argument = _UNTITLED.option, _UNTITLED.switch, _UNTITLED.argument
 
 
 def refuse(*rules: tuple[object, str]) -> None:
@@ -116,127 +119,102 @@ engine = option(
     default="auto",
     show_default=False,
 )
-output = option("Output file, or a folder when several files are written.", "--output", "-o", panel=OUTPUT)
-force = switch("Replace files that exist.", "--force", panel=OUTPUT)
-as_json = switch("Print one JSON object instead of paths.", "--json", panel=OUTPUT)
-show = option(
-    "Show the picture in the terminal. (default: when results go to a terminal with colours)",
-    "--show/--no-show",
-    panel=OUTPUT,
+output = OUTPUT.option("Output file, or a folder when several files are written.", "--output", "-o")
+force = OUTPUT.switch("Replace files that exist.", "--force")
+as_json = OUTPUT.switch("Print one JSON object instead of paths.", "--json")
+show = OUTPUT.option(
+    "Show the picture in the terminal. (default: when results go to a terminal with colours)", "--show/--no-show"
 )
-scale = option(
+scale = LOOK.option(
     "Enlarge images by this factor: in whole pixels up to 32 pixels a side, smoothly above.",
     default=1,
     callback=between(1, 32),
-    panel=LOOK,
 )
-columns = option("Images in a row of the sheet.", callback=between(1), panel=LOOK)
+columns = LOOK.option("Images in a row of the sheet.", callback=between(1))
 _LABELS_HELP = "Caption each image, row or column."
-labels = switch(_LABELS_HELP, "--labels", panel=LOOK)
-labels_on = option(_LABELS_HELP, "--labels/--no-labels", default=True, panel=LOOK)
-title = option("A title above the sheet.", default="", show_default=False, panel=LOOK)
+labels = LOOK.switch(_LABELS_HELP, "--labels")
+labels_on = LOOK.option(_LABELS_HELP, "--labels/--no-labels", default=True)
+title = LOOK.option("A title above the sheet.", default="", show_default=False)
 of = option(
     "Start from an image, a latent (`FILE#name`) or a sample (`seed:7`). (default: `seed:0`; of a 2-D model the mean)",
     metavar="IMAGE",
 )
-axes_of_plane = option(
+axes_of_plane = PLANE.option(
     "Axes of the plane: dimensions (`z0`), principal components (`pc1`) or saved vectors (`smile`); `fan` "
     "shows all dimensions at once. (default: the two of a 2-D model, else pc1,pc2)",
     "--axes",
     metavar="X,Y|fan",
     complete=axis_names,
-    panel=PLANE,
 )
-max_megapixels = option(
+max_megapixels = OUTPUT.option(
     "Largest photo to edit, in megapixels; editing takes about 30 bytes a pixel.",
     default=defaults.PHOTO_MEGAPIXELS,
     callback=between(0.001),
-    panel=OUTPUT,
 )
 _vector = functools.partial(
-    option,
+    CHANGE.option,
     "A saved concept vector, with its strength after `=`. Repeatable.",
     "--vector",
     "-v",
     metavar="NAME|FILE[=S]",
     complete=vector_names,
-    panel=CHANGE,
 )
 vector, required_vector = _vector(default=[]), _vector(default=...)
-strength = option(
+strength = CHANGE.option(
     "Strength for vectors without `=S`. 1 = the distance between the two class means. (default: as far as "
     "images that show the concept, like `--to positive`)",
     "--strength",
     "-s",
     callback=_strength,
-    panel=CHANGE,
 )
-sigma = option(
-    "Strength in within-class standard deviations (instead of --strength).", callback=_strength, panel=CHANGE
-)
-to = option(
+sigma = CHANGE.option("Strength in within-class standard deviations (instead of --strength).", callback=_strength)
+to = CHANGE.option(
     "Move each image to a target instead: a percentile (`p90`) or the `positive` / `negative` class mean. "
     "Images already past it are unchanged.",
     metavar="TARGET",
-    panel=CHANGE,
 )
-strip = option("A strip of COUNT strengths of the first vector.", metavar="FROM:TO:COUNT", panel=CHANGE)
-stay_typical = switch(
-    "Limit edits to the region that holds 99.5 % of the model's samples.", "--stay-typical", panel=CHANGE
+strip = CHANGE.option("A strip of COUNT strengths of the first vector.", metavar="FROM:TO:COUNT")
+stay_typical = CHANGE.switch("Limit edits to the region that holds 99.5 % of the model's samples.", "--stay-typical")
+latents = LABELS.option("Use latents already encoded in this file.", metavar="FILE")
+method = METHOD.option(
+    "`mean` is the difference of the class means; the others separate better and change images less.", default="mean"
 )
-latents = option("Use latents already encoded in this file.", metavar="FILE", panel=LABELS)
-method = option(
-    "`mean` is the difference of the class means; the others separate better and change images less.",
-    default="mean",
-    panel=METHOD,
+positive = LABELS.option("Positive class: a folder of images, or a latents file, that show the concept.")
+negative = LABELS.option("Negative class: a folder of images, or a latents file, that do not.")
+orthogonal_to = METHOD.option(
+    "Make the vector orthogonal to this one. Repeatable.", default=[], metavar="NAME", complete=vector_names
 )
-positive = option("Positive class: a folder of images, or a latents file, that show the concept.", panel=LABELS)
-negative = option("Negative class: a folder of images, or a latents file, that do not.", panel=LABELS)
-orthogonal_to = option(
-    "Make the vector orthogonal to this one. Repeatable.",
-    default=[],
-    metavar="NAME",
-    complete=vector_names,
-    panel=METHOD,
-)
-paired = switch("Treat images with the same file name as after/before pairs.", "--paired", panel=LABELS)
+paired = LABELS.switch("Treat images with the same file name as after/before pairs.", "--paired")
 
 data = argument("A folder of images (sub-folders count too), a .zip, or a text file of paths.")
-preset = option(
+preset = NETWORK.option(
     "`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
     "Chollet's chapter. (default: chosen from the images)",
     metavar="|".join(config.PRESETS),
-    parser=str,  # TrainRequest refuses unknown names
-    panel=NETWORK,
+    parser=str,
 )
-size = option("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)", panel=NETWORK)
-crop = option(
+size = NETWORK.option("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)")
+crop = DATA.option(
     "`centre` (or `center`) keeps the largest centred part of the model's shape, `none` squeezes the whole "
     "picture, `face` finds the face and turns it upright. (default: centre)",
     metavar="|".join(get_args(config.Crop)),
     parser=parse_crop,
-    panel=DATA,
 )
-aligned = switch(
-    "The images are upright face crops already; `edit` then finds faces in photos.", "--aligned", panel=DATA
-)
-background = option(
+aligned = DATA.switch("The images are upright face crops already; `edit` then finds faces in photos.", "--aligned")
+background = DATA.option(
     "Colour that fills transparent pixels: `black`, `#336699`. (default: transparency is learned; white for "
     "faces, `digits` and `book`)",
     metavar="COLOUR",
-    panel=DATA,
 )
-held_out = option(
+held_out = DATA.option(
     f"Images to measure on and not to train on: a share, or a folder. (default: {defaults.HELD_OUT_SHARE})",
     metavar="SHARE|DIR",
-    panel=DATA,
 )
-device = option("`auto` takes CUDA, else Apple's MPS, else the CPU.", default="auto", panel=TRAINING)
-threads = option(
+device = TRAINING.option("`auto` takes CUDA, else Apple's MPS, else the CPU.", default="auto")
+threads = TRAINING.option(
     "Threads of the processor. A fixed number resumes bit for bit; without it training is left to one "
     "thread while another program takes the cores.",
     callback=between(1, 1024),
-    panel=TRAINING,
 )
 
 

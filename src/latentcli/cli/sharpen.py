@@ -14,20 +14,19 @@ from latentcli.storage.names import MODEL_FILE, PLAIN_FILE
 
 def sharpen(
     model: str = opt.argument("A model of yours, by name or path.", metavar="MODEL", complete=model_names),
-    data: Path | None = opt.argument(
-        "The images that it was trained on. (default: where they were)", default=None, metavar="[DATA]", panel=opt.DATA
+    data: Path | None = opt.DATA.argument(
+        "The images that it was trained on. (default: where they were)", default=None, metavar="[DATA]"
     ),
-    minutes: float | None = opt.option(
+    minutes: float | None = opt.TRAINING.option(
         f"Duration; the speed is measured once. (default: as many steps as show {SHARP_SHARE:.0%} of the "
-        f"images that were shown in training, at least {SHARP_LEAST_STEPS})",
-        panel=opt.TRAINING,
+        f"images that were shown in training, at least {SHARP_LEAST_STEPS})"
     ),
-    precision: Precision = opt.option(
-        "`auto` takes bf16 where a test shows that it is faster and as good.", default="auto", panel=opt.TRAINING
+    precision: Precision = opt.TRAINING.option(
+        "`auto` takes bf16 where a test shows that it is faster and as good.", default="auto"
     ),
     device: Device = opt.device,
     threads: int | None = opt.threads,
-    seed: int = opt.option("Random seed (shuffling, noise, samples).", default=0, panel=opt.TRAINING),
+    seed: int = opt.TRAINING.option("Random seed (shuffling, noise, samples).", default=0),
     as_json: bool = opt.as_json,
 ) -> None:
     """Train a model's decoder on, until its pictures are as crisp as the images.

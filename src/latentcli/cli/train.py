@@ -27,79 +27,66 @@ _EPOCHS = (
 
 def train(
     data: Path = opt.data,
-    name: str | None = opt.option(
-        "Name of the model, which is kept in `models/<name>/`. (default: the folder's name)", panel=opt.OUTPUT
+    name: str | None = opt.OUTPUT.option(
+        "Name of the model, which is kept in `models/<name>/`. (default: the folder's name)"
     ),
     preset: Preset | None = opt.preset,
     size: str | None = opt.size,
     crop: Crop | None = opt.crop,
     aligned: bool = opt.aligned,
     background: str | None = opt.background,
-    latent_dim: int | None = opt.option(f"Numbers per latent. (default: {_LATENT_DIMS})", panel=opt.NETWORK),
-    capacity: float | None = opt.option(
+    latent_dim: int | None = opt.NETWORK.option(f"Numbers per latent. (default: {_LATENT_DIMS})"),
+    capacity: float | None = opt.NETWORK.option(
         "Times as many feature maps at the finer levels: 2 costs about half the speed and gives pictures more "
-        "detail, above all with --sharp. (default: 1)",
-        panel=opt.NETWORK,
+        "detail, above all with --sharp. (default: 1)"
     ),
-    likelihood: Likelihood | None = opt.option(
+    likelihood: Likelihood | None = opt.NETWORK.option(
         "Pixel likelihood: `gaussian` for photos, `bernoulli` for near-black-and-white drawings and digits. "
-        "(default: gaussian for photo, bernoulli for digits and book)",
-        panel=opt.NETWORK,
+        "(default: gaussian for photo, bernoulli for digits and book)"
     ),
-    epochs: int | None = opt.option(
-        f"Passes over the images; more of them extend a finished run. (default: {_EPOCHS})",
-        callback=opt.between(1),
-        panel=opt.TRAINING,
+    epochs: int | None = opt.TRAINING.option(
+        f"Passes over the images; more of them extend a finished run. (default: {_EPOCHS})", callback=opt.between(1)
     ),
-    minutes: float | None = opt.option(
-        "Duration of the training instead of --epochs; the speed is measured once.", panel=opt.TRAINING
+    minutes: float | None = opt.TRAINING.option(
+        "Duration of the training instead of --epochs; the speed is measured once."
     ),
-    beta: float | None = opt.option("Weight of the KL; 0 is a classical autoencoder. (default: 1)", panel=opt.TRAINING),
-    flip: bool | None = opt.option(
-        "Mirror half of the images. (default: for photo, if mirrored ones look the same)",
-        "--flip/--no-flip",
-        panel=opt.TRAINING,
+    beta: float | None = opt.TRAINING.option("Weight of the KL; 0 is a classical autoencoder. (default: 1)"),
+    flip: bool | None = opt.TRAINING.option(
+        "Mirror half of the images. (default: for photo, if mirrored ones look the same)", "--flip/--no-flip"
     ),
-    augment: bool | None = opt.option(
+    augment: bool | None = opt.TRAINING.option(
         "Also move images a little, and change brightness and contrast of photos. "
         f"(default: for photo, and digits below {FEW_IMAGES:,} images, if moved ones look the same)",
         "--augment/--no-augment",
-        panel=opt.TRAINING,
     ),
-    labels: Path | None = opt.option(
+    labels: Path | None = opt.DATA.option(
         "A CSV table with a column of file names. Its other columns name parts of the images, which `sample "
         "--like` draws from. (default: sub-folders are such parts)",
         metavar="FILE",
-        panel=opt.DATA,
     ),
     held_out: str | None = opt.held_out,
-    batch_size: int | None = opt.option("Images per step.", callback=opt.between(2), panel=opt.TRAINING),
-    learning_rate: float | None = opt.option("Peak learning rate.", panel=opt.TRAINING),
-    precision: Precision | None = opt.option(
-        "`auto` takes bf16 where a test shows that it is faster and as good. (default: auto; fp32 for book)",
-        panel=opt.TRAINING,
+    batch_size: int | None = opt.TRAINING.option("Images per step.", callback=opt.between(2)),
+    learning_rate: float | None = opt.TRAINING.option("Peak learning rate."),
+    precision: Precision | None = opt.TRAINING.option(
+        "`auto` takes bf16 where a test shows that it is faster and as good. (default: auto; fp32 for book)"
     ),
-    start_from: str | None = opt.option(
+    start_from: str | None = opt.NETWORK.option(
         "Start from the weights of a model, whose network and size are taken over: for a few hundred pictures "
         "like its own.",
         "--from",
         complete=model_names,
-        panel=opt.NETWORK,
     ),
-    sharp: bool = opt.switch(
+    sharp: bool = opt.TRAINING.switch(
         "Afterwards train the decoder alone on, against a discriminator, until its pictures are as crisp as "
         "the images: see `latentcli sharpen`. (default: off)",
         "--sharp",
-        panel=opt.TRAINING,
     ),
     device: Device = opt.device,
     threads: int | None = opt.threads,
-    log: Literal["tensorboard"] | None = opt.option(
-        "Also write scalars and pictures into `models/<name>/tensorboard/`.", panel=opt.OUTPUT
+    log: Literal["tensorboard"] | None = opt.OUTPUT.option(
+        "Also write scalars and pictures into `models/<name>/tensorboard/`."
     ),
-    seed: int = opt.option(
-        "Random seed (weights, shuffling, noise).", default=0, callback=opt.between(0), panel=opt.TRAINING
-    ),
+    seed: int = opt.TRAINING.option("Random seed (weights, shuffling, noise).", default=0, callback=opt.between(0)),
     as_json: bool = opt.as_json,
 ) -> None:
     """Train a VAE on a folder of images. Only DATA is required; every default it chooses is printed.

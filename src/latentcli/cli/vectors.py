@@ -14,7 +14,7 @@ from latentcli.concepts.label_source import LabelSource
 from latentcli.config import AUGMENTATIONS, Discovery, EngineName, VectorMethod
 from latentcli.defaults import TRAVERSAL_ROWS
 
-TABLE = "Labels from a table"  # title of a panel of the help page
+TABLE = opt.Panel("Labels from a table")
 
 app = typer.Typer(cls=Group, help="Concept vectors of a model: fit them, and see how good they are.")
 
@@ -59,53 +59,44 @@ def fit_vector(
     ),
     positive: Path | None = opt.positive,
     negative: Path | None = opt.negative,
-    labels: Path | None = opt.option(
-        "A table with a column of file names and columns of labels.", metavar="CSV", panel=opt.LABELS
+    labels: Path | None = opt.LABELS.option(
+        "A table with a column of file names and columns of labels.", metavar="CSV"
     ),
-    column: str | None = opt.option("Column of the table with the labels.", panel=opt.LABELS),
-    root: Path | None = opt.option("Folder of the table's files. (default: the table's folder)", panel=opt.LABELS),
-    folders: Path | None = opt.option(
-        "A folder of sub-folders: one vector each, against all others.", metavar="DIR", panel=opt.LABELS
+    column: str | None = opt.LABELS.option("Column of the table with the labels."),
+    root: Path | None = opt.LABELS.option("Folder of the table's files. (default: the table's folder)"),
+    folders: Path | None = opt.LABELS.option(
+        "A folder of sub-folders: one vector each, against all others.", metavar="DIR"
     ),
-    augment: str | None = opt.option(
+    augment: str | None = opt.LABELS.option(
         f"Without labels: a perturbation of the images in --positive: {', '.join(AUGMENTATIONS)}.",
         metavar="CHANGE[=AMOUNT]",
-        panel=opt.LABELS,
     ),
     paired: bool = opt.paired,
     latents: Path | None = opt.latents,
-    above: float | None = opt.option(
-        "Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)", panel=TABLE
+    above: float | None = TABLE.option(
+        "Positive class: values >= this. (default: 0.5 for values from 0 to 1, else the top quarter)"
     ),
-    below: float | None = opt.option("Negative class: values <= this. (default: all below --above)", panel=TABLE),
-    low_high: str | None = opt.option(
-        "Negative class: values in LOW..HIGH.", "--between", metavar="LOW,HIGH", panel=TABLE
-    ),
-    extremes: float | None = opt.option(
+    below: float | None = TABLE.option("Negative class: values <= this. (default: all below --above)"),
+    low_high: str | None = TABLE.option("Negative class: values in LOW..HIGH.", "--between", metavar="LOW,HIGH"),
+    extremes: float | None = TABLE.option(
         "Compare the top and bottom SHARE of the values, 0.5 at most.",
         metavar="SHARE",
         callback=opt.between(0.0001, 0.5),
-        panel=TABLE,
     ),
-    one: str | None = opt.option(
-        "Positive class: rows with this text in the column.", "--is", metavar="TEXT", panel=TABLE
-    ),
-    every: bool = opt.switch("Fit one vector per column.", "--all", panel=TABLE),
-    threshold: list[str] = opt.option(
+    one: str | None = TABLE.option("Positive class: rows with this text in the column.", "--is", metavar="TEXT"),
+    every: bool = TABLE.switch("Fit one vector per column.", "--all"),
+    threshold: list[str] = TABLE.option(
         "Thresholds of one column, for --all and --balance-by; BELOW may be LOW:HIGH. Repeatable.",
         default=[],
         metavar="COLUMN=ABOVE,BELOW",
-        panel=TABLE,
     ),
-    balance_by: list[str] = opt.option(
-        "Compare only images that are alike in this column. Repeatable.", default=[], metavar="COLUMN", panel=TABLE
+    balance_by: list[str] = TABLE.option(
+        "Compare only images that are alike in this column. Repeatable.", default=[], metavar="COLUMN"
     ),
     method: VectorMethod = opt.method,
     orthogonal_to: list[str] = opt.orthogonal_to,
-    orthogonal_in: Literal["whitened", "latent"] = opt.option(
-        "Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).",
-        default="whitened",
-        panel=opt.METHOD,
+    orthogonal_in: Literal["whitened", "latent"] = opt.METHOD.option(
+        "Metric for orthogonality: `whitened` (by the latent covariance) or `latent` (plain).", default="whitened"
     ),
     model: str | None = opt.model,
     engine: EngineName = opt.engine,
@@ -173,7 +164,7 @@ def refit_vectors(
     old: str | None = opt.option(
         "The model that has them now. (default: any)", "--from", metavar="NAME|PATH", complete=model_names
     ),
-    root: Path | None = opt.option("Folder of the images they were fitted to.", panel=opt.LABELS),
+    root: Path | None = opt.LABELS.option("Folder of the images they were fitted to."),
     latents: Path | None = opt.latents,
     engine: EngineName = opt.engine,
     force: bool = opt.force,
@@ -244,9 +235,7 @@ def discover_vectors(
 def report_vectors(
     model: str | None = opt.model,
     engine: EngineName = opt.engine,
-    images: Path | None = opt.option(
-        "Folder of images for the strips, held-out ones first. (default: samples)", panel=opt.OUTPUT
-    ),
+    images: Path | None = opt.OUTPUT.option("Folder of images for the strips, held-out ones first. (default: samples)"),
     output: Path | None = opt.output,
     force: bool = opt.force,
     as_json: bool = opt.as_json,
