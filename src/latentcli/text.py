@@ -5,7 +5,7 @@ retitle the window or reverse the text.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 # C0 and C1 controls and DEL; Unicode's line separators; marks, embeddings, overrides and isolates of text direction;
@@ -32,6 +32,11 @@ def message(text: object) -> str:
 def shown_path(path: object) -> str:
     """Path for stdout, with control characters escaped but bytes that are not UTF-8 kept, so that programs find it."""
     return _CONTROLS.sub(lambda match: match[0] if _is_byte(match[0]) else _escaped(match), str(path))
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first `most` of the names, separated by commas, with an ellipsis if there are more."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def did_you_mean(wanted: str, names: Iterable[str]) -> str:

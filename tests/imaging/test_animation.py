@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from latentcli.errors import ConfigError, UsageError
-from latentcli.imaging.animation import ENCODERS, check_animation, encode_animation, is_animation
+from latentcli.imaging.animation import SUFFIXES, check_animation, encode_animation, is_animation
 from tests.conftest import draw, draw_cut_out
 
 PILLOW = (".gif", ".webp", ".apng")
@@ -25,7 +25,7 @@ def test_every_suffix_is_written_as_an_animation(suffix):
 
 
 def test_png_is_a_still_picture_by_name_and_an_old_spelling_of_an_animation():
-    assert [is_animation(Path(f"x{suffix}")) for suffix in (*ENCODERS, ".png")] == [True] * 5 + [False]
+    assert [is_animation(Path(f"x{suffix}")) for suffix in (*SUFFIXES, ".png")] == [True] * 5 + [False]
     check_animation(Path("x.png"))
     with pytest.raises(UsageError, match=r"\.gif, \.webp, \.apng, \.mp4, \.webm, got x\.avi"):
         check_animation(Path("x.avi"))

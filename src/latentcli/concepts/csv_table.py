@@ -15,6 +15,7 @@ import numpy as np
 
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.storage.files import read_input
+from latentcli.text import listed
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -23,7 +24,6 @@ _MOST_BYTES = 200 << 20  # size limit of a table's file: a million rows take les
 _MOST_CELLS = 10_000_000  # size limit of a table
 _CELLS_OF_A_ROW = 5  # memory overhead of a row, in cells
 _SAMPLED = 100  # first rows, in which existing files are looked for to find the column of file names
-_NAMED = 3  # most files that a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class CsvTable:
         named = [row for row in rows if row[file_column]]
         names = [_slashed(row[file_column]) for row in named]
         if repeated := [name for name, count in Counter(row[file_column] for row in named).items() if count > 1]:
-            raise ConfigError(f"{path} names {_listed(repeated)} more than once; keep one row for each image")
+            raise ConfigError(f"{path} names {listed(repeated)} more than once; keep one row for each image")
         texts = {name: [row[name].strip() for row in named] for name in columns if name not in (file_column, "")}
         with_commas = [] if separator == "," else [name for name, cells in texts.items() if _has_decimal_commas(cells)]
         texts |= {column: [cell.replace(",", ".") for cell in texts[column]] for column in with_commas}
@@ -90,7 +90,7 @@ class CsvTable:
         if not exists.all():
             missing = [self.names[row] for row in np.flatnonzero(~exists)]
             self.notes.append(
-                f"{len(missing)} files of {self.path} are not in {folder} and were left out ({_listed(missing)}); "
+                f"{len(missing)} files of {self.path} are not in {folder} and were left out ({listed(missing)}); "
                 "is `root` right?"
             )
         return exists
@@ -107,7 +107,7 @@ class CsvTable:
         """One note that counts the rows without a usable value in `column`; an empty list if every row has one."""
         usable = np.isfinite(self.column(column)) if self.is_numeric(column) else np.array(self.texts[column]) != ""
         names = [self.names[row] for row in np.flatnonzero(~usable)]
-        return [f"{len(names)} rows have no usable {column} and were left out ({_listed(names)})"] if names else []
+        return [f"{len(names)} rows have no usable {column} and were left out ({listed(names)})"] if names else []
 
 
 def _decoded(content: bytes) -> tuple[str, str]:
@@ -137,8 +137,3 @@ def _number(text: str) -> float:
     except ValueError:
         return math.nan
     return value if math.isfinite(value) else math.nan
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first three names, separated by commas, with an ellipsis if there are more."""
-    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -18,9 +18,9 @@ from latentcli.data.sources import Listing, name_hashes, names_as_numbers, names
 from latentcli.errors import FileFormatError
 from latentcli.storage import tensorfile
 from latentcli.storage.names import FILES_FILE
+from latentcli.text import listed
 
 KIND = "files"
-_NAMED = 3  # files that a message names for each kind of change
 _SAME_FOLDER = 0.5  # share of the smaller listing's files that two listings of one folder have in common, at least
 
 
@@ -109,7 +109,8 @@ class Fingerprints:
             "gone": before.keys() - marks.keys(),
             "changed": {key for key in marks.keys() & before.keys() if marks[key] != before[key]},
         }
-        return ", ".join(f"{len(keys)} {kind} ({_first(sorted(keys))})" for kind, keys in kinds.items() if keys)
+        names = {kind: [os.fsdecode(name) for _, name in sorted(keys)] for kind, keys in kinds.items() if keys}
+        return ", ".join(f"{len(changed)} {kind} ({listed(changed)})" for kind, changed in names.items())
 
     def _marks(self) -> dict[tuple[int, bytes], tuple[int, int]]:
         """Size and checksum of each file; the key is the position of its listing and its name."""
@@ -134,7 +135,3 @@ class Fingerprints:
             if same > 0 and same >= least_share * min(len(hashes), len(all_then)):
                 return np.isin(hashes, hashes_then[0][self.trained])
         return None
-
-
-def _first(keys: Sequence[tuple[int, bytes]]) -> str:
-    return ", ".join(os.fsdecode(name) for _, name in keys[:_NAMED]) + (", …" if len(keys) > _NAMED else "")

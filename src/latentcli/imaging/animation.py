@@ -2,9 +2,8 @@
 
 import importlib.util
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +75,13 @@ class _ByPyAV:
 
 
 Animation = _ByPillow | _ByPyAV
-ENCODERS: dict[str, Callable[..., Animation]] = {
-    **{suffix: partial(_ByPillow, suffix) for suffix in (".gif", ".webp", ".apng")},
-    **{suffix: partial(_ByPyAV, suffix) for suffix in _CODECS},
-}
+SUFFIXES = (".gif", ".webp", ".apng", *_CODECS)
 _OLD = {".png": ".apng"}  # suffixes that stand for another one where an animation is asked for
 
 
 def is_animation(path: Path) -> bool:
     """Whether the suffix of `path` is that of an animation or a video; `.png` counts as a still picture."""
-    return path.suffix.lower() in ENCODERS
+    return path.suffix.lower() in SUFFIXES
 
 
 def is_video(path: Path) -> bool:
@@ -96,14 +92,15 @@ def is_video(path: Path) -> bool:
 def check_animation(path: Path) -> None:
     """Raise UsageError if no animation has the suffix of `path`, ConfigError if its encoder is not installed."""
     if not is_animation(path) and path.suffix.lower() not in _OLD:
-        raise UsageError(f"animations are {', '.join(ENCODERS)}, got {path}")
+        raise UsageError(f"animations are {', '.join(SUFFIXES)}, got {path}")
     if is_video(path) and importlib.util.find_spec("av") is None:
         raise missing_extra(path.suffix, "video", "write a .webp")
 
 
 def open_animation(suffix: str, fps: float, **options: object) -> Animation:
     """Encoder of the type `suffix` at `fps` pictures a second; `options` go to Pillow, and are ignored for videos."""
-    return ENCODERS[_OLD.get(suffix.lower(), suffix.lower())](fps, **options)
+    suffix = _OLD.get(suffix.lower(), suffix.lower())
+    return (_ByPyAV if suffix in _CODECS else _ByPillow)(suffix, fps, **options)
 
 
 def encode_animation(pictures: Iterable[Image.Image], suffix: str, fps: float, **options: object) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from latentcli.errors import UsageError
+from latentcli.text import listed
 
 _NAMED = 12  # labels that an error message lists at most
 
@@ -36,8 +37,8 @@ class Parts:
         for text in wanted:
             fitting = [row for row, (column, value) in enumerate(labels) if text in (value, f"{column}={value}")]
             if not fitting:
-                names = [f"{column}={value}" for column, value in labels[:_NAMED]] + ["…"] * (len(labels) > _NAMED)
-                raise UsageError(f"{model} knows no images like {text!r}; it knows {', '.join(names)}")
+                names = [f"{column}={value}" for column, value in labels]
+                raise UsageError(f"{model} knows no images like {text!r}; it knows {listed(names, _NAMED)}")
             if len(fitting) > 1:
                 columns = ", ".join(labels[row][0] for row in fitting)
                 raise UsageError(f"{text!r} stands in several columns ({columns}); give COLUMN={text}")
