@@ -39,7 +39,7 @@ def thumbnails(images: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(torch.from_numpy(on_white(images.numpy())), _SIDE).flatten(1)
 
 
-def nearest(points: Tensor, candidates: Iterable[Tensor]) -> Distances:
+def nearest(points: Tensor, candidates: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """Distances of points (n, d) to their ten nearest candidates, ascending, and numbers of the candidates: (n, 10).
 
     Candidates are batches (m, d). Fewer than ten give fewer columns.
