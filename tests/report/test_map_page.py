@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentcli.figures.scatter import Groups
 from latentcli.report import map_page
 from tests.conftest import draw
 
@@ -26,7 +25,7 @@ def page(request, browser):
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.uniform(0, 1, (20, 2)), np.full((20, 2), 0.5)])
     pictures = [draw((16, 16), seed) for seed in range(40)]
-    text = map_page.build("40 images", pictures, NAMES, KINDS, Groups.of(KINDS), points, None)
+    text = map_page.build("40 images", pictures, NAMES, KINDS, points, None)
     Path("map.html").write_text(text)
     width, height = request.param
     context = browser.new_context(viewport={"width": width, "height": height}, offline=True)

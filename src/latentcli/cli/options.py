@@ -191,7 +191,7 @@ preset = NETWORK.option(
     "`digits` for small gray pictures, `photo` for everything else, `book` for the network of "
     "Chollet's chapter. (default: chosen from the images)",
     metavar="|".join(config.PRESETS),
-    parser=str,
+    parser=str,  # TrainRequest refuses unknown names
 )
 size = NETWORK.option("Size in pixels, `64` or `96x64`, 16 to 256. (default: chosen from the images)")
 crop = DATA.option(

@@ -71,7 +71,7 @@ def whiten(features: Tensor) -> tuple[Tensor, Tensor]:
 
     mean, deviations = features.mean(dim=0), features.std(dim=0, correction=0)
     scale = deviations + _LEAST_SCALE * deviations.mean() + _TINY
-    z = ((features - mean) / scale).repeat(2 if len(features) == 1 else 1, 1)  # of a single row it would warn
+    z = ((features - mean) / scale).repeat(2 if len(features) == 1 else 1, 1)  # scikit-learn warns of one row
     covariance, _ = ledoit_wolf(z.numpy(), assume_centered=True)
     variances, directions = torch.linalg.eigh(torch.from_numpy(covariance))
     roots = variances.clamp_min(_TINY).rsqrt()

@@ -250,8 +250,7 @@ class _Mapped:
     def page(self, placed: np.ndarray, columns: int | None = None, title: str = "") -> str:
         """HTML document of the map; `placed` are points (n, 2) or, with `columns`, cells (n,) of a grid."""
         title = title or f"{len(self.names):,} images, laid out by the model {self.model}"
-        groups = Groups.of(self.members)
-        return map_page.build(title, self.thumbnails, self.names, self.members, groups, placed, columns)
+        return map_page.build(title, self.thumbnails, self.names, self.members, placed, columns)
 
 
 def _laid_out(

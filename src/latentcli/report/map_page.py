@@ -28,11 +28,10 @@ def build(
     thumbnails: Sequence[Image.Image],
     names: Sequence[str],
     members: Sequence[str],
-    groups: Groups,
     placed: np.ndarray,
     columns: int | None,
 ) -> str:
-    """HTML of a page with a map of images; `members` names the group of each image, `groups` has their colours.
+    """HTML of a page with a map of images; `members` names the group of each image.
 
     `placed` are points (n, 2) in 0 to 1 or, if `columns` is given, cell numbers (n,) of a grid with that many columns.
     """
@@ -46,6 +45,7 @@ def build(
     else:
         points = np.stack([placed % columns + 0.5, (placed // columns + 0.5) * height / width], axis=1) / columns
         size = 1 / columns
+    groups = Groups.of(members)
     data = {
         "width": width,
         "height": height,
