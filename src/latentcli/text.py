@@ -4,6 +4,7 @@ Names of files, models, vectors and columns, and the contents of files, may hold
 retitle the window or reverse the text.
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -37,6 +38,15 @@ def shown_path(path: object) -> str:
 def listed(names: Sequence[str], most: int = 3) -> str:
     """The first `most` of the names, separated by commas, with an ellipsis if there are more."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def finite(text: str) -> float:
+    """The finite number that a text holds, or NaN."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def did_you_mean(wanted: str, names: Iterable[str]) -> str:

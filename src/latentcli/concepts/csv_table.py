@@ -3,7 +3,6 @@
 import codecs
 import csv
 import io
-import math
 import os
 import re
 from collections import Counter
@@ -15,7 +14,7 @@ import numpy as np
 
 from latentcli.errors import ConfigError, LatentCLIError
 from latentcli.storage.files import read_input
-from latentcli.text import listed
+from latentcli.text import finite, listed
 
 _FILE_COLUMNS = ("file", "filename", "image", "path", "name")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -97,7 +96,7 @@ class CsvTable:
 
     def column(self, column: str) -> np.ndarray:
         """Values of a column as numbers (n,), NaN where the cell holds no finite number."""
-        return np.array([_number(text) for text in self.texts[column]], dtype=np.float64)
+        return np.array(list(map(finite, self.texts[column])), dtype=np.float64)
 
     def is_numeric(self, column: str) -> bool:
         """Whether more than half of the non-empty cells of a column hold numbers."""
@@ -128,12 +127,3 @@ def _has_decimal_commas(cells: Sequence[str]) -> bool:
 def _slashed(name: str) -> str:
     """A file name without outer spaces, and, unless on Windows, with backslashes turned into slashes."""
     return name.strip().replace("\\", "/") if os.sep == "/" else name.strip()
-
-
-def _number(text: str) -> float:
-    """The finite number that `text` holds, or NaN."""
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan

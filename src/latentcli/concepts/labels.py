@@ -16,6 +16,7 @@ from latentcli.concepts.label_source import LabelSource
 from latentcli.data.sources import find_images
 from latentcli.errors import ConfigError, ModelMismatch, UsageError
 from latentcli.storage.latents import SUFFIX, Latents
+from latentcli.text import finite
 
 SHOWS, LACKS, NEITHER = 1, 0, -1
 _MOST_CLASSES = 20  # different texts in a column that is read as classes
@@ -243,10 +244,7 @@ class Cut:
 
 def _numbers(text: str) -> tuple[float, ...]:
     """The numbers in a comma-separated text, or an empty tuple if one of them is not a finite number."""
-    try:
-        numbers = tuple(float(number) for number in text.split(","))
-    except ValueError:
-        return ()
+    numbers = tuple(map(finite, text.split(",")))
     return numbers if all(map(math.isfinite, numbers)) else ()
 
 

@@ -7,6 +7,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from latentcli.errors import UsageError
 from latentcli.imaging.images import WITH_ALPHA
+from latentcli.text import finite
 
 Change = Callable[[np.ndarray], np.ndarray]  # image to changed image, uint8 (height, width, channels)
 
@@ -63,10 +64,7 @@ def parse(text: str) -> Change:
     if kind not in _KINDS:
         raise UsageError(f"`augment` takes {', '.join(_KINDS)}, with =AMOUNT or without, got {text!r}")
     default, least, most, change = _KINDS[kind]
-    try:
-        amount = float(number) if equals else default
-    except ValueError:
-        amount = float("nan")
+    amount = finite(number) if equals else default
     if not least <= amount <= most:
         raise UsageError(f"`augment` {kind} takes {least:g} to {most:g}, got {number!r}")
 

@@ -84,7 +84,7 @@ class Evidence:
 
     @cached_property
     def late_gain(self) -> float | None:
-        """Share of the held-out loss's decrease in the last third of the steps; None without one or below four epochs."""
+        """Share of the held-out loss's decrease in the last third of steps; None without one or below four epochs."""
         nats, steps = self.curve, [line.step for line, _ in measured(self.history)]
         if len(nats) < 4 or nats[0] <= min(nats):
             return None

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from latentcli.errors import UsageError
+from latentcli.text import finite
 
 _ABOVE = 4  # oversampling of tilted crops: the largest multiple of the wanted size at which they are rotated
 
@@ -34,10 +35,7 @@ class Box:
         >>> Box.parse("170,72,101,101,-12").roll
         -12.0
         """
-        try:
-            numbers = [float(part) for part in text.split(",")]
-        except ValueError:
-            numbers = []
+        numbers = list(map(finite, text.split(",")))
         if len(numbers) not in (4, 5) or not all(map(math.isfinite, numbers)) or min(numbers[2:4]) < 1:
             raise UsageError(f"`box` takes x,y,width,height or x,y,width,height,roll, got {text!r}")
         return cls(*numbers).rounded()

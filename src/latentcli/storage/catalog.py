@@ -4,7 +4,6 @@ The user's own models are in `./models/`. Those shipped with latentcli say `bund
 count as the user's own. Vectors are beside their model, the user's for a bundled model in the user's data folder.
 """
 
-import math
 import os
 import re
 import shlex
@@ -21,7 +20,7 @@ from latentcli.errors import ConfigError, FileFormatError, ModelMismatch, UsageE
 from latentcli.storage import tensorfile
 from latentcli.storage.history import ModelHeader, read_model_header
 from latentcli.storage.names import MODEL_FILE, NUMBERED_AXIS, RESUME_FILE, VECTOR_SUFFIX, VECTORS_FOLDER
-from latentcli.text import did_you_mean
+from latentcli.text import did_you_mean, finite
 
 OWN_MODELS = Path("models")  # folder of the user's models, in the current folder
 PHOTO_MODEL = "faces"  # the bundled model for photos that come through a pipe
@@ -103,10 +102,7 @@ def parse_vector(text: str) -> VectorRequest:
     reference, equals, number = text.rpartition("=")
     if not equals:
         return VectorRequest(text, None)
-    try:
-        strength = float(number)
-    except ValueError:
-        strength = math.nan
+    strength = finite(number)
     if not abs(strength) <= MOST_STRENGTH:
         raise UsageError(f"`vector` takes NAME or NAME=STRENGTH with strengths up to {MOST_STRENGTH:g}, got {text!r}")
     return VectorRequest(reference, strength)
