@@ -64,20 +64,10 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
     check_known(model.name, settings.orthogonal_to, others)
     settings = replace(settings, others=[others[name].direction.astype(np.float64) for name in settings.orthogonal_to])
     yield from map(Note, labels.notes)
-    held_out, geometry = _held_out(model, labels), model.geometry
+    held_out = _held_out(model, labels)
     z, rows = yield from _encoded(model, labels, held_out)
     labels, held_out = labels.take(rows), held_out[rows]
-
-    fitted: list[tuple[Concept, Examples, ConceptVector]] = []
-    for concept in labels.concepts:
-        yield Progress("fitting", len(fitted), len(labels.concepts))
-        usable, notes = _usable(concept, labels, z)
-        yield from map(Note, notes)
-        examples, measured = _split(concept, labels, z, usable, held_out)
-        recipe = concept.recipe | vars(_Recipe.of(labels.take(usable), concept.values[usable], settings))
-        between, each = _between(concept, z, held_out, len(measured) > 0)
-        new = vector.fit(concept.name, examples, measured, settings, geometry, model.model_id, recipe, between, each)
-        fitted.append((concept, examples, new))
+    fitted = yield from _fitted(model, labels, z, held_out, settings)
 
     chosen = np.flatnonzero(held_out) if held_out.sum() >= _MIN_EDITED else np.arange(len(z))
     edited = z[chosen[:: -(-len(chosen) // _EDITED)]]
@@ -98,7 +88,7 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
         probes |= _probes(concept, labels, z, held_out)
         directions: list[np.ndarray] = [new.direction]
         if examples.cells or settings.orthogonal_to:  # also measure a fit without balancing and orthogonalising
-            plain = find(Examples(examples.z, examples.shows), FitSettings(settings.method), geometry).v
+            plain = find(Examples(examples.z, examples.shows), FitSettings(settings.method), model.geometry).v
             directions.append(plain.astype(np.float32))
         scored = np.stack(list(probes.values())).astype(np.float32)
         # Latents moved by strength 1 are decoded and encoded again, and the scores of all concepts compared.
@@ -106,6 +96,25 @@ def _compute(entry: catalog.ModelEntry, labels: Labels, settings: FitSettings) -
         shifts = [(move @ scored.T).mean(axis=0).tolist() for move in moved]
         own, *side_effects = (Shift(*shift) for shift in zip(probes, *shifts, strict=True))
         yield replace(new, diagnostics=replace(new.diagnostics, own_shift=own, side_effects=tuple(side_effects)))
+
+
+def _fitted(
+    model: LoadedModel, labels: Labels, z: np.ndarray, held_out: np.ndarray, settings: FitSettings
+) -> Generator[Event, None, list[tuple[Concept, Examples, ConceptVector]]]:
+    """Each concept with the examples that its vector is fitted to, and the vector; yields progress and notes."""
+    fitted: list[tuple[Concept, Examples, ConceptVector]] = []
+    for concept in labels.concepts:
+        yield Progress("fitting", len(fitted), len(labels.concepts))
+        usable, notes = _usable(concept, labels, z)
+        yield from map(Note, notes)
+        examples, measured = _split(concept, labels, z, usable, held_out)
+        recipe = concept.recipe | vars(_Recipe.of(labels.take(usable), concept.values[usable], settings))
+        between, each = _between(concept, z, held_out, len(measured) > 0)
+        new = vector.fit(
+            concept.name, examples, measured, settings, model.geometry, model.model_id, recipe, between, each
+        )
+        fitted.append((concept, examples, new))
+    return fitted
 
 
 def _probes(concept: Concept, labels: Labels, z: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
