@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentcli.model.flow import FlowPrior, MixturePaths, integrate
+from latentcli.model.flow import FlowPrior, MixturePaths, carried
 from latentcli.model.noise import uniform_and_normal
 from latentcli.model.prior import Geometry, MixturePrior, StandardPrior
 from latentcli.training.prior import flow
@@ -69,11 +69,18 @@ def test_the_velocity_of_a_mixture_is_the_mean_one_of_its_paths():
     close(paths.velocity(place.numpy(), t)[0], (end - start)[passing].mean(dim=0).numpy(), atol=0.12)
 
 
-def test_the_midpoint_rule_follows_a_known_path():
-    x = np.ones((300, 1), dtype=np.float32)
-    end = integrate(lambda x, t, labels: x, x, 0.0, 1.0)
-    close(end, np.full((300, 1), np.e), atol=5e-3)
-    close(integrate(lambda x, t, labels: x, end, 1.0, 0.0), x, atol=5e-3)
+def test_a_known_path_is_followed_there_and_back():
+    x = np.ones((300, 1), np.float32)
+    end = carried(lambda x, t, labels: x * t**0, x, 0.0, steps=24)
+    assert end.dtype == np.float32
+    close(end, np.full((300, 1), np.e), atol=1e-3)
+    close(carried(lambda x, t, labels: x, x, 0.75, steps=24), np.full((300, 1), np.exp(0.25)), atol=1e-4)
+    close(carried(lambda x, t, labels: -x, end, 0.0, steps=24), x, atol=1e-3)
+
+
+def test_twice_the_steps_make_an_eighth_of_the_error():
+    errors = [abs(carried(lambda x, t, labels: x, np.ones((1, 1)), 0.0, steps=n).item() - np.e) for n in (20, 40)]
+    assert errors[1] < errors[0] / 6
 
 
 def test_labels_count_twice_where_they_are_asked_for_and_else_as_trained():

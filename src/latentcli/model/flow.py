@@ -24,10 +24,12 @@ from latentcli.defaults import GUIDANCE, TEMPERATURE
 from latentcli.model.noise import mixed, uniform_and_normal
 
 FREQUENCIES = 32  # number of frequencies in the sinusoidal embedding of the flow's time
-# Steps of the midpoint rule, each with two evaluations of the velocity. Error of samples over their standard deviation,
-# root mean square: 0.8 % (avatars), 4 % (emoji; 1.5 % in the median). As many evaluations by the Runge-Kutta rule of
-# order 4: 0.8 %, 22 %. Where guidance or labels amplify the velocity, it bends more.
-_STEPS, _GUIDED_STEPS = 12, 24
+# Steps from noise to latents, one evaluation of the velocity each; and where guidance or labels amplify the velocity,
+# which then bends more, or noise is sought. The error of 16 over the deviation of samples, in the median and as root
+# mean square: emoji 1.2 and 6.5 %, avatars 1.2 and 2.1 %, digits .6 %; of 10: 4.2 and 15 %, 4.5 and 11 %, 3 %.
+_STEPS, _FINE_STEPS = 16, 32
+_ORDER = 3  # steps that the next is extrapolated from
+_DENSER = 1.5  # exponent by which steps are shorter near noise and near latents, where paths bend
 _BATCH = 256  # latents that the flow carries at once
 _EPSILON = 1e-5  # added to the variance in layer normalisation
 _LABEL_GUIDANCE = 2.0  # factor on the effect of labels; with 1, only half of the samples `like` glasses have glasses
@@ -139,7 +141,8 @@ class FlowPrior:
         The inverse of `sample` for a flow without labels. A flow with labels draws a sample's labels first; the law of
         its samples is the same as without them so far as both were learned, but not the noise of each.
         """
-        return integrate(replace(self, guidance=1.0, like=()).velocity, self._from_data(z), 1.0, 0.0)
+        plain = replace(self, guidance=1.0, like=())
+        return carried(lambda x, t, labels: -plain.velocity(x, 1 - t), self._from_data(z), 0.0, steps=_FINE_STEPS)
 
     @cached_property
     def is_active(self) -> np.ndarray:
@@ -201,7 +204,7 @@ class FlowPrior:
         (n, labels), or (1, labels) for all rows.
         """
         is_guided = self.guidance != 1 or bool(self.like)
-        ends = integrate(self.velocity, x, start, 1.0, labels, _GUIDED_STEPS if is_guided else _STEPS)
+        ends = carried(self.velocity, x, start, labels, _FINE_STEPS if is_guided else _STEPS)
         mean, basis = self._to_data
         return np.where(self.is_active, mean + ends @ basis, rest)
 
@@ -232,21 +235,41 @@ class FlowPrior:
         return _linear(_normed(h), self.weights, "last")
 
 
-def integrate(
-    velocity: Field, x: np.ndarray, start: float, end: float, labels: np.ndarray | None = None, steps: int = _STEPS
+def carried(
+    velocity: Field, x: np.ndarray, start: float, labels: np.ndarray | None = None, steps: int = _STEPS
 ) -> np.ndarray:
-    """Solution (n, k) at the time `end` of dx/dt = `velocity` from x (n, k) at the time `start`: midpoint rule."""
-    length = (end - start) / steps
+    """Solution (n, k) at time 1 of dx/dt = `velocity` from x (n, k) at the time `start`, in `steps` evaluations.
+
+    The end that a velocity points to, D = x + (1 - t) dx/dt, changes little on a path. Extrapolated by a polynomial of
+    t through the last three, it makes the equation dx/dt = (D - x) / (1 - t) linear, with a closed solution: Lu et al.
+    2022, "DPM-Solver++", eq. 9, on the straight paths of flow matching.
+    """
+    even = np.linspace(0, 1, steps + 1) ** _DENSER
+    times = (start + (1 - start) * even / (even + even[::-1])).tolist()  # NumPy's numbers would make float64 of float32
     batches = []
     for first in range(0, max(1, len(x)), _BATCH):
         batch = x[first : first + _BATCH]
         own = labels if labels is None or len(labels) == 1 else labels[first : first + _BATCH]
-        for step in range(steps):
-            t = start + step * length
-            half = batch + np.float32(length / 2) * velocity(batch, t, own)
-            batch = batch + np.float32(length) * velocity(half, t + length / 2, own)
+        ends: list[np.ndarray] = []
+        for step in range(steps if start < 1 else 0):
+            t, then = times[step : step + 2]
+            ends = [*ends[1 - _ORDER :], batch + np.float32(1 - t) * velocity(batch, t, own)]
+            kept, weights = _step_weights(times[: step + 1][-_ORDER:], then)
+            batch = kept * batch + sum(weight * end for weight, end in zip(weights, ends, strict=True))
         batches.append(batch)
     return np.concatenate(batches)
+
+
+def _step_weights(times: Sequence[float], then: float) -> tuple[np.float32, np.ndarray]:
+    """Factors of x at the last of `times`, and of the ends D at all of them, (n,), in the sum that is x at time `then`.
+
+    They integrate polynomials of t exactly: the moments are (1 - then) times the integrals of t^k / (1 - t)^2.
+    """
+    kept, left = (1 - then) / (1 - times[-1]), 1 - then
+    log = math.log(max(kept, 1e-30))  # where nothing is kept, at the end, `left` is 0
+    moments = [1 - kept, 1 - kept + left * log, 1 - kept + 2 * left * log + left * (then - times[-1])]
+    weights = np.linalg.solve(np.vander(np.array(times), increasing=True).T, moments[: len(times)])
+    return np.float32(kept), weights.astype(np.float32)
 
 
 def _linear(x: np.ndarray, weights: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentcli.model.flow import FlowPrior, integrate
+from latentcli.model.flow import FlowPrior, carried
 from latentcli.training import schedule
 
 _PAIRS = 2048  # pairs of opposite noise, whose ends the repair is fitted to, at least as many as dimensions
@@ -20,15 +20,18 @@ _PAIRS = 2048  # pairs of opposite noise, whose ends the repair is fitted to, at
 def repaired(prior: FlowPrior, ends: np.ndarray, scale: np.ndarray) -> FlowPrior:
     """`prior` with a linear layer that gives the flow's `ends` (n, k) the mean and variances of the training latents.
 
-    Those have mean 0 and covariance diag(scale^2) in the flow's space. The variances are those along their principal
-    directions as latents. Covariances are left as they are: they are right but for errors of the estimate, which would
-    make samples 7 % too varied (emoji, 4,096 ends), and to repair them brought samples no nearer to held-out latents.
+    Those have mean 0 and covariance diag(scale^2) in the flow's space. The variances are those along the axes of that
+    space, then those along the principal directions of latents. Without the first, samples of avatars after a short
+    fit were at an energy distance of .034 from held-out latents, with it of .011 (the mixture's: .020). Covariances are
+    left as they are: they are right but for errors of the estimate, which would make samples 7 % too varied (emoji,
+    4,096 ends).
     """
     directions, _, _ = np.linalg.svd(scale[:, None] * prior.basis, full_matrices=False)  # (k, k)
     white = ends.astype(np.float64) / scale
-    deviations = (white @ directions).std(axis=0)
-    change = directions / deviations @ directions.T
-    repair = {"repair.weight": (change * scale[:, None] / scale).astype(np.float32)}
+    on_axes = white.std(axis=0)
+    deviations = (white / on_axes @ directions).std(axis=0)
+    change = directions / deviations @ directions.T / on_axes[:, None]
+    repair = {"repair.weight": (change / scale[:, None] * scale).T.astype(np.float32)}
     repair["repair.bias"] = (-(white.mean(axis=0) @ change) * scale).astype(np.float32)
     return replace(prior, weights={**prior.weights, **repair})
 
@@ -44,7 +47,7 @@ def own_ends(prior: FlowPrior, seed: int) -> tuple[np.ndarray, np.ndarray]:
     noise = torch.linalg.qr(noise.double()).Q * len(noise) ** 0.5
     uniform = (torch.randperm(2 * len(noise), generator=generator) + 0.5) / (2 * len(noise))
     labels = prior.drawn_labels(uniform.numpy())
-    ends = integrate(prior.velocity, torch.cat([noise, -noise]).float().numpy(), 0.0, 1.0, labels)
+    ends = carried(prior.velocity, torch.cat([noise, -noise]).float().numpy(), 0.0, labels)
     return ends, np.zeros((len(ends), 0), np.float32) if labels is None else labels
 
 
