@@ -102,3 +102,11 @@ def test_no_byte_of_the_header_can_crash_the_reader(file):
             tensorfile.read(file, "test")
         except FileFormatError:
             continue
+
+
+def test_arrays_are_written_in_the_order_of_their_rows(tmp_path):
+    turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    tensorfile.write(tmp_path / "a.safetensors", "model", {}, {"x": turned, "number": np.array(7)})
+    found = tensorfile.read(tmp_path / "a.safetensors", "model")[1]
+    assert (found["x"] == turned).all()
+    assert (found["number"].shape, found["number"]) == ((), 7)

@@ -48,6 +48,7 @@ def digest(arrays: Arrays) -> str:
 def write(path: Path, kind: str, header: Header, arrays: Arrays) -> None:
     """Write arrays and header to `path`, whole or not at all; adds `format`, `kind` and `sha256` to the header."""
     full = {"format": FORMAT, "kind": kind, "sha256": digest(arrays), **header}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # `save` writes memory as it lies
     write_whole(path, save(arrays, {_KEY: json.dumps(full, ensure_ascii=True, allow_nan=False)}))
 
 
