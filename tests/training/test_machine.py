@@ -21,7 +21,14 @@ def answer(monkeypatch, fp32, bf16, product=2.0):
     monkeypatch.setattr(machine, "_product_speed", lambda device: product)
     times = {"fp32": fp32, "bf16": bf16}
     timed = {name: (seconds, tuple(quality)) for name, (seconds, *quality) in times.items()}
-    monkeypatch.setattr(machine, "time_steps", lambda model, config, *rest: timed[config.precision])
+    monkeypatch.setattr(machine, "_steps", lambda model, config, *rest: config.precision)
+    monkeypatch.setattr(machine, "time_in_turn", lambda makers, steps: [timed[maker] for maker in makers])
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """A machine without other programs."""
+    monkeypatch.setattr(machine.Undisturbed, "__call__", lambda self: True)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +59,51 @@ def test_the_choice_is_said_with_its_reason(monkeypatch):
     assert machine.choose(MODEL, CONFIG, IMAGES, CPU).describe() == "bf16 (bf16 is 2.0 times as fast as fp32 here)"
 
 
-def test_the_answer_is_kept_for_the_machine_and_the_network(monkeypatch):
+def test_the_answer_is_kept_for_the_machine_and_the_network(monkeypatch, quiet):
     first = machine.choose(MODEL, CONFIG, IMAGES, CPU)
-    monkeypatch.setattr(machine, "time_steps", lambda *arguments: pytest.fail("measured again"))
+    monkeypatch.setattr(machine, "_steps", lambda *arguments: pytest.fail("measured again"))
     assert machine.choose(MODEL, CONFIG, IMAGES, CPU) == first
+
+
+def test_an_answer_of_a_busy_moment_is_used_and_not_kept(monkeypatch):
+    monkeypatch.setattr(machine.Undisturbed, "__call__", lambda self: False)
+    answer(monkeypatch, (1.0, 0.02, 9.0), (0.95, 0.02, 9.0))
+    assert machine.choose(MODEL, CONFIG, IMAGES, CPU).precision == "fp32"
+    answer(monkeypatch, (1.0, 0.02, 9.0), (0.5, 0.02, 9.0))
+    assert machine.choose(MODEL, CONFIG, IMAGES, CPU).precision == "bf16"
+
+
+def test_a_program_that_gets_half_of_the_time_of_its_threads_is_disturbed(monkeypatch):
+    clocks = {"perf_counter": 0.0, "process_time": 0.0}
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for name in clocks:
+        monkeypatch.setattr(time, name, lambda name=name: clocks[name])
+    undisturbed, on_gpu = machine.Undisturbed(CPU), machine.Undisturbed(torch.device("cuda"))
+    clocks |= {"perf_counter": 10.0, "process_time": 19.0}
+    assert undisturbed()
+    clocks["process_time"] = 10.0
+    assert not undisturbed()
+    assert on_gpu()
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0.3, 0.3), (0.4, 0.5), (0.6, 0.5), (0.7, 0.7)])
+def test_a_kept_speed_is_replaced_when_training_goes_at_another(monkeypatch, quiet, seconds, kept):
+    answer(monkeypatch, (16.0, 0.02, 9.0), (4.0, 0.02, 9.0))
+    assert machine.choose(MODEL, CONFIG, IMAGES, CPU).seconds_per_image == 0.5
+    machine.confirm(MODEL, replace(CONFIG, precision="fp32"), CPU, 9.0)
+    assert machine.choose(MODEL, CONFIG, IMAGES, CPU).seconds_per_image == 0.5
+    machine.confirm(MODEL, replace(CONFIG, precision="bf16"), CPU, seconds)
+    assert machine.choose(MODEL, CONFIG, IMAGES, CPU) == machine.Speed("bf16", kept, 4.0)
+
+
+def test_what_is_timed_takes_turns():
+    calls = []
+
+    def maker(name):
+        return lambda step: calls.append((name, step))
+
+    assert len(machine.time_in_turn([maker("a"), maker("b")], 2)) == 2
+    assert calls == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
 
 
 def test_a_damaged_answer_is_found_again(monkeypatch):

@@ -279,7 +279,7 @@ def test_a_stopped_run_killed_while_it_finishes_does_the_rest_next_time(pictures
 def test_a_prior_whose_fit_was_stopped_is_fitted_on(pictures, monkeypatch):
     for name, value in (("_WIDTH", 16), ("_HIDDEN", 16), ("_BLOCKS", 1), ("_MEASURED", 64)):
         monkeypatch.setattr(flow, name, value)
-    monkeypatch.setattr(results, "steps_after", lambda pixels: 300)
+    monkeypatch.setattr(results, "steps_after", lambda images, pixels, minutes: 300)
     monkeypatch.setattr(results, "_COMPARED", 1)
     train(pictures, folder=Path("models/whole"))
     stopped = train(pictures, stop_after(150))
@@ -409,6 +409,17 @@ def test_a_run_of_an_older_version_is_refused_in_one_line(pictures):
     tensorfile.write(file, checkpoint.KIND, {"options": header["options"], "step": 2}, {"x": arrays["network.sigma"]})
     with pytest.raises(FileFormatError, match="holds a header that makes no sense"):
         planned(pictures)
+
+
+def test_the_first_minute_confirms_the_speed_once(pictures, monkeypatch):
+    confirmed = []
+    monkeypatch.setattr(loop, "_REPORT_EVERY", 0)
+    monkeypatch.setattr(machine, "CONFIRMED_AFTER", 0)
+    monkeypatch.setattr(machine.Undisturbed, "__call__", lambda self: True)
+    monkeypatch.setattr(machine, "confirm", lambda model, config, device, seconds: confirmed.append(seconds))
+    train(pictures)
+    assert len(confirmed) == 1
+    assert 0 < confirmed[0] < 60
 
 
 def test_more_minutes_after_the_end_are_a_new_stage(pictures, monkeypatch):

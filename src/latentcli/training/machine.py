@@ -1,7 +1,7 @@
 """Adaptation of training to the machine: its speed, the better precision, the number of threads, and memory.
 
-A few steps of a throw-away network measure speed and precision; the results for each network are kept in the user's
-cache folder.
+A few steps of a throw-away network measure speed and precision. The results for each network are kept in the user's
+cache folder, unless another program disturbed them, and are replaced when a training goes much faster or slower.
 """
 
 import contextlib
@@ -13,11 +13,12 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import platformdirs
 import torch
 
@@ -30,16 +31,20 @@ from latentcli.training.schedule import Stage
 from latentcli.training.step import TrainState, untrained
 
 Result = TypeVar("Result")
-_WARM, _TIMED = 1, 4  # steps before the clock starts, and timed steps to compare precisions by
+_WARM, _TIMED = 1, 6  # steps before the clock starts, and timed steps to compare precisions by
+_UNDISTURBED = 0.75  # share of the time of all threads that a measurement on a quiet machine gets at least; usually .9
+CONFIRMED_AFTER = 60.0  # seconds of training that confirm a kept speed
+_OFF = 0.25  # relative difference from a kept speed above which it is replaced
 _BATCH = 32  # images per step at most, to compare precisions by
 _AGREE = 0.05  # relative difference of squared error and KL after the timed steps, below which bf16 is as good
 _LEAST_KL = 1.0  # nats: a difference of KL is taken relative to at least this
 _HOPELESS = 0.7  # speed of a bf16 matrix product over fp32, below which bf16 is not tried in training
 _FASTER = 0.9  # seconds of a bf16 step over fp32, below which bf16 is chosen
 _MOST_BYTES = 1 << 16  # of a result's file in the cache: a larger one is not read
+_PRODUCTS = 5  # matrix products that are timed to compare precisions by
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # in PyTorch's errors
 _TIMED_FOR_LENGTH = 10  # steps that are timed to turn `minutes` into a number of steps
-_VERSION = 3  # of the measurement: results kept by another version are measured again
+_VERSION = 4  # of the measurement: results kept by another version are measured again
 _SLOWER = 0.95  # seconds of a step on all threads over one thread, above which one thread is used
 _MEDIAN_OF = 7  # latest steps whose median time on all threads decides
 _LOOK_AGAIN = 20.0  # seconds on one thread before all threads are tried again
@@ -72,10 +77,41 @@ def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: tor
     file = _file(model, config, device)
     with contextlib.suppress(OSError, ValueError, RecursionError):
         return typed.read(Speed, json.loads(read_input(file, _MOST_BYTES)))
+    undisturbed = Undisturbed(device)
     speed = _compare(model, config, images, device)
+    if undisturbed():
+        _keep(speed, file)
+    return speed
+
+
+def _keep(speed: Speed, file: Path) -> None:
     with contextlib.suppress(LatentCLIError):
         write_whole(file, json.dumps(asdict(speed)).encode())
-    return speed
+
+
+def confirm(model: ModelConfig, config: TrainConfig, device: torch.device, seconds_per_image: float) -> None:
+    """Replace the speed that is kept for a network, if training in the same precision goes at a quite different one."""
+    file = _file(model, config, device)
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        kept = typed.read(Speed, json.loads(read_input(file, _MOST_BYTES)))
+        is_off = abs(seconds_per_image / kept.seconds_per_image - 1) > _OFF
+        if kept.precision == config.precision and is_off:
+            _keep(replace(kept, seconds_per_image=seconds_per_image), file)
+
+
+class Undisturbed:
+    """Whether no other program has used this one's cores since this was made: called, it says so.
+
+    Threads of PyTorch wait for each other by counting, so on a quiet machine all of them are busy all the time.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._threads = torch.get_num_threads() if device.type == "cpu" else 0
+        self._began = time.perf_counter(), time.process_time()
+
+    def __call__(self) -> bool:
+        elapsed, own = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
+        return own >= _UNDISTURBED * self._threads * elapsed
 
 
 def measure(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
@@ -85,14 +121,12 @@ def measure(model: ModelConfig, config: TrainConfig, images: Dataset, device: to
 
 
 def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device) -> Speed:
-    small = replace(config, batch_size=min(config.batch_size, _BATCH))
-    full, expected = time_steps(model, replace(small, precision="fp32"), images, device, _TIMED)
-    if device.type == "mps":
-        return Speed("fp32", full / small.batch_size)
-    product = _product_speed(device)
-    if product < _HOPELESS:
-        return Speed("fp32", full / small.batch_size, product)
-    half, found = time_steps(model, replace(small, precision="bf16"), images, device, _TIMED)
+    small = replace(config, batch_size=min(config.batch_size, _BATCH), precision="fp32")
+    product = None if device.type == "mps" else _product_speed(device)
+    if product is None or product < _HOPELESS:
+        return Speed("fp32", time_steps(model, small, images, device, _TIMED)[0] / small.batch_size, product)
+    both = (small, replace(small, precision="bf16"))
+    (full, expected), (half, found) = time_in_turn([_steps(model, own, images, device) for own in both], _TIMED)
     scales = (expected[0], max(expected[1], _LEAST_KL))
     agrees = all(abs(a - b) < _AGREE * scale for a, b, scale in zip(found, expected, scales, strict=True))
     takes_half = half < _FASTER * full and agrees
@@ -102,22 +136,26 @@ def _compare(model: ModelConfig, config: TrainConfig, images: Dataset, device: t
 
 def _product_speed(device: torch.device) -> float:
     """Ratio of speeds of a matrix product, bf16 over fp32, above 1 if bf16 is faster; takes a few milliseconds."""
-    best = {}
-    for dtype in (torch.float32, torch.bfloat16):
+
+    def of(dtype: torch.dtype) -> Callable[[int], float]:
         matrix = torch.ones(256, 256, dtype=dtype, device=device)
-        seconds = []
-        for _ in range(5):
-            started = time.perf_counter()
-            float((matrix @ matrix)[0, 0])  # reading it waits for the device
-            seconds.append(time.perf_counter() - started)
-        best[dtype] = min(seconds)
-    return best[torch.float32] / best[torch.bfloat16]
+        return lambda step: float((matrix @ matrix)[0, 0])  # reading it waits for the device
+
+    (full, _), (half, _) = time_in_turn([of(torch.float32), of(torch.bfloat16)], _PRODUCTS)
+    return full / half
 
 
 def time_steps(
     model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device, steps: int
 ) -> tuple[float, tuple[float, float]]:
     """Median seconds of a step of a throw-away VAE, and (squared error, KL) per image of the last batch."""
+    return time_in_turn([_steps(model, config, images, device)], steps)[0]
+
+
+def _steps(
+    model: ModelConfig, config: TrainConfig, images: Dataset, device: torch.device
+) -> Callable[[int], tuple[float, float]]:
+    """Function that makes a step of a throw-away VAE, and returns (squared error, KL) per image of its batch."""
     vae = untrained(model, config.seed)
     if vae.linear:
         vae.linear.fit_by_chance()
@@ -128,21 +166,28 @@ def time_steps(
         elbo = learner.step(images.take(rows), step)
         return float(elbo.squared_error.detach().mean()), float(elbo.kl.detach().mean())  # waits for the device
 
-    return time_each(make, steps)
+    return make
 
 
-def time_each(make: Callable[[int], Result], steps: int) -> tuple[float, Result]:
-    """Median seconds of a call of `make(step)`, which must wait for the device, and the result of the last call."""
-    seconds = []
+def time_in_turn(makers: Sequence[Callable[[int], Result]], steps: int) -> list[tuple[float, Result]]:
+    """For each maker, the median seconds of a call `make(step)`, which must wait for the device, and the last result.
+
+    They take turns, so that a busy moment slows all of them.
+    """
+    seconds = np.zeros((_WARM + steps, len(makers)))
+    results: list[Result] = []
     for step in range(_WARM + steps):
-        started = time.perf_counter()
-        result = make(step)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[_WARM:]), result
+        results = []
+        for number, make in enumerate(makers):
+            started = time.perf_counter()
+            results.append(make(step))
+            seconds[step, number] = time.perf_counter() - started
+    return list(zip(np.median(seconds[_WARM:], axis=0).tolist(), results, strict=True))
 
 
 def _file(model: ModelConfig, config: TrainConfig, device: torch.device) -> Path:
-    machine = (platform.node(), _processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__, str(device))
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    machine = (platform.node(), _processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__, gpu)
     key = json.dumps([_VERSION, machine, model.to_json(), config.optimizer, min(config.batch_size, _BATCH)])
     return platformdirs.user_cache_path("latentcli") / "speed" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 

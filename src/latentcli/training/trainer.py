@@ -51,6 +51,7 @@ class Trainer(Task):
         self.batch_size = self.images_per_step = min(plan.choice.config.batch_size, len(self.train))
         self.steps_per_epoch = len(self.train) // self.batch_size
         self.speed: machine.Speed | None = None  # None for a resumed run
+        self._undisturbed: machine.Undisturbed | None = None  # until the first minute has confirmed the speed
         known = plan.resumed.position if plan.resumed else start
         assert known, "a new run begins with a start"
         self.config = _settled(plan.choice.config, self.batch_size, known.flip, known.augment)
@@ -138,6 +139,7 @@ class Trainer(Task):
             steps_per_epoch=self.steps_per_epoch,
             estimated_seconds=(position.steps - position.step) * self._seconds_per_step(speed) if speed else None,
         )
+        self._undisturbed, self._began = machine.Undisturbed(self.device), (position.step, position.seconds)
         if not position.step and self.images.held_out and self.config.patience:
             yield events.Measuring(0, position.steps)
             yield self._measure_start(self.images.held_out)
@@ -161,6 +163,12 @@ class Trainer(Task):
     def check(self) -> None:
         if self.learner.skipped_in_a_row > _MOST_SKIPPED:
             raise self._diverged(f"{_MOST_SKIPPED} steps without finite gradients")
+        steps, seconds = self.position.step - self._began[0], self.position.seconds - self._began[1]
+        if self._undisturbed and seconds > machine.CONFIRMED_AFTER:
+            if self._undisturbed():
+                seconds_per_image = seconds / (steps * self.batch_size)
+                machine.confirm(self.plan.choice.model, self.config, self.device, seconds_per_image)
+            self._undisturbed = None
 
     def _diverged(self, why: str) -> LatentCLIError:
         return LatentCLIError(

@@ -119,7 +119,7 @@ class _Sharpener(loop.Task):
             losses = learner.step(self.images.train.take(self.order.rows(step)), step, 1.0)
             return float(losses["reconstruction"])  # waits for the device
 
-        return machine.time_each(make, steps)[0]
+        return machine.time_in_turn([make], steps)[0][0]
 
     def begin(self) -> Iterator[events.Report]:
         position, train = self.position, self.images.train
