@@ -40,10 +40,10 @@ from latentcli.training.prior.mixture import active_dimensions, covariance
 _STEPS_PER_PIXEL, _STEPS_PER_IMAGE, _SHORT = 8e-6, 1 / 200, 750
 _MOST_STEPS = 4000  # of the training of a flow
 _STEPS_PER_MINUTE = 250  # where minutes are planned, at most: a sixth of them
-# Features, inner features, blocks, features of the embedding; and the learning rate of AdamW. Held-out loss after so many
-# seconds of one core: emoji 1.090 (39), .910 (123), avatars .525 (147), .421 (441). With twice the width and six blocks
-# at a quarter of the rate: emoji 1.362 (67), .903, avatars .435 (both half an hour). On emoji in 39 s at 5e-4: 1.255,
-# with six blocks 1.332; at 1e-3: 1.148; at 4e-3: 1.107; by Muon at 3e-3: 1.242 (50 s).
+# Features, inner features, blocks, features of the embedding; and the learning rate of AdamW. Held-out loss after so
+# many seconds of one core: emoji 1.090 (39), .910 (123), avatars .525 (147), .421 (441). With twice the width and six
+# blocks at a quarter of the rate: emoji 1.362 (67), .903, avatars .435 (both half an hour). On emoji in 39 s at 5e-4:
+# 1.255, with six blocks 1.332; at 1e-3: 1.148; at 4e-3: 1.107; by Muon at 3e-3: 1.242 (50 s).
 _WIDTH, _HIDDEN, _BLOCKS, _EMBEDDING = 256, 512, 4, 128
 _RATE, _WARM_UP = 2e-3, 50  # the second in steps of its linear rise
 _BATCH = 512  # latents per step
