@@ -263,12 +263,12 @@ def carried(
 def _step_weights(times: Sequence[float], then: float) -> tuple[np.float32, np.ndarray]:
     """Factors of x at the last of `times`, and of the ends D at all of them, (n,), in the sum that is x at time `then`.
 
-    They integrate polynomials of t exactly: the moments are (1 - then) times the integrals of t^k / (1 - t)^2.
+    They integrate polynomials of t exactly: the integrals are (1 - then) times the integrals of t^k / (1 - t)^2.
     """
     kept, left = (1 - then) / (1 - times[-1]), 1 - then
     log = math.log(max(kept, 1e-30))  # where nothing is kept, at the end, `left` is 0
-    moments = [1 - kept, 1 - kept + left * log, 1 - kept + 2 * left * log + left * (then - times[-1])]
-    weights = np.linalg.solve(np.vander(np.array(times), increasing=True).T, moments[: len(times)])
+    integrals = [1 - kept, 1 - kept + left * log, 1 - kept + 2 * left * log + left * (then - times[-1])]
+    weights = np.linalg.solve(np.vander(np.array(times), increasing=True).T, integrals[: len(times)])
     return np.float32(kept), weights.astype(np.float32)
 
 
