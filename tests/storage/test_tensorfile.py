@@ -109,4 +109,5 @@ def test_arrays_are_written_in_the_order_of_their_rows(tmp_path):
     tensorfile.write(tmp_path / "a.safetensors", "model", {}, {"x": turned, "number": np.array(7)})
     found = tensorfile.read(tmp_path / "a.safetensors", "model")[1]
     assert (found["x"] == turned).all()
-    assert (found["number"].shape, found["number"]) == ((), 7)
+    assert found["number"].shape == ()
+    assert found["number"] == 7
