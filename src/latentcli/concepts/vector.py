@@ -31,6 +31,7 @@ DISCOVERY: dict[Discovery, str] = {"latents": "principal component", "pictures":
 _SHOWS = "shows"  # name of the array that tells for each measured image whether it shows the concept
 _PERCENTS = np.arange(101)
 _MOST_NUMBERS = 1 << 20  # limit for a vector's file
+_FARTHEST = 1e9  # projections in a file must be nearer to the origin, or moves to them would overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,9 @@ class ConceptVector:
             values["scores"] = {"projection": scores[0], "discriminant": scores[1], "shows": shows}
         vector = tensorfile.parse(cls, values, path)
         tensorfile.parse(_Recipe, vector.recipe, path)
+        numbers = (vector.mean_positive, vector.mean_negative, vector.sigma, vector.threshold)
         conditions = [
+            all(abs(number) < _FARTHEST for number in numbers),
             vector.direction.ndim == 1 and vector.probe.shape == vector.direction.shape,
             vector.percentiles.shape == _PERCENTS.shape,
             np.isfinite(vector.direction).all() and np.linalg.norm(vector.direction) > 0,
