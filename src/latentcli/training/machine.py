@@ -77,13 +77,19 @@ def choose(model: ModelConfig, config: TrainConfig, images: Dataset, device: tor
     if config.precision != "auto":
         return measure(model, config, images, device)
     file = _file(model, config, device)
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        return typed.read(Speed, json.loads(read_input(file, _MOST_BYTES)))
+    if kept := _kept(file):
+        return kept
     undisturbed = Undisturbed(device)
     speed = _compare(model, config, images, device)
     if undisturbed():
         _keep(speed, file)
     return speed
+
+
+def _kept(file: Path) -> Speed | None:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        return typed.read(Speed, json.loads(read_input(file, _MOST_BYTES)))
+    return None
 
 
 def _keep(speed: Speed, file: Path) -> None:
@@ -94,11 +100,11 @@ def _keep(speed: Speed, file: Path) -> None:
 def confirm(model: ModelConfig, config: TrainConfig, device: torch.device, seconds_per_image: float) -> None:
     """Replace the speed that is kept for a network, if training in the same precision goes at a quite different one."""
     file = _file(model, config, device)
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        kept = typed.read(Speed, json.loads(read_input(file, _MOST_BYTES)))
-        is_off = abs(seconds_per_image / kept.seconds_per_image - 1) > _OFF
-        if kept.precision == config.precision and is_off:
-            _keep(replace(kept, seconds_per_image=seconds_per_image), file)
+    kept = _kept(file)
+    if kept is None or kept.precision != config.precision:
+        return
+    if abs(seconds_per_image - kept.seconds_per_image) > _OFF * kept.seconds_per_image:
+        _keep(replace(kept, seconds_per_image=seconds_per_image), file)
 
 
 class Undisturbed:
